@@ -1,0 +1,44 @@
+"""The nouns of the library: data, models, budgets, poisons, results and errors (numpy and scipy only)."""
+
+from .dataset import Dataset, Split, stack_rows
+from .domain import Domain
+from .errors import (
+    CapabilityError,
+    CertificateViolated,
+    InfeasibleSet,
+    InputError,
+    LinpoisonError,
+    MissingDependency,
+    SolverFailed,
+)
+from .model import LinearModel
+from .poison import Poison
+from .results import AttackResult, Candidate, SolveInfo
+from .threat import Budget
+from .validation import as_generator, as_matrix, as_signed_labels, as_weights, check_integer, check_number
+
+__all__ = [
+    "AttackResult",
+    "Budget",
+    "Candidate",
+    "CapabilityError",
+    "CertificateViolated",
+    "Dataset",
+    "Domain",
+    "InfeasibleSet",
+    "InputError",
+    "LinearModel",
+    "LinpoisonError",
+    "MissingDependency",
+    "Poison",
+    "SolveInfo",
+    "SolverFailed",
+    "Split",
+    "as_generator",
+    "as_matrix",
+    "as_signed_labels",
+    "as_weights",
+    "check_integer",
+    "check_number",
+    "stack_rows",
+]

@@ -1,0 +1,157 @@
+"""Labelled rows, and the train / test pair that an audit works on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .domain import Domain
+from .errors import InputError
+from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled rows with weights.
+
+    Parameters
+    ----------
+    X : array_like or sparse, shape (n, d)
+        Features; stored as a dense float64 array or as a float64 ``csr_array``. CSR stays CSR.
+    y : array_like, shape (n,)
+        Labels in {-1, +1}.
+    weight : array_like, shape (n,), optional
+        Copies of each row (whole or fractional), one by default.
+    domain : Domain, optional
+        The space the rows live in, R^d by default.
+    name : str
+    feature_names : tuple of str, optional
+        One for each column.
+    image_shape : tuple of int, optional
+        ``(height, width)`` if a row is an image.
+
+    Examples
+    --------
+    >>> data = Dataset([[0.0], [2.0]], [-1, 1])
+    >>> data.n, data.d, data.total
+    (2, 1, 2.0)
+    """
+
+    X: Matrix
+    y: Array
+    weight: Array = field(default=None)  # type: ignore[assignment]
+    domain: Domain = field(default_factory=Domain.real)
+    name: str = "data"
+    feature_names: tuple[str, ...] | None = field(default=None, repr=False)
+    image_shape: tuple[int, int] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        X = as_matrix(self.X, allow_empty=True)
+        n = X.shape[0]
+        for name, value in (("X", X), ("y", as_signed_labels(self.y, n)), ("weight", as_weights(self.weight, n))):
+            object.__setattr__(self, name, _read_only(value))
+        if self.domain.upper is not None and self.domain.upper.size != X.shape[1]:
+            raise InputError(f"a domain of {X.shape[1]} features", f"one of {self.domain.upper.size}")
+        if self.feature_names is not None and len(self.feature_names) != X.shape[1]:
+            raise InputError(f"{X.shape[1]} feature names", f"{len(self.feature_names)}")
+        if self.image_shape is not None and int(np.prod(self.image_shape)) != X.shape[1]:
+            raise InputError(f"an image shape of {X.shape[1]} pixels", f"{self.image_shape}")
+
+    @property
+    def n(self) -> int:
+        """Number of stored rows."""
+        return int(self.X.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.X.shape[1])
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights: the number of rows when copies are counted."""
+        return float(self.weight.sum())
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `X` is CSR."""
+        return sp.issparse(self.X)
+
+    def take(self, rows: Any) -> Dataset:
+        """The rows given by an index array or a boolean mask."""
+        index = np.asarray(rows)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        return replace(self, X=self.X[index], y=self.y[index], weight=self.weight[index])
+
+    def of_class(self, label: float) -> Dataset:
+        """The rows of one label."""
+        return self.take(self.y == label)
+
+    def mix(self, other: Dataset) -> Dataset:
+        """These rows followed by the rows of `other`; the domain and names are these."""
+        if other.d != self.d:
+            raise InputError(f"rows of {self.d} features", f"{other.d} features")
+        return replace(
+            self,
+            X=stack_rows(self.X, other.X),
+            y=np.concatenate([self.y, other.y]),
+            weight=np.concatenate([self.weight, other.weight]),
+        )
+
+    def require_both_classes(self, what: str = "training data") -> None:
+        """Raise unless rows of both labels are present."""
+        if np.unique(self.y[self.weight > 0]).size < 2:
+            raise InputError(
+                f"{what} with rows of both classes",
+                f"{self.n} rows of one class" if self.n else "no rows",
+                "Check the label column.",
+            )
+
+    def digest(self) -> str:
+        """A short hash of rows, labels and weights, equal for equal data."""
+        code = hashlib.sha256()
+        arrays = [self.X.data, self.X.indices, self.X.indptr] if self.is_sparse else [self.X]
+        for array in (*arrays, self.y, self.weight):
+            dtype = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64
+            code.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
+        return code.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training rows and test rows of one problem."""
+
+    train: Dataset
+    test: Dataset
+
+    def __post_init__(self) -> None:
+        if self.train.d != self.test.d:
+            raise InputError(f"test rows of {self.train.d} features", f"{self.test.d} features")
+        if self.test.n == 0:
+            raise InputError("at least one test row", "none")
+        self.train.require_both_classes()
+
+    @property
+    def name(self) -> str:
+        """Name of the data."""
+        return self.train.name
+
+
+def stack_rows(top: Matrix, bottom: Matrix) -> Matrix:
+    """Rows of `top` over rows of `bottom`, in the storage of `top`."""
+    if sp.issparse(top):
+        return sp.csr_array(sp.vstack([top, sp.csr_array(bottom)]))
+    return np.vstack([top, bottom.toarray() if sp.issparse(bottom) else bottom])
+
+
+def _read_only(value: Matrix) -> Matrix:
+    if sp.issparse(value):
+        return value
+    value = value.view()
+    value.setflags(write=False)
+    return value

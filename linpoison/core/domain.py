@@ -1,0 +1,135 @@
+"""What a row of features may be before any defence looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import InputError
+from .validation import Array, Matrix
+
+DomainKind = Literal["real", "box", "counts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """The space that features live in.
+
+    Parameters
+    ----------
+    kind : {"real", "box", "counts"}
+        ``real``: all of R^d. ``box``: ``lower <= x <= upper``, coordinate by coordinate.
+        ``counts``: non-negative whole numbers up to `upper` (word counts).
+    lower, upper : ndarray of shape (d,), optional
+        Bounds per coordinate. For counts `lower` is zero and `upper` the largest value that a
+        coordinate may take.
+
+    Examples
+    --------
+    >>> Domain.box(0.0, 1.0, d=3)
+    Domain(kind='box', d=3)
+    >>> Domain.counts([2, 5]).integral
+    True
+    """
+
+    kind: DomainKind = "real"
+    lower: Array | None = field(default=None, repr=False)
+    upper: Array | None = field(default=None, repr=False)
+
+    @classmethod
+    def real(cls) -> Domain:
+        """R^d."""
+        return cls("real")
+
+    @classmethod
+    def box(cls, lower: Any, upper: Any, d: int | None = None) -> Domain:
+        """The box ``lower <= x <= upper``; scalars need `d`."""
+        low, high = _bounds(lower, d), _bounds(upper, d)
+        if low.shape != high.shape or (low > high).any():
+            raise InputError("lower <= upper, of one shape", f"shapes {low.shape} and {high.shape}, or lower > upper")
+        return cls("box", low, high)
+
+    @classmethod
+    def counts(cls, upper: Any, d: int | None = None) -> Domain:
+        """Non-negative whole numbers up to `upper`."""
+        high = np.floor(_bounds(upper, d))
+        if (high < 0).any():
+            raise InputError("count limits of at least 0", f"{high.min():g}")
+        return cls("counts", np.zeros_like(high), high)
+
+    @classmethod
+    def of(cls, kind: str, X: Matrix) -> Domain:
+        """The domain of a kind that the rows of `X` suggest.
+
+        A box spans [0, 1] where the data lie in it and the range of each column otherwise. The
+        limit of a count is the largest value in its column, at least 1: what the reference
+        implementation of Koh et al. lets the attacker write.
+        """
+        if kind == "real":
+            return cls.real()
+        if kind not in ("box", "counts"):
+            raise InputError("a domain among real, box and counts", repr(kind))
+        low, high = _column_range(X)
+        if kind == "box":
+            unit = low.min() >= 0 and high.max() <= 1
+            return cls.box(np.zeros_like(low), np.ones_like(high)) if unit else cls.box(low, high)
+        domain = cls.counts(np.maximum(high, 1))
+        domain.check(X, "X")
+        return domain
+
+    @property
+    def integral(self) -> bool:
+        """Whether coordinates are whole numbers."""
+        return self.kind == "counts"
+
+    def violation(self, X: Matrix) -> Array:
+        """How far each row is outside, in the largest coordinate (shape (n,), zero inside).
+
+        Being whole counts as a constraint too: the distance to the nearest whole number is a
+        violation where the domain is integral.
+        """
+        dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+        worst = np.zeros(dense.shape[0])
+        if self.lower is not None and self.upper is not None:
+            worst = np.maximum(self.lower - dense, dense - self.upper).max(axis=1).clip(min=0)
+        if self.integral:
+            worst = np.maximum(worst, np.abs(dense - np.round(dense)).max(axis=1))
+        return worst
+
+    def check(self, X: Matrix, name: str) -> None:
+        """Raise if a row of `X` is outside. Upper limits of counts are the attacker's, not checked."""
+        values = X.data if hasattr(X, "toarray") else np.asarray(X)
+        if self.integral and values.size:
+            if values.min() < 0:
+                raise InputError(f"{name} of counts (0, 1, 2, ...)", f"a value of {values.min():g}", _COUNTS_REMEDY)
+            if (values != np.round(values)).any():
+                raise InputError(f"{name} of counts (0, 1, 2, ...)", "values that are not whole", _COUNTS_REMEDY)
+        if self.kind == "box" and (self.violation(X) > 1e-9).any():
+            raise InputError(f"{name} inside its box", "rows outside", "Use the domain 'real' or wider bounds.")
+
+    def __repr__(self) -> str:
+        size = "" if self.upper is None else f", d={self.upper.size}"
+        return f"Domain(kind={self.kind!r}{size})"
+
+
+_COUNTS_REMEDY = "Use the domain 'real' or 'box' for such features."
+
+
+def _bounds(value: Any, d: int | None) -> Array:
+    bound = np.asarray(value, dtype=np.float64)
+    if bound.ndim == 0:
+        if d is None:
+            raise InputError("a bound per coordinate, or the number of coordinates d", "a single number")
+        bound = np.full(d, float(bound))
+    if bound.ndim != 1 or not np.isfinite(bound).all():
+        raise InputError("finite bounds of shape (d,)", f"shape {bound.shape} or values that are not finite")
+    return bound
+
+
+def _column_range(X: Matrix) -> tuple[Array, Array]:
+    low, high = X.min(axis=0), X.max(axis=0)
+    if hasattr(low, "toarray"):
+        low, high = low.toarray(), high.toarray()
+    return np.asarray(low, dtype=np.float64).ravel(), np.asarray(high, dtype=np.float64).ravel()

@@ -1,0 +1,63 @@
+"""The exceptions of the library: each message says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+
+class LinpoisonError(Exception):
+    """Base class of every error that the library raises on purpose."""
+
+
+class InputError(LinpoisonError, ValueError):
+    """Input that cannot be used.
+
+    Parameters
+    ----------
+    expected : str
+        What the function takes, as a noun phrase.
+    got : str
+        What came instead.
+    remedy : str, optional
+        What the user can do about it, as a sentence.
+
+    Examples
+    --------
+    >>> print(InputError("epsilon in (0, 1)", "1.5", "Give the fraction, not the percentage."))
+    expected epsilon in (0, 1), got 1.5. Give the fraction, not the percentage.
+    """
+
+    def __init__(self, expected: str, got: object, remedy: str = "") -> None:
+        self.expected, self.got, self.remedy = expected, str(got), remedy
+        super().__init__(f"expected {expected}, got {got}." + (f" {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.expected, self.got, self.remedy)
+
+
+class CapabilityError(InputError):
+    """Two parts that do not fit together, such as an attack and a loss it has no program for."""
+
+
+class MissingDependency(LinpoisonError, ImportError):
+    """An optional package that the requested feature needs is not installed."""
+
+    def __init__(self, package: str, purpose: str, extra: str) -> None:
+        self.package, self.purpose, self.extra = package, purpose, extra
+        super().__init__(
+            f"expected the package {package} ({purpose}), got none installed. "
+            f"Install it with: pip install 'linpoison[{extra}]'."
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.package, self.purpose, self.extra)
+
+
+class InfeasibleSet(LinpoisonError):
+    """A feasible set that holds no point, so that nothing can be planted in it."""
+
+
+class SolverFailed(LinpoisonError):
+    """A convex solver ended without an answer that passes the checks made in numpy."""
+
+
+class CertificateViolated(LinpoisonError):
+    """An attack did more damage than a certificate allows: one of the two has a defect."""

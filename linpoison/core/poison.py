@@ -1,0 +1,142 @@
+"""Poison rows with their copies, and the file format they travel in."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .dataset import Dataset
+from .domain import Domain
+from .errors import InputError
+from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Poison:
+    """Distinct poison rows, each with a number of copies.
+
+    Parameters
+    ----------
+    X : array_like or sparse, shape (k, d)
+    y : array_like, shape (k,)
+        Labels in {-1, +1}.
+    count : array_like, shape (k,)
+        Copies: whole numbers in a deployable poison, any weights in a relaxed one.
+
+    Examples
+    --------
+    >>> poison = Poison([[1.0, 0.0], [0.0, 1.0]], [1, -1], [3, 2])
+    >>> poison.total, poison.n_distinct, poison.relaxed
+    (5.0, 2, False)
+    """
+
+    X: Matrix
+    y: Array
+    count: Array
+
+    def __post_init__(self) -> None:
+        X = as_matrix(self.X, "poison X", allow_empty=True)
+        object.__setattr__(self, "X", X)
+        object.__setattr__(self, "y", as_signed_labels(self.y, X.shape[0]))
+        object.__setattr__(self, "count", as_weights(self.count, X.shape[0], "count"))
+
+    @property
+    def total(self) -> float:
+        """Sum of the copies."""
+        return float(self.count.sum())
+
+    @property
+    def n_distinct(self) -> int:
+        """Number of rows that have at least one copy."""
+        return int((self.count > 0).sum())
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether some copies are fractional, so that the poison cannot be planted as it is."""
+        return bool((self.count != np.round(self.count)).any())
+
+    def as_dataset(self, domain: Domain | None = None) -> Dataset:
+        """The distinct rows, weighted by their copies."""
+        return Dataset(self.X, self.y, self.count, domain or Domain.real(), name="poison")
+
+    def expanded(self) -> Dataset:
+        """One row per copy, in order."""
+        if self.relaxed:
+            raise InputError("whole copies", "fractional ones", "Round the poison first.")
+        index = np.repeat(np.arange(self.y.size), self.count.astype(int))
+        return Dataset(self.X[index], self.y[index], name="poison")
+
+    def merged(self) -> Poison:
+        """The same poison with equal rows of one label merged and rows of no copies dropped."""
+        dense = self.X.toarray() if sp.issparse(self.X) else np.asarray(self.X)
+        used = self.count > 0
+        keyed = np.column_stack([self.y, dense])[used]
+        if not keyed.size:
+            return Poison(self.X[used], self.y[used], self.count[used])
+        rows, inverse = np.unique(keyed, axis=0, return_inverse=True)
+        count = np.bincount(inverse.ravel(), weights=self.count[used], minlength=len(rows))
+        X: Matrix = sp.csr_array(rows[:, 1:]) if sp.issparse(self.X) else rows[:, 1:]
+        return Poison(X, rows[:, 0], count)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an ``.npz`` file without pickles, whole or not at all.
+
+        Arrays: ``y`` in {-1, +1}, ``count`` integers, and ``X`` dense or ``data``, ``indices``,
+        ``indptr``, ``shape`` of a CSR matrix.
+        """
+        count = self.count if self.relaxed else self.count.astype(np.int64)
+        arrays: dict[str, Any] = {"y": self.y.astype(np.int8), "count": count}
+        if sp.issparse(self.X):
+            arrays |= {"data": self.X.data, "indices": self.X.indices, "indptr": self.X.indptr}
+            arrays["shape"] = np.asarray(self.X.shape)
+        else:
+            arrays["X"] = self.X
+        target = Path(path)
+        partial = target.with_name(target.name + ".part")
+        with open(partial, "wb") as stream:
+            np.savez_compressed(stream, **arrays)
+        partial.replace(target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Poison:
+        """Read a file that `save` or another tool wrote in the same format."""
+        arrays = _read_npz(Path(path))
+        if "y" not in arrays:
+            raise InputError("a poison file with an array 'y'", f"the arrays {sorted(arrays)}", _FORMAT)
+        X = _matrix_of(arrays)
+        count = arrays.get("count", np.ones(arrays["y"].shape[0]))
+        return cls(X, arrays["y"], count)
+
+
+_FORMAT = "See the poison file format in docs/files.md."
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except FileNotFoundError:
+        raise InputError("an existing poison file", str(path)) from None
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError):
+        raise InputError("a poison file (.npz without pickles)", str(path), _FORMAT) from None
+
+
+def _matrix_of(arrays: dict[str, Any]) -> Matrix:
+    if "X" in arrays:
+        return arrays["X"]
+    parts = ("data", "indices", "indptr", "shape")
+    if not all(part in arrays for part in parts):
+        raise InputError("an array 'X', or data, indices, indptr and shape", f"the arrays {sorted(arrays)}", _FORMAT)
+    data, indices, indptr, shape = (arrays[part] for part in parts)
+    try:
+        matrix = sp.csr_array((data, indices, indptr), shape=tuple(int(size) for size in shape))
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError("a valid CSR matrix", f"arrays that do not fit ({error})", _FORMAT) from None
+    return matrix

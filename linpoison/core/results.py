@@ -1,0 +1,112 @@
+"""What solvers and attacks return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .model import LinearModel
+from .poison import Poison
+
+
+@dataclass(frozen=True)
+class SolveInfo:
+    """How one conic solve went.
+
+    Parameters
+    ----------
+    solver : str
+        Name of the solver that gave the answer.
+    status : str
+        Its own word for the outcome.
+    value : float
+        Optimal value as recomputed in numpy, not as reported.
+    seconds : float
+        Wall time, modelling included.
+    max_violation : float
+        Largest violation of a constraint, recomputed in numpy.
+    """
+
+    solver: str
+    status: str
+    value: float
+    seconds: float
+    max_violation: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One poison that an attack considered.
+
+    Parameters
+    ----------
+    poison : Poison
+        Deployable rows with whole copies.
+    relaxed : Poison
+        The rows and weights before rounding (at most one distinct row for each class).
+    decoy : LinearModel
+        The parameters it aims at.
+    residual : float
+        Norm of the KKT residual of the relaxed poison at the decoy.
+    violation : float
+        Largest violation of the feasible sets by a relaxed row.
+    distance : float
+        Distance between the decoy and the model retrained on clean rows and relaxed poison.
+    test_error : dict of str to float
+        Error on the attacker's target rows for each defence scored so far.
+    label : str
+        How it was made, in words for the report.
+    seconds : float
+        Seconds since the attack began when the candidate was scored.
+    """
+
+    poison: Poison
+    relaxed: Poison
+    decoy: LinearModel
+    residual: float
+    violation: float
+    distance: float
+    test_error: dict[str, float]
+    label: str = ""
+    seconds: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """The least error over the defences scored: the attacker must pass all of them."""
+        return min(self.test_error.values())
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """The outcome of an attack: the best candidate, and what it took.
+
+    Parameters
+    ----------
+    name : str
+        Name of the attack.
+    best : Candidate
+        The candidate with the greatest worst-case error on the target rows.
+    candidates : tuple of Candidate
+        All that were scored, best first.
+    seconds : float
+        Wall time of the attack.
+    seed : int or None
+        Seed it ran with.
+    solves : tuple of SolveInfo
+        Every conic solve. Failed solves are listed too, never dropped silently.
+    info : dict
+        Whatever else the report should show (numbers of decoys, refits, skipped solves).
+    """
+
+    name: str
+    best: Candidate
+    candidates: tuple[Candidate, ...]
+    seconds: float
+    seed: int | None
+    solves: tuple[SolveInfo, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def poison(self) -> Poison:
+        """The deployable rows of the best candidate."""
+        return self.best.poison

@@ -1,0 +1,173 @@
+"""Checks at the border of the library: raw input becomes clean arrays, or one clear error."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+Array = NDArray[np.float64]
+Matrix = Any  # a dense (n, d) float64 array or a scipy.sparse.csr_array of that shape
+
+
+def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
+    """Return `X` as a finite float64 matrix, dense or CSR.
+
+    Parameters
+    ----------
+    X : array_like or sparse, shape (n, d)
+        Features. Sparse input stays sparse and becomes CSR; everything else becomes a dense array.
+    name : str, default "X"
+        How errors call it.
+    allow_empty : bool, default False
+        Whether zero rows are accepted.
+
+    Returns
+    -------
+    ndarray or csr_array, shape (n, d), float64
+
+    Raises
+    ------
+    InputError
+        If it is not numeric, not two-dimensional, empty, or holds NaN or infinity.
+    """
+    if sp.issparse(X):
+        if X.ndim != 2:
+            raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {X.shape}")
+        matrix: Matrix = sp.csr_array(X).astype(np.float64)
+        matrix.sum_duplicates()
+        values = matrix.data
+    else:
+        matrix = _as_dense(X, name)
+        values = matrix
+    _check_shape(matrix.shape, name, allow_empty)
+    _check_finite(values, name)
+    return matrix
+
+
+def _as_dense(X: Any, name: str) -> Array:
+    try:
+        dense = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"numeric {name}", f"values that are not numbers ({error})", "Encode text as numbers first."
+        ) from None
+    if dense.ndim != 2:
+        raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {dense.shape}")
+    return dense
+
+
+def _check_shape(shape: tuple[int, ...], name: str, allow_empty: bool) -> None:
+    if shape[1] == 0:
+        raise InputError(f"{name} with at least one feature", f"shape {shape}")
+    if shape[0] == 0 and not allow_empty:
+        raise InputError(f"{name} with at least one row", f"shape {shape}")
+
+
+def _check_finite(values: Array, name: str) -> None:
+    if not np.isfinite(values).all():
+        kind = "NaN" if np.isnan(values).any() else "infinity"
+        raise InputError(f"finite {name}", f"{kind} among the values", "Drop or impute those rows first.")
+
+
+def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Array:
+    """Return labels as float64 in {-1, +1}.
+
+    Parameters
+    ----------
+    y : array_like, shape (n,)
+        Labels that already are -1 or +1. Other label values are translated where data enter
+        (`linpoison.datasets.encode_labels`), not here.
+    n : int, optional
+        The length that `y` must have.
+    both : bool, default False
+        Whether both classes must be present.
+    """
+    try:
+        labels = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("labels in {-1, +1}", "labels that are not numbers") from None
+    if labels.ndim != 1:
+        raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
+    if n is not None and labels.shape[0] != n:
+        raise InputError(f"{n} labels, one for each row", f"{labels.shape[0]} labels")
+    values = np.unique(labels)
+    if not np.isin(values, (-1.0, 1.0)).all():
+        raise InputError("labels in {-1, +1}", f"the values {values[:5].tolist()}")
+    if both and values.size < 2:
+        raise InputError("rows of both classes", f"only the label {values.tolist()}")
+    return labels
+
+
+def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
+    """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each."""
+    if weight is None:
+        return np.ones(n)
+    try:
+        values = np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"numeric {name}", "values that are not numbers") from None
+    if values.shape != (n,):
+        raise InputError(f"{name} of shape ({n},)", f"shape {values.shape}")
+    _check_finite(values, name)
+    if (values < 0).any():
+        raise InputError(f"non-negative {name}", f"a value of {values.min():g}")
+    return values
+
+
+def check_number(
+    value: Any,
+    name: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    remedy: str = "",
+) -> float:
+    """Return `value` as a float inside the given bounds, or say which bound it breaks."""
+    limits = _limits(above, at_least, below, at_most)
+    expected = f"{name} as a number{limits}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(expected, repr(value), remedy)
+    number = float(value)
+    broken = (
+        not np.isfinite(number)
+        or (above is not None and number <= above)
+        or (at_least is not None and number < at_least)
+        or (below is not None and number >= below)
+        or (at_most is not None and number > at_most)
+    )
+    if broken:
+        raise InputError(expected, f"{number:g}", remedy)
+    return number
+
+
+def _limits(above: float | None, at_least: float | None, below: float | None, at_most: float | None) -> str:
+    parts = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("of at least", at_least), ("below", below), ("of at most", at_most))
+        if bound is not None
+    ]
+    return (" " + " and ".join(parts)) if parts else ""
+
+
+def check_integer(value: Any, name: str, *, at_least: int) -> int:
+    """Return `value` as an int that is at least `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < at_least:
+        raise InputError(f"{name} as a whole number of at least {at_least}", repr(value))
+    return int(value)
+
+
+def as_generator(rng: Any) -> np.random.Generator:
+    """Return a numpy Generator for a seed, a Generator or ``None`` (fresh entropy)."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None or (isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0):
+        return np.random.default_rng(rng)
+    raise InputError("a seed: a whole number of at least 0, a numpy Generator or None", repr(rng))

@@ -1,0 +1,33 @@
+"""Margin losses (value, derivatives, cvxpy expression, constants) and the learning problem built on them."""
+
+from ..core.errors import InputError
+from .base import MarginLoss
+from .hinge import Hinge, SquaredHinge
+from .logistic import Logistic
+from .problem import Problem
+from .smooth_hinge import SmoothHinge
+from .squared import Squared
+
+LOSSES: dict[str, type[MarginLoss]] = {
+    loss.name: loss for loss in (Hinge, SquaredHinge, SmoothHinge, Logistic, Squared)
+}
+
+
+def make_loss(name: str) -> MarginLoss:
+    """The loss of a name, with its default parameters."""
+    if name not in LOSSES:
+        raise InputError(f"a loss among {', '.join(LOSSES)}", repr(name))
+    return LOSSES[name]()
+
+
+__all__ = [
+    "LOSSES",
+    "Hinge",
+    "Logistic",
+    "MarginLoss",
+    "Problem",
+    "SmoothHinge",
+    "Squared",
+    "SquaredHinge",
+    "make_loss",
+]

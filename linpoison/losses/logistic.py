@@ -1,0 +1,54 @@
+"""The logistic loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, lambertw
+
+from ..core.validation import Array
+from .base import MarginLoss
+from .smooth_hinge import _log_expm1
+
+
+class Logistic(MarginLoss):
+    """``phi(m) = log(1 + exp(-m))``.
+
+    Examples
+    --------
+    >>> round(Logistic().reach, 5)
+    0.27846
+    """
+
+    name = "logistic"
+    lipschitz = 1.0
+    smoothness = 0.25
+
+    @property
+    def reach(self) -> float:  # type: ignore[override]
+        """``sup_t t / (1 + exp(t)) = W(1/e)`` with Lambert's W."""
+        return float(lambertw(np.exp(-1)).real)
+
+    def value(self, m: Array) -> Array:
+        return np.logaddexp(0.0, -m)
+
+    def derivative(self, m: Array) -> Array:
+        return -expit(-m)
+
+    def second_derivative(self, m: Array) -> Array:
+        s = expit(m)
+        return s * (1.0 - s)
+
+    def expression(self, m: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.logistic(-m)
+
+    def margin_at_loss(self, value: float) -> float:
+        return -_log_expm1(value)
+
+    def pull_constraints(self, pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:
+        import cvxpy as cp
+
+        return [cp.ExpCone(pulled_margin, pull, mass - pull)]

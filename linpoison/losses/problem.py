@@ -1,0 +1,93 @@
+"""The learning problem: one convention, made explicit everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.model import LinearModel
+from ..core.validation import Array, check_number
+from .base import MarginLoss
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the defender minimises.
+
+    ::
+
+        theta, b = argmin  (reg_N / 2) |theta|^2 [+ (reg_N / 2) b^2 if penalize_intercept]
+                           + (1 / N) sum_i c_i phi(y_i (x_i . theta + b)),     N = sum_i c_i
+
+    Parameters
+    ----------
+    loss : MarginLoss
+    reg : float
+        ``lambda > 0``.
+    penalize_intercept : bool, default True
+        Whether the intercept is regularised like a coefficient. scikit-learn's LinearSVC does so,
+        SVC, LogisticRegression and RidgeClassifier do not.
+    fit_intercept : bool, default True
+        If False the intercept is zero and `penalize_intercept` has no effect.
+    scaling : {"mean", "sum"}, default "mean"
+        How the regulariser follows the number of rows. ``mean`` (the papers): ``reg_N = reg``.
+        ``sum`` (a fixed C of scikit-learn): ``reg_N = reg * n_reference / N``.
+    n_reference : float, optional
+        The number of rows at which `reg` holds; needed by ``sum``.
+    """
+
+    loss: MarginLoss
+    reg: float
+    penalize_intercept: bool = True
+    fit_intercept: bool = True
+    scaling: Literal["mean", "sum"] = "mean"
+    n_reference: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, MarginLoss):
+            raise InputError("a loss of linpoison.losses", repr(self.loss))
+        object.__setattr__(self, "reg", check_number(self.reg, "reg", above=0))
+        if self.scaling not in ("mean", "sum"):
+            raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
+        if self.scaling == "sum" and not self.n_reference:
+            raise InputError("n_reference with the scaling 'sum'", "none", "Give the number of rows that reg is for.")
+
+    def reg_at(self, total: float) -> float:
+        """``reg_N`` for N = `total` rows."""
+        if self.scaling == "mean":
+            return self.reg
+        return self.reg * float(self.n_reference or 0) / total
+
+    def pinned(self, total: float) -> Problem:
+        """The same problem under ``mean`` scaling, with the ``reg`` that holds at `total` rows."""
+        return replace(self, reg=self.reg_at(total), scaling="mean", n_reference=None)
+
+    def penalty_mask(self, d: int) -> Array:
+        """Which entries of ``(theta, b)`` are penalised, as 0 / 1, shape (d + 1,)."""
+        mask = np.ones(d + 1)
+        mask[-1] = float(self.penalize_intercept and self.fit_intercept)
+        return mask
+
+    def value(self, model: LinearModel, data: Dataset) -> float:
+        """The objective at `model`."""
+        losses = self.loss.value(model.margins(data))
+        vector = model.vector
+        penalty = float(self.penalty_mask(model.d) @ vector**2)
+        return 0.5 * self.reg_at(data.total) * penalty + float(data.weight @ losses) / data.total
+
+    def data_gradient(self, model: LinearModel, data: Dataset) -> Array:
+        """Gradient of the mean loss alone in ``(theta, b)``, shape (d + 1,)."""
+        pull = data.weight * data.y * self.loss.derivative(model.margins(data)) / data.total
+        return np.append(np.asarray(data.X.T @ pull).ravel(), pull.sum())
+
+    def gradient(self, model: LinearModel, data: Dataset) -> Array:
+        """Gradient of the objective in ``(theta, b)``, shape (d + 1,).
+
+        Without an intercept the last entry is the pull on an intercept that is held at zero.
+        """
+        reg = self.reg_at(data.total) * self.penalty_mask(model.d)
+        return self.data_gradient(model, data) + reg * model.vector
