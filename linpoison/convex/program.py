@@ -1,0 +1,115 @@
+"""Solve a cvxpy problem under one policy."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.results import SolveInfo
+from .residuals import max_violation
+from .status import FINAL, Attempt, failure
+
+_CHAIN = ("CLARABEL", "ECOS", "SCS")
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "SCS": {"eps": 1e-9, "max_iters": 50_000},
+    "OSQP": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iter": 100_000},
+}
+
+
+def solve(
+    problem: Any,
+    *,
+    solver: str | None = None,
+    check: Callable[[], float] | None = None,
+    tol: float = 1e-6,
+) -> SolveInfo:
+    """Solve a convex program and leave the solution in its variables.
+
+    An ``optimal`` answer is taken. An ``optimal_inaccurate`` one is taken only if its largest
+    violation, recomputed in numpy, is at most `tol`. Anything else passes the program on to the
+    next solver of the chain.
+
+    Parameters
+    ----------
+    problem : cvxpy.Problem
+    solver : str, optional
+        The only solver to try, by cvxpy's name in any case. By default CLARABEL, then ECOS and
+        SCS as far as they are installed.
+    check : callable, optional
+        Returns the largest violation of the solution that now lies in the variables. By default
+        the residuals of the constraints (`max_violation`).
+    tol : float, default 1e-6
+
+    Returns
+    -------
+    SolveInfo
+        ``value`` and ``max_violation`` are recomputed from the variables.
+
+    Raises
+    ------
+    InputError
+        If `solver` is not installed.
+    InfeasibleSet
+        If no point meets the constraints.
+    UnboundedProblem
+        If the objective has no finite optimum.
+    SolverFailed
+        If no solver gave an answer that can be taken.
+
+    Examples
+    --------
+    >>> import cvxpy as cp
+    >>> x = cp.Variable(2)
+    >>> info = solve(cp.Problem(cp.Minimize(cp.sum(x)), [x >= 1]))
+    >>> info.solver, info.status, round(info.value, 6)
+    ('CLARABEL', 'optimal', 2.0)
+    """
+    start = time.perf_counter()
+    attempts = []
+    for name in _solvers(solver):
+        attempt = _try(problem, name)
+        if attempt.status in ("optimal", "optimal_inaccurate"):
+            violation = float(check() if check is not None else max_violation(problem))
+            if attempt.status == "optimal" or violation <= tol:
+                value = _objective(problem)
+                return SolveInfo(name, attempt.status, value, time.perf_counter() - start, violation)
+            attempt = Attempt(name, attempt.status, f"violation {violation:.1e} above {tol:.0e}")
+        if attempt.status in FINAL:
+            raise failure([attempt])
+        attempts.append(attempt)
+    raise failure(attempts)
+
+
+def _solvers(solver: str | None) -> list[str]:
+    import cvxpy as cp
+
+    installed = cp.installed_solvers()
+    if solver is None:
+        return [name for name in _CHAIN if name in installed]
+    name = solver.upper() if isinstance(solver, str) else solver
+    if name not in installed:
+        remedy = "Install it, or leave the solver out." if name in ("ECOS", "SCS", "OSQP", "HIGHS") else ""
+        raise InputError(f"an installed solver among {', '.join(sorted(installed))}", repr(solver), remedy)
+    return [name]
+
+
+def _try(problem: Any, name: str) -> Attempt:
+    import cvxpy as cp
+
+    try:
+        with warnings.catch_warnings():
+            # The status says the same and is handled by the caller.
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            problem.solve(solver=name, **_OPTIONS.get(name, {}))
+    except cp.SolverError as error:
+        return Attempt(name, "solver_error", " ".join(str(error).split())[:200])
+    return Attempt(name, str(problem.status))
+
+
+def _objective(problem: Any) -> float:
+    return float(np.asarray(problem.objective.value).item())

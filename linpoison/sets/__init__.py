@@ -1,0 +1,33 @@
+"""Feasible sets of defences and domains, each stated once as a cone and once in numpy."""
+
+from .ball import Ball
+from .base import FeasibleSet, Relation
+from .box import Box, NonNegative
+from .by_label import ByLabel
+from .count_ball import CountBall, expected_sq_norm
+from .domain import domain_set
+from .halfspace import Halfspace, loss_cap
+from .intersection import Intersection, intersect
+from .programs import NearestProgram, SupportProgram
+from .slab import Slab
+from .subspace import SubspaceTube
+
+__all__ = [
+    "Ball",
+    "Box",
+    "ByLabel",
+    "CountBall",
+    "FeasibleSet",
+    "Halfspace",
+    "Intersection",
+    "NearestProgram",
+    "NonNegative",
+    "Relation",
+    "Slab",
+    "SubspaceTube",
+    "SupportProgram",
+    "domain_set",
+    "expected_sq_norm",
+    "intersect",
+    "loss_cap",
+]

@@ -1,0 +1,90 @@
+"""One feasible set for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.validation import Array, as_matrix, as_signed_labels
+from .base import FeasibleSet
+from .intersection import intersect
+
+
+class ByLabel(Mapping[int, FeasibleSet]):
+    """The sets of the classes -1 and +1: where a row may lie depends on its label.
+
+    Parameters
+    ----------
+    sets : mapping
+        ``{+1: F, -1: G}``, of one dimension.
+
+    Examples
+    --------
+    >>> from linpoison.sets import Ball
+    >>> sets = ByLabel({+1: Ball([1.0], 1.0), -1: Ball([-1.0], 1.0)})
+    >>> sets.violation([[2.0], [2.0]], [1, -1])
+    array([0., 2.])
+    """
+
+    def __init__(self, sets: Mapping[Any, FeasibleSet]) -> None:
+        if set(sets) != {-1, 1} or not all(isinstance(part, FeasibleSet) for part in sets.values()):
+            raise InputError("a mapping {+1: set, -1: set}", f"{dict(sets)!r}")
+        self._sets = {label: sets[label] for label in (-1, 1)}
+        if self._sets[-1].d != self._sets[1].d:
+            raise InputError("two sets of one dimension", f"{self._sets[-1].d} and {self._sets[1].d}")
+
+    def __getitem__(self, label: Any) -> FeasibleSet:
+        return self._sets[label]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sets)
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return self._sets[1].d
+
+    def violation(self, X: Any, y: Any = None) -> Array:
+        """Violation of each row by the set of its label, shape (n,).
+
+        Parameters
+        ----------
+        X : array_like or sparse, shape (n, d), or a Poison or Dataset
+        y : array_like, shape (n,)
+            Labels in {-1, +1}; left out if `X` carries them.
+        """
+        rows, labels = _labelled(X, y)
+        worst = np.zeros(labels.size)
+        for label, part in self._sets.items():
+            chosen = np.flatnonzero(labels == label)
+            worst[chosen] = part.violation(rows[chosen])
+        return worst
+
+    def contains(self, X: Any, y: Any = None, tol: float = 1e-8) -> Any:
+        """Whether `violation` is at most `tol`, shape (n,), boolean."""
+        return self.violation(X, y) <= tol
+
+    def intersect(self, other: Mapping[Any, FeasibleSet] | FeasibleSet | None) -> ByLabel:
+        """Each class intersected with its set in `other`, or both with the one set `other`."""
+        if isinstance(other, Mapping):
+            other = ByLabel(other)
+            return ByLabel({label: intersect(part, other[label]) for label, part in self._sets.items()})
+        return ByLabel({label: intersect(part, other) for label, part in self._sets.items()})
+
+    def __repr__(self) -> str:
+        return f"ByLabel({self._sets!r})"
+
+
+def _labelled(X: Any, y: Any) -> tuple[Any, Array]:
+    if y is None:
+        if not (hasattr(X, "X") and hasattr(X, "y")):
+            raise InputError("labels y with the rows X", "none", "Give y, or a Poison or Dataset in place of X.")
+        X, y = X.X, X.y
+    rows = as_matrix(X, allow_empty=True)
+    return rows, as_signed_labels(y, rows.shape[0])

@@ -1,0 +1,101 @@
+"""The half-space, and the cap on the loss under fixed parameters that is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.model import LinearModel
+from ..core.validation import Array, Matrix, check_number
+from ..losses import MarginLoss, Squared
+from .base import FeasibleSet, as_normal, unbounded
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Halfspace(FeasibleSet):
+    """``{x: normal . x <= offset}``. The violation is the Euclidean distance to the half-space.
+
+    Parameters
+    ----------
+    normal : array_like, shape (d,)
+        Any length but zero.
+    offset : float
+
+    Examples
+    --------
+    >>> Halfspace([0.0, 2.0], 2.0).project([[5.0, 3.0]])
+    array([[5., 1.]])
+    """
+
+    normal: Array
+    offset: float
+
+    def __post_init__(self) -> None:
+        self._set(normal=as_normal(self.normal), offset=check_number(self.offset, "offset"))
+
+    @property
+    def d(self) -> int:
+        return int(self.normal.size)
+
+    def _cone(self, u: Any, t: Any) -> list[Any]:
+        length = np.linalg.norm(self.normal)
+        return [(self.normal / length) @ u <= (self.offset / length) * t]
+
+    def _violation(self, X: Matrix) -> Array:
+        return np.asarray((X @ self.normal - self.offset) / np.linalg.norm(self.normal))
+
+    def _support(self, w: Array) -> Array:
+        if multiple_of(w, self.normal, "half-space") < 0:
+            raise unbounded("half-space")
+        return self.normal * (self.offset / (self.normal @ self.normal))
+
+    def _project(self, X: Array) -> Array:
+        length = np.linalg.norm(self.normal)
+        return np.asarray(X - np.maximum(self._violation(X), 0.0)[:, None] * (self.normal / length))
+
+
+def multiple_of(w: Array, normal: Array, what: str) -> float:
+    """The number ``s`` with ``w = s normal``; raises for another direction."""
+    share = float(w @ normal / (normal @ normal))
+    if np.linalg.norm(w - share * normal) > 1e-9 * np.linalg.norm(w):
+        raise unbounded(what)
+    return share
+
+
+def loss_cap(model: LinearModel, label: float, loss: MarginLoss, cap: float) -> Halfspace:
+    """``{x: phi(label (x . coef + intercept)) <= cap}`` as a half-space.
+
+    The loss decreases in the margin, so the set is ``label (x . coef + intercept) >= m`` with
+    ``m = phi^-1(cap)``. The squared loss rises again beyond margin 1; for it the half-space keeps
+    those points too and its relation is "outer".
+
+    Parameters
+    ----------
+    model : LinearModel
+        The parameters that the loss is measured under, with a coef other than zero.
+    label : {-1, +1}
+        Label of the rows.
+    loss : MarginLoss
+    cap : float
+        Largest loss allowed: at least 0, and above 0 for a loss that never reaches 0.
+
+    Examples
+    --------
+    >>> from linpoison.losses import Hinge
+    >>> cap = loss_cap(LinearModel([1.0], 0.5), -1, Hinge(), 2.0)
+    >>> cap.contains([[0.5], [0.6]])
+    array([ True, False])
+    """
+    if label not in (-1, 1):
+        raise InputError("a label in {-1, +1}", repr(label))
+    cap = check_number(
+        cap, "cap", at_least=0, remedy="No point has less than no loss; state a bound on the margin as a Halfspace."
+    )
+    margin = loss.margin_at_loss(cap)
+    if not np.isfinite(margin):
+        raise InputError(f"a cap that the loss {loss.name} takes", f"{cap:g}", "Use a cap above 0.")
+    relation = "outer" if isinstance(loss, Squared) else "exact"
+    return Halfspace(-label * model.coef, label * model.intercept - margin, relation=relation)  # type: ignore[arg-type]

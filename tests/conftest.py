@@ -1,0 +1,25 @@
+"""Fixtures of more than one room."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+import audit_cases
+
+
+@pytest.fixture
+def fake_attacks(monkeypatch: pytest.MonkeyPatch) -> audit_cases.Calls:
+    """Quick attacks in the place of the real ones."""
+    return audit_cases.install(monkeypatch)
+
+
+@pytest.fixture
+def in_tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
