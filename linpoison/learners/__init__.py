@@ -1,0 +1,25 @@
+"""Learners: what the defender does with the rows, exactly, fast or as a conic reference."""
+
+from .base import Learner, LearnerWarning
+from .classifier import LinearClassifier
+from .factory import make_learner
+from .logistic import LogisticLearner
+from .reference import ReferenceLearner
+from .ridge import RidgeLearner
+from .smooth import SmoothLearner
+from .svm import HingeLearner
+from .translate import TranslatedModel, translate_estimator
+
+__all__ = [
+    "HingeLearner",
+    "Learner",
+    "LearnerWarning",
+    "LinearClassifier",
+    "LogisticLearner",
+    "ReferenceLearner",
+    "RidgeLearner",
+    "SmoothLearner",
+    "TranslatedModel",
+    "make_learner",
+    "translate_estimator",
+]

@@ -1,0 +1,109 @@
+"""What a learner is: a rule that turns weighted rows into the minimiser of one problem."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.model import LinearModel
+from ..core.validation import Matrix
+from ..losses.problem import Problem
+
+
+class LearnerWarning(UserWarning):
+    """A solver stopped before its tolerance: the model is an approximation of the minimiser."""
+
+
+class Learner(ABC):
+    """Solves one `Problem` on any data.
+
+    ::
+
+        argmin_{theta, b}  (reg_N / 2) |theta|^2 [+ (reg_N / 2) b^2] + (1 / N) sum_i c_i phi(y_i (x_i . theta + b))
+
+    with ``N = sum_i c_i``. Learners keep no state between fits.
+
+    Parameters
+    ----------
+    problem : Problem
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def fit(self, data: Dataset, start: LinearModel | None = None) -> LinearModel:
+        """The minimiser on `data`.
+
+        Parameters
+        ----------
+        data : Dataset
+            Rows of both classes, dense or CSR (never densified). Rows of weight zero are left out.
+        start : LinearModel, optional
+            A guess at the answer. Solvers that can start warm use it to save time; the answer is
+            the same within their tolerance.
+
+        Returns
+        -------
+        LinearModel
+
+        Raises
+        ------
+        InputError
+            If the rows are of one class, or `start` has another number of features.
+        """
+        data.require_both_classes()
+        if start is not None and start.d != data.d:
+            raise InputError(f"a start of {data.d} coefficients", f"{start.d} coefficients")
+        used = data.weight > 0
+        return self._fit(data if used.all() else data.take(used), start)
+
+    @abstractmethod
+    def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
+        """The minimiser on rows of positive weight and of both classes."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.problem!r})"
+
+
+def with_ones(X: Matrix) -> Matrix:
+    """`X` with a column of ones behind it, in the same storage."""
+    ones = np.ones((X.shape[0], 1))
+    if sp.issparse(X):
+        return narrow(sp.csr_array(sp.hstack([X, sp.csr_array(ones)], format="csr")))
+    return np.hstack([X, ones])
+
+
+def narrow(X: Matrix) -> Matrix:
+    """`X` with 32-bit indices if it is sparse and they fit: the C libraries take no others."""
+    if not sp.issparse(X) or X.indices.dtype == np.int32 == X.indptr.dtype:
+        return X
+    if max(X.nnz, *X.shape) > np.iinfo(np.int32).max:
+        raise InputError("a sparse matrix of fewer than 2^31 entries", f"{X.nnz} entries")
+    return sp.csr_array((X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape)
+
+
+def converged(fit: Callable[[], object]) -> bool:
+    """Run `fit`; False if scikit-learn warned that it stopped early. Other warnings pass through."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit()
+    early = [_is_early(entry) for entry in caught]
+    for entry, known in zip(caught, early, strict=True):
+        if not known:
+            warnings.warn(entry.message, entry.category, stacklevel=3)
+    return not any(early)
+
+
+def _is_early(entry: warnings.WarningMessage) -> bool:
+    from scipy.linalg import LinAlgWarning
+    from sklearn.exceptions import ConvergenceWarning
+
+    return (
+        issubclass(entry.category, (ConvergenceWarning, LinAlgWarning)) or "line search" in str(entry.message).lower()
+    )

@@ -1,0 +1,49 @@
+"""Which learner a problem gets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..core.errors import InputError
+from ..losses import Hinge, Logistic, Problem, Squared
+from .base import Learner
+from .logistic import LogisticLearner
+from .reference import ReferenceLearner
+from .ridge import RidgeLearner
+from .smooth import SmoothLearner
+from .svm import HingeLearner
+
+Method = Literal["auto", "reference"]
+
+_FAST: dict[type, type[Learner]] = {Hinge: HingeLearner, Logistic: LogisticLearner, Squared: RidgeLearner}
+
+
+def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
+    """The learner of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : {"auto", "reference"}, default "auto"
+        ``auto``: scikit-learn's solver for the loss, scipy's for other smooth losses, and the
+        conic reference for any other loss. ``reference``: always the conic solver through cvxpy.
+
+    Returns
+    -------
+    Learner
+
+    Examples
+    --------
+    >>> from linpoison.core import Dataset
+    >>> learner = make_learner(Problem(Hinge(), reg=0.5))
+    >>> learner.fit(Dataset([[-1.0], [1.0]], [-1, 1])).coef.round(6)
+    array([1.])
+    """
+    if method not in ("auto", "reference"):
+        raise InputError("the method 'auto' or 'reference'", repr(method))
+    if method == "reference":
+        return ReferenceLearner(problem)
+    fast = _FAST.get(type(problem.loss))
+    if fast is not None:
+        return fast(problem)
+    return SmoothLearner(problem) if problem.loss.kink is None else ReferenceLearner(problem)

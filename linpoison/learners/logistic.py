@@ -1,0 +1,66 @@
+"""The logistic loss through scikit-learn's LogisticRegression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.model import LinearModel
+from .base import Learner, converged, narrow, with_ones
+from .smooth import SmoothLearner
+
+
+class LogisticLearner(Learner):
+    """Logistic loss: `LogisticRegression` with ``C = 1 / (N reg_N)`` and the weights.
+
+    Dense rows of at most `cholesky_width` columns are solved by Newton's method with Cholesky,
+    all others by Newton's method with conjugate gradients. A penalised intercept is a column of
+    ones. `start` is where the iterations begin. What scikit-learn leaves unfinished after
+    `max_iter` steps, `SmoothLearner` finishes.
+
+    Attributes
+    ----------
+    tol : float
+        Bound on the largest entry of the gradient of the mean objective.
+    max_iter : int
+        Bound on scikit-learn's Newton steps.
+    cholesky_width : int
+    """
+
+    tol = 1e-8
+    max_iter = 100
+    cholesky_width = 500
+
+    def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
+        column = self.problem.fit_intercept and self.problem.penalize_intercept
+        machine = self._machine(data)
+        if start is not None:
+            _preset(machine, start, column)
+        X = with_ones(data.X) if column else narrow(data.X)
+        solved = converged(lambda: machine.fit(X, data.y, sample_weight=data.weight))
+        vector = np.ravel(machine.coef_)
+        intercept = float(np.ravel(machine.intercept_)[0])
+        model = LinearModel.from_vector(vector) if column else LinearModel(vector, intercept)
+        return model if solved else SmoothLearner(self.problem).fit(data, start=model)
+
+    def _machine(self, data: Dataset) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        problem = self.problem
+        narrow_enough = not data.is_sparse and data.d <= self.cholesky_width
+        return LogisticRegression(
+            C=1 / (data.total * problem.reg_at(data.total)),
+            fit_intercept=problem.fit_intercept and not problem.penalize_intercept,
+            solver="newton-cholesky" if narrow_enough else "newton-cg",
+            tol=self.tol,
+            max_iter=self.max_iter,
+            warm_start=True,
+        )
+
+
+def _preset(machine: Any, start: LinearModel, column: bool) -> None:
+    machine.coef_ = (start.vector if column else start.coef)[None, :].copy()
+    machine.intercept_ = np.array([0.0 if column else start.intercept])
+    machine.classes_ = np.array([-1.0, 1.0])

@@ -1,0 +1,141 @@
+"""Smooth losses that no library learner covers: Newton's method with an exact line search."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import solve
+from scipy.optimize import brentq
+from scipy.sparse.linalg import LinearOperator, cg
+
+from ..core.dataset import Dataset
+from ..core.model import LinearModel
+from ..core.validation import Array
+from ..losses import Problem, SmoothHinge
+from .base import Learner, LearnerWarning, with_ones
+
+_CG_STEPS = 500
+_DIRECT_WIDTH = 2000
+
+
+class SmoothLearner(Learner):
+    """Any loss with a derivative (squared hinge, smoothed hinge), any convention of the intercept.
+
+    Newton's method: directions by conjugate gradients on products of the Hessian (so CSR stays
+    CSR), in coordinates scaled by the curvature that each column can have, and an exact search
+    along each. Where conjugate gradients stall and there are at most 2000 columns, the Hessian is
+    factorised. A smoothed hinge of small width is approached through wider ones. scipy's own
+    methods stall on small widths and on columns of very different scales. `start` is where the
+    iterations begin.
+
+    Attributes
+    ----------
+    tol : float
+        Bound on the Euclidean norm of the scaled gradient, relative to that at zero.
+    max_iter : int
+        Bound on Newton steps; a `LearnerWarning` says when it was too low.
+    """
+
+    tol = 1e-8
+    max_iter = 200
+
+    def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
+        model = LinearModel(np.zeros(data.d)) if start is None else start
+        reached = True
+        for problem in self._path(start is None):
+            model, reached = _newton(_Scaled(problem, data), model, self.tol, self.max_iter)
+        if not reached:
+            warnings.warn(
+                f"Newton's method stopped before its tolerance {self.tol:g}: the model is approximate. "
+                "Scale the columns, or raise reg.",
+                LearnerWarning,
+                stacklevel=3,
+            )
+        return model
+
+    def _path(self, cold: bool) -> Iterator[Problem]:
+        """The problem, after the same one with wider smoothing where that is the way in."""
+        loss = self.problem.loss
+        if cold and isinstance(loss, SmoothHinge):
+            steps = max(0, int(np.ceil(np.log(0.2 / loss.width) / np.log(4))))
+            for step in range(steps, 0, -1):
+                yield replace(self.problem, loss=SmoothHinge(loss.width * 4.0**step))
+        yield self.problem
+
+
+class _Scaled:
+    """The objective's gradient and Hessian in ``z = (theta, b) / scale``."""
+
+    def __init__(self, problem: Problem, data: Dataset) -> None:
+        self.problem, self.data = problem, data
+        self.share = data.weight / data.total
+        self.penalty = problem.reg_at(data.total) * problem.penalty_mask(data.d)
+        squares = np.append(np.asarray((data.X**2).T @ self.share).ravel(), 1.0)
+        self.scale = 1 / np.sqrt(problem.loss.smoothness * squares + self.penalty)
+        if not problem.fit_intercept:
+            self.scale[-1] = 0.0
+
+    def gradient(self, model: LinearModel) -> Array:
+        return self.scale * self.problem.gradient(model, self.data)
+
+    def direction(self, model: LinearModel, gradient: Array, rtol: float) -> Array:
+        """An inexact Newton direction in unscaled coordinates; the ridge keeps flat places solvable."""
+        X, d = self.data.X, self.data.d
+        curvature = self.problem.loss.second_derivative(model.margins(self.data)) * self.share
+
+        def product(z: Array) -> Array:
+            step = self.scale * z.ravel()
+            pushed = curvature * (X @ step[:-1] + step[-1])
+            image = np.append(np.asarray(X.T @ pushed).ravel(), pushed.sum()) + self.penalty * step
+            return self.scale * image + 1e-12 * z.ravel()
+
+        hessian = LinearOperator((d + 1, d + 1), matvec=product, dtype=np.float64)
+        answer, stalled = cg(hessian, -gradient, rtol=rtol, maxiter=_CG_STEPS)
+        if stalled and d <= _DIRECT_WIDTH:
+            answer = self._direct(curvature, gradient)
+        return np.asarray(self.scale * answer, dtype=np.float64)
+
+    def _direct(self, curvature: Array, gradient: Array) -> Array:
+        """The same direction by a factorisation of the (d + 1) x (d + 1) Hessian."""
+        X = with_ones(self.data.X)
+        weighed = X.multiply(curvature[:, None]) if self.data.is_sparse else X * curvature[:, None]
+        gram = X.T @ weighed
+        dense = gram.toarray() if self.data.is_sparse else gram
+        hessian = self.scale[:, None] * (dense + np.diag(self.penalty)) * self.scale + 1e-12 * np.eye(self.scale.size)
+        return np.asarray(solve(hessian, -gradient, assume_a="sym"), dtype=np.float64)
+
+    def step(self, model: LinearModel, direction: Array) -> float:
+        """The exact minimiser along `direction`: the root of an increasing function."""
+        margins, loss = model.margins(self.data), self.problem.loss
+        slope = self.data.y * (self.data.X @ direction[:-1] + direction[-1])
+        linear = float(self.penalty @ (model.vector * direction))
+        square = float(self.penalty @ direction**2)
+
+        def derivative(t: float) -> float:
+            pull = float((self.share * slope) @ loss.derivative(margins + t * slope))
+            return pull + linear + t * square
+
+        if derivative(0.0) >= 0:
+            return 0.0
+        high = 1.0
+        while derivative(high) < 0 and high < 1e12:
+            high *= 4
+        return float(brentq(derivative, 0.0, high, xtol=1e-14, rtol=1e-10)) if derivative(high) > 0 else high
+
+
+def _newton(objective: _Scaled, model: LinearModel, tol: float, max_iter: int) -> tuple[LinearModel, bool]:
+    first = float(np.linalg.norm(objective.gradient(LinearModel(np.zeros(model.d)))))
+    for _ in range(max_iter):
+        gradient = objective.gradient(model)
+        size = float(np.linalg.norm(gradient))
+        if size <= tol * first:
+            return model, True
+        direction = objective.direction(model, gradient, min(0.1, size / first))
+        step = objective.step(model, direction)
+        if step == 0:
+            break
+        model = LinearModel.from_vector(model.vector + step * direction)
+    return model, float(np.linalg.norm(objective.gradient(model))) <= 100 * tol * first

@@ -1,0 +1,256 @@
+"""From a fitted scikit-learn estimator to the problem it solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.errors import CapabilityError, InputError
+from ..core.model import LinearModel
+from ..core.validation import Matrix, check_integer
+from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared, SquaredHinge
+
+SUPPORTED = (
+    "a fitted binary LinearSVC, SVC(kernel='linear'), LogisticRegression, SGDClassifier or RidgeClassifier "
+    "with an L2 penalty and no class weights, or a Pipeline that ends in one"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TranslatedModel:
+    """A fitted estimator in the words of this library.
+
+    Parameters
+    ----------
+    problem : Problem
+        What the estimator minimises.
+    model : LinearModel
+        What it was fitted to, in the features that its last step sees.
+    classes : tuple
+        The estimator's labels for -1 and +1.
+    transform : callable
+        Takes rows as the estimator takes them to rows that `model` takes.
+    note : str
+        The convention in words, for a report.
+    """
+
+    problem: Problem
+    model: LinearModel
+    classes: tuple[Any, Any]
+    transform: Callable[[Any], Matrix] = field(repr=False)
+    note: str
+
+
+def translate_estimator(estimator: Any, n_train: int) -> TranslatedModel:
+    """The problem and the model of a fitted scikit-learn estimator.
+
+    A fixed ``C`` or Ridge's ``alpha`` multiplies a sum over rows, so it is a `Problem` of
+    scaling ``sum`` with ``n_reference = n_train``: ``reg = 1 / (C n_train)`` for hinge and
+    logistic loss, ``1 / (2 C n_train)`` for the squared hinge (which has a factor 1/2 here and
+    none there) and ``alpha / n_train`` for Ridge. The ``alpha`` of SGDClassifier multiplies a mean:
+    ``reg = alpha``, and ``alpha / 2`` for the squared hinge.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        Fitted, of two classes.
+    n_train : int
+        Number of rows that it was fitted on.
+
+    Returns
+    -------
+    TranslatedModel
+
+    Raises
+    ------
+    InputError
+        If the estimator is not fitted.
+    CapabilityError
+        If it is of another kind, or has settings that no `Problem` describes.
+
+    Examples
+    --------
+    >>> from sklearn.svm import LinearSVC
+    >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1]
+    >>> translated = translate_estimator(LinearSVC(loss="hinge", C=0.5, random_state=0).fit(X, y), 4)
+    >>> translated.problem.reg, translated.problem.penalize_intercept, translated.classes
+    (0.5, True, (0, 1))
+    """
+    n_train = check_integer(n_train, "n_train", at_least=1)
+    classifier, transform = _unwrap(estimator)
+    read = _READERS.get(type(classifier).__name__) if _is_sklearn(classifier) else None
+    if read is None:
+        raise CapabilityError(SUPPORTED, type(classifier).__name__)
+    _check_fitted(estimator, classifier)
+    problem, note = read(classifier, n_train)
+    classes = classifier.classes_
+    if len(classes) != 2:
+        raise CapabilityError("an estimator of two classes", f"{len(classes)} classes", "Fit it one class against one.")
+    return TranslatedModel(problem, _model_of(classifier), tuple(np.asarray(classes).tolist()), transform, note)
+
+
+def _unwrap(estimator: Any) -> tuple[Any, Callable[[Any], Matrix]]:
+    """The classifier at the end, and what happens to rows before it."""
+    from sklearn.pipeline import Pipeline
+
+    if not isinstance(estimator, Pipeline):
+        return estimator, _identity
+    inner = estimator.steps[-1][1]
+    classifier, last = _unwrap(inner)
+    before = estimator[:-1] if len(estimator.steps) > 1 else None
+
+    def transform(X: Any) -> Matrix:
+        return last(X if before is None else before.transform(X))
+
+    return classifier, transform
+
+
+def _identity(X: Any) -> Any:
+    return X
+
+
+def _is_sklearn(classifier: Any) -> bool:
+    return type(classifier).__module__.startswith("sklearn.")
+
+
+def _check_fitted(estimator: Any, classifier: Any) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(classifier, "coef_" if not hasattr(classifier, "kernel") else "support_vectors_")
+    except NotFittedError:
+        raise InputError(
+            "a fitted estimator", f"{type(estimator).__name__} before fit", "Call its fit first."
+        ) from None
+
+
+def _model_of(classifier: Any) -> LinearModel:
+    coef = classifier.coef_
+    coef = coef.toarray() if sp.issparse(coef) else np.asarray(coef)
+    return LinearModel(coef.ravel(), float(np.ravel(classifier.intercept_)[0]))
+
+
+def _require(condition: bool, classifier: Any, expected: str, got: str) -> None:
+    if not condition:
+        raise CapabilityError(f"{type(classifier).__name__} with {expected}", got)
+
+
+def _require_plain(classifier: Any) -> None:
+    """No class weights, and an L2 penalty, under the old and the new names of the parameters."""
+    _require(classifier.class_weight is None, classifier, "class_weight=None", repr(classifier.class_weight))
+    penalty = getattr(classifier, "penalty", "deprecated")
+    _require(penalty in ("l2", "deprecated"), classifier, "an L2 penalty", f"penalty={penalty!r}")
+
+
+def _require_unit_scaling(classifier: Any) -> None:
+    scaling = classifier.intercept_scaling
+    _require(
+        scaling == 1 or not classifier.fit_intercept,
+        classifier,
+        "intercept_scaling=1",
+        f"intercept_scaling={scaling:g}",
+    )
+
+
+def _sum_problem(
+    loss: MarginLoss, strength: float, n_train: int, *, penalize: bool, fit_intercept: bool = True
+) -> Problem:
+    """``strength / 2 |theta|^2 + sum_i phi_i`` as a problem of scaling ``sum``."""
+    return Problem(
+        loss,
+        strength / n_train,
+        penalize_intercept=penalize,
+        fit_intercept=bool(fit_intercept),
+        scaling="sum",
+        n_reference=n_train,
+    )
+
+
+def _intercept_words(problem: Problem) -> str:
+    if not problem.fit_intercept:
+        return "no intercept"
+    return "penalised intercept" if problem.penalize_intercept else "free intercept"
+
+
+def _c_note(classifier: Any, problem: Problem) -> str:
+    return (
+        f"{type(classifier).__name__}(C={classifier.C:g}): {problem.loss.name}, {_intercept_words(problem)}, "
+        f"reg = {problem.reg:g} at {problem.n_reference:g} rows; C is fixed, so reg falls as rows are added"
+    )
+
+
+def _read_linear_svc(svc: Any, n_train: int) -> tuple[Problem, str]:
+    _require_plain(svc)
+    _require_unit_scaling(svc)
+    squared = svc.loss == "squared_hinge"
+    loss: MarginLoss = SquaredHinge() if squared else Hinge()
+    strength = 1 / (2 * svc.C) if squared else 1 / svc.C
+    problem = _sum_problem(loss, strength, n_train, penalize=True, fit_intercept=svc.fit_intercept)
+    return problem, _c_note(svc, problem)
+
+
+def _read_svc(svc: Any, n_train: int) -> tuple[Problem, str]:
+    _require(svc.kernel == "linear", svc, "kernel='linear'", f"kernel={svc.kernel!r}")
+    _require_plain(svc)
+    problem = _sum_problem(Hinge(), 1 / svc.C, n_train, penalize=False)
+    return problem, _c_note(svc, problem)
+
+
+def _read_logistic(machine: Any, n_train: int) -> tuple[Problem, str]:
+    _require_plain(machine)
+    ridge_only = not machine.l1_ratio or getattr(machine, "penalty", "deprecated") == "l2"
+    _require(ridge_only, machine, "an L2 penalty", f"l1_ratio={machine.l1_ratio!r}")
+    _require(bool(np.isfinite(machine.C)), machine, "a finite C", f"C={machine.C:g}")
+    liblinear = machine.solver == "liblinear"
+    if liblinear:
+        _require_unit_scaling(machine)
+    problem = _sum_problem(Logistic(), 1 / machine.C, n_train, penalize=liblinear, fit_intercept=machine.fit_intercept)
+    return problem, _c_note(machine, problem)
+
+
+_SGD_LOSSES: dict[str, tuple[MarginLoss, float]] = {
+    "hinge": (Hinge(), 1.0),
+    "log_loss": (Logistic(), 1.0),
+    "squared_hinge": (SquaredHinge(), 0.5),
+    "squared_error": (Squared(), 1.0),
+}
+
+
+def _read_sgd(machine: Any, n_train: int) -> tuple[Problem, str]:
+    _require_plain(machine)
+    _require(machine.loss in _SGD_LOSSES, machine, f"a loss among {', '.join(_SGD_LOSSES)}", f"loss={machine.loss!r}")
+    _require(machine.alpha > 0, machine, "alpha above 0", f"alpha={machine.alpha:g}")
+    loss, factor = _SGD_LOSSES[machine.loss]
+    problem = Problem(loss, factor * machine.alpha, penalize_intercept=False, fit_intercept=bool(machine.fit_intercept))
+    note = (
+        f"SGDClassifier(alpha={machine.alpha:g}): {loss.name}, {_intercept_words(problem)}, reg = {problem.reg:g} "
+        "at any number of rows; SGD stops near the minimiser, the exact minimiser is what is studied"
+    )
+    return problem, note
+
+
+def _read_ridge(machine: Any, n_train: int) -> tuple[Problem, str]:
+    _require(machine.class_weight is None, machine, "class_weight=None", repr(machine.class_weight))
+    _require(not machine.positive, machine, "positive=False", "positive=True")
+    alpha = float(np.ravel(machine.alpha)[0])
+    _require(alpha > 0, machine, "alpha above 0", f"alpha={alpha:g}")
+    problem = _sum_problem(Squared(), alpha, n_train, penalize=False, fit_intercept=machine.fit_intercept)
+    note = (
+        f"RidgeClassifier(alpha={alpha:g}): {problem.loss.name}, {_intercept_words(problem)}, reg = {problem.reg:g} "
+        f"at {n_train} rows; alpha is fixed, so reg falls as rows are added"
+    )
+    return problem, note
+
+
+_READERS: dict[str, Callable[[Any, int], tuple[Problem, str]]] = {
+    "LinearSVC": _read_linear_svc,
+    "SVC": _read_svc,
+    "LogisticRegression": _read_logistic,
+    "SGDClassifier": _read_sgd,
+    "RidgeClassifier": _read_ridge,
+}
