@@ -1,0 +1,216 @@
+"""What every data sanitisation defence does: score the rows, then drop the worst of each class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..core.errors import CapabilityError, InputError
+from ..core.validation import Array, Matrix, as_matrix, check_number
+from ..sets import FeasibleSet
+
+Codes = NDArray[np.intp]
+VARIANTS = ("paper", "reference")
+
+
+class Defense(BaseEstimator, ABC):  # type: ignore[misc]
+    """Fit an anomaly detector on labelled rows and drop the most anomalous of each class.
+
+    A detector with parameters beta, fitted on all rows (poison included), gives each row a score
+    ``s_beta(x, y)``, greater for a stranger row. Of a class with n rows the
+    ``round((1 - remove) n)`` least scores are kept; among equal scores earlier rows are kept.
+
+    Parameters
+    ----------
+    remove : float, default 0.05
+        Fraction of each class that is dropped, in [0, 1).
+    variant : {"paper", "reference"}, default "paper"
+        The definition of the paper, or what the authors' own program computes.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels in sorted order.
+    decision_scores_ : ndarray of shape (n,)
+        Score of each row that the defence was fitted on.
+    sample_indices_ : ndarray of int
+        Rows that are kept, ascending.
+    thresholds_ : dict
+        For each label the largest score that is kept.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if it was fitted on a data frame.
+
+    References
+    ----------
+    Koh, Steinhardt and Liang, "Stronger data poisoning attacks break data sanitization defenses",
+    Machine Learning 111 (2022), section 2.2.
+    """
+
+    n_features_in_: int
+
+    def __init__(self, remove: float = 0.05, variant: str = "paper") -> None:
+        self.remove = remove
+        self.variant = variant
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit the detector and choose the rows to keep.
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse, shape (n, d)
+        y : array_like, shape (n,)
+            Labels of any kind that can be sorted.
+
+        Raises
+        ------
+        InputError
+            For input that is not numeric, parameters out of range, or a class of which no row
+            would be left.
+        """
+        rows, codes = self._begin(X, y)
+        self._fit_detector(rows, codes)
+        return self._finish(rows, codes)
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Fit, then return the kept rows and labels in the containers they came in."""
+        self.fit(X, y)
+        return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+
+    def decision_function(self, X: Any, y: Any) -> Array:
+        """Scores of other rows under the fitted detector, shape (n,).
+
+        Parameters
+        ----------
+        X : array_like, data frame or sparse, shape (n, d)
+        y : array_like, shape (n,)
+            Labels among `classes_`.
+        """
+        check_is_fitted(self, "decision_scores_")
+        rows = self._rows(X, reset=False)
+        return self._scores(rows, self._codes_of(y, rows.shape[0]))
+
+    def feasible_set(self, label: Hashable, threshold: float | None = None) -> FeasibleSet:
+        """The rows x that pass the fitted detector under `label`: ``s_beta(x, label) <= threshold``.
+
+        Parameters
+        ----------
+        label : hashable
+            One of `classes_`.
+        threshold : float, optional
+            Largest score that passes; ``thresholds_[label]`` by default.
+        """
+        check_is_fitted(self, "decision_scores_")
+        code = self._codes_of(np.asarray([label]), 1)[0]
+        limit = self.thresholds_[label] if threshold is None else check_number(threshold, "threshold")
+        return self._set_of(int(code), limit)
+
+    @abstractmethod
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        """Learn the parameters of the detector; `codes` index `classes_`."""
+
+    @abstractmethod
+    def _scores(self, X: Matrix, codes: Codes) -> Array:
+        """Scores of rows under the fitted detector."""
+
+    def _fitted_scores(self, X: Matrix, codes: Codes) -> Array:
+        """Scores of the very rows that the detector was fitted on."""
+        return self._scores(X, codes)
+
+    @abstractmethod
+    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
+        """The feasible set of the class ``classes_[code]``."""
+
+    def _begin(self, X: Any, y: Any) -> tuple[Matrix, Codes]:
+        check_number(self.remove, "remove", at_least=0, below=1, remedy="It is the fraction of rows to drop.")
+        if self.variant not in VARIANTS:
+            raise InputError(f"a variant among {', '.join(VARIANTS)}", repr(self.variant))
+        rows = self._rows(X, reset=True)
+        self.classes_, codes = _encode(y, rows.shape[0])
+        return rows, codes
+
+    def _finish(self, X: Matrix, codes: Codes) -> Self:
+        self.decision_scores_ = self._fitted_scores(X, codes)
+        kept = [
+            keep_least(self.decision_scores_, np.flatnonzero(codes == code), self.remove, label)
+            for code, label in enumerate(self.classes_.tolist())
+        ]
+        self.thresholds_: dict[Any, float] = {
+            label: float(self.decision_scores_[index].max())
+            for label, index in zip(self.classes_.tolist(), kept, strict=True)
+        }
+        self.sample_indices_ = np.sort(np.concatenate(kept))
+        return self
+
+    def _rows(self, X: Any, *, reset: bool) -> Matrix:
+        rows = as_matrix(X)
+        if not reset and rows.shape[1] != self.n_features_in_:
+            raise InputError(f"rows of {self.n_features_in_} features", f"{rows.shape[1]} features")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        self.n_features_in_ = int(rows.shape[1])
+        return rows
+
+    def _codes_of(self, y: Any, n: int) -> Codes:
+        labels = np.asarray(y)
+        if labels.shape != (n,):
+            raise InputError(f"{n} labels, one for each row", f"shape {labels.shape}")
+        known = np.isin(labels, self.classes_)
+        if not known.all():
+            raise InputError(f"labels among {self.classes_.tolist()}", f"the label {labels[~known].tolist()[0]!r}")
+        return np.searchsorted(self.classes_, labels)
+
+    def _require_binary(self, name: str) -> None:
+        if self.classes_.size > 2:
+            raise CapabilityError(
+                f"two classes for the {name} defence", f"{self.classes_.size} classes", "Use l2, svd or knn."
+            )
+        if self.classes_.size < 2:
+            raise InputError("rows of both classes", f"only the label {self.classes_.tolist()[0]!r}")
+
+
+def keep_least(scores: Array, members: Codes, remove: float, label: Any) -> Codes:
+    """The rows of one class that stay: ``round((1 - remove) n)`` least scores, earlier rows first.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_all,)
+    members : ndarray of int
+        Rows of the class, ascending.
+    remove : float
+        Fraction to drop.
+    label : object
+        How the error calls the class.
+
+    Examples
+    --------
+    >>> keep_least(np.array([3.0, 1.0, 1.0, 1.0]), np.array([0, 1, 2, 3]), 0.5, "spam")
+    array([1, 2])
+    """
+    n_keep = round((1 - remove) * members.size)
+    if n_keep == 0:
+        raise InputError(
+            "at least one row kept of each class",
+            f"remove={remove:g} on {members.size} rows of class {label!r}",
+            "Remove a smaller fraction.",
+        )
+    return members[np.argsort(scores[members], kind="stable")[:n_keep]]
+
+
+def _encode(y: Any, n: int) -> tuple[NDArray[Any], Codes]:
+    labels = np.asarray(y)
+    if labels.shape != (n,):
+        raise InputError(f"labels of shape ({n},), one for each row", f"shape {labels.shape}")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise InputError("finite labels", "NaN or infinity among them", "Drop the rows without a label.")
+    try:
+        classes, codes = np.unique(labels, return_inverse=True)
+    except TypeError:
+        raise InputError("labels of one type", "a mix of types that cannot be sorted") from None
+    return classes, codes.ravel()

@@ -1,0 +1,43 @@
+"""Means, norms and distances of rows, dense or CSR, without making CSR dense."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.validation import Array, Matrix
+from .base import Codes
+
+_CHUNK = 256
+_CANCELLED = 1e-6  # below this share of its terms a difference of squares is computed anew
+
+
+def class_means(X: Matrix, codes: Codes, n_classes: int) -> Array:
+    """Mean of the rows of each class, shape (n_classes, d)."""
+    n = X.shape[0]
+    share = 1.0 / np.bincount(codes, minlength=n_classes)
+    average = sp.csr_array((share[codes], (codes, np.arange(n))), shape=(n_classes, n))
+    means = average @ X
+    return np.asarray(means.toarray() if sp.issparse(means) else means)
+
+
+def squared_norms(X: Matrix) -> Array:
+    """``|x|^2`` of each row."""
+    if sp.issparse(X):
+        return np.asarray(X.multiply(X).sum(axis=1)).ravel()
+    return np.asarray(np.einsum("ij,ij->i", X, X))
+
+
+def residual_norms(X: Matrix, basis: Array) -> Array:
+    """``|(I - B B') x|`` of each row, for orthonormal columns B of shape (d, k)."""
+    along = np.asarray(X @ basis)
+    norms = squared_norms(X)
+    squared = norms - squared_norms(along)
+    for rows in _chunks(np.flatnonzero(squared <= _CANCELLED * norms)):
+        dense = X[rows].toarray() if sp.issparse(X) else X[rows]
+        squared[rows] = squared_norms(dense - along[rows] @ basis.T)
+    return np.sqrt(squared)
+
+
+def _chunks(rows: Codes) -> list[Codes]:
+    return [rows[start : start + _CHUNK] for start in range(0, rows.size, _CHUNK)]

@@ -1,0 +1,190 @@
+"""Sanitise, retrain, test: the defender's side of one poison, for every defence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.validation import Array
+from ..defenses import Defense, LossDefense, SVDDefense
+from ..learners import Learner, make_learner
+from ..losses import Problem
+
+UNDEFENDED = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Outcome of one poison. Every mapping has a key for each defence, and "none" where it applies.
+
+    Parameters
+    ----------
+    error : dict of dict of float
+        ``error[rows][defense]``: share of misclassified rows.
+    kept_fraction : dict of float or None
+        Share of the poison copies that pass; None without poison.
+    kept_clean_fraction : dict of float
+        Share of the clean rows that pass.
+    removed : dict of ndarray of int
+        Rows dropped: clean rows come first, then the copies in order.
+    models : dict of LinearModel
+        Retrained on the kept rows.
+    scores : dict of ndarray
+        Anomaly score of each row; no key "none".
+    thresholds : dict of dict of float
+        Largest kept score of each label; no key "none".
+    n_poison : int
+        Number of poison copies.
+    """
+
+    error: dict[str, dict[str, float]]
+    kept_fraction: dict[str, float | None]
+    kept_clean_fraction: dict[str, float]
+    removed: dict[str, NDArray[np.intp]]
+    models: dict[str, LinearModel]
+    scores: dict[str, Array]
+    thresholds: dict[str, dict[float, float]]
+    n_poison: int
+
+    def worst(self, rows: str = "test") -> float:
+        """The least error over the defences: what an attacker is sure of who must pass them all.
+
+        Without any defence it is the undefended error.
+        """
+        if rows not in self.error:
+            raise InputError(f"rows among {', '.join(self.error) or 'none scored'}", repr(rows))
+        errors = self.error[rows]
+        defended = [value for name, value in errors.items() if name != UNDEFENDED]
+        return min(defended) if defended else errors[UNDEFENDED]
+
+
+class Evaluator:
+    """Run a poison through defences, each by itself, and retrain on what each keeps.
+
+    A defence is fitted on the clean rows followed by the poison copies, as the paper does; nobody
+    tells it which are which.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean rows; weights must be whole and count as copies.
+    problem : Problem
+        What the defender minimises, before and after sanitisation.
+    defenses : mapping of str to Defense
+        Never fitted themselves: clones are. A `LossDefense` without an estimator, or with this
+        problem as its estimator, takes the undefended model.
+
+    References
+    ----------
+    Koh, Steinhardt and Liang (2022), sections 2.2 and 5.
+
+    Examples
+    --------
+    >>> from linpoison.defenses import make_defense
+    >>> from linpoison.losses import Hinge
+    >>> train = Dataset([[-1.0], [-1.2], [1.0], [1.2]], [-1, -1, 1, 1])
+    >>> evaluator = Evaluator(train, Problem(Hinge(), reg=0.1), {"l2": make_defense("l2", remove=0.3)})
+    >>> outcome = evaluator.score(Poison([[9.0]], [-1], [1]), {"test": train})
+    >>> outcome.error["test"], outcome.kept_fraction
+    ({'none': 0.5, 'l2': 0.0}, {'none': 1.0, 'l2': 0.0})
+    """
+
+    def __init__(self, train: Dataset, problem: Problem, defenses: Mapping[str, Defense]) -> None:
+        if UNDEFENDED in defenses:
+            raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
+        self.train = _copies(train)
+        self.problem = problem
+        self.defenses = dict(defenses)
+        self.learner: Learner = make_learner(problem)
+        self._ranks: dict[str, int] = {}
+
+    def score(
+        self,
+        poison: Poison | None,
+        rows: Mapping[str, Dataset],
+        defenses: Sequence[str] | None = None,
+    ) -> Evaluation:
+        """Errors after each defence.
+
+        Parameters
+        ----------
+        poison : Poison or None
+            With whole copies; None for clean training data.
+        rows : mapping of str to Dataset
+            What to measure errors on, such as ``{"test": test}``.
+        defenses : sequence of str, optional
+            Names among those of the evaluator; all by default.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, fractional copies, or a defence that would drop a whole class.
+        """
+        names = [self._known(name) for name in (self.defenses if defenses is None else defenses)]
+        mixed = self._mixed(poison)
+        undefended = self.learner.fit(mixed)
+        detectors = {name: self._fitted(name, mixed, undefended) for name in names}
+        kept = {UNDEFENDED: np.arange(mixed.n)} | {name: d.sample_indices_ for name, d in detectors.items()}
+        models = {
+            name: self.learner.fit(mixed.take(index), start=undefended) if index.size < mixed.n else undefended
+            for name, index in kept.items()
+        }
+        n_clean = self.train.n
+        return Evaluation(
+            error={key: {name: model.error(data) for name, model in models.items()} for key, data in rows.items()},
+            kept_fraction={name: _share(index >= n_clean, mixed.n - n_clean) for name, index in kept.items()},
+            kept_clean_fraction={name: float((index < n_clean).sum()) / n_clean for name, index in kept.items()},
+            removed={name: np.setdiff1d(np.arange(mixed.n), index) for name, index in kept.items()},
+            models=models,
+            scores={name: detector.decision_scores_ for name, detector in detectors.items()},
+            thresholds={name: dict(detector.thresholds_) for name, detector in detectors.items()},
+            n_poison=mixed.n - n_clean,
+        )
+
+    def fit_detector(self, name: str, poison: Poison | None = None) -> Defense:
+        """One defence, fitted on the clean rows and the copies of `poison`."""
+        self._known(name)
+        return self._fitted(name, self._mixed(poison), None)
+
+    def _fitted(self, name: str, mixed: Dataset, undefended: LinearModel | None) -> Defense:
+        detector: Any = clone(self.defenses[name])
+        if isinstance(detector, LossDefense) and (detector.estimator is None or detector.estimator == self.problem):
+            model = self.learner.fit(mixed) if undefended is None else undefended
+            return detector.fit_from_model(mixed.X, mixed.y, model, self.problem.loss)
+        if isinstance(detector, SVDDefense) and detector.rank_hint is None:
+            detector.set_params(rank_hint=self._ranks.get(name)).fit(mixed.X, mixed.y)
+            self._ranks[name] = detector.rank_
+            return detector
+        fitted: Defense = detector.fit(mixed.X, mixed.y)
+        return fitted
+
+    def _mixed(self, poison: Poison | None) -> Dataset:
+        return self.train if poison is None else self.train.mix(poison.expanded())
+
+    def _known(self, name: str) -> str:
+        if name not in self.defenses:
+            raise InputError(f"a defence among {', '.join(self.defenses) or 'none'}", repr(name))
+        return name
+
+
+def _copies(data: Dataset) -> Dataset:
+    """The data with one row for each copy."""
+    if (data.weight == 1).all():
+        return data
+    if (data.weight != np.round(data.weight)).any():
+        raise InputError("training rows with whole weights", "fractional ones", "A defence drops whole rows.")
+    index = np.repeat(np.arange(data.n), data.weight.astype(int))
+    return replace(data, X=data.X[index], y=data.y[index], weight=np.ones(index.size))
+
+
+def _share(mask: NDArray[np.bool_], total: int) -> float | None:
+    return float(mask.sum()) / total if total else None
