@@ -1,0 +1,18 @@
+"""Data: embedded and generated sets, loaders for public sets, and users' files."""
+
+from .external import load_mnist
+from .generated import counts, gaussians
+from .labels import LabelEncoding, encode_labels
+from .loading import load
+from .registry import DatasetInfo, names
+
+__all__ = [
+    "DatasetInfo",
+    "LabelEncoding",
+    "counts",
+    "encode_labels",
+    "gaussians",
+    "load",
+    "load_mnist",
+    "names",
+]

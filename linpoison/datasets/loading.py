@@ -1,0 +1,114 @@
+"""One door for data: a name, or a file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.dataset import Split
+from ..core.domain import Domain
+from ..core.errors import InputError
+from ..core.validation import check_integer, check_number
+from .external import mnist_pair
+from .registry import ENTRIES
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    domain: str | None = None,
+    label: str | None = None,
+    test: str | os.PathLike[str] | None = None,
+    test_fraction: float = 0.3,
+    seed: int = 0,
+) -> Split:
+    """Load a named data set or a file as training and test rows.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A name that `names` lists, ``mnist:A:B`` for two digits (A is +1), or a file: ``.npz``,
+        ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
+        of the same name; write ``./name`` for the file.
+    domain : {"real", "box", "counts"}, optional
+        The space that poison rows must lie in. By default that of the named data set, and ``real``
+        for files. The training rows are checked against it and give its bounds.
+    label : str, optional
+        The label column of a ``.csv`` or ``.parquet`` file. By default the column called label, y,
+        target or class, else the last one.
+    test : str or path, optional
+        A file of the same kind with the test rows.
+    test_fraction : float, default 0.3
+        Share of a file's rows that is held out, class by class, if the file brings no test rows.
+    seed : int, default 0
+        Seed of that split, and of the generators. Embedded and external data have fixed splits.
+
+    Returns
+    -------
+    Split
+        Labels are in {-1, +1}: of two label values in a file the later in sorted order is +1.
+
+    Raises
+    ------
+    InputError
+        For anything that cannot be read as a binary problem with finite features.
+    MissingDependency
+        For ``.parquet`` without pyarrow.
+
+    Examples
+    --------
+    >>> split = load("breast_cancer")
+    >>> split.name, split.train.n, split.test.n
+    ('breast_cancer', 398, 171)
+    """
+    check_integer(seed, "seed", at_least=0)
+    check_number(test_fraction, "test_fraction", above=0, below=1)
+    name = os.fspath(name_or_path) if isinstance(name_or_path, (str, os.PathLike)) else name_or_path
+    if not isinstance(name, str) or not name.strip():
+        raise InputError("the name of a data set or a path", repr(name_or_path), _known())
+    split = _named(name, seed)
+    if split is None:
+        from .files import load_file
+
+        path, test_path = _existing(name), None if test is None else Path(test)
+        return load_file(path, domain=domain, label=label, test=test_path, test_fraction=test_fraction, seed=seed)
+    for option, value in (("label", label), ("test", test)):
+        if value is not None:
+            raise InputError(f"no option {option} with the named data set {name}", repr(value), "It is for files only.")
+    return split if domain is None else with_domain(split, domain)
+
+
+def with_domain(split: Split, kind: str) -> Split:
+    """The same rows in a domain of another kind, with bounds from the training rows."""
+    domain = Domain.of(kind, split.train.X)
+    if domain.integral:
+        domain.check(split.test.X, "test X")
+    return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
+
+
+def _named(name: str, seed: int) -> Split | None:
+    if name in ENTRIES:
+        return ENTRIES[name].load(seed)
+    if name.startswith("mnist:"):
+        digits = name.split(":")[1:]
+        if len(digits) != 2 or not all(len(digit) == 1 and digit in "0123456789" for digit in digits):
+            raise InputError("two digits as in mnist:3:8", name)
+        return mnist_pair(int(digits[0]), int(digits[1]))
+    return None
+
+
+def _existing(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise InputError("a data file or the name of a data set", f"the folder {name}", _known())
+    if not path.exists():
+        close = difflib.get_close_matches(name, ENTRIES, n=2, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(close)}? " if close else ""
+        raise InputError("a data file or the name of a data set", f"{name!r}, which is neither", hint + _known())
+    return path
+
+
+def _known() -> str:
+    return f"Known names: {', '.join(ENTRIES)}."

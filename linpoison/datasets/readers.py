@@ -1,0 +1,136 @@
+"""Readers of users' files: each returns raw arrays, or says in one sentence what is wrong with the file."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.errors import InputError
+from ..core.validation import Matrix, check_integer
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What a file holds before labels are translated.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array, shape (n, d)
+    y : array_like, shape (n,)
+        Labels of any type.
+    where : str
+        What errors call the labels.
+    test : tuple of (X, y), optional
+        Test rows that came along.
+    feature_names : tuple of str, optional
+    """
+
+    X: Matrix
+    y: Any
+    where: str
+    test: tuple[Matrix, Any] | None = None
+    feature_names: tuple[str, ...] | None = None
+
+
+_NPZ = "Save plain arrays X and y (and X_test, y_test) with numpy.savez."
+_SVMLIGHT = "Write one row a line, such as: 1 3:0.5 7:2."
+_CSR_PARTS = ("data", "indices", "indptr", "shape")
+
+
+def read_npz(path: Path, test: Path | None) -> Raw:
+    """Arrays X and y, or the parts of a CSR matrix and y; test rows as X_test and y_test or after n_train rows."""
+    arrays = _arrays(path)
+    X, y = _matrix(arrays, path), _array(arrays, "y", path)
+    inner = _inner_test(arrays, X, y, path)
+    if test is None:
+        return inner
+    if inner.test is not None:
+        raise InputError(
+            "test rows from one place", f"test rows in {path.name} and the file {test.name}", "Leave out one of them."
+        )
+    other = _arrays(test)
+    return Raw(X, y, inner.where, (_matrix(other, test), _array(other, "y", test)))
+
+
+def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:
+    where = f"array y of {path.name}"
+    if "X_test" in arrays or "y_test" in arrays:
+        return Raw(X, y, where, (_array(arrays, "X_test", path), _array(arrays, "y_test", path)))
+    if "n_train" not in arrays:
+        return Raw(X, y, where)
+    n = check_integer(arrays["n_train"].item() if arrays["n_train"].size == 1 else None, "n_train", at_least=1)
+    if n >= X.shape[0]:
+        raise InputError(f"n_train below the {X.shape[0]} rows of {path.name}", n)
+    return Raw(X[:n], y[:n], where, (X[n:], y[n:]))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"an .npz archive without pickles in {path.name}", "other bytes", _NPZ) from None
+    if not hasattr(archive, "files"):
+        raise InputError(f"an .npz archive in {path.name}", "a single array (.npy)", _NPZ)
+    arrays = {}
+    with archive:
+        for key in archive.files:
+            try:
+                arrays[key] = archive[key]
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                pickled = "pickle" in str(error)
+                got = f"a pickled object array {key!r}" if pickled else f"a damaged array {key!r}"
+                remedy = "A pickle can run code when it is read: save numbers, or text as y.astype(str)."
+                raise InputError(f"plain arrays in {path.name}", got, remedy if pickled else _NPZ) from None
+    return arrays
+
+
+def _array(arrays: dict[str, Any], key: str, path: Path) -> Any:
+    if key not in arrays:
+        raise InputError(f"an array {key!r} in {path.name}", f"the arrays {sorted(arrays)}", _NPZ)
+    array = arrays[key]
+    if key[0] == "X" and array.dtype.kind not in "biuf":
+        raise InputError(f"numbers in the array {key!r} of {path.name}", f"the type {array.dtype}", _NPZ)
+    axes = {"X": "(n, d)", "y": "(n,)"}.get(key[0])
+    if axes and array.ndim != {"X": 2, "y": 1}[key[0]]:
+        raise InputError(f"an array {key!r} of shape {axes} in {path.name}", f"shape {array.shape}", _NPZ)
+    return array
+
+
+def _matrix(arrays: dict[str, Any], path: Path) -> Matrix:
+    if "X" in arrays or not any(part in arrays for part in _CSR_PARTS):
+        return _array(arrays, "X", path)
+    data, indices, indptr, shape = (_array(arrays, part, path) for part in _CSR_PARTS)
+    layout = bytes(arrays["format"].astype("S")).rstrip(b"\0") if "format" in arrays else b"csr"
+    if layout != b"csr":
+        raise InputError(f"a CSR matrix in {path.name}", f"the format {layout.decode(errors='replace')!r}", _NPZ)
+    try:
+        matrix = sp.csr_array((data.astype(np.float64), indices, indptr), shape=tuple(int(size) for size in shape))
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"a valid CSR matrix in {path.name}", f"arrays that do not fit ({error})", _NPZ) from None
+    return matrix
+
+
+def read_svmlight(path: Path, test: Path | None) -> Raw:
+    """Rows ``label index:value ...`` as CSR; indices from 0 or 1, found from both files together."""
+    from sklearn.datasets import load_svmlight_files
+
+    files = [path] if test is None else [path, test]
+    try:
+        parts = load_svmlight_files([str(file) for file in files], dtype=np.float64)
+    except (ValueError, IndexError, OverflowError) as error:
+        names = " or ".join(file.name for file in files)
+        raise InputError(
+            f"svmlight lines 'label index:value ...' in {names}", f"lines that cannot be read ({error})", _SVMLIGHT
+        ) from None
+    matrices = [sp.csr_array(matrix) for matrix in parts[::2]]
+    if matrices[0].shape[0] == 0 or matrices[0].shape[1] == 0:
+        raise InputError(f"svmlight lines 'label index:value ...' in {path.name}", "no rows or no features", _SVMLIGHT)
+    where = f"labels of {path.name}"
+    return Raw(matrices[0], parts[1], where, (matrices[1], parts[3]) if test is not None else None)

@@ -1,0 +1,34 @@
+"""Standardising features with the statistics of the training rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.validation import Array
+
+
+def standardize(train: Array, test: Array, *, divide_by_root_d: bool = False) -> tuple[Array, Array]:
+    """Subtract the training mean and divide by the training standard deviation, column by column.
+
+    A column that is constant in training is only centred, so that no NaN arises.
+
+    Parameters
+    ----------
+    train : ndarray, shape (n, d)
+    test : ndarray, shape (m, d)
+    divide_by_root_d : bool, default False
+        Whether to divide by sqrt(d) as well; the mean squared norm of a training row is then at most 1.
+
+    Examples
+    --------
+    >>> train, test = standardize(np.array([[0.0, 7.0], [2.0, 7.0]]), np.array([[1.0, 8.0]]))
+    >>> train.tolist(), test.tolist()
+    ([[-1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0]])
+    """
+    mean, spread = train.mean(axis=0), train.std(axis=0)
+    constant = (train == train[0]).all(axis=0)
+    scale = np.where(constant | (spread == 0), 1.0, spread)
+    center = np.where(constant, train[0], mean)
+    if divide_by_root_d:
+        scale = scale * np.sqrt(train.shape[1])
+    return (train - center) / scale, (test - center) / scale

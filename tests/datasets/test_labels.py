@@ -1,0 +1,67 @@
+"""Label encodings: two values of any type become -1 and +1, anything else is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linpoison.core import InputError
+from linpoison.datasets import LabelEncoding, encode_labels
+
+
+@pytest.mark.parametrize(
+    ("values", "pair"),
+    [
+        (["spam", "ham", "spam"], ("ham", "spam")),
+        ([True, False, True], (False, True)),
+        ([1, 0, 1], (0, 1)),
+        ([1.0, -1.0, 1.0], (-1.0, 1.0)),
+        ([2, 1, 2], (1, 2)),
+        (np.array(["b", "a", "b"]), ("a", "b")),
+        (np.array(["b", "a", "b"], dtype=object), ("a", "b")),
+    ],
+)
+def test_later_value_in_sorted_order_is_positive(values, pair):
+    signed, found = encode_labels(values)
+    assert found == pair
+    assert signed.dtype == np.float64
+    np.testing.assert_array_equal(signed, [1.0, -1.0, 1.0])
+
+
+@given(st.lists(st.sampled_from(["no", "yes"]), min_size=2).filter(lambda y: len(set(y)) == 2))
+def test_decode_undoes_encode(y):
+    encoding = LabelEncoding.of(y)
+    assert encoding.decode(encoding.encode(y)).tolist() == y
+
+
+def test_encoding_values_are_python_scalars():
+    _, (negative, positive) = encode_labels(np.array([0, 1], dtype=np.int8))
+    assert (type(negative), type(positive)) == (int, int)
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (["a", "b", "c"], ("exactly two classes", "3 classes", "merge")),
+        (list(range(10)), ("10 classes", "...")),
+        (["a", "a"], ("exactly two classes", "1 class ('a')")),
+        ([], ("exactly two classes", "no labels")),
+        ([0.0, np.nan], ("a label for every row", "1 missing")),
+        (["a", None], ("a label for every row", "1 missing")),
+        ([["a"], ["b"]], ("shape (n_samples,)", "(2, 1)")),
+        ([[1], [1, 2]], ("shape (n_samples,)", "ragged")),
+        ([1, "a"], ("one type", "int, str")),
+    ],
+)
+def test_bad_labels(y, words):
+    with pytest.raises(InputError) as caught:
+        encode_labels(y)
+    message = str(caught.value)
+    assert all(word in message for word in ("expected", "got", *words)), message
+
+
+def test_a_new_value_is_refused():
+    with pytest.raises(InputError, match="expected labels among 'a' and 'b', got 'c'"):
+        LabelEncoding("a", "b").encode(["a", "c"])
