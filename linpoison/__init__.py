@@ -1,0 +1,106 @@
+"""linpoison: attack, defend and certify linear classifiers under data poisoning.
+
+Public names are loaded on first use, so that ``import linpoison`` stays quick.
+
+Examples
+--------
+>>> import linpoison
+>>> split = linpoison.load("breast_cancer")
+>>> split.train.d
+30
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .auditing import AuditReport, audit, evaluate, sanitize
+    from .core import (
+        AttackResult,
+        Budget,
+        CapabilityError,
+        CertificateViolated,
+        Dataset,
+        Domain,
+        InfeasibleSet,
+        InputError,
+        LinearModel,
+        LinpoisonError,
+        MissingDependency,
+        Poison,
+        SolverFailed,
+        Split,
+    )
+    from .datasets import load
+    from .defenses import SanitizedClassifier, make_defense
+    from .learners import LinearClassifier
+    from .losses import Problem
+
+_ROOM_OF = {
+    "AttackResult": "core",
+    "AuditReport": "auditing",
+    "Budget": "core",
+    "CapabilityError": "core",
+    "CertificateViolated": "core",
+    "Dataset": "core",
+    "Domain": "core",
+    "InfeasibleSet": "core",
+    "InputError": "core",
+    "LinearClassifier": "learners",
+    "LinearModel": "core",
+    "LinpoisonError": "core",
+    "MissingDependency": "core",
+    "Poison": "core",
+    "Problem": "losses",
+    "SanitizedClassifier": "defenses",
+    "SolverFailed": "core",
+    "Split": "core",
+    "audit": "auditing",
+    "evaluate": "auditing",
+    "load": "datasets",
+    "make_defense": "defenses",
+    "sanitize": "auditing",
+}
+
+__all__ = [
+    "AttackResult",
+    "AuditReport",
+    "Budget",
+    "CapabilityError",
+    "CertificateViolated",
+    "Dataset",
+    "Domain",
+    "InfeasibleSet",
+    "InputError",
+    "LinearClassifier",
+    "LinearModel",
+    "LinpoisonError",
+    "MissingDependency",
+    "Poison",
+    "Problem",
+    "SanitizedClassifier",
+    "SolverFailed",
+    "Split",
+    "__version__",
+    "audit",
+    "evaluate",
+    "load",
+    "make_defense",
+    "sanitize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,122 @@
+"""Put scores, settings and pictures together into a report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..core import Poison
+from .exhibits import Material
+from .inputs import Setting
+from .measure import Scorer
+from .options import LearnerOptions, influences
+from .report import AttackEntry, AuditReport, plain
+from .words import THREAT, reading
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "cvxpy", "clarabel", "osqp", "ecos", "scs", "joblib", "matplotlib")
+
+
+def assemble(
+    verb: str,
+    data: Any,
+    options: LearnerOptions,
+    setting: Setting,
+    *,
+    clean: Evaluation,
+    scorer: Scorer,
+    entries: Sequence[AttackEntry],
+    poisons: Mapping[str, Poison],
+    scores: Mapping[str, Evaluation],
+    relaxed: Mapping[str, Poison],
+    target: str,
+    epsilon: float,
+) -> AuditReport:
+    """The report of one run, pictures of the strongest poison included."""
+    strongest = max(entries, key=lambda entry: entry.worst_case_test_error).name
+    return AuditReport(
+        dataset=describe_data(setting),
+        model=describe_model(setting),
+        epsilon=epsilon,
+        clean=scorer.clean(clean),
+        target=target,
+        attacks=list(entries),
+        versions=versions(),
+        seed=options.seed,
+        command=command_line(verb, data, options),
+        options=plain(influences(options)),
+        threat=plain(THREAT),
+        reading=reading(target, setting.problem, tuple(options.defenses), options.remove),
+        poisons=poisons,
+        material=Material(
+            setting.split.train, poisons[strongest], relaxed.get(strongest), clean.models["none"], scores[strongest]
+        ),
+    )
+
+
+def describe_data(setting: Setting) -> dict[str, Any]:
+    """The `dataset` part of the report."""
+    split = setting.split
+    return {
+        "name": split.name,
+        "n_train": split.train.n,
+        "n_test": split.test.n,
+        "n_features": split.train.d,
+        "domain": split.train.domain.kind,
+        "sparse": split.train.is_sparse,
+        "train_by_class": {"+1": int((split.train.y > 0).sum()), "-1": int((split.train.y < 0).sum())},
+        "digest": setting.digest(),
+    }
+
+
+def describe_model(setting: Setting) -> dict[str, Any]:
+    """The `model` part of the report."""
+    problem = setting.problem
+    return {
+        "loss": problem.loss.name,
+        "reg": problem.reg,
+        "penalize_intercept": bool(problem.penalize_intercept and problem.fit_intercept),
+        "fit_intercept": problem.fit_intercept,
+        "scaling": problem.scaling,
+        "learner": setting.learner,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the library, of Python and of the installed packages that results depend on."""
+    found = {"linpoison": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
+    """The command that repeats this run; data or an estimator from Python show as ``<data>``."""
+    words = ["linpoison", verb, os.fspath(data) if isinstance(data, (str, os.PathLike)) else "<data>"]
+    for name, value in influences(options).items():
+        if name == "penalize_intercept" and value is not None:
+            words.append("--penalize-intercept" if value else "--no-penalize-intercept")
+        elif name == "estimator" and value is not None and not isinstance(options.estimator, (str, os.PathLike)):
+            words += ["--estimator", "<estimator>"]
+        elif value is not None:
+            words += [_OPTION.get(name, "--" + name.replace("_", "-")), _word(value)]
+    return shlex.join(words)
+
+
+_OPTION = {"attacks": "--attack"}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,104 @@
+"""Anyone's poison past the same defences."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core import Budget, Dataset, InputError, Poison
+from .assemble import assemble
+from .files import check_folder
+from .inputs import prepare
+from .measure import Scorer
+from .options import LearnerOptions
+from .report import AuditReport
+from .target import Target
+
+
+def evaluate(
+    data: Any,
+    poison: Poison | str | os.PathLike[str],
+    *,
+    epsilon: float = 0.03,
+    out: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> AuditReport:
+    """Score a poison that was made elsewhere.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple
+        As in `audit`.
+    poison : Poison or path
+        Rows with whole copies, or a file of them (format: docs/files.md).
+    epsilon : float, default 0.03
+        Budget that the poison is held against. More rows are reported, not refused; the report's own
+        ``epsilon`` is what the poison takes.
+    out : path, optional
+        Folder for the report.
+    **options
+        `model`, `reg`, `estimator`, `penalize_intercept`, `defenses`, `variant`, `remove`, `domain`,
+        `seed`, `label`, `test` and `test_fraction` of `audit`.
+
+    Raises
+    ------
+    InputError
+        For rows of another width, other labels, fractional copies, or counts that are negative or
+        not whole.
+
+    Examples
+    --------
+    >>> report = evaluate("gaussians", Poison([[3.0] * 10], [-1], [12]), defenses=("l2",))
+    >>> report.attacks[0].n_poison, report.epsilon, report.attacks[0].kept_fraction["l2"]
+    (12, 0.03, 0.083...)
+    """
+    return run_evaluate(data, poison, LearnerOptions(**options), epsilon=epsilon, out=out)
+
+
+def run_evaluate(
+    data: Any,
+    poison: Poison | str | os.PathLike[str],
+    options: LearnerOptions,
+    *,
+    epsilon: float = 0.03,
+    out: str | os.PathLike[str] | None = None,
+) -> AuditReport:
+    """`evaluate` with options that have been checked."""
+    budget = Budget(epsilon)
+    folder = None if out is None else check_folder(out)
+    rows, name = (poison, "poison") if isinstance(poison, Poison) else (Poison.load(poison), Path(poison).name)
+    setting = prepare(data, options)
+    train = setting.split.train
+    check_poison(rows, train)
+    scorer = Scorer(setting.evaluator(), Target.parse("test").rows(setting.split, options.seed), budget, train)
+    clean = scorer.score(None)
+    start = time.perf_counter()
+    scores = scorer.score(rows)
+    seconds = time.perf_counter() - start
+    entry = scorer.entry(name, rows, scores, seconds, file="poison.npz")
+    entry = replace(entry, seen_error=None)
+    report = assemble(
+        "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[entry], poisons={name: rows},
+        scores={name: scores}, relaxed={}, target="given", epsilon=rows.total / train.total,
+    )  # fmt: skip
+    if folder is not None:
+        report.save(folder)
+    return report
+
+
+def check_poison(poison: Poison, train: Dataset) -> None:
+    """Raise unless the rows can stand among those of `train`."""
+    if poison.X.shape[1] != train.d:
+        raise InputError(
+            f"poison rows of {train.d} features, as the data", f"{poison.X.shape[1]} features",
+            "Use the data set that the poison was made for.",
+        )  # fmt: skip
+    if poison.relaxed:
+        raise InputError("whole copies of each poison row", "fractional ones", "Round the poison first.")
+    if poison.total == 0:
+        raise InputError("at least one poison row", "none")
+    if train.domain.integral:
+        train.domain.check(poison.X, "poison X")

@@ -1,0 +1,45 @@
+"""The report as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .exhibits import feature_table, figures_of
+from .report import AuditReport
+from .table import error_rows, facts, percent
+from .words import cautions, finding
+
+TEMPLATE = "report.html.j2"
+
+
+def report_html(report: AuditReport) -> str:
+    """Render the page; every value from data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("linpoison.auditing", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["percent"] = percent
+    return environment.get_template(TEMPLATE).render(**_context(report))
+
+
+def _context(report: AuditReport) -> dict[str, Any]:
+    material = report.material
+    return {
+        "report": report,
+        "clean_error": report.clean["test_error"],
+        "entries": [
+            {
+                "entry": entry,
+                "finding": finding(entry, report.clean["test_error"], report.epsilon),
+                "rows": error_rows(report, entry),
+                "facts": facts(entry),
+                "cautions": cautions(entry),
+                "seconds_to": entry.seconds_to,
+            }
+            for entry in report.attacks
+        ],
+        "figures": figures_of(report),
+        "features": [] if material is None or material.train.image_shape else feature_table(material),
+    }

@@ -1,0 +1,165 @@
+"""From what the user names (data, model, defences) to what an attack is given."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core import Dataset, Domain, InputError, Split, as_matrix
+from ..losses import Problem
+from .estimators import read_estimator
+from .options import LearnerOptions
+
+if TYPE_CHECKING:
+    from ..defenses import Defense
+    from ..evaluation import Evaluator
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The data, the learner and the defences of one question.
+
+    Parameters
+    ----------
+    split : Split
+        Rows as the learner sees them, after the fixed preprocessing of an estimator.
+    problem : Problem
+    defenses : mapping of str to Defense
+        Unfitted.
+    learner : str
+        The learner in words, for reports.
+    """
+
+    split: Split
+    problem: Problem
+    defenses: Mapping[str, Defense]
+    learner: str
+
+    def digest(self) -> str:
+        """A hash of all rows and of the domain's bounds."""
+        code = hashlib.sha256(f"{self.split.train.digest()} {self.split.test.digest()}".encode())
+        domain = self.split.train.domain
+        for bound in (domain.lower, domain.upper):
+            code.update(domain.kind.encode() if bound is None else np.ascontiguousarray(bound).tobytes())
+        return code.hexdigest()[:16]
+
+    def evaluator(self) -> Evaluator:
+        """The scorer of poison in this setting."""
+        from ..evaluation import Evaluator
+
+        return Evaluator(self.split.train, self.problem, self.defenses)
+
+
+def prepare(data: Any, options: LearnerOptions) -> Setting:
+    """Load the data and build the problem and the defences."""
+    split = load_split(data, options)
+    if options.estimator is None:
+        problem, learner = options.problem(), str(options.model)
+    else:
+        split, problem, learner = _with_estimator(split, options)
+    return Setting(split, problem, build_defenses(options, problem), learner)
+
+
+def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defense]:
+    """The unfitted sanitisers of `options`."""
+    from ..defenses import make_defense
+
+    return {
+        name: make_defense(name, remove=options.remove, variant=options.variant, problem=problem)
+        for name in options.defenses
+    }
+
+
+def load_split(data: Any, options: LearnerOptions) -> Split:
+    """Training and test rows of a name, a path, a `Split` or ``(X_train, y_train, X_test, y_test)``."""
+    if isinstance(data, (str, os.PathLike)):
+        return _load_source(data, options)
+    for name in ("label", "test", "test_fraction"):
+        if getattr(options, name) is not None:
+            raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
+    split = data if isinstance(data, Split) else _split_of_arrays(data)
+    return split if options.domain is None else in_domain(split, options.domain)
+
+
+def _load_source(data: str | os.PathLike[str], options: LearnerOptions) -> Split:
+    from ..datasets import load, names
+
+    name = os.fspath(data)
+    fraction = options.test_fraction
+    named = name.startswith("mnist:") or name in {info.name for info in names()}
+    if fraction is not None and named:
+        raise InputError(f"no test fraction with the named data set {name}", f"{fraction:g}", "Its split is fixed.")
+    extra = {} if fraction is None else {"test_fraction": fraction}
+    return load(data, domain=options.domain, label=options.label, test=options.test, seed=options.seed, **extra)
+
+
+def _split_of_arrays(data: Any) -> Split:
+    if not isinstance(data, (tuple, list)) or len(data) != 4:
+        raise InputError(
+            "data as a name, a path, a Split or (X_train, y_train, X_test, y_test)", f"a {type(data).__name__}"
+        )
+    from ..datasets import LabelEncoding
+
+    X_train, y_train, X_test, y_test = data
+    encoding = LabelEncoding.of(y_train)
+    names = getattr(X_train, "columns", None)
+    features = None if names is None else tuple(str(name) for name in names)
+    return Split(
+        Dataset(as_matrix(X_train, "X_train"), encoding.encode(y_train), feature_names=features),
+        Dataset(as_matrix(X_test, "X_test"), encoding.encode(y_test), feature_names=features),
+    )
+
+
+def in_domain(split: Split, kind: str) -> Split:
+    """The same rows in the domain of another kind, with bounds from the training rows."""
+    domain = Domain.of(kind, split.train.X)
+    if domain.integral:
+        domain.check(split.test.X, "test X")
+    return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
+
+
+def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Problem, str]:
+    from ..learners import translate_estimator
+
+    estimator = read_estimator(options.estimator)
+    translated = translate_estimator(estimator, split.train.n)
+    changed = _transformed(split, translated, options.domain)
+    return changed, translated.problem, f"{type(estimator).__name__}: {translated.note}"
+
+
+def _transformed(split: Split, translated: Any, domain: str | None) -> Split:
+    """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
+    parts = [_apply(translated.transform, part) for part in (split.train, split.test)]
+    if _same(parts[0], split.train.X):
+        return split
+    kind = domain or "real"
+    space = Domain.of(kind, parts[0])
+    train, test = (
+        Dataset(X, part.y, part.weight, space, part.name)
+        for X, part in zip(parts, (split.train, split.test), strict=True)
+    )
+    return Split(train, test)
+
+
+def _apply(transform: Any, part: Dataset) -> Any:
+    try:
+        return as_matrix(transform(part.X), "transformed X")
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError("data that the estimator can transform", f"{part.d} features ({reason})") from None
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if one.shape != other.shape or hasattr(one, "toarray") != hasattr(other, "toarray"):
+        return False
+    difference = abs(one - other)
+    return bool(difference.max() == 0) if hasattr(one, "toarray") else not np.any(difference)

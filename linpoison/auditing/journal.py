@@ -1,0 +1,65 @@
+"""Finished steps of an attack on disk, so that an interrupted audit resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from .files import replacing
+
+
+def run_digest(**influences: Any) -> str:
+    """A short hash of everything that a result depends on, the version of the library included."""
+    text = json.dumps({"linpoison": __version__, **influences}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class FolderJournal:
+    """A journal in a folder: one ``.npz`` file without pickles for each finished step.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first step is stored.
+    prefix : str, optional
+        Put before every key, so that attacks do not read each other's steps.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        self.folder, self.prefix = folder, prefix
+
+    def scoped(self, name: str) -> FolderJournal:
+        """The same folder with keys of its own."""
+        return FolderJournal(self.folder, f"{self.prefix}{name}/")
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under a key; None if there are none or the file is damaged."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays under a key, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stored: dict[str, Any] = dict(arrays)
+        with replacing(self._path(key)) as partial, open(partial, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **stored)
+
+    def discard(self) -> None:
+        """Remove the folder, and its parent if that is empty then."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256((self.prefix + key).encode()).hexdigest()[:24]}.npz"

@@ -1,0 +1,173 @@
+"""From a poison and its scores to an entry of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import scipy.sparse as sp
+
+from ..core import AttackResult, Budget, Candidate, Dataset, Domain, Poison
+from .report import AttackEntry, plain
+from .target import TargetRows
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation, Evaluator
+
+LEVELS = (0.05, 0.1, 0.15, 0.17, 0.2, 0.25, 0.3, 0.4, 0.5)
+"""Errors whose first time is recorded; 0.17 is the one at which Koh et al. time attacks on Enron."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores poisons on the rows of one target."""
+
+    evaluator: Evaluator
+    rows: TargetRows
+    budget: Budget
+    train: Dataset
+
+    def score(self, poison: Poison | None) -> Evaluation:
+        """Errors on the seen, the scored and the unseen rows, each measured once."""
+        parts = {"seen": self.rows.seen, "scored": self.rows.scored, "unseen": self.rows.unseen}
+        return self.evaluator.score(poison, {name: part for name, part in parts.items() if part is not None})
+
+    def entry(self, name: str, poison: Poison, scores: Evaluation, seconds: float, **more: Any) -> AttackEntry:
+        """The entry of one poison and its scores."""
+        unseen = scores.error.get("unseen")
+        return AttackEntry(
+            name=name,
+            seconds=round(seconds, 3),
+            n_poison=int(poison.total),
+            n_distinct=n_distinct(poison),
+            poison_by_class=plain({key: int(value) for key, value in by_class(poison).items()}),
+            test_error=dict(plain(scores.error["scored"])),
+            worst_case_test_error=scores.worst("scored"),
+            unseen_test_error=plain(unseen),
+            worst_case_unseen_test_error=None if unseen is None else scores.worst("unseen"),
+            seen_error=plain(scores.error["seen"]),
+            kept_fraction=plain(scores.kept_fraction),
+            kept_clean_fraction=plain(scores.kept_clean_fraction),
+            n_allowed=(allowed := self.budget.count(self.train.n)),
+            within_budget=bool(poison.total <= allowed),
+            domain_violation=domain_violation(self.train.domain, poison),
+            **more,
+        )
+
+    def attack_entry(self, result: AttackResult, scores: Evaluation) -> AttackEntry:
+        """The entry of what an attack returned."""
+        best, defenses = result.best, tuple(scores.scores)
+        return self.entry(
+            result.name,
+            result.poison,
+            scores,
+            result.seconds,
+            residual=plain(float(best.residual)),
+            violation=plain(float(best.violation)),
+            distance_to_decoy=plain(float(best.distance)),
+            decoy=best.label,
+            relaxed_by_class=plain(by_class(best.relaxed)),
+            relaxed_distinct=best.relaxed.n_distinct,
+            timeline=_timeline(result.candidates, defenses),
+            timeline_by_defense=(lines := _lines(result.candidates, defenses)),
+            seconds_to=_seconds_to({"worst_case": _timeline(result.candidates, defenses), **lines}),
+            n_candidates=len(result.candidates),
+            n_solves=len(result.solves),
+            n_failed_solves=sum(not solve.status.startswith("optimal") for solve in result.solves),
+            info=plain(result.info),
+        )
+
+    def clean(self, scores: Evaluation) -> dict[str, Any]:
+        """The report's word on clean training data, from its scores."""
+        unseen = scores.error.get("unseen")
+        return {
+            "test_error": plain(scores.error["scored"]["none"]),
+            "by_defense": plain(scores.error["scored"]),
+            "unseen_test_error": None if unseen is None else plain(unseen["none"]),
+            "unseen_by_defense": plain(unseen),
+            "kept_clean_fraction": plain(scores.kept_clean_fraction),
+        }
+
+
+def worst_case(error: Mapping[str, float]) -> float:
+    """The least error over the defences run, which the attacker must all pass.
+
+    Examples
+    --------
+    >>> worst_case({"none": 0.1, "l2": 0.3, "slab": 0.2}), worst_case({"none": 0.1})
+    (0.2, 0.1)
+    """
+    defended = [float(value) for name, value in error.items() if name != "none"]
+    return min(defended) if defended else float(error["none"])
+
+
+def n_distinct(poison: Poison) -> int:
+    """Number of different rows that have copies, equal rows of one label counted once.
+
+    Examples
+    --------
+    >>> n_distinct(Poison([[1.0], [1.0], [1.0], [2.0]], [1, 1, -1, 1], [1, 2, 1, 0]))
+    2
+    """
+    X = sp.csr_array(poison.X)
+    X.eliminate_zeros()
+    rows = (slice(start, end) for start, end in zip(X.indptr[:-1], X.indptr[1:], strict=True))
+    keys = [(X.indices[row].tobytes(), X.data[row].tobytes()) for row in rows]
+    return len({(label, *key) for label, key, count in zip(poison.y, keys, poison.count, strict=True) if count > 0})
+
+
+def domain_violation(domain: Domain, poison: Poison, block: int = 64) -> float:
+    """How far the worst poison row is outside; a few rows at a time, for they are made dense."""
+    starts = range(0, poison.X.shape[0], block)
+    return max((float(domain.violation(poison.X[start : start + block]).max()) for start in starts), default=0.0)
+
+
+def by_class(poison: Poison) -> dict[str, float]:
+    """Copies with each label."""
+    return {name: float(poison.count[poison.y == label].sum()) for name, label in (("+1", 1.0), ("-1", -1.0))}
+
+
+def poison_file(name: str, first: bool) -> str:
+    """The strongest poison is ``poison.npz``; others carry the name of their attack."""
+    return "poison.npz" if first else f"poison-{PurePath(name).name}.npz"
+
+
+def _timeline(candidates: Sequence[Candidate], defenses: Sequence[str]) -> list[list[float]]:
+    """Pairs (seconds, best worst-case error so far) on the attacker's rows, at each improvement."""
+    needed = set(defenses) or {"none"}
+    steps = [
+        (candidate.seconds, worst_case(candidate.test_error))
+        for candidate in candidates
+        if needed <= set(candidate.test_error)
+    ]
+    return _improvements(steps)
+
+
+def _improvements(steps: Sequence[tuple[float, float]]) -> list[list[float]]:
+    line: list[list[float]] = []
+    for seconds, error in sorted(steps):
+        if not line or error > line[-1][1]:
+            line.append([round(seconds, 3), float(error)])
+    return line
+
+
+def _lines(candidates: Sequence[Candidate], defenses: Sequence[str]) -> dict[str, list[list[float]]]:
+    """The same against each defence alone, of every candidate that was scored behind it."""
+    lines = {
+        name: _improvements([(one.seconds, one.test_error[name]) for one in candidates if name in one.test_error])
+        for name in ("none", *defenses)
+    }
+    return {name: line for name, line in lines.items() if line}
+
+
+def _seconds_to(lines: Mapping[str, list[list[float]]]) -> dict[str, dict[str, float]]:
+    """Seconds until each of `LEVELS` that was reached."""
+    reached = {
+        name: {
+            f"{level:g}": next(s for s, e in line if e >= level) for level in LEVELS if line and line[-1][1] >= level
+        }
+        for name, line in lines.items()
+    }
+    return {name: times for name, times in reached.items() if times}

@@ -1,0 +1,203 @@
+"""Everything an audit can be told, checked before any work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import Budget, InputError, check_integer, check_number
+from ..losses import Hinge, Logistic, Problem, Squared
+from ..losses.base import MarginLoss
+from .target import Target
+
+DEFAULT_DATA = "breast_cancer"
+DEFAULT_MODEL = "svm"
+DEFAULT_REG = 0.01
+DEFAULT_DEFENSES = ("l2", "slab", "loss", "svd", "knn")
+
+MODELS: dict[str, tuple[type[MarginLoss], bool]] = {
+    "svm": (Hinge, True),
+    "logistic": (Logistic, False),
+    "ridge": (Squared, False),
+}
+"""Loss of each model name, and whether its intercept is penalised by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerOptions:
+    """The learner and the defences that stand before it.
+
+    Parameters
+    ----------
+    model : {"svm", "logistic", "ridge"}, optional
+        Hinge loss with a penalised intercept (as LinearSVC), logistic loss or squared loss with a
+        free one. ``svm`` if neither this nor an estimator is given.
+    estimator : object, optional
+        A fitted scikit-learn linear classifier, or the path of one in a ``.skops`` file, instead of `model`.
+    reg : float, optional
+        ``lambda`` of the objective, 0.01 by default. An estimator brings its own.
+    penalize_intercept : bool, optional
+        Overrides the convention of `model`.
+    defenses : sequence of str or comma list
+        Names of sanitisers; empty or ``"none"`` for an undefended learner.
+    variant : {"paper", "reference"}
+        Definition of the sanitisers.
+    remove : float
+        Share of each class that a sanitiser removes, in [0, 1).
+    domain : {"real", "box", "counts"}, optional
+        What a row may hold; the data's own domain by default.
+    label, test, test_fraction
+        How a file is read: name of the label column, a file of test rows, or the share of rows to
+        hold out.
+    seed : int
+    """
+
+    model: str | None = None
+    estimator: Any = None
+    reg: float | None = None
+    penalize_intercept: bool | None = None
+    defenses: Any = DEFAULT_DEFENSES
+    variant: str = "paper"
+    remove: float = 0.05
+    domain: str | None = None
+    label: str | None = None
+    test: str | None = None
+    test_fraction: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_learner()
+        self._set("defenses", _names(self.defenses, "defenses", _known_defenses()))
+        _one_of(self.variant, "variant", ("paper", "reference"))
+        self._set(
+            "remove", check_number(self.remove, "remove", at_least=0, below=1, remedy="0.05 means 5 % per class.")
+        )
+        if self.domain is not None:
+            _one_of(self.domain, "domain", ("real", "box", "counts"))
+        if self.test_fraction is not None:
+            self._set("test_fraction", check_number(self.test_fraction, "test_fraction", above=0, below=1))
+        check_integer(self.seed, "seed", at_least=0)
+
+    def _check_learner(self) -> None:
+        if self.estimator is not None:
+            given = [name for name in ("model", "reg", "penalize_intercept") if getattr(self, name) is not None]
+            if given:
+                raise InputError(
+                    "an estimator alone", f"an estimator and {' and '.join(given)}", "The estimator brings its own."
+                )
+            return
+        self._set("model", _one_of(self.model or DEFAULT_MODEL, "model", MODELS))
+        reg = DEFAULT_REG if self.reg is None else self.reg
+        self._set("reg", check_number(reg, "reg", above=0, remedy="It is lambda of the objective, such as 0.01."))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def problem(self) -> Problem:
+        """The learning problem of `model`."""
+        loss, penalized = MODELS[str(self.model)]
+        if self.penalize_intercept is not None:
+            penalized = self.penalize_intercept
+        return Problem(loss(), float(self.reg or DEFAULT_REG), penalize_intercept=penalized)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(LearnerOptions):
+    """Options of `audit`, checked: wrong ones raise `InputError`.
+
+    Parameters
+    ----------
+    epsilon : float
+        Budget as a fraction of the clean training rows, in (0, 1].
+    attacks : sequence of str or comma list
+        Names of attacks, or ``"all"``.
+    target : str
+        ``test``, ``train`` or ``split:F``: see `Target`.
+    jobs : int, optional
+        Worker processes; as many as there are processors by default. Does not change the result.
+
+    Examples
+    --------
+    >>> AuditOptions(epsilon=0.03, defenses="l2,slab").defenses
+    ('l2', 'slab')
+    >>> AuditOptions(epsilon=3)
+    Traceback (most recent call last):
+    linpoison.core.errors.InputError: expected epsilon as a number above 0 and of at most 1, got 3. ...
+    """
+
+    epsilon: float = 0.03
+    attacks: Any = ("kkt",)
+    target: str = "test"
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("epsilon", Budget(self.epsilon).epsilon)
+        known = _known_attacks()
+        self._set("attacks", _names(known if self.attacks == "all" else self.attacks, "attacks", known))
+        if not self.attacks:
+            raise InputError(f"attacks among {', '.join(known)}", "none")
+        Target.parse(self.target)
+        self._set("jobs", _processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+
+
+def influences(options: LearnerOptions) -> dict[str, Any]:
+    """The options that the result depends on, as plain values (everything but `jobs`)."""
+    values = {name: value for name, value in asdict_shallow(options).items() if name != "jobs"}
+    if values["estimator"] is not None and not isinstance(values["estimator"], (str, os.PathLike)):
+        values["estimator"] = repr(values["estimator"])
+    return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+
+
+def asdict_shallow(options: Any) -> dict[str, Any]:
+    """The fields of a dataclass, without copying what they hold."""
+    return {name: getattr(options, name) for name in options.__dataclass_fields__}
+
+
+def _names(value: Any, what: str, known: Iterable[str]) -> tuple[str, ...]:
+    known = tuple(known)
+    names = _split_names(value, what, known)
+    for name in names:
+        _one_of(name, what, known)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")
+    return names
+
+
+def _split_names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    if value is None or value == "none":
+        return ()
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(","))
+    try:
+        return tuple(value)
+    except TypeError:
+        raise InputError(f"{what} as names among {', '.join(known)}", repr(value)) from None
+
+
+def _one_of(value: Any, what: str, known: Iterable[str] | Mapping[str, Any]) -> str:
+    choices = tuple(known)
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{what} among {', '.join(choices)}", repr(value))
+    return value
+
+
+def _known_defenses() -> tuple[str, ...]:
+    from ..defenses import DEFENSES
+
+    return tuple(DEFENSES)
+
+
+def _processors() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _known_attacks() -> tuple[str, ...]:
+    from .. import attacks
+
+    return tuple(attacks.ATTACKS)

@@ -1,0 +1,182 @@
+"""What an audit found, as plain values that survive a round trip through JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core import InputError, Poison
+from .files import Writer, write_all
+
+if TYPE_CHECKING:
+    from .exhibits import Material
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackEntry:
+    """One poison, scored. Meanings, units and null rules: docs/files.md.
+
+    Parameters
+    ----------
+    name : str
+        Of the attack, or of the file that was handed in.
+    seconds : float
+        Wall time to build it; to score it, for a poison that was handed in.
+    n_poison, n_distinct : int
+        Rows with copies, and different rows.
+    n_allowed : int
+        Rows that the budget allows.
+    poison_by_class : dict
+        Copies with the label ``"+1"`` and ``"-1"``.
+    test_error, unseen_test_error, seen_error : dict
+        Error by defence on the scored rows, on rows that the attacker did not see, and on rows that
+        it did see; null where such rows do not exist or are not known.
+    worst_case_test_error, worst_case_unseen_test_error : float
+        The least error over the defences run; of the undefended learner if there is none.
+    kept_fraction, kept_clean_fraction : dict
+        Share of the poison copies, and of the clean rows, that each defence keeps.
+    """
+
+    name: str
+    seconds: float
+    n_poison: int
+    n_distinct: int
+    poison_by_class: dict[str, int]
+    test_error: dict[str, float]
+    worst_case_test_error: float
+    kept_fraction: dict[str, float]
+    kept_clean_fraction: dict[str, float]
+    n_allowed: int
+    within_budget: bool
+    domain_violation: float = 0.0
+    unseen_test_error: dict[str, float] | None = None
+    worst_case_unseen_test_error: float | None = None
+    seen_error: dict[str, float] | None = None
+    residual: float | None = None
+    violation: float | None = None
+    distance_to_decoy: float | None = None
+    decoy: str = ""
+    relaxed_by_class: dict[str, float] | None = None
+    relaxed_distinct: int | None = None
+    timeline: list[list[float]] = field(default_factory=list)
+    timeline_by_defense: dict[str, list[list[float]]] = field(default_factory=dict)
+    seconds_to: dict[str, dict[str, float]] = field(default_factory=dict)
+    n_candidates: int = 0
+    n_solves: int = 0
+    n_failed_solves: int = 0
+    info: dict[str, Any] = field(default_factory=dict)
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """The outcome of `audit` or `evaluate`.
+
+    `to_json` and `from_json` are inverse for everything but the poison rows and what the pictures
+    are drawn from, which live in files of their own. The fields are documented in docs/files.md.
+    """
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    epsilon: float
+    clean: dict[str, Any]
+    target: str
+    attacks: list[AttackEntry]
+    versions: dict[str, str]
+    seed: int
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    threat: dict[str, Any] = field(default_factory=dict)
+    reading: list[str] = field(default_factory=list)
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    schema: int = SCHEMA
+    poisons: Mapping[str, Poison] = field(default_factory=dict, compare=False, repr=False)
+    material: Material | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def worst_case_test_error(self) -> float:
+        """The greatest ``worst_case_test_error`` of the attacks."""
+        return max(entry.worst_case_test_error for entry in self.attacks)
+
+    @property
+    def strongest(self) -> AttackEntry:
+        """The attack behind `worst_case_test_error`, the first of equals."""
+        return max(self.attacks, key=lambda entry: entry.worst_case_test_error)
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``report.json``."""
+        values = {"schema": self.schema, **_serial(self, leave=("schema", "poisons", "material"))}
+        values["attacks"] = [_serial(entry) for entry in self.attacks]
+        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> AuditReport:
+        """Read what `to_json` wrote; fields that this version does not know are left out."""
+        try:
+            values = json.loads(text)
+        except (ValueError, TypeError):
+            raise InputError("a report in JSON", "text that is not JSON") from None
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            schema = values.get("schema") if isinstance(values, dict) else None
+            raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}")
+        try:
+            entries = [AttackEntry(**_known(AttackEntry, entry)) for entry in values.pop("attacks")]
+            return cls(**_known(cls, values), attacks=entries)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        from .table import report_text
+
+        return report_text(self)
+
+    def to_html(self) -> str:
+        """The report as one self-contained page; a report read from JSON has fewer pictures."""
+        from .html import report_html
+
+        return report_html(self)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``poison.npz`` (one for each attack), ``report.html`` and ``report.json``, all or none."""
+        writers: dict[str, Writer] = {
+            str(entry.file): self.poisons[entry.name].save
+            for entry in self.attacks
+            if entry.file and entry.name in self.poisons
+        }
+        html, text = self.to_html(), self.to_json()
+        writers["report.html"] = lambda path: _write_text(path, html)
+        writers["report.json"] = lambda path: _write_text(path, text)
+        write_all(Path(folder), writers)
+
+
+def plain(value: Any) -> Any:
+    """Numbers, text, lists and dicts only; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _serial(item: Any, leave: Sequence[str] = ()) -> dict[str, Any]:
+    return {entry.name: getattr(item, entry.name) for entry in fields(item) if entry.name not in leave}
+
+
+def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    names = {entry.name for entry in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

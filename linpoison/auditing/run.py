@@ -1,0 +1,203 @@
+"""The audit: attacks on one side, every defence on the other, one report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core import AttackResult, Budget, LinpoisonError, Poison
+from .assemble import assemble
+from .files import check_folder
+from .inputs import Setting, prepare
+from .journal import FolderJournal, run_digest
+from .measure import Scorer, poison_file
+from .options import DEFAULT_DATA, AuditOptions, influences
+from .report import AttackEntry, AuditReport
+from .target import Target
+
+if TYPE_CHECKING:
+    from ..attacks.base import Attack, Progress
+    from ..evaluation import Evaluation
+
+
+def audit(
+    data: Any = DEFAULT_DATA,
+    *,
+    model: str | None = None,
+    reg: float | None = None,
+    epsilon: float = 0.03,
+    attacks: Any = ("kkt",),
+    defenses: Any = ("l2", "slab", "loss", "svd", "knn"),
+    target: str = "test",
+    estimator: Any = None,
+    penalize_intercept: bool | None = None,
+    variant: str = "paper",
+    remove: float = 0.05,
+    domain: str | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    label: str | None = None,
+    test: str | None = None,
+    test_fraction: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Attack a linear classifier within a budget, and score the poison past every defence.
+
+    ::
+
+        max over poison D_p, |D_p| = round(epsilon n)   min over defences   error(argmin on kept(clean + D_p))
+
+    What comes back is the best poison found: a lower bound on the damage, never a proof of safety.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple, default "breast_cancer"
+        A name, a file, or rows as a `Split` or ``(X_train, y_train, X_test, y_test)``.
+    model : {"svm", "logistic", "ridge"}, optional
+        ``svm`` by default: hinge loss, penalised intercept. The other two leave the intercept free.
+    reg : float, optional
+        ``lambda > 0`` of the objective, 0.01 by default.
+    epsilon : float, default 0.03
+        Poison rows as a fraction of the clean training rows, in (0, 1].
+    attacks : sequence of str or comma list, default ("kkt",)
+        Names of attacks, or ``"all"``.
+    defenses : sequence of str or comma list
+        Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner.
+    target : {"test", "train", "split:F"}, default "test"
+        Which rows the attacker may look at.
+    estimator : estimator or path, optional
+        A fitted scikit-learn linear classifier, or its ``.skops`` file, instead of `model`.
+    penalize_intercept : bool, optional
+        Overrides the convention of `model`.
+    variant : {"paper", "reference"}, default "paper"
+        Definition of the sanitisers.
+    remove : float, default 0.05
+        Share of each class that a sanitiser removes.
+    domain : {"real", "box", "counts"}, optional
+        What a poison row may hold; that of the data by default.
+    seed : int, default 0
+    jobs : int, optional
+        Worker processes, one for each processor by default. Does not change the result.
+    label, test, test_fraction : optional
+        How a file is read, see `linpoison.load`.
+    out : path, optional
+        Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
+        finished steps in ``journal`` there; the same call resumes it.
+    progress : callable, optional
+        Called with (steps done, steps in all, description).
+
+    Returns
+    -------
+    AuditReport
+
+    Raises
+    ------
+    InputError
+        For any option or data that cannot be used; nothing has been written then.
+    """
+    options = AuditOptions(
+        model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
+        penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed, jobs=jobs,
+        label=label, test=test, test_fraction=test_fraction,
+    )  # fmt: skip
+    return run_audit(data, options, out=out, progress=progress)
+
+
+def run_audit(
+    data: Any,
+    options: AuditOptions,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """`audit` with options that have been checked."""
+    folder = None if out is None else check_folder(out)
+    is_new = folder is not None and not folder.exists()
+    work = _begin(data, options, folder)
+    try:
+        report = work.report(data, work.attack(progress))
+    except LinpoisonError:
+        work.forget(folder if is_new else None)
+        raise
+    if folder is not None:
+        report.save(folder)
+    if work.journal is not None:
+        work.journal.discard()
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A checked audit, ready to run."""
+
+    options: AuditOptions
+    setting: Setting
+    scorer: Scorer
+    clean: Evaluation
+    attacks: Mapping[str, Attack]
+    journal: FolderJournal | None
+
+    def attack(self, progress: Progress | None) -> dict[str, AttackResult]:
+        """Run every attack; finished steps of an earlier run come from the journal."""
+        from ..attacks.base import Scenario
+
+        setting = self.setting
+        scenario = Scenario(
+            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, self.scorer.rows.seen
+        )
+        return {
+            name: attack.run(
+                scenario,
+                seed=self.options.seed,
+                n_jobs=int(self.options.jobs or 1),
+                progress=progress,
+                journal=None if self.journal is None else self.journal.scoped(name),
+            )
+            for name, attack in self.attacks.items()
+        }
+
+    def forget(self, folder: Path | None) -> None:
+        """Leave nothing behind: no journal, and no folder that was made for it."""
+        if self.journal is not None:
+            self.journal.discard()
+        if folder is not None and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    def report(self, data: Any, results: Mapping[str, AttackResult]) -> AuditReport:
+        """Score the poisons and put everything together."""
+        scores = {name: self.scorer.score(result.poison) for name, result in results.items()}
+        entries = [
+            replace(self.scorer.attack_entry(result, scores[name]), name=name) for name, result in results.items()
+        ]
+        entries = _with_files(entries)
+        poisons: dict[str, Poison] = {name: result.poison for name, result in results.items()}
+        return assemble(
+            "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
+            entries=entries, poisons=poisons, scores=scores, target=self.options.target, epsilon=self.options.epsilon,
+            relaxed={name: result.best.relaxed for name, result in results.items()},
+        )  # fmt: skip
+
+
+def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
+    from .. import attacks
+
+    setting = prepare(data, options)
+    budget = Budget(options.epsilon)
+    budget.count(setting.split.train.n)
+    rows = Target.parse(options.target).rows(setting.split, options.seed)
+    scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
+    journal = None
+    if folder is not None:
+        digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=influences(options))
+        journal = FolderJournal(folder / "journal" / digest)
+    made = {name: attacks.make_attack(name) for name in options.attacks}
+    return _Work(options, setting, scorer, scorer.score(None), made, journal)
+
+
+def _with_files(entries: list[AttackEntry]) -> list[AttackEntry]:
+    best = max(range(len(entries)), key=lambda index: entries[index].worst_case_test_error)
+    return [replace(entry, file=poison_file(entry.name, first=index == best)) for index, entry in enumerate(entries)]

@@ -1,0 +1,116 @@
+"""What the numbers mean, in words that travel with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..losses import Problem
+from .report import AttackEntry
+
+THREAT: dict[str, Any] = {
+    "goal": "indiscriminate: raise the error of the deployed classifier (availability)",
+    "capability": "insert labelled training rows; existing rows are neither changed nor removed",
+    "knowledge": "white box: training rows, learner, its settings, and the defences with their thresholds",
+    "identifiers": [
+        {
+            "source": "NIST AI 100-2 E2025",
+            "id": "NISTAML.013",
+            "name": "Data Poisoning (availability)",
+        },
+        {
+            "source": "MITRE ATLAS",
+            "id": "AML.T0020",
+            "name": "Poison Training Data",
+        },
+    ],
+    "identifiers_version": "as published in 2025; ATLAS identifiers can move between releases",
+}
+"""The threat model in the vocabulary of auditors. The one table of such identifiers in the library."""
+
+_TARGETS = {
+    "test": "The attacker looked at the scored test rows (the papers' protocol): it chose its decoy and its best "
+    "candidate by their labels, so the error is an in-sample maximum and fresh rows may suffer less. Run with "
+    "--target split:0.5 or --target train for error on unseen rows.",
+    "train": "The attacker looked at training rows only. The test rows were unseen, so test_error and "
+    "unseen_test_error are the same numbers; seen_error is the error on the training rows it tuned on.",
+    "split": "The attacker looked at {share:.0%} of the test rows (stratified by class). test_error is on those rows "
+    "and is an in-sample maximum; unseen_test_error is on the other test rows, which it never saw.",
+    "given": "The poison was handed in: which rows its maker looked at is not known, so the error may be an in-sample "
+    "maximum on these test rows.",
+}
+
+
+def target_words(target: str) -> str:
+    """What the attacker saw."""
+    if target.startswith("split:"):
+        return _TARGETS["split"].format(share=float(target.partition(":")[2]))
+    return _TARGETS[target]
+
+
+def learner_words(problem: Problem) -> list[str]:
+    """Intercept and scaling of the regulariser."""
+    if not problem.fit_intercept:
+        intercept = "The learner has no intercept."
+    elif problem.penalize_intercept:
+        intercept = "The intercept is penalised like a coefficient (as in scikit-learn's LinearSVC)."
+    else:
+        intercept = "The intercept is not penalised (as in scikit-learn's LogisticRegression and SVC)."
+    if problem.scaling == "mean":
+        scaling = (
+            f"The regulariser is {problem.reg:g} times half the squared norm beside the mean loss, poison included."
+        )
+    else:
+        scaling = (
+            f"The regulariser has a fixed C, taken as fitted on {problem.n_reference:g} rows: it is {problem.reg:g} "
+            "beside their mean loss and weakens as rows are added."
+        )
+    return [intercept, scaling]
+
+
+def reading(target: str, problem: Problem, defenses: tuple[str, ...], remove: float) -> list[str]:
+    """Everything a reader must know before quoting a number."""
+    return [
+        target_words(target),
+        _defence_words(defenses, remove),
+        "The attacker only inserts rows: it neither changes nor removes existing ones.",
+        "Preprocessing is fixed: scaling, vocabulary and other steps before the learner are taken as given and are not "
+        "refitted on poisoned rows.",
+        *learner_words(problem),
+        "An attack gives a lower bound on the damage within the budget. A weak result does not mean that the "
+        "learner is safe: a better attack may exist, and no certificate was computed.",
+    ]
+
+
+def _defence_words(defenses: tuple[str, ...], remove: float) -> str:
+    if not defenses:
+        return "No defence was run: worst_case_test_error is the error of the undefended learner."
+    return (
+        f"Each defence is fitted on clean and poison rows together, removes {remove:.0%} of each class and the "
+        f"learner is retrained. worst_case_test_error is the least error over {', '.join(defenses)}: one poison has to "
+        "pass all of them."
+    )
+
+
+def finding(entry: AttackEntry, clean_error: float, epsilon: float) -> str:
+    """The headline of one poison."""
+    line = (
+        f"{entry.n_poison} poison rows ({epsilon:.3g} of the training rows) take the error from {clean_error:.1%} to "
+        f"{entry.worst_case_test_error:.1%} under the best of the defences run"
+    )
+    if len(entry.test_error) == 1:
+        line = line.replace("under the best of the defences run", "without a defence")
+    if entry.worst_case_unseen_test_error is not None:
+        line += f"; on rows that the attacker did not see, to {entry.worst_case_unseen_test_error:.1%}"
+    return line + "."
+
+
+def cautions(entry: AttackEntry) -> list[str]:
+    """What is out of the ordinary about one poison."""
+    notes = []
+    if not entry.within_budget:
+        notes.append(f"{entry.name}: over budget, {entry.n_poison} rows where {entry.n_allowed} are allowed.")
+    if entry.domain_violation > 1e-9:
+        notes.append(f"{entry.name}: rows leave the domain of the data by up to {entry.domain_violation:.3g}.")
+    if entry.n_failed_solves:
+        notes.append(f"{entry.name}: {entry.n_failed_solves} of {entry.n_solves} conic solves failed.")
+    return notes

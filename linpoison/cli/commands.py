@@ -1,0 +1,94 @@
+"""What each command does once its arguments have been parsed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..auditing.evaluating import run_evaluate
+from ..auditing.options import AuditOptions, LearnerOptions
+from ..auditing.report import AuditReport
+from ..auditing.run import run_audit
+from ..auditing.sanitizing import run_sanitize
+from ..auditing.table import aligned
+from ..core import check_number
+from .progress import ProgressLine
+
+_LEARNER = (
+    "model", "estimator", "reg", "penalize_intercept", "defenses", "variant", "remove", "domain", "label", "test",
+    "test_fraction", "seed",
+)  # fmt: skip
+
+
+def run(arguments: Any) -> int:
+    """Dispatch on the command; returns the exit code."""
+    return {"audit": _audit, "evaluate": _evaluate, "sanitize": _sanitize, "datasets": _datasets}[arguments.command](
+        arguments
+    )
+
+
+def _audit(arguments: Any) -> int:
+    limit = _limit(arguments)
+    options = AuditOptions(
+        epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
+        **_learner(arguments),
+    )  # fmt: skip
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
+    return _finish(report, arguments, limit)
+
+
+def _evaluate(arguments: Any) -> int:
+    limit = _limit(arguments)
+    options = LearnerOptions(**_learner(arguments))
+    report = run_evaluate(arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out)
+    return _finish(report, arguments, limit)
+
+
+def _sanitize(arguments: Any) -> int:
+    result = run_sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
+    if not arguments.quiet:
+        by = ", ".join(f"{name} {int((result.removed_by == name).sum())}" for name in result.defenses)
+        sys.stdout.write(
+            f"{result.kept.size} of {result.data.n} training rows kept, {result.removed.size} removed ({by}); "
+            f"written to {arguments.out}\n"
+        )
+    return 0
+
+
+def _datasets(arguments: Any) -> int:
+    from ..datasets import names
+
+    rows = [("name", "train", "test", "features", "domain", "here")]
+    notes = ["what"]
+    for info in names():
+        here = "yes" if info.available else "no"
+        rows.append((info.name, str(info.n_train), str(info.n_test), str(info.n_features), info.domain, here))
+        notes.append(info.description)
+    lines = aligned(rows).splitlines()
+    width = max(map(len, lines))
+    table = [f"{line.ljust(width)}  {note}" for line, note in zip(lines, notes, strict=True)]
+    sys.stdout.write("\n".join(table) + "\n")
+    return 0
+
+
+def _learner(arguments: Any) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in _LEARNER}
+
+
+def _limit(arguments: Any) -> float | None:
+    if arguments.fail_above is None:
+        return None
+    return check_number(
+        arguments.fail_above, "--fail-above", at_least=0, at_most=1, remedy="It is an error rate: 0.2 means 20 %."
+    )
+
+
+def _finish(report: AuditReport, arguments: Any, limit: float | None) -> int:
+    if arguments.json:
+        sys.stdout.write(report.to_json())
+    elif not arguments.quiet:
+        sys.stdout.write(report.to_text())
+        if arguments.out is not None:
+            sys.stdout.write(f"\nWritten to {arguments.out}: report.html, report.json, poison.npz\n")
+    return int(limit is not None and report.worst_case_test_error > limit)

@@ -1,0 +1,76 @@
+"""Entry point: parse, run, and turn every outcome into an exit code and at most one line of error."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from .parser import build_parser
+
+OK, ABOVE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0: done. 1: the worst-case error is above ``--fail-above``. 2: input that cannot be used, told
+        in one line on standard error. 130: interrupted.
+    """
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    if arguments.command is None:
+        parser.print_help(sys.stdout)
+        return OK
+    return _guarded(arguments)
+
+
+def _guarded(arguments: object) -> int:
+    from . import commands
+    from .errors import error_line
+
+    try:
+        code = commands.run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _stop_workers()
+        out = getattr(arguments, "out", None)
+        resume = f" Run the same command again to resume from {out}/journal." if _resumes(arguments) else ""
+        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{resume}\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
+    except Exception as error:
+        line = error_line(error)
+        if line is None:
+            raise
+        sys.stderr.write(line + "\n")
+        return BAD_INPUT
+
+
+def _stop_workers() -> None:
+    """End the worker processes of this one, which Python would otherwise wait for until they are idle for minutes."""
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(child.pid, signal.SIGTERM)
+
+
+def _resumes(arguments: object) -> bool:
+    return getattr(arguments, "command", None) == "audit" and getattr(arguments, "out", None) is not None

@@ -1,0 +1,160 @@
+"""The arguments of every command. Imports nothing but argparse, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from .._version import __version__
+
+MODELS = "svm, logistic, ridge"
+ATTACKS = "kkt, kkt-grid"
+DEFENSES = "l2,slab,loss,svd,knn"
+_EXIT = "Exit codes: 0 done; 1 worst-case error above --fail-above; 2 input that cannot be used; 130 interrupted."
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line: expected, got, remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        text = " ".join(message.split())
+        if "expected" not in text:
+            text = f"expected arguments as in '{self.prog} --help', got {text}."
+        self.exit(2, f"linpoison: error: {text}\n")
+
+
+def build_parser() -> Parser:
+    """The parser of ``linpoison``."""
+    parser = Parser(
+        prog="linpoison",
+        description="Attack, defend and certify linear classifiers under data poisoning.",
+        epilog=f"{_EXIT} Use it on models and data that are yours to test.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"linpoison {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    _add_audit(commands)
+    _add_evaluate(commands)
+    _add_sanitize(commands)
+    commands.add_parser(
+        "datasets", help="list the data sets that have a name", allow_abbrev=False,
+        description="List the data sets that have a name.",
+    )  # fmt: skip
+    return parser
+
+
+def _add_audit(commands: Any) -> None:
+    parser = _command(
+        commands, "audit", "attack a classifier and report the damage past every defence",
+        "Build the strongest poison found within a budget, run it past every defence, and write report.json, "
+        "report.html and poison.npz. An interrupted run resumes when it is started again.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
+    _add_learner(parser)
+    _add_epsilon(parser)
+    parser.add_argument("--attack", dest="attacks", default="kkt", metavar="NAMES",
+                        help=f"comma list among {ATTACKS}, or 'all' (default: kkt)")  # fmt: skip
+    _add_defenses(parser, "--defenses", DEFENSES)
+    parser.add_argument(
+        "--target", default="test", metavar="ROWS",
+        help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
+        "the test rows (default: test)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
+    )
+    parser.add_argument(
+        "--out", default="linpoison-report", metavar="DIR", help="output folder (default: linpoison-report)"
+    )
+    _add_output(parser)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands, "evaluate", "run anyone's poison past the same defences",
+        "Score poison rows that were made elsewhere, and print the same table or JSON as audit.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    parser.add_argument("--poison", required=True, metavar="FILE.npz", help="poison rows (format: docs/files.md)")
+    _add_learner(parser)
+    _add_epsilon(parser)
+    _add_defenses(parser, "--defenses", DEFENSES)
+    parser.add_argument("--out", default=None, metavar="DIR", help="also write the report to this folder")
+    _add_output(parser)
+
+
+def _add_sanitize(commands: Any) -> None:
+    parser = _command(
+        commands, "sanitize", "write the training rows that survive the defences",
+        "Run the training rows through defences, one after another, and write what survives with the removed row "
+        "numbers and scores.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    _add_learner(parser)
+    _add_defenses(parser, "--defense", None)
+    parser.add_argument("--out", required=True, metavar="FILE", help="output file, .npz or .csv")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+_DATA_HELP = "a name that 'linpoison datasets' lists, or a file: .npz, .csv, .parquet, .svmlight"
+
+
+def _command(commands: Any, name: str, help_text: str, description: str) -> Parser:
+    parser: Parser = commands.add_parser(
+        name, help=help_text, description=description, epilog=_EXIT, allow_abbrev=False
+    )
+    return parser
+
+
+def _add_learner(parser: Parser) -> None:
+    add = parser.add_argument_group("data and learner").add_argument
+    add("--model", metavar="NAME", help=f"one of {MODELS}: hinge loss with a penalised intercept, or logistic or "
+        "squared loss with a free one (default: svm)")  # fmt: skip
+    add("--estimator", metavar="FILE", help="a fitted scikit-learn linear classifier (.skops) instead of --model")
+    add("--reg", type=_number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
+    add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
+    add("--domain", metavar="KIND", help="what a row may hold: real, box or counts (default: that of the data)")
+    add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file")
+    add("--test", metavar="FILE", help="file with the test rows")
+    add("--test-fraction", type=_number, metavar="F",
+        help="share of a file's rows to hold out when it brings no test rows (default: 0.3)")  # fmt: skip
+    add("--seed", type=_whole, default=0, metavar="N", help="seed of every random draw (default: 0)")
+
+
+def _add_epsilon(parser: Parser) -> None:
+    parser.add_argument("--epsilon", type=_number, default=0.03, metavar="E",
+                        help="poison rows as a fraction of the training rows (default: 0.03)")  # fmt: skip
+
+
+def _add_defenses(parser: Parser, flag: str, default: str | None) -> None:
+    group = parser.add_argument_group("defences")
+    none = f", or 'none' (default: {default})" if default else ""
+    group.add_argument(flag, dest="defenses", default=default, required=default is None, metavar="NAMES",
+                       help=f"comma list among {DEFENSES.replace(',', ', ')}{none}")  # fmt: skip
+    group.add_argument("--variant", default="paper", metavar="NAME",
+                       help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
+    group.add_argument("--remove", type=_number, default=0.05, metavar="F",
+                       help="share of each class that a defence removes (default: 0.05)")  # fmt: skip
+
+
+def _add_output(parser: Parser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--fail-above", type=_number, default=None, metavar="X",
+                       help="exit with code 1 if the worst-case test error is above X")  # fmt: skip
+    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}.") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}.") from None

@@ -1,0 +1,62 @@
+"""Progress on standard error: a bar on a terminal, occasional lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self, TextIO
+
+EVERY = 10.0
+"""Least seconds between two plain lines about the same step."""
+
+
+class ProgressLine:
+    """A progress callback ``(done, total, what)`` that cleans up after itself.
+
+    Parameters
+    ----------
+    stream : text stream
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._stream, self._quiet = stream, quiet
+        self._bar: Any = None
+        self._what, self._last = "", 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show where the work stands."""
+        if self._quiet:
+            return
+        if self._stream.isatty():
+            self._draw(done, total, what)
+        else:
+            self._write(done, total, what)
+
+    def _draw(self, done: int, total: int, what: str) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or self._bar.total != total or self._what != what:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar = tqdm(total=total, desc=what, file=self._stream, leave=False, dynamic_ncols=True)
+            self._what = what
+        self._bar.update(done - self._bar.n)
+
+    def _write(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if what == self._what and done < total and now - self._last < EVERY:
+            return
+        if what == self._what and done == total and total == 0:
+            return
+        self._what, self._last = what, now
+        self._stream.write(f"linpoison: {what} {done}/{total}\n")
+        self._stream.flush()

@@ -1,0 +1,252 @@
+"""The audit from data to report, with a fake attack."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import audit_cases
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.svm import LinearSVC
+
+import linpoison
+from linpoison.auditing import AuditOptions, AuditReport
+from linpoison.auditing.run import run_audit
+from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison
+from linpoison.evaluation import Evaluator
+
+pytestmark = pytest.mark.usefixtures("fake_attacks")
+FAST = ("l2", "loss")
+
+
+def small_audit(**options) -> AuditReport:
+    data = options.pop("data", None) or audit_cases.small_split()
+    return linpoison.audit(data, **{"epsilon": 0.1, "defenses": FAST, "reg": 0.1, "jobs": 1, **options})
+
+
+def test_report_holds_the_schema_of_the_issue(tmp_path):
+    small_audit(out=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["schema"] == 1
+    assert {"name", "n_train", "n_test", "n_features", "domain"} <= set(report["dataset"])
+    assert report["model"]["loss"] == "hinge"
+    assert report["model"]["reg"] == 0.1
+    assert report["model"]["penalize_intercept"] is True
+    assert report["certificates"] == []
+    assert report["versions"]["numpy"] == np.__version__
+    entry = report["attacks"][0]
+    assert set(entry["test_error"]) == {"none", *FAST}
+    assert entry["unseen_test_error"] is None
+    assert entry["n_poison"] == Budget(0.1).count(60)
+    assert entry["worst_case_test_error"] == min(entry["test_error"][name] for name in FAST)
+    assert "NISTAML.013" in json.dumps(report["threat"])
+    assert "AML.T0020" in json.dumps(report["threat"])
+
+
+def test_numbers_are_those_of_an_evaluator_that_reads_the_poison_file(tmp_path):
+    split = audit_cases.small_split()
+    report = small_audit(data=split, out=tmp_path)
+    options = AuditOptions(epsilon=0.1, defenses=FAST, reg=0.1)
+    from linpoison.auditing.inputs import build_defenses
+
+    evaluator = Evaluator(split.train, options.problem(), build_defenses(options, options.problem()))
+    scores = evaluator.score(Poison.load(tmp_path / "poison.npz"), {"test": split.test})
+    assert report.attacks[0].test_error == scores.error["test"]
+    assert report.attacks[0].kept_fraction == scores.kept_fraction
+    assert report.clean["by_defense"] == evaluator.score(None, {"test": split.test}).error["test"]
+
+
+def test_clean_error_agrees_with_scikit_learn():
+    split = audit_cases.small_split(200)
+    report = linpoison.audit(split, epsilon=0.05, reg=0.1, defenses="none")
+    judge = LinearSVC(loss="hinge", C=1 / (0.1 * 200), tol=1e-8, max_iter=100000, random_state=0)
+    error = (judge.fit(split.train.X, split.train.y).predict(split.test.X) != split.test.y).mean()
+    assert report.clean["test_error"] == pytest.approx(error, abs=1e-9)
+
+
+@pytest.mark.parametrize(("model", "penalized", "loss"), [
+    ("svm", True, "hinge"), ("logistic", False, "logistic"), ("ridge", False, "squared"),
+])  # fmt: skip
+def test_models_have_their_convention_and_it_can_be_overridden(model, penalized, loss, fake_attacks):
+    assert (
+        small_audit(model=model).model | {"penalize_intercept": penalized, "loss": loss}
+        == small_audit(model=model).model
+    )
+    assert small_audit(model=model, penalize_intercept=not penalized).model["penalize_intercept"] is not penalized
+    assert fake_attacks.scenarios[-1].problem.penalize_intercept is not penalized
+
+
+def test_target_test_shows_the_attacker_the_scored_rows(fake_attacks):
+    split = audit_cases.small_split()
+    report = small_audit(data=split)
+    assert fake_attacks.scenarios[0].target is split.test
+    assert report.attacks[0].unseen_test_error is None
+    assert report.attacks[0].seen_error == report.attacks[0].test_error
+    assert "in-sample maximum" in report.reading[0]
+
+
+def test_target_train_shows_no_test_row(fake_attacks):
+    split = audit_cases.small_split()
+    report = small_audit(data=split, target="train")
+    assert fake_attacks.scenarios[0].target is split.train
+    assert report.attacks[0].unseen_test_error == report.attacks[0].test_error
+    assert report.attacks[0].seen_error != report.attacks[0].test_error
+
+
+def test_target_split_is_stratified_disjoint_and_seeded(fake_attacks):
+    split = audit_cases.small_split(200)
+    first = small_audit(data=split, target="split:0.25")
+    seen = fake_attacks.scenarios[0].target
+    assert seen.n == 50
+    assert abs((seen.y > 0).mean() - (split.test.y > 0).mean()) < 0.02
+    known = {row.tobytes() for row in split.test.X}
+    assert {row.tobytes() for row in seen.X} < known
+    entry = first.attacks[0]
+    whole = Evaluator(split.train, AuditOptions(reg=0.1).problem(), {}).score(None, {"test": split.test, "seen": seen})
+    assert first.clean["test_error"] == whole.error["seen"]["none"]
+    together = 50 * first.clean["test_error"] + 150 * first.clean["unseen_test_error"]
+    assert together / 200 == pytest.approx(whole.error["test"]["none"])
+    assert entry.worst_case_unseen_test_error == min(entry.unseen_test_error[name] for name in FAST)
+    small_audit(data=split, target="split:0.25", seed=5)
+    assert not np.array_equal(fake_attacks.scenarios[1].target.X, seen.X)
+
+
+def test_strongest_poison_is_poison_npz(tmp_path):
+    report = small_audit(attacks="fake,one-class", out=tmp_path)
+    assert report.strongest.file == "poison.npz"
+    assert report.worst_case_test_error == max(entry.worst_case_test_error for entry in report.attacks)
+    other = next(entry for entry in report.attacks if entry is not report.strongest)
+    assert Poison.load(tmp_path / str(other.file)).total == other.n_poison
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["poison.npz", str(other.file), "report.html", "report.json"]
+    )
+
+
+def test_all_means_every_attack():
+    assert [entry.name for entry in small_audit(attacks="all").attacks] == list(audit_cases.REGISTRY)
+
+
+def test_interrupted_run_resumes_to_the_identical_report(tmp_path, fake_attacks):
+    options = {"target": "split:0.5", "attacks": "kkt,kkt-grid"}
+    whole = small_audit(out=tmp_path / "whole", **options)
+    fake_attacks.interrupt_before = 2
+    fake_attacks.steps.clear()
+    with pytest.raises(KeyboardInterrupt):
+        small_audit(out=tmp_path / "cut", **options)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["journal"]
+    fake_attacks.interrupt_before = None
+    resumed = small_audit(out=tmp_path / "cut", **options)
+    assert fake_attacks.steps == [0, 1, 2, 0, 1, 2]
+    parts = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("whole", "cut")]
+    assert audit_cases.without_times(parts[0]) == audit_cases.without_times(parts[1])
+    assert whole.strongest.test_error == resumed.strongest.test_error
+    assert not (tmp_path / "cut" / "journal").exists()
+
+
+def test_another_question_does_not_read_the_journal(tmp_path, fake_attacks):
+    fake_attacks.interrupt_before = 2
+    with pytest.raises(KeyboardInterrupt):
+        small_audit(out=tmp_path)
+    fake_attacks.interrupt_before = None
+    for change in ({"seed": 1}, {"epsilon": 0.2}, {"data": audit_cases.small_split(seed=1)}, {"model": "logistic"}):
+        fake_attacks.steps.clear()
+        small_audit(out=tmp_path, **change)
+        assert fake_attacks.steps == [0, 1, 2]
+    fake_attacks.steps.clear()
+    small_audit(out=tmp_path, jobs=2)
+    assert fake_attacks.steps == [2]
+
+
+def test_failed_attack_leaves_nothing(tmp_path, fake_attacks):
+    fake_attacks.fail_with = InfeasibleSet("no row passes")
+    with pytest.raises(InfeasibleSet):
+        small_audit(out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_timeline_rises_and_times_levels():
+    entry = small_audit().attacks[0]
+    errors = [error for _, error in entry.timeline]
+    assert errors == sorted(set(errors))
+    for name, times in entry.seconds_to.items():
+        line = entry.timeline if name == "worst_case" else entry.timeline_by_defense[name]
+        for level, seconds in times.items():
+            assert seconds == min(at for at, error in line if error >= float(level))
+
+
+def test_counts_stay_sparse_and_whole(fake_attacks):
+    report = linpoison.audit("counts", defenses=("l2",), epsilon=0.05, domain=None)
+    assert report.dataset["domain"] == "counts"
+    assert report.dataset["sparse"]
+    assert sp.issparse(fake_attacks.scenarios[0].train.X)
+    assert report.attacks[0].domain_violation == 0
+
+
+def test_domain_option_gives_the_attacker_a_box(fake_attacks):
+    small_audit(domain="box")
+    assert fake_attacks.scenarios[0].train.domain.kind == "box"
+    small_audit()
+    assert fake_attacks.scenarios[1].train.domain.kind == "real"
+
+
+def test_seed_reaches_the_attack(fake_attacks):
+    small_audit(seed=7)
+    assert fake_attacks.seeds == [7]
+
+
+def test_worst_case_is_the_least_over_the_defences_alone():
+    report = linpoison.audit("breast_cancer", target="split:0.5")
+    error = dict(report.attacks[0].test_error)
+    assert error.pop("none") < min(error.values())
+    assert len(set(error.values())) > 1
+    assert report.worst_case_test_error == min(error.values())
+    alone = linpoison.audit("breast_cancer", defenses="none")
+    assert alone.worst_case_test_error == alone.attacks[0].test_error["none"]
+
+
+def test_progress_reaches_the_caller():
+    seen = []
+    small_audit(progress=lambda done, total, what: seen.append((done, total, what)))
+    assert seen[-1] == (3, 3, "steps")
+
+
+def test_arrays_with_string_labels_are_data():
+    split = audit_cases.small_split()
+    words = [np.where(part.y > 0, "spam", "ham") for part in (split.train, split.test)]
+    arrays = (split.train.X, words[0], split.test.X, words[1])
+    assert small_audit(data=arrays).attacks[0].test_error == small_audit(data=split).attacks[0].test_error
+
+
+def test_remove_and_variant_reach_the_defences(fake_attacks):
+    small_audit(remove=0.2, variant="reference")
+    defence = fake_attacks.scenarios[0].defenses["l2"]
+    assert (defence.remove, defence.variant) == (0.2, "reference")
+
+
+def test_one_file_read_by_path(tmp_path):
+    split = audit_cases.small_split(80)
+    path = tmp_path / "rows.csv"
+    lines = ["a,b,c,kind"] + [
+        ",".join([*map(repr, row.tolist()), "yes" if label > 0 else "no"])
+        for row, label in zip(split.train.X, split.train.y, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+    report = small_audit(data=pathlib.Path(path), label="kind", test_fraction=0.25)
+    assert (report.dataset["n_train"], report.dataset["n_test"]) == (60, 20)
+    assert "--label kind" in report.command
+    with pytest.raises(InputError, match="label"):
+        small_audit(data=path, label="nothing")
+
+
+def test_out_of_memory_or_bug_is_not_hidden(fake_attacks):
+    fake_attacks.fail_with = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        small_audit()
+
+
+def test_box_poison_of_the_audit_is_inside():
+    split = audit_cases.small_split(domain=Domain.box(-9.0, 9.0, d=3))
+    report = run_audit(split, AuditOptions(epsilon=0.1, defenses=FAST))
+    assert report.attacks[0].domain_violation == 0

@@ -1,0 +1,143 @@
+"""Bad input: one line with expected and got, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linpoison.cli import main
+
+pytestmark = pytest.mark.usefixtures("in_tmp", "fake_attacks")
+
+AUDIT = ("audit", "gaussians")
+
+
+def write(name: str, content: str | bytes) -> None:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def save(name: str, **arrays) -> Callable[[], None]:
+    return lambda: np.savez(name, **arrays)
+
+
+def text(name: str, content: str | bytes) -> Callable[[], None]:
+    return lambda: write(name, content)
+
+
+def pickled(name: str) -> Callable[[], None]:
+    return lambda: write(name, pickle.dumps({"y": np.ones(3)}))
+
+
+def folder(name: str) -> Callable[[], None]:
+    return lambda: Path(name).mkdir()
+
+
+def other_zip() -> None:
+    np.savez("m.npz", y=ROW)
+    Path("m.npz").rename("m.skops")
+
+
+def nothing() -> None:
+    pass
+
+
+ROW = np.zeros((1, 10))
+BAD = {
+    "epsilon of zero": ((*AUDIT, "--epsilon", "0"), nothing, "epsilon"),
+    "negative epsilon": ((*AUDIT, "--epsilon", "-0.1"), nothing, "epsilon"),
+    "epsilon above one": ((*AUDIT, "--epsilon", "3"), nothing, "0.03 means 3 %"),
+    "epsilon of nan": ((*AUDIT, "--epsilon", "nan"), nothing, "epsilon"),
+    "infinite epsilon": ((*AUDIT, "--epsilon", "inf"), nothing, "epsilon"),
+    "epsilon in words": ((*AUDIT, "--epsilon", "few"), nothing, "a number"),
+    "budget of no row": ((*AUDIT, "--epsilon", "0.0001"), nothing, "rounds to 0"),
+    "unknown attack": ((*AUDIT, "--attack", "magic"), nothing, "attacks among"),
+    "no attack": ((*AUDIT, "--attack", "none"), nothing, "attacks among"),
+    "attack twice": ((*AUDIT, "--attack", "kkt,kkt"), nothing, "twice"),
+    "unknown defence": ((*AUDIT, "--defenses", "l2,wall"), nothing, "'wall'"),
+    "defence twice": ((*AUDIT, "--defenses", "l2,slab,l2"), nothing, "twice"),
+    "empty name": ((*AUDIT, "--defenses", "l2,"), nothing, "''"),
+    "unknown model": ((*AUDIT, "--model", "forest"), nothing, "svm, logistic, ridge"),
+    "unknown variant": ((*AUDIT, "--variant", "own"), nothing, "paper, reference"),
+    "unknown domain": ((*AUDIT, "--domain", "complex"), nothing, "real, box, counts"),
+    "unknown data": (("audit", "gausians"), nothing, "Did you mean gaussians"),
+    "reg of zero": ((*AUDIT, "--reg", "0"), nothing, "reg"),
+    "negative reg": ((*AUDIT, "--reg", "-1"), nothing, "reg"),
+    "reg of nan": ((*AUDIT, "--reg", "nan"), nothing, "reg"),
+    "remove all": ((*AUDIT, "--remove", "1"), nothing, "remove"),
+    "negative remove": ((*AUDIT, "--remove", "-0.1"), nothing, "remove"),
+    "remove a whole class": ((*AUDIT, "--remove", "0.999"), nothing, "at least one row kept"),
+    "unknown target": ((*AUDIT, "--target", "all"), nothing, "'test', 'train' or 'split:F'"),
+    "split of zero": ((*AUDIT, "--target", "split:0"), nothing, "split:F"),
+    "split of all": ((*AUDIT, "--target", "split:1"), nothing, "split:F"),
+    "split that leaves no rows": ((*AUDIT, "--target", "split:0.001"), nothing, "stratified"),
+    "no worker": ((*AUDIT, "--jobs", "0"), nothing, "jobs"),
+    "half a worker": ((*AUDIT, "--jobs", "0.5"), nothing, "whole number"),
+    "negative seed": ((*AUDIT, "--seed", "-1"), nothing, "seed"),
+    "limit above one": ((*AUDIT, "--fail-above", "20"), nothing, "0.2 means 20 %"),
+    "negative limit": ((*AUDIT, "--fail-above", "-0.1"), nothing, "fail-above"),
+    "counts of real data": ((*AUDIT, "--domain", "counts"), nothing, "counts"),
+    "label of named data": ((*AUDIT, "--label", "y"), nothing, "label"),
+    "test file of named data": ((*AUDIT, "--test", "rows.csv"), nothing, "test"),
+    "test fraction of named data": ((*AUDIT, "--test-fraction", "0.5"), nothing, "Its split is fixed"),
+    "test fraction of one": (("audit", "rows.csv", "--test-fraction", "1"), nothing, "test_fraction"),
+    "output is a file": ((*AUDIT, "--out", "taken"), text("taken", "x"), "the file taken"),
+    "output below a file": ((*AUDIT, "--out", "taken/deep"), text("taken", "x"), "cannot"),
+    "unknown option": ((*AUDIT, "--fast"), nothing, "--fast"),
+    "shortened option": ((*AUDIT, "--eps", "0.1"), nothing, "--eps"),
+    "unknown command": (("attack", "gaussians"), nothing, "attack"),
+    "two data sets": (("audit", "gaussians", "counts"), nothing, "counts"),
+    "estimator and model": ((*AUDIT, "--model", "svm", "--estimator", "m.skops"), nothing, "an estimator alone"),
+    "estimator and reg": ((*AUDIT, "--reg", "1", "--estimator", "m.skops"), nothing, "an estimator alone"),
+    "no estimator file": ((*AUDIT, "--estimator", "m.skops"), nothing, "existing estimator"),
+    "pickled estimator": ((*AUDIT, "--estimator", "m.pkl"), pickled("m.pkl"), "can run any code"),
+    "pickle in disguise": ((*AUDIT, "--estimator", "m.skops"), pickled("m.skops"), "which is not one"),
+    "estimator of other zip": ((*AUDIT, "--estimator", "m.skops"),
+                               other_zip,
+                               "can be read"),
+    "data is a folder": (("audit", "rows"), folder("rows"), "the folder rows"),
+    "data of no rows": (("audit", "rows.csv"), text("rows.csv", "a,label\n"), "expected"),
+    "data of one class": (("audit", "rows.csv"), text("rows.csv", "a,label\n1,x\n2,x\n3,x\n"), "two classes"),
+    "data of three classes": (("audit", "rows.csv"), text("rows.csv", "a,label\n1,x\n2,y\n3,z\n"), "two classes"),
+    "data that are no text": (("audit", "rows.csv"), text("rows.csv", b"\xff\xfe\x00\x01\x80"), "expected"),
+    "no poison file": (("evaluate", "gaussians", "--poison", "p.npz"), nothing, "existing poison file"),
+    "no poison option": (("evaluate", "gaussians"), nothing, "--poison"),
+    "poison of other width": (("evaluate", "gaussians", "--poison", "p.npz"),
+                              save("p.npz", X=np.ones((1, 3)), y=[1], count=[1]), "10 features"),
+    "poison of other labels": (("evaluate", "gaussians", "--poison", "p.npz"), save("p.npz", X=ROW, y=[3]), "{-1, +1}"),
+    "poison of nan": (("evaluate", "gaussians", "--poison", "p.npz"), save("p.npz", X=ROW + np.nan, y=[1]), "NaN"),
+    "poison of half copies": (("evaluate", "gaussians", "--poison", "p.npz"),
+                              save("p.npz", X=ROW, y=[1], count=[0.5]), "whole copies"),
+    "poison of negative copies": (("evaluate", "gaussians", "--poison", "p.npz"),
+                                  save("p.npz", X=ROW, y=[1], count=[-1]), "count"),
+    "poison without rows": (("evaluate", "gaussians", "--poison", "p.npz"), save("p.npz", y=[1]), "array 'X'"),
+    "pickled poison": (("evaluate", "gaussians", "--poison", "p.npz"), pickled("p.npz"), "without pickles"),
+    "poison with objects": (("evaluate", "gaussians", "--poison", "p.npz"),
+                            save("p.npz", X=np.array([[{}]], dtype=object), y=[1]), "without pickles"),
+    "fractional counts": (("evaluate", "counts", "--poison", "p.npz"), save("p.npz", X=np.full((1, 200), 0.5), y=[1]),
+                          "counts"),
+    "epsilon of evaluate": (("evaluate", "gaussians", "--poison", "p.npz", "--epsilon", "0"),
+                            save("p.npz", X=ROW, y=[1]), "epsilon"),
+    "sanitize with nothing": (("sanitize", "gaussians", "--defense", "none", "--out", "k.npz"), nothing, "one defence"),
+    "sanitize without defence": (("sanitize", "gaussians", "--out", "k.npz"), nothing, "--defense"),
+    "sanitize to another kind": (("sanitize", "counts", "--defense", "l2", "--out", "k.txt"), nothing, ".npz or .csv"),
+    "sanitize to nowhere": (("sanitize", "gaussians", "--defense", "l2"), nothing, "--out"),
+    "sanitize to a folder": (("sanitize", "gaussians", "--defense", "l2", "--out", "k.npz"), folder("k.npz"), "folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "prepare", "hint"), BAD.values(), ids=BAD.keys())
+def test_bad_input(words, prepare, hint, capsys, fake_attacks):
+    prepare()
+    before = sorted(Path().rglob("*"))
+    assert main(list(words)) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"linpoison: error: [^\n]*expected [^\n]+, got [^\n]+\n", printed.err)
+    assert hint in printed.err
+    assert sorted(Path().rglob("*")) == before
+    assert fake_attacks.steps == []
