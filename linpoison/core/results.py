@@ -72,8 +72,12 @@ class Candidate:
 
     @property
     def worst(self) -> float:
-        """The least error over the defences scored: the attacker must pass all of them."""
-        return min(self.test_error.values())
+        """The least error over the defences scored (all of which the attacker must pass).
+
+        Without any defence it is the undefended error, the entry "none".
+        """
+        defended = [error for name, error in self.test_error.items() if name != "none"]
+        return min(defended) if defended else self.test_error["none"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,9 +27,10 @@ class HingeLearner(Learner):
 
     Attributes
     ----------
-    tol : float
-        liblinear's bound on the projected gradient of the dual. On word counts and tables 1e-8 is
-        at the optimum to 1e-9 (relative), 1e-6 to 1e-7, 1e-5 not always to 1e-6.
+    tols : tuple of float
+        liblinear's bound on the projected gradient of the dual, and what is tried when it is not
+        met. On word counts and tables 1e-8 is at the optimum to 1e-9 (relative), 1e-6 to 1e-7,
+        1e-5 not always to 1e-6.
     max_iter : int
         Bound on liblinear's passes over the data (hundreds are usual, thousands for small
         ``reg``).
@@ -45,7 +46,7 @@ class HingeLearner(Learner):
         Largest number of stored entries of ``X`` that the conic reference is tried on.
     """
 
-    tol = 1e-8
+    tols = (1e-8, 1e-6)
     max_iter = 20_000
     step_tol = 1e-7
     max_steps = 200_000
@@ -74,16 +75,19 @@ class HingeLearner(Learner):
     def _liblinear(self, data: Dataset) -> tuple[LinearModel, bool]:
         from sklearn.svm import LinearSVC
 
-        machine = LinearSVC(
-            loss="hinge",
-            C=self._cost(data),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            fit_intercept=self.problem.fit_intercept,
-            random_state=0,
-        )
-        solved = converged(lambda: machine.fit(narrow(data.X), data.y, sample_weight=data.weight))
-        return _model_of(machine), solved
+        X = narrow(data.X)
+        for tol in self.tols:
+            machine = LinearSVC(
+                loss="hinge",
+                C=self._cost(data),
+                tol=tol,
+                max_iter=self.max_iter,
+                fit_intercept=self.problem.fit_intercept,
+                random_state=0,
+            )
+            if converged(lambda machine=machine: machine.fit(X, data.y, sample_weight=data.weight)):
+                return _model_of(machine), True
+        return _model_of(machine), False
 
     def _libsvm(self, data: Dataset) -> tuple[LinearModel, bool]:
         from sklearn.svm import SVC

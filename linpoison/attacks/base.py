@@ -1,0 +1,89 @@
+"""What every attack is given and what it promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.results import AttackResult
+from ..core.threat import Budget
+from ..defenses import Defense
+from ..losses import Problem
+
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, what is being done)."""
+
+
+class Journal(Protocol):
+    """A store of finished steps, so that an interrupted attack resumes."""
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under a key, or None."""
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays under a key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """One audit question: this data, this learner, these defences, this budget, these target rows.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean training rows.
+    problem : Problem
+        What the defender minimises after sanitisation.
+    budget : Budget
+    defenses : mapping of str to Defense
+        Unfitted sanitisers by name; empty means an undefended learner.
+    target : Dataset
+        Rows that the attacker may look at and wants misclassified. The papers use the test rows.
+    """
+
+    train: Dataset
+    problem: Problem
+    budget: Budget
+    defenses: Mapping[str, Defense]
+    target: Dataset
+
+    @property
+    def n_poison(self) -> int:
+        """Whole poison rows that the budget buys."""
+        return self.budget.count(self.train.n)
+
+
+class Attack(ABC):
+    """Hyperparameters in the constructor, the scenario at call time."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """Build the strongest poison found for a scenario.
+
+        Parameters
+        ----------
+        scenario : Scenario
+        seed : int
+            Seeds every random draw; the same seed gives the same poison for any `n_jobs`.
+        n_jobs : int
+            Worker processes.
+        progress : callable, optional
+            Called with (steps done, steps in all, description).
+        journal : Journal, optional
+            Finished steps are read from it and written to it.
+        """

@@ -1,0 +1,153 @@
+"""Decoy parameters: models that err on the target rows and cost little on the clean rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.model import LinearModel
+from ..core.validation import check_integer, check_number
+from ..learners import make_learner
+from ..losses import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Decoy:
+    """One candidate for the parameters the defender should learn.
+
+    Parameters
+    ----------
+    model : LinearModel
+    quantile, repeats : float, int
+        The share of the target rows that were flipped, and the copies of each.
+    target_error : float
+        Its error on the target rows: what the attacker gains if it is learned.
+    clean_loss : float
+        Its mean loss on the clean training rows: what it costs to make it optimal.
+    """
+
+    model: LinearModel
+    quantile: float
+    repeats: int
+    target_error: float
+    clean_loss: float
+
+    @property
+    def label(self) -> str:
+        """How it was made, in words."""
+        return f"decoy q={self.quantile:.2f} r={self.repeats}"
+
+
+@dataclass(frozen=True)
+class LabelFlipDecoys:
+    """The label-flip heuristic of Koh et al., Algorithm 3.
+
+    For each quantile `q` and number of repeats `r`: take the target rows whose margin under the
+    clean model lies strictly below the q-quantile of all margins (flipped, they are the rows that
+    the clean model fits best), add `r` copies of each with its label flipped, and train on clean
+    and flipped rows together.
+
+    Parameters
+    ----------
+    quantiles : sequence of float in (0, 1)
+    repeats : sequence of int
+        The defaults are the grid of Koh et al. for Enron (11 x 9, appendix B.2).
+    prune : bool, default True
+        Keep the Pareto front only: drop a decoy if another errs at least as much on the target
+        rows at no greater clean loss.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang. Stronger data poisoning attacks break data sanitization defenses.
+    Section 4.2.1, Algorithm 3, appendix B.2.
+    """
+
+    quantiles: Sequence[float] = tuple(np.round(np.arange(0.05, 0.56, 0.05), 2).tolist())
+    repeats: Sequence[int] = (1, 2, 3, 5, 8, 12, 18, 25, 33)
+    prune: bool = True
+
+    def __post_init__(self) -> None:
+        quantiles = tuple(check_number(q, "a decoy quantile", above=0, below=1) for q in self.quantiles)
+        repeats = tuple(check_integer(r, "decoy repeats", at_least=1) for r in self.repeats)
+        if not quantiles or not repeats:
+            raise InputError("at least one quantile and one number of repeats", "none")
+        object.__setattr__(self, "quantiles", quantiles)
+        object.__setattr__(self, "repeats", repeats)
+
+    def generate(
+        self, train: Dataset, problem: Problem, target: Dataset, base: LinearModel | None = None
+    ) -> list[Decoy]:
+        """Decoys for a learning problem, the greatest target error first.
+
+        Parameters
+        ----------
+        train, problem, target : Dataset, Problem, Dataset
+        base : LinearModel, optional
+            The model whose margins choose the rows to flip; the clean model by default. With a
+            model that was already poisoned, decoys follow the errors it has made (the improved
+            targets of Suya et al. 2021).
+        """
+        learner = make_learner(problem)
+        clean = learner.fit(train)
+        margins = (base or clean).margins(target)
+        decoys = []
+        for quantile in self.quantiles:
+            chosen = margins < np.quantile(margins, quantile)
+            if not chosen.any():
+                continue
+            for copies in self.repeats:
+                model = learner.fit(train.mix(_flipped(target.take(chosen), copies)), start=clean)
+                loss = mean_loss(problem, model, train)
+                decoys.append(Decoy(model, quantile, copies, model.error(target), loss))
+        return pareto_front(decoys) if self.prune else sorted(decoys, key=lambda decoy: -decoy.target_error)
+
+
+def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:
+    """Decoys that no other beats in target error and clean loss, the greatest target error first."""
+    kept: list[Decoy] = []
+    for decoy in sorted(decoys, key=lambda item: (-item.target_error, item.clean_loss)):
+        if not kept or decoy.clean_loss < kept[-1].clean_loss:
+            kept.append(decoy)
+    return kept
+
+
+def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilon: float) -> list[Decoy]:
+    """Decoys with the most promising first, so that a good poison is found early.
+
+    A decoy is promising if it errs much and the mass that it needs without any defence (the
+    closed-form threshold of Lu et al., Theorem 2, with the regulariser) is small against the
+    budget.
+    """
+
+    def promise(decoy: Decoy) -> float:
+        vector = decoy.model.vector
+        pull = problem.data_gradient(decoy.model, train) @ vector
+        penalty = problem.reg_at(train.total) * float(problem.penalty_mask(train.d) @ vector**2)
+        needed = (pull + penalty) / max(problem.loss.reach - penalty, 1e-12)
+        return decoy.target_error - max(needed / epsilon, -1.0)
+
+    return sorted(decoys, key=promise, reverse=True)
+
+
+def in_reach(decoys: Sequence[Decoy], clean_loss: float, factors: Sequence[float]) -> list[Decoy]:
+    """For each factor the decoy of greatest target error whose clean loss is at most factor times `clean_loss`."""
+    chosen: dict[int, Decoy] = {}
+    for factor in factors:
+        affordable = [decoy for decoy in decoys if decoy.clean_loss <= factor * clean_loss]
+        if affordable:
+            best = max(affordable, key=lambda decoy: decoy.target_error)
+            chosen.setdefault(id(best), best)
+    return list(chosen.values())
+
+
+def mean_loss(problem: Problem, model: LinearModel, data: Dataset) -> float:
+    """Weighted mean of the loss, without the regulariser."""
+    return float(np.average(problem.loss.value(model.margins(data)), weights=data.weight))
+
+
+def _flipped(rows: Dataset, copies: int) -> Dataset:
+    return Dataset(rows.X, -rows.y, rows.weight * copies, rows.domain, name="flipped")

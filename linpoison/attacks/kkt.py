@@ -1,0 +1,181 @@
+"""The KKT attack: decoys, one joint program each, rounding, ranking by retraining, refitted sets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..core.errors import InputError, SolverFailed
+from ..core.results import AttackResult, Candidate
+from ..core.validation import check_integer, check_number
+from ..learners import make_learner
+from ..sets import ByLabel
+from .base import Attack, Journal, Progress, Scenario
+from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
+from .feasible import FeasibleRegion, SetPolicy
+from .kkt_program import KKTProgram, KKTSolution
+from .kkt_steps import attempt, chain, score_fully
+from .trail import Trail
+
+BATCH = 8
+"""Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
+
+REGROWN = LabelFlipDecoys(
+    quantiles=(0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), repeats=(1, 2, 3, 4, 5, 6, 8, 12)
+)
+
+
+@dataclass(frozen=True)
+class KKT(Attack):
+    """The KKT attack of Koh et al. as one convex program for each decoy.
+
+    1. Decoys by label flips, pruned to the Pareto front.
+    2. For each decoy the joint program (`KKTProgram`) under the sets of all chosen defences as
+       fitted on the clean rows. At most two distinct points, one for each class. Decoys whose own
+       error is no more than what has been reached are passed over.
+    3. Rounding to whole copies (and whole counts), several draws, each scored by retraining
+       behind the quick defences.
+    4. New generations of decoys, flipped by the margins of the model that the best poison so far
+       has planted: for about the same clean loss they err far more than those of the clean model.
+       Each is solved with the sets as the defender will fit them on clean rows and poison
+       (Algorithm 1), `refits` times.
+    5. The best candidates are scored under every defence; the least error over the defences
+       ranks them.
+
+    Parameters
+    ----------
+    decoys : LabelFlipDecoys
+        Grid of step 1.
+    program : KKTProgram
+    policy : SetPolicy
+    generations : int, default 4
+        Rounds of step 4; 0 leaves it out.
+    regrown : LabelFlipDecoys
+        Grid of step 4.
+    reach : sequence of float
+        In each generation and for each factor, the decoy of greatest error is taken up whose
+        clean loss is at most factor times that of the planted model.
+    refits : int, default 2
+        Refits of the sets for each decoy of step 4.
+    finalists : int, default 6
+        How many candidates step 5 scores.
+    repeats : sequence of int, default (2, 3)
+        Copies of each rounded row that are tried, where features are counts.
+    draws : int, default 2
+        Roundings for each number of repeats in step 4 (step 3 makes one).
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, section 4.2, Algorithms 1, 3 and 4, appendix B.2. Generations follow
+    Suya, Mahloujifar, Suri, Evans, Tian (2021), whose decoys flip by the last trained target.
+    """
+
+    name = "kkt"
+    decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
+    program: KKTProgram = field(default_factory=KKTProgram)
+    policy: SetPolicy = field(default_factory=SetPolicy)
+    generations: int = 4
+    regrown: LabelFlipDecoys = REGROWN
+    reach: Sequence[float] = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25)
+    refits: int = 2
+    finalists: int = 6
+    repeats: Sequence[int] = (2, 3)
+    draws: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("generations", 0), ("refits", 1), ("finalists", 1), ("draws", 1)):
+            check_integer(getattr(self, name), name, at_least=least)
+        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
+        object.__setattr__(self, "reach", tuple(check_number(r, "reach", above=0) for r in self.reach))
+        if not self.repeats or not self.reach:
+            raise InputError("at least one number of repeats and one factor of reach", "none")
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`.
+
+        Raises
+        ------
+        SolverFailed
+            If not one decoy gave a poison; the message counts why.
+        """
+        trail = Trail(time.time(), progress, journal)
+        scenario.train.require_both_classes()
+        trail.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target)
+        found = self._sweep(scenario, decoys, seed, n_jobs, trail)
+        for generation in range(self.generations):
+            found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
+        finals = self._finish(scenario, found, n_jobs, trail)
+        skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)
+        return AttackResult(
+            name=self.name,
+            best=finals[0],
+            candidates=(*finals, *_others(finals, found)),
+            seconds=time.time() - trail.started,
+            seed=seed,
+            solves=tuple(trail.solves),
+            info={"decoys": len(decoys), "solves": len(trail.solves), "skipped": skipped, "candidates": len(found)},
+        )
+
+    def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
+        """The relaxed poisons of one decoy: one, by the joint program."""
+        return [self.program.solve(decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon)]
+
+    def _sweep(self, scenario: Scenario, decoys: list[Decoy], seed: int, n_jobs: int, trail: Trail) -> list[Candidate]:
+        """Steps 2 and 3: the decoys, under the sets of the clean rows."""
+        region = FeasibleRegion.fit(scenario, self.policy)
+        waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)
+        found: list[Candidate] = []
+        batch = 0
+        while waiting:
+            arguments = [
+                (self, scenario, region, decoy, [seed, 0, batch, index]) for index, decoy in enumerate(waiting[:BATCH])
+            ]
+            steps = trail.steps(f"decoys, batch {batch + 1}", attempt, arguments, n_jobs)
+            found += [item for step in steps for item in step]
+            reached = max((item.worst for item in found), default=0.0)
+            waiting = [decoy for decoy in waiting[BATCH:] if decoy.target_error > reached]
+            batch += 1
+        if not found:
+            reasons = sorted({solve.status for solve in trail.solves})
+            raise SolverFailed(
+                f"expected a poison for one of {len(decoys)} decoys, got none ({'; '.join(reasons) or 'no decoys'}). "
+                "Widen the feasible sets (fewer defences) or the budget."
+            )
+        return found
+
+    def _regrow(
+        self, scenario: Scenario, found: list[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
+    ) -> list[Candidate]:
+        """Step 4: decoys that start from what the best poison so far has planted."""
+        train, problem = scenario.train, scenario.problem
+        best = max(found, key=lambda item: item.worst)
+        planted = make_learner(problem).fit(train.mix(best.poison.expanded()))
+        grown = self.regrown.generate(train, problem, scenario.target, base=planted)
+        chosen = in_reach(grown, mean_loss(problem, planted, train), self.reach)
+        arguments = [
+            (self, scenario, decoy, best.poison, [seed, 1, generation, index]) for index, decoy in enumerate(chosen)
+        ]
+        steps = trail.steps(f"generation {generation + 1}", chain, arguments, n_jobs)
+        return [item for step in steps for item in step]
+
+    def _finish(self, scenario: Scenario, found: list[Candidate], n_jobs: int, trail: Trail) -> list[Candidate]:
+        """Step 5: the best candidates under every defence, best first."""
+        best = sorted(found, key=lambda item: -item.worst)[: self.finalists]
+        steps = trail.steps("finalists", score_fully, [(scenario, item) for item in best], n_jobs)
+        return sorted((item for step in steps for item in step), key=lambda item: -item.worst)
+
+
+def _others(finals: Sequence[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
+    """What is not among the finalists, best first."""
+    taken = {id(item.poison) for item in finals}
+    return sorted((item for item in found if id(item.poison) not in taken), key=lambda item: -item.worst)

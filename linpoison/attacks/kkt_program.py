@@ -1,0 +1,372 @@
+"""The KKT attack on one decoy as one convex program in both classes' points and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..convex import solve
+from ..core.dataset import Dataset
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.results import SolveInfo
+from ..core.validation import Array, check_number
+from ..losses import Problem
+from ..sets import ByLabel
+
+LABELS = (1.0, -1.0)
+VANISHING = 1e-5
+"""A residual this small, relative to the gradients it is the sum of, counts as zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stationarity:
+    """The optimality condition of a decoy on clean rows and poison of mass `e`, per clean row.
+
+    ::
+
+        r(e, a, u) = g + A a + c(e) * (theta, b) - sum_y y (u_y, w_y),    a in [0, 1]
+
+    where `g` is the gradient of the clean rows off the kink, ``A a`` that of the rows on the kink
+    with free multipliers `a` (the exact subdifferential at the margin), ``c(e)`` the regulariser's
+    weight: ``(1 + e) reg`` under mean scaling, ``reg`` at the clean size under sum scaling. The
+    decoy is optimal on clean and poison iff ``r = 0`` for some `a`; the last entry is the
+    condition of the intercept.
+
+    Parameters
+    ----------
+    train : Dataset
+    problem : Problem
+    decoy : LinearModel
+    kink_tolerance : float
+        Rows whose margin is this close to the loss's kink count as on it. A learner stops with
+        its support vectors only about this near to the margin.
+    """
+
+    train: Dataset
+    problem: Problem
+    decoy: LinearModel
+    kink_tolerance: float = 1e-3
+
+    @cached_property
+    def on_kink(self) -> np.ndarray:
+        """Mask of the clean rows on the kink, shape (n,)."""
+        if self.problem.loss.kink is None:
+            return np.zeros(self.train.n, dtype=bool)
+        return np.abs(self.decoy.margins(self.train) - self.problem.loss.kink) <= self.kink_tolerance
+
+    @cached_property
+    def constant(self) -> Array:
+        """``g``, shape (d + 1,)."""
+        margins = self.decoy.margins(self.train)
+        pull = np.where(self.on_kink, 0.0, self.problem.loss.derivative(margins))
+        pull = pull * self.train.y * self.train.weight / self.train.total
+        return np.append(np.asarray(self.train.X.T @ pull).ravel(), pull.sum())
+
+    @cached_property
+    def kink_matrix(self) -> sp.csc_array:
+        """``A``, shape (d + 1, number of rows on the kink)."""
+        rows = self.train.take(self.on_kink)
+        scale = -rows.y * rows.weight / self.train.total
+        X = sp.csr_array(rows.X)
+        return sp.csc_array(sp.vstack([X.multiply(scale[:, None]).T, sp.csr_array(scale[None, :])]))
+
+    @cached_property
+    def penalty(self) -> tuple[Array, Array]:
+        """``(c0, c1)`` with ``c(e) (theta, b) = c0 + e c1``."""
+        vector = self.problem.penalty_mask(self.train.d) * self.decoy.vector
+        c0 = self.problem.reg_at(self.train.total) * vector
+        return c0, (c0 if self.problem.scaling == "mean" else np.zeros_like(c0))
+
+    @cached_property
+    def multipliers_as_trained(self) -> Array:
+        """Multipliers at which the derivative at the kink is read as zero (what the paper does)."""
+        return np.zeros(int(self.on_kink.sum()))
+
+    def residual(self, pulls: dict[float, tuple[float, Array]], mass: float, multipliers: Array) -> Array:
+        """``r`` for given ``{y: (w_y, u_y)}``, shape (d + 1,); zero in the last entry without an intercept."""
+        c0, c1 = self.penalty
+        value = self.constant + self.kink_matrix @ multipliers + c0 + mass * c1
+        for label, (weight, point) in pulls.items():
+            value = value - label * np.append(point, weight)
+        if not self.problem.fit_intercept:
+            value[-1] = 0.0
+        return np.asarray(value)
+
+
+@dataclass(frozen=True, eq=False)
+class KKTSolution:
+    """The relaxed poison that makes a decoy as nearly optimal as the budget allows.
+
+    Parameters
+    ----------
+    poison : Poison
+        At most one row of each class; `count` in rows (``n`` times the mass of the class).
+    residual : ndarray of shape (d + 1,)
+        Recomputed in numpy.
+    violation : float
+        Largest violation of the feasible sets by a row, recomputed in numpy.
+    multipliers : ndarray
+        Subgradient multipliers of the clean rows on the kink, in [0, 1].
+    info : SolveInfo
+    """
+
+    poison: Poison
+    residual: Array
+    violation: float
+    multipliers: Array
+    info: SolveInfo
+
+    @property
+    def residual_norm(self) -> float:
+        """``|r|``, the attack's objective."""
+        return float(np.linalg.norm(self.residual))
+
+
+@dataclass(frozen=True)
+class KKTProgram:
+    """The joint program, and the variants that share its constraints.
+
+    ::
+
+        minimise    | r(e, a, u) |
+        subject to  (u_y, w_y) in cone(F_y),  w_y = e_y psi(m_y)  for both classes y,
+                    e_+ + e_- = e <= epsilon,  0 <= a <= 1
+
+    with ``u_y = w_y x_y``. The condition on ``w_y`` is stated by the loss
+    (`MarginLoss.pull_constraints`); it is jointly convex, so that no grid over the split of the
+    budget is needed. For the hinge it says ``w_y = e_y`` and margin at most 1 (support vectors).
+
+    Parameters
+    ----------
+    free_multipliers : bool, default True
+        Use the exact subdifferential at the margin. If False clean rows on the kink count as
+        having no gradient, as in the reference implementation.
+    intercept : {"objective", "ignored"}, default "objective"
+        Whether the condition of the intercept is part of the residual. The reference
+        implementation ignores it.
+    kink_tolerance : float, default 1e-3
+    solver : str, optional
+        A cvxpy solver; Clarabel and its fall-backs by default.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, section 4.2.2, equations (16) and (17), whose grid over ``eps_+`` is
+    `split`. Two misprints there are corrected: the second constraint speaks of ``x_-``, and the
+    regulariser carries the factor ``1 + epsilon`` since the defender averages over
+    ``(1 + epsilon) n`` rows.
+    """
+
+    free_multipliers: bool = True
+    intercept: Literal["objective", "ignored"] = "objective"
+    kink_tolerance: float = 1e-3
+    solver: str | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self.kink_tolerance, "kink_tolerance", at_least=0)
+        if self.intercept not in ("objective", "ignored"):
+            raise InputError("intercept 'objective' or 'ignored'", repr(self.intercept))
+
+    def solve(
+        self,
+        decoy: LinearModel,
+        train: Dataset,
+        problem: Problem,
+        sets: ByLabel,
+        epsilon: float,
+        *,
+        split: float | None = None,
+    ) -> KKTSolution:
+        """Solve the program for one decoy.
+
+        Parameters
+        ----------
+        decoy : LinearModel
+        train : Dataset
+            Clean rows.
+        problem : Problem
+        sets : ByLabel
+            Feasible set of each class.
+        epsilon : float
+            Greatest mass of the poison, as a fraction of the clean rows.
+        split : float, optional
+            Hold ``e_+`` at this value and ``e_-`` at the rest of epsilon: one point of the paper's
+            grid. Free by default.
+
+        Raises
+        ------
+        SolverFailed
+            If no solver gives an answer that passes the checks in numpy.
+        InfeasibleSet
+            If no point of the sets can be a support vector of the decoy.
+        """
+        condition = Stationarity(train, problem, decoy, self.kink_tolerance)
+        parts = _Parts(condition, sets, epsilon, self.free_multipliers)
+        constraints = parts.constraints
+        if split is not None:
+            constraints = [*constraints, parts.mass[1.0] == split, parts.mass[-1.0] == epsilon - split]
+        residual = parts.residual
+        if self.intercept == "ignored" or not problem.fit_intercept:
+            residual = residual[:-1]
+        return parts.minimise(residual, constraints, self.solver)
+
+    def exact(self, decoy: LinearModel, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> KKTSolution:
+        """The least mass, at most `epsilon`, that makes the decoy exactly optimal.
+
+        Raises
+        ------
+        InfeasibleSet
+            If no mass up to `epsilon` does.
+        SolverFailed
+            If no solver gives an answer that passes the checks in numpy, or if in unbounded sets the
+            least mass is approached but not attained.
+        """
+        condition = Stationarity(train, problem, decoy, self.kink_tolerance)
+        parts = _Parts(condition, sets, epsilon, self.free_multipliers)
+        residual = parts.residual if problem.fit_intercept else parts.residual[:-1]
+        solution = parts.cheapest([*parts.constraints, residual == 0], self.solver)
+        if solution.residual_norm > VANISHING * parts.size_of_condition:
+            raise SolverFailed(
+                f"expected a poison that makes the decoy optimal, got one with a residual of {solution.residual_norm:.1e}: "
+                "the least mass is approached by points ever farther out. Use bounded sets, or `solve`."
+            )
+        return solution
+
+
+class _Parts:
+    """The variables, the residual and the constraints that all variants share.
+
+    Variables are scaled by the budget, so that a solver sees numbers near one.
+    """
+
+    def __init__(self, condition: Stationarity, sets: ByLabel, epsilon: float, free_multipliers: bool) -> None:
+        import cvxpy as cp
+
+        d = condition.train.d
+        self.condition, self.sets, self.scale = condition, sets, epsilon
+        scaled_point = {label: cp.Variable(d) for label in LABELS}
+        scaled_pull = {label: cp.Variable(nonneg=True) for label in LABELS}
+        scaled_mass = {label: cp.Variable(nonneg=True) for label in LABELS}
+        count = int(condition.on_kink.sum()) if free_multipliers else 0
+        self.multipliers = cp.Variable(count, nonneg=True) if count else None
+        self.point = {label: epsilon * scaled_point[label] for label in LABELS}
+        self.pull = {label: epsilon * scaled_pull[label] for label in LABELS}
+        self.mass = {label: epsilon * scaled_mass[label] for label in LABELS}
+        self.constraints = self._constraints(scaled_point, scaled_pull, scaled_mass)
+        self.residual = self._residual(cp.Variable(d + 1), scaled_mass)
+
+    def _constraints(self, point: Any, pull: Any, mass: Any) -> list[Any]:
+        decoy, loss = self.condition.decoy, self.condition.problem.loss
+        rules: list[Any] = [mass[1.0] + mass[-1.0] <= 1]
+        for label in LABELS:
+            margin = label * (point[label] @ decoy.coef + decoy.intercept * pull[label])
+            rules += self.sets[label].constraints(point[label], pull[label])
+            rules += loss.pull_constraints(pull[label], margin, mass[label])
+        if self.multipliers is not None:
+            rules.append(self.multipliers <= 1)
+        return rules
+
+    def _residual(self, variable: Any, mass: Any) -> Any:
+        import cvxpy as cp
+
+        condition = self.condition
+        c0, c1 = condition.penalty
+        value = condition.constant + c0 + (self.scale * (mass[1.0] + mass[-1.0])) * c1
+        if self.multipliers is not None:
+            value = value + condition.kink_matrix @ self.multipliers
+        pulled = cp.hstack([self.point[1.0] - self.point[-1.0], self.pull[1.0] - self.pull[-1.0]])
+        self.constraints.append(variable == (value - pulled) / self.scale)
+        return variable
+
+    @property
+    def size_of_condition(self) -> float:
+        """``|g| + |c(0) (theta, b)|``, a yardstick for residuals."""
+        return float(np.linalg.norm(self.condition.constant) + np.linalg.norm(self.condition.penalty[0]))
+
+    def minimise(self, residual: Any, constraints: list[Any], solver: str | None) -> KKTSolution:
+        """Least squared residual (a quadratic objective); where it vanishes, a solution without slack.
+
+        With budget to spare the condition on the mass may be slack in a smooth loss. The points then
+        weigh less than the program assumed, and the recomputed residual is not zero. The solutions
+        of least mass and of greatest pull at full mass have no such slack.
+        """
+        import cvxpy as cp
+
+        solution = self._solution(self._run(cp.Problem(cp.Minimize(cp.sum_squares(residual)), constraints), solver))
+        if self.scale * float(np.linalg.norm(residual.value)) > 100 * VANISHING * self.size_of_condition:
+            return solution
+        for without_slack in (self.cheapest, self.fullest):
+            try:
+                other = without_slack([*constraints, residual == 0], solver)
+            except (InfeasibleSet, SolverFailed):
+                continue
+            if float(np.linalg.norm(other.residual[: residual.size])) <= VANISHING * self.size_of_condition:
+                return other
+        return solution
+
+    def cheapest(self, constraints: list[Any], solver: str | None) -> KKTSolution:
+        """Least mass. A class that keeps a direction but no weight is left out, and the rest solved again."""
+        import cvxpy as cp
+
+        objective = cp.Minimize((self.mass[1.0] + self.mass[-1.0]) / self.scale)
+        info = self._run(cp.Problem(objective, constraints), solver)
+        weightless = [label for label in LABELS if label not in self._values()]
+        rest = [rule for label in weightless for rule in (self.point[label] == 0, self.pull[label] == 0)]
+        if rest and len(weightless) < len(LABELS):
+            info = self._run(cp.Problem(objective, [*constraints, *rest]), solver)
+        return self._solution(info)
+
+    def fullest(self, constraints: list[Any], solver: str | None) -> KKTSolution:
+        """Greatest pull at full mass, which also draws the points near."""
+        import cvxpy as cp
+
+        spent = (self.mass[1.0] + self.mass[-1.0]) / self.scale
+        pulled = (self.pull[1.0] + self.pull[-1.0]) / self.scale
+        return self._solution(self._run(cp.Problem(cp.Maximize(pulled), [*constraints, spent == 1]), solver))
+
+    def _run(self, program: Any, solver: str | None) -> SolveInfo:
+        return solve(program, solver=solver, check=self._worst_violation, tol=1e-5)
+
+    def _worst_violation(self) -> float:
+        """Violation of the sets and of the budget by the current values, recomputed in numpy."""
+        poison = self._relaxed()
+        excess = poison.total / self.condition.train.total - self.scale
+        return max(excess / self.scale, self.sets.violation(poison.X, poison.y).max(initial=0.0), 0.0)
+
+    def _values(self) -> dict[float, tuple[float, Array]]:
+        """``{y: (w_y, u_y)}``, without the classes whose pull is nothing."""
+        values: dict[float, tuple[float, Array]] = {}
+        for label in LABELS:
+            pull, point = self.pull[label].value, self.point[label].value
+            if pull is None or point is None:
+                raise SolverFailed("expected a value for every variable, got none from the solver.")
+            if float(pull) > 1e-7 * self.scale:
+                values[label] = (float(pull), np.asarray(point, dtype=np.float64))
+        return values
+
+    def _relaxed(self) -> Poison:
+        condition, loss = self.condition, self.condition.problem.loss
+        values = self._values()
+        labels = np.array(list(values))
+        X = np.array([point / pull for pull, point in values.values()]).reshape(-1, condition.train.d)
+        pulls = np.array([pull for pull, _ in values.values()])
+        psi = np.ones_like(pulls)
+        if loss.kink is None and labels.size:
+            psi = loss.pull(labels * condition.decoy.decision_function(X))
+        count = condition.train.total * pulls / np.maximum(psi, 1e-300)
+        return Poison(X, labels, count)
+
+    def _solution(self, info: SolveInfo) -> KKTSolution:
+        poison = self._relaxed()
+        total = self.condition.train.total
+        multipliers = np.zeros(int(self.condition.on_kink.sum()))
+        if self.multipliers is not None:
+            multipliers = np.clip(self.multipliers.value, 0.0, 1.0)
+        residual = self.condition.residual(self._values(), poison.total / total, multipliers)
+        violation = float(self.sets.violation(poison.X, poison.y).max(initial=0.0))
+        return KKTSolution(poison, residual, violation, multipliers, info)

@@ -1,0 +1,122 @@
+"""The steps of the KKT attack, as functions that a worker process can run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.errors import InfeasibleSet, SolverFailed
+from ..core.poison import Poison
+from ..core.results import Candidate, SolveInfo
+from ..evaluation import Evaluator
+from ..learners import make_learner
+from ..rounding import deploy
+from ..sets import ByLabel
+from .base import Scenario
+from .decoys import Decoy
+from .feasible import FeasibleRegion
+from .kkt_program import KKTSolution
+from .trail import Step
+
+if TYPE_CHECKING:
+    from .kkt import KKT
+
+QUICK = ("l2", "slab", "loss")
+"""Defences that cost next to nothing to score: every step scores them, the last step scores all."""
+
+
+def attempt(
+    started: float,
+    attack: KKT,
+    scenario: Scenario,
+    region: FeasibleRegion,
+    decoy: Decoy,
+    seed: Sequence[int],
+    draws: int = 1,
+) -> Step:
+    """Solve one decoy under given sets, round, score; keep the best rounding of each solution."""
+    try:
+        sets = region.sets(decoy.model)
+        solutions = attack.solve(scenario, decoy, sets)
+    except (SolverFailed, InfeasibleSet) as error:
+        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+    kept = []
+    for number, solution in enumerate(solutions):
+        poisons = roundings(attack, scenario, solution.poison, sets, draws, np.random.default_rng([*seed, number]))
+        best = _best(started, scenario, solution, decoy, poisons)
+        kept += [] if best is None else [best]
+    return kept, [solution.info for solution in solutions]
+
+
+def chain(
+    started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]
+) -> Step:
+    """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
+    found: list[Candidate] = []
+    solves: list[SolveInfo] = []
+    for turn in range(attack.refits):
+        region = FeasibleRegion.fit(scenario, attack.policy, poison)
+        candidates, infos = attempt(started, attack, scenario, region, decoy, [*seed, turn], attack.draws)
+        solves += infos
+        if not candidates:
+            break
+        best = max(candidates, key=lambda item: item.worst)
+        found.append(replace(best, label=f"{decoy.label}, refit {turn + 1}"))
+        poison = best.poison
+    return found, solves
+
+
+def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
+    """The candidate with its error behind every defence."""
+    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    error = evaluator.score(item.poison, {"target": scenario.target}).error["target"]
+    return [replace(item, test_error=error, seconds=time.time() - started)], []
+
+
+def roundings(
+    attack: KKT, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
+) -> Iterator[Poison]:
+    """Deployable versions of a relaxed poison: one, or several where rows must be whole."""
+    train, limit = scenario.train, scenario.n_poison
+    if not train.domain.integral:
+        yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
+        return
+    for repeats in attack.repeats:
+        for _ in range(draws):
+            yield deploy(relaxed, limit, train.domain, rng, repeats=repeats, sets=sets, sparse=train.is_sparse)
+
+
+def _best(
+    started: float, scenario: Scenario, solution: KKTSolution, decoy: Decoy, poisons: Iterator[Poison]
+) -> Candidate | None:
+    """The rounding that does best behind the quick defences, with all that is known of it."""
+    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    quick = [name for name in QUICK if name in scenario.defenses]
+    best: Candidate | None = None
+    for poison in poisons:
+        if not poison.n_distinct:
+            continue
+        candidate = Candidate(
+            poison=poison,
+            relaxed=solution.poison,
+            decoy=decoy.model,
+            residual=solution.residual_norm,
+            violation=solution.violation,
+            distance=float("nan"),
+            test_error=evaluator.score(poison, {"target": scenario.target}, quick).error["target"],
+            label=decoy.label,
+            seconds=time.time() - started,
+        )
+        if best is None or candidate.worst > best.worst:
+            best = candidate
+    return None if best is None else replace(best, distance=_distance(scenario, best))
+
+
+def _distance(scenario: Scenario, item: Candidate) -> float:
+    """How far the model retrained on clean rows and relaxed poison ends from the decoy."""
+    mixed = scenario.train.mix(item.relaxed.as_dataset())
+    return make_learner(scenario.problem).fit(mixed, start=item.decoy).distance(item.decoy)

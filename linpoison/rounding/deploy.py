@@ -1,0 +1,80 @@
+"""The whole step: rows, copies and integrality at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.domain import Domain
+from ..core.poison import Poison
+from ..core.validation import Array, check_integer
+from ..sets import ByLabel
+from .counts import copies_of, largest_remainder
+from .integers import Law, round_point
+
+
+def deploy(
+    relaxed: Poison,
+    limit: int,
+    domain: Domain,
+    rng: np.random.Generator,
+    *,
+    repeats: int = 1,
+    law: Law = "stratified",
+    sets: ByLabel | None = None,
+    sparse: bool = False,
+) -> Poison:
+    """Turn a relaxed poison into one with whole copies and, in a domain of counts, whole rows.
+
+    Parameters
+    ----------
+    relaxed : Poison
+        Real rows; `count` holds their weights in rows, whose sum (rounded) is what is spent.
+    limit : int
+        The most copies that may be spent.
+    domain : Domain
+    rng : numpy.random.Generator
+    repeats : int, default 1
+        Copies of each rounded row (``r`` in Koh et al., section 3.3). Without integrality all
+        copies of a class share one row anyway.
+    law : {"stratified", "independent"}
+    sets : ByLabel, optional
+        Rounded rows outside are drawn again.
+    sparse : bool, default False
+        Return CSR rows.
+
+    Returns
+    -------
+    Poison
+        Equal rows merged.
+    """
+    check_integer(repeats, "repeats", at_least=1)
+    total = min(limit, round(relaxed.total))
+    counts = largest_remainder(relaxed.count, total) if total else np.zeros(relaxed.y.size, dtype=int)
+    rows, labels, copies = [], [], []
+    for point, label, count in zip(_dense(relaxed), relaxed.y, counts, strict=True):
+        if not count:
+            continue
+        if not domain.integral:
+            rows.append(_into_bounds(point, domain)[None, :])
+            number = np.array([count])
+        else:
+            number = copies_of(int(count), repeats)
+            inside = None if sets is None else sets[label]
+            rows.append(round_point(point, number.size, rng, law=law, inside=inside))
+        copies.append(number)
+        labels.append(np.full(number.size, label))
+    X = np.vstack(rows) if rows else np.zeros((0, relaxed.X.shape[1]))
+    stored = sp.csr_array(X) if sparse else X
+    return Poison(stored, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
+
+
+def _into_bounds(point: Array, domain: Domain) -> Array:
+    """Remove what a solver left beyond the bounds (about 1e-9)."""
+    if domain.lower is None or domain.upper is None:
+        return point
+    return np.clip(point, domain.lower, domain.upper)
+
+
+def _dense(poison: Poison) -> Array:
+    return poison.X.toarray() if sp.issparse(poison.X) else np.asarray(poison.X)
