@@ -55,7 +55,7 @@ class Scenario:
     @property
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
-        return self.budget.count(self.train.n)
+        return self.budget.count(round(self.train.total))
 
 
 class Attack(ABC):

@@ -13,6 +13,7 @@ from ..core.model import LinearModel
 from ..core.validation import check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
+from .parallel import in_parallel
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,13 @@ class LabelFlipDecoys:
         object.__setattr__(self, "repeats", repeats)
 
     def generate(
-        self, train: Dataset, problem: Problem, target: Dataset, base: LinearModel | None = None
+        self,
+        train: Dataset,
+        problem: Problem,
+        target: Dataset,
+        *,
+        base: LinearModel | None = None,
+        n_jobs: int = 1,
     ) -> list[Decoy]:
         """Decoys for a learning problem, the greatest target error first.
 
@@ -90,20 +97,36 @@ class LabelFlipDecoys:
             The model whose margins choose the rows to flip; the clean model by default. With a
             model that was already poisoned, decoys follow the errors it has made (the improved
             targets of Suya et al. 2021).
+        n_jobs : int, default 1
+            Worker processes, one quantile a task.
         """
-        learner = make_learner(problem)
-        clean = learner.fit(train)
+        clean = make_learner(problem).fit(train)
         margins = (base or clean).margins(target)
-        decoys = []
+        tasks = []
         for quantile in self.quantiles:
             chosen = margins < np.quantile(margins, quantile)
-            if not chosen.any():
-                continue
-            for copies in self.repeats:
-                model = learner.fit(train.mix(_flipped(target.take(chosen), copies)), start=clean)
-                loss = mean_loss(problem, model, train)
-                decoys.append(Decoy(model, quantile, copies, model.error(target), loss))
+            if chosen.any():
+                tasks.append((quantile, self.repeats, target.take(chosen), train, problem, target, clean))
+        decoys = [decoy for group in in_parallel(_trained, tasks, n_jobs) for decoy in group]
         return pareto_front(decoys) if self.prune else sorted(decoys, key=lambda decoy: -decoy.target_error)
+
+
+def _trained(
+    quantile: float,
+    repeats: Sequence[int],
+    chosen: Dataset,
+    train: Dataset,
+    problem: Problem,
+    target: Dataset,
+    clean: LinearModel,
+) -> list[Decoy]:
+    """The decoys of one quantile."""
+    learner = make_learner(problem)
+    decoys = []
+    for copies in repeats:
+        model = learner.fit(train.mix(_flipped(chosen, copies)), start=clean)
+        decoys.append(Decoy(model, quantile, copies, model.error(target), mean_loss(problem, model, train)))
+    return decoys
 
 
 def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:
@@ -125,10 +148,10 @@ def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilo
 
     def promise(decoy: Decoy) -> float:
         vector = decoy.model.vector
-        pull = problem.data_gradient(decoy.model, train) @ vector
+        pull = float(problem.data_gradient(decoy.model, train) @ vector)
         penalty = problem.reg_at(train.total) * float(problem.penalty_mask(train.d) @ vector**2)
-        needed = (pull + penalty) / max(problem.loss.reach - penalty, 1e-12)
-        return decoy.target_error - max(needed / epsilon, -1.0)
+        needed = (pull + penalty) / max(float(problem.loss.reach) - penalty, 1e-12)
+        return decoy.target_error - float(max(needed / epsilon, -1.0))
 
     return sorted(decoys, key=promise, reverse=True)
 

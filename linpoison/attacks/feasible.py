@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.domain import Domain
-from ..core.errors import CapabilityError
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import Array, check_number
 from ..defenses import Defense
 from ..learners import make_learner
 from ..losses import MarginLoss
-from ..sets import Ball, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
+from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
 from .base import Scenario
 
 LABELS = (1.0, -1.0)
@@ -89,7 +88,10 @@ class FeasibleRegion:
         return cls(scenario, policy, detectors, poison, learned)
 
     def sets(self, decoy: LinearModel) -> ByLabel:
-        """Domain, detectors, and the cap on the decoy's loss where the loss defence is chosen."""
+        """Domain, detectors, and the cap on the decoy's loss where the loss defence is chosen.
+
+        Where none of them applies the set of a class is R^d.
+        """
         return ByLabel({label: self._of_class(label, decoy) for label in LABELS})
 
     def _of_class(self, label: float, decoy: LinearModel) -> FeasibleSet:
@@ -105,15 +107,10 @@ class FeasibleRegion:
             parts.append(box)
         if "loss" in scenario.defenses:
             loss = scenario.problem.loss
-            for model in (decoy, self.learned):
-                if model is not None:
-                    parts.append(loss_cap(model, label, loss, self._loss_limit(label, model, loss)))
+            models = [decoy] if self.learned is None else [decoy, self.learned]
+            parts += [loss_cap(model, label, loss, self._loss_limit(label, model, loss)) for model in models]
         if not parts:
-            raise CapabilityError(
-                "a defence with a convex set, or a bounded domain",
-                f"defences {list(scenario.defenses)} and the domain {domain.kind}",
-                "Add l2 to the defences, or use the domain box.",
-            )
+            return Box(np.full(d, -np.inf), np.full(d, np.inf))
         return intersect(*parts)
 
     def _detector_set(self, name: str, detector: Defense, label: float) -> FeasibleSet | None:

@@ -110,16 +110,17 @@ class KKT(Attack):
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
         trail.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target)
+        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
         found = self._sweep(scenario, decoys, seed, n_jobs, trail)
         for generation in range(self.generations):
             found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
-        finals = self._finish(scenario, found, n_jobs, trail)
+        ranked = sorted(found, key=lambda item: -item.worst)
+        finals = self._finish(scenario, ranked[: self.finalists], n_jobs, trail)
         skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)
         return AttackResult(
             name=self.name,
             best=finals[0],
-            candidates=(*finals, *_others(finals, found)),
+            candidates=(*finals, *ranked[self.finalists :]),
             seconds=time.time() - trail.started,
             seed=seed,
             solves=tuple(trail.solves),
@@ -160,7 +161,7 @@ class KKT(Attack):
         train, problem = scenario.train, scenario.problem
         best = max(found, key=lambda item: item.worst)
         planted = make_learner(problem).fit(train.mix(best.poison.expanded()))
-        grown = self.regrown.generate(train, problem, scenario.target, base=planted)
+        grown = self.regrown.generate(train, problem, scenario.target, base=planted, n_jobs=n_jobs)
         chosen = in_reach(grown, mean_loss(problem, planted, train), self.reach)
         arguments = [
             (self, scenario, decoy, best.poison, [seed, 1, generation, index]) for index, decoy in enumerate(chosen)
@@ -168,14 +169,7 @@ class KKT(Attack):
         steps = trail.steps(f"generation {generation + 1}", chain, arguments, n_jobs)
         return [item for step in steps for item in step]
 
-    def _finish(self, scenario: Scenario, found: list[Candidate], n_jobs: int, trail: Trail) -> list[Candidate]:
+    def _finish(self, scenario: Scenario, best: list[Candidate], n_jobs: int, trail: Trail) -> list[Candidate]:
         """Step 5: the best candidates under every defence, best first."""
-        best = sorted(found, key=lambda item: -item.worst)[: self.finalists]
         steps = trail.steps("finalists", score_fully, [(scenario, item) for item in best], n_jobs)
         return sorted((item for step in steps for item in step), key=lambda item: -item.worst)
-
-
-def _others(finals: Sequence[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
-    """What is not among the finalists, best first."""
-    taken = {id(item.poison) for item in finals}
-    return sorted((item for item in found if id(item.poison) not in taken), key=lambda item: -item.worst)

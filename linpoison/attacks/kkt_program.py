@@ -232,7 +232,7 @@ class KKTProgram:
         solution = parts.cheapest([*parts.constraints, residual == 0], self.solver)
         if solution.residual_norm > VANISHING * parts.size_of_condition:
             raise SolverFailed(
-                f"expected a poison that makes the decoy optimal, got one with a residual of {solution.residual_norm:.1e}: "
+                f"expected a poison that makes the decoy optimal, got a residual of {solution.residual_norm:.1e}: "
                 "the least mass is approached by points ever farther out. Use bounded sets, or `solve`."
             )
         return solution
@@ -303,7 +303,9 @@ class _Parts:
         for without_slack in (self.cheapest, self.fullest):
             try:
                 other = without_slack([*constraints, residual == 0], solver)
-            except (InfeasibleSet, SolverFailed):
+            except InfeasibleSet:
+                return solution
+            except SolverFailed:
                 continue
             if float(np.linalg.norm(other.residual[: residual.size])) <= VANISHING * self.size_of_condition:
                 return other
@@ -330,13 +332,13 @@ class _Parts:
         return self._solution(self._run(cp.Problem(cp.Maximize(pulled), [*constraints, spent == 1]), solver))
 
     def _run(self, program: Any, solver: str | None) -> SolveInfo:
-        return solve(program, solver=solver, check=self._worst_violation, tol=1e-5)
+        return solve(program, solver=solver, check=self._worst_violation, tol=1e-5, brisk=True)
 
     def _worst_violation(self) -> float:
         """Violation of the sets and of the budget by the current values, recomputed in numpy."""
         poison = self._relaxed()
         excess = poison.total / self.condition.train.total - self.scale
-        return max(excess / self.scale, self.sets.violation(poison.X, poison.y).max(initial=0.0), 0.0)
+        return max(excess / self.scale, float(self.sets.violation(poison.X, poison.y).max(initial=0.0)), 0.0)
 
     def _values(self) -> dict[float, tuple[float, Array]]:
         """``{y: (w_y, u_y)}``, without the classes whose pull is nothing."""

@@ -14,6 +14,7 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from .base import Journal, Progress
+from .parallel import as_finished
 
 Step = tuple[list[Candidate], list[SolveInfo]]
 """What one step of an attack yields."""
@@ -51,8 +52,8 @@ class Trail:
                 done[index] = unpack(stored)
         waiting = [index for index in range(len(arguments)) if index not in done]
         self.say(len(done), len(arguments), name)
-        calls = ((_numbered, (index, function, self.started, arguments[index])) for index in waiting)
-        for index, step in _results(calls, min(n_jobs, max(len(waiting), 1))):
+        numbered = [(index, (self.started, *arguments[index])) for index in waiting]
+        for index, step in as_finished(function, numbered, n_jobs):
             done[index] = step
             if self.journal is not None:
                 self.journal.put(f"{name}-{index}", pack(step))
@@ -60,22 +61,6 @@ class Trail:
         for index in range(len(arguments)):
             self.solves.extend(done[index][1])
         return [done[index][0] for index in range(len(arguments))]
-
-
-def _numbered(index: int, function: Callable[..., Step], started: float, arguments: tuple[Any, ...]) -> tuple[int, Step]:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
-        return index, function(started, *arguments)
-
-
-def _results(calls: Any, n_jobs: int) -> Any:
-    if n_jobs == 1:
-        return (function(*arguments) for function, arguments in calls)
-    from joblib import Parallel, delayed
-
-    jobs = (delayed(function)(*arguments) for function, arguments in calls)
-    return Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
 
 
 def pack(step: Step) -> dict[str, np.ndarray]:

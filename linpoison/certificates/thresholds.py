@@ -79,7 +79,10 @@ def reachability_threshold(
     ``B``, that is iff ``t* |B(epsilon)| <= S(epsilon)``. Otherwise all mass goes to the class of the
     sign of ``B``, at margin ``S / |B|``, and `Threshold.epsilon` is the least ``e`` with
     ``|B(e)| / psi(S(e) / |B(e)|) <= e``, which is greater. (For the hinge: the least ``e`` with
-    ``S(e) <= e`` and ``|B(e)| <= e``.) Both are exact in theory, and computed to rounding.
+    ``S(e) <= e`` and ``|B(e)| <= e``.)
+
+    The squared loss increases beyond margin 1; points there push the other way and cannot lower the
+    mass, so the result holds for all points.
 
     Clean rows on the kink of the hinge have any multiplier in [0, 1]; the least mass over all of
     them is taken, by a linear program.

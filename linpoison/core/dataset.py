@@ -43,7 +43,7 @@ class Dataset:
 
     X: Matrix
     y: Array
-    weight: Array = field(default=None)  # type: ignore[assignment]
+    weight: Array = field(default=None)  # type: ignore[arg-type]
     domain: Domain = field(default_factory=Domain.real)
     name: str = "data"
     feature_names: tuple[str, ...] | None = field(default=None, repr=False)
@@ -84,8 +84,7 @@ class Dataset:
     def take(self, rows: Any) -> Dataset:
         """The rows given by an index array or a boolean mask."""
         index = np.asarray(rows)
-        if index.dtype == bool:
-            index = np.flatnonzero(index)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
         return replace(self, X=self.X[index], y=self.y[index], weight=self.weight[index])
 
     def of_class(self, label: float) -> Dataset:

@@ -80,7 +80,7 @@ class Poison:
         if not keyed.size:
             return Poison(self.X[used], self.y[used], self.count[used])
         rows, inverse = np.unique(keyed, axis=0, return_inverse=True)
-        count = np.bincount(inverse.ravel(), weights=self.count[used], minlength=len(rows))
+        count = np.bincount(inverse.ravel(), weights=self.count[used], minlength=len(rows)).astype(np.float64)
         X: Matrix = sp.csr_array(rows[:, 1:]) if sp.issparse(self.X) else rows[:, 1:]
         return Poison(X, rows[:, 0], count)
 
@@ -123,7 +123,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise InputError("an existing poison file", str(path)) from None
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError):
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
         raise InputError("a poison file (.npz without pickles)", str(path), _FORMAT) from None
 
 

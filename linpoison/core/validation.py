@@ -168,6 +168,8 @@ def as_generator(rng: Any) -> np.random.Generator:
     """Return a numpy Generator for a seed, a Generator or ``None`` (fresh entropy)."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if rng is None or (isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0):
-        return np.random.default_rng(rng)
+    if rng is None:
+        return np.random.default_rng()
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0:
+        return np.random.default_rng(int(rng))
     raise InputError("a seed: a whole number of at least 0, a numpy Generator or None", repr(rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class HingeLearner(Learner):
                 fit_intercept=self.problem.fit_intercept,
                 random_state=0,
             )
-            if converged(lambda machine=machine: machine.fit(X, data.y, sample_weight=data.weight)):
+            if converged(partial(machine.fit, X, data.y, sample_weight=data.weight)):
                 return _model_of(machine), True
         return _model_of(machine), False
 

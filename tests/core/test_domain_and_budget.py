@@ -1,0 +1,108 @@
+"""Where rows may lie, and how many may be planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linpoison.core import Budget, Domain, InputError
+from linpoison.core.validation import as_generator, check_integer, check_number
+
+X = np.array([[0.0, 3.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize("form", [np.array, sp.csr_array])
+def test_domains_suggested_by_rows(form):
+    assert Domain.of("real", form(X)).upper is None
+    box = Domain.of("box", form(X))
+    assert (box.lower.tolist(), box.upper.tolist()) == ([0, 0], [1, 3])
+    unit = Domain.of("box", form(X / 5))
+    assert (unit.lower.tolist(), unit.upper.tolist()) == ([0, 0], [1, 1])
+    counts = Domain.of("counts", form(X * [0, 1]))
+    assert counts.upper.tolist() == [1, 3]
+    assert (counts.integral, box.integral) == (True, False)
+
+
+def test_violation_is_the_worst_coordinate():
+    rows = np.array([[0.5, 0.5], [-0.25, 2.0], [0.0, 1.0]])
+    assert Domain.box([0, 0], [1, 1]).violation(rows).tolist() == [0, 1, 0]
+    assert Domain.counts([3, 3]).violation(rows).tolist() == [0.5, 0.25, 0]
+    assert Domain.counts([3, 3]).violation(sp.csr_array(np.array([[4.0, 0.0]]))).tolist() == [1]
+    assert Domain.real().violation(rows).tolist() == [0, 0, 0]
+
+
+def test_check_names_what_is_wrong():
+    counts = Domain.counts([1, 1])
+    counts.check(np.array([[5.0, 0.0]]), "X")  # limits are the attacker's
+    for rows, words in (([[-1.0, 0]], "a value of -1"), ([[0.5, 0]], "not whole")):
+        for form in (np.array, sp.csr_array):
+            with pytest.raises(InputError, match=words):
+                counts.check(form(rows), "X")
+    with pytest.raises(InputError, match="inside its box, got rows outside"):
+        Domain.box(0, 1, d=2).check(np.array([[0.0, 1.5]]), "X")
+    Domain.real().check(np.array([[-1.5]]), "X")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Domain.box(0.0, 1.0),
+        lambda: Domain.box([1.0], [0.0]),
+        lambda: Domain.box([0.0], [1.0, 1.0]),
+        lambda: Domain.box([-np.inf], [1.0]),
+        lambda: Domain.counts([-1]),
+        lambda: Domain.counts([np.nan]),
+        lambda: Domain.of("words", X),
+        lambda: Domain.of("counts", X - 1),
+        lambda: Domain.of("counts", X + 0.5),
+    ],
+)
+def test_bad_domains_are_refused(make):
+    with pytest.raises(InputError):
+        make()
+
+
+def test_counts_limits_are_rounded_down_and_shown():
+    assert Domain.counts(2.7, d=2).upper.tolist() == [2, 2]
+    assert repr(Domain.real()) == "Domain(kind='real')"
+    assert repr(Domain.counts([1, 2])) == "Domain(kind='counts', d=2)"
+
+
+@given(st.floats(1e-3, 1), st.integers(1, 10_000))
+def test_budget_rounds_to_the_nearest_row(epsilon, n):
+    if round(epsilon * n) == 0:
+        with pytest.raises(InputError, match="rounds to 0"):
+            Budget(epsilon).count(n)
+    else:
+        assert abs(Budget(epsilon).count(n) - epsilon * n) <= 0.5
+
+
+@pytest.mark.parametrize("epsilon", [0, -0.1, 1.5, 3, np.nan, np.inf, "0.03", None, True])
+def test_bad_budgets_are_refused(epsilon):
+    with pytest.raises(InputError, match="epsilon as a number"):
+        Budget(epsilon)
+
+
+def test_the_paper_plants_124_rows_in_enron():
+    assert Budget(0.03).count(4137) == 124
+    assert Budget(1).count(7) == 7
+    with pytest.raises(InputError, match=r"Use epsilon of at least 0\.1"):
+        Budget(0.04).count(10)
+
+
+def test_numbers_and_seeds():
+    assert check_number(np.float32(0.5), "x", at_least=0, at_most=1) == 0.5
+    with pytest.raises(InputError, match="x as a number above 0 and below 1, got 1"):
+        check_number(1, "x", above=0, below=1)
+    with pytest.raises(InputError, match="k as a whole number of at least 2, got 1.5"):
+        check_integer(1.5, "k", at_least=2)
+    rng = np.random.default_rng(0)
+    assert as_generator(rng) is rng
+    assert as_generator(5).random() == np.random.default_rng(5).random()
+    assert as_generator(None).random() != as_generator(None).random()
+    for seed in (-1, 1.5, "a", True):
+        with pytest.raises(InputError, match="a seed"):
+            as_generator(seed)

@@ -1,0 +1,188 @@
+"""Rounding: whole copies that add up, rows with the right law, nothing outside the domain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linpoison.core import Domain, InputError, Poison
+from linpoison.rounding import copies_of, deploy, largest_remainder, round_point
+from linpoison.sets import Ball, Box, ByLabel, Halfspace
+
+WEIGHTS = st.lists(st.floats(0, 100), min_size=1, max_size=6).filter(lambda values: sum(values) > 1e-3)
+POINT = np.array([0.0, 0.3, 1.5, 2.9, 4.0, 0.05])
+
+
+@given(WEIGHTS, st.integers(0, 500))
+def test_largest_remainder_shares_everything_within_one(weights, total):
+    counts = largest_remainder(weights, total)
+    assert counts.sum() == total
+    shares = total * np.array(weights) / sum(weights)
+    assert (np.abs(counts - shares) < 1 + 1e-6).all()
+    assert (counts >= 0).all()
+
+
+@given(WEIGHTS, st.integers(0, 500))
+def test_largest_remainder_gives_the_spare_ones_to_the_largest_remainders(weights, total):
+    counts = largest_remainder(weights, total)
+    shares = total * np.array(weights) / sum(weights)
+    rests = shares - np.floor(shares + 1e-9)
+    up = counts > np.floor(shares + 1e-9)
+    assert not up.any() or up.all() or rests[up].min() >= rests[~up].max() - 1e-9
+
+
+def test_largest_remainder_by_hand_and_ties():
+    assert largest_remainder([1, 1, 1], 4).tolist() == [2, 1, 1]
+    assert largest_remainder([0.6, 0.4], 1).tolist() == [1, 0]
+    assert largest_remainder([0.1 * 3, 0.7], 10).tolist() == [3, 7]
+    assert largest_remainder([0, 0], 0).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("weights", "total"), [([0, 0], 3), ([1, 1], -1), ([-1, 2], 1), ([np.nan, 1], 1)])
+def test_nothing_to_share_is_refused(weights, total):
+    with pytest.raises(InputError):
+        largest_remainder(weights, total)
+
+
+@given(st.integers(0, 100), st.integers(1, 12))
+def test_copies_add_up(total, repeats):
+    copies = copies_of(total, repeats)
+    assert copies.sum() == total
+    assert (copies[:-1] == repeats).all()
+    assert copies.size == -(-total // repeats)
+
+
+@pytest.mark.parametrize("law", ["independent", "stratified"])
+def test_every_row_has_the_law_of_randomised_rounding(law):
+    """Each coordinate of each row is ceil with probability of the fraction, coordinates independent."""
+    draws = np.array([round_point(POINT, 4, np.random.default_rng(seed), law=law) for seed in range(4000)])
+    base = np.floor(POINT)
+    assert set(np.unique(draws - base)) <= {0.0, 1.0}
+    spread = np.sqrt((POINT - base) * (1 - POINT + base) / 4000)
+    for row in range(4):
+        mean = draws[:, row].mean(axis=0)
+        assert (np.abs(mean - POINT) <= 4.5 * spread + 1e-12).all()
+        up = (draws[:, row] - base)[:, [1, 2, 3]]
+        joint = (up.T @ up) / 4000
+        expected = np.outer([0.3, 0.5, 0.9], [0.3, 0.5, 0.9])
+        np.testing.assert_allclose(joint[~np.eye(3, dtype=bool)], expected[~np.eye(3, dtype=bool)], atol=0.035)
+
+
+@given(st.integers(1, 40), st.integers(0, 1000))
+def test_stratified_counts_are_within_one_of_their_expectation(rows, seed):
+    drawn = round_point(POINT, rows, np.random.default_rng(seed))
+    up = (drawn - np.floor(POINT)).sum(axis=0)
+    expected = rows * (POINT - np.floor(POINT))
+    assert (np.abs(up - expected) < 1).all()
+    assert set(np.unique(drawn - np.floor(POINT))) <= {0.0, 1.0}
+
+
+def test_independent_counts_stray_farther():
+    def spread(law):
+        means = [round_point(POINT, 20, np.random.default_rng(s), law=law).mean(axis=0) for s in range(300)]
+        return np.std(means, axis=0)[1:4]
+
+    assert (spread("stratified") < 0.4 * spread("independent")).all()
+
+
+def test_nearly_whole_numbers_are_whole():
+    noisy = np.array([2 - 1e-10, 3 + 1e-10, -1e-10, 0.9999999])
+    for law in ("independent", "stratified"):
+        drawn = round_point(noisy, 50, np.random.default_rng(0), law=law)
+        assert (drawn == [2, 3, 0, 1]).all()
+    assert round_point(POINT, 0, np.random.default_rng(0)).shape == (0, 6)
+
+
+def test_rows_outside_are_drawn_again():
+    x = np.full(8, 0.5)
+    inside = Ball(np.zeros(8), np.sqrt(5.0))  # at most five ones
+    loose = round_point(x, 200, np.random.default_rng(1))
+    held = round_point(x, 200, np.random.default_rng(1), inside=inside)
+    assert (inside.violation(loose) > 1e-9).sum() > 10
+    assert inside.contains(held).all()
+    kept = inside.contains(loose)
+    np.testing.assert_array_equal(held[kept], loose[kept])
+
+
+def test_if_no_draw_is_inside_the_least_violation_is_kept():
+    x = np.full(3, 0.5)
+    never = Halfspace(np.ones(3), -1.0)
+    held = round_point(x, 30, np.random.default_rng(0), inside=never)
+    assert (held == 0).all()
+    impatient = round_point(x, 30, np.random.default_rng(0), inside=never, attempts=1)
+    assert impatient.sum() > 0
+
+
+def test_bad_requests_are_refused():
+    with pytest.raises(InputError, match="law"):
+        round_point(POINT, 3, np.random.default_rng(0), law="systematic")
+    with pytest.raises(InputError, match="rows"):
+        round_point(POINT, -1, np.random.default_rng(0))
+
+
+RELAXED = Poison([[0.5, 1.25, 2.0], [3.0, 0.1, 0.0]], [1, -1], [6.6, 3.3])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_deploy_real_rows_keeps_two_points_and_shares_the_copies(sparse):
+    poison = deploy(RELAXED, 50, Domain.real(), np.random.default_rng(0), sparse=sparse)
+    assert sp.issparse(poison.X) == sparse
+    assert poison.total == 10
+    X = poison.X.toarray() if sparse else poison.X
+    counts = {label: (count, x.tolist()) for label, count, x in zip(poison.y, poison.count, X, strict=True)}
+    assert counts == {1.0: (7.0, [0.5, 1.25, 2.0]), -1.0: (3.0, [3.0, 0.1, 0.0])}
+
+
+@given(st.integers(0, 12), st.integers(1, 4), st.integers(0, 50))
+def test_deploy_spends_the_rounded_total_and_no_more_than_the_limit(limit, repeats, seed):
+    domain = Domain.counts([4, 4, 4])
+    poison = deploy(RELAXED, limit, domain, np.random.default_rng(seed), repeats=repeats)
+    assert poison.total == min(limit, 10)
+    assert not poison.relaxed
+    assert domain.violation(poison.X).max(initial=0) == 0
+    keyed = np.column_stack([poison.y, poison.X])
+    assert len(np.unique(keyed, axis=0)) == len(keyed)
+    for label in (1.0, -1.0):
+        assert poison.count[poison.y == label].sum() == largest_remainder([6.6, 3.3], min(limit, 10))[int(label < 0)]
+
+
+def test_repeats_share_a_row():
+    x = Poison(np.full((1, 12), 0.5), [1], [12.0])
+    domain = Domain.counts(np.ones(12))
+    once = deploy(x, 12, domain, np.random.default_rng(0), repeats=1)
+    thrice = deploy(x, 12, domain, np.random.default_rng(0), repeats=3)
+    assert thrice.n_distinct <= 4 < once.n_distinct
+    assert (thrice.count % 3 == 0).all()
+    with pytest.raises(InputError, match="repeats"):
+        deploy(x, 12, domain, np.random.default_rng(0), repeats=0)
+
+
+def test_deploy_clips_what_a_solver_left_outside_the_box():
+    noisy = Poison([[1 + 1e-9, -1e-9]], [1], [2.0])
+    assert deploy(noisy, 2, Domain.box(0, 1, d=2), np.random.default_rng(0)).X.tolist() == [[1.0, 0.0]]
+
+
+def test_counts_never_pass_their_limits():
+    noisy = Poison([[2 + 1e-7, -1e-9, 1.5]], [1], [40.0])
+    domain = Domain.counts([2, 5, 2])
+    poison = deploy(noisy, 40, domain, np.random.default_rng(0))
+    assert domain.violation(poison.X).max() == 0
+
+
+def test_deploy_draws_again_in_the_set_of_the_label():
+    x = Poison(np.full((2, 6), 0.5), [1, -1], [30.0, 30.0])
+    few = Ball(np.zeros(6), np.sqrt(3.0))
+    sets = ByLabel({1: few, -1: Box(np.zeros(6), np.ones(6))})
+    poison = deploy(x, 60, Domain.counts(np.ones(6)), np.random.default_rng(0), sets=sets)
+    ones = poison.X.sum(axis=1)
+    assert ones[poison.y > 0].max() <= 3
+    assert ones[poison.y < 0].max() > 3
+
+
+def test_nothing_to_deploy():
+    empty = deploy(Poison(np.zeros((0, 3)), [], []), 5, Domain.real(), np.random.default_rng(0))
+    assert empty.total == 0
+    assert deploy(RELAXED, 0, Domain.real(), np.random.default_rng(0)).y.size == 0
