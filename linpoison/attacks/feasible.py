@@ -62,9 +62,13 @@ class FeasibleRegion:
     ----------
     scenario : Scenario
     policy : SetPolicy
+    detectors : mapping of str to Defense
+        Fitted sanitisers whose sets do not depend on the decoy.
     poison : Poison, optional
         Read detectors and thresholds with these rows in the training set (Algorithm 1 of Koh et
         al.: the defender fits on clean and poison). Without it they are fitted on clean rows.
+    learned : LinearModel, optional
+        The undefended model that `poison` plants; its loss is capped beside the decoy's.
     """
 
     scenario: Scenario

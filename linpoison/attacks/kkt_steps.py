@@ -52,9 +52,7 @@ def attempt(
     return kept, [solution.info for solution in solutions]
 
 
-def chain(
-    started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]
-) -> Step:
+def chain(started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]) -> Step:
     """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
     found: list[Candidate] = []
     solves: list[SolveInfo] = []

@@ -1,0 +1,267 @@
+"""The house rules, checked on the source: who may import whom, and what may stand in which room."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 400
+
+LEARNING = {"core", "losses", "convex", "sets", "learners"}
+ALLOWED: dict[str, set[str]] = {
+    "core": set(),
+    "losses": {"core"},
+    "datasets": {"core"},
+    "convex": {"core"},
+    "sets": {"core", "losses", "convex"},
+    "learners": {"core", "losses", "convex"},
+    "rounding": {"core", "sets"},
+    "defenses": LEARNING - {"convex"},
+    "evaluation": {"core", "losses", "learners", "defenses"},
+    "attacks": LEARNING | {"rounding", "defenses", "evaluation"},
+    "certificates": LEARNING | {"defenses"},
+    "auditing": LEARNING | {"datasets", "rounding", "defenses", "evaluation", "attacks", "certificates"},
+    "cli": {"core", "datasets", "auditing"},
+    "deep": {"core", "losses", "rounding"},
+}
+"""Room -> rooms that it may import. `_version` is open to all; the facade and ``__main__`` stand above."""
+
+ONLY_IN = {"torch": {"deep"}, "matplotlib": {"auditing/plots.py"}}
+"""Package -> rooms or files that may import it."""
+
+SCRIPTS = sorted(path for folder in ("experiments", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
+
+
+def library_files() -> list[Path]:
+    return sorted([*(ROOT / "linpoison").rglob("*.py"), *(ROOT / "deep").rglob("*.py")])
+
+
+def room_of(path: Path) -> str:
+    """The room of a library file; "" for the few files that stand above them."""
+    parts = path.relative_to(ROOT).parts
+    if parts[0] == "deep":
+        return "deep"
+    return parts[1] if len(parts) > 2 else ""
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def module_of(path: Path) -> tuple[str, ...]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def package_of(path: Path) -> tuple[str, ...]:
+    return module_of(path) if path.name == "__init__.py" else module_of(path)[:-1]
+
+
+def imported(path: Path, tree: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Absolute names of all that a file imports, at any depth and under TYPE_CHECKING too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                package = package_of(path)
+                base = package[: len(package) - node.level + 1] + base
+            yield from ((*base, alias.name) for alias in node.names)
+
+
+def rooms_imported(path: Path, tree: ast.AST) -> set[str]:
+    """Rooms named by the imports of a file; "" for a name of the facade."""
+    found = set()
+    for name in imported(path, tree):
+        if name[0] == "deep":
+            found.add("deep")
+        elif name[0] == "linpoison" and name[1:2] != ("_version",):
+            found.add(name[1] if len(name) > 1 and name[1] in ALLOWED else "")
+    return found
+
+
+def parsed(text: str, place: str = "linpoison/attacks/new.py") -> tuple[Path, ast.Module]:
+    return ROOT / place, ast.parse(text)
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+every_file = pytest.mark.parametrize("path", library_files(), ids=id_of)
+every_room_file = pytest.mark.parametrize("path", [p for p in library_files() if room_of(p)], ids=id_of)
+
+
+def test_the_table_names_every_room():
+    folders = {path.parent for path in (ROOT / "linpoison").glob("*/__init__.py")}
+    assert {folder.name for folder in folders} | {"deep"} == set(ALLOWED)
+
+
+def test_the_table_has_no_cycles():
+    order = list(TopologicalSorter(ALLOWED).static_order())
+    assert order[0] == "core"
+
+
+@every_room_file
+def test_imports_flow_one_way(path):
+    room = room_of(path)
+    assert rooms_imported(path, tree_of(path)) - {room} <= ALLOWED[room]
+
+
+def test_attacks_and_certificates_are_independent():
+    below = {room: reachable(room) for room in ("attacks", "certificates")}
+    assert "certificates" not in below["attacks"]
+    assert "attacks" not in below["certificates"]
+
+
+def reachable(room: str) -> set[str]:
+    return ALLOWED[room].union(*(reachable(other) for other in ALLOWED[room]))
+
+
+def test_the_reader_of_imports_sees_every_form():
+    text = (
+        "from ..certificates import x\nfrom .. import cli\nimport linpoison.auditing.run\nimport deep\n"
+        "def f():\n    from linpoison import datasets\n"
+        "if TYPE_CHECKING:\n    from ..losses.base import L\nfrom .base import Attack\nfrom .. import audit\n"
+        "from .._version import v\n"
+    )
+    found = rooms_imported(*parsed(text))
+    assert found == {"certificates", "cli", "auditing", "deep", "datasets", "losses", "attacks", ""}
+
+
+def solves(tree: ast.AST) -> list[int]:
+    """Lines that solve a cvxpy problem: ``.solve(`` on a name or a call that is one."""
+    names = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and is_problem(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "solve"
+        and (is_problem(node.func.value) or (isinstance(node.func.value, ast.Name) and node.func.value.id in names)
+             or any(word.arg in ("solver", "warm_start", "canon_backend") for word in node.keywords))
+    ]  # fmt: skip
+
+
+def is_problem(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func)
+    return name in ("cp.Problem", "cvxpy.Problem")
+
+
+@every_room_file
+def test_only_convex_solves_a_cvxpy_problem(path):
+    assert room_of(path) == "convex" or not solves(tree_of(path))
+
+
+def test_the_reader_of_solves_sees_them():
+    assert solves(ast.parse("import cvxpy as cp\np = cp.Problem(cp.Minimize(x))\np.solve()")) == [3]
+    assert solves(ast.parse("cp.Problem(cp.Minimize(x)).solve()")) == [1]
+    assert solves(ast.parse("program.solve(solver='SCS')")) == [1]
+    assert solves(ast.parse("attack.solve(scenario, decoy)\nnp.linalg.solve(A, b)")) == []
+    convex = [line for path in (ROOT / "linpoison/convex").glob("*.py") for line in solves(tree_of(path))]
+    assert len(convex) > 0
+
+
+@every_file
+def test_heavy_packages_stay_in_their_rooms(path):
+    names = {name[0] for name in imported(path, tree_of(path))}
+    inside = path.relative_to(ROOT / "linpoison").as_posix() if room_of(path) != "deep" else "deep"
+    for package in names & set(ONLY_IN):
+        assert {room_of(path), inside} & ONLY_IN[package], f"{package} is for {ONLY_IN[package]}"
+
+
+@pytest.mark.parametrize("path", [path for path in library_files() if room_of(path) == "deep"], ids=id_of)
+def test_deep_needs_no_cvxpy(path):
+    assert "cvxpy" not in {name[0] for name in imported(path, tree_of(path))}
+
+
+def test_deep_loads_no_cvxpy():
+    pytest.importorskip("torch")
+    code = "import sys, deep; deep.features; sys.exit('cvxpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+LEGACY_RANDOM = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenerator"}
+
+
+def offences(tree: ast.AST) -> list[str]:
+    """What library code does not do: print, assert, draw from global random state."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            found.append(f"{node.lineno}: assert")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found.append(f"{node.lineno}: print")
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random"):
+            found += [] if node.attr in LEGACY_RANDOM else [f"{node.lineno}: np.random.{node.attr}"]
+        elif isinstance(node, ast.Import) and any(alias.name == "random" for alias in node.names):
+            found.append(f"{node.lineno}: import random")
+    return found
+
+
+@every_file
+def test_no_print_no_assert_no_global_random_state(path):
+    assert offences(tree_of(path)) == []
+
+
+def test_the_reader_of_offences_sees_them():
+    text = "print(1)\nassert x\nnp.random.seed(0)\nrng = np.random.default_rng(0)\nimport random\n"
+    assert len(offences(ast.parse(text))) == 4
+
+
+@pytest.mark.parametrize("path", [*library_files(), *SCRIPTS], ids=id_of)
+def test_files_are_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def listed_packages() -> set[str]:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return set(config["options"]["packages"].split())
+
+
+def test_the_package_list_is_the_tree():
+    packages = {".".join(package_of(path)) for path in library_files()}
+    assert listed_packages() == packages
+    assert all((ROOT / Path(*name.split(".")) / "__init__.py").is_file() for name in packages)
+
+
+def test_every_module_can_be_imported():
+    modules = [".".join(module_of(path)) for path in library_files() if path.name != "__main__.py"]
+    if not has_torch():
+        modules.remove("deep.head")
+    code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
+    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None
+
+
+def test_every_script_can_be_imported_without_running(tmp_path):
+    assert len(SCRIPTS) >= 3
+    code = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path, run_name='imported')"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, *map(str, SCRIPTS)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout, list(tmp_path.iterdir())) == (0, "", []), outcome.stderr

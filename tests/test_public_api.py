@@ -1,0 +1,172 @@
+"""Public names exist, and their docstrings speak of the parameters that they really have."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_architecture import ALLOWED
+
+ROOMS = ["linpoison", *(f"linpoison.{room}" for room in ALLOWED if room != "deep")]
+SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+
+
+def public_names() -> list[tuple[str, str]]:
+    return [(room, name) for room in ROOMS for name in import_module(room).__all__]
+
+
+def value_of(room: str, name: str) -> Any:
+    return getattr(import_module(room), name)
+
+
+def public_callables() -> dict[str, Any]:
+    """Public classes and functions, and the public methods that the classes define themselves."""
+    found: dict[str, Any] = {}
+    for room, name in public_names():
+        value = value_of(room, name)
+        if not getattr(value, "__module__", "").startswith("linpoison"):
+            continue
+        if inspect.isfunction(value):
+            found[f"{value.__module__}.{name}"] = value
+        elif inspect.isclass(value):
+            found[f"{value.__module__}.{name}"] = value
+            found.update(methods_of(value))
+    return found
+
+
+def methods_of(kind: type) -> dict[str, Any]:
+    methods = {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_")}
+    return {
+        f"{kind.__module__}.{kind.__name__}.{name}": method
+        for name, method in methods.items()
+        if inspect.isfunction(method) or inspect.ismethod(method)
+    }
+
+
+def documented(docstring: str, section: str = "Parameters") -> list[str]:
+    """Names of a numpydoc section, in order."""
+    text = inspect.cleandoc(docstring or "")
+    heads = list(SECTION.finditer(text))
+    for number, head in enumerate(heads):
+        if head.group(1) == section:
+            end = heads[number + 1].start() if number + 1 < len(heads) else len(text)
+            lines = text[head.end() : end].splitlines()
+            titles = [line.split(" : ")[0] for line in lines if line and not line.startswith(" ")]
+            return [name.strip().lstrip("*") for title in titles for name in title.split(",")]
+    return []
+
+
+def accepted(item: Any) -> list[str]:
+    """Names that a call takes, without self."""
+    try:
+        names = inspect.signature(item).parameters
+    except ValueError:
+        return []
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def own(item: Any) -> list[str]:
+    """What the item's own docstring has to list: of a dataclass the fields that it adds to its base."""
+    if not inspect.isclass(item):
+        return accepted(item)
+    if is_dataclass(item):
+        inherited = {name for base in item.__mro__[1:] for name in inspect.get_annotations(base)}
+        return [name for name in accepted(item) if name in set(inspect.get_annotations(item)) - inherited]
+    return accepted(item) if "__init__" in vars(item) else []
+
+
+def in_order(item: Any) -> list[str]:
+    """Parameters that may be given by position, in the order of the source."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    names = [name for name in accepted(item) if inspect.signature(item).parameters[name].kind is not keyword]
+    return [name for name in inspect.get_annotations(item) if name in names] if is_dataclass(item) else names
+
+
+CALLABLES = public_callables()
+
+ELSEWHERE = {"linpoison.auditing.report.AttackEntry": "docs/files.md"}
+"""Pages that list the parameters which a docstring leaves to them."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_all_is_sorted_and_resolves(room):
+    names = import_module(room).__all__
+    assert names == sorted(names, key=lambda name: (name != name.upper(), not name[:1].isupper(), name))
+    assert len(set(names)) == len(names)
+    assert all(value_of(room, name) is not None for name in names)
+
+
+def test_the_facade_shows_the_objects_of_the_rooms():
+    import linpoison
+
+    for name in set(linpoison.__all__) - {"__version__"}:
+        value = getattr(linpoison, name)
+        room = value.__module__.rsplit(".", 1)[0]
+        assert getattr(import_module(room), name) is value
+        assert name in import_module(room).__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = linpoison.nothing
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_every_public_thing_says_what_it_is(name):
+    text = inspect.getdoc(CALLABLES[name])
+    assert text, "no docstring"
+    assert text.splitlines()[0].strip()
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_documented_parameters_exist(name):
+    item = CALLABLES[name]
+    assert set(documented(item.__doc__)) <= set(accepted(item))
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_documented_parameters_stand_in_the_order_of_the_signature(name):
+    item = CALLABLES[name]
+    order = in_order(item)
+    named = [key for key in documented(item.__doc__) if key in order]
+    assert named == [key for key in order if key in named]
+
+
+@pytest.mark.parametrize("name", [name for name in CALLABLES if documented(CALLABLES[name].__doc__)])
+def test_a_list_of_parameters_is_whole(name):
+    item = CALLABLES[name]
+    missing = set(own(item)) - set(documented(item.__doc__))
+    if name in ELSEWHERE:
+        page = (Path(__file__).parent.parent / ELSEWHERE[name]).read_text(encoding="utf-8")
+        missing -= {word for word in missing if f"`{word}`" in page}
+    assert not missing, f"not documented: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("name", [name for name, item in CALLABLES.items() if inspect.isfunction(item)])
+def test_annotations_are_whole(name):
+    item = CALLABLES[name]
+    signature = inspect.signature(item)
+    missing = [key for key in accepted(item) if signature.parameters[key].annotation is inspect.Parameter.empty]
+    assert not missing
+    assert signature.return_annotation is not inspect.Signature.empty
+
+
+def test_the_reader_of_docstrings_sees_a_wrong_name():
+    def function(first, second):
+        """Sum.
+
+        Parameters
+        ----------
+        first, third : int
+            Numbers.
+
+        Returns
+        -------
+        int
+        """
+
+    assert documented(function.__doc__) == ["first", "third"]
+    assert documented(function.__doc__, "Returns") == ["int"]
+    assert not set(documented(function.__doc__)) <= set(accepted(function))

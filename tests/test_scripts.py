@@ -1,0 +1,133 @@
+"""Scripts beside the library: the reference, the experiments and the benchmarks do their work at toy size."""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_architecture import ALLOWED, listed_packages
+
+from linpoison import AuditReport, InputError, Poison
+
+ROOT = Path(__file__).parent.parent
+ENRON = ROOT / "experiments" / "stronger_attacks" / "enron_kkt.py"
+
+
+def script(path: Path) -> dict[str, Any]:
+    return runpy.run_path(str(path), run_name="imported")
+
+
+def test_the_reference_covers_every_room():
+    modules = script(ROOT / "docs" / "build.py")["modules"]()
+    assert set(modules) == listed_packages()
+    assert {name.split(".")[-1] for name in modules} - {"linpoison"} == set(ALLOWED)
+
+
+def test_the_reference_is_built(tmp_path):
+    pytest.importorskip("pdoc", reason="needs the extra docs")
+    build = script(ROOT / "docs" / "build.py")
+    assert build["main"](["--out", str(tmp_path)]) == 0
+    assert (tmp_path / "linpoison" / "core.html").is_file()
+    assert "make_defense" in (tmp_path / "linpoison" / "defenses.html").read_text(encoding="utf-8")
+
+
+def test_every_dependency_has_its_reason():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    named = {re.split(r"[<>=!~\[ ]", line)[0] for text in lines for line in text.split("\n") if line}
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert not [name for name in named if not re.search(rf"^\|.*\b{re.escape(name)}\b.*\|", page, re.MULTILINE)]
+
+
+def test_the_map_repeats_the_table_of_rooms():
+    page = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    assert [room for room, _ in rooms] == list(ALLOWED)
+    for room, others in rooms:
+        named = set(re.findall(r"`(\w+)`", others))
+        if others.startswith(("all ", "everything ")):
+            above = set(ALLOWED) if others.startswith("everything") else set(list(ALLOWED)[: list(ALLOWED).index(room)])
+            named = above - named - {room}
+        assert named == ALLOWED[room], room
+
+
+def test_the_enron_table_on_a_small_set(tmp_path, fake_attacks, capsys):
+    experiment = script(ENRON)
+    assert experiment["main"](["--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["target"] for row in rows] == ["test", "test", "train", "train"]
+    for row in rows:
+        errors = [float(row[name]) for name in ("l2", "slab", "loss", "svd", "knn")]
+        assert float(row["worst of five"]) == min(errors)
+        assert (row["paper"], row["paper seconds"]) == ("", "")
+    for target in ("test", "train"):
+        report = AuditReport.from_json((tmp_path / target / "report.json").read_text(encoding="utf-8"))
+        assert report.target == target
+        assert str(report.clean["test_error"]) in {row["clean"] for row in rows if row["target"] == target}
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 6
+    assert capsys.readouterr().out == table
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_enron_table_with_the_real_attack(tmp_path, capsys):
+    experiment = script(ENRON)
+    experiment["run"].__globals__.update(TARGETS=("train",), ATTACKS=("kkt",))
+    assert experiment["main"](["--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    report = AuditReport.from_json((tmp_path / "train" / "report.json").read_text(encoding="utf-8"))
+    poison = Poison.load(tmp_path / "train" / "poison.npz")
+    assert poison.total == report.strongest.n_poison == 6
+    assert (poison.X.toarray() == np.round(poison.X.toarray())).all()
+    assert report.strongest.n_solves > 0
+    assert report.strongest.residual > 0
+    assert "| kkt | train |" in capsys.readouterr().out
+
+
+def test_the_figures_of_the_paper_stand_beside_enron_only():
+    experiment = script(ENRON)
+    assert experiment["setup"](None, False) == ("enron1", 0.09, 0.03, True)
+    assert experiment["setup"]("breast_cancer", False).compare is False
+    assert experiment["setup"](None, True).compare is False
+
+
+def test_an_unknown_data_set_is_refused(tmp_path):
+    with pytest.raises(InputError, match="enron2"):
+        script(ENRON)["main"](["--data", "enron2", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_race_of_joint_program_and_grid(capsys):
+    benchmark = script(ROOT / "benchmarks" / "joint_vs_grid.py")
+    assert benchmark["main"](["--quick"]) == 0
+    assert capsys.readouterr().out.count("| counts |") == 1
+    ((_, split),) = benchmark["cases"](True, None)
+    races = list(benchmark["races"]("counts", split, epsilon=0.05, points=5, n_decoys=2))
+    assert len(races) == 2
+    for race in races:
+        assert 0 < race.joint <= race.grid * (1 + 1e-5)
+        assert race.grid_solves == 5
+        assert np.isfinite([race.joint_seconds, race.grid_seconds]).all()
+
+
+def test_ci_can_be_run():
+    path = ROOT / ".ci" / "run"
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def test_the_module_runs_as_the_command():
+    outcome = subprocess.run(
+        [sys.executable, "-m", "linpoison", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout.split()[0]) == (0, "linpoison")
