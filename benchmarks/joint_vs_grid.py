@@ -105,16 +105,16 @@ def table(rows: Sequence[Race]) -> str:
     ]
     lines += [
         f"| {row.data} | {row.decoy} | {row.joint:.3e} | {row.grid:.3e} | {row.joint_seconds:.2f} "
-        f"| {row.grid_seconds:.2f} | {row.grid_solves} ({row.grid_failed}) | {ratio(row.grid, row.joint)} "
-        f"| {ratio(row.grid_seconds, row.joint_seconds)} |"
+        f"| {row.grid_seconds:.2f} | {row.grid_solves} ({row.grid_failed}) | {ratio(row.grid, row.joint, 9)} "
+        f"| {ratio(row.grid_seconds, row.joint_seconds, 4)} |"
         for row in rows
     ]
     return "\n".join(lines)
 
 
-def ratio(first: float, second: float) -> str:
+def ratio(first: float, second: float, digits: int) -> str:
     """Their quotient, a dash if there is none."""
-    return f"{first / second:.4g}" if second > 0 and np.isfinite(first) else "-"
+    return f"{first / second:#.{digits}g}" if second > 0 and np.isfinite(first) else "-"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

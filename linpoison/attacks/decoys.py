@@ -150,7 +150,8 @@ def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilo
         vector = decoy.model.vector
         pull = float(problem.data_gradient(decoy.model, train) @ vector)
         penalty = problem.reg_at(train.total) * float(problem.penalty_mask(train.d) @ vector**2)
-        needed = (pull + penalty) / max(float(problem.loss.reach) - penalty, 1e-12)
+        growth = penalty if problem.scaling == "mean" else 0.0
+        needed = (pull + penalty) / max(float(problem.loss.reach) - growth, 1e-12)
         return decoy.target_error - float(max(needed / epsilon, -1.0))
 
     return sorted(decoys, key=promise, reverse=True)

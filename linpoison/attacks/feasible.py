@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from ..core.domain import Domain
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import Array, check_number
-from ..defenses import Defense
-from ..learners import make_learner
-from ..losses import MarginLoss
+from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
+from ..evaluation import Evaluator
 from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
 from .base import Scenario
 
@@ -28,14 +27,15 @@ class SetPolicy:
     ----------
     assumed_removal : float, default 0.06
         Before any poison is known: thresholds are this upper quantile of the clean scores of a
-        class, a little more than the defender removes. (The reference implementation assumes
-        0.10 throughout.)
+        class, a little more than the defences remove by default; it does not follow their own
+        `remove`. (The reference implementation assumes 0.10 throughout.)
     l2_factor, slab_factor, loss_factor : float
         Safety factors on thresholds that were read off a defence fitted with the poison in:
         rounding and the next refit move the scores a little.
     costly_entries : int, default 400_000
-        A subspace basis with more entries than this is left out of the program; its defence is
-        met by concentration, and the scoring shows whether that worked.
+        Where a subspace basis could have more entries than this, the set of the SVD defence is
+        left out of the program; that defence is met by concentration, and the scoring shows
+        whether that worked.
     """
 
     assumed_removal: float = 0.06
@@ -49,9 +49,10 @@ class SetPolicy:
         for name in ("l2_factor", "slab_factor", "loss_factor"):
             check_number(getattr(self, name), name, above=0)
 
-    def factor(self, name: str) -> float:
+    def factor(self, defense: Defense) -> float:
         """Safety factor of a defence's threshold."""
-        return float(getattr(self, f"{name}_factor", 1.0))
+        factors = ((L2Defense, self.l2_factor), (SlabDefense, self.slab_factor), (LossDefense, self.loss_factor))
+        return next((factor for kind, factor in factors if isinstance(defense, kind)), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class FeasibleRegion:
     Parameters
     ----------
     scenario : Scenario
+        With one clean row for each copy (`fit` sees to it), since a defence drops rows.
     policy : SetPolicy
     detectors : mapping of str to Defense
         Fitted sanitisers whose sets do not depend on the decoy.
@@ -79,17 +81,19 @@ class FeasibleRegion:
 
     @classmethod
     def fit(cls, scenario: Scenario, policy: SetPolicy, poison: Poison | None = None) -> FeasibleRegion:
-        """Fit every detector that has a convex set and does not depend on the decoy."""
-        from sklearn.base import clone
-
-        train = scenario.train if poison is None else scenario.train.mix(poison.expanded())
+        """Fit every detector that has a convex set, can afford it, and does not depend on the decoy."""
+        evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        n, d = scenario.train.n, scenario.train.d
+        costly = d * min(n, d) > policy.costly_entries
+        without_set = (LossDefense, KNNDefense, SVDDefense) if costly else (LossDefense, KNNDefense)
         detectors = {
-            name: clone(defense).fit(train.X, train.y)
+            name: evaluator.fit_detector(name, poison)
             for name, defense in scenario.defenses.items()
-            if name not in ("loss", "knn") and not (name == "svd" and poison is not None)
+            if not isinstance(defense, without_set)
         }
-        learned = make_learner(scenario.problem).fit(train) if poison is not None else None
-        return cls(scenario, policy, detectors, poison, learned)
+        train = evaluator.train
+        learned = None if poison is None else evaluator.learner.fit(train.mix(poison.expanded()))
+        return cls(replace(scenario, train=train), policy, detectors, poison, learned)
 
     def sets(self, decoy: LinearModel) -> ByLabel:
         """Domain, detectors, and the cap on the decoy's loss where the loss defence is chosen.
@@ -101,45 +105,36 @@ class FeasibleRegion:
     def _of_class(self, label: float, decoy: LinearModel) -> FeasibleSet:
         scenario = self.scenario
         domain, d = scenario.train.domain, scenario.train.d
-        parts: list[FeasibleSet] = []
-        for name, detector in self.detectors.items():
-            part = self._detector_set(name, detector, label)
-            if part is not None:
-                parts.append(_integral(part, domain))
+        parts = [_integral(self._detector_set(detector, label), domain) for detector in self.detectors.values()]
         box = domain_set(domain, d)
         if box is not None and not any(isinstance(part, CountBall) for part in parts):
             parts.append(box)
-        if "loss" in scenario.defenses:
-            loss = scenario.problem.loss
-            models = [decoy] if self.learned is None else [decoy, self.learned]
-            parts += [loss_cap(model, label, loss, self._loss_limit(label, model, loss)) for model in models]
+        models = [decoy] if self.learned is None else [decoy, self.learned]
+        for defense in scenario.defenses.values():
+            if isinstance(defense, LossDefense):
+                parts += [self._loss_set(defense, label, model) for model in models]
         if not parts:
             return Box(np.full(d, -np.inf), np.full(d, np.inf))
         return intersect(*parts)
 
-    def _detector_set(self, name: str, detector: Defense, label: float) -> FeasibleSet | None:
-        basis = getattr(detector, "basis_", None)
-        if basis is not None and basis.size > self.policy.costly_entries:
-            return None
+    def _detector_set(self, detector: Defense, label: float) -> FeasibleSet:
         rows = self.scenario.train.of_class(label)
         scores = detector.decision_function(rows.X, rows.y)
-        return detector.feasible_set(label, self._threshold(scores, label, name))
+        return detector.feasible_set(label, self._threshold(scores, label, detector))
 
-    def _loss_limit(self, label: float, model: LinearModel, loss: MarginLoss) -> float:
-        rows = self.scenario.train.of_class(label)
-        return max(self._threshold(loss.value(model.margins(rows)), label, "loss"), 1e-6)
+    def _loss_set(self, defense: LossDefense, label: float, model: LinearModel) -> FeasibleSet:
+        loss, rows = self.scenario.problem.loss, self.scenario.train.of_class(label)
+        limit = self._threshold(loss.value(model.margins(rows)), label, defense)
+        return loss_cap(model, label, loss, max(limit, 1e-6))
 
-    def _threshold(self, clean_scores: Array, label: float, name: str) -> float:
+    def _threshold(self, clean_scores: Array, label: float, defense: Defense) -> float:
         if self.poison is None:
             return float(np.quantile(clean_scores, 1 - self.policy.assumed_removal))
         poisoned = float(self.poison.count[self.poison.y == label].sum())
         total = clean_scores.size + round(poisoned)
-        removed = total - round((1 - self._remove(name)) * total)
-        last_removed = np.sort(clean_scores)[-max(removed, 1)]
-        return float(last_removed) * self.policy.factor(name)
-
-    def _remove(self, name: str) -> float:
-        return float(self.scenario.defenses[name].remove)
+        removed = total - round((1 - defense.remove) * total)
+        last_removed = np.sort(clean_scores)[-min(max(removed, 1), clean_scores.size)]
+        return float(last_removed) * self.policy.factor(defense)
 
 
 def _integral(part: FeasibleSet, domain: Domain) -> FeasibleSet:

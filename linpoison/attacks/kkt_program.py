@@ -20,6 +20,10 @@ from ..losses import Problem
 from ..sets import ByLabel
 
 LABELS = (1.0, -1.0)
+BRISK = 2000
+"""Number of features from which Clarabel is tried without iterative refinement first."""
+WEIGHTLESS = 1e-6
+"""Share of the budget below which a class counts as unused: its point would be 0 / 0 up to the solver's accuracy."""
 VANISHING = 1e-5
 """A residual this small, relative to the gradients it is the sum of, counts as zero."""
 
@@ -83,11 +87,6 @@ class Stationarity:
         c0 = self.problem.reg_at(self.train.total) * vector
         return c0, (c0 if self.problem.scaling == "mean" else np.zeros_like(c0))
 
-    @cached_property
-    def multipliers_as_trained(self) -> Array:
-        """Multipliers at which the derivative at the kink is read as zero (what the paper does)."""
-        return np.zeros(int(self.on_kink.sum()))
-
     def residual(self, pulls: dict[float, tuple[float, Array]], mass: float, multipliers: Array) -> Array:
         """``r`` for given ``{y: (w_y, u_y)}``, shape (d + 1,); zero in the last entry without an intercept."""
         c0, c1 = self.penalty
@@ -110,7 +109,7 @@ class KKTSolution:
     residual : ndarray of shape (d + 1,)
         Recomputed in numpy.
     violation : float
-        Largest violation of the feasible sets by a row, recomputed in numpy.
+        Largest violation of the feasible sets by a row of at least half a copy, recomputed in numpy.
     multipliers : ndarray
         Subgradient multipliers of the clean rows on the kink, in [0, 1].
     info : SolveInfo
@@ -332,13 +331,16 @@ class _Parts:
         return self._solution(self._run(cp.Problem(cp.Maximize(pulled), [*constraints, spent == 1]), solver))
 
     def _run(self, program: Any, solver: str | None) -> SolveInfo:
-        return solve(program, solver=solver, check=self._worst_violation, tol=1e-5, brisk=True)
+        return solve(
+            program, solver=solver, check=self._worst_violation, tol=1e-5, brisk=self.condition.train.d >= BRISK
+        )
 
     def _worst_violation(self) -> float:
-        """Violation of the sets and of the budget by the current values, recomputed in numpy."""
+        """Violation of the cones and of the budget by the current values, as shares of the budget, in numpy."""
         poison = self._relaxed()
-        excess = poison.total / self.condition.train.total - self.scale
-        return max(excess / self.scale, float(self.sets.violation(poison.X, poison.y).max(initial=0.0)), 0.0)
+        share = poison.count / (self.condition.train.total * self.scale)
+        rows = self.sets.violation(poison.X, poison.y) * np.minimum(share, 1.0)
+        return max(float(share.sum()) - 1.0, float(rows.max(initial=0.0)))
 
     def _values(self) -> dict[float, tuple[float, Array]]:
         """``{y: (w_y, u_y)}``, without the classes whose pull is nothing."""
@@ -347,7 +349,7 @@ class _Parts:
             pull, point = self.pull[label].value, self.point[label].value
             if pull is None or point is None:
                 raise SolverFailed("expected a value for every variable, got none from the solver.")
-            if float(pull) > 1e-7 * self.scale:
+            if float(pull) > WEIGHTLESS * self.scale:
                 values[label] = (float(pull), np.asarray(point, dtype=np.float64))
         return values
 
@@ -370,5 +372,5 @@ class _Parts:
         if self.multipliers is not None:
             multipliers = np.clip(self.multipliers.value, 0.0, 1.0)
         residual = self.condition.residual(self._values(), poison.total / total, multipliers)
-        violation = float(self.sets.violation(poison.X, poison.y).max(initial=0.0))
+        violation = float(self.sets.violation(poison.X, poison.y)[poison.count >= 0.5].max(initial=0.0))
         return KKTSolution(poison, residual, violation, multipliers, info)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import InfeasibleSet, SolverFailed
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
+from ..defenses import L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluator
 from ..learners import make_learner
 from ..rounding import deploy
@@ -25,8 +26,10 @@ from .trail import Step
 if TYPE_CHECKING:
     from .kkt import KKT
 
-QUICK = ("l2", "slab", "loss")
+QUICK = (L2Defense, SlabDefense, LossDefense)
 """Defences that cost next to nothing to score: every step scores them, the last step scores all."""
+SMALL = 200_000
+"""Entries of the training rows up to which every defence is quick."""
 
 
 def attempt(
@@ -42,7 +45,7 @@ def attempt(
     try:
         sets = region.sets(decoy.model)
         solutions = attack.solve(scenario, decoy, sets)
-    except (SolverFailed, InfeasibleSet) as error:
+    except (SolverFailed, InfeasibleSet, InputError) as error:
         return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
     kept = []
     for number, solution in enumerate(solutions):
@@ -78,10 +81,17 @@ def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
 def roundings(
     attack: KKT, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
 ) -> Iterator[Poison]:
-    """Deployable versions of a relaxed poison: one, or several where rows must be whole."""
+    """Deployable versions of a relaxed poison, several draws where rows must be whole.
+
+    Where the relaxed poison leaves some of the budget, a version that spends it all is among them:
+    more copies weigh against what the defences remove, and let points pass a k-NN defence.
+    """
     train, limit = scenario.train, scenario.n_poison
     if not train.domain.integral:
         yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
+        if 0 < round(relaxed.total) < limit:
+            whole = replace(relaxed, count=relaxed.count * (limit / relaxed.total))
+            yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
         return
     for repeats in attack.repeats:
         for _ in range(draws):
@@ -93,7 +103,8 @@ def _best(
 ) -> Candidate | None:
     """The rounding that does best behind the quick defences, with all that is known of it."""
     evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-    quick = [name for name in QUICK if name in scenario.defenses]
+    small = scenario.train.n * scenario.train.d <= SMALL
+    quick = [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
     best: Candidate | None = None
     for poison in poisons:
         if not poison.n_distinct:

@@ -43,13 +43,16 @@ class Trail:
     ) -> list[list[Candidate]]:
         """Call ``function(started, *arguments[i])`` for every i and return the candidates in order.
 
-        Finished steps are in the journal under ``name-i`` and are not run again.
+        Finished steps are in the journal under ``name-i`` and are not run again. The clock goes on
+        from the time at which the last of them ended.
         """
         done: dict[int, Step] = {}
         for index in range(len(arguments)):
             stored = self.journal.get(f"{name}-{index}") if self.journal is not None else None
             if stored is not None:
                 done[index] = unpack(stored)
+        spent = max((item.seconds for candidates, _ in done.values() for item in candidates), default=0.0)
+        self.started = min(self.started, time.time() - spent)
         waiting = [index for index in range(len(arguments)) if index not in done]
         self.say(len(done), len(arguments), name)
         numbered = [(index, (self.started, *arguments[index])) for index in waiting]

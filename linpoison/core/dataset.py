@@ -112,8 +112,8 @@ class Dataset:
             )
 
     def digest(self) -> str:
-        """A short hash of rows, labels and weights, equal for equal data."""
-        code = hashlib.sha256()
+        """A short hash of shape, rows, labels and weights, equal for equal data in the same storage."""
+        code = hashlib.sha256(f"{self.X.shape} {self.is_sparse}".encode())
         arrays = [self.X.data, self.X.indices, self.X.indptr] if self.is_sparse else [self.X]
         for array in (*arrays, self.y, self.weight):
             dtype = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64

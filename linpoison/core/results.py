@@ -91,9 +91,9 @@ class AttackResult:
     best : Candidate
         The candidate with the greatest worst-case error on the target rows.
     candidates : tuple of Candidate
-        All that were scored, best first.
+        All that were scored: first those scored under every defence, best first, then the rest likewise.
     seconds : float
-        Wall time of the attack.
+        Wall time of the attack, an interrupted run that it resumed included.
     seed : int or None
         Seed it ran with.
     solves : tuple of SolveInfo

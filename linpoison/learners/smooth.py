@@ -44,6 +44,8 @@ class SmoothLearner(Learner):
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         model = LinearModel(np.zeros(data.d)) if start is None else start
+        if not self.problem.fit_intercept:
+            model = LinearModel(model.coef)
         reached = True
         for problem in self._path(start is None):
             model, reached = _newton(_Scaled(problem, data), model, self.tol, self.max_iter)

@@ -55,6 +55,8 @@ class Problem:
             raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
         if self.scaling == "sum" and not self.n_reference:
             raise InputError("n_reference with the scaling 'sum'", "none", "Give the number of rows that reg is for.")
+        if self.n_reference is not None:
+            object.__setattr__(self, "n_reference", check_number(self.n_reference, "n_reference", above=0))
 
     def reg_at(self, total: float) -> float:
         """``reg_N`` for N = `total` rows."""

@@ -55,8 +55,9 @@ def deploy(
     for point, label, count in zip(_dense(relaxed), relaxed.y, counts, strict=True):
         if not count:
             continue
+        point = _into_bounds(point, domain)
         if not domain.integral:
-            rows.append(_into_bounds(point, domain)[None, :])
+            rows.append(point[None, :])
             number = np.array([count])
         else:
             number = copies_of(int(count), repeats)
@@ -70,7 +71,7 @@ def deploy(
 
 
 def _into_bounds(point: Array, domain: Domain) -> Array:
-    """Remove what a solver left beyond the bounds (about 1e-9)."""
+    """Remove what a solver left beyond the bounds: a count of -1e-5 must not be rounded down to -1."""
     if domain.lower is None or domain.upper is None:
         return point
     return np.clip(point, domain.lower, domain.upper)

@@ -127,6 +127,17 @@ def test_promise_is_error_less_the_price_in_budgets():
     assert by_promise([cheap, dear], problem, SPLIT.train, 50 * needed)[0] is cheap
 
 
+@pytest.mark.parametrize("scaling", ["mean", "sum"])
+def test_promise_rests_on_the_closed_form_under_either_scaling(scaling):
+    problem = Problem(Logistic(), 0.02, scaling=scaling, n_reference=SPLIT.train.n)
+    model = make_learner(PROBLEM).fit(SPLIT.train)
+    costly = Decoy(LinearModel.from_vector(-model.vector), 0.5, 1, 0.4, 1.0)
+    ratio = reachability_threshold(problem, costly.model, SPLIT.train).ratio
+    for share, first in ((0.99, True), (1.01, False)):  # a decoy that costs nothing, erring less by the ratio
+        free = Decoy(make_learner(problem).fit(SPLIT.train), 0.5, 1, 0.4 - share * ratio, 1.0)
+        assert (by_promise([free, costly], problem, SPLIT.train, 1.0)[0] is free) == first
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

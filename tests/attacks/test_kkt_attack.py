@@ -9,12 +9,13 @@ import pytest
 from kkt_cases import residual_by_hand, scenario_of
 
 from linpoison.attacks import ATTACKS, KKT, FeasibleRegion, KKTGrid, LabelFlipDecoys, kkt, kkt_steps, make_attack
-from linpoison.core import Budget, Dataset, InputError, SolverFailed
+from linpoison.core import Budget, Dataset, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
-from linpoison.defenses import make_defense
+from linpoison.defenses import DEFENSES, make_defense
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, Problem
+from linpoison.sets import Box, ByLabel
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
 QUICK = KKT(decoys=SMALL, regrown=SMALL, generations=1, reach=(1.0, 1.2), refits=2, finalists=3)
@@ -141,11 +142,23 @@ def test_resumed_run_repeats_no_step_and_ends_the_same(words, monkeypatch):
     resumed = QUICK.run(scenario, seed=1, journal=journal)
     assert not calls
     same(result, resumed)
+    assert resumed.seconds >= max(item.seconds for item in resumed.candidates)
     dropped = sorted(journal.steps)[:3]
     for key in dropped:
         del journal.steps[key]
     same(result, QUICK.run(scenario, seed=1, journal=journal))
     assert len(calls) == 3
+
+
+def test_the_clock_of_a_resumed_attack_goes_on(cancer):
+    journal = Memory()
+    QUICK.run(cancer[0], seed=1, journal=journal)
+    for arrays in journal.steps.values():
+        arrays["candidate-0-numbers"] = arrays["candidate-0-numbers"] + [0, 0, 0, 1000]  # seconds come last
+    journal.steps = {key: step for key, step in journal.steps.items() if not key.startswith("finalists")}
+    resumed = QUICK.run(cancer[0], seed=1, journal=journal)
+    assert min(item.seconds for item in resumed.candidates[: QUICK.finalists]) > 1000
+    assert resumed.seconds > 1000
 
 
 def counting(function, calls):
@@ -275,9 +288,23 @@ def test_attacks_by_name():
         KKTGrid(splits=1)
 
 
-def test_quick_defences_are_scored_in_every_step():
-    assert set(kkt_steps.QUICK) == {"l2", "slab", "loss"}
+def test_quick_defences_are_scored_in_every_step(monkeypatch):
+    monkeypatch.setattr(kkt_steps, "SMALL", 0)
+    assert set(kkt_steps.QUICK) == {DEFENSES[name] for name in ("l2", "slab", "loss")}
     scenario = scenario_of("breast_cancer", defenses=("l2", "knn"))
     result = replace(QUICK, generations=0, finalists=1).run(scenario)
     assert set(result.best.test_error) == {"none", "l2", "knn"}
     assert all(set(item.test_error) == {"none", "l2"} for item in result.candidates[1:])
+
+
+def test_every_defence_is_quick_on_small_data():
+    result = replace(QUICK, generations=0, finalists=1).run(scenario_of("breast_cancer", defenses=("l2", "knn")))
+    assert all(set(item.test_error) == {"none", "l2", "knn"} for item in result.candidates)
+
+
+def test_what_the_program_leaves_of_the_budget_may_be_spent():
+    scenario = scenario_of("breast_cancer")
+    relaxed = Poison(scenario.train.X[:2], [1, -1], [2.0, 1.0])
+    sets = ByLabel({label: Box(np.full(scenario.train.d, -9.0), np.full(scenario.train.d, 9.0)) for label in (1, -1)})
+    given = kkt_steps.roundings(QUICK, scenario, relaxed, sets, 1, np.random.default_rng(0))
+    assert [poison.total for poison in given] == [3, scenario.n_poison]

@@ -78,13 +78,35 @@ class Scripted:
             warnings.warn("Solution may be inaccurate. Try another solver.")
 
 
-def test_inaccurate_answer_is_taken_only_if_it_passes_the_check():
-    good = Scripted(CLARABEL="optimal_inaccurate")
-    info = solve(good, check=lambda: 1e-8)
-    assert (info.status, info.max_violation, info.value) == ("optimal_inaccurate", 1e-8, 7.0)
-    bad = Scripted(CLARABEL="optimal_inaccurate", ECOS="optimal")
-    assert solve(bad, check=lambda: 1e-3).solver == "ECOS"
+@pytest.mark.parametrize("word", ["optimal", "optimal_inaccurate"])
+def test_answer_is_taken_only_if_it_passes_the_check(word):
+    info = solve(Scripted(CLARABEL=word), check=lambda: 1e-8)
+    assert (info.status, info.max_violation, info.value) == (word, 1e-8, 7.0)
+    bad = Scripted(CLARABEL=word, ECOS="optimal")
+    assert solve(bad, check=iter([1e-3, 1e-8]).__next__).solver == "ECOS"
     assert solve(bad, check=lambda: 1e-3, tol=1e-2).solver == "CLARABEL"
+
+
+def test_brisk_try_comes_first_and_is_never_the_last_word():
+    words = iter(["infeasible", "optimal"])
+    problem = Scripted(CLARABEL="optimal")
+    seen = []
+
+    def one(solver, **options):
+        seen.append(options)
+        problem.status = next(words)
+
+    problem.solve = one
+    assert solve(problem, brisk=True).status == "optimal"
+    assert [options.get("iterative_refinement_enable") for options in seen] == [False, None]
+    assert not any(options["warm_start"] for options in seen)
+
+
+def test_brisk_and_careful_solves_agree():
+    x = cp.Variable(3)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(x - np.arange(3.0))), [cp.sum(x) == 1, x >= 0])
+    careful = solve(problem).value
+    assert solve(problem, brisk=True).value == pytest.approx(careful, abs=1e-7)
 
 
 def test_inaccurate_solution_does_not_warn_but_other_warnings_pass():

@@ -142,3 +142,11 @@ def test_linear_model():
     for coef, intercept in (([[1.0]], 0.0), ([np.nan], 0.0), ([1.0], np.inf)):
         with pytest.raises(InputError, match="finite coef"):
             LinearModel(coef, intercept)
+
+
+def test_digest_tells_widths_and_storage_apart():
+    narrow = sp.csr_array(X)
+    wide = sp.csr_array((narrow.data, narrow.indices, narrow.indptr), shape=(4, 3))
+    digests = {Dataset(rows, Y).digest() for rows in (X, narrow, wide)}
+    assert len(digests) == 3
+    assert Dataset(X.copy(), Y).digest() == Dataset(X, Y).digest()

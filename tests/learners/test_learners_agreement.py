@@ -280,3 +280,13 @@ def test_ridge_hands_over_what_scikit_learn_cannot_factorise(monkeypatch):
 
     monkeypatch.setattr(Ridge, "fit", poor)
     assert learner.fit(data).distance(answer) < 1e-6
+
+
+@pytest.mark.parametrize("loss", [Squared(), SquaredHinge(), SmoothHinge(), Logistic()])
+def test_a_start_with_an_intercept_leaves_none_where_none_is_fitted(loss):
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.normal(size=(30, 2)), np.where(rng.random(30) < 0.5, 1.0, -1.0))
+    learner = make_learner(Problem(loss, 0.1, fit_intercept=False))
+    warm = learner.fit(data, start=LinearModel([3.0, -1.0], 3.0))
+    assert warm.intercept == 0
+    np.testing.assert_allclose(warm.coef, learner.fit(data).coef, atol=1e-5)

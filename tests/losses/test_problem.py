@@ -72,6 +72,7 @@ def test_regulariser_and_rows():
         ((Hinge(), "0.1"), "reg"),
         ((Hinge(), 0.1, True, True, "total"), "scaling"),
         ((Hinge(), 0.1, True, True, "sum"), "n_reference"),
+        ((Hinge(), 0.1, True, True, "sum", -5.0), "n_reference as a number above 0"),
     ],
 )
 def test_bad_problems_are_refused(arguments, words):

@@ -166,10 +166,11 @@ def test_deploy_clips_what_a_solver_left_outside_the_box():
 
 
 def test_counts_never_pass_their_limits():
-    noisy = Poison([[2 + 1e-7, -1e-9, 1.5]], [1], [40.0])
     domain = Domain.counts([2, 5, 2])
-    poison = deploy(noisy, 40, domain, np.random.default_rng(0))
-    assert domain.violation(poison.X).max() == 0
+    for noise, rows in ((1e-7, 40), (1e-3, 5000)):  # the greater noise is rounded now and then
+        noisy = Poison([[2 + noise, -noise, 1.5]], [1], [rows])
+        poison = deploy(noisy, rows, domain, np.random.default_rng(0))
+        assert domain.violation(poison.X).max() == 0
 
 
 def test_deploy_draws_again_in_the_set_of_the_label():

@@ -1,0 +1,62 @@
+"""What the attacker expects of the defences, whatever they are called and however rows are stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
+from linpoison.attacks.kkt import KKT
+from linpoison.core import Budget, LinearModel, Poison
+from linpoison.datasets import gaussians
+from linpoison.defenses import make_defense
+from linpoison.losses import Hinge, Problem
+
+SPLIT = gaussians(n=90, d=3, seed=2)
+PROBLEM = Problem(Hinge(), 0.05)
+DECOY = LinearModel([1.0, 0.5, 0.0], 0.1)
+POISON = Poison(SPLIT.train.X[:2], -SPLIT.train.y[:2], [3, 4])
+SMALL = LabelFlipDecoys((0.3,), (2,))
+
+
+def scenario_of(train=SPLIT.train, *, prefix="", names=("l2", "slab", "loss")):
+    defenses = {prefix + name: make_defense(name, remove=0.05, problem=PROBLEM) for name in names}
+    return Scenario(train, PROBLEM, Budget(0.1), defenses, SPLIT.test)
+
+
+def sets_of(scenario, poison=None):
+    return FeasibleRegion.fit(scenario, SetPolicy(), poison).sets(DECOY)
+
+
+def assert_equal_sets(one, other):
+    X = np.random.default_rng(0).standard_normal((50, 3)) * 3
+    for label in (1, -1):
+        assert one[label].violation(X) == pytest.approx(other[label].violation(X), abs=1e-6)
+
+
+@pytest.mark.parametrize("poison", [None, POISON])
+def test_weights_are_copies_for_the_defences_too(poison):
+    weight = np.random.default_rng(1).integers(0, 4, SPLIT.train.n)
+    weighted = replace(SPLIT.train, weight=weight)
+    copied = SPLIT.train.take(np.repeat(np.arange(SPLIT.train.n), weight))
+    assert_equal_sets(sets_of(scenario_of(weighted), poison), sets_of(scenario_of(copied), poison))
+
+
+@pytest.mark.parametrize("poison", [None, POISON])
+def test_names_of_defences_carry_no_meaning(poison):
+    assert_equal_sets(sets_of(scenario_of(), poison), sets_of(scenario_of(prefix="my "), poison))
+
+
+def test_defences_without_a_set_may_have_any_name():
+    scenario = scenario_of(prefix="my ", names=("l2", "knn", "svd"))
+    result = KKT(decoys=SMALL, regrown=SMALL, generations=1, reach=(1.2,)).run(scenario)
+    assert set(result.best.test_error) == {"none", "my l2", "my knn", "my svd"}
+
+
+def test_a_class_may_be_outnumbered_by_its_poison():
+    train = SPLIT.train.take(np.r_[np.flatnonzero(SPLIT.train.y < 0), np.flatnonzero(SPLIT.train.y > 0)[:4]])
+    scenario = Scenario(train, PROBLEM, Budget(0.5), {"l2": make_defense("l2", remove=0.3)}, SPLIT.test)
+    poison = Poison(train.X[-1:] + 1.0, [1], [16])
+    assert sets_of(scenario, poison)[1].radius > 0
