@@ -15,7 +15,7 @@ from ..core.results import Candidate, SolveInfo
 from ..defenses import L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluator
 from ..learners import make_learner
-from ..rounding import deploy
+from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
@@ -78,6 +78,32 @@ def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     return [replace(item, test_error=error, seconds=time.time() - started)], []
 
 
+def flips(started: float, scenario: Scenario) -> Step:
+    """Label flips of the target rows that the clean model fits worst: what is left where no decoy can be planted.
+
+    Two candidates: the budget spread over as many rows as it buys, and all of it on one row.
+    """
+    train, target = scenario.train, scenario.target
+    clean = make_learner(scenario.problem).fit(train)
+    order = np.argsort(clean.margins(target), kind="stable")
+    evaluator = Evaluator(train, scenario.problem, scenario.defenses)
+    candidates = []
+    for distinct in {min(scenario.n_poison, target.n), 1}:
+        rows = target.take(order[:distinct])
+        poison = Poison(rows.X, -rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
+        error = evaluator.score(poison, {"target": target}, quick_defenses(scenario)).error["target"]
+        nothing = float("nan")
+        item = Candidate(poison, poison, clean, nothing, nothing, nothing, error, "label flips", time.time() - started)
+        candidates.append(item)
+    return candidates, []
+
+
+def quick_defenses(scenario: Scenario) -> list[str]:
+    """Names of the defences that every step scores."""
+    small = scenario.train.n * scenario.train.d <= SMALL
+    return [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
+
+
 def roundings(
     attack: KKT, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
 ) -> Iterator[Poison]:
@@ -89,7 +115,7 @@ def roundings(
     train, limit = scenario.train, scenario.n_poison
     if not train.domain.integral:
         yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
-        if 0 < round(relaxed.total) < limit:
+        if relaxed.total > 0 and round(relaxed.total) < limit:
             whole = replace(relaxed, count=relaxed.count * (limit / relaxed.total))
             yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
         return
@@ -103,8 +129,7 @@ def _best(
 ) -> Candidate | None:
     """The rounding that does best behind the quick defences, with all that is known of it."""
     evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-    small = scenario.train.n * scenario.train.d <= SMALL
-    quick = [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
+    quick = quick_defenses(scenario)
     best: Candidate | None = None
     for poison in poisons:
         if not poison.n_distinct:

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._version import __version__
-from ..core import Poison
+from ..core import Dataset, Poison
+from ..core.validation import Array
 from .exhibits import Material
 from .inputs import Setting
 from .measure import Scorer
@@ -53,12 +56,25 @@ def assemble(
         command=command_line(verb, data, options),
         options=plain(influences(options)),
         threat=plain(THREAT),
-        reading=reading(target, setting.problem, tuple(options.defenses), options.remove),
+        reading=reading(
+            target, setting.problem, tuple(options.defenses), options.remove, blind(setting.split.train, clean.scores)
+        ),
         poisons=poisons,
         material=Material(
             setting.split.train, poisons[strongest], relaxed.get(strongest), clean.models["none"], scores[strongest]
         ),
     )
+
+
+def blind(train: Dataset, scores: Mapping[str, Array]) -> tuple[str, ...]:
+    """Defences whose scores of the clean rows are all the same up to rounding, so that they tell no row from another.
+
+    The scores of l2, svd and knn are distances, to be held against the length of the rows.
+    """
+    X = train.X.data if train.is_sparse else train.X
+    rounding = 1e-9 * float(np.linalg.norm(X)) / np.sqrt(train.n)
+    limit = {"l2": rounding, "svd": rounding, "knn": rounding}
+    return tuple(name for name, values in scores.items() if np.ptp(values[: train.n]) <= limit.get(name, 0.0))
 
 
 def describe_data(setting: Setting) -> dict[str, Any]:
@@ -119,4 +135,4 @@ _OPTION = {"attacks": "--attack"}
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)

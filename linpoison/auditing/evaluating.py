@@ -91,6 +91,8 @@ def run_evaluate(
 
 def check_poison(poison: Poison, train: Dataset) -> None:
     """Raise unless the rows can stand among those of `train`."""
+    from ..datasets.scaling import check_scale
+
     if poison.X.shape[1] != train.d:
         raise InputError(
             f"poison rows of {train.d} features, as the data", f"{poison.X.shape[1]} features",
@@ -100,5 +102,6 @@ def check_poison(poison: Poison, train: Dataset) -> None:
         raise InputError("whole copies of each poison row", "fractional ones", "Round the poison first.")
     if poison.total == 0:
         raise InputError("at least one poison row", "none")
+    check_scale(poison.X, "poison X")
     if train.domain.integral:
         train.domain.check(poison.X, "poison X")

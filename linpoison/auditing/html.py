@@ -32,7 +32,7 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "entries": [
             {
                 "entry": entry,
-                "finding": finding(entry, report.clean["test_error"], report.epsilon),
+                "finding": finding(entry, report.clean["by_defense"], report.epsilon),
                 "rows": error_rows(report, entry),
                 "facts": facts(entry),
                 "cautions": cautions(entry),

@@ -104,15 +104,32 @@ def _split_of_arrays(data: Any) -> Split:
             "data as a name, a path, a Split or (X_train, y_train, X_test, y_test)", f"a {type(data).__name__}"
         )
     from ..datasets import LabelEncoding
+    from ..datasets.scaling import check_scale
 
     X_train, y_train, X_test, y_test = data
     encoding = LabelEncoding.of(y_train)
-    names = getattr(X_train, "columns", None)
-    features = None if names is None else tuple(str(name) for name in names)
+    features = _same_names(X_train, X_test)
+    rows, test_rows = as_matrix(X_train, "X_train"), as_matrix(X_test, "X_test")
+    check_scale(rows, "X_train")
+    check_scale(test_rows, "X_test")
     return Split(
-        Dataset(as_matrix(X_train, "X_train"), encoding.encode(y_train), feature_names=features),
-        Dataset(as_matrix(X_test, "X_test"), encoding.encode(y_test), feature_names=features),
+        Dataset(rows, encoding.encode(y_train), feature_names=features),
+        Dataset(test_rows, encoding.encode(y_test), feature_names=features),
     )
+
+
+def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
+    """Column names of the training rows; those of the test rows must be the same, in the same order."""
+    names, other = (
+        None if columns is None else tuple(str(name) for name in columns)
+        for columns in (getattr(X_train, "columns", None), getattr(X_test, "columns", None))
+    )
+    if names is not None and other is not None and names != other:
+        raise InputError(
+            "the columns of X_train in X_test, in the same order", ", ".join(other[:5]) + ", ..." * (len(other) > 5),
+            "Select them as X_test[X_train.columns].",
+        )  # fmt: skip
+    return names
 
 
 def in_domain(split: Split, kind: str) -> Split:
@@ -128,13 +145,18 @@ def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Probl
 
     estimator = read_estimator(options.estimator)
     translated = translate_estimator(estimator, split.train.n)
-    changed = _transformed(split, translated, options.domain)
+    changed = _transformed(split, translated, options.domain, getattr(estimator, "feature_names_in_", None))
+    if changed.train.d != translated.model.d:
+        raise InputError(
+            f"data of {translated.model.d} features, as the estimator was fitted on", f"{changed.train.d} features",
+            "Use the data set that it was made for.",
+        )  # fmt: skip
     return changed, translated.problem, f"{type(estimator).__name__}: {translated.note}"
 
 
-def _transformed(split: Split, translated: Any, domain: str | None) -> Split:
+def _transformed(split: Split, translated: Any, domain: str | None, names: Any) -> Split:
     """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
-    parts = [_apply(translated.transform, part) for part in (split.train, split.test)]
+    parts = [_apply(translated.transform, part, names) for part in (split.train, split.test)]
     if _same(parts[0], split.train.X):
         return split
     kind = domain or "real"
@@ -146,14 +168,23 @@ def _transformed(split: Split, translated: Any, domain: str | None) -> Split:
     return Split(train, test)
 
 
-def _apply(transform: Any, part: Dataset) -> Any:
+def _apply(transform: Any, part: Dataset, names: Any) -> Any:
     try:
-        return as_matrix(transform(part.X), "transformed X")
+        return as_matrix(transform(_framed(part, names)), "transformed X")
     except InputError:
         raise
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError("data that the estimator can transform", f"{part.d} features ({reason})") from None
+
+
+def _framed(part: Dataset, names: Any) -> Any:
+    """The rows as a data frame with the columns that an estimator was fitted on, if both have the same names."""
+    if names is None or part.feature_names is None or part.is_sparse or set(names) != set(part.feature_names):
+        return part.X
+    import pandas as pd
+
+    return pd.DataFrame(part.X, columns=list(part.feature_names))[list(names)]
 
 
 def _same(one: Any, other: Any) -> bool:

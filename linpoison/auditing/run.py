@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import AttackResult, Budget, LinpoisonError, Poison
+from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
 from .assemble import assemble
 from .files import check_folder
 from .inputs import Setting, prepare
@@ -120,8 +120,10 @@ def run_audit(
     work = _begin(data, options, folder)
     try:
         report = work.report(data, work.attack(progress))
-    except LinpoisonError:
+    except LinpoisonError as error:
         work.forget(folder if is_new else None)
+        if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
+            raise SolverFailed(f"{error} {hint}") from None
         raise
     if folder is not None:
         report.save(folder)
@@ -159,6 +161,14 @@ class _Work:
             )
             for name, attack in self.attacks.items()
         }
+
+    def scale_hint(self) -> str:
+        """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
+        X = self.setting.split.train.X
+        largest = max(abs(float(X.max())), abs(float(X.min())))
+        if 1e-3 <= largest <= 1e4:
+            return ""
+        return f"Or rescale the features, such as by their standard deviations: the largest is {largest:.3g}."
 
     def forget(self, folder: Path | None) -> None:
         """Leave nothing behind: no journal, and no folder that was made for it."""

@@ -93,7 +93,7 @@ def _heading(report: AuditReport) -> str:
 def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
     lines = [
         entry.name,
-        _wrap(finding(entry, report.clean["test_error"], report.epsilon), "  "),
+        _wrap(finding(entry, report.clean["by_defense"], report.epsilon), "  "),
         textwrap.indent(aligned(error_rows(report, entry)), "  "),
         f"  worst case: {percent(entry.worst_case_test_error)}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..losses import Problem
@@ -67,11 +68,14 @@ def learner_words(problem: Problem) -> list[str]:
     return [intercept, scaling]
 
 
-def reading(target: str, problem: Problem, defenses: tuple[str, ...], remove: float) -> list[str]:
-    """Everything a reader must know before quoting a number."""
+def reading(
+    target: str, problem: Problem, defenses: tuple[str, ...], remove: float, blind: tuple[str, ...] = ()
+) -> list[str]:
+    """Everything a reader must know before quoting a number; `blind` defences cannot tell rows apart."""
     return [
         target_words(target),
         _defence_words(defenses, remove),
+        *(_blind_words(name) for name in blind),
         "The attacker only inserts rows: it neither changes nor removes existing ones.",
         "Preprocessing is fixed: scaling, vocabulary and other steps before the learner are taken as given and are not "
         "refitted on poisoned rows.",
@@ -91,14 +95,26 @@ def _defence_words(defenses: tuple[str, ...], remove: float) -> str:
     )
 
 
-def finding(entry: AttackEntry, clean_error: float, epsilon: float) -> str:
-    """The headline of one poison."""
-    line = (
-        f"{entry.n_poison} poison rows ({epsilon:.3g} of the training rows) take the error from {clean_error:.1%} to "
-        f"{entry.worst_case_test_error:.1%} under the best of the defences run"
+def _blind_words(name: str) -> str:
+    why = " (the main directions of these rows fill the whole space)" if name == "svd" else ""
+    return (
+        f"The scores of {name} are the same for all clean rows up to rounding{why}: what it removes is arbitrary, and "
+        "so are its error and a worst case that rests on it. Leave it out of --defenses."
     )
-    if len(entry.test_error) == 1:
-        line = line.replace("under the best of the defences run", "without a defence")
+
+
+def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float) -> str:
+    """The headline of one poison; `clean` holds the error by defence without it.
+
+    Both errors are least ones over the defences run: the best defence with the poison, and the best without it.
+    """
+    before = min([error for name, error in clean.items() if name != "none"] or [clean["none"]])
+    after = entry.worst_case_test_error
+    move = f"take the error from {before:.1%} to {after:.1%}"
+    if after <= before:
+        move = f"do no damage: the error was {before:.1%} without them and is {after:.1%} with them,"
+    where = "under the best of the defences run" if len(entry.test_error) > 1 else "without a defence"
+    line = f"{entry.n_poison} poison rows ({epsilon:.3g} of the training rows) {move} {where}"
     if entry.worst_case_unseen_test_error is not None:
         line += f"; on rows that the attacker did not see, to {entry.worst_case_unseen_test_error:.1%}"
     return line + "."

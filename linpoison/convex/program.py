@@ -121,7 +121,7 @@ def _try(problem: Any, name: str, options: dict[str, Any], warm: bool) -> Attemp
             # The status says the same and is handled by the caller.
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")
             problem.solve(solver=name, warm_start=warm, **options)
-    except cp.SolverError as error:
+    except (cp.SolverError, ValueError) as error:
         return Attempt(name, "solver_error", " ".join(str(error).split())[:200])
     return Attempt(name, str(problem.status))
 

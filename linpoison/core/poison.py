@@ -110,7 +110,7 @@ class Poison:
         if "y" not in arrays:
             raise InputError("a poison file with an array 'y'", f"the arrays {sorted(arrays)}", _FORMAT)
         X = _matrix_of(arrays)
-        count = arrays.get("count", np.ones(arrays["y"].shape[0]))
+        count = arrays.get("count", np.ones(np.size(arrays["y"])))
         return cls(X, arrays["y"], count)
 
 

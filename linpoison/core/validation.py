@@ -39,7 +39,11 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
     if sp.issparse(X):
         if X.ndim != 2:
             raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {X.shape}")
-        matrix: Matrix = sp.csr_array(X).astype(np.float64)
+        _refuse_complex(X, name)
+        try:
+            matrix: Matrix = sp.csr_array(X).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise _not_numeric(name, error) from None
         matrix.sum_duplicates()
         values = matrix.data
     else:
@@ -51,15 +55,24 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
 
 
 def _as_dense(X: Any, name: str) -> Array:
+    _refuse_complex(X, name)
     try:
         dense = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"numeric {name}", f"values that are not numbers ({error})", "Encode text as numbers first."
-        ) from None
+        raise _not_numeric(name, error) from None
     if dense.ndim != 2:
         raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {dense.shape}")
     return dense
+
+
+def _not_numeric(name: str, error: Exception) -> InputError:
+    reason = f"values that are not numbers ({error})"
+    return InputError(f"numeric {name}", reason, "Encode text as numbers first.")
+
+
+def _refuse_complex(X: Any, name: str) -> None:
+    if np.iscomplexobj(X):
+        raise InputError(f"real {name}", "complex numbers")
 
 
 def _check_shape(shape: tuple[int, ...], name: str, allow_empty: bool) -> None:

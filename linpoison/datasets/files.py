@@ -13,13 +13,13 @@ from ..core.errors import InputError
 from ..core.validation import Array, Matrix, as_matrix
 from .labels import LabelEncoding
 from .readers import Raw, read_npz, read_svmlight
+from .scaling import check_scale
 from .tables import read_csv, read_parquet
 
 _TABLES = {".csv": read_csv, ".parquet": read_parquet}
 _ARRAYS = {".npz": read_npz, ".svmlight": read_svmlight, ".svm": read_svmlight, ".libsvm": read_svmlight}
 _PICKLES = (".pkl", ".pickle", ".joblib")
 SUFFIXES = (".npz", ".csv", ".parquet", ".svmlight", ".svm", ".libsvm")
-LARGEST = 1e150  # the square of a larger number overflows
 
 
 def load_file(
@@ -87,11 +87,7 @@ def _readable(path: Path) -> None:
 
 def _features(X: Any, name: str) -> Matrix:
     matrix = as_matrix(X, name)
-    largest = max(abs(float(matrix.max())), abs(float(matrix.min())))
-    if largest > LARGEST:
-        raise InputError(
-            f"features of at most {LARGEST:g} in size in {name}", f"{largest:g}", "Rescale the features first."
-        )
+    check_scale(matrix, name)
     return matrix
 
 

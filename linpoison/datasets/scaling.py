@@ -1,10 +1,14 @@
-"""Standardising features with the statistics of the training rows."""
+"""The size of features: standardising them, and refusing what floating point cannot square."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..core.validation import Array
+from ..core.errors import InputError
+from ..core.validation import Array, Matrix
+
+LARGEST = 1e150  # the square of a larger number overflows
+SMALLEST = 1e-150  # the square of a smaller number is zero
 
 
 def standardize(train: Array, test: Array, *, divide_by_root_d: bool = False) -> tuple[Array, Array]:
@@ -32,3 +36,17 @@ def standardize(train: Array, test: Array, *, divide_by_root_d: bool = False) ->
     if divide_by_root_d:
         scale = scale * np.sqrt(train.shape[1])
     return (train - center) / scale, (test - center) / scale
+
+
+def check_scale(matrix: Matrix, name: str) -> None:
+    """Raise unless squares of the features stay in the range of floating point."""
+    largest = max(abs(float(matrix.max())), abs(float(matrix.min())))
+    if largest > LARGEST:
+        raise InputError(
+            f"features of at most {LARGEST:g} in size in {name}", f"{largest:g}", "Rescale the features first."
+        )
+    if 0 < largest < SMALLEST:
+        raise InputError(
+            f"features of at least {SMALLEST:g} in size in {name}", f"{largest:g} as the largest",
+            "Rescale the features first.",
+        )  # fmt: skip

@@ -49,7 +49,9 @@ class KNNDefense(Defense):
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         k = check_integer(self.k, "k", at_least=1)
         if X.shape[0] <= k:
-            raise InputError(f"more than k={k} rows", f"{X.shape[0]} rows", "Use a smaller k.")
+            raise InputError(
+                f"more than k={k} rows", f"{X.shape[0]} rows", "Use a smaller k, or leave the knn defence out."
+            )
         self._others = k if self.variant == "paper" else k - 1
         self._neighbors: Any = NearestNeighbors(algorithm="brute").fit(X)
         self._fit_rows = X

@@ -29,7 +29,8 @@ def deploy(
     Parameters
     ----------
     relaxed : Poison
-        Real rows; `count` holds their weights in rows, whose sum (rounded) is what is spent.
+        Real rows; `count` holds their weights in rows, whose sum (rounded, but at least one row) is
+        what is spent.
     limit : int
         The most copies that may be spent.
     domain : Domain
@@ -49,7 +50,7 @@ def deploy(
         Equal rows merged.
     """
     check_integer(repeats, "repeats", at_least=1)
-    total = min(limit, round(relaxed.total))
+    total = min(limit, max(round(relaxed.total), 1)) if relaxed.total > 0 else 0
     counts = largest_remainder(relaxed.count, total) if total else np.zeros(relaxed.y.size, dtype=int)
     rows, labels, copies = [], [], []
     for point, label, count in zip(_dense(relaxed), relaxed.y, counts, strict=True):

@@ -211,20 +211,34 @@ def test_grid_attack_runs_with_one_solve_for_each_split():
     assert joint.best.residual <= min(item.residual for item in result.candidates) * (1 + 1e-6)
 
 
-def test_no_feasible_decoy_is_one_error_that_counts_the_reasons(monkeypatch):
+def test_flips_take_the_place_of_decoys_that_cannot_be_planted(monkeypatch):
     def fails(*_):
         raise SolverFailed("no")
 
     monkeypatch.setattr(KKT, "solve", fails)
-    with pytest.raises(SolverFailed, match=r"one of \d+ decoys, got none \(skipped: SolverFailed\)"):
-        QUICK.run(scenario_of("breast_cancer"))
+    scenario = scenario_of("breast_cancer")
+    result = QUICK.run(scenario, seed=1)
+    assert result.best.label == "label flips"
+    assert result.info["skipped"] == len(result.solves) > 0
+    assert all(solve.status == "skipped: SolverFailed" for solve in result.solves)
+    totals = [item.poison.total for item in result.candidates]
+    assert totals == [scenario.n_poison] * 2
+    assert sorted(item.poison.n_distinct for item in result.candidates) == [1, min(scenario.n_poison, 171)]
+    clean = make_learner(scenario.problem).fit(scenario.train)
+    margins = clean.margins(scenario.target)
+    worst = scenario.target.take([int(np.argmin(margins))])
+    single = min(result.candidates, key=lambda item: item.poison.n_distinct).poison
+    np.testing.assert_array_equal(single.X, worst.X)
+    np.testing.assert_array_equal(single.y, -worst.y)
 
 
-def test_no_decoy_at_all_is_the_same_error():
+def test_flips_take_the_place_of_decoys_where_no_row_stands_out():
     scenario = scenario_of("breast_cancer")
     same_rows = Dataset(np.ones((4, scenario.train.d)), np.ones(4))
-    with pytest.raises(SolverFailed, match="no decoys"):
-        QUICK.run(replace(scenario, target=same_rows))
+    result = replace(QUICK, generations=0).run(replace(scenario, target=same_rows))
+    assert result.best.label == "label flips"
+    assert result.info["decoys"] == 0
+    np.testing.assert_array_equal(result.poison.y, [-1])
 
 
 def test_target_of_one_class_and_no_defence_in_a_box():
