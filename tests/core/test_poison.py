@@ -155,3 +155,21 @@ def test_errors_survive_a_trip_between_processes():
         assert str(copy) == str(error)
     assert str(InputError("a", "b", "Do c.")) == "expected a, got b. Do c."
     assert "pip install 'linpoison[deep]'" in str(MissingDependency("torch", "deep attacks", "deep"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.ones((2, 3)), "y": np.array(1)}, "labels of shape"),
+        (
+            {"data": np.array(["a"]), "indices": np.array([0]), "indptr": np.array([0, 1]), "shape": np.array([1, 2])}
+            | {"y": np.array([1])},
+            "numeric poison X",
+        ),
+    ],
+)
+def test_files_with_odd_arrays_are_refused(tmp_path, arrays, message):
+    path = tmp_path / "odd.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=message):
+        Poison.load(path)
