@@ -208,6 +208,7 @@ class KKTProgram:
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         constraints = parts.constraints
         if split is not None:
+            split = check_number(split, "split", at_least=0, at_most=epsilon)
             constraints = [*constraints, parts.mass[1.0] == split, parts.mass[-1.0] == epsilon - split]
         residual = parts.residual
         if self.intercept == "ignored" or not problem.fit_intercept:
@@ -247,7 +248,7 @@ class _Parts:
         import cvxpy as cp
 
         d = condition.train.d
-        self.condition, self.sets, self.scale = condition, sets, epsilon
+        self.condition, self.sets, self.scale = condition, sets, check_number(epsilon, "epsilon", above=0)
         scaled_point = {label: cp.Variable(d) for label in LABELS}
         scaled_pull = {label: cp.Variable(nonneg=True) for label in LABELS}
         scaled_mass = {label: cp.Variable(nonneg=True) for label in LABELS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -19,12 +19,9 @@ from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
-from .feasible import FeasibleRegion
+from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTSolution
 from .trail import Step
-
-if TYPE_CHECKING:
-    from .kkt import KKT
 
 QUICK = (L2Defense, SlabDefense, LossDefense)
 """Defences that cost next to nothing to score: every step scores them, the last step scores all."""
@@ -32,9 +29,32 @@ SMALL = 200_000
 """Entries of the training rows up to which every defence is quick."""
 
 
+class Planter(Protocol):
+    """What the steps need to know of an attack."""
+
+    @property
+    def policy(self) -> SetPolicy:
+        """How thresholds are predicted."""
+
+    @property
+    def refits(self) -> int:
+        """Refits of the sets in a chain."""
+
+    @property
+    def repeats(self) -> Sequence[int]:
+        """Copies of each rounded row that are tried."""
+
+    @property
+    def draws(self) -> int:
+        """Roundings for each number of repeats in a chain."""
+
+    def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
+        """The relaxed poisons of one decoy."""
+
+
 def attempt(
     started: float,
-    attack: KKT,
+    attack: Planter,
     scenario: Scenario,
     region: FeasibleRegion,
     decoy: Decoy,
@@ -44,9 +64,12 @@ def attempt(
     """Solve one decoy under given sets, round, score; keep the best rounding of each solution."""
     try:
         sets = region.sets(decoy.model)
+    except InputError as error:  # such as a decoy without a direction, or equal class means
+        return _skipped(error)
+    try:
         solutions = attack.solve(scenario, decoy, sets)
-    except (SolverFailed, InfeasibleSet, InputError) as error:
-        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+    except (SolverFailed, InfeasibleSet) as error:
+        return _skipped(error)
     kept = []
     for number, solution in enumerate(solutions):
         poisons = roundings(attack, scenario, solution.poison, sets, draws, np.random.default_rng([*seed, number]))
@@ -55,7 +78,9 @@ def attempt(
     return kept, [solution.info for solution in solutions]
 
 
-def chain(started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]) -> Step:
+def chain(
+    started: float, attack: Planter, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]
+) -> Step:
     """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
     found: list[Candidate] = []
     solves: list[SolveInfo] = []
@@ -76,6 +101,10 @@ def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
     error = evaluator.score(item.poison, {"target": scenario.target}).error["target"]
     return [replace(item, test_error=error, seconds=time.time() - started)], []
+
+
+def _skipped(reason: Exception) -> Step:
+    return [], [SolveInfo("", f"skipped: {type(reason).__name__}", float("nan"), 0.0)]
 
 
 def flips(started: float, scenario: Scenario) -> Step:
@@ -105,7 +134,7 @@ def quick_defenses(scenario: Scenario) -> list[str]:
 
 
 def roundings(
-    attack: KKT, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
+    attack: Planter, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
 ) -> Iterator[Poison]:
     """Deployable versions of a relaxed poison, several draws where rows must be whole.
 

@@ -14,8 +14,8 @@ import numpy as np
 from .._version import __version__
 from ..core import Dataset, Poison
 from ..core.validation import Array
-from .exhibits import Material
 from .inputs import Setting
+from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
 from .report import AttackEntry, AuditReport, plain

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Dataset, LinearModel
 from ..core.validation import Array, Matrix
-from .exhibits import Material, class_mean, mean_rows
+from .material import Material, class_mean, mean_rows
 
 N_SAMPLE = 300
 CAPTION = (

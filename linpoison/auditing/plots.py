@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from ..core import Poison
 from ..core.validation import Array
 from . import plane as geometry
-from .exhibits import LABELS, Figure, Material
+from .material import LABELS, Figure, Material
 from .report import AttackEntry, AuditReport
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8F98", "#1B1F24"

@@ -13,7 +13,7 @@ from ..core import InputError, Poison
 from .files import Writer, write_all
 
 if TYPE_CHECKING:
-    from .exhibits import Material
+    from .material import Material
 
 SCHEMA = 1
 

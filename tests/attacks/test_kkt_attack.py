@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from kkt_cases import residual_by_hand, scenario_of
 
-from linpoison.attacks import ATTACKS, KKT, FeasibleRegion, KKTGrid, LabelFlipDecoys, kkt, kkt_steps, make_attack
+from linpoison.attacks import (
+    ATTACKS,
+    KKT,
+    FeasibleRegion,
+    KKTGrid,
+    KKTProgram,
+    LabelFlipDecoys,
+    kkt,
+    kkt_steps,
+    make_attack,
+)
 from linpoison.core import Budget, Dataset, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
 from linpoison.defenses import DEFENSES, make_defense
@@ -230,6 +240,11 @@ def test_flips_take_the_place_of_decoys_that_cannot_be_planted(monkeypatch):
     single = min(result.candidates, key=lambda item: item.poison.n_distinct).poison
     np.testing.assert_array_equal(single.X, worst.X)
     np.testing.assert_array_equal(single.y, -worst.y)
+
+
+def test_a_solver_that_is_not_there_is_an_error_and_not_a_skip():
+    with pytest.raises(InputError, match="installed solver"):
+        replace(QUICK, program=KKTProgram(solver="NOSUCH")).run(scenario_of("breast_cancer"))
 
 
 def test_flips_take_the_place_of_decoys_where_no_row_stands_out():

@@ -167,6 +167,14 @@ def test_an_unknown_solver_is_refused():
         program_of(scenario, *decoy_and_sets(scenario), KKTProgram(solver="NOSUCH"))
 
 
+@pytest.mark.parametrize(("epsilon", "split"), [(0.0, None), (-1.0, None), (np.nan, None), (0.1, 0.2), (0.1, -0.1)])
+def test_bad_budgets_are_refused(epsilon, split):
+    scenario = scenario_of("breast_cancer")
+    decoy, sets = decoy_and_sets(scenario)
+    with pytest.raises(InputError, match="split" if split else "epsilon"):
+        KKTProgram().solve(decoy, scenario.train, scenario.problem, sets, epsilon, split=split)
+
+
 # exact optimality, with points anywhere
 
 LEARNED = {

@@ -1,0 +1,69 @@
+"""What pictures are drawn from, and what a picture is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core import Dataset, LinearModel, Poison
+from ..core.validation import Array, Matrix
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+LABELS = ((1.0, "+1"), (-1.0, "-1"))
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the pictures of the strongest poison are drawn from.
+
+    Parameters
+    ----------
+    train : Dataset
+    poison : Poison
+    relaxed : Poison or None
+        Before rounding, if it is known.
+    clean_model : LinearModel
+    scores : Evaluation
+        Of `poison`.
+    """
+
+    train: Dataset
+    poison: Poison
+    relaxed: Poison | None
+    clean_model: LinearModel
+    scores: Evaluation
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture: its title, what it shows in words, how to read it, and its data URI."""
+
+    title: str
+    alt: str
+    caption: str
+    uri: str
+
+
+def mean_rows(poison: Poison) -> dict[float, Array]:
+    """The mean poison row of each label that the poison has, copies counted."""
+    means = {}
+    for label, _ in LABELS:
+        mine = (poison.y == label) & (poison.count > 0)
+        if mine.any():
+            means[label] = weighted_mean(poison.X[np.flatnonzero(mine)], poison.count[mine])
+    return means
+
+
+def weighted_mean(X: Matrix, weight: Array) -> Array:
+    """Mean of rows, shape (d,)."""
+    return np.asarray(X.T @ (weight / weight.sum())).ravel()
+
+
+def class_mean(train: Dataset, label: float) -> Array:
+    """Mean of the clean rows of a label, shape (d,)."""
+    rows = train.of_class(label)
+    return weighted_mean(rows.X, rows.weight)
