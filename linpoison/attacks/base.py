@@ -15,6 +15,9 @@ from ..core.threat import Budget
 from ..defenses import Defense
 from ..losses import Problem
 
+LABELS = (1.0, -1.0)
+"""Both classes, in the order in which programs and sets go through them."""
+
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what is being done)."""
 

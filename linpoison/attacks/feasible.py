@@ -14,9 +14,7 @@ from ..core.validation import Array, check_number
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
 from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
-from .base import Scenario
-
-LABELS = (1.0, -1.0)
+from .base import LABELS, Scenario
 
 
 @dataclass(frozen=True)

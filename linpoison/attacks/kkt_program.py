@@ -18,8 +18,8 @@ from ..core.results import SolveInfo
 from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
+from .base import LABELS
 
-LABELS = (1.0, -1.0)
 BRISK = 2000
 """Number of features from which Clarabel is tried without iterative refinement first."""
 WEIGHTLESS = 1e-6

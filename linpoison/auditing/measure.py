@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
-from ..core import AttackResult, Budget, Candidate, Dataset, Domain, Poison
+from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison
 from .report import AttackEntry, plain
 from .target import TargetRows
 
@@ -70,9 +70,9 @@ class Scorer:
             decoy=best.label,
             relaxed_by_class=plain(by_class(best.relaxed)),
             relaxed_distinct=best.relaxed.n_distinct,
-            timeline=_timeline(result.candidates, defenses),
+            timeline=(line := _timeline(result.candidates, defenses)),
             timeline_by_defense=(lines := _lines(result.candidates, defenses)),
-            seconds_to=_seconds_to({"worst_case": _timeline(result.candidates, defenses), **lines}),
+            seconds_to=_seconds_to({"worst_case": line, **lines}),
             n_candidates=len(result.candidates),
             n_solves=len(result.solves),
             n_failed_solves=sum(not solve.status.startswith("optimal") for solve in result.solves),
@@ -89,18 +89,6 @@ class Scorer:
             "unseen_by_defense": plain(unseen),
             "kept_clean_fraction": plain(scores.kept_clean_fraction),
         }
-
-
-def worst_case(error: Mapping[str, float]) -> float:
-    """The least error over the defences run, which the attacker must all pass.
-
-    Examples
-    --------
-    >>> worst_case({"none": 0.1, "l2": 0.3, "slab": 0.2}), worst_case({"none": 0.1})
-    (0.2, 0.1)
-    """
-    defended = [float(value) for name, value in error.items() if name != "none"]
-    return min(defended) if defended else float(error["none"])
 
 
 def n_distinct(poison: Poison) -> int:
@@ -136,12 +124,8 @@ def poison_file(name: str, first: bool) -> str:
 
 def _timeline(candidates: Sequence[Candidate], defenses: Sequence[str]) -> list[list[float]]:
     """Pairs (seconds, best worst-case error so far) on the attacker's rows, at each improvement."""
-    needed = set(defenses) or {"none"}
-    steps = [
-        (candidate.seconds, worst_case(candidate.test_error))
-        for candidate in candidates
-        if needed <= set(candidate.test_error)
-    ]
+    needed = set(defenses) or {UNDEFENDED}
+    steps = [(candidate.seconds, candidate.worst) for candidate in candidates if needed <= set(candidate.test_error)]
     return _improvements(steps)
 
 
@@ -157,7 +141,7 @@ def _lines(candidates: Sequence[Candidate], defenses: Sequence[str]) -> dict[str
     """The same against each defence alone, of every candidate that was scored behind it."""
     lines = {
         name: _improvements([(one.seconds, one.test_error[name]) for one in candidates if name in one.test_error])
-        for name in ("none", *defenses)
+        for name in (UNDEFENDED, *defenses)
     }
     return {name: line for name, line in lines.items() if line}
 

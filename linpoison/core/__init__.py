@@ -13,11 +13,12 @@ from .errors import (
 )
 from .model import LinearModel
 from .poison import Poison
-from .results import AttackResult, Candidate, SolveInfo
+from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, worst_case
 from .threat import Budget
 from .validation import as_generator, as_matrix, as_signed_labels, as_weights, check_integer, check_number
 
 __all__ = [
+    "UNDEFENDED",
     "AttackResult",
     "Budget",
     "Candidate",
@@ -41,4 +42,5 @@ __all__ = [
     "check_integer",
     "check_number",
     "stack_rows",
+    "worst_case",
 ]

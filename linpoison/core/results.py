@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .model import LinearModel
 from .poison import Poison
+
+UNDEFENDED = "none"
+"""The entry of a mapping by defence that stands for no defence at all."""
+
+
+def worst_case(error: Mapping[str, float]) -> float:
+    """The least error over the defences, all of which one poison must pass; without any, that of "none".
+
+    Examples
+    --------
+    >>> worst_case({"none": 0.1, "l2": 0.3, "slab": 0.2}), worst_case({"none": 0.1})
+    (0.2, 0.1)
+    """
+    defended = [float(value) for name, value in error.items() if name != UNDEFENDED]
+    return min(defended) if defended else float(error[UNDEFENDED])
 
 
 @dataclass(frozen=True)
@@ -72,12 +88,8 @@ class Candidate:
 
     @property
     def worst(self) -> float:
-        """The least error over the defences scored (all of which the attacker must pass).
-
-        Without any defence it is the undefended error, the entry "none".
-        """
-        defended = [error for name, error in self.test_error.items() if name != "none"]
-        return min(defended) if defended else self.test_error["none"]
+        """The least error over the defences scored, see `worst_case`."""
+        return worst_case(self.test_error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,11 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
+from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import Array
 from ..defenses import Defense, LossDefense, SVDDefense
 from ..learners import Learner, make_learner
 from ..losses import Problem
-
-UNDEFENDED = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +61,7 @@ class Evaluation:
         """
         if rows not in self.error:
             raise InputError(f"rows among {', '.join(self.error) or 'none scored'}", repr(rows))
-        errors = self.error[rows]
-        defended = [value for name, value in errors.items() if name != UNDEFENDED]
-        return min(defended) if defended else errors[UNDEFENDED]
+        return worst_case(self.error[rows])
 
 
 class Evaluator:
