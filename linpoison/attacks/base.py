@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from ..core.dataset import Dataset
+from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.threat import Budget
 from ..defenses import Defense
@@ -46,7 +47,12 @@ class Scenario:
     defenses : mapping of str to Defense
         Unfitted sanitisers by name; empty means an undefended learner.
     target : Dataset
-        Rows that the attacker may look at and wants misclassified. The papers use the test rows.
+        Rows that the attacker may look at and wants misclassified: the test rows in the papers, the
+        training rows of an attacker who has seen no others, or a few rows of one's choice in a
+        targeted attack.
+    known : Poison, optional
+        Rows that the defender will have among its data when it fits its defences: feasible sets are
+        then those of clean rows and these (Algorithm 1 of Koh et al.). They spend no budget.
     """
 
     train: Dataset
@@ -54,6 +60,7 @@ class Scenario:
     budget: Budget
     defenses: Mapping[str, Defense]
     target: Dataset
+    known: Poison | None = None
 
     @property
     def n_poison(self) -> int:

@@ -79,7 +79,16 @@ class FeasibleRegion:
 
     @classmethod
     def fit(cls, scenario: Scenario, policy: SetPolicy, poison: Poison | None = None) -> FeasibleRegion:
-        """Fit every detector that has a convex set, can afford it, and does not depend on the decoy."""
+        """Fit every detector that has a convex set, can afford it, and does not depend on the decoy.
+
+        Parameters
+        ----------
+        scenario : Scenario
+        policy : SetPolicy
+        poison : Poison, optional
+            Rows to fit with; those of ``scenario.known`` by default.
+        """
+        poison = scenario.known if poison is None else poison
         evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
         n, d = scenario.train.n, scenario.train.d
         costly = d * min(n, d) > policy.costly_entries

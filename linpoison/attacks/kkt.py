@@ -15,7 +15,8 @@ from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram, KKTSolution
-from .kkt_steps import attempt, chain, flips, score_fully
+from .kkt_steps import attempt, chain, flips
+from .ranking import conclude
 from .trail import Trail
 
 BATCH = 8
@@ -112,17 +113,15 @@ class KKT(Attack):
         found = self._sweep(scenario, decoys, seed, n_jobs, trail)
         for generation in range(self.generations):
             found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
-        ranked = sorted(found, key=lambda item: -item.worst)
-        finals = self._finish(scenario, ranked[: self.finalists], n_jobs, trail)
-        skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)
-        return AttackResult(
-            name=self.name,
-            best=finals[0],
-            candidates=(*finals, *ranked[self.finalists :]),
-            seconds=time.time() - trail.started,
+        return conclude(
+            self.name,
+            scenario,
+            found,
+            trail,
             seed=seed,
-            solves=tuple(trail.solves),
-            info={"decoys": len(decoys), "solves": len(trail.solves), "skipped": skipped, "candidates": len(found)},
+            n_jobs=n_jobs,
+            finalists=self.finalists,
+            info={"decoys": len(decoys)},
         )
 
     def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
@@ -162,8 +161,3 @@ class KKT(Attack):
         ]
         steps = trail.steps(f"generation {generation + 1}", chain, arguments, n_jobs)
         return [item for step in steps for item in step]
-
-    def _finish(self, scenario: Scenario, best: list[Candidate], n_jobs: int, trail: Trail) -> list[Candidate]:
-        """Step 5: the best candidates under every defence, best first."""
-        steps = trail.steps("finalists", score_fully, [(scenario, item) for item in best], n_jobs)
-        return sorted((item for step in steps for item in step), key=lambda item: -item.worst)

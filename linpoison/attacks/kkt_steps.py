@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,21 +11,15 @@ import numpy as np
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..defenses import L2Defense, LossDefense, SlabDefense
-from ..evaluation import Evaluator
 from ..learners import make_learner
-from ..rounding import deploy, largest_remainder
+from ..rounding import largest_remainder
 from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTSolution
+from .ranking import Ranker, distance_from, roundings
 from .trail import Step
-
-QUICK = (L2Defense, SlabDefense, LossDefense)
-"""Defences that cost next to nothing to score: every step scores them, the last step scores all."""
-SMALL = 200_000
-"""Entries of the training rows up to which every defence is quick."""
 
 
 class Planter(Protocol):
@@ -70,11 +63,18 @@ def attempt(
         solutions = attack.solve(scenario, decoy, sets)
     except (SolverFailed, InfeasibleSet) as error:
         return _skipped(error)
-    kept = []
+    ranker, kept = Ranker(scenario, started), []
     for number, solution in enumerate(solutions):
-        poisons = roundings(attack, scenario, solution.poison, sets, draws, np.random.default_rng([*seed, number]))
-        best = _best(started, scenario, solution, decoy, poisons)
-        kept += [] if best is None else [best]
+        rng = np.random.default_rng([*seed, number])
+        best = ranker.best(
+            roundings(scenario, solution.poison, sets, rng, repeats=attack.repeats, draws=draws),
+            label=decoy.label,
+            decoy=decoy.model,
+            relaxed=solution.poison,
+            residual=solution.residual_norm,
+            violation=solution.violation,
+        )
+        kept += [] if best is None else [replace(best, distance=distance_from(scenario, best))]
     return kept, [solution.info for solution in solutions]
 
 
@@ -96,13 +96,6 @@ def chain(
     return found, solves
 
 
-def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
-    """The candidate with its error behind every defence."""
-    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-    error = evaluator.score(item.poison, {"target": scenario.target}).error["target"]
-    return [replace(item, test_error=error, seconds=time.time() - started)], []
-
-
 def _skipped(reason: Exception) -> Step:
     return [], [SolveInfo("", f"skipped: {type(reason).__name__}", float("nan"), 0.0)]
 
@@ -115,71 +108,10 @@ def flips(started: float, scenario: Scenario) -> Step:
     train, target = scenario.train, scenario.target
     clean = make_learner(scenario.problem).fit(train)
     order = np.argsort(clean.margins(target), kind="stable")
-    evaluator = Evaluator(train, scenario.problem, scenario.defenses)
+    ranker = Ranker(scenario, started)
     candidates = []
     for distinct in {min(scenario.n_poison, target.n), 1}:
         rows = target.take(order[:distinct])
         poison = Poison(rows.X, -rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
-        error = evaluator.score(poison, {"target": target}, quick_defenses(scenario)).error["target"]
-        nothing = float("nan")
-        item = Candidate(poison, poison, clean, nothing, nothing, nothing, error, "label flips", time.time() - started)
-        candidates.append(item)
+        candidates.append(ranker.candidate(poison, label="label flips", decoy=clean))
     return candidates, []
-
-
-def quick_defenses(scenario: Scenario) -> list[str]:
-    """Names of the defences that every step scores."""
-    small = scenario.train.n * scenario.train.d <= SMALL
-    return [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
-
-
-def roundings(
-    attack: Planter, scenario: Scenario, relaxed: Poison, sets: ByLabel, draws: int, rng: np.random.Generator
-) -> Iterator[Poison]:
-    """Deployable versions of a relaxed poison, several draws where rows must be whole.
-
-    Where the relaxed poison leaves some of the budget, a version that spends it all is among them:
-    more copies weigh against what the defences remove, and let points pass a k-NN defence.
-    """
-    train, limit = scenario.train, scenario.n_poison
-    if not train.domain.integral:
-        yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
-        if relaxed.total > 0 and round(relaxed.total) < limit:
-            whole = replace(relaxed, count=relaxed.count * (limit / relaxed.total))
-            yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
-        return
-    for repeats in attack.repeats:
-        for _ in range(draws):
-            yield deploy(relaxed, limit, train.domain, rng, repeats=repeats, sets=sets, sparse=train.is_sparse)
-
-
-def _best(
-    started: float, scenario: Scenario, solution: KKTSolution, decoy: Decoy, poisons: Iterator[Poison]
-) -> Candidate | None:
-    """The rounding that does best behind the quick defences, with all that is known of it."""
-    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-    quick = quick_defenses(scenario)
-    best: Candidate | None = None
-    for poison in poisons:
-        if not poison.n_distinct:
-            continue
-        candidate = Candidate(
-            poison=poison,
-            relaxed=solution.poison,
-            decoy=decoy.model,
-            residual=solution.residual_norm,
-            violation=solution.violation,
-            distance=float("nan"),
-            test_error=evaluator.score(poison, {"target": scenario.target}, quick).error["target"],
-            label=decoy.label,
-            seconds=time.time() - started,
-        )
-        if best is None or candidate.worst > best.worst:
-            best = candidate
-    return None if best is None else replace(best, distance=_distance(scenario, best))
-
-
-def _distance(scenario: Scenario, item: Candidate) -> float:
-    """How far the model retrained on clean rows and relaxed poison ends from the decoy."""
-    mixed = scenario.train.mix(item.relaxed.as_dataset())
-    return make_learner(scenario.problem).fit(mixed, start=item.decoy).distance(item.decoy)

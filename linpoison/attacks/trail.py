@@ -78,7 +78,7 @@ def pack(step: Step) -> dict[str, np.ndarray]:
         arrays |= _pack_poison(f"{key}-poison", item.poison) | _pack_poison(f"{key}-relaxed", item.relaxed)
         arrays[f"{key}-decoy"] = item.decoy.vector
         arrays[f"{key}-label"] = np.array(item.label)
-        arrays[f"{key}-numbers"] = np.array([item.residual, item.violation, item.distance, item.seconds])
+        arrays[f"{key}-numbers"] = np.array([item.residual, item.violation, item.distance, item.seconds, item.gap])
         arrays[f"{key}-names"] = np.array(list(item.test_error), dtype=str)
         arrays[f"{key}-errors"] = np.array(list(item.test_error.values()))
     return arrays
@@ -94,7 +94,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
     candidates = []
     for index in range(n_candidates):
         key = f"candidate-{index}"
-        residual, violation, distance, seconds = (float(x) for x in arrays[f"{key}-numbers"])
+        residual, violation, distance, seconds, gap = (float(x) for x in arrays[f"{key}-numbers"])
         names, errors = arrays[f"{key}-names"], arrays[f"{key}-errors"]
         candidates.append(
             Candidate(
@@ -107,6 +107,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
                 {str(name): float(error) for name, error in zip(names, errors, strict=True)},
                 str(arrays[f"{key}-label"]),
                 seconds,
+                gap,
             )
         )
     return candidates, solves

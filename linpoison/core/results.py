@@ -63,7 +63,7 @@ class Candidate:
     decoy : LinearModel
         The parameters it aims at.
     residual : float
-        Norm of the KKT residual of the relaxed poison at the decoy.
+        Norm of the KKT residual of the relaxed poison at the decoy; NaN for attacks that compute none.
     violation : float
         Largest violation of the feasible sets by a relaxed row.
     distance : float
@@ -74,6 +74,8 @@ class Candidate:
         How it was made, in words for the report.
     seconds : float
         Seconds since the attack began when the candidate was scored.
+    gap : float
+        Relative duality gap of the program that the relaxed poison was read from; NaN if it has none.
     """
 
     poison: Poison
@@ -85,6 +87,7 @@ class Candidate:
     test_error: dict[str, float]
     label: str = ""
     seconds: float = 0.0
+    gap: float = float("nan")
 
     @property
     def worst(self) -> float:

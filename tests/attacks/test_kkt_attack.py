@@ -16,8 +16,8 @@ from linpoison.attacks import (
     KKTProgram,
     LabelFlipDecoys,
     kkt,
-    kkt_steps,
     make_attack,
+    ranking,
 )
 from linpoison.core import Budget, Dataset, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
@@ -142,7 +142,7 @@ def test_another_seed_rounds_otherwise(words):
 def test_resumed_run_repeats_no_step_and_ends_the_same(words, monkeypatch):
     scenario, result = words
     calls = []
-    for room, name in ((kkt, "attempt"), (kkt, "chain"), (kkt, "score_fully")):
+    for room, name in ((kkt, "attempt"), (kkt, "chain"), (ranking, "score_fully")):
         original = getattr(room, name)
         monkeypatch.setattr(room, name, counting(original, calls))
     journal = Memory()
@@ -164,7 +164,7 @@ def test_the_clock_of_a_resumed_attack_goes_on(cancer):
     journal = Memory()
     QUICK.run(cancer[0], seed=1, journal=journal)
     for arrays in journal.steps.values():
-        arrays["candidate-0-numbers"] = arrays["candidate-0-numbers"] + [0, 0, 0, 1000]  # seconds come last
+        arrays["candidate-0-numbers"] = arrays["candidate-0-numbers"] + [0, 0, 0, 1000, 0]  # seconds before the gap
     journal.steps = {key: step for key, step in journal.steps.items() if not key.startswith("finalists")}
     resumed = QUICK.run(cancer[0], seed=1, journal=journal)
     assert min(item.seconds for item in resumed.candidates[: QUICK.finalists]) > 1000
@@ -318,8 +318,8 @@ def test_attacks_by_name():
 
 
 def test_quick_defences_are_scored_in_every_step(monkeypatch):
-    monkeypatch.setattr(kkt_steps, "SMALL", 0)
-    assert set(kkt_steps.QUICK) == {DEFENSES[name] for name in ("l2", "slab", "loss")}
+    monkeypatch.setattr(ranking, "SMALL", 0)
+    assert set(ranking.QUICK) == {DEFENSES[name] for name in ("l2", "slab", "loss")}
     scenario = scenario_of("breast_cancer", defenses=("l2", "knn"))
     result = replace(QUICK, generations=0, finalists=1).run(scenario)
     assert set(result.best.test_error) == {"none", "l2", "knn"}
@@ -335,5 +335,5 @@ def test_what_the_program_leaves_of_the_budget_may_be_spent():
     scenario = scenario_of("breast_cancer")
     relaxed = Poison(scenario.train.X[:2], [1, -1], [2.0, 1.0])
     sets = ByLabel({label: Box(np.full(scenario.train.d, -9.0), np.full(scenario.train.d, 9.0)) for label in (1, -1)})
-    given = kkt_steps.roundings(QUICK, scenario, relaxed, sets, 1, np.random.default_rng(0))
+    given = ranking.roundings(scenario, relaxed, sets, np.random.default_rng(0))
     assert [poison.total for poison in given] == [3, scenario.n_poison]

@@ -1,0 +1,184 @@
+"""From a poison to its rank: rounding, retraining behind the quick defences, the final scoring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.results import AttackResult, Candidate
+from ..defenses import L2Defense, LossDefense, SlabDefense
+from ..evaluation import Evaluator
+from ..learners import make_learner
+from ..rounding import deploy
+from ..sets import ByLabel
+from .base import Scenario
+from .trail import Step, Trail
+
+QUICK = (L2Defense, SlabDefense, LossDefense)
+"""Defences that cost next to nothing to score: every step scores them, the last step scores all."""
+SMALL = 200_000
+"""Entries of the training rows up to which every defence is quick."""
+UNKNOWN = float("nan")
+
+
+class Ranker:
+    """Scores poisons of one scenario by retraining.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    started : float
+        ``time.time()`` at which the attack began.
+    """
+
+    def __init__(self, scenario: Scenario, started: float) -> None:
+        self.scenario, self.started = scenario, started
+        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        self.quick = quick_defenses(scenario)
+
+    def candidate(
+        self,
+        poison: Poison,
+        *,
+        label: str,
+        decoy: LinearModel | None = None,
+        relaxed: Poison | None = None,
+        residual: float = UNKNOWN,
+        violation: float = UNKNOWN,
+        gap: float = UNKNOWN,
+        full: bool = False,
+    ) -> Candidate:
+        """A deployable poison with its error behind the quick defences, or behind all.
+
+        Parameters
+        ----------
+        poison : Poison
+            With whole copies.
+        label : str
+            How it was made.
+        decoy : LinearModel, optional
+            The parameters it aims at; by default those that it plants.
+        relaxed : Poison, optional
+            What it was rounded from; by default itself.
+        residual, violation, gap : float
+            Of the program it was read from, see `Candidate`.
+        full : bool
+            Score every defence.
+        """
+        names = None if full else self.quick
+        scores = self.evaluator.score(poison, {"target": self.scenario.target}, names)
+        return Candidate(
+            poison=poison,
+            relaxed=poison if relaxed is None else relaxed,
+            decoy=scores.models["none"] if decoy is None else decoy,
+            residual=residual,
+            violation=violation,
+            distance=UNKNOWN,
+            test_error=scores.error["target"],
+            label=label,
+            seconds=time.time() - self.started,
+            gap=gap,
+        )
+
+    def best(self, poisons: Iterator[Poison], **facts: Any) -> Candidate | None:
+        """The strongest of several deployable versions of one poison; empty ones are left out."""
+        scored = [self.candidate(poison, **facts) for poison in poisons if poison.n_distinct]
+        return max(scored, key=lambda item: item.worst, default=None)
+
+
+def quick_defenses(scenario: Scenario) -> list[str]:
+    """Names of the defences that every step scores."""
+    small = scenario.train.n * scenario.train.d <= SMALL
+    return [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
+
+
+def roundings(
+    scenario: Scenario,
+    relaxed: Poison,
+    sets: ByLabel | None,
+    rng: np.random.Generator,
+    *,
+    repeats: Sequence[int] = (2, 3),
+    draws: int = 1,
+) -> Iterator[Poison]:
+    """Deployable versions of a relaxed poison, several draws where rows must be whole.
+
+    Where the relaxed poison leaves some of the budget, a version that spends it all is among them:
+    more copies weigh against what the defences remove, and let points pass a k-NN defence.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    relaxed : Poison
+    sets : ByLabel, optional
+        Rounded rows outside are drawn again.
+    rng : numpy.random.Generator
+    repeats : sequence of int
+        Copies of each rounded row that are tried, where features are counts.
+    draws : int
+        Roundings for each number of repeats.
+    """
+    train, limit = scenario.train, scenario.n_poison
+    if not train.domain.integral:
+        yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
+        if relaxed.total > 0 and round(relaxed.total) < limit:
+            whole = replace(relaxed, count=relaxed.count * (limit / relaxed.total))
+            yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
+        return
+    for copies in repeats:
+        for _ in range(draws):
+            yield deploy(relaxed, limit, train.domain, rng, repeats=copies, sets=sets, sparse=train.is_sparse)
+
+
+def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
+    """The candidate with its error behind every defence."""
+    error = Ranker(scenario, started).evaluator.score(item.poison, {"target": scenario.target}).error["target"]
+    return [replace(item, test_error=error, seconds=time.time() - started)], []
+
+
+def conclude(
+    name: str,
+    scenario: Scenario,
+    found: Sequence[Candidate],
+    trail: Trail,
+    *,
+    seed: int | None,
+    n_jobs: int = 1,
+    finalists: int = 6,
+    info: Mapping[str, Any] | None = None,
+) -> AttackResult:
+    """Score the best candidates under every defence and rank them by the least error over the defences.
+
+    Raises
+    ------
+    SolverFailed
+        If there is no candidate.
+    """
+    if not found:
+        raise SolverFailed(f"expected at least one poison of the attack {name}, got none: every step failed.")
+    ranked = sorted(found, key=lambda item: -item.worst)
+    steps = trail.steps("finalists", score_fully, [(scenario, item) for item in ranked[:finalists]], n_jobs)
+    finals = sorted((item for step in steps for item in step), key=lambda item: -item.worst)
+    skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)
+    return AttackResult(
+        name=name,
+        best=finals[0],
+        candidates=(*finals, *ranked[finalists:]),
+        seconds=time.time() - trail.started,
+        seed=seed,
+        solves=tuple(trail.solves),
+        info={"solves": len(trail.solves), "skipped": skipped, "candidates": len(found), **(info or {})},
+    )
+
+
+def distance_from(scenario: Scenario, item: Candidate) -> float:
+    """How far the model retrained on clean rows and relaxed poison ends from the decoy."""
+    mixed = scenario.train.mix(item.relaxed.as_dataset())
+    return make_learner(scenario.problem).fit(mixed, start=item.decoy).distance(item.decoy)

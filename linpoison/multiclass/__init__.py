@@ -1,0 +1,1 @@
+"""More than two classes: learners, defences and the min-max attack."""
