@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
 from ..core.dataset import Dataset
+from ..core.errors import InputError
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.threat import Budget
@@ -18,6 +19,8 @@ from ..losses import Problem
 
 LABELS = (1.0, -1.0)
 """Both classes, in the order in which programs and sets go through them."""
+
+Goal = Literal["target", "population"]
 
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what is being done)."""
@@ -53,6 +56,9 @@ class Scenario:
     known : Poison, optional
         Rows that the defender will have among its data when it fits its defences: feasible sets are
         then those of clean rows and these (Algorithm 1 of Koh et al.). They spend no budget.
+    goal : {"target", "population"}, default "target"
+        Whether damage is meant for the target rows themselves, or for unseen rows like them. Attacks
+        that tune on measured errors (`Refined`) then guard against what would not carry over.
     """
 
     train: Dataset
@@ -61,11 +67,21 @@ class Scenario:
     defenses: Mapping[str, Defense]
     target: Dataset
     known: Poison | None = None
+    goal: Goal = "target"
+
+    def __post_init__(self) -> None:
+        if self.goal not in ("target", "population"):
+            raise InputError("a goal 'target' or 'population'", repr(self.goal))
 
     @property
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
         return self.budget.count(round(self.train.total))
+
+    @property
+    def sees_only_training_rows(self) -> bool:
+        """Whether the target rows are the training rows."""
+        return self.target is self.train or self.target.digest() == self.train.digest()
 
 
 class Attack(ABC):

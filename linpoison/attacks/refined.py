@@ -1,0 +1,236 @@
+"""The refined attack: local search on the measured error behind every defence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..core.domain import Domain
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.results import AttackResult, Candidate
+from ..core.validation import Array, check_integer, check_number
+from ..influence import ImplicitGradient, SoftError
+from ..sets import ByLabel, Halfspace, intersect
+from .base import LABELS, Attack, Journal, Progress, Scenario
+from .feasible import FeasibleRegion, SetPolicy
+from .kkt import KKT
+from .moves import Compass, Moves, Slots
+from .ranking import Ranker, score_fully
+from .rater import Rater, Rating, pressing
+from .trail import Step, Trail
+
+
+@dataclass(frozen=True)
+class Refined(Attack):
+    """Start from a strong poison and raise the measured error by small moves of its rows.
+
+    A state is a poison of whole copies (and whole counts). Every step draws a move (`Moves`),
+    retrains behind every defence, and keeps the move if the soft minimum over the defences of the
+    damage has grown (`Rater`). Moves follow the exact implicit gradient: with ``T`` the smoothed
+    error and ``s = H^(-1) grad T`` at the model behind a defence, one more copy of a row ``(x, y)`` on
+    the active part of the loss adds ``y s . (x, 1) / N`` to ``T``; the gradients of the defences are
+    averaged by how much each presses on the least error. Whole rows are drawn towards the best
+    feasible row, single words are exchanged, and slots pass from one class to the other.
+
+    `chains` searches run side by side; after each round all go on from the best of them.
+
+    Where damage is meant for unseen rows (``scenario.goal == "population"``) errors are measured
+    by cross-fitting: each training row by a model trained without it. What the search gains on the
+    rows it measures then carries over, where a search on the target's own error does not.
+
+    Parameters
+    ----------
+    start : Attack or Poison, optional
+        What to begin from: the poison of another attack, which is run first (`KKT` by default), or
+        a poison of whole copies.
+    rounds : int, default 8
+        Most rounds.
+    steps : int, default 200
+        Moves that each chain tries in a round.
+    chains : int, default 2
+    least_gain : float, default 0.001
+        The search ends after a round whose gain in damage is less.
+    copies : int, default 2
+        Copies of each row that move together, more where the budget is large: a row is divided
+        into at most `max_slots` in all. Two copies and more pass a k-NN defence together.
+    max_slots : int, default 80
+    folds : int, default 2
+        Parts in cross-fitting.
+    turn : int, default 10
+        Moves between two computations of the gradient.
+    policy : SetPolicy
+        Of the sets that the best feasible row is taken from.
+    """
+
+    name = "refined"
+    start: Attack | Poison | None = None
+    rounds: int = 8
+    steps: int = 200
+    chains: int = 2
+    least_gain: float = 0.001
+    copies: int = 2
+    max_slots: int = 80
+    folds: int = 2
+    turn: int = 10
+    policy: SetPolicy = field(default_factory=SetPolicy)
+
+    def __post_init__(self) -> None:
+        if not (self.start is None or isinstance(self.start, (Attack, Poison))):
+            raise InputError("an attack or a poison to start from", repr(self.start))
+        for name in ("rounds", "steps", "chains", "copies", "max_slots", "turn"):
+            check_integer(getattr(self, name), name, at_least=1)
+        check_integer(self.folds, "folds", at_least=2)
+        check_number(self.least_gain, "least_gain", at_least=0)
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`. `AttackResult.info` holds the damage and the error at start and end."""
+        trail = Trail(time.time(), progress, journal)
+        begun = self._begin(scenario, seed, n_jobs, trail)
+        line = [begun]
+        ratings = [rated(scenario, begun.poison, self.folds, seed)]
+        for number in range(self.rounds):
+            arguments = [(self, scenario, line[-1].poison, [seed, number, chain]) for chain in range(self.chains)]
+            ends = [step[0] for step in trail.steps(f"refining, round {number + 1}", search, arguments, n_jobs)]
+            rates = [rated(scenario, item.poison, self.folds, seed) for item in ends]
+            best = int(np.argmax([rating.value for rating in rates]))
+            gain = rates[best].value - ratings[-1].value
+            if gain > 0:
+                line.append(ends[best])
+                ratings.append(rates[best])
+            if gain < self.least_gain:
+                break
+        final = trail.steps("finalists", score_fully, [(scenario, line[-1])], 1)[0][0]
+        if scenario.goal == "target" and begun.worst > final.worst:
+            final = begun
+        return AttackResult(
+            name=self.name,
+            best=final,
+            candidates=(final, *line[::-1]),
+            seconds=time.time() - trail.started,
+            seed=seed,
+            solves=tuple(trail.solves),
+            info={
+                "rounds": len(line) - 1,
+                "damage_at_start": ratings[0].value,
+                "damage_at_end": ratings[-1].value,
+                "measured_at_start": ratings[0].worst,
+                "measured_at_end": ratings[-1].worst,
+                "cross_fitted": scenario.goal == "population",
+            },
+        )
+
+    def _begin(self, scenario: Scenario, seed: int, n_jobs: int, trail: Trail) -> Candidate:
+        """The candidate to start from."""
+        if isinstance(self.start, Poison):
+            return Ranker(scenario, trail.started).candidate(self.start, label="given poison", full=True)
+        attack = KKT() if self.start is None else self.start
+        inner = None if trail.journal is None else Scoped(trail.journal, "start-")
+        result = attack.run(scenario, seed=seed, n_jobs=n_jobs, progress=trail.progress, journal=inner)
+        trail.started = min(trail.started, time.time() - result.seconds)
+        trail.solves.extend(result.solves)
+        return replace(result.best, label=f"{attack.name}: {result.best.label}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scoped:
+    """A journal under whose keys an inner attack keeps its steps."""
+
+    journal: Journal
+    prefix: str
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under a key, or None."""
+        return self.journal.get(self.prefix + key)
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays under a key."""
+        self.journal.put(self.prefix + key, arrays)
+
+
+def rated(scenario: Scenario, poison: Poison, folds: int, seed: int) -> Rating:
+    """The rating of a poison with every defence fitted anew."""
+    rater = Rater(scenario, folds=folds, seed=seed)
+    rater.refresh(poison)
+    return rater.rate(poison)
+
+
+def search(started: float, attack: Refined, scenario: Scenario, poison: Poison, seed: list[int]) -> Step:
+    """One chain of one round: the state it ends in."""
+    rng = np.random.default_rng(seed)
+    rater = Rater(scenario, folds=attack.folds, seed=seed[0])
+    rater.refresh(poison)
+    slots = Slots.of(poison, max(attack.copies, int(np.ceil(poison.total / attack.max_slots))))
+    rating = rater.rate(slots.poison)
+    moves = Moves(scenario.train.domain, rng)
+    sets = _sets(attack, scenario, poison, rating.models["none"])
+    best: dict[float, Array] = {}
+    for step in range(attack.steps):
+        if step % attack.turn == 0:
+            slope = _slope(rating, rater.goal, scenario, rng)
+            best = _best_rows(sets, slope, scenario.train.domain) if step % (4 * attack.turn) == 0 else best
+            compass = Compass(slope[:-1], best)
+        kind, changed = moves.propose(slots, compass, sets)
+        if changed is None:
+            continue
+        outcome = rater.rate(changed.poison)
+        moves.learn(kind, outcome.value > rating.value)
+        if outcome.value > rating.value:
+            slots, rating = changed, outcome
+    item = Ranker(scenario, started).candidate(slots.poison.merged(), label=f"refined, round {seed[1] + 1}")
+    return [item], []
+
+
+def _sets(attack: Refined, scenario: Scenario, poison: Poison, planted: LinearModel) -> ByLabel:
+    """Feasible rows with the poison in; for a hinge, with an active loss under the planted model."""
+    kink = scenario.problem.loss.kink
+    region = FeasibleRegion.fit(scenario, attack.policy, poison)
+    sets = region.sets(planted)
+    if kink is None or not planted.coef.any():
+        return sets
+    active = {label: Halfspace(label * planted.coef, kink - label * planted.intercept) for label in LABELS}
+    return ByLabel({label: intersect(sets[label], active[label]) for label in LABELS})
+
+
+def _slope(rating: Rating, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:
+    """``H^(-1) grad T``, averaged over the defences that press on the least error; widths are drawn anew."""
+    smooth = scenario.problem.loss.kink is None
+    band = None if smooth else float(10 ** rng.uniform(-1.7, -0.4))
+    target = SoftError(goal, float(10 ** rng.uniform(-1.3, -0.4)))  # type: ignore[arg-type]
+    total = np.zeros(scenario.train.d + 1)
+    for name, share in pressing(rating.error).items():
+        implicit = ImplicitGradient(scenario.problem, rating.kept[name], rating.models[name], band, tol=1e-6)
+        try:
+            total += share * implicit.solve(target.gradient(rating.models[name]))
+        except (InputError, SolverFailed):
+            continue
+    return total
+
+
+def _best_rows(sets: ByLabel, slope: Array, domain: Domain) -> dict[float, Array]:
+    """For each label the feasible row of the greatest first-order gain, put into the domain.
+
+    A label is left out where there is no such row, or no greatest gain.
+    """
+    rows: dict[float, Array] = {}
+    for label in LABELS:
+        try:
+            row = sets[label].support(label * slope[:-1])
+        except (InputError, InfeasibleSet, SolverFailed):
+            continue
+        row = np.round(row) if domain.integral else row
+        bounded = domain.lower is not None and domain.upper is not None
+        rows[label] = np.clip(row, domain.lower, domain.upper) if bounded else row
+    return rows

@@ -1,0 +1,175 @@
+"""The refined attack: what it measures, how it moves, and that what it gains is real."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kkt_cases import scenario_of
+
+from linpoison.attacks.decoys import LabelFlipDecoys
+from linpoison.attacks.kkt import KKT
+from linpoison.attacks.moves import Compass, Moves, Slots
+from linpoison.attacks.rater import Rater, pressing
+from linpoison.attacks.refined import Refined, rated
+from linpoison.core import Domain, InputError, Poison
+from linpoison.evaluation import Evaluator
+from linpoison.learners import make_learner
+from linpoison.sets import Box, ByLabel
+
+SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
+START = KKT(decoys=SMALL, regrown=SMALL, generations=0, finalists=2)
+QUICK = Refined(start=START, rounds=2, steps=40, chains=2)
+ALL = ("l2", "slab", "loss", "svd", "knn")
+
+
+class Memory(dict):
+    """A journal in a dictionary."""
+
+    def put(self, key, arrays):
+        self[key] = dict(arrays)
+
+
+@pytest.fixture(scope="module", params=["counts", "breast_cancer"])
+def case(request):
+    scenario = scenario_of(request.param, epsilon=0.1, defenses=ALL)
+    return scenario, START.run(scenario, seed=1)
+
+
+@pytest.mark.parametrize("goal", ["target", "population"])
+def test_damage_grows_and_is_what_a_fresh_evaluator_measures(case, goal):
+    scenario, begun = case
+    scenario = replace(scenario, goal=goal)
+    result = replace(QUICK, start=begun.poison).run(scenario, seed=1)
+    assert result.info["damage_at_end"] > result.info["damage_at_start"]
+    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+        result.poison, {"target": scenario.target}
+    )
+    assert result.best.test_error == outcome.error["target"]
+    if goal == "target":
+        assert result.best.worst >= begun.best.worst
+        assert result.info["measured_at_end"] == pytest.approx(result.best.worst, abs=0.02)
+    assert result.info["cross_fitted"] == (goal == "population")
+
+
+def test_poison_stays_whole_within_budget_and_domain(case):
+    scenario, begun = case
+    poison = replace(QUICK, start=begun.poison).run(scenario, seed=2).poison
+    assert not poison.relaxed
+    assert poison.total == begun.poison.total <= scenario.n_poison
+    assert scenario.train.domain.violation(poison.X).max() == 0
+    assert poison.X.shape[1] == scenario.train.d
+
+
+def test_two_processes_and_a_resumed_run_find_the_same():
+    scenario = scenario_of("counts", epsilon=0.1, defenses=("l2", "loss"))
+    journal = Memory()
+    first = QUICK.run(scenario, seed=3, journal=journal)
+    assert any(key.startswith("start-") for key in journal)
+    for other in (QUICK.run(scenario, seed=3, n_jobs=2), QUICK.run(scenario, seed=3, journal=journal)):
+        assert other.poison.as_dataset().digest() == first.poison.as_dataset().digest()
+        assert other.best.test_error == first.best.test_error
+
+
+def test_rating_is_that_of_exact_retraining():
+    scenario = scenario_of("breast_cancer", defenses=ALL)
+    poison = START.run(scenario, seed=1).poison
+    rating = rated(scenario, poison, folds=2, seed=0)
+    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(poison, {"target": scenario.target})
+    for name, error in outcome.error["target"].items():
+        assert rating.error[name] == pytest.approx(error, abs=2.5 / scenario.target.n)
+    assert rating.value <= max(rating.error.values())
+
+
+def test_cross_fitting_measures_each_row_by_a_model_that_has_not_seen_it():
+    scenario = scenario_of("breast_cancer", defenses=())
+    scenario = replace(scenario, goal="population", target=scenario.train)
+    poison = Poison(scenario.train.X[:1], [1], [3])
+    rater = Rater(scenario, folds=4, seed=5)
+    margins = np.empty(scenario.train.n)
+    for part in rater._parts:
+        rest = np.setdiff1d(np.arange(scenario.train.n), part)
+        shrunk = replace(poison, count=poison.count * (rest.size / scenario.train.n))
+        data = scenario.train.take(rest).mix(shrunk.as_dataset())
+        margins[part] = make_learner(scenario.problem).fit(data).margins(scenario.train.take(part))
+    assert rater.rate(poison).error["none"] == pytest.approx(np.mean(margins <= 0), abs=2.5 / scenario.train.n)
+    joined = np.sort(np.concatenate(rater._parts))
+    np.testing.assert_array_equal(joined, np.arange(scenario.train.n))
+    assert rater.goal.n == scenario.train.n
+
+
+def test_rows_of_the_target_that_are_not_training_rows_count_too():
+    scenario = replace(scenario_of("breast_cancer", defenses=()), goal="population")
+    assert Rater(scenario).goal.n == scenario.train.n + scenario.target.n
+
+
+def test_pressing_defences_are_those_of_least_error():
+    weights = pressing({"none": 0.30, "l2": 0.25, "slab": 0.251})
+    assert set(weights) == {"l2", "slab"}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["l2"] > weights["slab"]
+
+
+def slots_of(integral, rng):
+    X = rng.integers(0, 4, size=(6, 30)).astype(float)
+    return Slots.of(Poison(X, np.array([1, 1, 1, -1, -1, -1]), np.full(6, 5)), 2)
+
+
+def test_slots_divide_copies_and_join_again():
+    slots = slots_of(True, np.random.default_rng(0))
+    assert slots.count.sum() == 30
+    assert slots.count.max() == 2
+    assert slots.poison.merged().n_distinct == 6
+    assert slots.poison.merged().total == 30
+
+
+@pytest.mark.parametrize("kind", ["words", "blend", "mend", "swap", "copy"])
+@pytest.mark.parametrize("domain", [Domain.counts(np.full(30, 5)), Domain.box(0.0, 5.0, d=30)])
+def test_moves_stay_in_the_domain_and_follow_the_slope(kind, domain):
+    rng = np.random.default_rng(3)
+    slots, slope = slots_of(domain.integral, rng), rng.standard_normal(30)
+    sets = ByLabel({label: Box(np.zeros(30), np.full(30, 5.0)) for label in (1, -1)})
+    best = {label: 5.0 * (label * slope > 0) for label in (1.0, -1.0)}
+    moves = Moves(domain, rng, credit={kind: 1.0}, size={"words": 8.0, "blend": 0.2, "mend": 0.4})
+    gains = []
+    for _ in range(60):
+        drawn, changed = moves.propose(slots, Compass(slope, best), sets)
+        assert drawn == kind
+        if changed is None:
+            continue
+        assert domain.violation(changed.X).max() < 1e-9
+        np.testing.assert_array_equal(changed.count, slots.count)
+        gain = (changed.y * changed.count) @ (changed.X @ slope) - (slots.y * slots.count) @ (slots.X @ slope)
+        gains.append(gain)
+    assert len(gains) > 10
+    if kind != "copy":
+        assert np.mean(np.array(gains) > 0) > 0.7
+
+
+def test_success_makes_a_kind_likelier_and_its_steps_larger():
+    moves = Moves(Domain.real(), np.random.default_rng(0))
+    before = dict(moves.size), dict(moves.credit)
+    moves.learn("words", True)
+    moves.learn("mend", False)
+    assert moves.size["words"] > before[0]["words"]
+    assert moves.size["mend"] < before[0]["mend"]
+    assert moves.credit["words"] > before[1]["words"]
+    assert moves.credit["mend"] < before[1]["mend"]
+
+
+def test_search_ends_where_nothing_is_gained():
+    scenario = scenario_of("counts", epsilon=0.1, defenses=("l2",))
+    result = replace(QUICK, rounds=5, steps=2, least_gain=10.0).run(scenario, seed=0)
+    assert result.info["rounds"] <= 1
+
+
+@pytest.mark.parametrize("options", [{"start": "kkt"}, {"rounds": 0}, {"folds": 1}, {"least_gain": -1.0}])
+def test_bad_options(options):
+    with pytest.raises(InputError):
+        Refined(**options)
+
+
+def test_bad_goal():
+    with pytest.raises(InputError, match="goal"):
+        replace(scenario_of("breast_cancer"), goal="everyone")
