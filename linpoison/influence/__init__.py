@@ -1,1 +1,6 @@
-"""Derivatives of what is learned in the rows that it is learned from."""
+"""The derivative of the learned model in the rows it is learned from."""
+
+from .implicit import ImplicitGradient, PoisonGradient
+from .targets import MeanLoss, SoftError, Target
+
+__all__ = ["ImplicitGradient", "MeanLoss", "PoisonGradient", "SoftError", "Target"]

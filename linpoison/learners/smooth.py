@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import solve
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, cg
 
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.validation import Array
 from ..losses import Problem, SmoothHinge
-from .base import Learner, LearnerWarning, with_ones
+from .base import Learner, LearnerWarning
+from .hessian import Hessian, squared_lengths, without_light_rows
 
 _CG_STEPS = 500
-_DIRECT_WIDTH = 2000
+_LIGHT = 1e-3
 
 
 class SmoothLearner(Learner):
@@ -48,7 +47,7 @@ class SmoothLearner(Learner):
             model = LinearModel(model.coef)
         reached = True
         for problem in self._path(start is None):
-            model, reached = _newton(_Scaled(problem, data), model, self.tol, self.max_iter)
+            model, reached = _newton(_Objective(problem, data), model, self.tol, self.max_iter)
         if not reached:
             warnings.warn(
                 f"Newton's method stopped before its tolerance {self.tol:g}: the model is approximate. "
@@ -68,46 +67,34 @@ class SmoothLearner(Learner):
         yield self.problem
 
 
-class _Scaled:
-    """The objective's gradient and Hessian in ``z = (theta, b) / scale``."""
+class _Objective:
+    """The objective's scaled gradient, Newton directions, and the exact search along one."""
 
     def __init__(self, problem: Problem, data: Dataset) -> None:
         self.problem, self.data = problem, data
         self.share = data.weight / data.total
         self.penalty = problem.reg_at(data.total) * problem.penalty_mask(data.d)
-        squares = np.append(np.asarray((data.X**2).T @ self.share).ravel(), 1.0)
-        self.scale = 1 / np.sqrt(problem.loss.smoothness * squares + self.penalty)
+        self.lengths = squared_lengths(data.X)
+        spread = np.append(np.asarray((data.X**2).T @ self.share).ravel(), 1.0)
+        self.scale = 1 / np.sqrt(problem.loss.smoothness * spread + self.penalty)
         if not problem.fit_intercept:
             self.scale[-1] = 0.0
 
     def gradient(self, model: LinearModel) -> Array:
-        return self.scale * self.problem.gradient(model, self.data)
+        return self.problem.gradient(model, self.data)
+
+    def size(self, gradient: Array) -> float:
+        """Norm of the gradient in coordinates scaled by the curvature that each column can have."""
+        return float(np.linalg.norm(self.scale * gradient))
 
     def direction(self, model: LinearModel, gradient: Array, rtol: float) -> Array:
-        """An inexact Newton direction in unscaled coordinates; the ridge keeps flat places solvable."""
-        X, d = self.data.X, self.data.d
+        """A Newton direction, exact but for curvatures that hardly count; flat places stay solvable."""
         curvature = self.problem.loss.second_derivative(model.margins(self.data)) * self.share
-
-        def product(z: Array) -> Array:
-            step = self.scale * z.ravel()
-            pushed = curvature * (X @ step[:-1] + step[-1])
-            image = np.append(np.asarray(X.T @ pushed).ravel(), pushed.sum()) + self.penalty * step
-            return self.scale * image + 1e-12 * z.ravel()
-
-        hessian = LinearOperator((d + 1, d + 1), matvec=product, dtype=np.float64)
-        answer, stalled = cg(hessian, -gradient, rtol=rtol, maxiter=_CG_STEPS)
-        if stalled and d <= _DIRECT_WIDTH:
-            answer = self._direct(curvature, gradient)
-        return np.asarray(self.scale * answer, dtype=np.float64)
-
-    def _direct(self, curvature: Array, gradient: Array) -> Array:
-        """The same direction by a factorisation of the (d + 1) x (d + 1) Hessian."""
-        X = with_ones(self.data.X)
-        weighed = X.multiply(curvature[:, None]) if self.data.is_sparse else X * curvature[:, None]
-        gram = X.T @ weighed
-        dense = gram.toarray() if self.data.is_sparse else gram
-        hessian = self.scale[:, None] * (dense + np.diag(self.penalty)) * self.scale + 1e-12 * np.eye(self.scale.size)
-        return np.asarray(solve(hessian, -gradient, assume_a="sym"), dtype=np.float64)
+        curvature = without_light_rows(curvature, self.lengths, _LIGHT * self.penalty[0], _LIGHT)
+        penalty = np.append(self.penalty[:-1], max(self.penalty[-1], 1e-12 * self.problem.loss.smoothness))
+        free = self.problem.fit_intercept
+        hessian = Hessian(self.data.X, curvature, penalty, fit_intercept=free, rtol=rtol, max_iter=_CG_STEPS)
+        return -hessian.solve(gradient)
 
     def step(self, model: LinearModel, direction: Array) -> float:
         """The exact minimiser along `direction`: the root of an increasing function."""
@@ -128,11 +115,11 @@ class _Scaled:
         return float(brentq(derivative, 0.0, high, xtol=1e-14, rtol=1e-10)) if derivative(high) > 0 else high
 
 
-def _newton(objective: _Scaled, model: LinearModel, tol: float, max_iter: int) -> tuple[LinearModel, bool]:
-    first = float(np.linalg.norm(objective.gradient(LinearModel(np.zeros(model.d)))))
+def _newton(objective: _Objective, model: LinearModel, tol: float, max_iter: int) -> tuple[LinearModel, bool]:
+    first = objective.size(objective.gradient(LinearModel(np.zeros(model.d))))
     for _ in range(max_iter):
         gradient = objective.gradient(model)
-        size = float(np.linalg.norm(gradient))
+        size = objective.size(gradient)
         if size <= tol * first:
             return model, True
         direction = objective.direction(model, gradient, min(0.1, size / first))
@@ -140,4 +127,4 @@ def _newton(objective: _Scaled, model: LinearModel, tol: float, max_iter: int) -
         if step == 0:
             break
         model = LinearModel.from_vector(model.vector + step * direction)
-    return model, float(np.linalg.norm(objective.gradient(model))) <= 100 * tol * first
+    return model, objective.size(objective.gradient(model)) <= 100 * tol * first

@@ -10,9 +10,11 @@ import pytest
 from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
 from linpoison.attacks.kkt import KKT
 from linpoison.core import Budget, LinearModel, Poison
-from linpoison.datasets import gaussians
+from linpoison.datasets import counts, gaussians
 from linpoison.defenses import make_defense
+from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem
+from linpoison.sets import Ball, Box, CountBall
 
 SPLIT = gaussians(n=90, d=3, seed=2)
 PROBLEM = Problem(Hinge(), 0.05)
@@ -60,3 +62,12 @@ def test_a_class_may_be_outnumbered_by_its_poison():
     scenario = Scenario(train, PROBLEM, Budget(0.5), {"l2": make_defense("l2", remove=0.3)}, SPLIT.test)
     poison = Poison(train.X[-1:] + 1.0, [1], [16])
     assert sets_of(scenario, poison)[1].radius > 0
+
+
+def test_without_the_envelope_points_lie_in_the_ball_itself():
+    split = counts(n=60, d=5, seed=1)
+    scenario = Scenario(split.train, PROBLEM, Budget(0.1), {"l2": make_defense("l2", remove=0.05)}, split.test)
+    decoy = make_learner(PROBLEM).fit(split.train)
+    inside, ball = (FeasibleRegion.fit(scenario, SetPolicy(envelope=flag)).sets(decoy)[1] for flag in (True, False))
+    assert isinstance(inside, CountBall)
+    assert {type(part) for part in ball.sets} == {Ball, Box}

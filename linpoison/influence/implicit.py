@@ -1,0 +1,200 @@
+"""How the learned parameters move with the training rows: the derivative of an argmin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import CapabilityError, InputError, SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.validation import Array, check_number
+from ..learners.hessian import Hessian, squared_lengths, without_light_rows
+from ..losses import Problem
+from .targets import Target
+
+
+@dataclass(frozen=True, eq=False)
+class ImplicitGradient:
+    """Derivatives of a function of the learned parameters in the rows and weights they were learned from.
+
+    With ``z = (theta, b)``, the pulls ``g_i = y_i phi'(m_i) (x_i, 1)``, ``P`` the mask of the penalised
+    entries and ``N = sum_i c_i``, the learned ``z`` solves
+
+    ::
+
+        F(z) = reg_N P z + (1 / N) sum_i c_i g_i = 0,     H = dF / dz
+             = reg_N P + (1 / N) sum_i c_i phi''(m_i) (x_i, 1)(x_i, 1)'
+
+    so that for a function T of ``z`` with gradient ``v``, and ``s = H^(-1) v``,
+
+    ::
+
+        dT / dx_j = -(c_j / N) (phi''(m_j) ((x_j, 1) . s) theta + y_j phi'(m_j) s_theta)
+        dT / dc_j = -(1 / N) (g_j + reg_N P z) . s      scaling "mean": N itself grows with c_j
+        dT / dc_j = -(1 / N) g_j . s                    scaling "sum": reg_N N is fixed
+
+    Parameters
+    ----------
+    problem : Problem
+    data : Dataset
+        All training rows, poison included.
+    model : LinearModel
+        The minimiser on `data`.
+    band : float, optional
+        Only for a loss with a kink, and needed there. The hinge is read as its mean over margins
+        within `band`: rows with ``|m - 1| < band`` are active, with curvature ``1 / (2 band)`` and a
+        pull between 0 and 1; the others have none or all of it. With `model` the exact minimiser
+        of the hinge this is an approximation: true derivatives are piecewise, and change where
+        rows enter or leave the margin.
+    tol : float, default 1e-12
+        How much of the Hessian may be left out, relative to its least eigenvalue, by rows of next
+        to no curvature; also the tolerance of conjugate gradients.
+
+    Raises
+    ------
+    CapabilityError
+        For a loss with a kink and no `band`, or the reverse.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, section 4.1, equations (10)-(12), which leave out the factor
+    ``c_j / N`` and the derivative in ``c_j``.
+
+    Examples
+    --------
+    >>> from linpoison.learners import make_learner
+    >>> from linpoison.losses import Squared
+    >>> data = Dataset([[-1.0], [1.0]], [-1, 1])
+    >>> problem = Problem(Squared(), reg=1.0)
+    >>> implicit = ImplicitGradient(problem, data, make_learner(problem).fit(data))
+    >>> implicit.solve(np.array([1.0, 0.0])).round(6) + 0.0
+    array([0.5, 0. ])
+    """
+
+    problem: Problem
+    data: Dataset
+    model: LinearModel
+    band: float | None = None
+    tol: float = 1e-12
+
+    def __post_init__(self) -> None:
+        kink = self.problem.loss.kink is not None
+        if kink and self.band is None:
+            raise CapabilityError(
+                "a loss with two derivatives, or a band", repr(self.problem.loss), "Use SmoothHinge, or give `band`."
+            )
+        if not kink and self.band is not None:
+            raise CapabilityError("no band with a smooth loss", f"{self.problem.loss!r} and a band", "Leave it out.")
+        if self.band is not None:
+            check_number(self.band, "band", above=0)
+        check_number(self.tol, "tol", above=0, below=1)
+        if self.model.d != self.data.d:
+            raise InputError(f"a model of {self.data.d} coefficients", f"{self.model.d} coefficients")
+
+    def solve(self, v: Array) -> Array:
+        """``H^(-1) v``, shape (d + 1,); the entry of an intercept that is not fitted is zero.
+
+        Raises
+        ------
+        InputError
+            If H is singular: a free intercept that no row pins.
+        SolverFailed
+            If conjugate gradients miss `tol` by far.
+        """
+        vector = np.asarray(v, dtype=np.float64)
+        if vector.shape != (self.data.d + 1,):
+            raise InputError(f"a gradient of shape ({self.data.d + 1},)", f"shape {vector.shape}")
+        if not self._hessian.curvature.size and self._free:
+            raise InputError("rows of positive curvature", "none", "Penalise the intercept, or smooth the loss more.")
+        answer = self._hessian.solve(vector)
+        if self._hessian.stalled and self._hessian.residual(answer, vector) > max(1e3 * self.tol, 1e-6):
+            raise SolverFailed("conjugate gradients on the Hessian stopped early. Scale the columns, or raise reg.")
+        return answer
+
+    def of_rows(self, v: Array, rows: Dataset | Poison) -> Array:
+        """``dT / dx_j`` for the gradient `v` of T in ``(theta, b)``, for rows among those of `data`.
+
+        Returns
+        -------
+        ndarray of shape (k, d)
+            The factor ``c_j / N`` of a row with ``c_j`` copies, all moved at once, is included.
+        """
+        return self._in_rows(self.solve(v), _as_dataset(rows))
+
+    def _in_rows(self, s: Array, rows: Dataset) -> Array:
+        margins = self.model.margins(rows)
+        share = rows.weight / self.data.total
+        along = self._bend(margins) * (rows.X @ s[:-1] + s[-1])
+        across = rows.y * self._slope(margins)
+        return -np.outer(share * along, self.model.coef) - np.outer(share * across, s[:-1])
+
+    def of_weights(self, v: Array, rows: Dataset | Poison) -> Array:
+        """``dT / dc_j``, shape (k,), for one more copy of each row, whether it is among those of `data` or not.
+
+        It includes that the budget dilutes the clean rows: ``N`` grows with ``c_j``.
+        """
+        return self._in_weights(self.solve(v), _as_dataset(rows))
+
+    def _in_weights(self, s: Array, rows: Dataset) -> Array:
+        pulls = rows.y * self._slope(self.model.margins(rows)) * (rows.X @ s[:-1] + s[-1])
+        return -(pulls + self._dilution(s)) / self.data.total
+
+    def _dilution(self, s: Array) -> float:
+        """``reg P z . s``: what changes in the mean of the pulls as ``N`` grows."""
+        if self.problem.scaling == "sum":
+            return 0.0
+        return float((self.problem.reg * self.problem.penalty_mask(self.data.d) * self.model.vector) @ s)
+
+    @property
+    def _free(self) -> bool:
+        return self.problem.fit_intercept and not self.problem.penalize_intercept
+
+    def _slope(self, margins: Array) -> Array:
+        if self.band is None:
+            return self.problem.loss.derivative(margins)
+        return -np.clip((1.0 + self.band - margins) / (2 * self.band), 0.0, 1.0)
+
+    def _bend(self, margins: Array) -> Array:
+        if self.band is None:
+            return self.problem.loss.second_derivative(margins)
+        return (np.abs(margins - 1.0) < self.band) / (2 * self.band)
+
+    @cached_property
+    def _hessian(self) -> Hessian:
+        data, problem = self.data, self.problem
+        penalty = problem.reg_at(data.total) * problem.penalty_mask(data.d)
+        curvature = self._bend(self.model.margins(data)) * data.weight / data.total
+        kept = without_light_rows(curvature, squared_lengths(data.X), self.tol * penalty[0], self.tol)
+        return Hessian(data.X, kept, penalty, fit_intercept=problem.fit_intercept, rtol=self.tol)
+
+
+@dataclass(frozen=True, eq=False)
+class PoisonGradient:
+    """A target's value at the model that a poison plants, and its gradient in the poison.
+
+    Parameters
+    ----------
+    value : float
+    rows : ndarray of shape (k, d)
+        In each distinct row, all of its copies moved at once.
+    counts : ndarray of shape (k,)
+        In each number of copies.
+    """
+
+    value: float
+    rows: Array
+    counts: Array
+
+    @classmethod
+    def at(cls, implicit: ImplicitGradient, poison: Poison | Dataset, target: Target) -> PoisonGradient:
+        """The gradient at the model of `implicit`, whose data hold the clean rows and `poison`."""
+        s, rows = implicit.solve(target.gradient(implicit.model)), _as_dataset(poison)
+        return cls(target.value(implicit.model), implicit._in_rows(s, rows), implicit._in_weights(s, rows))
+
+
+def _as_dataset(rows: Dataset | Poison) -> Dataset:
+    return rows.as_dataset() if isinstance(rows, Poison) else rows
