@@ -8,6 +8,7 @@ from .count_ball import CountBall, expected_sq_norm
 from .domain import domain_set
 from .halfspace import Halfspace, loss_cap
 from .intersection import Intersection, intersect
+from .oracle import Oracle
 from .programs import NearestProgram, SupportProgram
 from .slab import Slab
 from .subspace import SubspaceTube
@@ -22,6 +23,7 @@ __all__ = [
     "Intersection",
     "NearestProgram",
     "NonNegative",
+    "Oracle",
     "Relation",
     "Slab",
     "SubspaceTube",

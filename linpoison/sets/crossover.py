@@ -1,0 +1,185 @@
+"""From nearly optimal multipliers of a linear program over a structured set to a basic solution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from ..core.validation import Array
+from .lagrangian import Lagrangian, Multipliers
+from .vertex import SmallProgram, solve_small
+
+_COLUMNS, _MOST = 48, 2000
+_ROUNDS = 30
+_TOL = 1e-9
+_STRIDE = 1 << 20
+
+
+class Crossover:
+    """Solves the program over the columns whose reduced cost is near zero, and adds those it got wrong.
+
+    A column is a unit step ``[k, k + 1]`` of a coordinate (counts) or a whole coordinate (box). All other
+    coordinates stay where the first multipliers want them, until a bound computed over all of them shows
+    that a later vertex wants them elsewhere: then the steps between become columns too.
+
+    Parameters
+    ----------
+    dual : Lagrangian
+
+    Attributes
+    ----------
+    gap : float
+        Relative duality gap of the last solution.
+    prices : list of float
+        Its multipliers.
+    """
+
+    def __init__(self, dual: Lagrangian) -> None:
+        self.dual = dual
+        self.gap = float("nan")
+        self.prices: Multipliers = []
+
+    def finish(self, w: Array, multipliers: Multipliers) -> Array | None:
+        """An optimal basic solution for direction `w`, or None."""
+        theta = np.array(multipliers)
+        stepped = self.dual.counts and theta[0] > 0
+        liked = self._liked(w, theta, stepped)
+        base = self._best(liked, stepped)
+        count, keys = _COLUMNS, self._near(liked, stepped, _COLUMNS)
+        for _ in range(_ROUNDS):
+            found = self._solve(w, base, keys, theta, liked, stepped)
+            if found is None:
+                count *= 4
+                wider = np.union1d(keys, self._near(liked, stepped, count))
+            else:
+                x, theta = found
+                if self._settled(w, x, theta, stepped):
+                    return x
+                if stepped and theta[0] <= 0:
+                    return None
+                liked = self._liked(w, theta, stepped)
+                wider = np.union1d(keys, self._between(base, liked, stepped))
+            if wider.size == keys.size or wider.size > _MOST:
+                return None
+            keys = wider
+        return None
+
+    def _settled(self, w: Array, x: Array, theta: Array, stepped: bool) -> bool:
+        """Whether the bound that the multipliers prove for every point of the set is reached."""
+        value, bound = float(w @ x), self.bound(w, theta)
+        self.gap = abs(bound - value) / max(abs(value), self.dual.structure.reach, 1e-300)
+        self.prices = theta.tolist()
+        return self.gap <= _TOL and not (self.dual.core and not stepped and self._outside(x))
+
+    def _outside(self, x: Array) -> bool:
+        """Whether the core, left out, is violated."""
+        dual, center = self.dual, self.dual.structure.center
+        square = float(x @ x) if center is None else _envelope(x, center)
+        return square + dual.constant > 1e-12 * dual.radius**2
+
+    def _liked(self, w: Array, theta: Array, stepped: bool) -> Array:
+        """Reduced costs, or for counts the real number around whose rounding each coordinate is best."""
+        s, first = self.dual.structure, self.dual.first
+        reduced = w - theta[first:] @ s.rows if theta.size > first else w
+        if not stepped:
+            return np.asarray(reduced)
+        return np.asarray(reduced / (2 * theta[0]) + s.center)
+
+    def _best(self, liked: Array, stepped: bool) -> Array:
+        s = self.dual.structure
+        if stepped:
+            return np.clip(np.rint(liked), s.lower, s.upper)
+        return np.where(liked > 0, s.upper, s.lower)
+
+    def _near(self, liked: Array, stepped: bool, count: int) -> Any:
+        """Keys of the columns whose choice hangs by least."""
+        s = self.dual.structure
+        step = _step(liked, s.lower, s.upper) if stepped else np.zeros(liked.size)
+        far = np.abs(liked - step - 0.5) if stepped else np.abs(liked)
+        far = np.where(s.upper > s.lower, far, np.inf)
+        count = min(count, far.size)
+        chosen = np.argpartition(far, count - 1)[:count]
+        chosen = np.sort(chosen[np.isfinite(far[chosen])])
+        return chosen * _STRIDE + step[chosen].astype(np.int64)
+
+    def _between(self, base: Array, liked: Array, stepped: bool) -> Any:
+        """Keys of the steps between where coordinates stand and where they would rather be, the worst first."""
+        best = self._best(liked, stepped)
+        wrong = np.flatnonzero(best != base)
+        if not stepped:
+            loss = np.abs(liked[wrong])
+            return wrong[np.argsort(-loss)[:_COLUMNS]] * _STRIDE
+        wrong = wrong[np.argsort(-np.abs(liked - base)[wrong])[: 2 * _COLUMNS]]
+        low = np.floor(np.minimum(base, best)[wrong]).astype(np.int64)
+        high = np.maximum(np.ceil(np.maximum(base, best)[wrong]).astype(np.int64), low + 1)
+        return np.concatenate(
+            [i * _STRIDE + np.arange(a, b) for i, a, b in zip(wrong, low, high, strict=True)] or [low]
+        )
+
+    def _solve(
+        self, w: Array, base: Array, keys: Any, theta: Array, liked: Array, stepped: bool
+    ) -> tuple[Array, Array] | None:
+        s, dual = self.dual.structure, self.dual
+        index, step = np.divmod(keys, _STRIDE)
+        lower, upper = s.lower[index], s.upper[index]
+        if stepped:
+            lower, upper = np.maximum(lower, step), np.minimum(upper, step + 1)
+        x = base.copy()
+        x[index[::-1]] = lower[::-1]  # keys ascend, so that the lowest step of a coordinate comes last
+        rest, rows = s.rows @ x, s.rows[:, index]
+        low, high = s.low - rest, s.high - rest
+        far = np.abs(liked[index] - step - 0.5) if stepped else np.abs(liked[index])
+        if stepped:
+            center: Any = s.center
+            rows = np.vstack([2 * step + 1 - 2 * center[index], rows])
+            room = -(_envelope(x, center) + dual.constant)
+            low, high = np.concatenate([[-np.inf], low]), np.concatenate([[room], high])
+        prices = theta if stepped else theta[dual.first :]
+        program = SmallProgram(w[index], np.zeros(index.size), upper - lower, rows, low, high)
+        vertex = solve_small(program, _basis(rows, prices, far))
+        if vertex is None:
+            return None
+        np.add.at(x, index, vertex.s)
+        return x, np.concatenate([theta[: 0 if stepped else dual.first] * 0, vertex.multipliers])
+
+    def bound(self, w: Array, theta: Array) -> float:
+        """The upper bound on ``w . x`` that the multipliers prove."""
+        s, dual = self.dual.structure, self.dual
+        theta = np.where((theta < 0) & np.isneginf(dual.low), 0.0, theta)
+        lam = theta[dual.first :]
+        used = lam != 0
+        total = float(lam[used] @ np.where(lam < 0, s.low, s.high)[used])
+        reduced = w - lam @ s.rows
+        if not dual.counts or theta[0] <= 0:
+            return total + float(reduced @ np.where(reduced > 0, s.upper, s.lower))
+        x = self._best(reduced / (2 * theta[0]) + s.center, True)
+        return total + float(reduced @ x) - theta[0] * (_envelope(x, s.center) + dual.constant)
+
+
+def _step(liked: Array, lower: Array, upper: Array) -> Array:
+    """The lower end of the unit step that holds `liked`, within the bounds."""
+    least = np.floor(lower)
+    return np.minimum(np.maximum(np.floor(liked), least), np.maximum(np.ceil(upper) - 1, least))
+
+
+def _envelope(x: Array, center: Any) -> float:
+    """``sum_i f(x_i) - 2 center . x``."""
+    part = np.abs(x - np.rint(x))
+    return float(x @ x + part.sum() - part @ part - 2 * center @ x)
+
+
+def _basis(rows: Array, theta: Array, far: Array) -> Any:
+    """A column for each multiplier in use, of those nearest to a tie; the rest stand on their own rows."""
+    m, n = rows.shape
+    start = n + np.arange(m)
+    active = np.flatnonzero(theta != 0)
+    if active.size and n:
+        part = rows[active]
+        part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300) / (1e-3 + far)
+        triangle, order = scipy.linalg.qr(part, mode="r", pivoting=True)
+        rank = int(np.sum(np.abs(np.diag(triangle)) > 1e-9 * abs(triangle[0, 0])))
+        if rank == active.size:
+            start[active] = order[:rank]
+    return start
