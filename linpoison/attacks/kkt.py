@@ -14,9 +14,10 @@ from ..sets import ByLabel
 from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
 from .feasible import FeasibleRegion, SetPolicy
-from .kkt_program import KKTProgram, KKTSolution
+from .kkt_program import KKTProgram
 from .kkt_steps import attempt, chain, flips
 from .ranking import conclude
+from .stationarity import KKTSolution
 from .trail import Trail
 
 BATCH = 8

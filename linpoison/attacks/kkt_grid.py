@@ -12,7 +12,7 @@ from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .kkt import KKT
-from .kkt_program import KKTSolution
+from .stationarity import KKTSolution
 
 
 @dataclass(frozen=True)

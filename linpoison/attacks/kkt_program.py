@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..convex import solve
 from ..core.dataset import Dataset
@@ -19,112 +17,15 @@ from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
 from .base import LABELS
+from .nearest_point import NearestPoint
+from .stationarity import VANISHING, KKTSolution, Stationarity
 
+LARGE = 300
+"""Number of features from which `NearestPoint` is tried first."""
 BRISK = 2000
 """Number of features from which Clarabel is tried without iterative refinement first."""
 WEIGHTLESS = 1e-6
 """Share of the budget below which a class counts as unused: its point would be 0 / 0 up to the solver's accuracy."""
-VANISHING = 1e-5
-"""A residual this small, relative to the gradients it is the sum of, counts as zero."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stationarity:
-    """The optimality condition of a decoy on clean rows and poison of mass `e`, per clean row.
-
-    ::
-
-        r(e, a, u) = g + A a + c(e) * (theta, b) - sum_y y (u_y, w_y),    a in [0, 1]
-
-    where `g` is the gradient of the clean rows off the kink, ``A a`` that of the rows on the kink
-    with free multipliers `a` (the exact subdifferential at the margin), ``c(e)`` the regulariser's
-    weight: ``(1 + e) reg`` under mean scaling, ``reg`` at the clean size under sum scaling. The
-    decoy is optimal on clean and poison iff ``r = 0`` for some `a`; the last entry is the
-    condition of the intercept.
-
-    Parameters
-    ----------
-    train : Dataset
-    problem : Problem
-    decoy : LinearModel
-    kink_tolerance : float
-        Rows whose margin is this close to the loss's kink count as on it. A learner stops with
-        its support vectors only about this near to the margin.
-    """
-
-    train: Dataset
-    problem: Problem
-    decoy: LinearModel
-    kink_tolerance: float = 1e-3
-
-    @cached_property
-    def on_kink(self) -> np.ndarray:
-        """Mask of the clean rows on the kink, shape (n,)."""
-        if self.problem.loss.kink is None:
-            return np.zeros(self.train.n, dtype=bool)
-        return np.abs(self.decoy.margins(self.train) - self.problem.loss.kink) <= self.kink_tolerance
-
-    @cached_property
-    def constant(self) -> Array:
-        """``g``, shape (d + 1,)."""
-        margins = self.decoy.margins(self.train)
-        pull = np.where(self.on_kink, 0.0, self.problem.loss.derivative(margins))
-        pull = pull * self.train.y * self.train.weight / self.train.total
-        return np.append(np.asarray(self.train.X.T @ pull).ravel(), pull.sum())
-
-    @cached_property
-    def kink_matrix(self) -> sp.csc_array:
-        """``A``, shape (d + 1, number of rows on the kink)."""
-        rows = self.train.take(self.on_kink)
-        scale = -rows.y * rows.weight / self.train.total
-        X = sp.csr_array(rows.X)
-        return sp.csc_array(sp.vstack([X.multiply(scale[:, None]).T, sp.csr_array(scale[None, :])]))
-
-    @cached_property
-    def penalty(self) -> tuple[Array, Array]:
-        """``(c0, c1)`` with ``c(e) (theta, b) = c0 + e c1``."""
-        vector = self.problem.penalty_mask(self.train.d) * self.decoy.vector
-        c0 = self.problem.reg_at(self.train.total) * vector
-        return c0, (c0 if self.problem.scaling == "mean" else np.zeros_like(c0))
-
-    def residual(self, pulls: dict[float, tuple[float, Array]], mass: float, multipliers: Array) -> Array:
-        """``r`` for given ``{y: (w_y, u_y)}``, shape (d + 1,); zero in the last entry without an intercept."""
-        c0, c1 = self.penalty
-        value = self.constant + self.kink_matrix @ multipliers + c0 + mass * c1
-        for label, (weight, point) in pulls.items():
-            value = value - label * np.append(point, weight)
-        if not self.problem.fit_intercept:
-            value[-1] = 0.0
-        return np.asarray(value)
-
-
-@dataclass(frozen=True, eq=False)
-class KKTSolution:
-    """The relaxed poison that makes a decoy as nearly optimal as the budget allows.
-
-    Parameters
-    ----------
-    poison : Poison
-        At most one row of each class; `count` in rows (``n`` times the mass of the class).
-    residual : ndarray of shape (d + 1,)
-        Recomputed in numpy.
-    violation : float
-        Largest violation of the feasible sets by a row of at least half a copy, recomputed in numpy.
-    multipliers : ndarray
-        Subgradient multipliers of the clean rows on the kink, in [0, 1].
-    info : SolveInfo
-    """
-
-    poison: Poison
-    residual: Array
-    violation: float
-    multipliers: Array
-    info: SolveInfo
-
-    @property
-    def residual_norm(self) -> float:
-        """``|r|``, the attack's objective."""
-        return float(np.linalg.norm(self.residual))
 
 
 @dataclass(frozen=True)
@@ -152,6 +53,10 @@ class KKTProgram:
     kink_tolerance : float, default 1e-3
     solver : str, optional
         A cvxpy solver; Clarabel and its fall-backs by default.
+    method : {"auto", "conic", "nearest"}, default "auto"
+        "nearest" solves by `NearestPoint` where it applies (hinge loss, bounded sets of a known
+        structure), and by a conic program elsewhere, where the residual vanishes, and where the
+        method fails. "auto" does so from `LARGE` features on and without a `solver` of choice.
 
     References
     ----------
@@ -165,11 +70,14 @@ class KKTProgram:
     intercept: Literal["objective", "ignored"] = "objective"
     kink_tolerance: float = 1e-3
     solver: str | None = None
+    method: Literal["auto", "conic", "nearest"] = "auto"
 
     def __post_init__(self) -> None:
         check_number(self.kink_tolerance, "kink_tolerance", at_least=0)
         if self.intercept not in ("objective", "ignored"):
             raise InputError("intercept 'objective' or 'ignored'", repr(self.intercept))
+        if self.method not in ("auto", "conic", "nearest"):
+            raise InputError("method 'auto', 'conic' or 'nearest'", repr(self.method))
 
     def solve(
         self,
@@ -205,15 +113,28 @@ class KKTProgram:
             If no point of the sets can be a support vector of the decoy.
         """
         condition = Stationarity(train, problem, decoy, self.kink_tolerance)
+        epsilon = check_number(epsilon, "epsilon", above=0)
+        if split is not None:
+            split = check_number(split, "split", at_least=0, at_most=epsilon)
+        nearest = NearestPoint(condition, sets, epsilon, self.free_multipliers, self.intercept == "objective")
+        if self._prefers(nearest):
+            try:
+                return nearest.solve(split)
+            except SolverFailed:
+                pass  # the conic program below decides
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         constraints = parts.constraints
         if split is not None:
-            split = check_number(split, "split", at_least=0, at_most=epsilon)
             constraints = [*constraints, parts.mass[1.0] == split, parts.mass[-1.0] == epsilon - split]
         residual = parts.residual
         if self.intercept == "ignored" or not problem.fit_intercept:
             residual = residual[:-1]
         return parts.minimise(residual, constraints, self.solver)
+
+    def _prefers(self, nearest: NearestPoint) -> bool:
+        if self.method == "auto":
+            return self.solver is None and nearest.condition.train.d >= LARGE and nearest.applies
+        return self.method == "nearest" and nearest.applies
 
     def exact(self, decoy: LinearModel, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> KKTSolution:
         """The least mass, at most `epsilon`, that makes the decoy exactly optimal.
@@ -230,7 +151,7 @@ class KKTProgram:
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         residual = parts.residual if problem.fit_intercept else parts.residual[:-1]
         solution = parts.cheapest([*parts.constraints, residual == 0], self.solver)
-        if solution.residual_norm > VANISHING * parts.size_of_condition:
+        if solution.residual_norm > VANISHING * condition.size:
             raise SolverFailed(
                 f"expected a poison that makes the decoy optimal, got a residual of {solution.residual_norm:.1e}: "
                 "the least mass is approached by points ever farther out. Use bounded sets, or `solve`."
@@ -283,11 +204,6 @@ class _Parts:
         self.constraints.append(variable == (value - pulled) / self.scale)
         return variable
 
-    @property
-    def size_of_condition(self) -> float:
-        """``|g| + |c(0) (theta, b)|``, a yardstick for residuals."""
-        return float(np.linalg.norm(self.condition.constant) + np.linalg.norm(self.condition.penalty[0]))
-
     def minimise(self, residual: Any, constraints: list[Any], solver: str | None) -> KKTSolution:
         """Least squared residual (a quadratic objective); where it vanishes, a solution without slack.
 
@@ -298,7 +214,7 @@ class _Parts:
         import cvxpy as cp
 
         solution = self._solution(self._run(cp.Problem(cp.Minimize(cp.sum_squares(residual)), constraints), solver))
-        if self.scale * float(np.linalg.norm(residual.value)) > 100 * VANISHING * self.size_of_condition:
+        if self.scale * float(np.linalg.norm(residual.value)) > 100 * VANISHING * self.condition.size:
             return solution
         for without_slack in (self.cheapest, self.fullest):
             try:
@@ -307,7 +223,7 @@ class _Parts:
                 return solution
             except SolverFailed:
                 continue
-            if float(np.linalg.norm(other.residual[: residual.size])) <= VANISHING * self.size_of_condition:
+            if float(np.linalg.norm(other.residual[: residual.size])) <= VANISHING * self.condition.size:
                 return other
         return solution
 

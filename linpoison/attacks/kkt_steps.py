@@ -17,8 +17,8 @@ from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
-from .kkt_program import KKTSolution
 from .ranking import Ranker, distance_from, roundings
+from .stationarity import KKTSolution
 from .trail import Step
 
 
@@ -73,6 +73,7 @@ def attempt(
             relaxed=solution.poison,
             residual=solution.residual_norm,
             violation=solution.violation,
+            gap=solution.gap,
         )
         kept += [] if best is None else [replace(best, distance=distance_from(scenario, best))]
     return kept, [solution.info for solution in solutions]
