@@ -1,0 +1,230 @@
+"""The min-max attacks: basic, and with decoys that keep the poison past the loss defence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..core.errors import InputError, SolverFailed
+from ..core.results import AttackResult, Candidate
+from ..core.validation import check_integer, check_number
+from ..learners import make_learner
+from .base import Attack, Journal, Progress, Scenario
+from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
+from .feasible import SetPolicy
+from .minmax_paper import PaperLoop
+from .minmax_steps import Sets, chain, plant, regrown
+from .ranking import conclude
+from .saddle import SaddleProgram
+from .trail import Trail
+
+BATCH = 4
+"""Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
+
+REGROWN = LabelFlipDecoys(
+    quantiles=(0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), repeats=(1, 2, 3, 4, 5, 6, 8, 12)
+)
+
+
+@dataclass(frozen=True)
+class MinMaxBasic(Attack):
+    """Steinhardt et al.'s attack: the poison that raises the learner's training objective the most.
+
+    Rows stay in the sets of the chosen defences, but nothing caps their loss: the loss defence
+    catches many of them.
+
+    Parameters
+    ----------
+    method : {"corrective", "paper"}
+        The convex program to a duality gap (`SaddleProgram`), its poison in whole copies, or the
+        loop of Koh et al. (`PaperLoop`).
+    program : SaddleProgram
+    paper : PaperLoop
+    policy : SetPolicy
+    refits : int, default 1
+        Refits of the sets with the poison in (Algorithm 1 of Koh et al.).
+    repeats : sequence of int, default (2, 3)
+        Copies of each row that are tried.
+    draws : int, default 2
+        Roundings for each number of repeats, where features are counts.
+    finalists : int, default 6
+        How many candidates are scored under every defence.
+
+    References
+    ----------
+    Steinhardt, Koh, Liang (2017), Algorithm 1; Koh, Steinhardt, Liang, sections 4.4 and 5.
+    """
+
+    name = "min-max-basic"
+    method: Literal["corrective", "paper"] = "corrective"
+    program: SaddleProgram = field(default_factory=SaddleProgram)
+    paper: PaperLoop = field(default_factory=PaperLoop)
+    policy: SetPolicy = field(default_factory=SetPolicy)
+    refits: int = 1
+    repeats: Sequence[int] = (2, 3)
+    draws: int = 2
+    finalists: int = 6
+
+    def __post_init__(self) -> None:
+        if self.method not in ("corrective", "paper"):
+            raise InputError("the method 'corrective' or 'paper'", repr(self.method))
+        for name, least in (("refits", 0), ("draws", 1), ("finalists", 1)):
+            check_integer(getattr(self, name), name, at_least=least)
+        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
+        if not self.repeats:
+            raise InputError("at least one number of repeats", "none")
+
+    @property
+    def cap(self) -> float | None:
+        """No cap on a decoy's loss."""
+        return None
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`; `info` holds the upper bound and gap of the program under the sets of the clean rows.
+
+        ``info["upper"]`` bounds the defender's training objective, without a defence, on clean rows and
+        any poison whose rows lie in those sets.
+        """
+        trail = Trail(time.time(), progress, journal)
+        scenario.train.require_both_classes()
+        sets = Sets(scenario, self.policy, self.cap)
+        found = trail.steps("worst rows", plant, [(self, scenario, sets, None, "worst rows", [seed, 0])], 1)[0]
+        info = bounds(trail, found) if self.method == "corrective" else {}
+        if found and self.refits:
+            arguments = [(self, scenario, found[0].poison, None, "worst rows", [seed, 1])]
+            found = found + trail.steps("refits", chain, arguments, 1)[0]
+        return conclude(
+            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
+        )
+
+
+def bounds(trail: Trail, found: Sequence[Candidate]) -> dict[str, float]:
+    """Upper bound and relative gap of the first program that was solved."""
+    if not found or not trail.solves:
+        return {}
+    return {"upper": trail.solves[0].value, "gap": found[0].gap}
+
+
+@dataclass(frozen=True)
+class MinMax(MinMaxBasic):
+    """The min-max attack of Koh et al.: rows whose loss under a decoy is small.
+
+    For each decoy the min-max program over rows that the chosen defences keep, the loss defence as it
+    would be at the decoy. Decoys, generations of them and refits of the sets are those of `KKT`.
+
+    Parameters
+    ----------
+    method, program, paper, policy, repeats, draws, finalists
+        See `MinMaxBasic`; `program` stops at a gap of 1e-2 here: on Enron a smaller one changes the
+        error by less than rounding does.
+    decoys : LabelFlipDecoys
+    cap : float, optional
+        A fixed cap on a row's loss under the decoy (0.25 in the paper). By default the threshold of
+        the loss defence is predicted as those of the others are, if that defence is chosen.
+    generations : int, default 4
+        Rounds of decoys that start from the model which the best poison so far has planted.
+    refits : int, default 0
+        Refits of the sets for each decoy of a generation. On Enron they lose: worst rows fill the
+        larger sets to the rim, and k-NN finds them there.
+    regrown : LabelFlipDecoys
+    reach : sequence of float
+        In each generation and for each factor, the decoy of greatest error is taken up whose
+        clean loss is at most factor times that of the planted model.
+    tries : int, default 8
+        Decoys of the first sweep at most, the most promising first.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, section 4.4, Algorithms 1, 3 and 5. Suya et al. (2021) for generations.
+    """
+
+    name = "min-max"
+    program: SaddleProgram = field(default_factory=lambda: SaddleProgram(tol=1e-2, max_rounds=60))
+    cap: float | None = None  # type: ignore[misc]
+    decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
+    generations: int = 4
+    regrown: LabelFlipDecoys = REGROWN
+    reach: Sequence[float] = (1.05, 1.1, 1.15, 1.2)
+    refits: int = 0
+    tries: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer(self.generations, "generations", at_least=0)
+        check_integer(self.tries, "tries", at_least=1)
+        if self.cap is not None:
+            check_number(self.cap, "cap", above=0)
+        object.__setattr__(self, "reach", tuple(check_number(r, "reach", above=0) for r in self.reach))
+        if not self.reach:
+            raise InputError("at least one factor of reach", "none")
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`; `info` counts decoys and holds the upper bound and gap of the first decoy's program."""
+        trail = Trail(time.time(), progress, journal)
+        scenario.train.require_both_classes()
+        trail.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
+        found = self._sweep(scenario, decoys, seed, n_jobs, trail)
+        info = {"decoys": len(decoys)} | (bounds(trail, found) if self.method == "corrective" else {})
+        if not found:
+            raise SolverFailed("expected a poison for at least one decoy, got none: every step failed.")
+        for generation in range(self.generations):
+            found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
+        return conclude(
+            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
+        )
+
+    def _sweep(
+        self, scenario: Scenario, decoys: Sequence[Decoy], seed: int, n_jobs: int, trail: Trail
+    ) -> list[Candidate]:
+        """The decoys under the sets of the clean rows, without those that err no more than what is reached."""
+        sets = Sets(scenario, self.policy, self.cap)
+        waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)[: self.tries]
+        found: list[Candidate] = []
+        batch = 0
+        while waiting:
+            arguments = [
+                (self, scenario, sets, decoy.model, decoy.label, [seed, 0, batch, index])
+                for index, decoy in enumerate(waiting[:BATCH])
+            ]
+            steps = trail.steps(f"decoys, batch {batch + 1}", plant, arguments, n_jobs)
+            found += [item for step in steps for item in step]
+            reached = max((item.worst for item in found), default=0.0)
+            waiting = [decoy for decoy in waiting[BATCH:] if decoy.target_error > reached]
+            batch += 1
+        return found
+
+    def _regrow(
+        self, scenario: Scenario, found: Sequence[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
+    ) -> list[Candidate]:
+        """Decoys that start from what the best poison so far has planted."""
+        train, problem = scenario.train, scenario.problem
+        best = max(found, key=lambda item: item.worst)
+        planted = make_learner(problem).fit(train.mix(best.poison.expanded()))
+        grown = self.regrown.generate(train, problem, scenario.target, base=planted, n_jobs=n_jobs)
+        chosen = in_reach(grown, mean_loss(problem, planted, train), self.reach)
+        sets = Sets(scenario, self.policy, self.cap)
+        arguments = [
+            (self, scenario, sets, decoy.model, decoy.label, [seed, 1, generation, index])
+            for index, decoy in enumerate(chosen)
+        ]
+        steps = trail.steps(f"generation {generation + 1}", regrown, arguments, n_jobs)
+        return [item for step in steps for item in step]
