@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel, Halfspace, intersect
 from .base import LABELS, Attack, Journal, Progress, Scenario
 from .feasible import FeasibleRegion, SetPolicy
+from .iterative import Scoped
 from .kkt import KKT
 from .moves import Compass, Moves, Slots
 from .ranking import Ranker, score_fully
@@ -142,22 +142,6 @@ class Refined(Attack):
         trail.started = min(trail.started, time.time() - result.seconds)
         trail.solves.extend(result.solves)
         return replace(result.best, label=f"{attack.name}: {result.best.label}")
-
-
-@dataclass(frozen=True, eq=False)
-class Scoped:
-    """A journal under whose keys an inner attack keeps its steps."""
-
-    journal: Journal
-    prefix: str
-
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under a key, or None."""
-        return self.journal.get(self.prefix + key)
-
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays under a key."""
-        self.journal.put(self.prefix + key, arrays)
 
 
 def rated(scenario: Scenario, poison: Poison, folds: int, seed: int) -> Rating:

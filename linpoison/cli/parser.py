@@ -8,7 +8,10 @@ from typing import Any, NoReturn
 from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
-ATTACKS = "kkt, kkt-grid"
+ATTACKS = (
+    "random-flips, alfa, kkt, kkt-grid, kkt-iterative, min-max-basic, min-max, influence-basic, influence, "
+    "model-targeted, gradient-canceling, refined"
+)
 DEFENSES = "l2,slab,loss,svd,knn"
 _EXIT = "Exit codes: 0 done; 1 worst-case error above --fail-above; 2 input that cannot be used; 130 interrupted."
 

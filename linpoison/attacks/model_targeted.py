@@ -1,0 +1,233 @@
+"""The model-targeted online attack of Suya et al., with its lower bound on the poison that it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.results import AttackResult, SolveInfo
+from ..core.validation import Array, check_integer, check_number
+from ..learners import make_learner
+from ..losses import Problem
+from ..rounding import round_point
+from ..sets import ByLabel
+from .base import LABELS, Attack, Journal, Progress, Scenario
+from .decoys import Decoy, LabelFlipDecoys, by_promise
+from .feasible import FeasibleRegion, SetPolicy
+from .loss_gap import GapOracle, LossGap
+from .ranking import Ranker, conclude
+from .trail import Step, Trail
+
+
+@dataclass(frozen=True)
+class ModelTargeted(Attack):
+    """Add, again and again, the row on which the learned model loses most against a target model.
+
+    ::
+
+        (x, y) = argmax over y, x in F_y of  phi(theta_t; x, y) - phi(theta_p; x, y)
+
+    Add `repeat` copies, train, and so on until the budget is spent or no row loses more than `tol`. The
+    targets ``theta_p`` are decoys. The maximum is global for every loss that does not increase in the
+    margin (`GapOracle`).
+
+    Every model on the way gives a lower bound on the number of rows, of any kind in the sets, that make
+    the target optimal (see `rows_needed`). The greatest is in ``AttackResult.info["rows_needed"]``.
+
+    Parameters
+    ----------
+    decoys : LabelFlipDecoys
+    most_decoys : int, default 4
+        The most promising decoys are tried.
+    repeat : int, default 2
+        Copies that are added in a step.
+    tol : float, default 0.01
+    finalists : int, default 4
+    policy : SetPolicy
+
+    References
+    ----------
+    Suya, Mahloujifar, Suri, Evans, Tian: Model-targeted poisoning attacks with provable convergence
+    (2021), Algorithm 1 and Theorem 2. In the authors' program the bound of a logistic model mixes
+    hinge and logistic losses; here numerator and denominator have the loss that is learned.
+    """
+
+    name: ClassVar[str] = "model-targeted"
+    decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
+    most_decoys: int = 4
+    repeat: int = 2
+    tol: float = 0.01
+    finalists: int = 4
+    policy: SetPolicy = field(default_factory=SetPolicy)
+
+    def __post_init__(self) -> None:
+        for name in ("most_decoys", "repeat", "finalists"):
+            check_integer(getattr(self, name), name, at_least=1)
+        check_number(self.tol, "tol", at_least=0)
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`. `info` has rows needed, rows used and the loss difference left, by decoy."""
+        trail = Trail(time.time(), progress, journal)
+        train, problem = scenario.train, scenario.problem
+        train.require_both_classes()
+        trail.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=n_jobs)
+        chosen = by_promise(decoys, problem, train, scenario.budget.epsilon)[: self.most_decoys]
+        region = FeasibleRegion.fit(scenario, self.policy)
+        arguments = [(self, scenario, region, decoy, [seed, index]) for index, decoy in enumerate(chosen)]
+        found = [item for step in trail.steps("model-targeted", pursue, arguments, n_jobs) for item in step]
+        needed = [float(solve.value) for solve in trail.solves if np.isfinite(solve.value)]
+        info = {"decoys": len(decoys), "rows_needed": max(needed, default=0.0)}
+        return conclude(
+            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pursuit:
+    """The rows that an online attack has added, and what it has learned about its target.
+
+    Parameters
+    ----------
+    poison : Poison
+    model : LinearModel
+        Learned from clean rows and poison.
+    gap : float
+        Largest loss difference left.
+    rows_needed : int
+        Lower bound on the rows that make the target optimal.
+    """
+
+    poison: Poison
+    model: LinearModel
+    gap: float
+    rows_needed: int
+
+
+def chase(
+    target: LinearModel,
+    train: Dataset,
+    problem: Problem,
+    sets: ByLabel,
+    limit: int,
+    *,
+    repeat: int = 1,
+    tol: float = 0.01,
+    rng: np.random.Generator | None = None,
+) -> Pursuit:
+    """Add rows until `limit` or until no row loses more than `tol` against the target.
+
+    Parameters
+    ----------
+    target : LinearModel
+    train, problem, sets
+    limit : int
+        Rows that may be added.
+    repeat : int
+        Copies in a step.
+    tol : float
+    rng : numpy.random.Generator, optional
+        For rounding, where features are counts.
+    """
+    learner = make_learner(problem)
+    oracles = {label: GapOracle(sets[label], label, problem.loss, target) for label in LABELS}
+    draw = np.random.default_rng(0) if rng is None else rng
+    rows: list[Array] = []
+    labels: list[float] = []
+    copies: list[float] = []
+    model, needed, left = learner.fit(train), 0, np.inf
+    while True:
+        gaps = {label: oracle.worst(model) for label, oracle in oracles.items()}
+        label = max(gaps, key=lambda each: gaps[each].value)
+        needed = max(needed, rows_needed(problem, train, target, model, max(gap.bound for gap in gaps.values())))
+        left = gaps[label].value
+        spent = int(sum(copies))
+        if left <= tol or spent >= limit:
+            break
+        rows.append(_deployable(gaps[label], label, train, sets, draw))
+        labels.append(label)
+        copies.append(float(min(repeat, limit - spent)))
+        poison = Poison(np.array(rows), np.array(labels), np.array(copies))
+        model = learner.fit(train.mix(poison.as_dataset()), start=model)
+    poison = Poison(np.array(rows).reshape(-1, train.d), np.array(labels), np.array(copies))
+    return Pursuit(poison, model, float(left), needed)
+
+
+def _deployable(gap: LossGap, label: float, train: Dataset, sets: ByLabel, rng: np.random.Generator) -> Array:
+    row = gap.x
+    if train.domain.lower is not None and train.domain.upper is not None:
+        row = np.clip(row, train.domain.lower, train.domain.upper)
+    return round_point(row, 1, rng, inside=sets[label])[0] if train.domain.integral else row
+
+
+def rows_needed(problem: Problem, train: Dataset, target: LinearModel, model: LinearModel, gap: float) -> int:
+    """A lower bound on the number of poison rows that make `target` optimal, from any other model.
+
+    With ``S`` the sum of the clean losses, ``R`` half the penalised squared norm and ``gap`` at least
+    ``max over F of phi(theta) - phi(theta_p)``: if ``theta_p`` minimises the objective on n clean and k poison
+    rows, its value is no more than that of ``theta``, and so
+
+    ::
+
+        k >= [S(theta_p) - S(theta) + n reg (R_p - R)] / [gap + reg (R - R_p)]
+
+    under mean scaling (under sum scaling without the last term), where both are positive.
+
+    References
+    ----------
+    Suya et al. (2021), Theorem 2.
+    """
+
+    def total(each: LinearModel) -> float:
+        return float(train.weight @ problem.loss.value(each.margins(train)))
+
+    mask = problem.penalty_mask(train.d)
+    norms = 0.5 * float(mask @ target.vector**2), 0.5 * float(mask @ model.vector**2)
+    reg = problem.reg_at(train.total)
+    cost = total(target) - total(model) + train.total * reg * (norms[0] - norms[1])
+    growth = reg * (norms[1] - norms[0]) if problem.scaling == "mean" else 0.0
+    if cost <= 0 or gap + growth <= 0:
+        return 0
+    return int(np.ceil(cost / (gap + growth) - 1e-9))
+
+
+def pursue(
+    started: float, attack: ModelTargeted, scenario: Scenario, region: FeasibleRegion, decoy: Decoy, seed: Sequence[int]
+) -> Step:
+    """One decoy of the attack; the bound travels as the value of its solve."""
+    begun = time.time()
+    try:
+        sets = region.sets(decoy.model)
+        end = chase(
+            decoy.model, scenario.train, scenario.problem, sets, scenario.n_poison,
+            repeat=attack.repeat, tol=attack.tol, rng=np.random.default_rng(seed),
+        )  # fmt: skip
+    except (InputError, InfeasibleSet, SolverFailed, CapabilityError) as error:
+        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+    info = SolveInfo("online", "optimal", float(end.rows_needed), time.time() - begun)
+    if not end.poison.n_distinct:
+        return [], [info]
+    poison = end.poison.merged()
+    if scenario.train.is_sparse:
+        import scipy.sparse as sp
+
+        poison = Poison(sp.csr_array(poison.X), poison.y, poison.count)
+    violation = float(sets.violation(poison).max())
+    item = Ranker(scenario, started).candidate(poison, label=decoy.label, decoy=decoy.model, violation=violation)
+    return [item], [info]

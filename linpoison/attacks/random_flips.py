@@ -1,0 +1,104 @@
+"""Random label flips: the weakest attack worth the name, as a baseline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.poison import Poison
+from ..core.results import AttackResult
+from ..core.validation import check_integer
+from ..learners import make_learner
+from ..sets import ByLabel
+from .base import Attack, Journal, Progress, Scenario
+from .feasible import FeasibleRegion, SetPolicy
+from .ranking import Ranker, conclude
+from .trail import Step, Trail
+
+
+@dataclass(frozen=True)
+class RandomFlips(Attack):
+    """Training rows drawn at random, with the other label.
+
+    Parameters
+    ----------
+    draws : int, default 8
+        Poisons that are drawn; the best behind the defences is kept.
+    feasible : bool, default True
+        Draw only rows that lie in the sets of their new class, if there are any.
+    finalists : int, default 2
+    policy : SetPolicy
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, appendix D; Biggio et al. (2011).
+    """
+
+    name: ClassVar[str] = "random-flips"
+    draws: int = 8
+    feasible: bool = True
+    finalists: int = 2
+    policy: SetPolicy = field(default_factory=SetPolicy)
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "finalists"):
+            check_integer(getattr(self, name), name, at_least=1)
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`. `AttackResult.info` says how many rows there were to draw from."""
+        trail = Trail(time.time(), progress, journal)
+        scenario.train.require_both_classes()
+        pool = self.pool(scenario)
+        arguments = [(scenario, pool, [seed, draw]) for draw in range(self.draws)]
+        found = [item for step in trail.steps("random flips", drawn, arguments, n_jobs) for item in step]
+        return conclude(
+            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info={"pool": pool.n}
+        )
+
+    def pool(self, scenario: Scenario) -> Dataset:
+        """Flipped training rows to draw from."""
+        flipped = replace(scenario.train, y=-scenario.train.y)
+        if not self.feasible:
+            return flipped
+        inside = np.flatnonzero(in_sets(scenario, self.policy, flipped))
+        return flipped.take(inside) if inside.size else flipped
+
+
+def in_sets(scenario: Scenario, policy: SetPolicy, rows: Dataset) -> np.ndarray:
+    """Mask of the rows that lie in the sets of their label, losses left uncapped; all where no set can be stated."""
+    sets = sets_without_loss(scenario, policy)
+    return np.ones(rows.n, dtype=bool) if sets is None else np.asarray(sets.contains(rows))
+
+
+def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
+    """The sets of all chosen defences but the loss defence, which depends on the model that is learned."""
+    from ..defenses import LossDefense
+
+    others = {name: guard for name, guard in scenario.defenses.items() if not isinstance(guard, LossDefense)}
+    try:
+        region = FeasibleRegion.fit(replace(scenario, defenses=others), policy)
+        return region.sets(make_learner(scenario.problem).fit(scenario.train))
+    except InputError:  # such as equal class means, which have no slab between them
+        return None
+
+
+def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]) -> Step:
+    """One draw, without repetition while there are rows enough."""
+    rng, limit = np.random.default_rng(seed), scenario.n_poison
+    rows = pool.take(rng.choice(pool.n, size=limit, replace=limit > pool.n))
+    poison = Poison(rows.X, rows.y, np.ones(limit)).merged()
+    return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []

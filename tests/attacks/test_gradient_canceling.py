@@ -1,0 +1,116 @@
+"""Gradient canceling: derivatives, the closed-form floor, and agreement with the convex program."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kkt_cases import decoy_and_sets, everywhere, scenario_of
+
+from linpoison.attacks.decoys import LabelFlipDecoys
+from linpoison.attacks.gradient_canceling import Canceler, GradientCanceling, _Descent, simplex
+from linpoison.attacks.kkt_program import KKTProgram
+from linpoison.attacks.stationarity import Stationarity
+from linpoison.certificates import reachability_threshold
+from linpoison.core import InputError, LinearModel
+from linpoison.evaluation import Evaluator
+from linpoison.learners import make_learner
+from linpoison.losses import Problem, Squared
+
+SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=Canceler(steps=150))
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+def test_gradients_by_finite_differences(loss):
+    scenario = scenario_of("breast_cancer", loss)
+    decoy, _ = decoy_and_sets(scenario)
+    condition = Stationarity(scenario.train, scenario.problem, decoy)
+    descent = _Descent(Canceler(rows=4), condition, everywhere(scenario.train.d), 0.1)
+    rng = np.random.default_rng(0)
+    X, share = rng.standard_normal((4, scenario.train.d)), np.array([0.4, 0.1, 0.2, 0.3])
+    a = rng.random(condition.kink_matrix.shape[1])
+    rows, shares, multipliers = descent.gradient(X, share, descent.residual(X, share, a))
+    step = 1e-6
+    for _ in range(5):
+        U, s, t = rng.standard_normal(X.shape), rng.standard_normal(4), rng.standard_normal(a.size)
+        change = descent._value(X + step * U, share + step * s, a + step * t)
+        change -= descent._value(X - step * U, share - step * s, a - step * t)
+        expected = np.sum(rows * U) + shares @ s + multipliers @ t
+        assert change / (2 * step) == pytest.approx(expected, rel=1e-6, abs=1e-10)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.1, 2.0])
+def test_free_rows_vanish_above_the_threshold_and_only_there(share):
+    scenario = scenario_of("breast_cancer", "logistic", fit_intercept=False)
+    train, problem = scenario.train, scenario.problem
+    rng = np.random.default_rng(1)
+    decoy = LinearModel(0.2 * rng.standard_normal(train.d))
+    epsilon = share * reachability_threshold(problem, decoy, train).epsilon
+    free = everywhere(train.d)
+    descent = Canceler(steps=400).solve(decoy, train, problem, free, epsilon, rng)
+    convex = KKTProgram().solve(decoy, train, problem, free, epsilon)
+    assert descent.residual == pytest.approx(convex.residual_norm, rel=1e-4, abs=1e-6)
+    assert (descent.residual < 1e-6) == (share > 1)
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "counts"])
+def test_descent_in_bounded_sets_comes_near_the_convex_optimum(name):
+    scenario = scenario_of(name)
+    decoy, sets = decoy_and_sets(scenario)
+    arguments = (decoy, scenario.train, scenario.problem, sets, scenario.budget.epsilon)
+    convex = KKTProgram(method="conic").solve(*arguments)
+    found = Canceler(steps=1500).solve(*arguments, np.random.default_rng(0))
+    assert convex.residual_norm * (1 - 1e-4) <= found.residual <= 1.1 * convex.residual_norm
+    assert sets.violation(found.poison).max() < 1e-6
+    assert found.poison.total <= scenario.budget.epsilon * scenario.train.n * (1 + 1e-9)
+    assert (np.diff(found.history) < 0).all()
+
+
+def test_residual_is_that_of_the_condition():
+    scenario = scenario_of("breast_cancer", "logistic")
+    decoy, sets = decoy_and_sets(scenario)
+    found = Canceler(steps=50, rows=3).solve(
+        decoy, scenario.train, scenario.problem, sets, scenario.budget.epsilon, np.random.default_rng(0)
+    )
+    mixed = scenario.train.mix(found.poison.as_dataset())
+    gradient = scenario.problem.gradient(decoy, mixed) * mixed.total / scenario.train.total
+    assert np.linalg.norm(gradient) == pytest.approx(found.residual, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "counts"])
+def test_attack_does_damage_that_an_evaluator_confirms(name):
+    scenario = scenario_of(name, epsilon=0.1)
+    result = SMALL.run(scenario, seed=1)
+    clean = make_learner(scenario.problem).fit(scenario.train).error(scenario.target)
+    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+        result.poison, {"target": scenario.target}
+    )
+    assert outcome.error["target"] == result.best.test_error
+    assert result.best.worst > clean
+    assert result.poison.total <= scenario.n_poison
+    assert scenario.train.domain.violation(result.poison.X).max() < 1e-9
+
+
+def test_descent_is_local_where_the_program_is_not():
+    scenario = scenario_of("breast_cancer")
+    problem, free = Problem(Squared(), 0.05), everywhere(scenario.train.d)
+    decoy = LinearModel(0.1 * np.random.default_rng(0).standard_normal(scenario.train.d))
+    found = Canceler().solve(decoy, scenario.train, problem, free, 0.3, np.random.default_rng(0))
+    convex = KKTProgram().solve(decoy, scenario.train, problem, free, 0.3)
+    assert convex.residual_norm - 1e-6 <= found.residual < found.history[0]
+
+
+def test_simplex_is_the_nearest_point():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        z = rng.standard_normal(5)
+        p = simplex(z)
+        assert p.min() >= 0
+        assert p.sum() <= 1 + 1e-12
+        for other in rng.dirichlet(np.ones(6), size=20)[:, :5]:
+            assert (z - p) @ (other - p) <= 1e-9
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"rows": 1}, {"method": "newton"}])
+def test_bad_options(options):
+    with pytest.raises(InputError):
+        Canceler(**options)

@@ -1,0 +1,134 @@
+"""The online attack: the worst loss difference, the bound on rows, and that both are true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kkt_cases import decoy_and_sets, scenario_of
+
+from linpoison.attacks.decoys import LabelFlipDecoys
+from linpoison.attacks.kkt_program import KKTProgram
+from linpoison.attacks.loss_gap import GapOracle
+from linpoison.attacks.model_targeted import ModelTargeted, chase, rows_needed
+from linpoison.core import CapabilityError, InfeasibleSet, InputError, LinearModel, SolverFailed
+from linpoison.evaluation import Evaluator
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Logistic, SmoothHinge, Squared, SquaredHinge
+from linpoison.sets import Ball, Box, Halfspace, intersect
+
+LOSSES = [Hinge(), Logistic(), SmoothHinge(0.3), SquaredHinge()]
+SMALL = ModelTargeted(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2)
+
+
+def sets_in_the_plane(rng):
+    ball = Ball(rng.standard_normal(2), 1.5)
+    box = Box(np.array([-1.0, -2.0]), np.array([1.5, 1.0]))
+    cut = Halfspace(rng.standard_normal(2), 0.8)
+    return [ball, box, intersect(ball, box), intersect(box, cut)]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("label", [1.0, -1.0])
+def test_worst_difference_in_the_plane_is_that_of_a_dense_grid(loss, label):
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 401)] * 2), axis=-1).reshape(-1, 2)
+    for trial in range(3):
+        target, current = (LinearModel(1.5 * rng.standard_normal(2), rng.standard_normal()) for _ in range(2))
+        for part in sets_in_the_plane(rng):
+            inside = grid[part.contains(grid)]
+            if not len(inside):
+                continue
+            values = loss.value(label * current.decision_function(inside))
+            values = values - loss.value(label * target.decision_function(inside))
+            found = GapOracle(part, label, loss, target).worst(current)
+            assert part.violation(found.x[None, :])[0] < 1e-6
+            assert found.value == pytest.approx(
+                float(loss.value(label * current.decision_function(found.x[None, :]))[0])
+                - float(loss.value(label * target.decision_function(found.x[None, :]))[0]),
+                abs=1e-6,
+            )
+            assert values.max() <= found.bound + 1e-9, trial
+            assert found.value >= values.max() - 0.02 * max(1.0, abs(values.max()))
+            assert found.bound - found.value <= 0.02 * max(1.0, abs(found.bound))
+
+
+def test_difference_of_a_model_with_itself_is_nothing():
+    model = LinearModel([1.0, -1.0], 0.2)
+    found = GapOracle(Ball([0.0, 0.0], 2.0), 1.0, Hinge(), model).worst(model)
+    assert abs(found.value) < 1e-9
+    assert found.bound < 0.05
+
+
+def test_squared_loss_is_refused():
+    with pytest.raises(CapabilityError, match="increase"):
+        GapOracle(Ball([0.0], 1.0), 1.0, Squared(), LinearModel([1.0]))
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+def test_no_fewer_rows_than_the_bound_plant_the_target(loss):
+    scenario = scenario_of("breast_cancer", loss)
+    decoy, sets = decoy_and_sets(scenario, quantile=0.1, repeats=1)
+    train, problem = scenario.train, scenario.problem
+    pursuit = chase(decoy, train, problem, sets, 60, tol=0.05)
+    assert pursuit.rows_needed > 0
+    try:
+        exact = KKTProgram().exact(decoy, train, problem, sets, 2.0)
+    except (InfeasibleSet, SolverFailed):
+        return
+    assert pursuit.rows_needed <= np.ceil(exact.poison.total + 1e-6)
+
+
+def test_bound_is_true_for_a_target_that_was_planted():
+    """Learn a model from known poison: it is optimal there, so the bound must not exceed that many rows."""
+    scenario = scenario_of("breast_cancer")
+    train, problem = scenario.train, scenario.problem
+    _, sets = decoy_and_sets(scenario)
+    for count in (4, 20, 60):
+        rng = np.random.default_rng(count)
+        rows = train.take(rng.choice(train.n, size=count))
+        poison_rows = sets[1].project(rows.X)
+        planted = train.mix(type(train)(poison_rows, np.ones(count)))
+        target = make_learner(problem).fit(planted)
+        pursuit = chase(target, train, problem, sets, 30, tol=0.01)
+        assert pursuit.rows_needed <= count
+
+
+def test_loss_difference_shrinks_and_the_model_comes_near():
+    scenario = scenario_of("breast_cancer")
+    decoy, sets = decoy_and_sets(scenario, quantile=0.1, repeats=1)
+    clean = make_learner(scenario.problem).fit(scenario.train)
+    near, far = (chase(decoy, scenario.train, scenario.problem, sets, limit, tol=0.01) for limit in (80, 5))
+    assert near.gap < far.gap
+    assert near.model.distance(decoy) < clean.distance(decoy)
+    assert far.poison.total == 5
+    assert sets.violation(near.poison).max() < 1e-6
+
+
+def test_bound_by_hand():
+    scenario = scenario_of("breast_cancer")
+    train, problem = scenario.train, scenario.problem
+    target, model = LinearModel(np.full(train.d, 0.3), 0.1), make_learner(problem).fit(train)
+    cost = train.n * (problem.value(target, train) - problem.value(model, train))
+    reg = 0.5 * problem.reg * (model.vector @ model.vector - target.vector @ target.vector)
+    assert rows_needed(problem, train, target, model, 3.0) == int(np.ceil(cost / (3.0 + reg)))
+    assert rows_needed(problem, train, model, target, 3.0) == 0
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "counts"])
+def test_attack_does_damage_that_an_evaluator_confirms(name):
+    scenario = scenario_of(name, epsilon=0.1)
+    result = SMALL.run(scenario, seed=1)
+    clean = make_learner(scenario.problem).fit(scenario.train).error(scenario.target)
+    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+        result.poison, {"target": scenario.target}
+    )
+    assert outcome.error["target"] == result.best.test_error
+    assert result.best.test_error["none"] > clean
+    assert result.poison.total <= scenario.n_poison
+    assert scenario.train.domain.violation(result.poison.X).max() < 1e-9
+    assert result.info["rows_needed"] > 0
+
+
+def test_bad_options():
+    with pytest.raises(InputError):
+        ModelTargeted(repeat=0)
