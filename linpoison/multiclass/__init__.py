@@ -1,1 +1,45 @@
-"""More than two classes: learners, defences and the min-max attack."""
+"""More than two classes: learners, defences, the min-max attack and the influence attack."""
+
+from .attacks import MultiInfluence, MultiMinMax
+from .data import MultiDataset, MultiModel
+from .decoys import MultiDecoy, MultiLabelFlips
+from .evaluation import MultiEvaluation, MultiEvaluator, MultiLossDefense
+from .influence import MeasureInfluence
+from .learners import AdaGradLearner, LibraryLearner, MultiLearner, ReferenceLearner, make_multi_learner
+from .losses import CrammerSinger, MultiLoss, Softmax
+from .minmax_program import MinMaxProgram, MinMaxSolution
+from .problem import MultiProblem
+from .regions import ball_regions, capped_regions, loss_halfspaces
+from .results import MultiResult, MultiScenario
+from .supports import SupportBatch, Supports
+
+__all__ = [
+    "AdaGradLearner",
+    "CrammerSinger",
+    "LibraryLearner",
+    "MeasureInfluence",
+    "MinMaxProgram",
+    "MinMaxSolution",
+    "MultiDataset",
+    "MultiDecoy",
+    "MultiEvaluation",
+    "MultiEvaluator",
+    "MultiInfluence",
+    "MultiLabelFlips",
+    "MultiLearner",
+    "MultiLoss",
+    "MultiLossDefense",
+    "MultiMinMax",
+    "MultiModel",
+    "MultiProblem",
+    "MultiResult",
+    "MultiScenario",
+    "ReferenceLearner",
+    "Softmax",
+    "SupportBatch",
+    "Supports",
+    "ball_regions",
+    "capped_regions",
+    "loss_halfspaces",
+    "make_multi_learner",
+]

@@ -1,0 +1,136 @@
+"""Attacks on k classes: the min-max attack of the paper, and the influence attack on the poison measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ..core.validation import check_integer, check_number
+from .data import MultiDataset
+from .decoys import MultiLabelFlips
+from .influence import MeasureInfluence
+from .losses import CrammerSinger
+from .minmax_program import MinMaxProgram, Progress
+from .problem import MultiProblem
+from .regions import Regions, ball_regions, capped_regions
+from .results import MultiResult, MultiScenario, Ranking, Relaxed
+
+
+@dataclass(frozen=True)
+class MultiMinMax:
+    """The min-max attack on k classes, with its split between classes found by the program itself.
+
+    First the basic attack (balls and domain alone), then for each decoy the same program under the
+    constraint that planted rows have little loss under the decoy. Each relaxed poison is rounded and
+    scored by retraining; the best worst case over the defences wins.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+        What the program takes the defender for; its ``reg`` must be above 0, also where the defender
+        stops early instead.
+    program : MinMaxProgram
+    decoys : MultiLabelFlips or None
+        None leaves the basic attack alone.
+    quantile : float, default 0.9
+        Of the ball around each class mean, see `ball_regions`.
+    cap : float, default 0.25
+        Largest hinge of a planted row under the decoy, ``tau`` in the paper.
+    most : int, default 6
+        How many decoys are tried, evenly spread over the front.
+    rows : int, default 20000
+        Clean rows that the program sees, drawn at random; all if there are no more. Its bounds hold for these rows.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), sections 4.3 and 5.7, appendix B.3. Their program steps with
+    AdaGrad and draws one rival at random for each label; here all pairs compete.
+    """
+
+    name: ClassVar[str] = "min-max"
+    problem: MultiProblem = MultiProblem(CrammerSinger(), reg=3e-3)
+    program: MinMaxProgram = MinMaxProgram()
+    decoys: MultiLabelFlips | None = field(default_factory=MultiLabelFlips)
+    quantile: float = 0.9
+    cap: float = 0.25
+    most: int = 6
+    rows: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_number(self.cap, "cap", at_least=0)
+        check_number(self.quantile, "quantile", above=0, at_most=1)
+        for name in ("most", "rows"):
+            check_integer(getattr(self, name), name, at_least=1)
+
+    def run(self, scenario: MultiScenario, *, seed: int = 0, progress: Progress | None = None) -> MultiResult:
+        """Build the strongest poison found.
+
+        Parameters
+        ----------
+        scenario : MultiScenario
+        seed : int
+            Of the rows that the program sees.
+        progress : callable, optional
+            Called with (steps done, steps in all, description).
+        """
+        ranking = Ranking(self.name, scenario, seed, progress)
+        sample = _sample(scenario.train, self.rows, seed)
+        regions = ball_regions(scenario.train, self.quantile)
+        stages: list[tuple[str, Regions]] = [("basic", regions)]
+        if self.decoys is not None:
+            front = self.decoys.generate(scenario.train, scenario.target, scenario.learner)
+            chosen = np.unique(np.linspace(0, len(front) - 1, min(self.most, len(front))).round().astype(int))
+            caps = np.full(sample.k, self.cap)
+            stages += [(front[i].label, capped_regions(regions, front[i].model, caps)) for i in chosen]
+        for done, (label, sets) in enumerate(stages):
+            ranking.say(done, len(stages))
+            solution = self.program.solve(sample, self.problem, sets, scenario.budget.epsilon)
+            if solution.poison.total > 0:
+                ranking.add(Relaxed(solution.poison, label, solution))
+        ranking.say(len(stages), len(stages))
+        return ranking.result()
+
+
+@dataclass(frozen=True)
+class MultiInfluence:
+    """The influence attack on the poison measure, ranked by retraining.
+
+    Parameters
+    ----------
+    walk : MeasureInfluence
+    quantile : float, default 0.943
+        Of the ball around each class mean, see `ball_regions`. A defender who drops 5 % of clean rows
+        and poison keeps rows up to about there.
+    """
+
+    name: ClassVar[str] = "influence"
+    walk: MeasureInfluence = field(default_factory=MeasureInfluence)
+    quantile: float = 0.943
+
+    def __post_init__(self) -> None:
+        check_number(self.quantile, "quantile", above=0, at_most=1)
+
+    def run(self, scenario: MultiScenario, *, seed: int = 0, progress: Progress | None = None) -> MultiResult:
+        """Build the strongest poison found; see `MultiMinMax.run`."""
+        ranking = Ranking(self.name, scenario, seed, progress)
+        found = self.walk.run(
+            scenario.train,
+            scenario.target,
+            scenario.budget.epsilon,
+            quantile=self.quantile,
+            seed=seed,
+            progress=progress,
+        )
+        for step, poison in enumerate(found):
+            ranking.add(Relaxed(poison, f"state {step + 1}"))
+            ranking.say(step + 1, len(found))
+        return ranking.result()
+
+
+def _sample(data: MultiDataset, rows: int, seed: int) -> MultiDataset:
+    if data.n <= rows:
+        return data
+    chosen = np.random.default_rng(seed).permutation(data.n)[:rows]
+    return data.take(np.sort(chosen))

@@ -1,0 +1,155 @@
+"""Errors of a defender of k classes, with and without sanitisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.results import UNDEFENDED
+from ..core.validation import Array, Matrix, check_number
+from ..defenses.base import Codes, Defense, keep_least
+from ..defenses.l2 import L2Defense
+from ..defenses.svd import SVDDefense
+from ..sets import FeasibleSet, intersect
+from .data import MultiDataset, MultiModel
+from .learners import MultiLearner
+from .regions import loss_halfspaces
+
+
+class MultiLossDefense(Defense):
+    """Score the loss of a model of k classes that was trained on all the rows.
+
+    The hinge is scored without its clip at zero, ``1 - (s_y - max_{j != y} s_j)``, so that rows that
+    are fitted well have no ties; cross-entropy is scored as it is.
+
+    Parameters
+    ----------
+    remove : float, default 0.05
+    variant : {"paper", "reference"}, default "paper"
+        The same in both.
+    learner : MultiLearner
+        How the model is trained, and with which loss.
+
+    Attributes
+    ----------
+    model_ : MultiModel
+
+    References
+    ----------
+    Koh, Steinhardt and Liang (2022), section 2.2, "loss defense"; equation (34) for the loss.
+    """
+
+    def __init__(self, remove: float = 0.05, variant: str = "paper", learner: Any = None) -> None:
+        super().__init__(remove, variant)
+        self.learner = learner
+
+    def fit_from_model(self, data: MultiDataset, model: MultiModel) -> MultiLossDefense:
+        """Like `fit`, with a model that has been trained on these very rows already."""
+        self._check()
+        rows, codes = self._begin(data.X, data.y)
+        self.model_ = model
+        return self._finish(rows, codes)
+
+    def _check(self) -> None:
+        if not isinstance(self.learner, MultiLearner):
+            raise InputError("a MultiLearner for the loss defence", repr(self.learner))
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        self._check()
+        self.model_ = self.learner.fit(MultiDataset(X, codes, n_classes=self.classes_.size))
+
+    def _scores(self, X: Matrix, codes: Codes) -> Array:
+        loss = self.learner.problem.loss
+        return np.asarray(loss.rank(self.model_.scores(X), codes))
+
+    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
+        """Of the hinge; for cross-entropy the set of rows whose hinge allows no more than that loss."""
+        if self.learner.problem.loss.name != "crammer_singer":
+            raise InputError("Crammer and Singer's loss for a set made of half-spaces", self.learner.problem.loss.name)
+        return intersect(*loss_halfspaces(self.model_, code, threshold))
+
+
+@dataclass(frozen=True, eq=False)
+class MultiEvaluation:
+    """Outcome of one poison.
+
+    Parameters
+    ----------
+    error : dict of str to float
+        Error on the rows asked for, by defence; "none" is no defence.
+    kept : dict of str to float
+        Share of the poison copies that a defence keeps.
+    models : dict of str to MultiModel
+    """
+
+    error: dict[str, float]
+    kept: dict[str, float]
+    models: dict[str, MultiModel] = field(repr=False)
+
+    @property
+    def worst(self) -> float:
+        """The least error over the defences."""
+        defended = [value for name, value in self.error.items() if name != UNDEFENDED]
+        return min(defended) if defended else self.error[UNDEFENDED]
+
+
+@dataclass(frozen=True, eq=False)
+class MultiEvaluator:
+    """Clean rows, a learner and the defences that one poison after another is scored under.
+
+    Each defence is fitted on clean rows and poison copies, drops a share of each class, and the
+    learner is trained on the rest.
+
+    Parameters
+    ----------
+    train : MultiDataset
+        Clean rows of weight one.
+    learner : MultiLearner
+    defenses : sequence of {"l2", "loss", "svd"}
+        The slab needs two classes.
+    remove : float, default 0.05
+
+    References
+    ----------
+    Koh, Steinhardt and Liang (2022), sections 2 and 5.
+    """
+
+    train: MultiDataset
+    learner: MultiLearner
+    defenses: Sequence[str] = ("l2", "loss")
+    remove: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_number(self.remove, "remove", at_least=0, below=1)
+        for name in self.defenses:
+            if name not in ("l2", "loss", "svd"):
+                raise InputError("a defence among l2, loss, svd", repr(name), "The slab needs two classes.")
+
+    def score(self, poison: MultiDataset | None, rows: MultiDataset) -> MultiEvaluation:
+        """Errors on `rows` after training on the clean rows and a poison of whole copies (or none)."""
+        data = self.train if poison is None else self.train.mix(poison.expanded())
+        models = {UNDEFENDED: self.learner.fit(data)}
+        kept: dict[str, float] = {}
+        planted = data.n - self.train.n
+        for name in self.defenses:
+            chosen = self._keep(name, data, models[UNDEFENDED])
+            models[name] = self.learner.fit(data.take(chosen))
+            kept[name] = float((chosen >= self.train.n).sum() / planted) if planted else float("nan")
+        return MultiEvaluation({name: model.error(rows) for name, model in models.items()}, kept, models)
+
+    def _keep(self, name: str, data: MultiDataset, undefended: MultiModel) -> Codes:
+        if name == "loss":
+            scores = self.learner.problem.loss.rank(undefended.scores(data.X), data.y)
+            return keep_rows(scores, data.y, data.k, self.remove)
+        defense = L2Defense(self.remove) if name == "l2" else SVDDefense(self.remove)
+        return np.asarray(defense.fit(data.X, data.y).sample_indices_)
+
+
+def keep_rows(scores: Array, y: Any, k: int, remove: float) -> Codes:
+    """The rows that a defence with these scores keeps, ascending."""
+    kept = [keep_least(scores, np.flatnonzero(y == label), remove, label) for label in range(k)]
+    return np.sort(np.concatenate(kept))

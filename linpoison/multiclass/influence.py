@@ -1,0 +1,183 @@
+"""The influence attack on k classes, on the poison as a measure: which rows, of which labels, with which weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..core.errors import InfeasibleSet
+from ..core.validation import Array, check_integer, check_number
+from ..sets import FeasibleSet, Halfspace, intersect
+from .data import Labels, MultiDataset, MultiModel
+from .losses import CrammerSinger, Softmax
+from .minmax_program import Progress
+from .problem import MultiProblem
+from .regions import Regions, ball_regions, loss_caps, loss_halfspaces
+from .supports import SupportBatch
+from .surrogate import Surrogate, soft_error
+
+_FORGOTTEN = 1e-3  # share of the budget below which a row is dropped
+_ACTIVE = 0.2  # least hinge that a planted row has towards its rival
+
+
+@dataclass(frozen=True)
+class MeasureInfluence:
+    """Frank and Wolfe's method on the test error as a function of the poison measure.
+
+    The defender is replaced by a smooth `surrogate`. Moving weight e of the poison to a row x of
+    label y that is pulled towards class j changes the (soft) error on the target rows, to first order, by
+
+    ::
+
+        -e <H^-1 grad error, (x, 1) (e_j - e_y)'>  =  e ((s_y - s_j) . x + const),    s = H^-1 grad error
+
+    which is linear in x: the best row for each of the k (k - 1) pairs is a support. In each step a
+    share of the measure moves to the best pairs, and the surrogate is trained on from where it was.
+    Rows may have no more than a cap of loss under the model that the poison has planted so far, so
+    that the decoy of the min-max attack follows the attack.
+
+    Parameters
+    ----------
+    surrogate : MultiProblem
+        A `Softmax`; wide (margin 1, temperature 3) by default, as a defender who stops early is.
+    width : float, default 3
+        Of the sigmoid that replaces the 0-1 error; in units of the margin.
+    steps : int, default 60
+    share : float, default 0.13
+        Of the budget that moves in each step.
+    rows : int, default 30000
+        Clean rows that the surrogate sees, drawn at random.
+    fresh : int, default 5
+        Pairs that get weight in each step.
+    loss_quantile : float or None, default 0.93
+        The cap on the hinge is this quantile of the class under the planted model; None sets none.
+
+    Notes
+    -----
+    The method has no paper; Koh, Steinhardt and Liang (2022), section 4.1, move the rows themselves by
+    the same gradient. It gives no bound.
+    """
+
+    surrogate: MultiProblem = MultiProblem(Softmax(1.0, 3.0), reg=3e-3)
+    width: float = 3.0
+    steps: int = 60
+    share: float = 0.13
+    rows: int = 30_000
+    fresh: int = 5
+    loss_quantile: float | None = 0.93
+
+    def __post_init__(self) -> None:
+        Surrogate(self.surrogate)
+        check_number(self.width, "width", above=0)
+        check_number(self.share, "share", above=0, at_most=1)
+        if self.loss_quantile is not None:
+            check_number(self.loss_quantile, "loss_quantile", above=0, at_most=1)
+        for name in ("steps", "rows", "fresh"):
+            check_integer(getattr(self, name), name, at_least=1)
+
+    def run(
+        self,
+        clean: MultiDataset,
+        target: MultiDataset,
+        epsilon: float,
+        *,
+        quantile: float = 0.94,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[MultiDataset]:
+        """Relaxed poisons, one for each fifth step and the last; weights are shares that add up to `epsilon`.
+
+        Parameters
+        ----------
+        clean, target : MultiDataset
+            Clean rows, and the rows to be misclassified.
+        epsilon : float
+        quantile : float
+            Of the ball around each class mean, see `ball_regions`.
+        seed : int
+            Of the rows that are drawn.
+        progress : callable, optional
+        """
+        check_number(epsilon, "epsilon", above=0, at_most=1)
+        rng = np.random.default_rng(seed)
+        sample = clean.take(np.sort(rng.permutation(clean.n)[: self.rows]))
+        return _Walk(self, sample, target, epsilon, ball_regions(clean, quantile)).run(progress)
+
+
+class _Walk:
+    """The state of one run: the measure, and the surrogate trained on it."""
+
+    def __init__(
+        self,
+        attack: MeasureInfluence,
+        sample: MultiDataset,
+        target: MultiDataset,
+        epsilon: float,
+        regions: Regions,
+    ) -> None:
+        self.attack, self.sample, self.target, self.epsilon, self.regions = attack, sample, target, epsilon, regions
+        self.surrogate = Surrogate(attack.surrogate, single=True)
+        empty = np.zeros((0, sample.d))
+        self.poison = MultiDataset(empty, np.zeros(0, np.intp), np.zeros(0), sample.k, sample.domain)
+        self.model = self.surrogate.train(sample, MultiModel.zeros(sample.k, sample.d), 20)
+
+    def run(self, progress: Progress | None) -> list[MultiDataset]:
+        found = []
+        for step in range(self.attack.steps):
+            error = self._move()
+            if step % 5 == 4 or step + 1 == self.attack.steps:
+                found.append(self.poison)
+            if progress is not None:
+                progress(step + 1, self.attack.steps, f"influence, soft error {error:.4f}")
+        return found
+
+    def _move(self) -> float:
+        """One step of the measure; the soft error before it."""
+        planted = replace(self.poison, weight=self.poison.weight * self.sample.total)
+        data = self.sample.mix(planted)
+        self.model = self.surrogate.train(data, self.model, 3)
+        error, ascent = soft_error(self.model, self.target, self.attack.width)
+        gains, labels, points = self._candidates(self.surrogate.influence(self.model, data, ascent))
+        best = np.argsort(-gains, kind="stable")[: self.attack.fresh]
+        weight = np.maximum(gains[best], 0.0) + 1e-12
+        share = self.attack.share if self.poison.n else 1.0
+        self.poison = self._mixed(points[best], labels[best], share * self.epsilon * weight / weight.sum(), 1 - share)
+        return error
+
+    def _mixed(self, X: Array, y: Labels, weight: Array, rest: float) -> MultiDataset:
+        old = replace(self.poison, weight=self.poison.weight * rest)
+        both = old.mix(MultiDataset(X, y, weight, self.sample.k))
+        kept = both.take(both.weight > _FORGOTTEN * self.epsilon)
+        return replace(kept, weight=kept.weight * (self.epsilon / kept.total))
+
+    def _candidates(self, s: Array) -> tuple[Array, Labels, Array]:
+        """Gain, label and row of the best row of each pair whose set is not empty."""
+        gains, labels, points = [], [], []
+        caps = self._caps()
+        for label, region in self.regions.items():
+            halves = loss_halfspaces(self.model, label, float(caps[label])) if caps is not None else []
+            capped = intersect(region, *halves)
+            for rival in range(self.sample.k):
+                if rival == label:
+                    continue
+                step = s[label] - s[rival]
+                found = SupportBatch.of(intersect(capped, self._active(label, rival)))(step[None, :-1])
+                if found.inside[0]:
+                    gains.append(float(step[:-1] @ found.points[0] + step[-1]))
+                    labels.append(label)
+                    points.append(found.points[0])
+        if not gains:
+            raise InfeasibleSet("no class has a row that meets its constraints. Raise the quantiles.")
+        return np.array(gains), np.array(labels, dtype=np.intp), np.array(points)
+
+    def _caps(self) -> Array | None:
+        if self.attack.loss_quantile is None:
+            return None
+        return loss_caps(self.model, self.sample, self.attack.loss_quantile, 0.5, CrammerSinger())
+
+    def _active(self, label: int, rival: int) -> FeasibleSet:
+        """Rows with a hinge of at least 0.2 towards the rival: others would not pull."""
+        step = self.model.coef[rival] - self.model.coef[label]
+        shift = float(self.model.intercept[rival] - self.model.intercept[label])
+        return Halfspace(-step, 1.0 + shift - _ACTIVE)

@@ -1,0 +1,229 @@
+"""Learners of k classes: AdaGrad as in the paper, scikit-learn where it solves the problem, and the conic yardstick."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core.errors import CapabilityError, InputError, SolverFailed
+from ..core.validation import Array, check_integer, check_number
+from .data import MultiDataset, MultiModel
+from .losses import CrammerSinger, Softmax
+from .problem import MultiProblem
+
+Method = Literal["auto", "reference", "adagrad"]
+
+
+class MultiLearner(ABC):
+    """Fits one problem."""
+
+    problem: MultiProblem
+
+    def fit(self, data: MultiDataset) -> MultiModel:
+        """The model of weighted rows; rows of every class must be present.
+
+        Raises
+        ------
+        InputError
+        """
+        data.require_all_classes()
+        return self._fit(data)
+
+    @abstractmethod
+    def _fit(self, data: MultiDataset) -> MultiModel:
+        """`fit` for checked rows."""
+
+
+@dataclass(frozen=True)
+class AdaGradLearner(MultiLearner):
+    """AdaGrad over shuffled batches of rows: the defender of the paper's ten-class experiment.
+
+    ::
+
+        A += g^2,   theta -= step g / sqrt(A),   A starts at `start`, theta at 0
+
+    with ``g`` the gradient of the mean loss of the batch plus ``reg theta``. The last iterate is
+    returned, so that the few passes regularise by themselves.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+    passes : int, default 3
+    batch : int, default 20
+    step : float, default 0.02
+    start : float, default 1
+        The paper does not state it; 1 is what its authors' program starts accumulators at, and
+        gives a clean test error of 7.5 % on MNIST (a start near 0 gives 7.2 %).
+    seed : int, default 0
+        Of the shuffles.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), appendix B.3; Duchi, Hazan, Singer (2011).
+    """
+
+    problem: MultiProblem
+    passes: int = 3
+    batch: int = 20
+    step: float = 0.02
+    start: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("passes", 1), ("batch", 1), ("seed", 0)):
+            check_integer(getattr(self, name), name, at_least=least)
+        check_number(self.step, "step", above=0)
+        check_number(self.start, "start", above=0)
+
+    def _fit(self, data: MultiDataset) -> MultiModel:
+        rng = np.random.default_rng(self.seed)
+        order = np.repeat(np.arange(data.n), _whole(data.weight))
+        theta, seen = np.zeros((data.k, data.d + 1)), np.full((data.k, data.d + 1), self.start)
+        for _ in range(self.passes):
+            shuffled = rng.permutation(order)
+            for begin in range(0, order.size, self.batch):
+                rows = shuffled[begin : begin + self.batch]
+                gradient = self._gradient(theta, _dense(data.X[rows]), data.y[rows])
+                seen += gradient**2
+                theta -= self.step * gradient / np.sqrt(seen)
+        return MultiModel.from_matrix(theta)
+
+    def _gradient(self, theta: Array, X: Array, y: Any) -> Array:
+        pull = self.problem.loss.pulls(X @ theta[:, :-1].T + theta[:, -1], y) / y.size
+        gradient = np.empty_like(theta)
+        gradient[:, :-1], gradient[:, -1] = pull.T @ X, pull.sum(axis=0)
+        if self.problem.reg:
+            gradient += self.problem.reg * self.problem.mask(X.shape[1]) * theta
+        return gradient
+
+
+@dataclass(frozen=True)
+class LibraryLearner(MultiLearner):
+    """scikit-learn's solver of the same problem.
+
+    Crammer and Singer's loss with penalised intercepts is LinearSVC, cross-entropy is
+    LogisticRegression (with free intercepts, or with a column of ones where they are penalised).
+
+    Parameters
+    ----------
+    problem : MultiProblem
+        With ``reg > 0``.
+    tol : float, default 1e-4
+    max_iter : int, default 2000
+    """
+
+    problem: MultiProblem
+    tol: float = 1e-4
+    max_iter: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.problem.reg == 0:
+            raise InputError("reg above 0", "0", "Without it use AdaGradLearner, which stops early.")
+        if not covers(self.problem):
+            raise CapabilityError("a problem that scikit-learn solves", repr(self.problem), "Use ReferenceLearner.")
+
+    def _fit(self, data: MultiDataset) -> MultiModel:
+        if isinstance(self.problem.loss, CrammerSinger):
+            return self._svm(data)
+        return self._logistic(data)
+
+    def _svm(self, data: MultiDataset) -> MultiModel:
+        from sklearn.svm import LinearSVC
+
+        strength = 1.0 / (self.problem.reg * data.total)
+        solver = LinearSVC(
+            multi_class="crammer_singer", C=strength, tol=self.tol, max_iter=self.max_iter, random_state=0
+        )
+        solver.fit(data.X, data.y, sample_weight=data.weight)
+        return _both_rows(solver.coef_, solver.intercept_, data.k)
+
+    def _logistic(self, data: MultiDataset) -> MultiModel:
+        from sklearn.linear_model import LogisticRegression
+
+        penalised = self.problem.penalize_intercept
+        X = np.hstack([_dense(data.X), np.ones((data.n, 1))]) if penalised else data.X
+        solver = LogisticRegression(
+            C=1.0 / (self.problem.reg * data.total), tol=self.tol, max_iter=self.max_iter, fit_intercept=not penalised
+        ).fit(X, data.y, sample_weight=data.weight)
+        if data.k == 2:
+            raise CapabilityError("three or more classes for cross-entropy", "two", "Use ReferenceLearner.")
+        return MultiModel.from_matrix(solver.coef_) if penalised else MultiModel(solver.coef_, solver.intercept_)
+
+
+@dataclass(frozen=True)
+class ReferenceLearner(MultiLearner):
+    """Any loss and convention through the conic solver, checked against numpy's objective: small data only.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+    tol : float, default 1e-6
+        Largest disagreement of the two objectives.
+    """
+
+    problem: MultiProblem
+    tol: float = 1e-6
+
+    def _fit(self, data: MultiDataset) -> MultiModel:
+        import cvxpy
+
+        from ..convex import solve
+
+        cp: Any = cvxpy
+        theta = cp.Variable((data.k, data.d + 1))
+        X = np.hstack([_dense(data.X), np.ones((data.n, 1))])
+        loss = (data.weight / data.total) @ self.problem.loss.expression(X @ theta.T, data.y)
+        scale = np.sqrt(self.problem.mask(data.d))[None, :]
+        penalty = cp.sum_squares(cp.multiply(np.repeat(scale, data.k, axis=0), theta))
+        info = solve(cp.Problem(cp.Minimize(self.problem.reg / 2 * penalty + loss)), tol=self.tol)
+        model = MultiModel.from_matrix(theta.value)
+        value = self.problem.value(model, data)
+        if abs(value - info.value) > self.tol * max(1.0, abs(value)):
+            raise SolverFailed(f"the conic program states an objective of {info.value:g}, numpy finds {value:g}")
+        return model
+
+
+def make_multi_learner(problem: MultiProblem, method: Method = "auto", *, seed: int = 0) -> MultiLearner:
+    """The learner of a problem.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+    method : {"auto", "reference", "adagrad"}
+        ``auto`` takes scikit-learn where it solves the problem, AdaGrad where reg is 0, the
+        reference otherwise.
+    seed : int
+        Of AdaGrad's shuffles.
+    """
+    if method not in ("auto", "reference", "adagrad"):
+        raise InputError("a method among auto, reference, adagrad", repr(method))
+    if method == "adagrad" or (method == "auto" and problem.reg == 0):
+        return AdaGradLearner(problem, seed=seed)
+    return LibraryLearner(problem) if method == "auto" and covers(problem) else ReferenceLearner(problem)
+
+
+def covers(problem: MultiProblem) -> bool:
+    """Whether scikit-learn solves the very problem."""
+    if isinstance(problem.loss, CrammerSinger):
+        return problem.penalize_intercept
+    return problem.loss == Softmax()
+
+
+def _both_rows(coef: Array, intercept: Array, k: int) -> MultiModel:
+    """liblinear's model; for two classes scikit-learn keeps only the difference of the two rows."""
+    if k == 2 and coef.shape[0] == 1:
+        return MultiModel(np.vstack([-coef, coef]) / 2, np.array([-intercept[0], intercept[0]]) / 2)
+    return MultiModel(coef, intercept)
+
+
+def _whole(weight: Array) -> Any:
+    if (weight != np.round(weight)).any():
+        raise InputError("whole weights for AdaGrad, which visits copies of rows", "fractions", "Round the poison.")
+    return weight.astype(np.intp)
+
+
+def _dense(X: Any) -> Array:
+    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

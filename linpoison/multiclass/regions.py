@@ -1,0 +1,93 @@
+"""Where a row of each class may be planted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.validation import Array, check_number
+from ..defenses import L2Defense
+from ..sets import FeasibleSet, Halfspace, domain_set, intersect
+from .data import MultiDataset, MultiModel
+from .losses import MultiLoss
+
+Regions = Mapping[int, FeasibleSet]
+"""Label -> the set of its rows."""
+
+
+def ball_regions(data: MultiDataset, quantile: float) -> dict[int, FeasibleSet]:
+    """For each class the ball around its mean that holds a share of its rows, inside the domain.
+
+    Parameters
+    ----------
+    data : MultiDataset
+        Clean rows, or clean rows and the poison that they will be mixed with.
+    quantile : float
+        Share of the class inside the ball, in (0, 1]; the paper takes 0.9 against a defender who
+        keeps 0.95, because the poison pushes clean rows out.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), section 2.2 and appendix B.
+    """
+    share = check_number(quantile, "quantile", above=0, at_most=1)
+    detector = L2Defense().fit(data.X, data.y)
+    regions = {}
+    for label in range(data.k):
+        scores = detector.decision_scores_[data.y == label]
+        ball = detector.feasible_set(label, float(np.quantile(scores, share)))
+        regions[label] = intersect(ball, domain_set(data.domain, data.d))
+    return regions
+
+
+def loss_halfspaces(model: MultiModel, label: int, cap: float) -> list[Halfspace]:
+    """``{x: max_{j != y} 1 + f_j(x) - f_y(x) <= cap}`` as ``k - 1`` half-spaces.
+
+    Parameters
+    ----------
+    model : MultiModel
+        The decoy f.
+    label : int
+    cap : float
+        At least 0.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), section 4.3.2, for k classes.
+    """
+    others = [rival for rival in range(model.k) if rival != label]
+    steps = model.coef[others] - model.coef[label]
+    shifts = model.intercept[others] - model.intercept[label]
+    if not steps.any(axis=1).all():
+        raise InputError("a decoy whose classes differ in their coef", "two equal rows")
+    return [Halfspace(step, cap - 1.0 - shift) for step, shift in zip(steps, shifts, strict=True)]
+
+
+def capped_regions(regions: Regions, decoy: MultiModel, caps: Array) -> dict[int, FeasibleSet]:
+    """Regions cut down to rows whose hinge under a decoy is at most the cap of their class."""
+    return {
+        label: intersect(region, *loss_halfspaces(decoy, label, float(caps[label])))
+        for label, region in regions.items()
+    }
+
+
+def loss_caps(decoy: MultiModel, data: MultiDataset, quantile: float, least: float, loss: MultiLoss) -> Array:
+    """For each class a quantile of the unclipped losses of its rows under a model, at least `least`, shape (k,)."""
+    ranks = loss.rank(decoy.scores(data.X), data.y)
+    return np.array([max(least, float(np.quantile(ranks[data.y == label], quantile))) for label in range(data.k)])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Poison of label `label` that is pulled towards `rival`."""
+
+    label: int
+    rival: int
+
+
+def pairs(k: int) -> list[Pair]:
+    """All ``k (k - 1)`` ordered pairs of classes, by label."""
+    return [Pair(label, rival) for label in range(k) for rival in range(k) if rival != label]

@@ -1,0 +1,178 @@
+"""The question that an attack on k classes is asked, and its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ..core.errors import InputError
+from ..core.threat import Budget
+from ..rounding import largest_remainder
+from .data import MultiDataset
+from .evaluation import MultiEvaluation, MultiEvaluator
+from .learners import MultiLearner
+from .minmax_program import MinMaxSolution, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class MultiScenario:
+    """These rows, this learner, these defences, this budget, these target rows.
+
+    Parameters
+    ----------
+    train : MultiDataset
+        Clean training rows of weight one.
+    learner : MultiLearner
+        What the defender trains after sanitisation.
+    budget : Budget
+    target : MultiDataset
+        Rows that the attacker may look at and wants misclassified. The paper uses the test rows.
+    defenses : sequence of {"l2", "loss", "svd"}
+        Empty means an undefended learner.
+    remove : float, default 0.05
+        Share of each class that a defence drops.
+    """
+
+    train: MultiDataset
+    learner: MultiLearner
+    budget: Budget
+    target: MultiDataset
+    defenses: Sequence[str] = ("l2", "loss")
+    remove: float = 0.05
+
+    def __post_init__(self) -> None:
+        self.train.require_all_classes()
+        if self.target.d != self.train.d or self.target.k > self.train.k or self.target.n == 0:
+            raise InputError("target rows like the training rows", f"{self.target.n} rows of {self.target.d} features")
+
+    @property
+    def n_poison(self) -> int:
+        """Whole poison rows that the budget buys."""
+        return self.budget.count(self.train.n)
+
+    @property
+    def evaluator(self) -> MultiEvaluator:
+        """What scores a poison."""
+        return MultiEvaluator(self.train, self.learner, self.defenses, self.remove)
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """A poison before rounding.
+
+    Parameters
+    ----------
+    poison : MultiDataset
+        Weights are shares of the clean rows.
+    label : str
+        How it was made.
+    solution : MinMaxSolution, optional
+        The program that it was read from.
+    """
+
+    poison: MultiDataset
+    label: str
+    solution: MinMaxSolution | None = None
+
+
+class MultiStep(NamedTuple):
+    """One candidate that was scored: seconds since the start, how it was made, its errors by defence."""
+
+    seconds: float
+    label: str
+    error: dict[str, float]
+    gap: float
+
+
+@dataclass(frozen=True, eq=False)
+class MultiResult:
+    """The best poison of an attack.
+
+    Parameters
+    ----------
+    name : str
+    poison : MultiDataset
+        Distinct rows with whole copies as weights.
+    relaxed : Relaxed
+        What it was rounded from.
+    evaluation : MultiEvaluation
+        Its errors on the target rows by defence, and the share of it that each keeps.
+    seconds : float
+        Wall time of the attack, scoring included.
+    seed : int
+    timeline : tuple of MultiStep
+        All candidates in the order in which they were scored.
+    """
+
+    name: str
+    poison: MultiDataset
+    relaxed: Relaxed
+    evaluation: MultiEvaluation
+    seconds: float
+    seed: int
+    timeline: tuple[MultiStep, ...] = field(repr=False)
+
+    @property
+    def error(self) -> dict[str, float]:
+        """Errors on the target rows by defence."""
+        return self.evaluation.error
+
+    @property
+    def worst(self) -> float:
+        """The least error over the defences."""
+        return self.evaluation.worst
+
+    @property
+    def gap(self) -> float:
+        """Relative duality gap of the program behind the poison; NaN if it has none."""
+        return gap_of(self.relaxed)
+
+
+def gap_of(relaxed: Relaxed) -> float:
+    """The relative duality gap of a relaxed poison; NaN if it has none."""
+    return relaxed.solution.gap if relaxed.solution is not None else float("nan")
+
+
+def rounded(relaxed: MultiDataset, total: int) -> MultiDataset:
+    """Whole copies that add up to `total`, by largest remainders; rows without a copy are left out."""
+    counts = largest_remainder(relaxed.weight, total)
+    return replace(relaxed, weight=counts.astype(float)).take(counts > 0)
+
+
+@dataclass
+class Ranking:
+    """Rounds and scores candidates one after another and keeps the best: greatest least error over the defences."""
+
+    name: str
+    scenario: MultiScenario
+    seed: int
+    progress: Progress | None = None
+    _best: tuple[MultiDataset, Relaxed, MultiEvaluation] | None = None
+    _steps: list[MultiStep] = field(default_factory=list)
+    _start: float = field(default_factory=time.perf_counter)
+
+    def add(self, relaxed: Relaxed) -> MultiEvaluation:
+        """Score one more."""
+        poison = rounded(relaxed.poison, self.scenario.n_poison)
+        found = self.scenario.evaluator.score(poison, self.scenario.target)
+        seconds = time.perf_counter() - self._start
+        self._steps.append(MultiStep(seconds, relaxed.label, dict(found.error), gap_of(relaxed)))
+        if self._best is None or found.worst > self._best[2].worst:
+            self._best = (poison, relaxed, found)
+        return found
+
+    def say(self, done: int, total: int) -> None:
+        """Tell the caller how far it is."""
+        if self.progress is not None:
+            best = self._best[2].worst if self._best is not None else 0.0
+            self.progress(done, total, f"{self.name}, worst case so far {best:.4f}")
+
+    def result(self) -> MultiResult:
+        """The best of what was added."""
+        if self._best is None:
+            raise InputError("at least one candidate", "none")
+        poison, relaxed, found = self._best
+        seconds = time.perf_counter() - self._start
+        return MultiResult(self.name, poison, relaxed, found, seconds, self.seed, tuple(self._steps))

@@ -1,0 +1,109 @@
+"""A smooth stand-in for the defender: trained by Newton steps, with products of its inverse Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import CapabilityError
+from ..core.validation import Array
+from .data import MultiDataset, MultiModel
+from .losses import Softmax, margins, rivals
+from .problem import MultiProblem, moments
+
+_HALVINGS = 8
+_FLAT = 1e-3
+_TRAINING_STEPS, _INFLUENCE_STEPS = 12, 25
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """A problem with a smooth loss on weighted rows.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+        Its loss is a `Softmax`.
+    single : bool, default False
+        Multiply by the Hessian in single precision: half the time, and enough for directions that
+        are computed to one per cent. Objective and gradient stay in double precision.
+    """
+
+    problem: MultiProblem
+    single: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.problem.loss, Softmax):
+            raise CapabilityError("a smooth loss for the surrogate", self.problem.loss.name, "Use Softmax.")
+
+    def train(self, data: MultiDataset, start: MultiModel, steps: int) -> MultiModel:
+        """At most so many truncated Newton steps from `start`; the objective never rises."""
+        model, value = start, self.problem.value(start, data)
+        for _ in range(steps):
+            gradient = self.problem.gradient(model, data)
+            if np.linalg.norm(gradient) < _FLAT:
+                break
+            direction = conjugate_gradients(self.hessian(model, data), -gradient, _TRAINING_STEPS)
+            length, moved = 1.0, model
+            for _ in range(_HALVINGS):
+                moved = MultiModel.from_matrix(model.matrix + length * direction)
+                reached = self.problem.value(moved, data)
+                if reached < value:
+                    break
+                length /= 2
+            else:
+                break
+            model, value = moved, reached
+        return model
+
+    def hessian(self, model: MultiModel, data: MultiDataset) -> Callable[[Array], Array]:
+        """``V -> Hessian of the objective times V``, both of shape (k, d + 1)."""
+        loss = self.problem.loss
+        kind = np.float32 if self.single else np.float64
+        shares = loss.shares(model.scores(data.X), data.y).astype(kind)  # type: ignore[attr-defined]
+        X = data.X.astype(kind)
+        weight = (data.weight / data.total / loss.temperature).astype(kind)[:, None]  # type: ignore[attr-defined]
+        penalty = self.problem.reg * self.problem.mask(data.d)
+
+        def product(V: Array) -> Array:
+            moved = np.asarray(X @ V[:, :-1].T.astype(kind)) + V[:, -1].astype(kind)
+            bent = shares * (moved - (shares * moved).sum(axis=1, keepdims=True)) * weight
+            return moments(bent, X) + penalty * V
+
+        return product
+
+    def influence(self, model: MultiModel, data: MultiDataset, ascent: Array) -> Array:
+        """``Hessian^-1 ascent``: a row with gradient g and weight e moves the target by ``-e <g, influence>``."""
+        return conjugate_gradients(self.hessian(model, data), ascent, _INFLUENCE_STEPS)
+
+
+def soft_error(model: MultiModel, data: MultiDataset, width: float) -> tuple[float, Array]:
+    """The mean of ``1 / (1 + exp(margin / width))`` and its gradient in ``(W, b)``, shape (k, d + 1)."""
+    scores = model.scores(data.X)
+    rows, rival = np.arange(data.n), rivals(scores, data.y)
+    wrong = 1.0 / (1.0 + np.exp(np.clip(margins(scores, data.y) / width, -50, 50)))
+    share = data.weight / data.total
+    slope = share * wrong * (1 - wrong) / width
+    pull = np.zeros(scores.shape)
+    pull[rows, rival], pull[rows, data.y] = slope, -slope
+    return float(share @ wrong), moments(pull, data.X)
+
+
+def conjugate_gradients(product: Callable[[Array], Array], right: Array, steps: int, rtol: float = 1e-2) -> Array:
+    """An approximate solution of ``product(x) = right`` for a positive definite map of matrices."""
+    x, residual = np.zeros_like(right), right.copy()
+    direction, size = residual.copy(), float((right**2).sum())
+    goal = rtol**2 * size
+    for _ in range(steps):
+        if size <= goal:
+            break
+        image = product(direction)
+        length = size / float((direction * image).sum())
+        x += length * direction
+        residual -= length * image
+        fresh = float((residual**2).sum())
+        direction = residual + (fresh / size) * direction
+        size = fresh
+    return x

@@ -1,0 +1,182 @@
+"""The min-max program keeps to its bounds, and attacks raise the error behind the defences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from multi_cases import blobs, digits, scenario
+
+from linpoison.core import Budget, InfeasibleSet, InputError
+from linpoison.multiclass import (
+    LibraryLearner,
+    MeasureInfluence,
+    MinMaxProgram,
+    MultiEvaluator,
+    MultiInfluence,
+    MultiLabelFlips,
+    MultiLossDefense,
+    MultiMinMax,
+    MultiModel,
+    MultiProblem,
+    MultiScenario,
+    ReferenceLearner,
+    Softmax,
+    ball_regions,
+    capped_regions,
+)
+from linpoison.multiclass.results import rounded
+from linpoison.sets import Halfspace, Intersection
+
+EPSILON = 0.2
+
+
+@pytest.mark.parametrize("penalize", [True, False])
+@pytest.mark.parametrize("loss", ["crammer_singer", "softmax"])
+def test_the_attack_lies_between_the_bounds_of_its_program(loss, penalize):
+    """Retraining by the conic solver: lower <= objective under the poison <= upper."""
+    clean, problem = blobs(), MultiProblem(loss, 0.05, penalize)
+    regions = ball_regions(clean, 0.9)
+    found = MinMaxProgram().solve(clean, problem, regions, EPSILON)
+    poisoned = clean.mix(replace(found.poison, weight=found.poison.weight * clean.n))
+    learner = ReferenceLearner(problem)
+    reached = (1 + EPSILON) * problem.value(learner.fit(poisoned), poisoned)
+    assert found.lower - 1e-6 <= reached <= found.upper + 1e-6
+    assert found.poison.total == pytest.approx(EPSILON, rel=1e-5)
+    assert reached > problem.value(learner.fit(clean), clean)
+    for label in range(3):
+        assert regions[label].violation(found.poison.X[found.poison.y == label]).max(initial=0) < 1e-6
+    if loss == "crammer_singer":
+        assert found.gap <= 1e-3
+        assert found.poison.n <= 6
+
+
+def test_the_upper_bound_is_the_objective_at_its_model_and_holds_for_other_poisons():
+    clean, problem = blobs(), MultiProblem("crammer_singer", 0.05)
+    regions = ball_regions(clean, 0.9)
+    found = MinMaxProgram().solve(clean, problem, regions, EPSILON)
+    worst = 0.0
+    for label, region in regions.items():
+        for rival in {0, 1, 2} - {label}:
+            step = found.model.coef[rival] - found.model.coef[label]
+            shift = found.model.intercept[rival] - found.model.intercept[label]
+            worst = max(worst, 1 + step @ region.support(step) + shift)
+    objective = (1 + EPSILON) * problem.penalty(found.model) + problem.mean_loss(found.model, clean) + EPSILON * worst
+    assert objective == pytest.approx(found.upper, rel=1e-6)
+    learner = LibraryLearner(problem, tol=1e-7)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 3, 12)
+        X = np.array([regions[label].project(3 * rng.standard_normal((1, 4)))[0] for label in y])
+        other = clean.mix(type(clean)(X, y, np.full(12, 1.0), 3))
+        assert (1 + EPSILON) * problem.value(learner.fit(other), other) <= found.upper
+
+
+def test_lower_bounds_rise_and_upper_bounds_fall():
+    steps = MinMaxProgram(tol=1e-5).solve(
+        blobs(), MultiProblem("crammer_singer", 0.05), ball_regions(blobs(), 0.9), 0.1
+    )
+    lower, upper = np.array([step[1:] for step in steps.timeline]).T
+    assert (np.diff(lower) >= 0).all()
+    assert (np.diff(upper) <= 0).all()
+    assert steps.gap <= 1e-5
+
+
+def test_classes_without_a_feasible_row_are_left_out():
+    clean, problem = blobs(), MultiProblem("crammer_singer", 0.05)
+    regions = ball_regions(clean, 0.9)
+    away = Halfspace(np.array([1.0, 0, 0, 0]), -99.0)
+    some = {label: Intersection([part, away]) if label else part for label, part in regions.items()}
+    assert set(MinMaxProgram().solve(clean, problem, some, 0.1).poison.y) == {0}
+    with pytest.raises(InfeasibleSet):
+        MinMaxProgram().solve(clean, problem, {1: some[1]}, 0.1)
+    with pytest.raises(InputError, match="reg above 0"):
+        MinMaxProgram().solve(clean, MultiProblem("crammer_singer"), regions, 0.1)
+
+
+def test_decoys_are_a_front_and_cap_the_poison():
+    case = scenario()
+    front = MultiLabelFlips((0.2, 0.5), (2, 8)).generate(case.train, case.target, case.learner)
+    errors, losses = [item.target_error for item in front], [item.clean_loss for item in front]
+    assert errors == sorted(errors, reverse=True)
+    assert losses == sorted(losses, reverse=True)
+    assert max(errors) > case.learner.fit(case.train).error(case.target)
+    capped = capped_regions(ball_regions(case.train, 0.9), front[0].model, np.full(10, 0.25))
+    found = MinMaxProgram(max_iter=15).solve(case.train, MultiProblem("crammer_singer", 0.01), capped, 0.05)
+    ranks = case.learner.problem.loss.rank(front[0].model.scores(found.poison.X), found.poison.y)
+    assert ranks.max() <= 0.25 + 1e-5
+    with pytest.raises(InputError):
+        MultiLabelFlips((), (1,))
+
+
+def test_the_loss_defence_drops_what_the_model_fits_worst():
+    train, test = digits(400)
+    learner = LibraryLearner(MultiProblem("crammer_singer", 0.01))
+    defense = MultiLossDefense(0.1, learner=learner).fit(train.X, train.y)
+    model = learner.fit(train)
+    assert np.allclose(defense.decision_scores_, learner.problem.loss.rank(model.scores(train.X), train.y))
+    again = MultiLossDefense(0.1, learner=learner).fit_from_model(train, model)
+    assert (again.sample_indices_ == defense.sample_indices_).all()
+    found = MultiEvaluator(train, learner, ("loss",), 0.1).score(None, test)
+    assert found.error["loss"] == learner.fit(train.take(defense.sample_indices_)).error(test)
+    for label in range(10):
+        rows = train.X[train.y == label]
+        inside = defense.feasible_set(label).contains(rows)
+        assert inside.sum() == (defense.sample_indices_[:, None] == np.flatnonzero(train.y == label)).any(1).sum()
+    with pytest.raises(InputError, match="MultiLearner"):
+        MultiLossDefense().fit(train.X, train.y)
+    soft = MultiLossDefense(learner=LibraryLearner(MultiProblem("softmax", 0.01))).fit(train.X, train.y)
+    with pytest.raises(InputError, match="half-spaces"):
+        soft.feasible_set(0)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        MultiMinMax(most=1, program=MinMaxProgram(tol=2e-2, max_iter=20), decoys=MultiLabelFlips((0.3,), (4,))),
+        MultiInfluence(MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=15)),
+    ],
+    ids=lambda attack: attack.name,
+)
+def test_attacks_raise_the_error_behind_the_defences(attack):
+    case, seen = scenario(), []
+    clean = case.evaluator.score(None, case.target)
+    found = attack.run(case, progress=lambda *step: seen.append(step))
+    assert found.worst >= clean.worst + 0.01
+    assert found.poison.total == case.n_poison == 30
+    assert (found.poison.weight == np.round(found.poison.weight)).all()
+    again = case.evaluator.score(found.poison, case.target)
+    assert again.error == found.error
+    assert found.worst == max(min(step.error["l2"], step.error["loss"]) for step in found.timeline)
+    assert case.train.domain.violation(found.poison.X).max() < 1e-6
+    regions = ball_regions(case.train, attack.quantile)
+    worst = [regions[label].violation(found.poison.X[found.poison.y == label]).max(initial=0) for label in range(10)]
+    assert max(worst) < 1e-5
+    assert seen
+    assert all(done <= total for done, total, _ in seen)
+    assert (attack.run(case).poison.X == found.poison.X).all()
+
+
+def test_rounding_spends_the_whole_budget():
+    train, _ = digits(50)
+    poison = rounded(replace(train.take([0, 1, 2]), weight=np.array([0.5, 0.3, 0.001])), 4)
+    assert poison.weight.tolist() == [3.0, 1.0] or poison.weight.tolist() == [2.0, 2.0]
+
+
+def test_bad_parameters_are_refused():
+    train, test = digits(50)
+    learner = ReferenceLearner(MultiProblem("crammer_singer", 0.1))
+    wrong = [
+        lambda: MultiMinMax(cap=-1.0),
+        lambda: MultiMinMax(quantile=0.0),
+        lambda: MeasureInfluence(share=0.0),
+        lambda: MeasureInfluence(surrogate=MultiProblem("crammer_singer", 0.1)),
+        lambda: MinMaxProgram(mix=2.0),
+        lambda: MultiEvaluator(train, learner, ("slab",)),
+        lambda: MultiScenario(train, learner, Budget(0.1), test.take([])),
+        lambda: MultiModel([[1.0]], [0.0, 1.0]),
+    ]
+    for build in wrong:
+        with pytest.raises(InputError):
+            build()

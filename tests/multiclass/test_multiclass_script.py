@@ -1,0 +1,26 @@
+"""The experiment on ten classes, in its quick form."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "experiments/stronger_attacks/multiclass.py"
+
+
+def test_quick_run_writes_table_and_figure(tmp_path, capsys):
+    main = runpy.run_path(str(SCRIPT), run_name="script")["main"]
+    assert main(["--quick", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as stream:
+        clean, *rows = list(csv.DictReader(stream))
+    assert [(row["attack"], row["aimed at"]) for row in rows] == [
+        ("min-max", "both"),
+        ("influence", "both"),
+        ("influence", "l2"),
+    ]
+    assert all(float(row["l2"]) > float(clean["l2"]) for row in rows)
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert table == capsys.readouterr().out
+    assert "paper" not in table
+    assert (tmp_path / "figure.png").stat().st_size > 0
