@@ -6,18 +6,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from linpoison import Poison, Split, load
 from linpoison.attacks import Attack, LabelFlipDecoys, Scenario, make_attack
-from linpoison.attacks.alfa import ALFA
-from linpoison.attacks.influence import Influence, InfluenceBasic
-from linpoison.attacks.minmax import MinMax, MinMaxBasic
-from linpoison.attacks.random_flips import RandomFlips
-from linpoison.attacks.refined import Refined
 from linpoison.auditing.journal import FolderJournal
 from linpoison.auditing.target import Target
 from linpoison.core import Budget, Candidate, worst_case
@@ -28,11 +23,6 @@ from linpoison.losses import Hinge, Problem
 DEFENSES = ("l2", "slab", "loss", "svd", "knn")
 REG = {"enron1": 0.09, "imdb": 0.01, "mnist17": 0.01, "breast_cancer": 0.01}
 """The regularisers of Koh et al., Table 1 (the last is not theirs)."""
-
-DIRECT: dict[str, Callable[..., Attack]] = {
-    kind.name: kind for kind in (ALFA, RandomFlips, Influence, InfluenceBasic, MinMax, MinMaxBasic, Refined)
-}
-"""Attacks that are found here even where the library's table does not list them."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +166,7 @@ def arguments(doc: str | None, data: str = "enron1", **more: Any) -> argparse.Ar
 
 def made(name: str, **options: Any) -> Attack:
     """An attack by name."""
-    return DIRECT[name](**options) if name in DIRECT else make_attack(name, **options)
+    return make_attack(name, **options)
 
 
 def small(name: str, quick: bool, **options: Any) -> Attack:

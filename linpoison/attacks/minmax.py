@@ -127,10 +127,10 @@ class MinMax(MinMaxBasic):
     method, program, paper, policy, repeats, draws, finalists
         See `MinMaxBasic`; `program` stops at a gap of 1e-2 here: on Enron a smaller one changes the
         error by less than rounding does.
-    decoys : LabelFlipDecoys
     cap : float, optional
         A fixed cap on a row's loss under the decoy (0.25 in the paper). By default the threshold of
         the loss defence is predicted as those of the others are, if that defence is chosen.
+    decoys : LabelFlipDecoys
     generations : int, default 4
         Rounds of decoys that start from the model which the best poison so far has planted.
     refits : int, default 0
