@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cvxpy  # noqa: F401, imported here so that no race pays for it
+import cvxpy  # imported here so that no race pays for it
 import numpy as np
 
 from linpoison import Dataset, LinearModel, LinpoisonError, Problem, load, make_defense
+from linpoison.convex import solve
 from linpoison.datasets import counts, names
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge
@@ -144,16 +145,30 @@ def own_time(feasible: Intersection, question: str, given: Any, repeat: int) -> 
 
 def rival_time(feasible: Intersection, question: str, given: Any, solver: str, repeat: int) -> Timing | None:
     """A conic solver; None where it gives no answer that passes the checks."""
-    build: Callable[[FeasibleSet], Any] = SupportProgram if question == "support" else NearestProgram
     try:
         start = time.perf_counter()
-        program = build(feasible)
+        program = compiled(feasible, question, given)
         x = program(given, solver)
         first = 1e3 * (time.perf_counter() - start)
         kept = fastest(lambda: program(given, solver), repeat)
     except LinpoisonError:
         return None
     return Timing(first, kept, value_of(question, given, x))
+
+
+def compiled(feasible: FeasibleSet, question: str, given: Any) -> Callable[[Any, str], Any]:
+    """The library's program with a parameter, or on wide data, where cvxpy cannot hold one, with constants."""
+    if feasible.d <= WIDE:
+        return SupportProgram(feasible) if question == "support" else NearestProgram(feasible)
+    x = cvxpy.Variable(feasible.d)
+    aim = cvxpy.Maximize(given @ x) if question == "support" else cvxpy.Minimize(cvxpy.sum_squares(x - given))
+    problem = cvxpy.Problem(aim, feasible.constraints(x))
+
+    def call(_: Any, solver: str) -> Any:
+        solve(problem, solver=solver, check=lambda: float(feasible.violation(x.value[None, :])[0]))
+        return np.array(x.value)
+
+    return call
 
 
 def fastest(call: Callable[[], Any], repeat: int) -> float:

@@ -11,7 +11,7 @@ from .feasible import FeasibleRegion, SetPolicy
 from .gradient_canceling import Canceler, GradientCanceling
 from .influence import Influence, InfluenceBasic
 from .iterative import Iterative
-from .kkt import KKT
+from .kkt import KKT, IterativeKKT
 from .kkt_grid import KKTGrid
 from .kkt_program import KKTProgram
 from .loss_gap import GapOracle
@@ -29,7 +29,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
         ALFA,
         KKT,
         KKTGrid,
-        Iterative,
+        IterativeKKT,
         MinMaxBasic,
         MinMax,
         InfluenceBasic,
@@ -62,6 +62,7 @@ __all__ = [
     "Influence",
     "InfluenceBasic",
     "Iterative",
+    "IterativeKKT",
     "Journal",
     "KKTGrid",
     "KKTProgram",

@@ -44,8 +44,8 @@ class Iterative(Attack):
     Parameters
     ----------
     attack : Attack, optional
-        Any attack whose sets come from `FeasibleRegion`. By default `KKT` with no generations of its own,
-        the iterative KKT attack of the paper.
+        Any attack whose sets come from `FeasibleRegion`; by default `KKT` with no generations of its
+        own. (`IterativeKKT` refits the sets of each decoy by itself, and is stronger.)
     rounds : int, default 3
         Most repetitions; they end after one that gains nothing.
 
@@ -54,7 +54,7 @@ class Iterative(Attack):
     Koh, Steinhardt, Liang, section 3.2, Algorithm 1; figure 5.
     """
 
-    name: ClassVar[str] = "kkt-iterative"
+    name: ClassVar[str] = "iterative"
     attack: Attack = field(default_factory=lambda: KKT(generations=0))
     rounds: int = 3
 

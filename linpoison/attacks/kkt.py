@@ -16,7 +16,7 @@ from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
 from .kkt_steps import attempt, chain, flips
-from .ranking import conclude
+from .ranking import Ranker, conclude
 from .stationarity import KKTSolution
 from .trail import Trail
 
@@ -34,8 +34,9 @@ class KKT(Attack):
 
     1. Decoys by label flips, pruned to the Pareto front.
     2. For each decoy the joint program (`KKTProgram`) under the sets of all chosen defences as
-       fitted on the clean rows. At most two distinct points, one for each class. Decoys whose own
-       error is no more than what has been reached are passed over.
+       fitted on the clean rows (and on `Scenario.known`, where rows are given there). At most two
+       distinct points, one for each class. Decoys whose own error is no more than what has been
+       reached are passed over.
     3. Rounding to whole copies (and whole counts), several draws, each scored by retraining
        behind the quick defences.
     4. New generations of decoys, flipped by the margins of the model that the best poison so far
@@ -51,6 +52,9 @@ class KKT(Attack):
         Grid of step 1.
     program : KKTProgram
     policy : SetPolicy
+    chains : int, default 0
+        After step 3 the decoys of this many of the best candidates are solved again, `refits` times,
+        each with the sets as fitted on the clean rows and its own last poison (Algorithm 1).
     generations : int, default 4
         Rounds of step 4; 0 leaves it out.
     regrown : LabelFlipDecoys
@@ -77,6 +81,7 @@ class KKT(Attack):
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     program: KKTProgram = field(default_factory=KKTProgram)
     policy: SetPolicy = field(default_factory=SetPolicy)
+    chains: int = 0
     generations: int = 4
     regrown: LabelFlipDecoys = REGROWN
     reach: Sequence[float] = (1.05, 1.1, 1.15, 1.2)
@@ -86,7 +91,7 @@ class KKT(Attack):
     draws: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in (("generations", 0), ("refits", 1), ("finalists", 1), ("draws", 1)):
+        for name, least in (("chains", 0), ("generations", 0), ("refits", 1), ("finalists", 1), ("draws", 1)):
             check_integer(getattr(self, name), name, at_least=least)
         object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
         object.__setattr__(self, "reach", tuple(check_number(r, "reach", above=0) for r in self.reach))
@@ -112,6 +117,7 @@ class KKT(Attack):
         trail.say(0, 1, "training decoys")
         decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
         found = self._sweep(scenario, decoys, seed, n_jobs, trail)
+        found += self._refit(scenario, decoys, found, seed, n_jobs, trail)
         for generation in range(self.generations):
             found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
         return conclude(
@@ -132,12 +138,16 @@ class KKT(Attack):
     def _sweep(self, scenario: Scenario, decoys: list[Decoy], seed: int, n_jobs: int, trail: Trail) -> list[Candidate]:
         """Steps 2 and 3: the decoys, under the sets of the clean rows."""
         region = FeasibleRegion.fit(scenario, self.policy)
-        waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)
+        known = 0.0 if scenario.known is None else Ranker(scenario, trail.started).worst(scenario.known)
+        promising = [decoy for decoy in decoys if decoy.target_error > known] or decoys
+        waiting = by_promise(promising, scenario.problem, scenario.train, scenario.budget.epsilon)
+        draws = 1 if scenario.known is None else self.draws
         found: list[Candidate] = []
         batch = 0
         while waiting:
             arguments = [
-                (self, scenario, region, decoy, [seed, 0, batch, index]) for index, decoy in enumerate(waiting[:BATCH])
+                (self, scenario, region, decoy, [seed, 0, batch, index], draws)
+                for index, decoy in enumerate(waiting[:BATCH])
             ]
             steps = trail.steps(f"decoys, batch {batch + 1}", attempt, arguments, n_jobs)
             found += [item for step in steps for item in step]
@@ -147,6 +157,17 @@ class KKT(Attack):
         if not found:
             found = trail.steps("label flips", flips, [(scenario,)], 1)[0]
         return found
+
+    def _refit(
+        self, scenario: Scenario, decoys: list[Decoy], found: list[Candidate], seed: int, n_jobs: int, trail: Trail
+    ) -> list[Candidate]:
+        """The best decoys again, each under the sets that its own poison leads to."""
+        grown = {decoy.label: decoy for decoy in decoys}
+        best = sorted((item for item in found if item.label in grown), key=lambda item: -item.worst)[: self.chains]
+        arguments = [
+            (self, scenario, grown[item.label], item.poison, [seed, 2, 0, index]) for index, item in enumerate(best)
+        ]
+        return [item for step in trail.steps("refits", chain, arguments, n_jobs) for item in step] if best else []
 
     def _regrow(
         self, scenario: Scenario, found: list[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
@@ -162,3 +183,26 @@ class KKT(Attack):
         ]
         steps = trail.steps(f"generation {generation + 1}", chain, arguments, n_jobs)
         return [item for step in steps for item in step]
+
+
+@dataclass(frozen=True)
+class IterativeKKT(KKT):
+    """The iterative KKT attack of Koh et al.: Algorithm 1 around each of the best decoys, and no others.
+
+    Parameters
+    ----------
+    chains : int, default 6
+    generations : int, default 0
+    refits : int, default 6
+    draws : int, default 4
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, Algorithm 1, sections 3.2 and 5.4.
+    """
+
+    name = "kkt-iterative"
+    chains: int = 6
+    generations: int = 0
+    refits: int = 6
+    draws: int = 4

@@ -133,13 +133,13 @@ class MinMax(MinMaxBasic):
     decoys : LabelFlipDecoys
     generations : int, default 4
         Rounds of decoys that start from the model which the best poison so far has planted.
-    refits : int, default 0
-        Refits of the sets for each decoy of a generation. On Enron they lose: worst rows fill the
-        larger sets to the rim, and k-NN finds them there.
     regrown : LabelFlipDecoys
     reach : sequence of float
         In each generation and for each factor, the decoy of greatest error is taken up whose
         clean loss is at most factor times that of the planted model.
+    refits : int, default 0
+        Refits of the sets for each decoy of a generation. On Enron they lose: worst rows fill the
+        larger sets to the rim, and k-NN finds them there.
     tries : int, default 8
         Decoys of the first sweep at most, the most promising first.
 

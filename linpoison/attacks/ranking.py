@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate
+from ..core.results import AttackResult, Candidate, worst_case
 from ..defenses import L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluator
 from ..learners import make_learner
@@ -86,6 +86,10 @@ class Ranker:
             seconds=time.time() - self.started,
             gap=gap,
         )
+
+    def worst(self, poison: Poison) -> float:
+        """The least error over the quick defences."""
+        return worst_case(self.evaluator.score(poison, {"target": self.scenario.target}, self.quick).error["target"])
 
     def best(self, poisons: Iterator[Poison], **facts: Any) -> Candidate | None:
         """The strongest of several deployable versions of one poison; empty ones are left out."""

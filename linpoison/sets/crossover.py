@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from ..core.validation import Array
 from .lagrangian import Lagrangian, Multipliers
@@ -90,7 +89,7 @@ class Crossover:
     def _best(self, liked: Array, stepped: bool) -> Array:
         s = self.dual.structure
         if stepped:
-            return np.clip(np.rint(liked), s.lower, s.upper)
+            return np.minimum(np.maximum(np.rint(liked), s.lower), s.upper)
         return np.where(liked > 0, s.upper, s.lower)
 
     def _near(self, liked: Array, stepped: bool, count: int) -> Any:
@@ -134,7 +133,7 @@ class Crossover:
         if stepped:
             center: Any = s.center
             rows = np.vstack([2 * step + 1 - 2 * center[index], rows])
-            room = -(_envelope(x, center) + dual.constant)
+            room = -(_envelope(x, center, dual.whole) + dual.constant)
             low, high = np.concatenate([[-np.inf], low]), np.concatenate([[room], high])
         prices = theta if stepped else theta[dual.first :]
         program = SmallProgram(w[index], np.zeros(index.size), upper - lower, rows, low, high)
@@ -155,7 +154,7 @@ class Crossover:
         if not dual.counts or theta[0] <= 0:
             return total + float(reduced @ np.where(reduced > 0, s.upper, s.lower))
         x = self._best(reduced / (2 * theta[0]) + s.center, True)
-        return total + float(reduced @ x) - theta[0] * (_envelope(x, s.center) + dual.constant)
+        return total + float(reduced @ x) - theta[0] * (_envelope(x, s.center, dual.whole) + dual.constant)
 
 
 def _step(liked: Array, lower: Array, upper: Array) -> Array:
@@ -164,8 +163,10 @@ def _step(liked: Array, lower: Array, upper: Array) -> Array:
     return np.minimum(np.maximum(np.floor(liked), least), np.maximum(np.ceil(upper) - 1, least))
 
 
-def _envelope(x: Array, center: Any) -> float:
+def _envelope(x: Array, center: Any, whole: bool = False) -> float:
     """``sum_i f(x_i) - 2 center . x``."""
+    if whole:
+        return float(x @ x - 2 * center @ x)
     part = np.abs(x - np.rint(x))
     return float(x @ x + part.sum() - part @ part - 2 * center @ x)
 
@@ -175,11 +176,19 @@ def _basis(rows: Array, theta: Array, far: Array) -> Any:
     m, n = rows.shape
     start = n + np.arange(m)
     active = np.flatnonzero(theta != 0)
-    if active.size and n:
-        part = rows[active]
-        part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300) / (1e-3 + far)
-        triangle, order = scipy.linalg.qr(part, mode="r", pivoting=True)
-        rank = int(np.sum(np.abs(np.diag(triangle)) > 1e-9 * abs(triangle[0, 0])))
-        if rank == active.size:
-            start[active] = order[:rank]
+    if not active.size or not n:
+        return start
+    part = rows[active]
+    part = part / (np.sqrt(np.einsum("ij,ij->i", part, part))[:, None] * (1e-3 + far) + 1e-300)
+    chosen, first = [], 0.0
+    for _ in active:  # Gram and Schmidt with pivoting: the longest column of what the ones before leave over
+        squares = np.einsum("ij,ij->j", part, part)
+        best = int(squares.argmax())
+        first = first or float(squares[best])
+        if not squares[best] > 1e-18 * first:
+            return start
+        chosen.append(best)
+        direction = part[:, best] / np.sqrt(squares[best])
+        part = part - np.outer(direction, direction @ part)
+    start[active] = chosen
     return start

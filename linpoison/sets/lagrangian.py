@@ -128,7 +128,7 @@ class Lagrangian:
         trace = np.flatnonzero(np.abs(rest) > jump)
         x = self.cut(whole)
         part = rest[trace]
-        part -= np.clip(part, -jump, jump)
+        part -= np.minimum(np.maximum(part, -jump), jump)
         moved = whole[trace] + part / (1 - 2 * jump)
         lower, upper = self.structure.lower[trace], self.structure.upper[trace]
         x[trace] = np.minimum(np.maximum(moved, lower), upper)

@@ -57,8 +57,8 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
         return Vertex(np.where(program.gain > 0, program.upper, program.lower), np.zeros(0), True)
     table = np.hstack([program.rows, -np.eye(m)])
     gain = np.concatenate([program.gain, np.zeros(m)])
-    reach = np.maximum(program.rows * program.lower, program.rows * program.upper).sum(axis=1)
-    least = np.minimum(program.rows * program.lower, program.rows * program.upper).sum(axis=1)
+    ends = program.rows * program.lower, program.rows * program.upper
+    reach, least = np.maximum(*ends).sum(axis=1), np.minimum(*ends).sum(axis=1)
     slack = 1.0 + reach - least
     lower = np.concatenate([program.lower, np.maximum(program.low, least - slack)])
     upper = np.concatenate([program.upper, np.minimum(program.high, reach + slack)])

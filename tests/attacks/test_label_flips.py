@@ -12,7 +12,7 @@ from linpoison.attacks.alfa import ALFA, chosen
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.feasible import FeasibleRegion, SetPolicy
 from linpoison.attacks.iterative import Iterative
-from linpoison.attacks.kkt import KKT
+from linpoison.attacks.kkt import KKT, IterativeKKT
 from linpoison.attacks.random_flips import RandomFlips, in_sets
 from linpoison.core import InputError
 from linpoison.evaluation import Evaluator
@@ -98,13 +98,22 @@ def test_iterative_reads_the_sets_with_the_poison_in(monkeypatch):
 
     monkeypatch.setattr(FeasibleRegion, "fit", classmethod(fit))
     result = Iterative(KKT(decoys=SMALL, generations=0, finalists=2), rounds=2).run(scenario, seed=1)
-    assert result.name == "kkt-iterative"
+    assert result.name == "kkt-iterative" == IterativeKKT.name
     assert seen[0] is None
     assert all(poison is not None for poison in seen[1:])
     worst = result.info["worst_by_round"]
     assert result.best.worst == max(worst) >= worst[0]
     assert result.info["rounds"] == len(worst) - 1 >= 1
     assert result.best.label.startswith("round ")
+
+
+def test_iterative_kkt_refits_each_decoy_with_its_own_poison():
+    scenario = scenario_of("breast_cancer", epsilon=0.1)
+    result = IterativeKKT(decoys=SMALL, chains=2, refits=3, finalists=2).run(scenario, seed=1)
+    labels = [item.label for item in result.candidates]
+    assert sum("refit" in label for label in labels) == 6
+    plain = max(item.worst for item in result.candidates if "refit" not in item.label)
+    assert result.best.worst >= plain
 
 
 def test_iterative_resumes_and_wraps_any_attack():
