@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.neighbors import NearestNeighbors
 
 from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, check_integer
 from ..sets import FeasibleSet
 from .base import Codes, Defense
+from .neighbors import Neighbors
 
 
 class KNNDefense(Defense):
@@ -46,27 +45,47 @@ class KNNDefense(Defense):
         super().__init__(remove, variant)
         self.k = k
 
+    @property
+    def n_others(self) -> int:
+        """How many other rows a score depends on."""
+        return check_integer(self.k, "k", at_least=1) - (self.variant == "reference")
+
+    def fit_beside(self, X: Any, y: Any, known: Neighbors) -> Self:
+        """Like `fit`, where the first rows are those of `known`: only pairs with a new row are looked at.
+
+        Parameters
+        ----------
+        X : array_like or sparse, shape (n, d)
+        y : array_like, shape (n,)
+        known : Neighbors
+            Of the first ``known.X.shape[0]`` rows, with at least `n_others` neighbours each.
+        """
+        rows, codes = self._begin(X, y)
+        self._others, self._rows_fitted = self.n_others, rows
+        self._neighbors: Neighbors | None = None
+        extra = rows[known.X.shape[0] :]
+        self._distances = (known.joined(extra) if extra.shape[0] else known.distances)[:, : self._others]
+        return self._finish(rows, codes)
+
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         k = check_integer(self.k, "k", at_least=1)
         if X.shape[0] <= k:
             raise InputError(
                 f"more than k={k} rows", f"{X.shape[0]} rows", "Use a smaller k, or leave the knn defence out."
             )
-        self._others = k if self.variant == "paper" else k - 1
-        self._neighbors: Any = NearestNeighbors(algorithm="brute").fit(X)
-        self._fit_rows = X
+        self._others, self._rows_fitted = self.n_others, X
+        self._neighbors = Neighbors(X, max(self._others, 1))
+        self._distances = self._neighbors.distances[:, : self._others]
 
     def _fitted_scores(self, X: Matrix, codes: Codes) -> Array:
-        return self._summary(X, None)
+        return self._summary(self._distances)
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
-        return self._summary(X, X)
+        if self._neighbors is None:
+            self._neighbors = Neighbors(self._rows_fitted, max(self._others, 1))
+        return self._summary(self._neighbors.of(X)[:, : self._others])
 
-    def _summary(self, X: Matrix, query: Matrix | None) -> Array:
-        if self._others == 0:
-            return np.zeros(X.shape[0])
-        near = self._neighbors.kneighbors(query, n_neighbors=self._others, return_distance=False)
-        distances = _row_distances(X, self._fit_rows, near)
+    def _summary(self, distances: Array) -> Array:
         return np.asarray(distances.max(axis=1) if self.variant == "paper" else distances.sum(axis=1))
 
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
@@ -75,13 +94,3 @@ class KNNDefense(Defense):
             "knn",
             "The attacker passes it by concentration: several equal rows are each other's neighbours.",
         )
-
-
-def _row_distances(X: Matrix, others: Matrix, index: Codes) -> Array:
-    """``|X[i] - others[index[i, j]]|`` from the differences themselves, shape of `index`."""
-    columns = []
-    for near in index.T:
-        step = X - others[near]
-        squares = step.multiply(step) if sp.issparse(step) else step * step
-        columns.append(np.sqrt(np.asarray(squares.sum(axis=1)).ravel()))
-    return np.column_stack(columns)

@@ -33,11 +33,21 @@ def residual_norms(X: Matrix, basis: Array) -> Array:
     along = np.asarray(X @ basis)
     norms = squared_norms(X)
     squared = norms - squared_norms(along)
-    for rows in _chunks(np.flatnonzero(squared <= _CANCELLED * norms)):
-        dense = X[rows].toarray() if sp.issparse(X) else X[rows]
-        squared[rows] = squared_norms(dense - along[rows] @ basis.T)
+    for rows in chunks(cancelled(squared, norms)):
+        squared[rows] = squared_norms(dense_rows(X, rows) - along[rows] @ basis.T)
     return np.sqrt(squared)
 
 
-def _chunks(rows: Codes) -> list[Codes]:
+def cancelled(squared: Array, norms: Array) -> Codes:
+    """Rows whose difference of squares has lost its digits and is to be computed anew."""
+    return np.flatnonzero(squared <= _CANCELLED * norms)
+
+
+def chunks(rows: Codes) -> list[Codes]:
+    """Rows in portions that may be made dense."""
     return [rows[start : start + _CHUNK] for start in range(0, rows.size, _CHUNK)]
+
+
+def dense_rows(X: Matrix, rows: Codes) -> Array:
+    """Some rows as a dense array."""
+    return np.asarray(X[rows].toarray() if sp.issparse(X) else X[rows])

@@ -9,7 +9,9 @@ from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, SubspaceTube
 from .base import Codes, Defense
 from .rows import class_means, residual_norms
-from .subspace_fit import principal_subspace
+from .subspace_fit import Subspace, principal_subspace
+
+_REFERENCE_LIMIT = 1000  # vectors that the reference program asks its solver for
 
 
 class SVDDefense(Defense):
@@ -18,7 +20,7 @@ class SVDDefense(Defense):
     B holds the top k right singular vectors of the uncentred matrix X of both classes, with the
     smallest k for which ``|X - X B B'|_F^2 / |X|_F^2 < 1 - energy``.
 
-    The variant "reference" takes one vector fewer, adds the class means to the basis and
+    The variant "reference" takes one vector fewer (of at most 1000), adds the class means to the basis and
     orthonormalises it, and scores ``x - mu_y`` (equal to the score of ``x``, since the basis then
     spans the means).
 
@@ -34,7 +36,7 @@ class SVDDefense(Defense):
     Attributes
     ----------
     basis_ : ndarray of shape (d, n_basis)
-        Orthonormal columns.
+        Orthonormal columns; computed when it is first asked for.
     rank_ : int
         Number of singular vectors in it.
     means_ : ndarray of shape (n_classes, d)
@@ -62,11 +64,23 @@ class SVDDefense(Defense):
         energy = check_number(self.energy, "energy", above=0, below=1)
         self.means_ = class_means(X, codes, self.classes_.size)
         hint = None if self.rank_hint is None else check_integer(self.rank_hint, "rank_hint", at_least=0)
-        basis = principal_subspace(X, energy, rank_hint=hint).basis
-        if self.variant == "reference":
-            basis = basis[:, :-1] if basis.shape[1] else basis
-        self.rank_ = int(basis.shape[1])
-        self.basis_ = _with_directions(basis, self.means_) if self.variant == "reference" else basis
+        reference = self.variant == "reference"
+        limit = _REFERENCE_LIMIT if reference else None
+        space = principal_subspace(X, energy, rank_hint=hint, limit=limit)
+        self._space = space.first(max(space.rank - 1, 0)) if reference else space
+        self._beside = _outside(self._space, self.means_) if reference else np.zeros((0, X.shape[1]))
+        self.rank_ = self._space.rank
+        self._basis: Array | None = None
+
+    @property
+    def basis_(self) -> Array:
+        """Orthonormal columns of the subspace, shape (d, n_basis)."""
+        if self._basis is None:
+            self._basis = np.hstack([self._space.basis, self._beside.T])
+        return self._basis
+
+    def _fitted_scores(self, X: Matrix, codes: Codes) -> Array:
+        return self._space.own_residuals(self._beside)
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         return residual_norms(X, self.basis_)
@@ -76,12 +90,12 @@ class SVDDefense(Defense):
         return SubspaceTube(self.basis_, threshold, center)
 
 
-def _with_directions(basis: Array, extra: Array) -> Array:
-    """The basis, and behind it an orthonormal basis of what `extra` rows (k, d) add to its span."""
-    outside = extra.T - basis @ (basis.T @ extra.T)
-    scale = float(np.linalg.norm(extra, axis=1).max())
-    if not scale or np.linalg.norm(outside) <= 1e-10 * scale:
-        return basis
-    fresh = orth(outside, rcond=1e-10 * scale / np.linalg.norm(outside, 2))
-    fresh -= basis @ (basis.T @ fresh)
-    return np.hstack([basis, np.linalg.qr(fresh)[0]])
+def _outside(space: Subspace, rows: Array) -> Array:
+    """Orthonormal rows (m, d) of what a few rows add to the span of a subspace."""
+    left = rows - space.combine(space.coordinates(rows))
+    scale = float(np.linalg.norm(rows, axis=1).max())
+    if not scale or np.linalg.norm(left) <= 1e-10 * scale:
+        return np.zeros((0, rows.shape[1]))
+    fresh = orth(left.T, rcond=1e-10 * scale / np.linalg.norm(left, 2)).T
+    fresh -= space.combine(space.coordinates(fresh))
+    return np.asarray(np.linalg.qr(fresh.T)[0].T)

@@ -16,7 +16,8 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import Array
-from ..defenses import Defense, LossDefense, SVDDefense
+from ..defenses import Defense, KNNDefense, LossDefense, SVDDefense
+from ..defenses.neighbors import Neighbors
 from ..learners import Learner, make_learner
 from ..losses import Problem
 
@@ -103,6 +104,7 @@ class Evaluator:
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem)
         self._ranks: dict[str, int] = {}
+        self._neighbors: Neighbors | None = None
 
     def score(
         self,
@@ -161,8 +163,16 @@ class Evaluator:
             detector.set_params(rank_hint=self._ranks.get(name)).fit(mixed.X, mixed.y)
             self._ranks[name] = detector.rank_
             return detector
+        if isinstance(detector, KNNDefense) and self.train.n - 1 > detector.n_others >= 1:
+            return detector.fit_beside(mixed.X, mixed.y, self._clean_neighbors(detector.n_others))
         fitted: Defense = detector.fit(mixed.X, mixed.y)
         return fitted
+
+    def _clean_neighbors(self, k: int) -> Neighbors:
+        """The clean rows with at least k neighbours each, computed once."""
+        if self._neighbors is None or self._neighbors.k < k:
+            self._neighbors = Neighbors(self.train.X, k)
+        return self._neighbors
 
     def _mixed(self, poison: Poison | None) -> Dataset:
         return self.train if poison is None else self.train.mix(poison.expanded())

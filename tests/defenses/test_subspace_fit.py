@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from linpoison.defenses import subspace_fit
+from linpoison.defenses.block_lanczos import BlockLanczos
 from linpoison.defenses.rows import residual_norms
 from linpoison.defenses.subspace_fit import principal_subspace
 
@@ -47,12 +48,62 @@ def test_flat_spectra_fall_back_to_the_whole_decomposition():
     check(matrix(650, 700, decay=0.05), 0.9)
 
 
-def test_lanczos_without_convergence_falls_back(monkeypatch):
-    def fail(*_, **__):
-        raise subspace_fit.ArpackNoConvergence("no", np.zeros(0), np.zeros((0, 0)))
+def test_many_equal_values_fall_back():
+    """A block of 16 columns meets 16 of 300 equal directions and no more."""
+    X = np.diag(np.r_[np.full(300, 2.0), np.full(400, 0.1)])
+    found = principal_subspace(X, 0.9)
+    np.testing.assert_allclose(found.values, np.full(found.rank, 2.0))
+    assert found.rank == 271
 
-    monkeypatch.setattr(subspace_fit, "eigsh", fail)
-    check(matrix(700, 650), 0.9)
+
+def test_limit():
+    X = sp.csr_array(matrix(650, 700))
+    whole, cut = principal_subspace(X, 0.9), principal_subspace(X, 0.9, limit=20)
+    assert (whole.rank > 20, cut.rank) == (True, 20)
+    np.testing.assert_allclose(cut.values, whole.values[:20], rtol=1e-10)
+    np.testing.assert_allclose(cut.own_coordinates() ** 2, whole.own_coordinates()[:, :20] ** 2, atol=1e-8)
+    assert principal_subspace(X, 0.9, limit=900).rank == whole.rank
+
+
+@pytest.mark.parametrize("shape", [(700, 650), (650, 700)])
+def test_parts_of_a_subspace(shape):
+    X = matrix(*shape)
+    rng = np.random.default_rng(3)
+    space = principal_subspace(sp.csr_array(X), 0.9)
+    B, rows = space.basis, rng.normal(size=(3, shape[1]))
+    np.testing.assert_allclose(space.coordinates(rows), rows @ B, atol=1e-9)
+    np.testing.assert_allclose(space.combine(rows @ B), rows @ B @ B.T, atol=1e-9)
+    np.testing.assert_allclose(space.own_coordinates(), X @ B, atol=1e-9)
+    extra = np.linalg.qr((rows - rows @ B @ B.T).T)[0].T
+    left = X - X @ B @ B.T - X @ extra.T @ extra
+    np.testing.assert_allclose(space.own_residuals(extra), np.linalg.norm(left, axis=1), atol=1e-9)
+    assert space.first(4).basis.shape == (shape[1], 4)
+
+
+def test_own_residuals_without_cancellation():
+    """A row that is one of the main directions itself keeps its digits."""
+    X = np.zeros((40, 900))
+    X[:2, 0], X[0, 1], X[1, 1] = 1e6, 0.1, -0.1
+    X[2:, 2:] = np.random.default_rng(5).normal(size=(38, 898))
+    space = principal_subspace(X, 0.95)
+    assert space.right is None
+    np.testing.assert_allclose(space.own_residuals(np.zeros((0, 900)))[:2], 0.1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [3, 40])
+def test_krylov_space_of_low_rank(rank):
+    """Blocks shrink to what is left, and the invariant space holds all the values."""
+    rng = np.random.default_rng(4)
+    factor = rng.normal(size=(300, rank))
+    krylov = BlockLanczos(lambda block: factor @ (factor.T @ block), 300, 16)
+    krylov.grow(200)
+    values, inner, residuals = krylov.pairs()
+    assert krylov.exhausted
+    assert krylov.columns < rank + 32
+    np.testing.assert_allclose(values[:rank], np.linalg.eigvalsh(factor.T @ factor)[::-1], rtol=1e-10)
+    vectors = krylov.expand(inner)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(krylov.columns), atol=1e-10)
+    assert not residuals.any()
 
 
 def test_low_rank():

@@ -1,0 +1,205 @@
+"""Exact distances to the nearest rows, dense or CSR, with bounded memory, and their update for a few more rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..core.validation import Array, Matrix
+from .rows import squared_norms
+
+Index = NDArray[np.intp]
+_BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once
+_COMMON = 0.08  # columns filled in this share of the rows are cheaper dense
+_SLACK = 1e-9  # relative to the squared lengths: rounding of a distance by its expansion
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """Rows, and the distances of each to its k nearest other rows.
+
+    Candidates come from ``|a|^2 + |b|^2 - 2 a.b``, all pairs in blocks; their distances from the
+    differences themselves, so that equal rows are at distance exactly zero.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array, shape (n, d)
+        With ``n > k``.
+    k : int
+
+    Attributes
+    ----------
+    distances : ndarray of shape (n, k)
+        Ascending.
+    """
+
+    X: Matrix
+    k: int
+    distances: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        products = _Products(self.X)
+        object.__setattr__(self, "_products", products)
+        object.__setattr__(self, "distances", _nearest(products, products, self.k, skip_self=True))
+
+    def of(self, rows: Matrix) -> Array:
+        """Distances of other rows to their k nearest rows among these, shape (m, k)."""
+        return _nearest(_Products(rows, self._own), self._own, self.k)
+
+    def joined(self, rows: Matrix) -> Array:
+        """`distances` of the rows with more rows behind them, shape (n + m, k).
+
+        Only the pairs with a new row are looked at, and equal new rows only once.
+        """
+        first, which, copies = np.unique(_row_keys(rows), return_index=True, return_inverse=True, return_counts=True)[
+            1:
+        ]
+        distinct = _Products(rows[first], self._own)
+        copies = np.minimum(copies, self.k + 1)
+        old = _merged(self.distances, _repeated(self._own, distinct, copies, self.distances), self.k)
+        to_old = _nearest(distinct, self._own, self.k)
+        new = _merged(to_old, _among_copies(distinct, copies, self.k), self.k)
+        return np.vstack([old, new[which.ravel()]])
+
+    @property
+    def _own(self) -> _Products:
+        products: _Products = self.__dict__["_products"]
+        return products
+
+
+class _Products:
+    """Rows prepared for inner products: common columns dense, the others sparse."""
+
+    def __init__(self, X: Matrix, like: _Products | None = None) -> None:
+        self.X, self.n = X, X.shape[0]
+        self.norms = squared_norms(X)
+        self.sparse = sp.issparse(X)
+        if not self.sparse:
+            self.dense = X
+            return
+        self.common: Index = self._common() if like is None else like.common
+        rest = np.ones(X.shape[1])
+        rest[self.common] = 0.0
+        self.dense = np.asarray(X[:, self.common].toarray())
+        self.rest = sp.csr_array(X @ sp.diags_array(rest))
+        self.rest.eliminate_zeros()
+
+    def _common(self) -> Index:
+        filled = np.bincount(self.X.indices, minlength=self.X.shape[1])
+        return np.flatnonzero(filled > _COMMON * self.n)
+
+    def squared_distances(self, rows: slice, others: _Products) -> Array:
+        """``|a - b|^2`` of some rows to all the others, up to rounding, shape (len(rows), n_others)."""
+        cross = self.dense[rows] @ others.dense.T
+        if self.sparse:
+            cross += (self.rest[rows] @ others.rest_across).toarray()
+        cross *= -2.0
+        cross += self.norms[rows, None]
+        cross += others.norms
+        return np.asarray(cross)
+
+    @property
+    def rest_across(self) -> Matrix:
+        """The sparse part, transposed."""
+        if "_across" not in self.__dict__:
+            self._across = sp.csr_array(self.rest.T)
+        return self._across
+
+    def blocks(self, others: int) -> list[slice]:
+        """Rows in portions whose products with so many others fit into memory."""
+        size = max(1, _BLOCK_ENTRIES // max(others, 1))
+        return [slice(start, min(start + size, self.n)) for start in range(0, self.n, size)]
+
+
+def _nearest(rows: _Products, others: _Products, k: int, *, skip_self: bool = False) -> Array:
+    """Ascending distances of each row to its k nearest others."""
+    near = np.empty((rows.n, k), dtype=np.intp)
+    for block in rows.blocks(others.n):
+        squared = rows.squared_distances(block, others)
+        if skip_self:
+            squared[np.arange(squared.shape[0]), np.arange(block.start, block.stop)] = np.inf
+        near[block] = _least(squared, k)
+    first = np.repeat(np.arange(rows.n), k)
+    return np.sort(pair_distances(rows.X, first, others.X, near.ravel()).reshape(rows.n, k), axis=1)
+
+
+def _least(values: Array, k: int) -> Index:
+    """Columns of the k least values of each row, in no order; all columns if there are no more."""
+    if values.shape[1] <= k:
+        return np.tile(np.arange(values.shape[1]), (values.shape[0], 1))
+    return np.argpartition(values, k - 1, axis=1)[:, :k]
+
+
+def _repeated(rows: _Products, few: _Products, copies: Index, worst: Array) -> Array:
+    """Ascending distances of rows to the nearest of a few others with copies, infinite beyond the k-th of `worst`.
+
+    A pair is looked at only if it can be among the k nearest.
+    """
+    k = worst.shape[1]
+    bound = worst[:, -1] ** 2
+    found = np.full((rows.n, k), np.inf)
+    for block in rows.blocks(few.n):
+        squared = rows.squared_distances(block, few)
+        nearest = _least(squared, k)
+        limit = bound[block, None] + _SLACK * (rows.norms[block, None] + few.norms[nearest])
+        first, place = np.nonzero(np.take_along_axis(squared, nearest, axis=1) < limit)
+        second = nearest[first, place]
+        first += block.start
+        _place(found, first, pair_distances(rows.X, first, few.X, second), copies[second])
+    return found
+
+
+def _place(found: Array, rows: Index, distances: Array, copies: Index) -> None:
+    """Write the least distances of each row, with copies, into its line of `found`."""
+    order = np.lexsort((distances, rows))
+    rows, distances, copies = rows[order], distances[order], copies[order]
+    rows, distances = np.repeat(rows, copies), np.repeat(distances, copies)
+    start = np.searchsorted(rows, rows)
+    place = np.arange(rows.size) - start
+    fits = place < found.shape[1]
+    found[rows[fits], place[fits]] = distances[fits]
+
+
+def _among_copies(few: _Products, copies: Index, k: int) -> Array:
+    """Ascending distances from each distinct row to all other copies, infinite where there are none."""
+    found = np.full((few.n, k), np.inf)
+    for row in range(few.n):
+        others = np.full(few.n, row)
+        distances = pair_distances(few.X, others, few.X, np.arange(few.n))
+        number = copies.copy()
+        number[row] -= 1
+        _place(found, others, distances, number)
+    return found
+
+
+def _merged(first: Array, second: Array, k: int) -> Array:
+    return np.sort(np.hstack([first, second]), axis=1)[:, :k]
+
+
+def pair_distances(X: Matrix, first: Index, others: Matrix, second: Index) -> Array:
+    """``|X[i] - others[j]|`` of pairs, from the differences themselves."""
+    size = max(1, _BLOCK_ENTRIES // (20 * X.shape[1])) if not sp.issparse(X) else 20_000
+    parts = [np.zeros(0)]
+    for start in range(0, first.size, size):
+        step = X[first[start : start + size]] - others[second[start : start + size]]
+        parts.append(np.sqrt(squared_norms(step)))
+    return np.concatenate(parts)
+
+
+def _row_keys(X: Matrix) -> NDArray[np.object_]:
+    """One value for each row, equal for equal rows."""
+    if sp.issparse(X):
+        rows = sp.csr_array(X, copy=True)
+        rows.sum_duplicates()
+        rows.eliminate_zeros()
+        X = rows
+        keys = [
+            X.indices[start:stop].astype(np.int64).tobytes() + X.data[start:stop].tobytes()
+            for start, stop in zip(X.indptr[:-1], X.indptr[1:], strict=True)
+        ]
+    else:
+        keys = [row.tobytes() for row in np.ascontiguousarray(X) + 0.0]
+    return np.array(keys, dtype=object)
