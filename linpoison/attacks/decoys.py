@@ -60,6 +60,9 @@ class LabelFlipDecoys:
     prune : bool, default True
         Keep the Pareto front only: drop a decoy if another errs at least as much on the target
         rows at no greater clean loss.
+    many_entries : int, default 3_000_000
+        Stored entries of the training rows above which a third of the quantiles and of the repeats
+        are tried, since each decoy takes a fit.
 
     References
     ----------
@@ -70,6 +73,7 @@ class LabelFlipDecoys:
     quantiles: Sequence[float] = tuple(np.round(np.arange(0.05, 0.56, 0.05), 2).tolist())
     repeats: Sequence[int] = (1, 2, 3, 5, 8, 12, 18, 25, 33)
     prune: bool = True
+    many_entries: int = 3_000_000
 
     def __post_init__(self) -> None:
         quantiles = tuple(check_number(q, "a decoy quantile", above=0, below=1) for q in self.quantiles)
@@ -78,6 +82,13 @@ class LabelFlipDecoys:
             raise InputError("at least one quantile and one number of repeats", "none")
         object.__setattr__(self, "quantiles", quantiles)
         object.__setattr__(self, "repeats", repeats)
+
+    def grid(self, train: Dataset) -> tuple[Sequence[float], Sequence[int]]:
+        """Quantiles and repeats for some training rows: all, or a part of them where a fit is long."""
+        entries = train.X.nnz if train.is_sparse else train.X.size
+        if entries <= self.many_entries:
+            return self.quantiles, self.repeats
+        return self.quantiles[1::3] or self.quantiles, self.repeats[1::3] or self.repeats
 
     def generate(
         self,
@@ -102,11 +113,12 @@ class LabelFlipDecoys:
         """
         clean = make_learner(problem).fit(train)
         margins = (base or clean).margins(target)
+        quantiles, repeats = self.grid(train)
         tasks = []
-        for quantile in self.quantiles:
+        for quantile in quantiles:
             chosen = margins < np.quantile(margins, quantile)
             if chosen.any():
-                tasks.append((quantile, self.repeats, target.take(chosen), train, problem, target, clean))
+                tasks.append((quantile, repeats, target.take(chosen), train, problem, target, clean))
         decoys = [decoy for group in in_parallel(_trained, tasks, n_jobs) for decoy in group]
         return pareto_front(decoys) if self.prune else sorted(decoys, key=lambda decoy: -decoy.target_error)
 

@@ -17,13 +17,11 @@ from ..core.validation import Array
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
-from ..learners import HingeLearner, Learner, make_learner
 from .base import LABELS, Scenario
+from .ranking import quick_learner
 
 REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense)
 """Defences that are fitted anew for every poison; others are frozen between refreshes."""
-LOOSE = (1e-2, 1e-3)
-"""liblinear's tolerance in a search: on Enron errors agree with tight fits to a test row, in a tenth of the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +77,9 @@ class Rater:
     ) -> None:
         self.scenario, self.temperature, self.softness = scenario, temperature, softness
         self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        self.evaluator.learner = quick_learner(scenario.problem)
         self.train = self.evaluator.train
-        self.learner = _loose(make_learner(scenario.problem))
+        self.learner = quick_learner(scenario.problem)
         self.cross = scenario.goal == "population"
         self._parts = self._divide(folds, seed) if self.cross else []
         self._frozen: dict[str, tuple[Defense, Array]] = {}
@@ -163,9 +162,3 @@ def pressing(error: Mapping[str, float], softness: float = 0.01) -> dict[str, fl
     large = {name: float(part) for name, part in zip(error, share, strict=True) if part > 0.05}
     total = sum(large.values())
     return {name: part / total for name, part in large.items()}
-
-
-def _loose(learner: Learner) -> Learner:
-    if isinstance(learner, HingeLearner):
-        learner.tols = LOOSE
-    return learner
