@@ -41,6 +41,7 @@ def assemble(
     relaxed: Mapping[str, Poison],
     target: str,
     epsilon: float,
+    failures: Mapping[str, str] | None = None,
 ) -> AuditReport:
     """The report of one run, pictures of the strongest poison included."""
     strongest = max(entries, key=lambda entry: entry.worst_case_test_error).name
@@ -59,6 +60,8 @@ def assemble(
         reading=reading(
             target, setting.problem, tuple(options.defenses), options.remove, blind(setting.split.train, clean.scores)
         ),
+        failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],
+        peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
         material=Material(
             setting.split.train, poisons[strongest], relaxed.get(strongest), clean.models["none"], scores[strongest]
@@ -103,6 +106,16 @@ def describe_model(setting: Setting) -> dict[str, Any]:
         "scaling": problem.scaling,
         "learner": setting.learner,
     }
+
+
+def peak_memory_mb() -> float | None:
+    """Most resident memory so far of this process or of one of its workers; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(largest / (2**20 if platform.system() == "Darwin" else 2**10), 1)
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ def figures_of(report: AuditReport) -> list[Figure]:
     from . import plots
 
     found: list[Figure | None] = [plots.errors(report, entry) for entry in report.attacks]
-    found.append(plots.timeline(report))
+    found += [plots.race(report), plots.timeline(report)]
     if report.material is not None:
         found += [draw(report.material) for draw in (plots.score_histograms, plots.plane, plots.images)]
     return [figure for figure in found if figure is not None]

@@ -6,8 +6,8 @@ from typing import Any
 
 from .exhibits import feature_table, figures_of
 from .report import AuditReport
-from .table import error_rows, facts, percent
-from .words import cautions, finding
+from .table import comparison, error_rows, facts, percent, ranked
+from .words import cautions, finding, lessons
 
 TEMPLATE = "report.html.j2"
 
@@ -38,8 +38,10 @@ def _context(report: AuditReport) -> dict[str, Any]:
                 "cautions": cautions(entry),
                 "seconds_to": entry.seconds_to,
             }
-            for entry in report.attacks
+            for entry in ranked(report)
         ],
+        "comparison": comparison(report) if len(report.attacks) > 1 or report.failures else [],
+        "lessons": lessons(report),
         "figures": figures_of(report),
         "features": [] if material is None or material.train.image_shape else feature_table(material),
     }

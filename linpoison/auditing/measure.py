@@ -66,6 +66,7 @@ class Scorer:
             result.seconds,
             residual=plain(float(best.residual)),
             violation=plain(float(best.violation)),
+            gap=plain(float(best.gap)),
             distance_to_decoy=plain(float(best.distance)),
             decoy=best.label,
             relaxed_by_class=plain(by_class(best.relaxed)),

@@ -15,6 +15,10 @@ from .target import Target
 DEFAULT_DATA = "breast_cancer"
 DEFAULT_MODEL = "svm"
 DEFAULT_REG = 0.01
+BASELINE = "kkt-grid"
+"""The attack that "all" leaves out."""
+LAST = "refined"
+"""The attack that starts from what the others have found."""
 DEFAULT_DEFENSES = ("l2", "slab", "loss", "svd", "knn")
 
 MODELS: dict[str, tuple[type[MarginLoss], bool]] = {
@@ -112,9 +116,10 @@ class AuditOptions(LearnerOptions):
     epsilon : float
         Budget as a fraction of the clean training rows, in (0, 1].
     attacks : sequence of str or comma list
-        Names of attacks, or ``"all"``.
+        Names of attacks, or ``"all"``: every one but kkt-grid, the paper's baseline of kkt. `refined`
+        runs last, whatever the order, and starts from the strongest poison of the others.
     target : str
-        ``test``, ``train`` or ``split:F``: see `Target`.
+        ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
     jobs : int, optional
         Worker processes; as many as there are processors by default. Does not change the result.
 
@@ -131,12 +136,16 @@ class AuditOptions(LearnerOptions):
     attacks: Any = ("kkt",)
     target: str = "test"
     jobs: int | None = None
+    every = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set("epsilon", Budget(self.epsilon).epsilon)
         known = _known_attacks()
-        self._set("attacks", _names(known if self.attacks == "all" else self.attacks, "attacks", known))
+        self._set("every", self.attacks == "all")
+        wanted = tuple(name for name in known if name != BASELINE) if self.every else self.attacks
+        names = _names(wanted, "attacks", known)
+        self._set("attacks", tuple(sorted(names, key=lambda name: name == LAST)))
         if not self.attacks:
             raise InputError(f"attacks among {', '.join(known)}", "none")
         Target.parse(self.target)

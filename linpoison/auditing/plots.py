@@ -71,6 +71,30 @@ def errors(report: AuditReport, entry: AttackEntry) -> Figure:
     return Figure(f"Test error by defence: {entry.name}", f"Bars of test error. {alt}.", caption, uri)
 
 
+def race(report: AuditReport) -> Figure | None:
+    """Best error against seconds, one line for each of several attacks."""
+    lines = {entry.name: entry.timeline for entry in report.attacks if entry.timeline}
+    if len(lines) < 2:
+        return None
+    with mpl.rc_context(_STYLE):
+        canvas, axes = _canvas(8, 3.8)
+        end = max(line[-1][0] for line in lines.values())
+        for place, (name, line) in enumerate(lines.items()):
+            steps = np.asarray([*line, [end, line[-1][1]]])
+            colour = mpl.colormaps["tab20"](place % 20)
+            axes.step(steps[:, 0], 100 * steps[:, 1], where="post", label=name, color=colour, linewidth=1.6)
+        axes.set_xscale("log")
+        axes.set(xlabel="seconds since the attack began", ylabel="best error so far (%)", ylim=(0, None))
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+        uri = _svg(canvas)
+    ends = "; ".join(f"{name}: {100 * line[-1][1]:.1f} % at {line[-1][0]:.1f} s" for name, line in lines.items())
+    caption = (
+        "Worst case over the defences on the rows that the attacker looked at, of candidates scored behind all of "
+        "them. Each clock starts with its attack; refined starts from the strongest poison of the others."
+    )
+    return Figure("Error against time, attack by attack", f"Rising lines of the best error. {ends}.", caption, uri)
+
+
 def timeline(report: AuditReport) -> Figure | None:
     """Best error against seconds: worst case, and each defence alone, of the strongest attack."""
     entry = report.strongest

@@ -60,6 +60,7 @@ class AttackEntry:
     seen_error: dict[str, float] | None = None
     residual: float | None = None
     violation: float | None = None
+    gap: float | None = None
     distance_to_decoy: float | None = None
     decoy: str = ""
     relaxed_by_class: dict[str, float] | None = None
@@ -95,6 +96,8 @@ class AuditReport:
     threat: dict[str, Any] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
     certificates: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    peak_memory_mb: float | None = None
     schema: int = SCHEMA
     poisons: Mapping[str, Poison] = field(default_factory=dict, compare=False, repr=False)
     material: Material | None = field(default=None, compare=False, repr=False)

@@ -64,11 +64,14 @@ def audit(
     epsilon : float, default 0.03
         Poison rows as a fraction of the clean training rows, in (0, 1].
     attacks : sequence of str or comma list, default ("kkt",)
-        Names of attacks, or ``"all"``.
+        Names of attacks, or ``"all"``: every one but kkt-grid, the paper's baseline of kkt. `refined`
+        runs last and starts from the strongest poison of the others. Under ``"all"`` an attack that
+        fails is reported under ``failures`` and does not stop the rest.
     defenses : sequence of str or comma list
         Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner.
-    target : {"test", "train", "split:F"}, default "test"
-        Which rows the attacker may look at.
+    target : {"test", "train", "split:F", "rows:I,J,..."}, default "test"
+        Which rows the attacker may look at; with ``rows:`` (numbers, or a file of them) the test rows
+        that it wants misclassified.
     estimator : estimator or path, optional
         A fitted scikit-learn linear classifier, or its ``.skops`` file, instead of `model`.
     penalize_intercept : bool, optional
@@ -119,7 +122,8 @@ def run_audit(
     is_new = folder is not None and not folder.exists()
     work = _begin(data, options, folder)
     try:
-        report = work.report(data, work.attack(progress))
+        results, failures = work.attack(progress)
+        report = work.report(data, results, failures)
     except LinpoisonError as error:
         work.forget(folder if is_new else None)
         if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
@@ -143,24 +147,37 @@ class _Work:
     attacks: Mapping[str, Attack]
     journal: FolderJournal | None
 
-    def attack(self, progress: Progress | None) -> dict[str, AttackResult]:
-        """Run every attack; finished steps of an earlier run come from the journal."""
+    def attack(self, progress: Progress | None) -> tuple[dict[str, AttackResult], dict[str, str]]:
+        """Run every attack; finished steps of an earlier run come from the journal.
+
+        Returns
+        -------
+        results, failures : dict
+            By name; reasons of those that failed, which only ``"all"`` lets pass.
+        """
         from ..attacks.base import Scenario
 
-        setting = self.setting
+        setting, rows = self.setting, self.scorer.rows
         scenario = Scenario(
-            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, self.scorer.rows.seen
+            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, rows.seen, goal=rows.goal
         )
-        return {
-            name: attack.run(
-                scenario,
-                seed=self.options.seed,
-                n_jobs=int(self.options.jobs or 1),
-                progress=progress,
-                journal=None if self.journal is None else self.journal.scoped(name),
-            )
-            for name, attack in self.attacks.items()
-        }
+        results: dict[str, AttackResult] = {}
+        failures: dict[str, str] = {}
+        for name, attack in self.attacks.items():
+            try:
+                results[name] = _begun_from(attack, results).run(
+                    scenario,
+                    seed=self.options.seed,
+                    n_jobs=int(self.options.jobs or 1),
+                    progress=None if progress is None else _named(progress, name, len(self.attacks)),
+                    journal=None if self.journal is None else self.journal.scoped(name),
+                )
+            except LinpoisonError as error:
+                last = name == list(self.attacks)[-1]
+                if not self.options.every or (last and not results):
+                    raise
+                failures[name] = str(error)
+        return results, failures
 
     def scale_hint(self) -> str:
         """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
@@ -177,7 +194,7 @@ class _Work:
         if folder is not None and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def report(self, data: Any, results: Mapping[str, AttackResult]) -> AuditReport:
+    def report(self, data: Any, results: Mapping[str, AttackResult], failures: Mapping[str, str]) -> AuditReport:
         """Score the poisons and put everything together."""
         scores = {name: self.scorer.score(result.poison) for name, result in results.items()}
         entries = [
@@ -188,7 +205,7 @@ class _Work:
         return assemble(
             "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
             entries=entries, poisons=poisons, scores=scores, target=self.options.target, epsilon=self.options.epsilon,
-            relaxed={name: result.best.relaxed for name, result in results.items()},
+            relaxed={name: result.best.relaxed for name, result in results.items()}, failures=failures,
         )  # fmt: skip
 
 
@@ -206,6 +223,21 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
         journal = FolderJournal(folder / "journal" / digest)
     made = {name: attacks.make_attack(name) for name in options.attacks}
     return _Work(options, setting, scorer, scorer.score(None), made, journal)
+
+
+def _begun_from(attack: Attack, results: Mapping[str, AttackResult]) -> Attack:
+    """A refinement that was not told where to start, from the strongest poison there is."""
+    from ..attacks import Refined
+
+    if not isinstance(attack, Refined) or attack.start is not None or not results:
+        return attack
+    strongest = max(results.values(), key=lambda result: result.best.worst)
+    return replace(attack, start=strongest.poison)
+
+
+def _named(progress: Progress, name: str, number: int) -> Progress:
+    """Progress with the attack's name in front, where there are several."""
+    return progress if number == 1 else lambda done, total, what: progress(done, total, f"{name}: {what}")
 
 
 def _with_files(entries: list[AttackEntry]) -> list[AttackEntry]:

@@ -6,15 +6,35 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from .report import AttackEntry, AuditReport
-from .words import cautions, finding
+from .words import cautions, finding, lessons
 
 
 def report_text(report: AuditReport) -> str:
     """Heading, one table for each poison, and how to read them."""
     blocks = [_heading(report)]
-    blocks += [_entry_block(report, entry) for entry in report.attacks]
+    if len(report.attacks) > 1 or report.failures:
+        blocks.append(_comparison_block(report))
+    blocks += [_entry_block(report, entry) for entry in ranked(report)]
     blocks.append("How to read this\n" + "\n".join(_wrap(line, "- ") for line in report.reading))
     return "\n\n".join(blocks) + "\n"
+
+
+def ranked(report: AuditReport) -> list[AttackEntry]:
+    """Entries, the strongest first."""
+    return sorted(report.attacks, key=lambda entry: -entry.worst_case_test_error)
+
+
+def comparison(report: AuditReport) -> list[tuple[str, ...]]:
+    """Header and one row for each attack, the strongest first."""
+    unseen = any(entry.worst_case_unseen_test_error is not None for entry in report.attacks)
+    header = ("attack", "worst case", *(("unseen rows",) if unseen else ()), "seconds", "distinct rows", "gap")
+    rows = [header]
+    for entry in ranked(report):
+        beside = (percent(entry.worst_case_unseen_test_error),) if unseen else ()
+        gap = "-" if entry.gap is None else f"{entry.gap:.1e}"
+        worst = percent(entry.worst_case_test_error)
+        rows.append((entry.name, worst, *beside, f"{entry.seconds:.1f}", str(entry.n_distinct), gap))
+    return rows
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -66,6 +86,8 @@ def facts(entry: AttackEntry) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if entry.residual is not None:
         pairs.append(("KKT residual before rounding", f"{entry.residual:.2e}"))
+    if entry.gap is not None:
+        pairs.append(("relative duality gap of its program", f"{entry.gap:.1e}"))
     if entry.violation is not None:
         pairs.append(("violation of the sets before rounding", f"{entry.violation:.2e}"))
     if entry.distance_to_decoy is not None:
@@ -88,6 +110,12 @@ def _heading(report: AuditReport) -> str:
         f"learner: {model['loss']} loss, reg {model['reg']:g}, {intercept} intercept; epsilon {report.epsilon:.4g}; "
         f"target {report.target}; seed {report.seed}"
     )
+
+
+def _comparison_block(report: AuditReport) -> str:
+    lines = ["Attacks compared", textwrap.indent(aligned(comparison(report)), "  ")]
+    lines += [_wrap(line, "  ") for line in lessons(report)]
+    return "\n".join(lines)
 
 
 def _entry_block(report: AuditReport, entry: AttackEntry) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..losses import Problem
-from .report import AttackEntry
+from .report import AttackEntry, AuditReport
 
 THREAT: dict[str, Any] = {
     "goal": "indiscriminate: raise the error of the deployed classifier (availability)",
@@ -36,6 +36,8 @@ _TARGETS = {
     "unseen_test_error are the same numbers; seen_error is the error on the training rows it tuned on.",
     "split": "The attacker looked at {share:.0%} of the test rows (stratified by class). test_error is on those rows "
     "and is an in-sample maximum; unseen_test_error is on the other test rows, which it never saw.",
+    "rows": "The attacker wanted exactly the scored rows misclassified (a targeted attack). test_error is on those "
+    "rows; unseen_test_error is the collateral damage on the other test rows, which it did not look at.",
     "given": "The poison was handed in: which rows its maker looked at is not known, so the error may be an in-sample "
     "maximum on these test rows.",
 }
@@ -45,7 +47,7 @@ def target_words(target: str) -> str:
     """What the attacker saw."""
     if target.startswith("split:"):
         return _TARGETS["split"].format(share=float(target.partition(":")[2]))
-    return _TARGETS[target]
+    return _TARGETS["rows" if target.startswith("rows:") else target]
 
 
 def learner_words(problem: Problem) -> list[str]:
@@ -118,6 +120,50 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float) -> s
     if entry.worst_case_unseen_test_error is not None:
         line += f"; on rows that the attacker did not see, to {entry.worst_case_unseen_test_error:.1%}"
     return line + "."
+
+
+def lessons(report: AuditReport) -> list[str]:
+    """What several attacks say together."""
+    entries = sorted(report.attacks, key=lambda entry: -entry.worst_case_test_error)
+    best = entries[0]
+    lines = []
+    if len(entries) > 1:
+        ahead = 100 * (best.worst_case_test_error - entries[1].worst_case_test_error)
+        close = "within the noise of seeds and rounding" if ahead < 1 else "more than seeds and rounding move it"
+        lines.append(
+            f"{best.name} does the most damage, {ahead:.1f} points ahead of {entries[1].name} ({close}: about a point)."
+        )
+    defended = {name: error for name, error in best.test_error.items() if name != "none"}
+    if len(defended) > 1:
+        low, high = min(defended, key=lambda name: defended[name]), max(defended, key=lambda name: defended[name])
+        lines.append(
+            f"Against {best.name} the defence {low} helps most ({defended[low]:.1%}) and {high} least "
+            f"({defended[high]:.1%})."
+        )
+    if best.worst_case_unseen_test_error is not None and not report.target.startswith(("train", "rows:")):
+        lost = 100 * (best.worst_case_test_error - best.worst_case_unseen_test_error)
+        lines.append(f"On rows that it did not see the strongest attack does {lost:.1f} points less damage.")
+    lines += [line for entry in entries for line in _proofs(entry)]
+    lines += [f"{item['name']} failed: {item['reason']}" for item in report.failures]
+    return lines
+
+
+def _proofs(entry: AttackEntry) -> list[str]:
+    """What the numbers in `info` prove."""
+    lines = []
+    upper = entry.info.get("upper")
+    if isinstance(upper, float):
+        lines.append(
+            f"{entry.name}: no poison of this budget in the sets of its first program brings the training objective "
+            f"above {upper:.4g}."
+        )
+    needed = entry.info.get("rows_needed")
+    if isinstance(needed, (int, float)) and needed > 0:
+        lines.append(
+            f"{entry.name}: one of its targets needs at least {needed:.0f} poison rows to be learned exactly "
+            "(Suya et al., Theorem 2)."
+        )
+    return lines
 
 
 def cautions(entry: AttackEntry) -> list[str]:

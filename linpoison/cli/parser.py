@@ -57,12 +57,13 @@ def _add_audit(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     parser.add_argument("--attack", dest="attacks", default="kkt", metavar="NAMES",
-                        help=f"comma list among {ATTACKS}, or 'all' (default: kkt)")  # fmt: skip
+                        help=f"comma list among {ATTACKS}; or 'all', which is all but kkt-grid; refined runs last, "
+                        "from the strongest of the others (default: kkt)")  # fmt: skip
     _add_defenses(parser, "--defenses", DEFENSES)
     parser.add_argument(
         "--target", default="test", metavar="ROWS",
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
-        "the test rows (default: test)",
+        "the test rows; rows:I,J,... or rows:FILE for test rows to be misclassified (default: test)",
     )  # fmt: skip
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"

@@ -14,6 +14,8 @@ from sklearn.svm import LinearSVC
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
 from linpoison.auditing.run import run_audit
+from linpoison.auditing.table import comparison
+from linpoison.auditing.words import lessons
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison
 from linpoison.evaluation import Evaluator
 
@@ -125,7 +127,94 @@ def test_strongest_poison_is_poison_npz(tmp_path):
 
 
 def test_all_means_every_attack():
-    assert [entry.name for entry in small_audit(attacks="all").attacks] == list(audit_cases.REGISTRY)
+    """All but the baseline of kkt."""
+    names = [entry.name for entry in small_audit(attacks="all").attacks]
+    assert names == [name for name in audit_cases.REGISTRY if name != "kkt-grid"]
+
+
+def test_under_all_one_failure_does_not_lose_the_others(monkeypatch):
+    from linpoison.core import SolverFailed
+
+    class Failing(audit_cases.FakeAttack):
+        def run(self, scenario, **options):
+            raise SolverFailed("expected a solution, got none.")
+
+    monkeypatch.setitem(audit_cases.REGISTRY, "fake", Failing)
+    report = small_audit(attacks="all")
+    assert [entry.name for entry in report.attacks] == ["kkt", "one-class"]
+    assert report.failures == [{"name": "fake", "reason": "expected a solution, got none."}]
+    assert "fake failed: expected a solution" in report.to_text()
+    assert "fake failed" in report.to_html()
+    with pytest.raises(SolverFailed):
+        small_audit(attacks="kkt,fake")
+    monkeypatch.setitem(audit_cases.REGISTRY, "kkt", Failing)
+    monkeypatch.setitem(audit_cases.REGISTRY, "one-class", Failing)
+    with pytest.raises(SolverFailed):
+        small_audit(attacks="all")
+
+
+def test_refined_runs_last_and_starts_from_the_strongest(monkeypatch):
+    from linpoison.attacks import Refined
+
+    starts = []
+
+    class Recorded(Refined):
+        def run(self, scenario, **options):
+            starts.append(self.start)
+            return audit_cases.FakeAttack().run(scenario, **options)
+
+    monkeypatch.setitem(audit_cases.REGISTRY, "refined", Recorded)
+    report = small_audit(attacks="refined,one-class,kkt")
+    assert [entry.name for entry in report.attacks] == ["one-class", "kkt", "refined"]
+    strongest = max(report.attacks[:2], key=lambda entry: entry.worst_case_test_error)
+    assert starts[0].as_dataset().digest() == report.poisons[strongest.name].as_dataset().digest()
+    small_audit(attacks="refined")
+    assert starts[1] is None
+
+
+def test_goal_is_the_population_where_scored_rows_are_unseen(fake_attacks):
+    for target, goal in (
+        ("test", "target"),
+        ("train", "population"),
+        ("split:0.5", "population"),
+        ("rows:1,2", "target"),
+    ):
+        small_audit(target=target)
+        assert fake_attacks.scenarios[-1].goal == goal
+
+
+def test_targeted_rows_are_scored_and_the_rest_is_collateral(tmp_path, fake_attacks):
+    report = small_audit(target="rows:3,1,17")
+    assert fake_attacks.scenarios[-1].target.n == 3
+    entry = report.attacks[0]
+    assert {round(3 * error) / 3 for error in entry.test_error.values()} == set(entry.test_error.values())
+    assert entry.worst_case_unseen_test_error is not None
+    assert any("collateral" in line for line in report.reading)
+    (tmp_path / "rows.txt").write_text("3\n1\n17\n", encoding="utf-8")
+    again = small_audit(target=f"rows:{tmp_path / 'rows.txt'}")
+    assert again.attacks[0].test_error == entry.test_error
+
+
+@pytest.mark.parametrize(
+    "target", ["rows:", "rows:1,1", "rows:-1", "rows:99999", "rows:a,b", "rows:nosuch.txt", "rows:1.5"]
+)
+def test_bad_rows(text):
+    with pytest.raises(InputError, match="row"):
+        small_audit(target=f"rows:{text}")
+
+
+def test_several_attacks_are_compared_strongest_first():
+    report = small_audit(attacks="kkt,one-class", target="split:0.5")
+    rows = comparison(report)
+    assert rows[0][:3] == ("attack", "worst case", "unseen rows")
+    worst = [float(row[1].split()[0]) for row in rows[1:]]
+    assert worst == sorted(worst, reverse=True)
+    text, page = report.to_text(), report.to_html()
+    assert "Attacks compared" in text
+    assert "Error against time, attack by attack" in page
+    assert any("does the most damage" in line for line in lessons(report))
+    assert "Attacks compared" not in small_audit().to_text()
+    assert report.peak_memory_mb > 10
 
 
 def test_interrupted_run_resumes_to_the_identical_report(tmp_path, fake_attacks):

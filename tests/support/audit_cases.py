@@ -117,7 +117,7 @@ def small_split(n: int = 60, d: int = 3, seed: int = 0, **more: Any) -> Split:
 
 
 def without_times(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A report as plain values, less everything that a clock decides."""
+    """A report as plain values, less everything that a clock or the memory decides."""
     clock = ("seconds", "timeline", "timeline_by_defense", "seconds_to")
     attacks = [{key: value for key, value in entry.items() if key not in clock} for entry in values["attacks"]]
-    return {**values, "attacks": attacks}
+    return {key: value for key, value in values.items() if key != "peak_memory_mb"} | {"attacks": attacks}

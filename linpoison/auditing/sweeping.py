@@ -1,0 +1,307 @@
+"""Many audits: every combination of budgets, seeds, attacks, defences and targets, on however many workers."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..core import InputError, LinpoisonError, SolverFailed, check_integer
+from .assemble import describe_model
+from .files import check_folder, replacing
+from .inputs import prepare
+from .journal import run_digest
+from .options import DEFAULT_DEFENSES, AuditOptions, influences
+from .report import AttackEntry, AuditReport, plain
+from .run import run_audit
+
+if TYPE_CHECKING:
+    from ..attacks.base import Progress
+
+TABLE = "table.csv"
+"""The table of a sweep, in its output folder."""
+_FIXED = (
+    "epsilon", "seed", "target", "defenses", "attack", "clean_test_error", "worst_case_test_error",
+    "worst_case_unseen_test_error", "n_poison", "n_distinct", "seconds", "residual", "gap", "peak_memory_mb", "folder",
+    "failure",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SweepCell:
+    """One audit of a sweep.
+
+    Parameters
+    ----------
+    options : AuditOptions
+    report : AuditReport or None
+        None if the audit failed. Without what pictures are drawn from; with the poison rows only if the
+        audit ran just now, not if its report was read back.
+    failure : str
+        The reason in one line; empty if there is a report.
+    folder : str
+        Name of the cell's folder below that of the sweep; empty if there is none.
+    """
+
+    options: AuditOptions
+    report: AuditReport | None
+    failure: str = ""
+    folder: str = ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row of the table for each poison and for each failure."""
+        if self.report is None:
+            return [{**self._axes(), "attack": _listed(self.options.attacks), "failure": self.failure}]
+        done = [self._row(self.report, entry) for entry in self.report.attacks]
+        failed = [
+            {**self._axes(), "attack": item["name"], "failure": item["reason"]} for item in self.report.failures
+        ]
+        return done + failed
+
+    def _axes(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "epsilon": options.epsilon, "seed": options.seed, "target": options.target,
+            "defenses": _listed(options.defenses), "folder": self.folder, "failure": "",
+        }  # fmt: skip
+
+    def _row(self, report: AuditReport, entry: AttackEntry) -> dict[str, Any]:
+        own = {name: getattr(entry, name) for name in _FIXED if name in AttackEntry.__dataclass_fields__}
+        return {
+            **self._axes(), **own, "attack": entry.name, "clean_test_error": report.clean["test_error"],
+            "peak_memory_mb": report.peak_memory_mb,
+            **{f"test_error_{name}": value for name, value in entry.test_error.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest.
+
+    Parameters
+    ----------
+    cells : tuple of SweepCell
+    """
+
+    cells: tuple[SweepCell, ...]
+
+    @property
+    def reports(self) -> list[AuditReport]:
+        """The reports of the audits that did not fail."""
+        return [cell.report for cell in self.cells if cell.report is not None]
+
+    @property
+    def failures(self) -> list[SweepCell]:
+        """The audits that failed."""
+        return [cell for cell in self.cells if cell.report is None]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table: one row for each poison of each audit, and for each failure."""
+        return [row for cell in self.cells for row in cell.rows()]
+
+    def columns(self) -> list[str]:
+        """Names of the columns: those that are always there, and the error behind each defence that was run."""
+        names = dict.fromkeys(name for row in self.rows() for name in row if name.startswith("test_error_"))
+        place = _FIXED.index("n_poison")
+        return [*_FIXED[:place], *names, *_FIXED[place:]]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as a ``.csv`` file; cells are empty where there is no value."""
+        with replacing(Path(path)) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self.columns(), restval="")
+            writer.writeheader()
+            writer.writerows(self.rows())
+
+
+def sweep(
+    data: Any,
+    *,
+    epsilons: Iterable[float] = (0.03,),
+    seeds: Iterable[int] = (0,),
+    attacks: Iterable[Any] = ("kkt",),
+    defenses: Iterable[Any] = (DEFAULT_DEFENSES,),
+    targets: Iterable[str] = ("test",),
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Sweep:
+    """Audit every combination of budgets, seeds, targets, defences and attacks.
+
+    The audits do not depend on each other. They run on `jobs` processes of this machine with one thread
+    each, or, under ``joblib.parallel_config("dask")`` or ``"ray"``, on the workers of that cluster, which
+    then have to see the same files. A sweep of one audit shares out the steps of its attacks instead.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple
+        As in `audit`. A name or a path is read by each worker; rows travel to it.
+    epsilons : iterable of float
+    seeds : iterable of int
+    attacks : iterable
+        Each item is the `attacks` of one audit: a name, a comma list or ``"all"``.
+    defenses : iterable
+        Each item is the `defenses` of one audit: a comma list, a sequence of names or ``"none"``.
+    targets : iterable of str
+    jobs : int, optional
+        Audits that run at a time, one for each processor by default. Does not change the result.
+    out : path, optional
+        Folder for ``table.csv`` and for a folder of each audit. An audit whose report is there is read
+        back; one that was interrupted resumes.
+    progress : callable, optional
+        Called with (audits done, audits in all, description).
+    **options
+        Other options of `audit`, the same for all.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    InputError
+        For options that no audit can use; nothing has run then.
+    SolverFailed
+        If every audit failed.
+
+    Examples
+    --------
+    >>> result = sweep("gaussians", epsilons=(0.01, 0.05), attacks=("random-flips",), defenses=("l2",), jobs=1)
+    >>> [(row["epsilon"], row["n_poison"]) for row in result.rows()]
+    [(0.01, 4), (0.05, 20)]
+    """
+    combinations = combine(
+        epsilons=epsilons, seeds=seeds, attacks=attacks, defenses=defenses, targets=targets, **options
+    )
+    return run_sweep(data, combinations, jobs=jobs, out=out, progress=progress)
+
+
+def combine(
+    *,
+    epsilons: Iterable[float],
+    seeds: Iterable[int],
+    attacks: Iterable[Any],
+    defenses: Iterable[Any],
+    targets: Iterable[str],
+    **options: Any,
+) -> list[AuditOptions]:
+    """The checked options of each combination."""
+    axes = {"epsilon": epsilons, "seed": seeds, "target": targets, "defenses": defenses, "attacks": attacks}
+    lists = {name: _values(name, items) for name, items in axes.items()}
+    twice = [key for key in axes if key in options] + [key for key in ("jobs", "out") if key in options]
+    if twice:
+        raise InputError("the lists of a sweep", f"the option {twice[0]}", "Use epsilons, seeds, targets.")
+    made = [
+        AuditOptions(**dict(zip(lists, values, strict=True)), jobs=1, **options)
+        for values in itertools.product(*lists.values())
+    ]
+    _check_distinct(made)
+    return made
+
+
+def run_sweep(
+    data: Any,
+    combinations: Sequence[AuditOptions],
+    *,
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
+    """`sweep` over options that have been checked."""
+    from ..attacks.parallel import as_finished
+
+    workers = _processors() if jobs is None else check_integer(jobs, "jobs", at_least=1)
+    folder = None if out is None else check_folder(out)
+    if len(combinations) == 1:
+        combinations = [replace(combinations[0], jobs=workers)]
+    arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]
+    done: dict[int, SweepCell] = {}
+    _say(progress, 0, len(arguments))
+    for number, cell in as_finished(run_cell, list(enumerate(arguments)), workers):
+        done[number] = cell
+        _say(progress, len(done), len(arguments))
+    result = Sweep(tuple(done[number] for number in range(len(arguments))))
+    if not result.reports:
+        first = result.cells[0]
+        raise SolverFailed(f"expected one audit of the sweep that ends, got {len(done)} failures: {first.failure}")
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        result.save(folder / TABLE)
+    return result
+
+
+def run_cell(data: Any, options: AuditOptions, folder: Path | None) -> SweepCell:
+    """One audit, read back if it is done; a failure is told, not raised."""
+    name = "" if folder is None else folder.name
+    try:
+        report = None if folder is None else finished(data, options, folder)
+        if report is None:
+            report = replace(run_audit(data, options, out=folder), material=None)
+    except (LinpoisonError, MemoryError, OSError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return SweepCell(options, None, reason, name)
+    return SweepCell(options, report, "", name)
+
+
+def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | None:
+    """The report in a folder, if it answers this very question and was written by this version."""
+    try:
+        report = AuditReport.from_json((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, InputError, UnicodeDecodeError):
+        return None
+    setting = prepare(data, options)
+    same = (
+        report.versions.get("linpoison") == __version__
+        and report.dataset.get("digest") == setting.digest()
+        and report.model == plain(describe_model(setting))
+        and report.options == plain(influences(options))
+    )
+    return report if same else None
+
+
+def cell_name(options: AuditOptions) -> str:
+    """A name for a cell's folder: its axes in words, and a hash of all its options."""
+    words = (f"eps{options.epsilon:g}", f"seed{options.seed}", options.target.replace("/", "_"))
+    words += ("+".join(options.defenses) or "none", "+".join(options.attacks))
+    text = re.sub(r"[^\w+.-]+", "-", "_".join(words))[:80]
+    return f"{text}_{run_digest(options=influences(options))[:8]}"
+
+
+def _values(name: str, items: Any) -> list[Any]:
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise InputError(f"a list of values for {name} in a sweep", repr(items), "Put it into a list.")
+    values = list(items)
+    if not values:
+        raise InputError(f"at least one value for {name} in a sweep", "none")
+    return values
+
+
+def _check_distinct(made: Sequence[AuditOptions]) -> None:
+    seen: set[str] = set()
+    for options in made:
+        key = json.dumps(plain(influences(options)), sort_keys=True)
+        if key in seen:
+            raise InputError("combinations that differ", f"one twice: {cell_name(options)}", "Remove the repetition.")
+        seen.add(key)
+
+
+def _processors() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ",".join(names) or "none"
+
+
+def _say(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total, "audits")
