@@ -14,6 +14,7 @@ from .rows import squared_norms
 Index = NDArray[np.intp]
 _BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once
 _COMMON = 0.08  # columns filled in this share of the rows are cheaper dense
+_PAIRS = 20_000  # pairs of poison rows that are compared at once
 _SLACK = 1e-9  # relative to the squared lengths: rounding of a distance by its expansion
 
 
@@ -166,12 +167,12 @@ def _place(found: Array, rows: Index, distances: Array, copies: Index) -> None:
 def _among_copies(few: _Products, copies: Index, k: int) -> Array:
     """Ascending distances from each distinct row to all other copies, infinite where there are none."""
     found = np.full((few.n, k), np.inf)
-    for row in range(few.n):
-        others = np.full(few.n, row)
-        distances = pair_distances(few.X, others, few.X, np.arange(few.n))
-        number = copies.copy()
-        number[row] -= 1
-        _place(found, others, distances, number)
+    together = max(1, _PAIRS // few.n)
+    for start in range(0, few.n, together):
+        rows = np.arange(start, min(start + together, few.n))
+        first, second = np.repeat(rows, few.n), np.tile(np.arange(few.n), rows.size)
+        distances = pair_distances(few.X, first, few.X, second)
+        _place(found, first, distances, copies[second] - (first == second))
     return found
 
 
