@@ -83,10 +83,13 @@ class LabelFlipDecoys:
         object.__setattr__(self, "quantiles", quantiles)
         object.__setattr__(self, "repeats", repeats)
 
+    def many(self, train: Dataset) -> bool:
+        """Whether a fit on these rows is long."""
+        return int(train.X.nnz if train.is_sparse else train.X.size) > self.many_entries
+
     def grid(self, train: Dataset) -> tuple[Sequence[float], Sequence[int]]:
         """Quantiles and repeats for some training rows: all, or a part of them where a fit is long."""
-        entries = train.X.nnz if train.is_sparse else train.X.size
-        if entries <= self.many_entries:
+        if not self.many(train):
             return self.quantiles, self.repeats
         return self.quantiles[1::3] or self.quantiles, self.repeats[1::3] or self.repeats
 
@@ -118,7 +121,7 @@ class LabelFlipDecoys:
         for quantile in quantiles:
             chosen = margins < np.quantile(margins, quantile)
             if chosen.any():
-                tasks.append((quantile, repeats, target.take(chosen), train, problem, target, clean))
+                tasks.append((quantile, repeats, target.take(chosen), train, problem, target, clean, self.many(train)))
         decoys = [decoy for group in in_parallel(_trained, tasks, n_jobs) for decoy in group]
         return pareto_front(decoys) if self.prune else sorted(decoys, key=lambda decoy: -decoy.target_error)
 
@@ -131,9 +134,10 @@ def _trained(
     problem: Problem,
     target: Dataset,
     clean: LinearModel,
+    quick: bool,
 ) -> list[Decoy]:
-    """The decoys of one quantile."""
-    learner = make_learner(problem)
+    """The decoys of one quantile. A decoy need not be trained tightly: any model will do for one."""
+    learner = make_learner(problem, method="quick" if quick else "auto")
     decoys = []
     for copies in repeats:
         model = learner.fit(train.mix(_flipped(chosen, copies)), start=clean)

@@ -16,8 +16,7 @@ from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate, worst_case
 from ..defenses import L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
-from ..learners import HingeLearner, Learner, make_learner
-from ..losses import Problem
+from ..learners import make_learner
 from ..rounding import deploy
 from ..sets import ByLabel
 from .base import Scenario
@@ -27,9 +26,6 @@ QUICK = (L2Defense, SlabDefense, LossDefense)
 """Defences that cost next to nothing to score: every step scores them, the last step scores all."""
 SMALL = 200_000
 """Entries of the training rows up to which every defence is quick."""
-LOOSE = (1e-2, 1e-3)
-"""liblinear's tolerances in steps: on Enron and IMDB errors agree with tight fits to a test row or two, in a fraction
-of the time; what the last step scores is fitted tightly."""
 UNKNOWN = float("nan")
 
 
@@ -46,7 +42,7 @@ class Ranker:
     def __init__(self, scenario: Scenario, started: float) -> None:
         self.scenario, self.started = scenario, started
         self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.evaluator.learner = quick_learner(scenario.problem)
+        self.evaluator.learner = make_learner(scenario.problem, method="quick")
         self.quick = quick_defenses(scenario)
 
     def candidate(
@@ -104,14 +100,6 @@ class Ranker:
         """The strongest of several deployable versions of one poison; empty ones are left out."""
         scored = [self.candidate(poison, **facts) for poison in poisons if poison.n_distinct]
         return max(scored, key=lambda item: item.worst, default=None)
-
-
-def quick_learner(problem: Problem) -> Learner:
-    """A learner that is quick rather than tight, where there is one."""
-    learner = make_learner(problem)
-    if isinstance(learner, HingeLearner):
-        learner.tols = LOOSE
-    return learner
 
 
 def exact_evaluator(scenario: Scenario) -> Evaluator:

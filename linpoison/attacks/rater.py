@@ -17,8 +17,8 @@ from ..core.validation import Array
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
+from ..learners import make_learner
 from .base import LABELS, Scenario
-from .ranking import quick_learner
 
 REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense)
 """Defences that are fitted anew for every poison; others are frozen between refreshes."""
@@ -77,9 +77,9 @@ class Rater:
     ) -> None:
         self.scenario, self.temperature, self.softness = scenario, temperature, softness
         self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.evaluator.learner = quick_learner(scenario.problem)
+        self.evaluator.learner = make_learner(scenario.problem, method="quick")
         self.train = self.evaluator.train
-        self.learner = quick_learner(scenario.problem)
+        self.learner = make_learner(scenario.problem, method="quick")
         self.cross = scenario.goal == "population"
         self._parts = self._divide(folds, seed) if self.cross else []
         self._frozen: dict[str, tuple[Defense, Array]] = {}

@@ -12,6 +12,9 @@ from ..sets import ByLabel
 from .counts import copies_of, largest_remainder
 from .integers import Law, round_point
 
+DRAWN_ENTRIES = 400_000
+"""Entries that are drawn at once for a row that fell outside its set: fewer draws where rows are long."""
+
 
 def deploy(
     relaxed: Poison,
@@ -63,7 +66,8 @@ def deploy(
         else:
             number = copies_of(int(count), repeats)
             inside = None if sets is None else sets[label]
-            rows.append(round_point(point, number.size, rng, law=law, inside=inside))
+            attempts = int(np.clip(DRAWN_ENTRIES // point.size, 4, 64))
+            rows.append(round_point(point, number.size, rng, law=law, inside=inside, attempts=attempts))
         copies.append(number)
         labels.append(np.full(number.size, label))
     X = np.vstack(rows) if rows else np.zeros((0, relaxed.X.shape[1]))
