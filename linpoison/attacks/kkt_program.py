@@ -17,7 +17,7 @@ from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
 from .base import LABELS
-from .nearest_point import NearestPoint
+from .nearest_point import HUGE, NearestPoint
 from .stationarity import VANISHING, KKTSolution, Stationarity
 
 LARGE = 300
@@ -121,7 +121,8 @@ class KKTProgram:
             try:
                 return nearest.solve(split)
             except SolverFailed:
-                pass  # the conic program below decides
+                if train.d >= HUGE and self.solver is None and self.method == "auto":
+                    raise  # a conic program of this size would take hours
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         constraints = parts.constraints
         if split is not None:
