@@ -14,7 +14,7 @@ from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate, worst_case
-from ..defenses import L2Defense, LossDefense, SlabDefense
+from ..defenses import KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import make_learner
 from ..rounding import deploy
@@ -26,6 +26,8 @@ QUICK = (L2Defense, SlabDefense, LossDefense)
 """Defences that cost next to nothing to score: every step scores them, the last step scores all."""
 SMALL = 200_000
 """Entries of the training rows up to which every defence is quick."""
+MANY = 80
+"""Distinct rounded rows of a poison that are enough for its mean."""
 UNKNOWN = float("nan")
 
 
@@ -135,11 +137,16 @@ def roundings(
         Rounded rows outside are drawn again.
     rng : numpy.random.Generator
     repeats : sequence of int
-        Copies of each rounded row that are tried, where features are counts.
+        Copies of each rounded row that are tried, where features are counts. Where a k-NN defence has
+        to be passed and the budget buys `MANY` rows of k + 1 copies, that number takes their place:
+        equal rows are each other's neighbours.
     draws : int
         Roundings for each number of repeats.
     """
     train, limit = scenario.train, scenario.n_poison
+    neighbours = [guard.k for guard in scenario.defenses.values() if isinstance(guard, KNNDefense)]
+    if neighbours and limit >= MANY * (max(neighbours) + 1):
+        repeats = (max(neighbours) + 1,)
     if not train.domain.integral:
         yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
         if relaxed.total > 0 and round(relaxed.total) < limit:

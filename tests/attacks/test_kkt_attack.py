@@ -337,3 +337,15 @@ def test_what_the_program_leaves_of_the_budget_may_be_spent():
     sets = ByLabel({label: Box(np.full(scenario.train.d, -9.0), np.full(scenario.train.d, 9.0)) for label in (1, -1)})
     given = ranking.roundings(scenario, relaxed, sets, np.random.default_rng(0))
     assert [poison.total for poison in given] == [3, scenario.n_poison]
+
+
+def test_where_the_budget_is_large_copies_pass_the_nearest_neighbours(monkeypatch):
+    scenario = scenario_of("counts", defenses=("l2", "knn"))
+    relaxed = Poison(np.full((1, scenario.train.d), 0.5), [1], [30.0])
+    few = next(ranking.roundings(scenario, relaxed, None, np.random.default_rng(0), repeats=(2,)))
+    assert few.n_distinct > 1
+    monkeypatch.setattr(ranking, "MANY", 1)
+    scenario = replace(scenario, budget=Budget(0.3))
+    given = list(ranking.roundings(scenario, relaxed, None, np.random.default_rng(0), repeats=(2, 3)))
+    assert len(given) == 1
+    assert given[0].count.min() >= 6
