@@ -16,7 +16,7 @@ from ..core.poison import Poison
 from ..core.results import AttackResult, SolveInfo
 from ..core.validation import Array, check_integer, check_number
 from ..learners import make_learner
-from ..losses import Problem
+from ..losses import Problem, Squared
 from ..rounding import round_point
 from ..sets import ByLabel
 from .base import LABELS, Attack, Journal, Progress, Scenario
@@ -82,7 +82,17 @@ class ModelTargeted(Attack):
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> AttackResult:
-        """See `Attack.run`. `info` has rows needed, rows used and the loss difference left, by decoy."""
+        """See `Attack.run`. The bound of each decoy is the `value` of its entry in `AttackResult.solves`.
+
+        Raises
+        ------
+        CapabilityError
+            For the squared loss, which grows again beyond the margin.
+        InputError
+            If the sets leave the loss difference unbounded.
+        """
+        if isinstance(scenario.problem.loss, Squared):
+            raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
         trail = Trail(time.time(), progress, journal)
         train, problem = scenario.train, scenario.problem
         train.require_both_classes()
@@ -214,12 +224,15 @@ def pursue(
     begun = time.time()
     try:
         sets = region.sets(decoy.model)
+    except InputError as error:  # such as a decoy of zero coefficients, whose loss no row changes
+        return skipped(error)
+    try:
         end = chase(
             decoy.model, scenario.train, scenario.problem, sets, scenario.n_poison,
             repeat=attack.repeat, tol=attack.tol, rng=np.random.default_rng(seed),
         )  # fmt: skip
-    except (InputError, InfeasibleSet, SolverFailed, CapabilityError) as error:
-        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+    except (InfeasibleSet, SolverFailed) as error:
+        return skipped(error)
     info = SolveInfo("online", "optimal", float(end.rows_needed), time.time() - begun)
     if not end.poison.n_distinct:
         return [], [info]
@@ -231,3 +244,8 @@ def pursue(
     violation = float(sets.violation(poison).max())
     item = Ranker(scenario, started).candidate(poison, label=decoy.label, decoy=decoy.model, violation=violation)
     return [item], [info]
+
+
+def skipped(error: Exception) -> Step:
+    """A decoy that gives no poison, and why."""
+    return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]

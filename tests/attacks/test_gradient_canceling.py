@@ -39,17 +39,18 @@ def test_gradients_by_finite_differences(loss):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.1, 2.0])
-def test_free_rows_vanish_above_the_threshold_and_only_there(share):
+def test_free_rows_reach_the_closed_form_floor(share):
     scenario = scenario_of("breast_cancer", "logistic", fit_intercept=False)
     train, problem = scenario.train, scenario.problem
     rng = np.random.default_rng(1)
     decoy = LinearModel(0.2 * rng.standard_normal(train.d))
-    epsilon = share * reachability_threshold(problem, decoy, train).epsilon
-    free = everywhere(train.d)
+    threshold = reachability_threshold(problem, decoy, train)
+    epsilon, free = share * threshold.epsilon, everywhere(train.d)
+    floor = max(1 - share, 0.0) * threshold.numerator / np.linalg.norm(decoy.coef)
     descent = Canceler(steps=400).solve(decoy, train, problem, free, epsilon, rng)
     convex = KKTProgram().solve(decoy, train, problem, free, epsilon)
-    assert descent.residual == pytest.approx(convex.residual_norm, rel=1e-4, abs=1e-6)
-    assert (descent.residual < 1e-6) == (share > 1)
+    assert descent.residual == pytest.approx(floor, rel=1e-6, abs=1e-7)
+    assert convex.residual_norm == pytest.approx(floor, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "counts"])
