@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .auditing import AuditReport, audit, evaluate, sanitize
+    from .auditing import AuditReport, Sweep, audit, evaluate, sanitize, sweep
     from .core import (
         AttackResult,
         Budget,
@@ -59,11 +59,13 @@ _ROOM_OF = {
     "SanitizedClassifier": "defenses",
     "SolverFailed": "core",
     "Split": "core",
+    "Sweep": "auditing",
     "audit": "auditing",
     "evaluate": "auditing",
     "load": "datasets",
     "make_defense": "defenses",
     "sanitize": "auditing",
+    "sweep": "auditing",
 }
 
 __all__ = [
@@ -85,12 +87,14 @@ __all__ = [
     "SanitizedClassifier",
     "SolverFailed",
     "Split",
+    "Sweep",
     "__version__",
     "audit",
     "evaluate",
     "load",
     "make_defense",
     "sanitize",
+    "sweep",
 ]
 
 

@@ -119,7 +119,7 @@ def measure(
         return Outcome(**stored), Poison.load(folder / "poison.npz")
     print(f"{case.name}: {label}, target {target}, seed {seed}", file=sys.stderr)
     rows = Target.parse(target).rows(case.split, seed)
-    goal: Any = "target" if rows.unseen is None else "population"
+    goal = rows.goal
     scenario = Scenario(case.split.train, case.problem, Budget(case.epsilon), case.defenses, rows.seen, goal=goal)
     folder.mkdir(parents=True, exist_ok=True)
     journal = FolderJournal(folder / "journal")

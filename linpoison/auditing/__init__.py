@@ -5,6 +5,7 @@ from .options import AuditOptions, LearnerOptions
 from .report import AttackEntry, AuditReport
 from .run import audit
 from .sanitizing import Sanitized, sanitize
+from .sweeping import Sweep, SweepCell, sweep
 
 __all__ = [
     "AttackEntry",
@@ -12,7 +13,10 @@ __all__ = [
     "AuditReport",
     "LearnerOptions",
     "Sanitized",
+    "Sweep",
+    "SweepCell",
     "audit",
     "evaluate",
     "sanitize",
+    "sweep",
 ]

@@ -19,7 +19,7 @@ from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
 from .report import AttackEntry, AuditReport, plain
-from .words import THREAT, reading
+from .words import reading, threat
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -51,12 +51,13 @@ def assemble(
         epsilon=epsilon,
         clean=scorer.clean(clean),
         target=target,
+        target_rows=list(scorer.rows.index) or None,
         attacks=list(entries),
         versions=versions(),
         seed=options.seed,
         command=command_line(verb, data, options),
         options=plain(influences(options)),
-        threat=plain(THREAT),
+        threat=threat(len(scorer.rows.index)),
         reading=reading(
             target, setting.problem, tuple(options.defenses), options.remove, blind(setting.split.train, clean.scores)
         ),

@@ -19,8 +19,7 @@ def figures_of(report: AuditReport) -> list[Figure]:
     """Every picture that the report has the material for."""
     from . import plots
 
-    found: list[Figure | None] = [plots.errors(report, entry) for entry in report.attacks]
-    found += [plots.race(report), plots.timeline(report)]
+    found: list[Figure | None] = [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
     if report.material is not None:
         found += [draw(report.material) for draw in (plots.score_histograms, plots.plane, plots.images)]
     return [figure for figure in found if figure is not None]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .exhibits import feature_table, figures_of
+from .lessons import lessons
 from .report import AuditReport
-from .table import comparison, error_rows, facts, percent, ranked
-from .words import cautions, finding, lessons
+from .table import by_defense, comparison, error_rows, facts, headline, percent
+from .words import cautions
 
 TEMPLATE = "report.html.j2"
 
@@ -32,15 +33,23 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "entries": [
             {
                 "entry": entry,
-                "finding": finding(entry, report.clean["by_defense"], report.epsilon),
+                "finding": headline(report, entry),
                 "rows": error_rows(report, entry),
                 "facts": facts(entry),
                 "cautions": cautions(entry),
                 "seconds_to": entry.seconds_to,
             }
-            for entry in ranked(report)
+            for entry in report.ranked
         ],
-        "comparison": comparison(report) if len(report.attacks) > 1 or report.failures else [],
+        "comparisons": [
+            (
+                "The strongest first; seconds are wall time, 's to' those until its first poison of that worst case",
+                comparison(report),
+            ),
+            ("Error on the scored rows behind each defence alone", by_defense(report)),
+        ]
+        if len(report.attacks) > 1 or report.failures
+        else [],
         "lessons": lessons(report),
         "figures": figures_of(report),
         "features": [] if material is None or material.train.image_shape else feature_table(material),

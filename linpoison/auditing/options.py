@@ -15,6 +15,8 @@ from .target import Target
 DEFAULT_DATA = "breast_cancer"
 DEFAULT_MODEL = "svm"
 DEFAULT_REG = 0.01
+EVERY = "all"
+"""The word for all attacks."""
 BASELINE = "kkt-grid"
 """The attack that "all" leaves out."""
 LAST = "refined"
@@ -116,7 +118,7 @@ class AuditOptions(LearnerOptions):
     epsilon : float
         Budget as a fraction of the clean training rows, in (0, 1].
     attacks : sequence of str or comma list
-        Names of attacks, or ``"all"``: every one but kkt-grid, the paper's baseline of kkt. `refined`
+        Names of attacks, or ``"all"`` alone: every one but kkt-grid, the paper's baseline of kkt. `refined`
         runs last, whatever the order, and starts from the strongest poison of the others.
     target : str
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
@@ -136,20 +138,38 @@ class AuditOptions(LearnerOptions):
     attacks: Any = ("kkt",)
     target: str = "test"
     jobs: int | None = None
-    every = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set("epsilon", Budget(self.epsilon).epsilon)
-        known = _known_attacks()
-        self._set("every", self.attacks == "all")
-        wanted = tuple(name for name in known if name != BASELINE) if self.every else self.attacks
-        names = _names(wanted, "attacks", known)
-        self._set("attacks", tuple(sorted(names, key=lambda name: name == LAST)))
-        if not self.attacks:
-            raise InputError(f"attacks among {', '.join(known)}", "none")
+        self._set("attacks", self._checked_attacks())
         Target.parse(self.target)
-        self._set("jobs", _processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+        self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+
+    def _checked_attacks(self) -> tuple[str, ...]:
+        known = _known_attacks()
+        names = _split_names(self.attacks, "attacks", known)
+        if EVERY in names and len(names) > 1:
+            raise InputError(
+                f"attacks by name, or {EVERY!r} alone", ",".join(map(str, names)),
+                f"Leave out the names: {EVERY!r} runs every attack but {BASELINE}.",
+            )  # fmt: skip
+        if names == (EVERY,):
+            return names
+        names = _names(names, "attacks", known)
+        if not names:
+            raise InputError(f"attacks among {', '.join(known)}", "none")
+        return tuple(sorted(names, key=lambda name: name == LAST))
+
+    @property
+    def every(self) -> bool:
+        """Whether all attacks run, so that one that fails does not end the audit."""
+        return self.attacks == (EVERY,)
+
+    def attack_names(self) -> tuple[str, ...]:
+        """Names of the attacks in the order in which they run."""
+        names = [name for name in _known_attacks() if name != BASELINE] if self.every else self.attacks
+        return tuple(sorted(names, key=lambda name: name == LAST))
 
 
 def influences(options: LearnerOptions) -> dict[str, Any]:
@@ -200,7 +220,8 @@ def _known_defenses() -> tuple[str, ...]:
     return tuple(DEFENSES)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processes this machine runs side by side."""
     from joblib import cpu_count
 
     return int(cpu_count())

@@ -31,6 +31,10 @@ _LINES: Any = (
 _THIN_LINE: Any = {"linewidth": 1.4}
 _WORST_LINE: Any = {"color": INK, "linewidth": 2.6, "linestyle": "-", "marker": "o", "markersize": 4}
 
+_RACE_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
+FIRST_SECOND = 0.01
+"""Where a logarithmic axis of seconds begins."""
+
 CLASS_COLOUR = {1.0: BLUE, -1.0: ORANGE}
 CLASS_MARKER = {1.0: "o", -1.0: "s"}
 _STYLE: Any = {
@@ -45,8 +49,16 @@ def errors(report: AuditReport, entry: AttackEntry) -> Figure:
     names = list(entry.test_error)
     series = [("poisoned, scored rows", entry.test_error, ORANGE, "")]
     if entry.unseen_test_error is not None and report.target != "train":
-        series = [("poisoned, rows the attacker saw", entry.test_error, ORANGE, "")]
-        series.append(("poisoned, unseen rows", entry.unseen_test_error, BLUE, "//"))
+        mine = "poisoned, chosen rows" if report.target_rows else "poisoned, rows the attacker saw"
+        series = [(mine, entry.test_error, ORANGE, "")]
+        series.append(
+            (
+                "poisoned, other rows" if report.target_rows else "poisoned, unseen rows",
+                entry.unseen_test_error,
+                BLUE,
+                "//",
+            )
+        )
     with mpl.rc_context(_STYLE):
         canvas, axes = _canvas(8, 3.6)
         width = 0.72 / len(series)
@@ -72,27 +84,42 @@ def errors(report: AuditReport, entry: AttackEntry) -> Figure:
 
 
 def race(report: AuditReport) -> Figure | None:
-    """Best error against seconds, one line for each of several attacks."""
-    lines = {entry.name: entry.timeline for entry in report.attacks if entry.timeline}
+    """Best error against seconds, one line for each of several attacks, the strongest last and thick."""
+    lines = {entry.name: entry for entry in reversed(report.ranked) if entry.timeline}
     if len(lines) < 2:
         return None
     with mpl.rc_context(_STYLE):
-        canvas, axes = _canvas(8, 3.8)
-        end = max(line[-1][0] for line in lines.values())
-        for place, (name, line) in enumerate(lines.items()):
-            steps = np.asarray([*line, [end, line[-1][1]]])
-            colour = mpl.colormaps["tab20"](place % 20)
-            axes.step(steps[:, 0], 100 * steps[:, 1], where="post", label=name, color=colour, linewidth=1.6)
+        canvas, axes = _canvas(8, 4.2)
+        for place, (name, entry) in enumerate(lines.items()):
+            steps = np.asarray([*entry.timeline, [max(entry.seconds, entry.timeline[-1][0]), entry.timeline[-1][1]]])
+            style = _WORST_LINE if place == len(lines) - 1 else {**_THIN_LINE, **_race_style(place)}
+            axes.step(steps[:, 0].clip(min=FIRST_SECOND), 100 * steps[:, 1], where="post", label=name, **style)
         axes.set_xscale("log")
-        axes.set(xlabel="seconds since the attack began", ylabel="best error so far (%)", ylim=(0, None))
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+        axes.set(
+            xlabel="seconds since the attack began (log scale)", ylabel="best worst case so far (%)", ylim=(0, None)
+        )
+        handles, names = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
         uri = _svg(canvas)
-    ends = "; ".join(f"{name}: {100 * line[-1][1]:.1f} % at {line[-1][0]:.1f} s" for name, line in lines.items())
+    ends = "; ".join(
+        f"{name}: {100 * entry.timeline[-1][1]:.1f} % at {entry.timeline[-1][0]:.1f} s" for name, entry in lines.items()
+    )
     caption = (
         "Worst case over the defences on the rows that the attacker looked at, of candidates scored behind all of "
-        "them. Each clock starts with its attack; refined starts from the strongest poison of the others."
+        "them; a line ends where its attack does. The clock of an attack that started from another's poison counts the "
+        "seconds of that one too."
     )
     return Figure("Error against time, attack by attack", f"Rising lines of the best error. {ends}.", caption, uri)
+
+
+def _race_style(place: int) -> dict[str, Any]:
+    """Colour and dash: two colours of the palette differ, or the dashes do."""
+    return {
+        "color": _RACE_COLOURS[place % 7],
+        "linestyle": ("-", "--", ":")[place // 7 % 3],
+        "marker": ".",
+        "markersize": 5,
+    }
 
 
 def timeline(report: AuditReport) -> Figure | None:

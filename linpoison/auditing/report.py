@@ -96,6 +96,7 @@ class AuditReport:
     threat: dict[str, Any] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
     certificates: list[dict[str, Any]] = field(default_factory=list)
+    target_rows: list[int] | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
     peak_memory_mb: float | None = None
     schema: int = SCHEMA
@@ -111,6 +112,19 @@ class AuditReport:
     def strongest(self) -> AttackEntry:
         """The attack behind `worst_case_test_error`, the first of equals."""
         return max(self.attacks, key=lambda entry: entry.worst_case_test_error)
+
+    @property
+    def ranked(self) -> list[AttackEntry]:
+        """The attacks, the strongest on the scored rows first."""
+        return sorted(self.attacks, key=lambda entry: -entry.worst_case_test_error)
+
+    @property
+    def n_scored(self) -> int:
+        """Number of rows behind ``test_error``; of a split in parts, about."""
+        if self.target_rows:
+            return len(self.target_rows)
+        share = float(self.target.partition(":")[2]) if self.target.startswith("split:") else 1.0
+        return round(share * int(self.dataset["n_test"]))
 
     def to_json(self) -> str:
         """The report as JSON text, as in ``report.json``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
 from .assemble import assemble
+from .campaign import Campaign
 from .files import check_folder
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
@@ -65,8 +66,9 @@ def audit(
         Poison rows as a fraction of the clean training rows, in (0, 1].
     attacks : sequence of str or comma list, default ("kkt",)
         Names of attacks, or ``"all"``: every one but kkt-grid, the paper's baseline of kkt. `refined`
-        runs last and starts from the strongest poison of the others. Under ``"all"`` an attack that
-        fails is reported under ``failures`` and does not stop the rest.
+        runs last and starts from the poison of the others that is strongest on the rows the attacker
+        looks at. Under ``"all"`` an attack that fails is reported under ``failures`` and does not stop
+        the rest.
     defenses : sequence of str or comma list
         Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner.
     target : {"test", "train", "split:F", "rows:I,J,..."}, default "test"
@@ -148,36 +150,15 @@ class _Work:
     journal: FolderJournal | None
 
     def attack(self, progress: Progress | None) -> tuple[dict[str, AttackResult], dict[str, str]]:
-        """Run every attack; finished steps of an earlier run come from the journal.
-
-        Returns
-        -------
-        results, failures : dict
-            By name; reasons of those that failed, which only ``"all"`` lets pass.
-        """
+        """Results and failures of the attacks, by name; what an earlier run has finished comes from the journal."""
         from ..attacks.base import Scenario
 
-        setting, rows = self.setting, self.scorer.rows
+        setting, rows, options = self.setting, self.scorer.rows, self.options
         scenario = Scenario(
             setting.split.train, setting.problem, self.scorer.budget, setting.defenses, rows.seen, goal=rows.goal
         )
-        results: dict[str, AttackResult] = {}
-        failures: dict[str, str] = {}
-        for name, attack in self.attacks.items():
-            try:
-                results[name] = _begun_from(attack, results).run(
-                    scenario,
-                    seed=self.options.seed,
-                    n_jobs=int(self.options.jobs or 1),
-                    progress=None if progress is None else _named(progress, name, len(self.attacks)),
-                    journal=None if self.journal is None else self.journal.scoped(name),
-                )
-            except LinpoisonError as error:
-                last = name == list(self.attacks)[-1]
-                if not self.options.every or (last and not results):
-                    raise
-                failures[name] = str(error)
-        return results, failures
+        jobs = int(options.jobs or 1)
+        return Campaign(scenario, options.seed, jobs, options.every, progress, self.journal).run(self.attacks)
 
     def scale_hint(self) -> str:
         """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
@@ -219,25 +200,12 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
-        digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=influences(options))
+        digest = run_digest(
+            data=setting.digest(), problem=repr(setting.problem), options=influences(options), rows=rows.index
+        )
         journal = FolderJournal(folder / "journal" / digest)
-    made = {name: attacks.make_attack(name) for name in options.attacks}
+    made = {name: attacks.make_attack(name) for name in options.attack_names()}
     return _Work(options, setting, scorer, scorer.score(None), made, journal)
-
-
-def _begun_from(attack: Attack, results: Mapping[str, AttackResult]) -> Attack:
-    """A refinement that was not told where to start, from the strongest poison there is."""
-    from ..attacks import Refined
-
-    if not isinstance(attack, Refined) or attack.start is not None or not results:
-        return attack
-    strongest = max(results.values(), key=lambda result: result.best.worst)
-    return replace(attack, start=strongest.poison)
-
-
-def _named(progress: Progress, name: str, number: int) -> Progress:
-    """Progress with the attack's name in front, where there are several."""
-    return progress if number == 1 else lambda done, total, what: progress(done, total, f"{name}: {what}")
 
 
 def _with_files(entries: list[AttackEntry]) -> list[AttackEntry]:

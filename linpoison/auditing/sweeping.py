@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..core import InputError, LinpoisonError, SolverFailed, check_integer
+from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
 from .assemble import describe_model
 from .files import check_folder, replacing
 from .inputs import prepare
 from .journal import run_digest
-from .options import DEFAULT_DEFENSES, AuditOptions, influences
+from .options import DEFAULT_DEFENSES, AuditOptions, influences, processors
 from .report import AttackEntry, AuditReport, plain
 from .run import run_audit
+from .target import Target
 
 if TYPE_CHECKING:
     from ..attacks.base import Progress
@@ -60,9 +61,7 @@ class SweepCell:
         if self.report is None:
             return [{**self._axes(), "attack": _listed(self.options.attacks), "failure": self.failure}]
         done = [self._row(self.report, entry) for entry in self.report.attacks]
-        failed = [
-            {**self._axes(), "attack": item["name"], "failure": item["reason"]} for item in self.report.failures
-        ]
+        failed = [{**self._axes(), "attack": item["name"], "failure": item["reason"]} for item in self.report.failures]
         return done + failed
 
     def _axes(self) -> dict[str, Any]:
@@ -154,7 +153,8 @@ def sweep(
         Audits that run at a time, one for each processor by default. Does not change the result.
     out : path, optional
         Folder for ``table.csv`` and for a folder of each audit. An audit whose report is there is read
-        back; one that was interrupted resumes.
+        back; one that was interrupted resumes. An audit that cannot be done is a row of the table with
+        the reason, and does not stop the others.
     progress : callable, optional
         Called with (audits done, audits in all, description).
     **options
@@ -195,9 +195,9 @@ def combine(
     """The checked options of each combination."""
     axes = {"epsilon": epsilons, "seed": seeds, "target": targets, "defenses": defenses, "attacks": attacks}
     lists = {name: _values(name, items) for name, items in axes.items()}
-    twice = [key for key in axes if key in options] + [key for key in ("jobs", "out") if key in options]
-    if twice:
-        raise InputError("the lists of a sweep", f"the option {twice[0]}", "Use epsilons, seeds, targets.")
+    alone = next((name for name in ("epsilon", "seed", "target") if name in options), None)
+    if alone is not None:
+        raise InputError(f"{alone}s as a list", f"{alone}={options[alone]!r}", f"Write {alone}s=[...].")
     made = [
         AuditOptions(**dict(zip(lists, values, strict=True)), jobs=1, **options)
         for values in itertools.product(*lists.values())
@@ -217,8 +217,10 @@ def run_sweep(
     """`sweep` over options that have been checked."""
     from ..attacks.parallel import as_finished
 
-    workers = _processors() if jobs is None else check_integer(jobs, "jobs", at_least=1)
-    folder = None if out is None else check_folder(out)
+    workers = processors() if jobs is None else check_integer(jobs, "jobs", at_least=1)
+    folder = None if out is None else check_folder(out).absolute()
+    is_new = folder is not None and not folder.exists()
+    _check(data, combinations)
     if len(combinations) == 1:
         combinations = [replace(combinations[0], jobs=workers)]
     arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]
@@ -229,8 +231,10 @@ def run_sweep(
         _say(progress, len(done), len(arguments))
     result = Sweep(tuple(done[number] for number in range(len(arguments))))
     if not result.reports:
-        first = result.cells[0]
-        raise SolverFailed(f"expected one audit of the sweep that ends, got {len(done)} failures: {first.failure}")
+        if folder is not None and is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        first = result.cells[0].failure
+        raise SolverFailed(f"expected an audit of the sweep that ends, got {len(done)} that failed: {first}")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         result.save(folder / TABLE)
@@ -262,16 +266,25 @@ def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | No
         and report.dataset.get("digest") == setting.digest()
         and report.model == plain(describe_model(setting))
         and report.options == plain(influences(options))
+        and (report.target_rows or []) == list(Target.parse(options.target).index)
     )
     return report if same else None
 
 
 def cell_name(options: AuditOptions) -> str:
     """A name for a cell's folder: its axes in words, and a hash of all its options."""
-    words = (f"eps{options.epsilon:g}", f"seed{options.seed}", options.target.replace("/", "_"))
-    words += ("+".join(options.defenses) or "none", "+".join(options.attacks))
+    names = ("+".join(options.defenses) or "none", "+".join(options.attacks))
+    words = (f"eps{options.epsilon:g}", f"seed{options.seed}", options.target, *names)
     text = re.sub(r"[^\w+.-]+", "-", "_".join(words))[:80]
     return f"{text}_{run_digest(options=influences(options))[:8]}"
+
+
+def _check(data: Any, combinations: Sequence[AuditOptions]) -> None:
+    """Raise for data, budgets and target rows that no audit can use, before any worker starts."""
+    split = prepare(data, combinations[0]).split
+    for options in combinations:
+        Budget(options.epsilon).count(split.train.n)
+        Target.parse(options.target).rows(split, options.seed)
 
 
 def _values(name: str, items: Any) -> list[Any]:
@@ -290,12 +303,6 @@ def _check_distinct(made: Sequence[AuditOptions]) -> None:
         if key in seen:
             raise InputError("combinations that differ", f"one twice: {cell_name(options)}", "Remove the repetition.")
         seen.add(key)
-
-
-def _processors() -> int:
-    from joblib import cpu_count
-
-    return int(cpu_count())
 
 
 def _listed(names: Sequence[str]) -> str:

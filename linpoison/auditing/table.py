@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from .lessons import lessons
 from .report import AttackEntry, AuditReport
-from .words import cautions, finding, lessons
+from .words import cautions, finding
+
+PAPERS_LEVEL = "0.17"
+"""The error on Enron to which Koh et al. time their attacks."""
 
 
 def report_text(report: AuditReport) -> str:
     """Heading, one table for each poison, and how to read them."""
     blocks = [_heading(report)]
-    if len(report.attacks) > 1 or report.failures:
-        blocks.append(_comparison_block(report))
-    blocks += [_entry_block(report, entry) for entry in ranked(report)]
+    several = len(report.attacks) > 1 or bool(report.failures)
+    blocks += [_comparison_block(report)] if several else []
+    said = lessons(report)
+    blocks += ["What this says\n" + "\n".join(_wrap(line, "- ") for line in said)] if said else []
+    blocks += [_entry_block(report, entry) for entry in report.ranked]
     blocks.append("How to read this\n" + "\n".join(_wrap(line, "- ") for line in report.reading))
     return "\n\n".join(blocks) + "\n"
 
 
-def ranked(report: AuditReport) -> list[AttackEntry]:
-    """Entries, the strongest first."""
-    return sorted(report.attacks, key=lambda entry: -entry.worst_case_test_error)
-
-
 def comparison(report: AuditReport) -> list[tuple[str, ...]]:
-    """Header and one row for each attack, the strongest first."""
-    unseen = any(entry.worst_case_unseen_test_error is not None for entry in report.attacks)
-    header = ("attack", "worst case", *(("unseen rows",) if unseen else ()), "seconds", "distinct rows", "gap")
-    rows = [header]
-    for entry in ranked(report):
-        beside = (percent(entry.worst_case_unseen_test_error),) if unseen else ()
-        gap = "-" if entry.gap is None else f"{entry.gap:.1e}"
-        worst = percent(entry.worst_case_test_error)
-        rows.append((entry.name, worst, *beside, f"{entry.seconds:.1f}", str(entry.n_distinct), gap))
-    return rows
+    """Header and one row for each attack, the strongest first: errors, times, and how well it was solved."""
+    columns: list[tuple[str, Callable[[AttackEntry], str]]] = [
+        ("attack", lambda entry: entry.name),
+        ("worst case", lambda entry: percent(entry.worst_case_test_error)),
+    ]
+    if any(entry.worst_case_unseen_test_error is not None for entry in report.attacks):
+        title = "other rows" if report.target_rows else "unseen rows"
+        columns.append((title, lambda entry: percent(entry.worst_case_unseen_test_error)))
+    columns.append(("seconds", lambda entry: f"{entry.seconds:.1f}"))
+    columns += [(f"s to {float(mark):.0%}", partial(_seconds_to, mark)) for mark in marks(report)]
+    columns.append(("distinct rows", lambda entry: str(entry.n_distinct)))
+    for name in ("gap", "residual"):
+        if any(getattr(entry, name) is not None for entry in report.attacks):
+            columns.append((name, partial(_number, name)))
+    header = tuple(title for title, _ in columns)
+    return [header, *(tuple(cell(entry) for _, cell in columns) for entry in report.ranked)]
+
+
+def by_defense(report: AuditReport) -> list[tuple[str, ...]]:
+    """Header, the errors without poison, and those of each attack, by defence."""
+    names = list(report.attacks[0].test_error)
+    rows = [("no poison", report.clean["by_defense"]), *((entry.name, entry.test_error) for entry in report.ranked)]
+    return [("error behind", *names), *((who, *(percent(error.get(name)) for name in names)) for who, error in rows)]
+
+
+def marks(report: AuditReport) -> list[str]:
+    """The error levels to time attacks by: that of Koh et al. if one reached it, and the greatest that one reached."""
+    reached = {level for entry in report.attacks for level in entry.seconds_to.get("worst_case", {})}
+    chosen = [PAPERS_LEVEL] if PAPERS_LEVEL in reached else []
+    return list(dict.fromkeys([*chosen, *sorted(reached, key=float)[-1:]]))
+
+
+def _seconds_to(mark: str, entry: AttackEntry) -> str:
+    seconds = entry.seconds_to.get("worst_case", {}).get(mark)
+    return "-" if seconds is None else f"{seconds:.1f}"
+
+
+def _number(name: str, entry: AttackEntry) -> str:
+    value = getattr(entry, name)
+    return "-" if value is None else f"{value:.1e}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -65,8 +97,9 @@ def error_rows(report: AuditReport, entry: AttackEntry) -> list[tuple[str, ...]]
     if report.target == "train":
         columns.append(("poisoned, train", entry.seen_error or {}))
     elif entry.unseen_test_error:
-        columns.append(("clean, unseen", report.clean["unseen_by_defense"]))
-        columns.append(("poisoned, unseen", entry.unseen_test_error))
+        which = "other rows" if report.target_rows else "unseen"
+        columns.append((f"clean, {which}", report.clean["unseen_by_defense"]))
+        columns.append((f"poisoned, {which}", entry.unseen_test_error))
     columns += [("poison kept", entry.kept_fraction), ("clean kept", entry.kept_clean_fraction)]
     header = ("defence", *(title for title, _ in columns))
     return [header, *((name, *(percent(part.get(name)) for _, part in columns)) for name in entry.test_error)]
@@ -75,6 +108,11 @@ def error_rows(report: AuditReport, entry: AttackEntry) -> list[tuple[str, ...]]
 def percent(value: float | None) -> str:
     """A share in per cent, a dash if there is none."""
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def headline(report: AuditReport, entry: AttackEntry) -> str:
+    """What one poison did, in a sentence."""
+    return finding(entry, report.clean["by_defense"], report.epsilon, len(report.target_rows or ()))
 
 
 def facts(entry: AttackEntry) -> list[tuple[str, str]]:
@@ -113,20 +151,21 @@ def _heading(report: AuditReport) -> str:
 
 
 def _comparison_block(report: AuditReport) -> str:
-    lines = ["Attacks compared", textwrap.indent(aligned(comparison(report)), "  ")]
-    lines += [_wrap(line, "  ") for line in lessons(report)]
-    return "\n".join(lines)
+    tables = [textwrap.indent(aligned(table), "  ") for table in (comparison(report), by_defense(report))]
+    return "Attacks compared\n" + "\n\n".join(tables)
 
 
 def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
     lines = [
         entry.name,
-        _wrap(finding(entry, report.clean["by_defense"], report.epsilon), "  "),
+        _wrap(headline(report, entry), "  "),
         textwrap.indent(aligned(error_rows(report, entry)), "  "),
         f"  worst case: {percent(entry.worst_case_test_error)}",
     ]
     if entry.worst_case_unseen_test_error is not None and report.target != "train":
-        lines[-1] += f" (unseen rows: {percent(entry.worst_case_unseen_test_error)})"
+        lines[-1] += (
+            f" ({'other' if report.target_rows else 'unseen'} rows: {percent(entry.worst_case_unseen_test_error)})"
+        )
     lines += [f"  {name}: {value}" for name, value in facts(entry)]
     lines += [_wrap(note, "  note: ") for note in cautions(entry)]
     return "\n".join(lines)

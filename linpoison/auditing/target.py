@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from ..core import Dataset, InputError, Split
 Goal = Literal["target", "population"]
 
 _EXPECTED = "target 'test', 'train', 'split:F' with a fraction 0 < F < 1, or 'rows:' with row numbers or a file"
-_ROWS = "Give numbers of test rows from 0 on, each once, such as rows:3,17 or rows:FILE with one number a line."
+_ROWS = "Name test rows by number from 0 on, each once: rows:3,17,42, or rows:FILE (text, .csv or .npy)."
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,15 @@ class Target:
 
     kind: str
     fraction: float = 1.0
-    index: tuple[int, ...] = ()
+    index: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read the words of the command line."""
         if text in ("test", "train"):
             return cls(text)
-        head, _, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if head == "rows" and tail:
+        head, colon, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if head == "rows" and colon:
             return cls("rows", index=_row_numbers(tail))
         try:
             fraction = float(tail)
@@ -64,44 +66,80 @@ class Target:
 
     def _given(self, test: Dataset) -> TargetRows:
         """Rows by number, and the other test rows."""
-        if max(self.index) >= test.n:
-            raise InputError(f"numbers of test rows below {test.n}", str(max(self.index)), _ROWS)
+        if self.index[-1] >= test.n:
+            raise InputError(f"numbers of test rows below {test.n}", str(self.index[-1]), _ROWS)
         rest = np.setdiff1d(np.arange(test.n), self.index)
         chosen = test.take(np.array(self.index))
-        return TargetRows(chosen, chosen, test.take(rest) if rest.size else None, targeted=True)
+        return TargetRows(chosen, chosen, test.take(rest) if rest.size else None, self.index)
 
 
 @dataclass(frozen=True, eq=False)
 class TargetRows:
-    """Rows the attacker saw, rows behind ``test_error``, and rows behind ``unseen_test_error``."""
+    """Rows the attacker saw, rows behind ``test_error``, and rows behind ``unseen_test_error``.
+
+    In a targeted attack `index` numbers the test rows that the attacker wants misclassified; they are
+    seen and scored, and the unseen rows are those that it does not care about.
+    """
 
     seen: Dataset
     scored: Dataset
     unseen: Dataset | None
-    targeted: bool = False
+    index: tuple[int, ...] = ()
 
     @property
     def goal(self) -> Goal:
         """Whether damage is meant for the seen rows themselves or for rows like them."""
-        return "target" if self.targeted or self.unseen is None else "population"
+        return "target" if self.index or self.unseen is None else "population"
 
 
 def _row_numbers(text: str) -> tuple[int, ...]:
-    """Row numbers from a comma list or a file."""
-    path = Path(text)
+    """Row numbers, ascending, from a comma list or a file."""
+    numbers = _listed(text) if re.fullmatch(r"[-\d,\s]*", text) else _in_file(Path(text))
+    if not numbers:
+        raise InputError("at least one test row to be misclassified", f"none in {text!r}", _ROWS)
+    if min(numbers) < 0:
+        raise InputError("numbers of test rows from 0 on", str(min(numbers)), _ROWS)
+    ordered = sorted(numbers)
+    twice = [number for number, other in pairwise(ordered) if number == other]
+    if twice:
+        raise InputError("test rows each once", f"row {twice[0]} twice", _ROWS)
+    return tuple(ordered)
+
+
+def _listed(text: str) -> list[int]:
     try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False).ravel().tolist()
-        elif path.suffix or not text.replace(",", "").strip().isdigit():
-            values = path.read_text(encoding="utf-8").replace(",", " ").split()
-        else:
-            values = text.split(",")
-        numbers = [int(value) for value in values]
-    except (OSError, ValueError):
-        raise InputError(_EXPECTED, repr(f"rows:{text}"), _ROWS) from None
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise InputError("row numbers of at least 0, each once", repr(f"rows:{text}"), _ROWS)
-    return tuple(sorted(numbers))
+        return [int(word) for word in text.split(",")] if text else []
+    except ValueError:
+        raise InputError("test rows as whole numbers between commas", repr(text), _ROWS) from None
+
+
+def _in_file(path: Path) -> list[int]:
+    """Whole numbers of an ``.npy`` array or a text; the first line of a ``.csv`` file may be a heading."""
+    try:
+        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+        raise InputError("numbers of test rows, or a file of them", f"{str(path)!r} ({reason})", _ROWS) from None
+    except ValueError:
+        raise InputError("a file of whole numbers", f"{path}, which is none", _ROWS) from None
+    return _in_text(content, path) if isinstance(content, str) else _in_array(content, path)
+
+
+def _in_array(values: Any, path: Path) -> list[int]:
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise InputError("whole numbers of test rows", f"an array of {kind} in {path}", _ROWS)
+    return [int(value) for value in values.ravel()]
+
+
+def _in_text(text: str, path: Path) -> list[int]:
+    words = re.split(r"[,;\s]+", text.strip("\ufeff \r\n\t,;"))
+    number = re.compile(r"-?\d+", re.ASCII)
+    words = words[1:] if path.suffix == ".csv" and not number.fullmatch(words[0]) else words
+    wrong = next((word for word in words if word and not number.fullmatch(word)), None)
+    if wrong is not None:
+        raise InputError("a file of whole numbers", f"{wrong[:40]!r} in {path}", _ROWS)
+    return [int(word) for word in words if word]
 
 
 def _halves(test: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..losses import Problem
-from .report import AttackEntry, AuditReport
+from .report import AttackEntry
 
-THREAT: dict[str, Any] = {
+_THREAT: dict[str, Any] = {
     "goal": "indiscriminate: raise the error of the deployed classifier (availability)",
     "capability": "insert labelled training rows; existing rows are neither changed nor removed",
     "knowledge": "white box: training rows, learner, its settings, and the defences with their thresholds",
@@ -27,6 +27,17 @@ THREAT: dict[str, Any] = {
     "identifiers_version": "as published in 2025; ATLAS identifiers can move between releases",
 }
 """The threat model in the vocabulary of auditors. The one table of such identifiers in the library."""
+
+_TARGETED = {"source": "NIST AI 100-2 E2025", "id": "NISTAML.024", "name": "Targeted Poisoning (integrity)"}
+
+
+def threat(n_rows: int = 0) -> dict[str, Any]:
+    """The threat model; targeted where the attacker wants `n_rows` chosen rows misclassified."""
+    if not n_rows:
+        return _THREAT
+    goal = f"targeted: have {n_rows} chosen test rows misclassified (integrity)"
+    return {**_THREAT, "goal": goal, "identifiers": [_TARGETED, _THREAT["identifiers"][1]]}
+
 
 _TARGETS = {
     "test": "The attacker looked at the scored test rows (the papers' protocol): it chose its decoy and its best "
@@ -105,65 +116,25 @@ def _blind_words(name: str) -> str:
     )
 
 
-def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float) -> str:
+def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_chosen: int = 0) -> str:
     """The headline of one poison; `clean` holds the error by defence without it.
 
-    Both errors are least ones over the defences run: the best defence with the poison, and the best without it.
+    Both errors are least ones over the defences run: the best defence with the poison, and the best without it. They
+    are those of `n_chosen` rows if the attack was targeted.
     """
     before = min([error for name, error in clean.items() if name != "none"] or [clean["none"]])
     after = entry.worst_case_test_error
-    move = f"take the error from {before:.1%} to {after:.1%}"
+    what = f"the error on the {n_chosen} chosen rows" if n_chosen else "the error"
+    move = f"take {what} from {before:.1%} to {after:.1%}"
     if after <= before:
-        move = f"do no damage: the error was {before:.1%} without them and is {after:.1%} with them,"
+        move = f"do no damage: {what} was {before:.1%} without them and is {after:.1%} with them,"
     where = "under the best of the defences run" if len(entry.test_error) > 1 else "without a defence"
     line = f"{entry.n_poison} poison rows ({epsilon:.3g} of the training rows) {move} {where}"
-    if entry.worst_case_unseen_test_error is not None:
+    if entry.worst_case_unseen_test_error is not None and n_chosen:
+        line += f"; the error on the other test rows is {entry.worst_case_unseen_test_error:.1%} then"
+    elif entry.worst_case_unseen_test_error is not None:
         line += f"; on rows that the attacker did not see, to {entry.worst_case_unseen_test_error:.1%}"
     return line + "."
-
-
-def lessons(report: AuditReport) -> list[str]:
-    """What several attacks say together."""
-    entries = sorted(report.attacks, key=lambda entry: -entry.worst_case_test_error)
-    best = entries[0]
-    lines = []
-    if len(entries) > 1:
-        ahead = 100 * (best.worst_case_test_error - entries[1].worst_case_test_error)
-        close = "within the noise of seeds and rounding" if ahead < 1 else "more than seeds and rounding move it"
-        lines.append(
-            f"{best.name} does the most damage, {ahead:.1f} points ahead of {entries[1].name} ({close}: about a point)."
-        )
-    defended = {name: error for name, error in best.test_error.items() if name != "none"}
-    if len(defended) > 1:
-        low, high = min(defended, key=lambda name: defended[name]), max(defended, key=lambda name: defended[name])
-        lines.append(
-            f"Against {best.name} the defence {low} helps most ({defended[low]:.1%}) and {high} least "
-            f"({defended[high]:.1%})."
-        )
-    if best.worst_case_unseen_test_error is not None and not report.target.startswith(("train", "rows:")):
-        lost = 100 * (best.worst_case_test_error - best.worst_case_unseen_test_error)
-        lines.append(f"On rows that it did not see the strongest attack does {lost:.1f} points less damage.")
-    lines += [line for entry in entries for line in _proofs(entry)]
-    lines += [f"{item['name']} failed: {item['reason']}" for item in report.failures]
-    return lines
-
-
-def _proofs(entry: AttackEntry) -> list[str]:
-    """What the numbers in `info` prove."""
-    lines = []
-    upper = entry.info.get("upper")
-    if isinstance(upper, float):
-        lines.append(
-            f"{entry.name}: no poison of this budget in the sets of its first program brings the training objective "
-            f"above {upper:.4g}."
-        )
-    needed = entry.info.get("rows_needed")
-    if isinstance(needed, (int, float)) and needed > 0:
-        lines.append(
-            f"{entry.name}: one of its targets needs at least {needed:.0f} poison rows to be learned exactly "
-            "(Suya et al., Theorem 2)."
-        )
-    return lines
 
 
 def cautions(entry: AttackEntry) -> list[str]:

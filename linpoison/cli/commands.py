@@ -10,7 +10,8 @@ from ..auditing.options import AuditOptions, LearnerOptions
 from ..auditing.report import AuditReport
 from ..auditing.run import run_audit
 from ..auditing.sanitizing import run_sanitize
-from ..auditing.table import aligned
+from ..auditing.sweeping import Sweep, combine, run_sweep
+from ..auditing.table import aligned, percent
 from ..core import check_number
 from .progress import ProgressLine
 
@@ -22,9 +23,10 @@ _LEARNER = (
 
 def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
-    return {"audit": _audit, "evaluate": _evaluate, "sanitize": _sanitize, "datasets": _datasets}[arguments.command](
-        arguments
-    )
+    commands = {
+        "audit": _audit, "sweep": _sweep, "evaluate": _evaluate, "sanitize": _sanitize, "datasets": _datasets,
+    }  # fmt: skip
+    return commands[arguments.command](arguments)
 
 
 def _audit(arguments: Any) -> int:
@@ -36,6 +38,34 @@ def _audit(arguments: Any) -> int:
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
     return _finish(report, arguments, limit)
+
+
+def _sweep(arguments: Any) -> int:
+    shared = {name: value for name, value in _learner(arguments).items() if name not in ("defenses", "seed")}
+    combinations = combine(
+        epsilons=arguments.epsilon, seeds=arguments.seed, attacks=arguments.attacks, defenses=arguments.defenses,
+        targets=arguments.target, **shared,
+    )  # fmt: skip
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)
+    if not arguments.quiet:
+        sys.stdout.write(
+            f"{_sweep_table(result)}\n\nWritten to {arguments.out}: table.csv, and a folder of each audit\n"
+        )
+    return 0
+
+
+def _sweep_table(result: Sweep) -> str:
+    header = ("attack", "epsilon", "seed", "target", "defences", "clean", "worst case", "unseen", "seconds")
+    table, failures = [header], []
+    for row in result.rows():
+        axes = (str(row["attack"]), f"{row['epsilon']:g}", str(row["seed"]), row["target"], row["defenses"])
+        if row["failure"]:
+            failures.append(f"failed: {', '.join(axes)}: {row['failure']}")
+            continue
+        errors = ("clean_test_error", "worst_case_test_error", "worst_case_unseen_test_error")
+        table.append((*axes, *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}"))
+    return "\n".join([aligned(table), *failures])
 
 
 def _evaluate(arguments: Any) -> int:

@@ -49,9 +49,7 @@ def _guarded(arguments: object) -> int:
         return code
     except KeyboardInterrupt:
         _stop_workers()
-        out = getattr(arguments, "out", None)
-        resume = f" Run the same command again to resume from {out}/journal." if _resumes(arguments) else ""
-        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{resume}\n")
+        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{_resume(arguments)}\n")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,5 +70,7 @@ def _stop_workers() -> None:
                 os.kill(child.pid, signal.SIGTERM)
 
 
-def _resumes(arguments: object) -> bool:
-    return getattr(arguments, "command", None) == "audit" and getattr(arguments, "out", None) is not None
+def _resume(arguments: object) -> str:
+    place = {"audit": "/journal", "sweep": ""}.get(getattr(arguments, "command", ""))
+    out = getattr(arguments, "out", None)
+    return "" if place is None or out is None else f" Run the same command again to resume from {out}{place}."

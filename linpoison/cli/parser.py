@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
         text = " ".join(message.split())
-        if "expected" not in text:
+        if "expected" not in text or ", got " not in text:
             text = f"expected arguments as in '{self.prog} --help', got {text}."
         self.exit(2, f"linpoison: error: {text}\n")
 
@@ -38,6 +38,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"linpoison {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     _add_audit(commands)
+    _add_sweep(commands)
     _add_evaluate(commands)
     _add_sanitize(commands)
     commands.add_parser(
@@ -57,8 +58,9 @@ def _add_audit(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     parser.add_argument("--attack", dest="attacks", default="kkt", metavar="NAMES",
-                        help=f"comma list among {ATTACKS}; or 'all', which is all but kkt-grid; refined runs last, "
-                        "from the strongest of the others (default: kkt)")  # fmt: skip
+                        help=f"comma list among {ATTACKS}; or 'all', which is all but kkt-grid (the "
+                        "paper's baseline of kkt) and passes over those that fail; refined runs last, from the "
+                        "strongest of the others (default: kkt)")  # fmt: skip
     _add_defenses(parser, "--defenses", DEFENSES)
     parser.add_argument(
         "--target", default="test", metavar="ROWS",
@@ -72,6 +74,31 @@ def _add_audit(commands: Any) -> None:
         "--out", default="linpoison-report", metavar="DIR", help="output folder (default: linpoison-report)"
     )
     _add_output(parser)
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = _command(
+        commands, "sweep", "audit every combination of budgets, seeds, attacks, defences and targets",
+        "Audit every combination of the values that are listed, several at a time, and write table.csv and a folder of "
+        "each audit. A sweep that is started again reads back the audits that are done and goes on. One that fails is "
+        "reported and does not stop the others.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", help=f"{_DATA_HELP}; stands before the options")
+    _add_learner(parser, several=True)
+    _add_epsilon(parser, several=True)
+    parser.add_argument("--attack", dest="attacks", nargs="+", default=["kkt"], metavar="NAMES",
+                        help="for each audit one word as in 'audit --attack', such as: kkt min-max kkt,refined "
+                        "(default: kkt)")  # fmt: skip
+    _add_defenses(parser, "--defenses", DEFENSES, several=True)
+    parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
+                        help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=_whole, default=None, metavar="N", help="audits at a time (default: one for each processor)"
+    )
+    parser.add_argument(
+        "--out", default="linpoison-sweep", metavar="DIR", help="output folder (default: linpoison-sweep)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -111,7 +138,7 @@ def _command(commands: Any, name: str, help_text: str, description: str) -> Pars
     return parser
 
 
-def _add_learner(parser: Parser) -> None:
+def _add_learner(parser: Parser, *, several: bool = False) -> None:
     add = parser.add_argument_group("data and learner").add_argument
     add("--model", metavar="NAME", help=f"one of {MODELS}: hinge loss with a penalised intercept, or logistic or "
         "squared loss with a free one (default: svm)")  # fmt: skip
@@ -123,19 +150,28 @@ def _add_learner(parser: Parser) -> None:
     add("--test", metavar="FILE", help="file with the test rows")
     add("--test-fraction", type=_number, metavar="F",
         help="share of a file's rows to hold out when it brings no test rows (default: 0.3)")  # fmt: skip
-    add("--seed", type=_whole, default=0, metavar="N", help="seed of every random draw (default: 0)")
+    seeds = _several(0) if several else {"default": 0}
+    add("--seed", type=_whole, metavar="N", help="seed of every random draw (default: 0)", **seeds)
 
 
-def _add_epsilon(parser: Parser) -> None:
-    parser.add_argument("--epsilon", type=_number, default=0.03, metavar="E",
-                        help="poison rows as a fraction of the training rows (default: 0.03)")  # fmt: skip
+def _add_epsilon(parser: Parser, *, several: bool = False) -> None:
+    budgets = _several(0.03) if several else {"default": 0.03}
+    parser.add_argument("--epsilon", type=_number, metavar="E",
+                        help="poison rows as a fraction of the training rows (default: 0.03)", **budgets)  # fmt: skip
 
 
-def _add_defenses(parser: Parser, flag: str, default: str | None) -> None:
+def _several(default: Any) -> dict[str, Any]:
+    """One value or more."""
+    return {"nargs": "+", "default": [default]}
+
+
+def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bool = False) -> None:
     group = parser.add_argument_group("defences")
     none = f", or 'none' (default: {default})" if default else ""
-    group.add_argument(flag, dest="defenses", default=default, required=default is None, metavar="NAMES",
-                       help=f"comma list among {DEFENSES.replace(',', ', ')}{none}")  # fmt: skip
+    lists = _several(default) if several else {"default": default}
+    each = "for each audit one " if several else ""
+    group.add_argument(flag, dest="defenses", required=default is None, metavar="NAMES",
+                       help=f"{each}comma list among {DEFENSES.replace(',', ', ')}{none}", **lists)  # fmt: skip
     group.add_argument("--variant", default="paper", metavar="NAME",
                        help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
     group.add_argument("--remove", type=_number, default=0.05, metavar="F",

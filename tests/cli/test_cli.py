@@ -140,6 +140,47 @@ def test_folder_that_cannot_be_written_after_all_is_one_line(capsys, monkeypatch
     assert "Permission denied for linpoison-report" in capsys.readouterr().err
 
 
+SWEEP = ("sweep", "gaussians", "--epsilon", "0.05", "0.1", "--defenses", "l2,slab", "none", "--jobs", "1")
+
+
+def test_sweep_prints_and_writes_a_table(capsys):
+    assert main([*SWEEP, "--seed", "0", "3", "--out", "out"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0].split()[:3] == ["attack", "epsilon", "seed"]
+    assert [line.split()[1:3] for line in lines[1:9]] == [[e, s] for e in ("0.05", "0.1") for s in "0033"]
+    assert "audits 8/8" in printed.err
+    assert len(Path("out/table.csv").read_text().splitlines()) == 9
+    reports = [linpoison.AuditReport.from_json(path.read_text()) for path in Path("out").glob("*/report.json")]
+    assert sorted(report.seed for report in reports) == [0] * 4 + [3] * 4
+    assert main([*SWEEP, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert Path("linpoison-sweep/table.csv").is_file()
+
+
+def test_sweep_tells_what_failed_and_goes_on(capsys, monkeypatch):
+    class Failing(audit_cases.FakeAttack):
+        def run(self, scenario, **options):
+            if scenario.n_poison > 30:
+                raise linpoison.SolverFailed("expected a solution, got none.")
+            return super().run(scenario, **options)
+
+    monkeypatch.setitem(audit_cases.REGISTRY, "kkt", Failing)
+    assert main([*SWEEP, "--out", "out"]) == 0
+    assert capsys.readouterr().out.count("failed: kkt, 0.1, 0, test") == 2
+    assert Path("out/table.csv").read_text().count("got none") == 2
+
+
+def test_an_interrupted_sweep_says_how_to_resume(capsys, fake_attacks):
+    fake_attacks.interrupt_before = 1
+    assert main([*SWEEP, "--out", "out"]) == 130
+    assert "resume from out." in capsys.readouterr().err
+    fake_attacks.interrupt_before = None
+    fake_attacks.steps.clear()
+    assert main([*SWEEP, "--out", "out"]) == 0
+    assert fake_attacks.steps == [1, 2, *[0, 1, 2] * 3]
+
+
 def test_evaluate_prints_the_table_of_the_audit(capsys):
     assert main([*AUDIT, "--json"]) == 0
     audited = json.loads(capsys.readouterr().out)
@@ -170,7 +211,9 @@ def test_datasets_lists_every_name(capsys):
     assert [line.split()[0] for line in lines[1:]] == [info.name for info in names()]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["audit", "--help"], ["evaluate", "-h"], ["sanitize", "-h"], []])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["audit", "--help"], ["sweep", "-h"], ["evaluate", "-h"], ["sanitize", "-h"], []]
+)
 def test_help(words, capsys):
     assert main(words) == 0
     printed = capsys.readouterr()

@@ -15,6 +15,7 @@ from linpoison.cli import main
 pytestmark = pytest.mark.usefixtures("in_tmp", "fake_attacks")
 
 AUDIT = ("audit", "gaussians")
+SWEEP = ("sweep", "gaussians")
 
 
 def write(name: str, content: str | bytes) -> None:
@@ -74,6 +75,33 @@ BAD = {
     "unknown target": ((*AUDIT, "--target", "all"), nothing, "'test', 'train', 'split:F'"),
     "rows that are not there": ((*AUDIT, "--target", "rows:99999"), nothing, "below"),
     "rows named twice": ((*AUDIT, "--target", "rows:1,1"), nothing, "each once"),
+    "no target row": ((*AUDIT, "--target", "rows:"), nothing, "at least one test row"),
+    "negative row": ((*AUDIT, "--target", "rows:3,-1"), nothing, "from 0 on, got -1"),
+    "half a row": ((*AUDIT, "--target", "rows:1.5"), nothing, "or a file of them"),
+    "row missing between commas": ((*AUDIT, "--target", "rows:1,,2"), nothing, "whole numbers between commas"),
+    "no file of rows": ((*AUDIT, "--target", "rows:few.txt"), nothing, "'few.txt' (No such file or directory)"),
+    "folder of rows": ((*AUDIT, "--target", "rows:few"), folder("few"), "'few' (Is a directory)"),
+    "empty file of rows": ((*AUDIT, "--target", "rows:few.txt"), text("few.txt", "\n"), "at least one test row"),
+    "words for rows": ((*AUDIT, "--target", "rows:few.txt"), text("few.txt", "1\ntwo\n"), "'two' in few.txt"),
+    "binary file of rows": ((*AUDIT, "--target", "rows:few.txt"), text("few.txt", b"\xff\xfe\x00"), "whole numbers"),
+    "mask for rows": ((*AUDIT, "--target", "rows:few.npy"), lambda: np.save("few.npy", np.array([True, False])),
+                      "an array of bool"),
+    "pickled rows": ((*AUDIT, "--target", "rows:few.npy"), pickled("few.npy"), "which is none"),
+    "all and a name": ((*AUDIT, "--attack", "all,kkt"), nothing, "'all' alone"),
+    "sweep of one budget twice": ((*SWEEP, "--epsilon", "0.1", "0.1"), nothing, "combinations that differ"),
+    "sweep of a bad budget": ((*SWEEP, "--epsilon", "0.1", "3"), nothing, "0.03 means 3 %"),
+    "sweep of no budget": ((*SWEEP, "--epsilon"), nothing, "--epsilon"),
+    "sweep of budget in words": ((*SWEEP, "--epsilon", "0.1", "few"), nothing, "a number"),
+    "sweep of an unknown attack": ((*SWEEP, "--attack", "kkt", "magic"), nothing, "'magic'"),
+    "sweep of an unknown defence": ((*SWEEP, "--defenses", "l2", "l2,wall"), nothing, "'wall'"),
+    "sweep of an unknown target": ((*SWEEP, "--target", "test", "all"), nothing, "target"),
+    "sweep of a row that is not there": ((*SWEEP, "--target", "test", "rows:99999"), nothing, "below"),
+    "sweep of half a seed": ((*SWEEP, "--seed", "0.5"), nothing, "whole number"),
+    "sweep of unknown data": (("sweep", "gausians"), nothing, "Did you mean gaussians"),
+    "sweep of no data": (("sweep",), nothing, "DATA"),
+    "sweep where nothing works": ((*SWEEP, "--remove", "0.999", "--quiet"), nothing, "got 1 that failed"),
+    "sweep into a file": ((*SWEEP, "--out", "taken"), text("taken", "x"), "the file taken"),
+    "sweep with no worker": ((*SWEEP, "--jobs", "0"), nothing, "jobs"),
     "split of zero": ((*AUDIT, "--target", "split:0"), nothing, "split:F"),
     "split of all": ((*AUDIT, "--target", "split:1"), nothing, "split:F"),
     "split that leaves no rows": ((*AUDIT, "--target", "split:0.001"), nothing, "stratified"),
