@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,13 +113,27 @@ def describe_model(setting: Setting) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """Most resident memory so far of this process or of one of its workers; None where the system does not tell."""
+    """Most resident memory so far of this process or of one of its workers, in MiB.
+
+    Workers that still wait for work are seen on Linux only; None where the system tells nothing at all.
+    """
     try:
         import resource
     except ImportError:
         return None
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(largest / (2**20 if platform.system() == "Darwin" else 2**10), 1)
+    ended = largest / (2**20 if platform.system() == "Darwin" else 2**10)
+    return round(max(ended, *(_peak_of(child.pid) for child in multiprocessing.active_children()), 0.0), 1)
+
+
+def _peak_of(pid: int | None) -> float:
+    """Most resident memory so far of a running process, in MiB; 0 where the system does not tell."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(found.group(1)) / 2**10 if found else 0.0
 
 
 def versions() -> dict[str, str]:

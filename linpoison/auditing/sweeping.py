@@ -26,7 +26,7 @@ from .target import Target
 if TYPE_CHECKING:
     from ..attacks.base import Progress
 
-TABLE = "table.csv"
+TABLE = "sweep.csv"
 """The table of a sweep, in its output folder."""
 _FIXED = (
     "epsilon", "seed", "target", "defenses", "attack", "clean_test_error", "worst_case_test_error",
@@ -124,8 +124,8 @@ def sweep(
     *,
     epsilons: Iterable[float] = (0.03,),
     seeds: Iterable[int] = (0,),
-    attacks: Iterable[Any] = ("kkt",),
-    defenses: Iterable[Any] = (DEFAULT_DEFENSES,),
+    attacks: str | Iterable[Any] = ("kkt",),
+    defenses: str | Iterable[Any] = (DEFAULT_DEFENSES,),
     targets: Iterable[str] = ("test",),
     jobs: int | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -144,15 +144,16 @@ def sweep(
         As in `audit`. A name or a path is read by each worker; rows travel to it.
     epsilons : iterable of float
     seeds : iterable of int
-    attacks : iterable
-        Each item is the `attacks` of one audit: a name, a comma list or ``"all"``.
-    defenses : iterable
-        Each item is the `defenses` of one audit: a comma list, a sequence of names or ``"none"``.
+    attacks : str or iterable
+        Each item is the `attacks` of one audit: a name, a comma list or ``"all"``. A string is one item.
+    defenses : str or iterable
+        Each item is the `defenses` of one audit: a comma list, a sequence of names or ``"none"``. A string
+        is one item.
     targets : iterable of str
     jobs : int, optional
         Audits that run at a time, one for each processor by default. Does not change the result.
     out : path, optional
-        Folder for ``table.csv`` and for a folder of each audit. An audit whose report is there is read
+        Folder for ``sweep.csv`` and for a folder of each audit. An audit whose report is there is read
         back; one that was interrupted resumes. An audit that cannot be done is a row of the table with
         the reason, and does not stop the others.
     progress : callable, optional
@@ -187,8 +188,8 @@ def combine(
     *,
     epsilons: Iterable[float],
     seeds: Iterable[int],
-    attacks: Iterable[Any],
-    defenses: Iterable[Any],
+    attacks: str | Iterable[Any],
+    defenses: str | Iterable[Any],
     targets: Iterable[str],
     **options: Any,
 ) -> list[AuditOptions]:
@@ -288,6 +289,8 @@ def _check(data: Any, combinations: Sequence[AuditOptions]) -> None:
 
 
 def _values(name: str, items: Any) -> list[Any]:
+    if isinstance(items, str) and name in ("attacks", "defenses"):
+        return [items]
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise InputError(f"a list of values for {name} in a sweep", repr(items), "Put it into a list.")
     values = list(items)

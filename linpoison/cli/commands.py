@@ -50,7 +50,7 @@ def _sweep(arguments: Any) -> int:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)
     if not arguments.quiet:
         sys.stdout.write(
-            f"{_sweep_table(result)}\n\nWritten to {arguments.out}: table.csv, and a folder of each audit\n"
+            f"{_sweep_table(result)}\n\nWritten to {arguments.out}: sweep.csv, and a folder of each audit\n"
         )
     return 0
 

@@ -79,7 +79,7 @@ def _add_audit(commands: Any) -> None:
 def _add_sweep(commands: Any) -> None:
     parser = _command(
         commands, "sweep", "audit every combination of budgets, seeds, attacks, defences and targets",
-        "Audit every combination of the values that are listed, several at a time, and write table.csv and a folder of "
+        "Audit every combination of the values that are listed, several at a time, and write sweep.csv and a folder of "
         "each audit. A sweep that is started again reads back the audits that are done and goes on. One that fails is "
         "reported and does not stop the others.",
     )  # fmt: skip

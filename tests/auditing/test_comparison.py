@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import audit_cases
 import numpy as np
@@ -143,6 +146,22 @@ def test_gap_and_memory_are_in_the_json():
     assert 10 < values["peak_memory_mb"] < 1e6
     assert values["target_rows"] is None
     assert values["failures"] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell of running workers")
+def test_the_memory_of_workers_that_still_run_is_counted():
+    code = """
+import numpy as np
+from joblib import Parallel, delayed
+from linpoison.auditing.assemble import peak_memory_mb
+
+before = peak_memory_mb()
+Parallel(n_jobs=2)(delayed(lambda size: np.ones(size).sum())(size) for size in (2**17 * int(before + 100), 1))
+print(before, peak_memory_mb())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    assert after > before + 100
 
 
 def test_a_targeted_report_speaks_of_chosen_rows_and_of_collateral_damage():

@@ -133,7 +133,7 @@ def test_one_failure_does_not_lose_the_others(tmp_path, monkeypatch, fake_attack
 @pytest.mark.parametrize(("change", "words"), [
     ({"epsilons": []}, "at least one value for epsilon"),
     ({"epsilons": 0.1}, "a list of values for epsilon"),
-    ({"defenses": "l2"}, "a list of values for defenses"),
+    ({"targets": "test"}, "a list of values for target"),
     ({"epsilons": [0.1, 0.1]}, "combinations that differ"),
     ({"epsilons": [0.1, 3]}, "epsilon"),
     ({"epsilons": [0.1, 0.001]}, "rounds to 0"),
@@ -147,6 +147,13 @@ def test_bad_lists_are_refused_before_anything_runs(change, words, tmp_path, fak
         sweep(audit_cases.small_split(), out=tmp_path / "out", **{**QUICK, **change})
     assert fake_attacks.steps == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_string_of_attacks_or_defences_is_shared_by_all_audits(fake_attacks):
+    result = sweep(audit_cases.small_split(), **{**QUICK, "attacks": "fake,one-class", "defenses": "l2,loss"})
+    assert [cell.options.epsilon for cell in result.cells] == [0.1, 0.2]
+    assert {cell.options.attacks for cell in result.cells} == {("fake", "one-class")}
+    assert {cell.options.defenses for cell in result.cells} == {("l2", "loss")}
 
 
 def test_options_of_one_audit_keep_the_word_all():

@@ -150,12 +150,12 @@ def test_sweep_prints_and_writes_a_table(capsys):
     assert lines[0].split()[:3] == ["attack", "epsilon", "seed"]
     assert [line.split()[1:3] for line in lines[1:9]] == [[e, s] for e in ("0.05", "0.1") for s in "0033"]
     assert "audits 8/8" in printed.err
-    assert len(Path("out/table.csv").read_text().splitlines()) == 9
+    assert len(Path("out/sweep.csv").read_text().splitlines()) == 9
     reports = [linpoison.AuditReport.from_json(path.read_text()) for path in Path("out").glob("*/report.json")]
     assert sorted(report.seed for report in reports) == [0] * 4 + [3] * 4
     assert main([*SWEEP, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("linpoison-sweep/table.csv").is_file()
+    assert Path("linpoison-sweep/sweep.csv").is_file()
 
 
 def test_sweep_tells_what_failed_and_goes_on(capsys, monkeypatch):
@@ -168,7 +168,7 @@ def test_sweep_tells_what_failed_and_goes_on(capsys, monkeypatch):
     monkeypatch.setitem(audit_cases.REGISTRY, "kkt", Failing)
     assert main([*SWEEP, "--out", "out"]) == 0
     assert capsys.readouterr().out.count("failed: kkt, 0.1, 0, test") == 2
-    assert Path("out/table.csv").read_text().count("got none") == 2
+    assert Path("out/sweep.csv").read_text().count("got none") == 2
 
 
 def test_an_interrupted_sweep_says_how_to_resume(capsys, fake_attacks):
