@@ -19,7 +19,7 @@ from ..learners import make_learner
 from ..rounding import largest_remainder
 from .base import Attack, Journal, Progress, Scenario
 from .feasible import SetPolicy
-from .random_flips import in_sets
+from .random_flips import in_sets, plantable
 from .ranking import Ranker, conclude
 from .trail import Step, Trail
 
@@ -95,9 +95,9 @@ class ALFA(Attack):
         )
 
     def flipped(self, scenario: Scenario) -> Dataset:
-        """The pool: flipped rows in the sets of their new class, or all if none is."""
+        """The pool: flipped rows in the sets of their new class, or all in the domain if none is."""
         source = scenario.target if self.pool == "target" else scenario.train
-        rows = Dataset(source.X, -source.y, domain=scenario.train.domain, name="flipped")
+        rows = plantable(Dataset(source.X, -source.y, source.weight, domain=scenario.train.domain, name="flipped"))
         inside = np.flatnonzero(in_sets(scenario, self.policy, rows))
         return rows.take(inside) if inside.size else rows
 

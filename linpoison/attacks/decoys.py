@@ -10,7 +10,7 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
-from ..core.validation import check_integer, check_number
+from ..core.validation import Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from .parallel import in_parallel
@@ -48,7 +48,7 @@ class LabelFlipDecoys:
     """The label-flip heuristic of Koh et al., Algorithm 3.
 
     For each quantile `q` and number of repeats `r`: take the target rows whose margin under the
-    clean model lies strictly below the q-quantile of all margins (flipped, they are the rows that
+    clean model lies strictly below the q-quantile of all margins, copies counted (flipped, they are the rows that
     the clean model fits best), add `r` copies of each with its label flipped, and train on clean
     and flipped rows together.
 
@@ -80,6 +80,7 @@ class LabelFlipDecoys:
         repeats = tuple(check_integer(r, "decoy repeats", at_least=1) for r in self.repeats)
         if not quantiles or not repeats:
             raise InputError("at least one quantile and one number of repeats", "none")
+        check_integer(self.many_entries, "many_entries", at_least=0)
         object.__setattr__(self, "quantiles", quantiles)
         object.__setattr__(self, "repeats", repeats)
 
@@ -119,7 +120,7 @@ class LabelFlipDecoys:
         quantiles, repeats = self.grid(train)
         tasks = []
         for quantile in quantiles:
-            chosen = margins < np.quantile(margins, quantile)
+            chosen = (margins < weighted_quantile(margins, target.weight, quantile)) & (target.weight > 0)
             if chosen.any():
                 tasks.append((quantile, repeats, target.take(chosen), train, problem, target, clean, self.many(train)))
         decoys = [decoy for group in in_parallel(_trained, tasks, n_jobs) for decoy in group]
@@ -143,6 +144,27 @@ def _trained(
         model = learner.fit(train.mix(_flipped(chosen, copies)), start=clean)
         decoys.append(Decoy(model, quantile, copies, model.error(target), mean_loss(problem, model, train)))
     return decoys
+
+
+def weighted_quantile(values: Array, weight: Array, q: float) -> float:
+    """The q-quantile of `values` repeated `weight` times, as `numpy.quantile` has it.
+
+    Examples
+    --------
+    >>> weighted_quantile(np.array([3.0, 1.0]), np.array([1.0, 3.0]), 0.75)
+    1.5
+    """
+    if (weight == 1).all():
+        return float(np.quantile(values, q))
+    order = np.argsort(values, kind="stable")
+    order = order[weight[order] > 0]
+    upto = np.cumsum(weight[order])
+    place = q * max(float(upto[-1]) - 1.0, 0.0)
+    low, high = (
+        values[order[min(int(np.searchsorted(upto, rank, side="right")), order.size - 1)]]
+        for rank in (np.floor(place), np.floor(place) + 1)
+    )
+    return float(low + (place - np.floor(place)) * (high - low))
 
 
 def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:

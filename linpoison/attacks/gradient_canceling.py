@@ -74,7 +74,7 @@ class Canceler:
         Move copies between the rows in projected descent; otherwise each has the same share.
     method : {"auto", "projected", "lbfgs"}, default "auto"
     tol : float, default 1e-10
-        Residual, relative to that without poison, at which descent ends.
+        Residual, relative to that without poison, at which projected descent ends.
 
     References
     ----------
@@ -150,12 +150,11 @@ class _Descent:
         return mask
 
     def pulls(self, X: Array) -> tuple[Array, Array]:
-        """``psi(m)`` and ``psi'(m)`` of the rows; a hinge pulls with 1."""
+        """``psi(m)``, below zero where the squared loss grows, and ``psi'(m)``; a hinge pulls with 1."""
         margins = self.y * (X @ self.decoy.coef + self.decoy.intercept)
         if self.loss.kink is not None:
             return np.ones(self.y.size), np.zeros(self.y.size)
-        psi = self.loss.pull(margins)
-        return psi, np.where(psi > 0, -self.loss.second_derivative(margins), 0.0)
+        return -self.loss.derivative(margins), -self.loss.second_derivative(margins)
 
     def residual(self, X: Array, share: Array, a: Array) -> Array:
         psi, _ = self.pulls(X)
@@ -347,11 +346,14 @@ def cancel(
     begun, rng = time.time(), np.random.default_rng(seed)
     try:
         sets = region.sets(decoy.model)
+    except InputError as error:  # such as a decoy of zero coefficients, whose loss no row changes
+        return skipped(error)
+    try:
         outcome = attack.canceler.solve(
             decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon, rng
         )
-    except (InputError, InfeasibleSet, SolverFailed) as error:
-        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+    except (InfeasibleSet, SolverFailed) as error:
+        return skipped(error)
     violation = float(sets.violation(outcome.poison).max())
     info = SolveInfo("descent", "optimal_inaccurate", outcome.residual, time.time() - begun, violation)
     best: Candidate | None = Ranker(scenario, started).best(
@@ -365,3 +367,8 @@ def cancel(
     if best is None:
         return [], [info]
     return [replace(best, distance=distance_from(scenario, best))], [info]
+
+
+def skipped(error: Exception) -> Step:
+    """A decoy that gives no poison, and why."""
+    return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer
 from .base import Attack, Journal, Progress, Scenario
@@ -47,7 +47,7 @@ class Iterative(Attack):
         Any attack whose sets come from `FeasibleRegion`; by default `KKT` with no generations of its
         own. (`IterativeKKT` refits the sets of each decoy by itself, and is stronger.)
     rounds : int, default 3
-        Most repetitions; they end after one that gains nothing.
+        Most repetitions; they end after one that gains nothing, or finds no poison.
 
     References
     ----------
@@ -80,9 +80,14 @@ class Iterative(Attack):
         candidates: list[Candidate] = []
         for number in range(self.rounds + 1):
             inner = None if journal is None else Scoped(journal, f"round-{number}-")
-            result = self.attack.run(
-                replace(scenario, known=known), seed=seed, n_jobs=n_jobs, progress=progress, journal=inner
-            )
+            try:
+                result = self.attack.run(
+                    replace(scenario, known=known), seed=seed, n_jobs=n_jobs, progress=progress, journal=inner
+                )
+            except (InfeasibleSet, SolverFailed):
+                if not results:
+                    raise
+                break
             candidates += [
                 replace(item, label=f"round {number}: {item.label}", seconds=item.seconds + spent)
                 for item in result.candidates

@@ -162,10 +162,11 @@ class KKT(Attack):
         self, scenario: Scenario, decoys: list[Decoy], found: list[Candidate], seed: int, n_jobs: int, trail: Trail
     ) -> list[Candidate]:
         """The best decoys again, each under the sets that its own poison leads to."""
-        grown = {decoy.label: decoy for decoy in decoys}
-        best = sorted((item for item in found if item.label in grown), key=lambda item: -item.worst)[: self.chains]
+        grown = {decoy.model.vector.tobytes(): decoy for decoy in decoys}
+        pairs = [(item, grown.get(item.decoy.vector.tobytes())) for item in sorted(found, key=lambda item: -item.worst)]
+        best = [(item, decoy) for item, decoy in pairs if decoy is not None][: self.chains]
         arguments = [
-            (self, scenario, grown[item.label], item.poison, [seed, 2, 0, index]) for index, item in enumerate(best)
+            (self, scenario, decoy, item.poison, [seed, 2, 0, index]) for index, (item, decoy) in enumerate(best)
         ]
         return [item for step in trail.steps("refits", chain, arguments, n_jobs) for item in step] if best else []
 

@@ -101,10 +101,10 @@ class GapOracle:
             if max(bound, closed) - value <= self.tol * max(1.0, abs(bound)):
                 break
             pieces.pop()
-            between = self._beyond(current, low, high)
+            between, gain = self._beyond(current, low, high)
             if between is None:
-                along, limit = self._along(low, high)
-                best, closed = max((best, along), key=self._value), max(closed, limit)
+                along, limit = self._along(low, high, gain)
+                best, closed = max((best, along), key=self._value), max(closed, min(limit, bound))
             else:
                 best = max((best, between), key=self._value)
                 pieces += [(self._most(low, between), low, between), (self._most(between, high), between, high)]
@@ -131,9 +131,9 @@ class GapOracle:
         meet = np.clip(meet, ends.min(axis=0), ends.max(axis=0))
         return self._path(np.array([ends[0], meet, ends[1]]))
 
-    def _path(self, corners: Array, cells: int = CELLS) -> float:
+    def _path(self, corners: Array) -> float:
         """The bound along straight lines between pairs of margins."""
-        share = np.linspace(0.0, 1.0, cells + 1)
+        share = np.linspace(0.0, 1.0, CELLS + 1)
         tops = []
         for start, end in zip(corners[:-1], corners[1:], strict=True):
             before, after = (
@@ -143,23 +143,26 @@ class GapOracle:
             tops.append(np.max(np.maximum(before[:-1], before[1:]) - np.minimum(after[:-1], after[1:])))
         return float(max(tops))
 
-    def _beyond(self, current: LinearModel, low: _Corner, high: _Corner) -> _Corner | None:
-        """The frontier point farthest beyond the chord; None where the chord is the frontier."""
+    def _beyond(self, current: LinearModel, low: _Corner, high: _Corner) -> tuple[_Corner | None, float]:
+        """The frontier point farthest beyond the chord and how far, infinite if unknown; None where none is."""
         a, b = high.target - low.target, high.current - low.current
         size = max(abs(a), abs(b))
         if size <= 1e-9 or a <= 0 or b <= 0:
-            return None
+            return None, np.inf
         found = self._corner(current, a / size, b / size)
         gain = (b * (found.target - low.target) - a * (found.current - low.current)) / size
         scale = max(1.0, abs(found.target), abs(found.current))
-        return found if gain > SLACK * scale * 10 else None
+        return (found if gain > SLACK * scale * 10 else None), max(gain, 0.0)
 
-    def _along(self, low: _Corner, high: _Corner) -> tuple[_Corner, float]:
-        """The best point of a chord and the bound on it."""
+    def _along(self, low: _Corner, high: _Corner, gain: float) -> tuple[_Corner, float]:
+        """The best point of a chord and the bound on all points that lie at most `gain` beyond it."""
         share = np.linspace(0.0, 1.0, CELLS + 1)
         current = low.current + share * (high.current - low.current)
         target = low.target + share * (high.target - low.target)
         place = int(np.argmax(self.loss.value(current) - self.loss.value(target)))
         x = low.x + share[place] * (high.x - low.x)
-        limit = self._path(np.array([[low.current, low.target], [high.current, high.target]]))
-        return _Corner(x, float(current[place]), float(target[place])), limit
+        best = _Corner(x, float(current[place]), float(target[place]))
+        if not np.isfinite(gain):
+            return best, np.inf
+        shift = np.array([-gain, gain])
+        return best, self._path(np.array([[low.current, low.target], [high.current, high.target]]) + shift)

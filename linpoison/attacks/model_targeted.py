@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult, SolveInfo
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import Array, Matrix, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem, Squared
 from ..rounding import round_point
@@ -158,7 +159,7 @@ def chase(
     learner = make_learner(problem)
     oracles = {label: GapOracle(sets[label], label, problem.loss, target) for label in LABELS}
     draw = np.random.default_rng(0) if rng is None else rng
-    rows: list[Array] = []
+    rows: list[Matrix] = []
     labels: list[float] = []
     copies: list[float] = []
     model, needed, left = learner.fit(train), 0, np.inf
@@ -170,13 +171,21 @@ def chase(
         spent = int(sum(copies))
         if left <= tol or spent >= limit:
             break
-        rows.append(_deployable(gaps[label], label, train, sets, draw))
+        row = _deployable(gaps[label], label, train, sets, draw)[None, :]
+        rows.append(sp.csr_array(row) if train.is_sparse else row)
         labels.append(label)
         copies.append(float(min(repeat, limit - spent)))
-        poison = Poison(np.array(rows), np.array(labels), np.array(copies))
+        poison = Poison(_stacked(rows, train), np.array(labels), np.array(copies))
         model = learner.fit(train.mix(poison.as_dataset()), start=model)
-    poison = Poison(np.array(rows).reshape(-1, train.d), np.array(labels), np.array(copies))
+    poison = Poison(_stacked(rows, train), np.array(labels), np.array(copies))
     return Pursuit(poison, model, float(left), needed)
+
+
+def _stacked(rows: list[Matrix], train: Dataset) -> Matrix:
+    """Single rows as one matrix, in the storage of the training rows."""
+    if not rows:
+        return train.X[:0]
+    return sp.csr_array(sp.vstack(rows)) if train.is_sparse else np.vstack(rows)
 
 
 def _deployable(gap: LossGap, label: float, train: Dataset, sets: ByLabel, rng: np.random.Generator) -> Array:
@@ -237,10 +246,6 @@ def pursue(
     if not end.poison.n_distinct:
         return [], [info]
     poison = end.poison.merged()
-    if scenario.train.is_sparse:
-        import scipy.sparse as sp
-
-        poison = Poison(sp.csr_array(poison.X), poison.y, poison.count)
     violation = float(sets.violation(poison).max())
     item = Ranker(scenario, started).candidate(poison, label=decoy.label, decoy=decoy.model, violation=violation)
     return [item], [info]

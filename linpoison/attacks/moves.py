@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.domain import Domain
+from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.poison import Poison
 from ..core.validation import Array
 from ..sets import ByLabel
@@ -97,11 +98,14 @@ class Moves:
     )
 
     def propose(self, slots: Slots, compass: Compass, sets: ByLabel) -> tuple[str, Slots | None]:
-        """A kind and the changed poison; None if this draw changes nothing."""
+        """A kind and the changed poison; None if this draw changes nothing, or finds no feasible row."""
         kinds = [kind for kind in self.credit if compass.best or kind in ("words", "copy")]
         odds = np.array([0.05 + self.credit[kind] for kind in kinds])
         kind = str(self.rng.choice(kinds, p=odds / odds.sum()))
-        changed = getattr(self, f"_{kind}")(slots, compass, sets)
+        try:
+            changed = getattr(self, f"_{kind}")(slots, compass, sets)
+        except (InfeasibleSet, SolverFailed):
+            return kind, None
         same = changed is None or (np.array_equal(changed.X, slots.X) and np.array_equal(changed.y, slots.y))
         return kind, None if same else changed
 
@@ -149,6 +153,8 @@ class Moves:
         scale = max(float(np.linalg.norm(x)), 1.0) * 10 ** self.rng.uniform(-2.5, -0.3)
         moved = x + step * (scale / max(float(np.linalg.norm(step)), 1e-300))
         nearest = sets[label].project(moved[None, :])[0]
+        if not np.isfinite(nearest).all():
+            raise InfeasibleSet("expected a feasible row near a moved one, got none.")
         bounded = self.domain.lower is not None and self.domain.upper is not None
         return np.clip(nearest, self.domain.lower, self.domain.upper) if bounded else nearest
 

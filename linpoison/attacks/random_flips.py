@@ -11,11 +11,11 @@ import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
+from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.validation import check_integer
-from ..learners import make_learner
-from ..sets import ByLabel
+from ..sets import ByLabel, domain_set
 from .base import Attack, Journal, Progress, Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, conclude
@@ -71,11 +71,27 @@ class RandomFlips(Attack):
 
     def pool(self, scenario: Scenario) -> Dataset:
         """Flipped training rows to draw from."""
-        flipped = replace(scenario.train, y=-scenario.train.y)
+        flipped = plantable(replace(scenario.train, y=-scenario.train.y))
         if not self.feasible:
             return flipped
         inside = np.flatnonzero(in_sets(scenario, self.policy, flipped))
         return flipped.take(inside) if inside.size else flipped
+
+
+def plantable(rows: Dataset) -> Dataset:
+    """The rows inside the bounds of their domain that have at least one copy.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    box, allowed = domain_set(rows.domain, rows.d), rows.weight > 0
+    if box is not None:
+        allowed &= np.asarray(box.contains(rows.X))
+    if not allowed.any():
+        raise InputError("rows to flip inside the domain", f"none among {rows.n}", "Widen the domain.")
+    return rows if allowed.all() else rows.take(allowed)
 
 
 def in_sets(scenario: Scenario, policy: SetPolicy, rows: Dataset) -> np.ndarray:
@@ -91,7 +107,7 @@ def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
     others = {name: guard for name, guard in scenario.defenses.items() if not isinstance(guard, LossDefense)}
     try:
         region = FeasibleRegion.fit(replace(scenario, defenses=others), policy)
-        return region.sets(make_learner(scenario.problem).fit(scenario.train))
+        return region.sets(LinearModel(np.zeros(scenario.train.d)))  # no set that is left looks at it
     except InputError:  # such as equal class means, which have no slab between them
         return None
 
@@ -99,6 +115,7 @@ def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
 def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]) -> Step:
     """One draw, without repetition while there are rows enough."""
     rng, limit = np.random.default_rng(seed), scenario.n_poison
-    rows = pool.take(rng.choice(pool.n, size=limit, replace=limit > pool.n))
+    source = np.repeat(np.arange(pool.n), pool.weight.astype(int))
+    rows = pool.take(rng.choice(source, size=limit, replace=limit > source.size))
     poison = Poison(rows.X, rows.y, np.ones(limit)).merged()
     return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, logsumexp
@@ -56,8 +57,8 @@ class Rater:
 
     The rows of the goal are those of ``scenario.target``, or, where damage is meant for rows that
     the attacker has not seen (``scenario.goal == "population"``), the training rows under models that
-    were trained without them (`folds` parts, each defence's decisions held fixed), and the rows of
-    the target that are not training rows.
+    were trained without them (`folds` parts, all copies of a row in one of them, each defence's
+    decisions held fixed), and the target, unless it is the training rows.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class Rater:
         self._frozen: dict[str, tuple[Defense, Array]] = {}
         self.extra = scenario.target if not self.cross or not scenario.sees_only_training_rows else None
 
-    @property
+    @cached_property
     def goal(self) -> Dataset:
         """The rows whose error counts."""
         if not self.cross:
@@ -110,7 +111,7 @@ class Rater:
             models[name] = self.learner.fit(mixed.take(kept[name]), start=models[UNDEFENDED])
         margins = {name: self._margins(model, mixed, kept[name]) for name, model in models.items()}
         weight = self.goal.weight
-        error = {name: float(np.average(values <= 0, weights=weight)) for name, values in margins.items()}
+        error = {name: float(np.average(self._wrong(values), weights=weight)) for name, values in margins.items()}
         smooth = [float(np.average(expit(-values / self.temperature), weights=weight)) for values in margins.values()]
         damage = 0.5 * (np.array(list(error.values())) + np.array(smooth))
         value = -self.softness * (logsumexp(-damage / self.softness) - np.log(damage.size))
@@ -142,10 +143,16 @@ class Rater:
             margins[part] = fitted.margins(self.train.take(part))
         return margins if self.extra is None else np.concatenate([margins, model.margins(self.extra)])
 
+    def _wrong(self, margins: Array) -> np.ndarray:
+        """Which rows of the goal are misclassified; a score of zero is read as -1."""
+        return np.asarray((margins < 0) | ((margins == 0) & (self.goal.y > 0)))
+
     def _divide(self, folds: int, seed: int) -> list[np.ndarray]:
-        order = np.random.default_rng(seed).permutation(self.train.n)
-        order = order[np.argsort(self.train.y[order], kind="stable")]
-        return [np.sort(order[first::folds]) for first in range(folds)]
+        stored = self.scenario.train
+        order = np.random.default_rng(seed).permutation(stored.n)
+        order = order[np.argsort(stored.y[order], kind="stable")]
+        source = np.repeat(np.arange(stored.n), stored.weight.astype(int))
+        return [np.flatnonzero(np.isin(source, order[first::folds])) for first in range(folds)]
 
 
 def pressing(error: Mapping[str, float], softness: float = 0.01) -> dict[str, float]:

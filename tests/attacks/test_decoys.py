@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linpoison.attacks import Decoy, LabelFlipDecoys, pareto_front
-from linpoison.attacks.decoys import by_promise, in_reach
+from linpoison.attacks.decoys import by_promise, in_reach, weighted_quantile
 from linpoison.certificates import reachability_threshold
 from linpoison.core import Dataset, InputError, LinearModel
 from linpoison.datasets import gaussians
@@ -94,6 +94,27 @@ def test_pruning_is_the_pareto_front_of_the_whole_grid():
     errors = [decoy.target_error for decoy in every]
     assert errors == sorted(errors, reverse=True)
     assert [decoy.label for decoy in kept] == [decoy.label for decoy in pareto_front(every)]
+
+
+def test_copies_of_target_rows_count_in_the_quantile():
+    split = gaussians(n=60, n_test=30, d=3, seed=1)
+    weight = np.random.default_rng(0).integers(0, 4, split.test.n).astype(float)
+    weighted = Dataset(split.test.X, split.test.y, weight)
+    index = np.repeat(np.arange(split.test.n), weight.astype(int))
+    problem, grid = Problem(Logistic(), 0.1), LabelFlipDecoys((0.2, 0.5), (2,), prune=False)
+    one = grid.generate(split.train, problem, weighted)
+    other = grid.generate(split.train, problem, split.test.take(index))
+    assert [decoy.target_error for decoy in one] == pytest.approx([decoy.target_error for decoy in other])
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_allclose(first.model.vector, second.model.vector, atol=1e-5)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 3)), min_size=1, max_size=9), st.floats(0.01, 0.99))
+def test_weighted_quantile_is_that_of_the_copies(pairs, q):
+    values, weight = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
+    weight[0] = max(weight[0], 1.0)
+    expected = np.quantile(np.repeat(values, weight.astype(int)), q)
+    assert weighted_quantile(values, weight, q) == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_base_model_chooses_the_rows():

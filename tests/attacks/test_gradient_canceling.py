@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from kkt_cases import decoy_and_sets, everywhere, scenario_of
@@ -11,17 +13,17 @@ from linpoison.attacks.gradient_canceling import Canceler, GradientCanceling, _D
 from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.attacks.stationarity import Stationarity
 from linpoison.certificates import reachability_threshold
-from linpoison.core import InputError, LinearModel
+from linpoison.core import InputError, LinearModel, Poison
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
-from linpoison.losses import Problem, Squared
+from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 
 SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=Canceler(steps=150))
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("loss", [Hinge(), Logistic(), Squared(), SquaredHinge()], ids=repr)
 def test_gradients_by_finite_differences(loss):
-    scenario = scenario_of("breast_cancer", loss)
+    scenario = replace(scenario_of("breast_cancer"), problem=Problem(loss, 0.05))
     decoy, _ = decoy_and_sets(scenario)
     condition = Stationarity(scenario.train, scenario.problem, decoy)
     descent = _Descent(Canceler(rows=4), condition, everywhere(scenario.train.d), 0.1)
@@ -109,6 +111,25 @@ def test_simplex_is_the_nearest_point():
         assert p.sum() <= 1 + 1e-12
         for other in rng.dirichlet(np.ones(6), size=20)[:, :5]:
             assert (z - p) @ (other - p) <= 1e-9
+
+
+@pytest.mark.parametrize("loss", [Squared(), SquaredHinge(), Logistic()], ids=repr)
+def test_residual_is_true_on_both_sides_of_the_margin(loss):
+    scenario = scenario_of("breast_cancer")
+    train, problem = scenario.train, Problem(loss, 0.05)
+    decoy = LinearModel(0.5 * np.random.default_rng(2).standard_normal(train.d), 0.1)
+    descent = _Descent(Canceler(rows=4), Stationarity(train, problem, decoy), everywhere(train.d), 0.1)
+    X, share = np.outer([2.0, -2.0, 2.0, -2.0], decoy.coef), np.full(4, 0.25)
+    assert np.ptp(np.sign(descent.y * (X @ decoy.coef + 0.1) - 1)) == 2
+    mixed = train.mix(Poison(X, descent.y, share * 0.1 * train.n).as_dataset())
+    expected = problem.gradient(decoy, mixed) * mixed.total / train.total
+    np.testing.assert_allclose(descent.residual(X, share, np.zeros(0)), expected, atol=1e-10)
+
+
+def test_a_method_that_does_not_fit_the_sets_is_refused_and_not_skipped():
+    attack = replace(SMALL, canceler=Canceler(method="lbfgs"))
+    with pytest.raises(InputError, match="L-BFGS"):
+        attack.run(scenario_of("breast_cancer", "logistic", epsilon=0.1))
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"rows": 1}, {"method": "newton"}])

@@ -14,7 +14,7 @@ from linpoison.attacks.feasible import FeasibleRegion, SetPolicy
 from linpoison.attacks.iterative import Iterative
 from linpoison.attacks.kkt import KKT, IterativeKKT
 from linpoison.attacks.random_flips import RandomFlips, in_sets
-from linpoison.core import InputError
+from linpoison.core import Dataset, Domain, InputError, SolverFailed
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 
@@ -116,6 +116,20 @@ def test_iterative_kkt_refits_each_decoy_with_its_own_poison():
     assert result.best.worst >= plain
 
 
+def test_decoys_of_one_label_are_each_refitted_with_their_own_poison(monkeypatch):
+    scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
+    seen = []
+    monkeypatch.setattr(
+        "linpoison.attacks.kkt.chain", lambda _, attack, scenario, decoy, *rest: seen.append(decoy) or ([], [])
+    )
+    grid = LabelFlipDecoys((0.298, 0.302), (3,), prune=False)
+    one, other = grid.generate(scenario.train, scenario.problem, scenario.target)
+    assert one.label == other.label
+    assert not np.array_equal(one.model.vector, other.model.vector)
+    IterativeKKT(decoys=grid, chains=2, refits=1, finalists=1).run(scenario, seed=1)
+    assert {decoy.quantile for decoy in seen} == {0.298, 0.302}
+
+
 def test_iterative_resumes_and_wraps_any_attack():
     class Memory(dict):
         def put(self, key, arrays):
@@ -129,6 +143,50 @@ def test_iterative_resumes_and_wraps_any_attack():
     second = attack.run(scenario, journal=journal)
     assert len(journal) == before
     assert second.poison.as_dataset().digest() == first.poison.as_dataset().digest()
+
+
+class Fading(RandomFlips):
+    """An attack that finds nothing once the defender is known to have poison."""
+
+    def run(self, scenario, **options):
+        if scenario.known is not None:
+            raise SolverFailed("nothing.")
+        return super().run(scenario, **options)
+
+
+def test_iterative_keeps_what_it_has_when_a_later_round_fails():
+    scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
+    result = Iterative(Fading(draws=2), rounds=3).run(scenario)
+    assert result.info["rounds"] == 0
+    assert result.poison.total == scenario.n_poison
+    with pytest.raises(SolverFailed):
+        Iterative(Fading(draws=2)).run(replace(scenario, known=result.poison))
+
+
+def test_rows_outside_the_domain_or_without_copies_are_not_flipped():
+    scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
+    X = np.array(scenario.target.X)
+    X[::2] += 100.0
+    weight = np.where(np.arange(scenario.target.n) % 3 == 0, 0.0, 1.0)
+    box = replace(scenario.train, domain=Domain.of("box", scenario.train.X))
+    outside = replace(scenario, train=box, target=Dataset(X, scenario.target.y, weight))
+    pool = ALFA().flipped(outside)
+    assert pool.n > 0
+    assert pool.domain.violation(pool.X).max() < 1e-9
+    assert rows_of(pool.X) <= rows_of(outside.target.X[weight > 0])
+    with pytest.raises(InputError, match="domain"):
+        ALFA().flipped(replace(outside, target=Dataset(X + 100.0, scenario.target.y)))
+    single = replace(scenario.train, weight=(np.arange(scenario.train.n) < 40) * 1.0)
+    assert RandomFlips(feasible=False).pool(replace(scenario, train=single)).n == 40
+
+
+def test_a_row_of_several_copies_may_be_drawn_as_often():
+    scenario = scenario_of("breast_cancer", epsilon=1.0, defenses=())
+    scenario = replace(scenario, train=replace(scenario.train, weight=np.full(scenario.train.n, 2.0)))
+    result = RandomFlips(draws=1).run(scenario)
+    flipped = replace(scenario.train, y=-scenario.train.y)
+    assert result.poison.total == scenario.n_poison == flipped.total
+    assert (result.poison.count % 2 == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from kkt_cases import decoy_and_sets, scenario_of
 
+from linpoison.attacks import loss_gap
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.attacks.loss_gap import GapOracle
 from linpoison.attacks.model_targeted import ModelTargeted, chase, rows_needed
-from linpoison.core import CapabilityError, InputError, LinearModel
+from linpoison.core import CapabilityError, Dataset, InputError, LinearModel
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
@@ -133,6 +135,49 @@ def test_what_has_no_greatest_difference_is_refused():
         SMALL.run(scenario)
     with pytest.raises(CapabilityError, match="squared"):
         SMALL.run(replace(scenario, problem=Problem(Squared(), 0.05)))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("gain", [0.5, 3e-4])
+def test_bound_holds_where_supports_are_only_nearly_exact(loss, gain, monkeypatch):
+    """What a chord leaves beyond it counts, however little the search follows it up."""
+    monkeypatch.setattr(loss_gap, "SLACK", gain / 10)
+    target, current = LinearModel([0.0, 1.5]), LinearModel([-1.5, 0.0])
+    ball = Ball(np.zeros(2), 1.0)
+    turn = np.linspace(0, 2 * np.pi, 20001)
+    rows = np.column_stack([np.cos(turn), np.sin(turn)])
+    most = np.max(loss.value(current.decision_function(rows)) - loss.value(target.decision_function(rows)))
+    found = GapOracle(ball, 1.0, loss, target, tol=0.0).worst(current)
+    monkeypatch.undo()
+    assert most <= found.bound / (1 + gain / 10) + 1e-7  # without the slack that is added in the end
+
+
+@pytest.mark.parametrize("scaling", ["mean", "sum"])
+@pytest.mark.parametrize("convention", [{}, {"penalize_intercept": False}, {"fit_intercept": False}], ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_bound_is_true_in_every_convention_with_weighted_rows(loss, convention, scaling):
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((30, 3))
+    train = Dataset(X, np.where(X[:, 0] > 0, 1, -1), rng.integers(1, 4, 30))
+    ball = Ball(np.zeros(3), 3.0)
+    poison = Dataset([[3.0, 0.0, 0.0], [-2.0, 1.0, 0.0]], [-1, 1], [5, 3])
+    problem = Problem(loss, 0.1, scaling=scaling, n_reference=40 if scaling == "sum" else None, **convention)
+    target = make_learner(problem).fit(train.mix(poison))
+    needed = []
+    for model in (make_learner(problem).fit(train), LinearModel(rng.standard_normal(3)), LinearModel(np.zeros(3))):
+        gap = max(GapOracle(ball, label, loss, target).worst(model).bound for label in (1.0, -1.0))
+        needed.append(rows_needed(problem, train, target, model, gap))
+    assert 0 < max(needed) <= poison.total
+
+
+def test_rows_of_a_sparse_problem_stay_sparse():
+    scenario = scenario_of("counts", epsilon=0.1)
+    scenario = replace(scenario, train=replace(scenario.train, X=sp.csr_array(scenario.train.X)))
+    decoy, sets = decoy_and_sets(scenario)
+    for limit in (0, 4):
+        poison = chase(decoy, scenario.train, scenario.problem, sets, limit).poison
+        assert sp.issparse(poison.X)
+        assert poison.total == limit
 
 
 def test_bad_options():

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from kkt_cases import scenario_of
 
+from linpoison.attacks import Scenario
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.kkt import KKT
 from linpoison.attacks.moves import Compass, Moves, Slots
 from linpoison.attacks.rater import Rater, pressing
 from linpoison.attacks.refined import Refined, rated
-from linpoison.core import Domain, InputError, Poison
+from linpoison.core import Budget, Dataset, Domain, InputError, Poison
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
-from linpoison.sets import Box, ByLabel
+from linpoison.losses import Hinge, Problem
+from linpoison.sets import Ball, Box, ByLabel, Halfspace, intersect
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
 START = KKT(decoys=SMALL, regrown=SMALL, generations=0, finalists=2)
@@ -162,6 +164,60 @@ def test_search_ends_where_nothing_is_gained():
     scenario = scenario_of("counts", epsilon=0.1, defenses=("l2",))
     result = replace(QUICK, rounds=5, steps=2, least_gain=10.0).run(scenario, seed=0)
     assert result.info["rounds"] <= 1
+
+
+def test_copies_of_a_row_are_held_out_together():
+    scenario = replace(scenario_of("breast_cancer", defenses=()), goal="population")
+    weight = np.where(np.arange(scenario.train.n) % 3 == 0, 3.0, 1.0)
+    scenario = replace(scenario, train=replace(scenario.train, weight=weight))
+    source = np.repeat(np.arange(weight.size), weight.astype(int))
+    first, second = (set(source[part]) for part in Rater(scenario, folds=2)._parts)
+    assert not first & second
+    assert first | second == set(range(weight.size))
+
+
+@pytest.mark.parametrize("goal", ["target", "population"])
+def test_a_score_of_zero_is_read_as_by_every_model(goal):
+    data = Dataset([[0.0], [0.0], [0.0], [1.0], [-1.0]], [1, -1, -1, 1, -1])
+    problem = Problem(Hinge(), 0.1, fit_intercept=False)
+    rater = Rater(Scenario(data, problem, Budget(0.5), {}, data, goal=goal), folds=2)
+    assert rater.rate(Poison([[2.0]], [1], [1])).error["none"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("poison", "words"),
+    [
+        (Poison(np.zeros((1, 25)), [1], [13]), "1 to 12"),
+        (Poison(np.zeros((1, 25)), [1], [1.5]), "whole"),
+        (Poison(np.zeros((0, 25)), [], []), "1 to 12"),
+        (Poison(np.zeros((1, 24)), [1], [3]), "25 features"),
+        (Poison(np.full((1, 25), 0.5), [1], [3]), "domain"),
+        (Poison(np.full((1, 25), -1.0), [1], [3]), "domain"),
+    ],
+)
+def test_a_start_that_cannot_be_planted_is_refused(poison, words):
+    with pytest.raises(InputError, match=words):
+        replace(QUICK, start=poison).run(scenario_of("counts", epsilon=0.1, defenses=("l2",)))
+
+
+def test_one_row_and_no_defence_in_all_of_the_space():
+    scenario = scenario_of("breast_cancer", epsilon=0.01, defenses=())
+    scenario = replace(
+        scenario, train=replace(scenario.train, domain=Domain.real()), budget=Budget(1.1 / scenario.train.n)
+    )
+    begun = Poison(scenario.train.X[:1], [-scenario.train.y[0]], [1])
+    result = replace(QUICK, start=begun, rounds=1, steps=20, chains=1).run(scenario)
+    assert result.poison.total == 1
+    assert result.info["damage_at_end"] > result.info["damage_at_start"]
+
+
+@pytest.mark.parametrize("part", [Ball([0.0, 0.0], 0.5), Halfspace([-1.0, 0.0], -1.0)], ids=repr)
+def test_a_move_that_finds_no_feasible_row_changes_nothing(part):
+    nowhere = intersect(Halfspace([1.0, 0.0], -1.0), part)
+    moves = Moves(Domain.real(), np.random.default_rng(0), credit={"words": 1.0})
+    slots = Slots.of(Poison([[0.0, 1.0]], [1], [2]), 2)
+    drawn, changed = moves.propose(slots, Compass(np.ones(2), {}), ByLabel({1: nowhere, -1: nowhere}))
+    assert (drawn, changed) == ("words", None)
 
 
 @pytest.mark.parametrize("options", [{"start": "kkt"}, {"rounds": 0}, {"folds": 1}, {"least_gain": -1.0}])
