@@ -24,7 +24,7 @@ from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, conclude, distance_from, roundings
 from .stationarity import Stationarity
-from .trail import Step, Trail
+from .trail import Step, Trail, skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,8 +367,3 @@ def cancel(
     if best is None:
         return [], [info]
     return [replace(best, distance=distance_from(scenario, best))], [info]
-
-
-def skipped(error: Exception) -> Step:
-    """A decoy that gives no poison, and why."""
-    return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]

@@ -19,7 +19,7 @@ from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, distance_from, roundings
 from .stationarity import KKTSolution
-from .trail import Step
+from .trail import Step, skipped
 
 
 class Planter(Protocol):
@@ -58,11 +58,11 @@ def attempt(
     try:
         sets = region.sets(decoy.model)
     except InputError as error:  # such as a decoy without a direction, or equal class means
-        return _skipped(error)
+        return skipped(error)
     try:
         solutions = attack.solve(scenario, decoy, sets)
     except (SolverFailed, InfeasibleSet) as error:
-        return _skipped(error)
+        return skipped(error)
     ranker, kept = Ranker(scenario, started), []
     for number, solution in enumerate(solutions):
         rng = np.random.default_rng([*seed, number])
@@ -95,10 +95,6 @@ def chain(
         found.append(replace(best, label=f"{decoy.label}, refit {turn + 1}"))
         poison = best.poison
     return found, solves
-
-
-def _skipped(reason: Exception) -> Step:
-    return [], [SolveInfo("", f"skipped: {type(reason).__name__}", float("nan"), 0.0)]
 
 
 def flips(started: float, scenario: Scenario) -> Step:

@@ -25,7 +25,7 @@ from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .loss_gap import GapOracle, LossGap
 from .ranking import Ranker, conclude
-from .trail import Step, Trail
+from .trail import Step, Trail, skipped
 
 
 @dataclass(frozen=True)
@@ -249,8 +249,3 @@ def pursue(
     violation = float(sets.violation(poison).max())
     item = Ranker(scenario, started).candidate(poison, label=decoy.label, decoy=decoy.model, violation=violation)
     return [item], [info]
-
-
-def skipped(error: Exception) -> Step:
-    """A decoy that gives no poison, and why."""
-    return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]

@@ -66,6 +66,11 @@ class Trail:
         return [done[index][0] for index in range(len(arguments))]
 
 
+def skipped(reason: Exception) -> Step:
+    """The step of a decoy that gives no poison, and why."""
+    return [], [SolveInfo("", f"skipped: {type(reason).__name__}", float("nan"), 0.0)]
+
+
 def pack(step: Step) -> dict[str, np.ndarray]:
     """A step as plain arrays."""
     candidates, solves = step
