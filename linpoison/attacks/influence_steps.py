@@ -22,7 +22,7 @@ from .ascent import Ascent, Objective, Place, View, poison_of, views_of
 from .base import LABELS, Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, roundings
-from .trail import Step
+from .trail import Step, skipped
 
 _SHIFT = 0.015
 _AGAIN = 0.15
@@ -104,11 +104,12 @@ class Find:
 
 def climb(started: float, attack: Climber, scenario: Scenario, seed: Sequence[int]) -> Step:
     """One start: climb, and keep the best roundings that were met."""
-    start, infos = _Start(started, attack, scenario, seed), []
+    start = _Start(started, attack, scenario, seed)
+    infos: list[SolveInfo] = []
     try:
         start.climb()
     except (SolverFailed, InfeasibleSet, InputError) as error:  # such as a set that has become empty
-        infos.append(SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0))
+        infos = skipped(error)[1]
     return list(start.candidates()), infos
 
 
@@ -148,7 +149,7 @@ class _Start:
             self._read(best)
 
     def candidates(self) -> Iterator[Candidate]:
-        """The best finds, scored with tight models."""
+        """The best finds, as every attack's ranker scores them."""
         for find in sorted(self.found, key=lambda find: -find.worst)[:_KEPT]:
             yield self.ranker.candidate(
                 find.poison,

@@ -21,7 +21,7 @@ from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
 from .ranking import Ranker
 from .saddle import SaddleProgram
-from .trail import Step
+from .trail import Step, skipped
 
 NEAR = 40_000_000
 """Pairs of training rows up to which every step asks the k-NN defence."""
@@ -103,7 +103,7 @@ def plant(
             sets.plain.scenario.train, scenario.problem, inside, scenario.n_poison / scenario.train.total
         )
     except (InputError, InfeasibleSet, SolverFailed) as error:
-        return [], [SolveInfo("", f"skipped: {type(error).__name__}", float("nan"), 0.0)]
+        return skipped(error)
     best = ranker(scenario, started).best(
         readings(scenario, saddle.poison, inside, attack, rng),
         label=label,

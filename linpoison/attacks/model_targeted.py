@@ -189,9 +189,7 @@ def _stacked(rows: list[Matrix], train: Dataset) -> Matrix:
 
 
 def _deployable(gap: LossGap, label: float, train: Dataset, sets: ByLabel, rng: np.random.Generator) -> Array:
-    row = gap.x
-    if train.domain.lower is not None and train.domain.upper is not None:
-        row = np.clip(row, train.domain.lower, train.domain.upper)
+    row = train.domain.clip(gap.x)
     return round_point(row, 1, rng, inside=sets[label])[0] if train.domain.integral else row
 
 

@@ -155,8 +155,7 @@ class Moves:
         nearest = sets[label].project(moved[None, :])[0]
         if not np.isfinite(nearest).all():
             raise InfeasibleSet("expected a feasible row near a moved one, got none.")
-        bounded = self.domain.lower is not None and self.domain.upper is not None
-        return np.clip(nearest, self.domain.lower, self.domain.upper) if bounded else nearest
+        return self.domain.clip(nearest)
 
     def _blend(self, slots: Slots, compass: Compass, sets: ByLabel) -> Slots | None:
         share = self.size["blend"] * 10 ** self.rng.uniform(-0.5, 0.5)

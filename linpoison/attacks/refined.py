@@ -237,7 +237,5 @@ def _best_rows(sets: ByLabel, slope: Array, domain: Domain) -> dict[float, Array
             row = sets[label].support(label * slope[:-1])
         except (InputError, InfeasibleSet, SolverFailed):
             continue
-        row = np.round(row) if domain.integral else row
-        bounded = domain.lower is not None and domain.upper is not None
-        rows[label] = np.clip(row, domain.lower, domain.upper) if bounded else row
+        rows[label] = domain.clip(np.round(row) if domain.integral else row)
     return rows

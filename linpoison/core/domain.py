@@ -84,6 +84,12 @@ class Domain:
         """Whether coordinates are whole numbers."""
         return self.kind == "counts"
 
+    def clip(self, X: Array) -> Array:
+        """Dense rows, or one row, cut to the bounds; `X` itself where there are none."""
+        if self.lower is None or self.upper is None:
+            return X
+        return np.clip(X, self.lower, self.upper)
+
     def violation(self, X: Matrix) -> Array:
         """How far each row is outside, in the largest coordinate (shape (n,), zero inside).
 

@@ -59,7 +59,7 @@ def deploy(
     for point, label, count in zip(_dense(relaxed), relaxed.y, counts, strict=True):
         if not count:
             continue
-        point = _into_bounds(point, domain)
+        point = domain.clip(point)  # a count of -1e-5 from a solver must not be rounded down to -1
         if not domain.integral:
             rows.append(point[None, :])
             number = np.array([count])
@@ -73,13 +73,6 @@ def deploy(
     X = np.vstack(rows) if rows else np.zeros((0, relaxed.X.shape[1]))
     stored = sp.csr_array(X) if sparse else X
     return Poison(stored, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
-
-
-def _into_bounds(point: Array, domain: Domain) -> Array:
-    """Remove what a solver left beyond the bounds: a count of -1e-5 must not be rounded down to -1."""
-    if domain.lower is None or domain.upper is None:
-        return point
-    return np.clip(point, domain.lower, domain.upper)
 
 
 def _dense(poison: Poison) -> Array:
