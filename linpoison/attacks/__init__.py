@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import InputError
+from ..optimality.stationarity import KKTSolution, Stationarity
 from .alfa import ALFA
 from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, pareto_front
@@ -20,7 +21,6 @@ from .model_targeted import ModelTargeted, rows_needed
 from .random_flips import RandomFlips
 from .refined import Refined
 from .saddle import SaddleProgram
-from .stationarity import KKTSolution, Stationarity
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     attack.name: attack

@@ -15,12 +15,11 @@ from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED
-from ..core.validation import Array, check_number
+from ..core.validation import LABELS, Array, check_number
 from ..evaluation import Evaluation
 from ..influence import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
 from ..learners import SmoothLearner, make_learner
 from ..losses import Problem, SmoothHinge
-from .base import LABELS
 
 _TOL = 1e-5
 _LIGHT = 0.02

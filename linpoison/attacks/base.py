@@ -17,9 +17,6 @@ from ..core.threat import Budget
 from ..defenses import Defense
 from ..losses import Problem
 
-LABELS = (1.0, -1.0)
-"""Both classes, in the order in which programs and sets go through them."""
-
 Goal = Literal["target", "population"]
 
 Progress = Callable[[int, int, str], None]

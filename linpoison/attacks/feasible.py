@@ -10,11 +10,11 @@ import numpy as np
 from ..core.domain import Domain
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.validation import Array, check_number
+from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
 from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
-from .base import LABELS, Scenario
+from .base import Scenario
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate, SolveInfo
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_number
 from ..losses import Problem
+from ..optimality.stationarity import Stationarity
 from ..sets import Box, ByLabel, Halfspace, Oracle, intersect
-from .base import LABELS, Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, conclude, distance_from, roundings
-from .stationarity import Stationarity
 from .trail import Step, Trail, skipped
 
 

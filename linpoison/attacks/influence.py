@@ -13,10 +13,10 @@ from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.poison import Poison
 from ..core.results import AttackResult
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_number
 from ..sets import ByLabel
 from .ascent import Ascent, poison_of
-from .base import LABELS, Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario
 from .feasible import SetPolicy
 from .influence_steps import Climber, climb
 from .ranking import conclude

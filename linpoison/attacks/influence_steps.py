@@ -13,13 +13,13 @@ from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import Array, Matrix
+from ..core.validation import LABELS, Array, Matrix
 from ..defenses import KNNDefense, LossDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import HingeLearner, make_learner
 from ..sets import ByLabel
 from .ascent import Ascent, Objective, Place, View, poison_of, views_of
-from .base import LABELS, Scenario
+from .base import Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, roundings
 from .trail import Step, skipped

@@ -10,6 +10,7 @@ from ..core.errors import InputError
 from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer, check_number
 from ..learners import make_learner
+from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
 from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
@@ -17,7 +18,6 @@ from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
 from .kkt_steps import attempt, chain, flips
 from .ranking import Ranker, conclude
-from .stationarity import KKTSolution
 from .trail import Trail
 
 BATCH = 8

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.validation import check_integer
+from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .kkt import KKT
-from .stationarity import KKTSolution
 
 
 @dataclass(frozen=True)

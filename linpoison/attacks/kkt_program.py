@@ -13,12 +13,11 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import SolveInfo
-from ..core.validation import Array, check_number
+from ..core.validation import LABELS, Array, check_number
 from ..losses import Problem
+from ..optimality.nearest_point import HUGE, NearestPoint
+from ..optimality.stationarity import VANISHING, KKTSolution, Stationarity
 from ..sets import ByLabel
-from .base import LABELS
-from .nearest_point import HUGE, NearestPoint
-from .stationarity import VANISHING, KKTSolution, Stationarity
 
 LARGE = 300
 """Number of features from which `NearestPoint` is tried first."""

@@ -12,13 +12,13 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..learners import make_learner
+from ..optimality.stationarity import KKTSolution
 from ..rounding import largest_remainder
 from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, distance_from, roundings
-from .stationarity import KKTSolution
 from .trail import Step, skipped
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.poison import Poison
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from ..rounding import copies_of, round_point
 from ..sets import ByLabel, Oracle
-from .base import LABELS
 from .saddle_parts import CleanPart
 
 

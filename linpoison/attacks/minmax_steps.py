@@ -13,10 +13,11 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
+from ..core.validation import LABELS
 from ..defenses import KNNDefense, LossDefense
 from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel, loss_cap
-from .base import LABELS, Scenario
+from .base import Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
 from .ranking import Ranker

@@ -15,12 +15,12 @@ from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFail
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult, SolveInfo
-from ..core.validation import Array, Matrix, check_integer, check_number
+from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem, Squared
 from ..rounding import round_point
 from ..sets import ByLabel
-from .base import LABELS, Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .loss_gap import GapOracle, LossGap

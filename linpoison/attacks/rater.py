@@ -14,12 +14,12 @@ from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
-from ..core.validation import Array
+from ..core.validation import LABELS, Array
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
 from ..learners import make_learner
-from .base import LABELS, Scenario
+from .base import Scenario
 
 REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense)
 """Defences that are fitted anew for every poison; others are frozen between refreshes."""

@@ -12,10 +12,10 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_number
 from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel, Halfspace, intersect
-from .base import LABELS, Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .iterative import Scoped
 from .kkt import KKT

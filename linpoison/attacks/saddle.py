@@ -12,11 +12,10 @@ from ..core.errors import InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import SolveInfo
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
-from .base import LABELS
 from .saddle_newton import CurvedRows, direction, zero_of
 from .saddle_parts import CleanPart, Piece, PoisonPart
 

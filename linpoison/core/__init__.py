@@ -4,6 +4,7 @@ from .dataset import Dataset, Split, stack_rows
 from .domain import Domain
 from .errors import (
     CapabilityError,
+    CertificateInvalid,
     CertificateViolated,
     InfeasibleSet,
     InputError,
@@ -23,6 +24,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "CapabilityError",
+    "CertificateInvalid",
     "CertificateViolated",
     "Dataset",
     "Domain",

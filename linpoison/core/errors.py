@@ -61,3 +61,7 @@ class SolverFailed(LinpoisonError):
 
 class CertificateViolated(LinpoisonError):
     """An attack did more damage than a certificate allows: one of the two has a defect."""
+
+
+class CertificateInvalid(LinpoisonError):
+    """A certificate that does not follow from its witness, or speaks of other data or other sets."""

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+LABELS = (1.0, -1.0)
+"""The labels of the two classes inside the library."""
+
 Array = NDArray[np.float64]
 Matrix = Any  # a dense (n, d) float64 array or a scipy.sparse.csr_array of that shape
 

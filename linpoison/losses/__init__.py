@@ -13,11 +13,11 @@ LOSSES: dict[str, type[MarginLoss]] = {
 }
 
 
-def make_loss(name: str) -> MarginLoss:
-    """The loss of a name, with its default parameters."""
+def make_loss(name: str, **parameters: float) -> MarginLoss:
+    """The loss of a name, with its default parameters or with others (see `MarginLoss.parameters`)."""
     if name not in LOSSES:
         raise InputError(f"a loss among {', '.join(LOSSES)}", repr(name))
-    return LOSSES[name]()
+    return LOSSES[name](**parameters)
 
 
 __all__ = [

@@ -68,6 +68,11 @@ class MarginLoss(ABC):
         convex because ``1 / psi`` is (perspective); hinge states ``w = mass, m <= 1``.
         """
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What the constructor takes, by name."""
+        return dict(vars(self))
+
     def pull(self, m: Array) -> Array:
         """``psi(m) = -phi'(m)``, elementwise, zero where the loss increases."""
         return (-self.derivative(m)).clip(min=0)

@@ -8,9 +8,10 @@ from .count_ball import CountBall, expected_sq_norm
 from .domain import domain_set
 from .halfspace import Halfspace, loss_cap
 from .intersection import Intersection, intersect
-from .oracle import Oracle
+from .oracle import Oracle, support_bound
 from .programs import NearestProgram, SupportProgram
 from .slab import Slab
+from .store import pack_sets, sets_digest, unpack_sets
 from .subspace import SubspaceTube
 
 __all__ = [
@@ -32,4 +33,8 @@ __all__ = [
     "expected_sq_norm",
     "intersect",
     "loss_cap",
+    "pack_sets",
+    "sets_digest",
+    "support_bound",
+    "unpack_sets",
 ]

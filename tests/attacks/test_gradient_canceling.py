@@ -11,12 +11,12 @@ from kkt_cases import decoy_and_sets, everywhere, scenario_of
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.gradient_canceling import Canceler, GradientCanceling, _Descent, simplex
 from linpoison.attacks.kkt_program import KKTProgram
-from linpoison.attacks.stationarity import Stationarity
 from linpoison.certificates import reachability_threshold
 from linpoison.core import InputError, LinearModel, Poison
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
+from linpoison.optimality.stationarity import Stationarity
 
 SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=Canceler(steps=150))
 

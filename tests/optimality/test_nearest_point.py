@@ -8,11 +8,11 @@ from kkt_cases import EPSILON, decoy_and_sets, everywhere, residual_by_hand, sce
 
 from linpoison.attacks import KKTProgram, Stationarity, kkt_program
 from linpoison.attacks.decoys import Decoy
-from linpoison.attacks.elimination import Gram
 from linpoison.attacks.kkt_steps import attempt
-from linpoison.attacks.nearest_point import GAP, NearestPoint
-from linpoison.attacks.set_cone import SetCone
 from linpoison.core import InputError, SolverFailed
+from linpoison.optimality.elimination import Gram
+from linpoison.optimality.nearest_point import GAP, NearestPoint
+from linpoison.optimality.set_cone import SetCone
 from linpoison.sets import Ball, Box, CountBall, Halfspace, Oracle, Slab, intersect
 from linpoison.sets.structure import structure_of
 

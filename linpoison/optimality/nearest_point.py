@@ -13,11 +13,10 @@ import scipy.sparse as sp
 from ..core.errors import SolverFailed
 from ..core.poison import Poison
 from ..core.results import SolveInfo
-from ..core.validation import Array
+from ..core.validation import LABELS, Array
 from ..losses import Hinge
 from ..sets import ByLabel, Halfspace, intersect
 from ..sets.structure import Structure, structure_of
-from .base import LABELS
 from .elimination import Class
 from .interior import Iterate, Nearest
 from .set_cone import SetCone

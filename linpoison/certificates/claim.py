@@ -1,0 +1,123 @@
+"""What a certificate speaks of: clean rows, learner, trusted sets, budget, and the rows it bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..core.dataset import Dataset
+from ..core.errors import InputError
+from ..core.validation import Array, check_number
+from ..losses import Problem
+from ..sets import ByLabel
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """An attacker adds rows of ``F_+`` and ``F_-``, of mass at most ``epsilon``, to known clean rows.
+
+    The learner then minimises, per clean row and with ``v = (theta, b)``, ``n = sum_i c_i``,
+
+    ::
+
+        (1/n) sum_i c_i phi(y_i (x_i, 1) . v) + reg/2 <v, P v> + integral phi(y (x, 1) . v) d nu(x, y)
+
+    where ``nu`` is the poison, of mass at most ``epsilon``, and `reg` is `Claim.reg`.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean rows, one for each copy or weighted.
+    problem : Problem
+    sets : ByLabel
+        Sets that poison must lie in, fixed beforehand. None may be an inner approximation.
+    epsilon : float
+        Mass of the poison as a fraction of the clean rows, at least 0.
+    rows : Dataset, optional
+        Rows that the bound speaks of, such as test rows.
+    """
+
+    train: Dataset
+    problem: Problem
+    sets: ByLabel
+    epsilon: float
+    rows: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", check_number(self.epsilon, "epsilon", at_least=0))
+        self.train.require_both_classes()
+        for what, d in (("sets", self.sets.d), ("rows", self.train.d if self.rows is None else self.rows.d)):
+            if d != self.train.d:
+                raise InputError(f"{what} of {self.train.d} features", f"{d}")
+        if any(part.relation == "inner" for part in self.sets.values()):
+            raise InputError(
+                "sets that hold every row that may be planted",
+                "an inner approximation",
+                "Leave that set out: the bound then holds for a stronger attacker.",
+            )
+
+    @property
+    def mass(self) -> float:
+        """``n``, the clean rows counted with their weights."""
+        return self.train.total
+
+    @property
+    def reg(self) -> float:
+        """Weight of the regulariser per clean row with all of the budget spent.
+
+        ``(1 + epsilon) reg`` under mean scaling, ``reg`` at the clean size under sum scaling.
+        """
+        grown = 1 + self.epsilon if self.problem.scaling == "mean" else 1.0
+        return grown * self.problem.reg_at(self.mass)
+
+    @cached_property
+    def mask(self) -> Array:
+        """``P``: which entries of ``(theta, b)`` are penalised, as 0 / 1, shape (d + 1,)."""
+        return self.problem.penalty_mask(self.train.d)
+
+    @property
+    def strongly_convex(self) -> bool:
+        """Whether every entry that is learned is penalised."""
+        return bool(self.problem.penalize_intercept or not self.problem.fit_intercept)
+
+    def at(self, epsilon: float) -> Claim:
+        """The same with another budget."""
+        return replace(self, epsilon=epsilon)
+
+    def about(self, rows: Dataset) -> Claim:
+        """The same about other rows."""
+        return replace(self, rows=rows)
+
+    def demand_rows(self) -> Dataset:
+        """The rows that the bound speaks of.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if self.rows is None or not self.rows.n:
+            raise InputError("rows to certify", "none", "Give them as Claim(..., rows=...).")
+        return self.rows
+
+    def inside(self, tol: float = 1e-7) -> np.ndarray:
+        """Which clean rows lie in the set of their class, shape (n,), boolean."""
+        return np.asarray(self.sets.contains(self.train.X, self.train.y, tol))
+
+    def assumptions(self) -> tuple[str, ...]:
+        """What holds of every bound on this claim, in words."""
+        problem = self.problem
+        if not problem.fit_intercept:
+            intercept = "no intercept"
+        else:
+            intercept = "a penalised intercept" if problem.penalize_intercept else "a free intercept"
+        stays = "all of them inside these sets" if self.inside().all() else "though not all lie inside these sets"
+        return (
+            "the feasible sets are fixed beforehand, from data that the attacker does not touch",
+            f"the clean rows are as given and none of them is removed, {stays}",
+            f"the attacker only inserts rows of the sets, with mass at most {self.epsilon:g} of the clean rows",
+            f"the learner finds the exact minimiser: {problem.loss.name} loss, reg {problem.reg:g}, {intercept}",
+            f"the regulariser scales with the rows as '{problem.scaling}' says",
+        )
