@@ -28,6 +28,8 @@ SMALL = 200_000
 """Entries of the training rows up to which every defence is quick."""
 MANY = 80
 """Distinct rounded rows of a poison that are enough for its mean."""
+COSTLY = 500_000_000
+"""Entries of the training rows, zeros counted, from which one finalist is scored: it takes minutes and gigabytes."""
 UNKNOWN = float("nan")
 
 
@@ -126,15 +128,17 @@ def roundings(
 ) -> Iterator[Poison]:
     """Deployable versions of a relaxed poison, several draws where rows must be whole.
 
-    Where the relaxed poison leaves some of the budget, a version that spends it all is among them:
-    more copies weigh against what the defences remove, and let points pass a k-NN defence.
+    Where features are counts, rows that fall outside the sets are drawn again in all versions but one:
+    drawing again moves the mean, which may cost more than the rows that a defence then removes.
+    Elsewhere, and where the relaxed poison leaves some of the budget, a version that spends it all is
+    among them: more copies weigh against what the defences remove, and let points pass a k-NN defence.
 
     Parameters
     ----------
     scenario : Scenario
     relaxed : Poison
     sets : ByLabel, optional
-        Rounded rows outside are drawn again.
+        Rounded rows outside are drawn again, but for the last version of each number of repeats.
     rng : numpy.random.Generator
     repeats : sequence of int
         Copies of each rounded row that are tried, where features are counts. Where a k-NN defence has
@@ -154,8 +158,8 @@ def roundings(
             yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
         return
     for copies in repeats:
-        for _ in range(draws):
-            yield deploy(relaxed, limit, train.domain, rng, repeats=copies, sets=sets, sparse=train.is_sparse)
+        for inside in [*[sets] * draws, None]:
+            yield deploy(relaxed, limit, train.domain, rng, repeats=copies, sets=inside, sparse=train.is_sparse)
 
 
 def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
@@ -177,6 +181,8 @@ def conclude(
 ) -> AttackResult:
     """Score the best candidates under every defence and rank them by the least error over the defences.
 
+    From `COSTLY` entries on only the best one, by the quick defences, is scored.
+
     Raises
     ------
     SolverFailed
@@ -185,6 +191,8 @@ def conclude(
     if not found:
         raise SolverFailed(f"expected at least one poison of the attack {name}, got none: every step failed.")
     ranked = sorted(found, key=lambda item: -item.worst)
+    if scenario.train.n * scenario.train.d >= COSTLY:
+        finalists = 1
     steps = trail.steps("finalists", score_fully, [(scenario, item) for item in ranked[:finalists]], n_jobs)
     finals = sorted((item for step in steps for item in step), key=lambda item: -item.worst)
     skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)

@@ -1,0 +1,42 @@
+import time
+
+import numpy as np
+import pytest
+from kkt_cases import scenario_of
+
+from linpoison.attacks import ranking
+from linpoison.attacks.ranking import Ranker, conclude, roundings
+from linpoison.attacks.trail import Trail
+from linpoison.core import Poison
+from linpoison.sets import ByLabel, Halfspace
+
+
+def counts_scenario():
+    return scenario_of("counts")
+
+
+def test_the_last_rounding_of_each_number_of_copies_is_drawn_once():
+    scenario = counts_scenario()
+    d = scenario.train.d
+    point = np.full(d, 0.5)
+    relaxed = Poison(point[None, :], [1.0], [float(scenario.n_poison)])
+    nowhere = ByLabel(dict.fromkeys((1, -1), Halfspace(np.ones(d), 0.3 * d)))
+    rng = np.random.default_rng(0)
+    versions = list(roundings(scenario, relaxed, nowhere, rng, repeats=(1, 2), draws=2))
+    assert len(versions) == 6
+    spread = [np.abs(np.average(item.X.toarray(), axis=0, weights=item.count) - point).mean() for item in versions]
+    assert spread[2] < min(spread[:2])
+    assert spread[5] < min(spread[3:5])
+
+
+@pytest.mark.parametrize(("costly", "scored"), [(10**12, 2), (1, 1)])
+def test_large_data_have_one_finalist(monkeypatch, costly, scored):
+    monkeypatch.setattr(ranking, "COSTLY", costly)
+    scenario = counts_scenario()
+    ranker = Ranker(scenario, time.time())
+    rows = scenario.train.take([0, 1])
+    found = [ranker.candidate(Poison(rows.X[[i]], -rows.y[[i]], [3]), label=str(i)) for i in range(2)]
+    asked = []
+    monkeypatch.setattr(ranking, "score_fully", lambda started, scenario, item: (asked.append(item), ([item], []))[1])
+    conclude("test", scenario, found, Trail(time.time(), None, None), seed=0, finalists=2)
+    assert len(asked) == scored
