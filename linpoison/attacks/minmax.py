@@ -131,7 +131,7 @@ class MinMax(MinMaxBasic):
         A fixed cap on a row's loss under the decoy (0.25 in the paper). By default the threshold of
         the loss defence is predicted as those of the others are, if that defence is chosen.
     decoys : LabelFlipDecoys
-    generations : int, default 4
+    generations : int, default 3
         Rounds of decoys that start from the model which the best poison so far has planted.
     regrown : LabelFlipDecoys
     reach : sequence of float
@@ -152,7 +152,7 @@ class MinMax(MinMaxBasic):
     program: SaddleProgram = field(default_factory=lambda: SaddleProgram(tol=1e-2, max_rounds=60))
     cap: float | None = None  # type: ignore[misc]
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
-    generations: int = 4
+    generations: int = 3
     regrown: LabelFlipDecoys = REGROWN
     reach: Sequence[float] = (1.05, 1.1, 1.15, 1.2)
     refits: int = 0
