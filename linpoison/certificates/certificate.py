@@ -134,7 +134,8 @@ class Certificate:
         Parameters
         ----------
         value : float or ndarray
-            In the unit of the bound: for a kind whose side is -1, a budget with which an attack succeeded.
+            In the unit of the bound: for a kind whose side is -1, a budget with which an attack succeeded (a whole
+            number of insertions up to the bound itself is protected, so that success needs one more).
         tol : float
             Excess that is put down to a learner's accuracy.
         what : str
@@ -147,6 +148,7 @@ class Certificate:
         """
         side = KINDS[self.kind][1]
         excess = side * (np.asarray(value, dtype=np.float64) - np.asarray(self.bound, dtype=np.float64))
+        excess = excess + (self.kind == "insertions")
         if np.any(excess > tol):
             worst = int(np.argmax(excess))
             raise CertificateViolated(

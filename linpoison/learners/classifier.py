@@ -72,7 +72,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearClassifier:
         """Fit to rows `X` (dense or sparse), labels of two values, and optional copies of each row."""
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        self.classes_, signs = _two_classes(y)
+        self.classes_, signs = two_classes(y)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self.problem_ = self._problem()
         self.model_ = make_learner(self.problem_, method=self.method).fit(Dataset(X, signs, weight))
@@ -105,7 +105,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _two_classes(y: Any) -> tuple[Any, Any]:
+def two_classes(y: Any) -> tuple[Any, Any]:
     """The two sorted classes, and the labels as -1 and +1."""
     check_classification_targets(y)
     if type_of_target(y) == "multiclass":

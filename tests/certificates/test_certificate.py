@@ -123,3 +123,12 @@ def test_every_set_is_packed():
         np.testing.assert_array_equal(sets[label].violation(X), again[label].violation(X))
     assert sets_digest(sets) == sets_digest(again)
     assert sets_digest(sets) != sets_digest(ByLabel({1: sets[-1], -1: sets[1]}))
+
+
+@pytest.mark.parametrize(("kind", "least"), [("budget", 3.0), ("insertions", 4.0)])
+def test_success_needs_the_budget_or_one_more_insertion(kind, least):
+    made = certificate()
+    proof = Certificate("test-lipschitz", kind, made.claim, 3.0, False, (), made.witness)
+    proof.check_attack(least)
+    with pytest.raises(CertificateViolated):
+        proof.check_attack(least - 0.1)

@@ -1,0 +1,97 @@
+"""Rigorous bounds on support functions for many directions, without a solver of conic programs."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError, SolverFailed
+from ..core.validation import Array
+from ..sets import Ball, Box, CountBall, FeasibleSet, Oracle
+from ..sets.structure import Structure, structure_of
+
+_PAD = 1e-12
+
+
+class _SelfReliantOracle(Oracle):
+    """An oracle that gives up where a conic program would have to answer."""
+
+    _support_program: Any = None
+
+    def _by_program(self, program: Any, vector: Array) -> Array:
+        raise SolverFailed("the scalar dual did not settle")
+
+
+class SupportBound:
+    """``w -> `` a number that no ``w . x`` over the set exceeds, with an oracle that is kept from call to call.
+
+    The least of: the scalar dual of an `Oracle`; the closed form of each part; and, where `w` is nearly a
+    combination of the normals of slabs and half-spaces, which is where the scalar dual has its kink, that
+    combination with the core's bound on the rest.
+
+    Parameters
+    ----------
+    feasible : FeasibleSet
+
+    Examples
+    --------
+    >>> from linpoison.sets import Ball, Intersection, Slab
+    >>> bound = SupportBound(Intersection([Ball([0.0, 0.0], 1.0), Slab([1.0, 0.0], 0.0, 0.3)]))
+    >>> round(bound([2.0, 0.0]), 9), round(bound([0.0, 2.0]), 9)
+    (0.6, 2.0)
+    """
+
+    def __init__(self, feasible: FeasibleSet) -> None:
+        self.parts = tuple(getattr(feasible, "sets", (feasible,)))
+        self._oracle = _SelfReliantOracle(feasible) if len(self.parts) > 1 else None
+        self._structure = structure_of(feasible) if len(self.parts) > 1 else None
+
+    def __call__(self, w: Any) -> float:
+        direction = np.asarray(w, dtype=np.float64)
+        size = float(np.linalg.norm(direction))
+        if size == 0:
+            return 0.0
+        least = min(_closed(part, direction, size) for part in self.parts)
+        if self._oracle is not None:
+            least = min(least, self._scalar(self._oracle, direction, size))
+        if self._structure is not None and len(self._structure.rows):
+            least = min(least, _combined(self._structure, direction))
+        return least
+
+    @staticmethod
+    def _scalar(oracle: Oracle, w: Array, size: float) -> float:
+        oracle.forget()
+        try:
+            x = oracle.support(w)
+        except (InputError, SolverFailed):
+            return inf
+        if not np.isfinite(oracle.gap):
+            return inf
+        return float(w @ x) + size * (oracle.gap * oracle.reach + _PAD * (1 + float(np.linalg.norm(x))))
+
+
+def _closed(part: FeasibleSet, w: Array, size: float) -> float:
+    if not isinstance(part, Ball | CountBall | Box):
+        return inf
+    try:
+        x = part.support(w)
+    except InputError:
+        return inf
+    return float(w @ x) + _PAD * size * (1 + float(np.linalg.norm(x)))
+
+
+def _combined(structure: Structure, w: Array) -> float:
+    """Weak duality at the multipliers that leave least of `w` for the core."""
+    if structure.tube is not None:
+        return inf
+    weights = np.linalg.lstsq(structure.rows.T, w, rcond=None)[0]
+    weights = np.where(np.isfinite(structure.low) | (weights >= 0), weights, 0.0)
+    rest = w - weights @ structure.rows
+    with np.errstate(invalid="ignore"):
+        strips = np.where(weights > 0, weights * structure.high, np.where(weights < 0, weights * structure.low, 0.0))
+    length = float(np.linalg.norm(rest))
+    core = length * structure.reach if length > 0 else 0.0
+    magnitude = abs(float(w @ structure.origin)) + float(np.abs(strips).sum()) + core
+    return float(w @ structure.origin) + float(strips.sum()) + core + _PAD * magnitude

@@ -1,0 +1,214 @@
+import json
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from ball_score import certify_ball_score
+from poisoning import claim_of, poisoned, rows
+
+from linpoison.certificates.certificate import Certificate
+from linpoison.certificates.ridge import certify_ridge
+from linpoison.certificates.saddle import certify_average_loss
+from linpoison.certificates.test_error import certify_test_error, recompute_test_error, training_error
+from linpoison.certificates.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
+from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Logistic, SmoothHinge, Squared
+
+CASES = {
+    "logistic": (Logistic(), certify_ball_score, {"reg": 2.0}),
+    "smooth hinge, no intercept": (SmoothHinge(0.4), certify_ball_score, {"reg": 1.5, "fit_intercept": False}),
+    "ridge": (Squared(), certify_ridge, {"reg": 0.1}),
+    "ridge, free intercept": (Squared(), certify_ridge, {"reg": 0.1, "penalize_intercept": False}),
+    "ridge, sum": (Squared(), certify_ridge, {"reg": 0.1, "scaling": "sum", "n_reference": 30.0}),
+}
+
+
+def case(name, epsilon=None):
+    loss, certify, options = CASES[name]
+    usual = 0.3 if "ridge" in name else 0.08
+    return claim_of(loss, "balls", usual if epsilon is None else epsilon, **options), certify
+
+
+def wrong(v, data):
+    return float(np.average(data.y * (data.X @ v[:-1] + v[-1]) <= 0, weights=data.weight))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_poison_misclassifies_more(name):
+    rng = np.random.default_rng(0)
+    for epsilon in (0.02, 0.08, 0.3):
+        claim, certify = case(name, epsilon)
+        found = certify_test_error(claim, certify)
+        for v in poisoned(claim, rng, tries=3):
+            found.check_attack(wrong(v, claim.rows))
+        assert found.bound <= found.info["pointwise"] + 1e-12
+        assert found.verify() == found.bound
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_budget_it_is_the_clean_error(name):
+    claim, certify = case(name, 0.0)
+    clean = make_learner(claim.problem).fit(claim.train)
+    margins = clean.margins(claim.rows)
+    assert np.abs(margins).min() > 1e-3
+    found = certify_test_error(claim, certify)
+    assert found.bound == pytest.approx(clean.error(claim.rows))
+    assert 0 < found.bound < 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_collective_bound_beats_the_sum_of_points(name):
+    claim, certify = case(name)
+    found = certify_test_error(claim, certify, rounds=6)
+    assert found.info["collective"] < found.info["pointwise"] - 1e-3
+    assert found.bound <= found.info["collective"] + 1e-9
+
+
+def whole_program(claim, certificate):
+    """The collective program over the ball of the score certificate, as a cone program."""
+    rows, v0 = claim.rows, certificate.witness["low.v"]
+    ones = float(claim.problem.fit_intercept)
+    extended = np.column_stack([rows.X, np.full(rows.n, ones)]) * rows.y[:, None]
+    low = certify_ball_score(claim).bound
+    chosen = ~(low < 0)
+    middle, lengths = extended @ v0, np.linalg.norm(extended, axis=1)
+    radius = (low + middle)[0] / lengths[0]
+    high = middle + radius * lengths
+    v = cp.Variable(claim.train.d + 1)
+    counted = [cp.minimum(1, 1 - extended[j] @ v / high[j]) if high[j] > 0 else 1 for j in np.flatnonzero(chosen)]
+    problem = cp.Problem(cp.Maximize(sum(counted) / rows.n), [cp.norm2(v - v0) <= radius])
+    return problem.solve(solver="CLARABEL")
+
+
+@pytest.mark.parametrize("name", ["logistic", "smooth hinge, no intercept"])
+@pytest.mark.parametrize("epsilon", [0.03, 0.1])
+def test_collective_bound_is_the_optimum_over_a_ball(name, epsilon):
+    claim, certify = case(name, epsilon)
+    found = certify_test_error(claim, certify)
+    optimum = whole_program(claim, found)
+    assert optimum - 1e-7 <= found.info["collective"] <= optimum + 2e-3
+
+
+def test_rounding_down_needs_equal_weights():
+    claim, certify = case("ridge")
+    plain = certify_test_error(claim, certify)
+    least = min(plain.info["pointwise"], plain.info["collective"])
+    assert plain.bound * claim.rows.n == pytest.approx(np.floor(least * claim.rows.n))
+    assert plain.bound < least
+    weight = np.linspace(1.0, 2.0, claim.rows.n)
+    heavy = claim.about(Dataset(claim.rows.X, claim.rows.y, weight))
+    found = certify_test_error(heavy, certify)
+    assert found.bound == min(found.info["pointwise"], found.info["collective"])
+    rng = np.random.default_rng(2)
+    for v in poisoned(heavy, rng, tries=3):
+        found.check_attack(wrong(v, heavy.rows))
+
+
+def test_repeated_rows_weigh_as_often():
+    claim, certify = case("ridge")
+    index = np.repeat(np.arange(claim.rows.n), 2)
+    twice = certify_test_error(claim.about(claim.rows.take(index)), certify)
+    once = certify_test_error(claim, certify)
+    assert twice.info["collective"] == pytest.approx(once.info["collective"], rel=1e-3)
+    assert twice.info["pointwise"] == pytest.approx(once.info["pointwise"])
+
+
+def test_sparse_rows_are_certified_alike():
+    claim, certify = case("ridge")
+    sparse = claim.about(Dataset(sp.csr_array(claim.rows.X), claim.rows.y))
+    expected = certify_test_error(claim, certify)
+    assert certify_test_error(sparse, certify).info["collective"] == pytest.approx(
+        expected.info["collective"], rel=1e-4
+    )
+
+
+def test_average_loss_bounds_the_error_on_the_training_rows_alone():
+    claim, certify = case("logistic", 0.3)
+    about_train = claim.about(claim.train)
+    found = certify_test_error(about_train, certify)
+    average = certify_average_loss(claim)
+    assert found.info["average"] == pytest.approx(average.bound / np.log(2))
+    assert training_error(average) == pytest.approx(average.bound / np.log(2))
+    assert found.info["average"] < found.info["collective"]
+    assert found.bound <= found.info["average"]
+    assert certify_test_error(claim, certify).info["average"] is None
+    rng = np.random.default_rng(3)
+    for v in poisoned(claim, rng, tries=4):
+        found.check_attack(wrong(v, claim.train))
+    moved = {**found.witness, "average.v": np.zeros(4)}
+    assert recompute_test_error(about_train, moved) >= found.bound
+    assert recompute_test_error(claim, {"average.v": average.witness["v"]}) == 1.0
+
+
+def test_training_error_takes_average_losses_only():
+    claim, certify = case("ridge")
+    with pytest.raises(InputError, match="certify_average_loss"):
+        training_error(certify(claim))
+    hinge = certify_average_loss(claim_of(Hinge()))
+    assert training_error(hinge) == hinge.bound
+
+
+@pytest.mark.parametrize("name", ["logistic", "ridge"])
+def test_any_witness_proves_a_bound(name):
+    claim, certify = case(name)
+    found = certify_test_error(claim, certify)
+    rng = np.random.default_rng(5)
+    reached = max(wrong(v, claim.rows) for v in poisoned(claim, rng))
+    n = found.witness["slopes"].size
+    changes = [{"slopes": value} for value in (rng.normal(size=n), np.full(n, np.inf), np.full(n, np.nan), np.zeros(2))]
+    changes += [{"open": rng.random(claim.rows.n) < 0.5} for _ in range(3)]
+    changes += [{"open": np.ones(claim.rows.n, dtype=bool)}, {"open": np.zeros(claim.rows.n, dtype=bool)}]
+    changes += [{key: value + 0.1 * rng.normal(size=value.shape)} for key, value in found.witness.items() if "." in key]
+    for change in changes:
+        assert recompute_test_error(claim, {**found.witness, **change}) >= reached, change
+    assert recompute_test_error(claim, {}) == 1.0
+
+
+def test_it_travels_through_files_and_notices_changes(tmp_path):
+    claim, certify = case("ridge")
+    found = certify_test_error(claim, certify)
+    found.save(tmp_path / "one")
+    read = Certificate.load(tmp_path / "one", claim.train, claim.rows)
+    assert read.verify() == found.bound
+    assert json.loads((tmp_path / "one.json").read_text())["kind"] == "error"
+    read.witness["slopes"] = read.witness["slopes"] * 0.2
+    with pytest.raises(CertificateInvalid):
+        read.verify()
+    lighter = Certificate(**{**vars(found), "bound": found.bound - 1 / claim.rows.n})
+    with pytest.raises(CertificateInvalid):
+        lighter.verify()
+
+
+def test_bad_input_is_refused():
+    claim, certify = case("ridge")
+    with pytest.raises(InputError, match="kind 'score'"):
+        certify_test_error(claim, certify_average_loss)
+    with pytest.raises(InputError, match="rounds"):
+        certify_test_error(claim, certify, rounds=0)
+    with pytest.raises(InputError, match="rows to certify"):
+        certify_test_error(claim.about(claim.rows.take([])), certify)
+
+
+def test_ridge_is_the_default_for_the_squared_loss():
+    claim, certify = case("ridge")
+    assert certify_test_error(claim).bound == certify_test_error(claim, certify).bound
+
+
+def test_one_sided_data_need_the_labels_of_both_kinds():
+    """Rows whose slopes cancel in the intercept still get a combined row."""
+    claim, certify = case("logistic")
+    first = 0.2 * claim.train.X[:1]
+    pair = Dataset(np.vstack([first, -first, first, -first]), [1, -1, 1, -1])
+    found = certify_test_error(claim.about(pair), certify)
+    assert found.info["collective"] is not None
+    rng = np.random.default_rng(0)
+    for v in poisoned(claim, rng, tries=2):
+        found.check_attack(wrong(v, pair))
+
+
+def test_clean_error_counts_like_the_model():
+    data = rows(seed=4)
+    model = LinearModel(np.ones(3))
+    assert wrong(model.vector, data) == model.error(data)
