@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .auditing import AuditReport, Sweep, audit, evaluate, sanitize, sweep
+    from .auditing import (
+        AuditReport,
+        BudgetReport,
+        CertifyReport,
+        Sweep,
+        audit,
+        budget,
+        certify,
+        evaluate,
+        sanitize,
+        sweep,
+    )
     from .core import (
         AttackResult,
         Budget,
@@ -44,6 +55,8 @@ if TYPE_CHECKING:
 _ROOM_OF = {
     "AttackResult": "core",
     "AuditReport": "auditing",
+    "BudgetReport": "auditing",
+    "CertifyReport": "auditing",
     "Budget": "core",
     "CapabilityError": "core",
     "CertificateInvalid": "core",
@@ -63,6 +76,8 @@ _ROOM_OF = {
     "Split": "core",
     "Sweep": "auditing",
     "audit": "auditing",
+    "budget": "auditing",
+    "certify": "auditing",
     "evaluate": "auditing",
     "load": "datasets",
     "make_defense": "defenses",
@@ -74,9 +89,11 @@ __all__ = [
     "AttackResult",
     "AuditReport",
     "Budget",
+    "BudgetReport",
     "CapabilityError",
     "CertificateInvalid",
     "CertificateViolated",
+    "CertifyReport",
     "Dataset",
     "Domain",
     "InfeasibleSet",
@@ -93,6 +110,8 @@ __all__ = [
     "Sweep",
     "__version__",
     "audit",
+    "budget",
+    "certify",
     "evaluate",
     "load",
     "make_defense",

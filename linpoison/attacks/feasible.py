@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.domain import Domain
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
-from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, domain_set, intersect, loss_cap
+from ..sets import Box, ByLabel, CountBall, FeasibleSet, domain_set, in_domain, intersect, loss_cap
 from .base import Scenario
 
 
@@ -119,7 +118,7 @@ class FeasibleRegion:
         domain, d = scenario.train.domain, scenario.train.d
         parts = [self._detector_set(detector, label) for detector in self.detectors.values()]
         if self.policy.envelope:
-            parts = [_integral(part, domain) for part in parts]
+            parts = [in_domain(part, domain) for part in parts]
         box = domain_set(domain, d)
         if box is not None and not any(isinstance(part, CountBall) for part in parts):
             parts.append(box)
@@ -149,10 +148,3 @@ class FeasibleRegion:
         removed = total - round((1 - defense.remove) * total)
         last_removed = np.sort(clean_scores)[-min(max(removed, 1), clean_scores.size)]
         return float(last_removed) * self.policy.factor(defense)
-
-
-def _integral(part: FeasibleSet, domain: Domain) -> FeasibleSet:
-    """The ball's envelope for whole-number rows, which holds the expected squared distance."""
-    if domain.integral and isinstance(part, Ball) and domain.upper is not None:
-        return CountBall(part.center, part.radius, domain.upper)
-    return part

@@ -158,7 +158,7 @@ def roundings(
             yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
         return
     for copies in repeats:
-        for inside in [*[sets] * draws, None]:
+        for inside in [sets] * draws + ([] if sets is None else [None]):
             yield deploy(relaxed, limit, train.domain, rng, repeats=copies, sets=inside, sparse=train.is_sparse)
 
 

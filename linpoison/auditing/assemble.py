@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from .words import reading, threat
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
+    from .bracket import Bracket
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cvxpy", "clarabel", "osqp", "ecos", "scs", "joblib", "matplotlib")
 
@@ -45,6 +47,7 @@ def assemble(
     target: str,
     epsilon: float,
     failures: Mapping[str, str] | None = None,
+    bracket: Bracket | None = None,
 ) -> AuditReport:
     """The report of one run, pictures of the strongest poison included."""
     strongest = max(entries, key=lambda entry: entry.worst_case_test_error).name
@@ -62,8 +65,15 @@ def assemble(
         options=plain(influences(options)),
         threat=threat(len(scorer.rows.index)),
         reading=reading(
-            target, setting.problem, tuple(options.defenses), options.remove, blind(setting.split.train, clean.scores)
+            target,
+            setting.problem,
+            tuple(options.defenses),
+            options.remove,
+            blind(setting.split.train, clean.scores),
+            certified=bracket is not None,
         ),
+        certificates=[] if bracket is None else bracket.summaries(),
+        rungs=[] if bracket is None else [asdict(rung) for rung in bracket.rungs],
         failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],
         peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
@@ -155,15 +165,17 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
             words.append("--penalize-intercept" if value else "--no-penalize-intercept")
         elif name == "estimator" and value is not None and not isinstance(options.estimator, (str, os.PathLike)):
             words += ["--estimator", "<estimator>"]
+        elif isinstance(value, bool):
+            words += ["--" + name.replace("_", "-")] if value else []
         elif value is not None:
             words += [_OPTION.get(name, "--" + name.replace("_", "-")), _word(value)]
     return shlex.join(words)
 
 
-_OPTION = {"attacks": "--attack"}
+_OPTION = {"attacks": "--attack", "epsilons": "--epsilon"}
 
 
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(value) or "none"
+        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value) or "none"
     return str(value)

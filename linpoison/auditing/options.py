@@ -122,6 +122,8 @@ class AuditOptions(LearnerOptions):
         runs last, whatever the order, and starts from the strongest poison of the others.
     target : str
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
+    certify : bool
+        Hold the poisons against certificates of the same learner behind fixed filters.
     jobs : int, optional
         Worker processes; as many as there are processors by default. Does not change the result.
 
@@ -137,6 +139,7 @@ class AuditOptions(LearnerOptions):
     epsilon: float = 0.03
     attacks: Any = ("kkt",)
     target: str = "test"
+    certify: bool = False
     jobs: int | None = None
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -110,6 +111,34 @@ def race(report: AuditReport) -> Figure | None:
         "seconds of that one too."
     )
     return Figure("Error against time, attack by attack", f"Rising lines of the best error. {ends}.", caption, uri)
+
+
+def bracket(rungs: Sequence[Mapping[str, Any]]) -> Figure:
+    """Error against budget: what attacks did, and what no attack exceeds."""
+    budgets = [100 * rung["epsilon"] for rung in rungs]
+    bounds = [100 * rung["bound"] for rung in rungs]
+    lower = [100 * max(rung["clean_error"], rung["attack_error"] or 0.0) for rung in rungs]
+    attacked = any(rung["attack_error"] is not None for rung in rungs)
+    with mpl.rc_context(_STYLE):
+        canvas, axes = _canvas(8, 4.0)
+        axes.fill_between(budgets, lower, bounds, color=GREY, alpha=0.18, linewidth=0, label="not known")
+        axes.plot(budgets, bounds, color=BLUE, marker="s", linewidth=2, label="certified: at most")
+        what = "attacks: at least" if attacked else "clean training data"
+        axes.plot(budgets, lower, color=ORANGE, marker="o", linewidth=2, linestyle="--", label=what)
+        axes.axhline(100 * rungs[0]["clean_error"], color=INK, linewidth=1, linestyle=":")
+        if len(budgets) > 1:
+            axes.set_xscale("log")
+        axes.set_xticks(budgets, [f"{value:g}" for value in budgets])
+        axes.set(xlabel="poison rows (% of the clean ones)", ylabel="error on the test rows (%)", ylim=(0, None))
+        axes.minorticks_off()
+        axes.legend(loc="upper left", fontsize=9)
+        uri = _svg(canvas)
+    alt = "; ".join(
+        f"epsilon {rung['epsilon']:g}: at least {low:.1f} %, at most {high:.1f} %"
+        for rung, low, high in zip(rungs, lower, bounds, strict=True)
+    )
+    caption = "The worst poison of each budget lies between the lines. The dotted line is the error without poison."
+    return Figure("Attack and certificate", f"Lines of test error. {alt}.", caption, uri)
 
 
 def _race_style(place: int) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class AuditReport:
     threat: dict[str, Any] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
     certificates: list[dict[str, Any]] = field(default_factory=list)
+    rungs: list[dict[str, Any]] = field(default_factory=list)
     target_rows: list[int] | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
     peak_memory_mb: float | None = None

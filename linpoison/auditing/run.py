@@ -22,6 +22,7 @@ from .target import Target
 if TYPE_CHECKING:
     from ..attacks.base import Attack, Progress
     from ..evaluation import Evaluation
+    from .bracket import Bracket
 
 
 def audit(
@@ -39,6 +40,7 @@ def audit(
     remove: float = 0.05,
     domain: str | None = None,
     seed: int = 0,
+    certify: bool = False,
     jobs: int | None = None,
     label: str | None = None,
     test: str | None = None,
@@ -85,6 +87,9 @@ def audit(
     domain : {"real", "box", "counts"}, optional
         What a poison row may hold; that of the data by default.
     seed : int, default 0
+    certify : bool, default False
+        Also bound what any poison of this budget could do, as `linpoison.certify` does, and hold the poisons against
+        the bound: the same learner behind filters that are fitted on the clean rows and held fixed.
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
     label, test, test_fraction : optional
@@ -106,8 +111,8 @@ def audit(
     """
     options = AuditOptions(
         model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
-        penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed, jobs=jobs,
-        label=label, test=test, test_fraction=test_fraction,
+        penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
+        certify=certify, jobs=jobs, label=label, test=test, test_fraction=test_fraction,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress)
 
@@ -125,7 +130,7 @@ def run_audit(
     work = _begin(data, options, folder)
     try:
         results, failures = work.attack(progress)
-        report = work.report(data, results, failures)
+        report = work.report(data, results, failures, progress)
     except LinpoisonError as error:
         work.forget(folder if is_new else None)
         if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
@@ -175,19 +180,30 @@ class _Work:
         if folder is not None and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def report(self, data: Any, results: Mapping[str, AttackResult], failures: Mapping[str, str]) -> AuditReport:
-        """Score the poisons and put everything together."""
+    def report(
+        self, data: Any, results: Mapping[str, AttackResult], failures: Mapping[str, str], progress: Progress | None
+    ) -> AuditReport:
+        """Score the poisons, hold them against certificates where that is asked for, put everything together."""
+        poisons: dict[str, Poison] = {name: result.poison for name, result in results.items()}
+        bracket = self._bracket(poisons, progress) if self.options.certify else None
         scores = {name: self.scorer.score(result.poison) for name, result in results.items()}
         entries = [
             replace(self.scorer.attack_entry(result, scores[name]), name=name) for name, result in results.items()
         ]
         entries = _with_files(entries)
-        poisons: dict[str, Poison] = {name: result.poison for name, result in results.items()}
         return assemble(
             "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
             entries=entries, poisons=poisons, scores=scores, target=self.options.target, epsilon=self.options.epsilon,
             relaxed={name: result.best.relaxed for name, result in results.items()}, failures=failures,
+            bracket=bracket,
         )  # fmt: skip
+
+    def _bracket(self, poisons: Mapping[str, Poison], progress: Progress | None) -> Bracket:
+        from .bracket import build_bracket
+        from .trusted import trusted
+
+        epsilon, rows = self.options.epsilon, self.scorer.rows.scored
+        return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=progress)
 
 
 def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
@@ -200,9 +216,8 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
-        digest = run_digest(
-            data=setting.digest(), problem=repr(setting.problem), options=influences(options), rows=rows.index
-        )
+        told = {name: value for name, value in influences(options).items() if name != "certify"}
+        digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     made = {name: attacks.make_attack(name) for name in options.attack_names()}
     return _Work(options, setting, scorer, scorer.score(None), made, journal)

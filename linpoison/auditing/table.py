@@ -20,10 +20,20 @@ def report_text(report: AuditReport) -> str:
     several = len(report.attacks) > 1 or bool(report.failures)
     blocks += [_comparison_block(report)] if several else []
     said = lessons(report)
-    blocks += ["What this says\n" + "\n".join(_wrap(line, "- ") for line in said)] if said else []
+    blocks += ["What this says\n" + "\n".join(wrapped(line, "- ") for line in said)] if said else []
+    blocks += [_bracket_block(report)] if report.rungs else []
     blocks += [_entry_block(report, entry) for entry in report.ranked]
-    blocks.append("How to read this\n" + "\n".join(_wrap(line, "- ") for line in report.reading))
+    blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in report.reading))
     return "\n\n".join(blocks) + "\n"
+
+
+def _bracket_block(report: AuditReport) -> str:
+    from .certify_words import loss_table, rungs_table
+
+    words = dict.fromkeys(word for item in report.certificates for word in item["assumptions"])
+    lines = [wrapped(word, "- ") for word in words]
+    tables = [aligned(rungs_table(report.rungs)), aligned(loss_table(report.rungs))]
+    return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, "\n".join(lines)])
 
 
 def comparison(report: AuditReport) -> list[tuple[str, ...]]:
@@ -158,7 +168,7 @@ def _comparison_block(report: AuditReport) -> str:
 def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
     lines = [
         entry.name,
-        _wrap(headline(report, entry), "  "),
+        wrapped(headline(report, entry), "  "),
         textwrap.indent(aligned(error_rows(report, entry)), "  "),
         f"  worst case: {percent(entry.worst_case_test_error)}",
     ]
@@ -167,9 +177,9 @@ def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
             f" ({'other' if report.target_rows else 'unseen'} rows: {percent(entry.worst_case_unseen_test_error)})"
         )
     lines += [f"  {name}: {value}" for name, value in facts(entry)]
-    lines += [_wrap(note, "  note: ") for note in cautions(entry)]
+    lines += [wrapped(note, "  note: ") for note in cautions(entry)]
     return "\n".join(lines)
 
 
-def _wrap(text: str, lead: str) -> str:
+def wrapped(text: str, lead: str) -> str:
     return textwrap.fill(text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))

@@ -82,7 +82,13 @@ def learner_words(problem: Problem) -> list[str]:
 
 
 def reading(
-    target: str, problem: Problem, defenses: tuple[str, ...], remove: float, blind: tuple[str, ...] = ()
+    target: str,
+    problem: Problem,
+    defenses: tuple[str, ...],
+    remove: float,
+    blind: tuple[str, ...] = (),
+    *,
+    certified: bool = False,
 ) -> list[str]:
     """Everything a reader must know before quoting a number; `blind` defences cannot tell rows apart."""
     return [
@@ -94,8 +100,15 @@ def reading(
         "refitted on poisoned rows.",
         *learner_words(problem),
         "An attack gives a lower bound on the damage within the budget. A weak result does not mean that the "
-        "learner is safe: a better attack may exist, and no certificate was computed.",
+        "learner is safe: a better attack may exist"
+        + (_CERTIFIED if certified else ", and no certificate was computed."),
     ]
+
+
+_CERTIFIED = (
+    ". The certificates bound every poison of the budget, for this learner behind filters that are fitted on the clean "
+    "rows and stay fixed; they say nothing about filters that are fitted again with the poison in."
+)
 
 
 def _defence_words(defenses: tuple[str, ...], remove: float) -> str:

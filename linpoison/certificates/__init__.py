@@ -1,5 +1,70 @@
 """Certificates: what no attack can do, and the least that an attack must spend."""
 
-from .thresholds import Threshold, reachability_threshold
+from .baselines import certify_ball, certify_naive, certify_steinhardt
+from .budget import budget_poison, min_budget
+from .budget_flip import Flip, budget_to_flip
+from .certificate import Certificate, recompute
+from .claim import Claim
+from .collapse import collapse, collapse_classes
+from .deletions import certify_deletions, certify_flips, removals_of
+from .diagnostics import comparator_budget, projections
+from .exact import certify_exact
+from .inflation import inflate
+from .outer_set import certify_margin
+from .partition import PartitionClassifier
+from .partition_certificate import certify_partition
+from .plane import BudgetPlane, budget_plane
+from .radius import radius
+from .ridge import certify_ridge, ridge_attack, ridge_values
+from .ridge_flips import label_flips_ridge
+from .saddle import certify_average_loss
+from .semidefinite import SemidefiniteLoss, semidefinite_loss
+from .test_error import certify_test_error
+from .thresholds import (
+    Threshold,
+    cross_entropy_reach,
+    cross_entropy_threshold,
+    last_layer_threshold,
+    reachability_threshold,
+)
 
-__all__ = ["Threshold", "reachability_threshold"]
+__all__ = [
+    "BudgetPlane",
+    "Flip",
+    "Certificate",
+    "Claim",
+    "PartitionClassifier",
+    "SemidefiniteLoss",
+    "Threshold",
+    "budget_plane",
+    "budget_poison",
+    "budget_to_flip",
+    "certify_average_loss",
+    "certify_ball",
+    "certify_deletions",
+    "certify_exact",
+    "certify_flips",
+    "certify_margin",
+    "certify_naive",
+    "certify_partition",
+    "certify_ridge",
+    "certify_steinhardt",
+    "certify_test_error",
+    "collapse",
+    "collapse_classes",
+    "comparator_budget",
+    "cross_entropy_reach",
+    "cross_entropy_threshold",
+    "inflate",
+    "label_flips_ridge",
+    "last_layer_threshold",
+    "min_budget",
+    "projections",
+    "radius",
+    "reachability_threshold",
+    "recompute",
+    "removals_of",
+    "ridge_attack",
+    "ridge_values",
+    "semidefinite_loss",
+]

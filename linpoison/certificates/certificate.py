@@ -272,8 +272,10 @@ def _agree(found: Any, stored: Any) -> bool:
     a, b = np.asarray(found, dtype=np.float64), np.asarray(stored, dtype=np.float64)
     if a.shape != b.shape or np.isnan(a).any() or np.isnan(b).any():
         return False
-    same = (a == b) | (np.abs(a - b) <= RTOL * (1e-6 + np.abs(b)))
-    return bool(np.all(same))
+    finite = np.isfinite(a) & np.isfinite(b)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= RTOL * (1e-6 + np.abs(b))
+    return bool(np.all((a == b) | (finite & near)))
 
 
 def _short(value: Any) -> str:

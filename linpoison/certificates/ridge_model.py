@@ -12,9 +12,8 @@ from scipy.linalg import cho_factor, cho_solve
 from ..core.errors import CapabilityError
 from ..core.validation import LABELS, Array
 from ..losses import Squared
-from ..sets import Ball
+from ..sets import Ball, SupportBound
 from .claim import Claim
-from .ridge_support import SupportBound
 
 PAD = 1e-9
 """Rounding that every bound allows for, relative to the magnitudes that are summed in it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ..auditing.budgets import run_budget
+from ..auditing.certifying import CertifyOptions, run_certify
 from ..auditing.evaluating import run_evaluate
 from ..auditing.options import AuditOptions, LearnerOptions
 from ..auditing.report import AuditReport
@@ -24,7 +26,8 @@ _LEARNER = (
 def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
     commands = {
-        "audit": _audit, "sweep": _sweep, "evaluate": _evaluate, "sanitize": _sanitize, "datasets": _datasets,
+        "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
+        "sanitize": _sanitize, "datasets": _datasets,
     }  # fmt: skip
     return commands[arguments.command](arguments)
 
@@ -33,7 +36,7 @@ def _audit(arguments: Any) -> int:
     limit = _limit(arguments)
     options = AuditOptions(
         epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
-        **_learner(arguments),
+        certify=arguments.certify, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
@@ -66,6 +69,35 @@ def _sweep_table(result: Sweep) -> str:
         errors = ("clean_test_error", "worst_case_test_error", "worst_case_unseen_test_error")
         table.append((*axes, *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}"))
     return "\n".join([aligned(table), *failures])
+
+
+def _certify(arguments: Any) -> int:
+    limit = _limit(arguments)
+    options = CertifyOptions(
+        epsilons=arguments.epsilon, attacks=arguments.attacks, certificates=arguments.certificates,
+        jobs=arguments.jobs, **_learner(arguments),
+    )  # fmt: skip
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = run_certify(arguments.data, options, out=arguments.out, progress=progress)
+    _print(report, arguments, "certify.html, certify.json, certificates")
+    return int(limit is not None and max(rung["bound"] for rung in report.rungs) > limit)
+
+
+def _budget(arguments: Any) -> int:
+    options = LearnerOptions(**_learner(arguments))
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = run_budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
+    _print(report, arguments, "budget.json, certificates")
+    return 0
+
+
+def _print(report: Any, arguments: Any, files: str) -> None:
+    if arguments.json:
+        sys.stdout.write(report.to_json())
+    elif not arguments.quiet:
+        sys.stdout.write(report.to_text())
+        if arguments.out is not None:
+            sys.stdout.write(f"\nWritten to {arguments.out}: {files}\n")
 
 
 def _evaluate(arguments: Any) -> int:

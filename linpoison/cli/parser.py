@@ -13,6 +13,7 @@ ATTACKS = (
     "model-targeted, gradient-canceling, refined"
 )
 DEFENSES = "l2,slab,loss,svd,knn"
+CERTIFIABLE = "l2,slab,loss"
 _EXIT = "Exit codes: 0 done; 1 worst-case error above --fail-above; 2 input that cannot be used; 130 interrupted."
 
 
@@ -39,6 +40,8 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     _add_audit(commands)
     _add_sweep(commands)
+    _add_certify(commands)
+    _add_budget(commands)
     _add_evaluate(commands)
     _add_sanitize(commands)
     commands.add_parser(
@@ -67,6 +70,9 @@ def _add_audit(commands: Any) -> None:
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
         "the test rows; rows:I,J,... or rows:FILE for test rows to be misclassified (default: test)",
     )  # fmt: skip
+    parser.add_argument("--certify", action="store_true",
+                        help="also bound what any poison of this budget could do behind filters that are held fixed, "
+                        "and hold the attacks against it")  # fmt: skip
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
     )
@@ -99,6 +105,56 @@ def _add_sweep(commands: Any) -> None:
         "--out", default="linpoison-sweep", metavar="DIR", help="output folder (default: linpoison-sweep)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _add_certify(commands: Any) -> None:
+    parser = _command(
+        commands, "certify", "bound the damage that any poison of a budget can do",
+        "Prove, for filters that are fitted on the clean rows and then held fixed, how bad the test error can get at "
+        "each budget, and hold attacks against it. Writes certify.json, certify.html and the certificates, which can "
+        "be checked again without a solver; certificates that are there already are checked and kept.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
+    _add_learner(parser)
+    parser.add_argument("--epsilon", default="0.003,0.01,0.03", metavar="E[,E...]",
+                        help="budgets as fractions of the training rows (default: 0.003,0.01,0.03)")  # fmt: skip
+    parser.add_argument(
+        "--attack",
+        dest="attacks",
+        default="kkt",
+        metavar="NAMES",
+        help=f"attacks to hold against the bounds, among {ATTACKS}; 'all' or 'none' (default: kkt)",
+    )
+    parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
+                        help="comma list among test-error and average-loss (default: both)")  # fmt: skip
+    _add_defenses(parser, "--defenses", CERTIFIABLE)
+    parser.add_argument(
+        "--jobs", type=_whole, default=None, metavar="N", help="worker processes of the attacks (default: all)"
+    )
+    parser.add_argument("--out", default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)")
+    group = parser.add_argument_group("output")
+    group.add_argument("--fail-above", type=_number, default=None, metavar="X",
+                       help="exit with code 1 if a certified error is above X")  # fmt: skip
+    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _add_budget(commands: Any) -> None:
+    parser = _command(
+        commands, "budget", "the least poison that makes a given model the learned one",
+        "For a model, for the decoys of the KKT attack, or for the label of one test row: the least mass of poison "
+        "inside the fixed filters that buys it, with a proof that no less will do.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
+    _add_learner(parser)
+    parser.add_argument("--target", required=True, metavar="WHAT",
+                        help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
+                        "test row I")  # fmt: skip
+    _add_defenses(parser, "--defenses", CERTIFIABLE)
+    parser.add_argument("--out", default=None, metavar="DIR", help="output folder for the certificates and poison")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+    group.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
 def _add_evaluate(commands: Any) -> None:

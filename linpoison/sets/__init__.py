@@ -2,13 +2,14 @@
 
 from .ball import Ball
 from .base import FeasibleSet, Relation
+from .bounds import SupportBound, support_bound
 from .box import Box, NonNegative
 from .by_label import ByLabel
 from .count_ball import CountBall, expected_sq_norm
-from .domain import domain_set
+from .domain import domain_set, in_domain
 from .halfspace import Halfspace, loss_cap
 from .intersection import Intersection, intersect
-from .oracle import Oracle, support_bound
+from .oracle import Oracle
 from .programs import NearestProgram, SupportProgram
 from .slab import Slab
 from .store import pack_sets, sets_digest, unpack_sets
@@ -28,9 +29,11 @@ __all__ = [
     "Relation",
     "Slab",
     "SubspaceTube",
+    "SupportBound",
     "SupportProgram",
     "domain_set",
     "expected_sq_norm",
+    "in_domain",
     "intersect",
     "loss_cap",
     "pack_sets",

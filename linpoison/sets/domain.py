@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ..core.domain import Domain
 from ..core.errors import InputError
+from .ball import Ball
+from .base import FeasibleSet
 from .box import Box
+from .count_ball import CountBall
 
 
 def domain_set(domain: Domain, d: int) -> Box | None:
@@ -22,3 +25,18 @@ def domain_set(domain: Domain, d: int) -> Box | None:
     if domain.upper.size != d:
         raise InputError(f"a domain of {d} features", f"one of {domain.upper.size}")
     return Box(domain.lower, domain.upper, relation="outer" if domain.integral else "exact")
+
+
+def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:
+    """A set with what the domain adds to its shape: where rows are counts, the envelope in place of a ball.
+
+    The envelope (`CountBall`) holds every whole-number row of the ball and lies inside it.
+
+    Examples
+    --------
+    >>> in_domain(Ball([0.5], 1.0), Domain.counts([3]))
+    CountBall(d=1)
+    """
+    if domain.integral and isinstance(part, Ball) and domain.upper is not None:
+        return CountBall(part.center, part.radius, domain.upper)
+    return part

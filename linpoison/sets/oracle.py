@@ -8,19 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError, SolverFailed
 from ..core.validation import Array
-from .ball import Ball
 from .base import FeasibleSet, as_vector
-from .box import Box
-from .count_ball import CountBall
 from .programs import NearestProgram, SupportProgram
 from .solvers import CoreSolver
 from .structure import structure_of
 from .tube_solver import TubeSolver
-
-PAD = 1e-12
-"""Rounding allowed for in a closed form, relative to the lengths multiplied."""
 
 
 class Oracle:
@@ -136,67 +129,3 @@ class Oracle:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"feasible": self.feasible, "gap": self.gap, "fallbacks": self.fallbacks}
-
-
-def support_bound(feasible: FeasibleSet, w: Any) -> float:
-    """A number that no ``w . x`` over the set exceeds, up to rounding.
-
-    ::
-
-        max_{x in F} w . x  <=  support_bound(F, w)
-
-    Where the set has a structure this is the value of scalar multipliers, which bounds every point
-    whether or not they are the best ones; otherwise the least bound that a part of the set gives.
-
-    Parameters
-    ----------
-    feasible : FeasibleSet
-    w : array_like, shape (d,)
-
-    Returns
-    -------
-    float
-        Infinite where nothing bounds the set in this direction; a certificate then says nothing.
-
-    Raises
-    ------
-    InfeasibleSet
-        If the set is found to be empty.
-
-    Examples
-    --------
-    >>> from linpoison.sets import Ball, Halfspace, Intersection
-    >>> round(support_bound(Intersection([Ball([0.0, 0.0], 1.0), Halfspace([1.0, 0.0], 0.6)]), [1.0, 0.0]), 8)
-    0.6
-    """
-    direction = as_vector(w, "direction w", feasible.d)
-    size = float(np.linalg.norm(direction))
-    if size == 0:
-        return 0.0
-    parts = getattr(feasible, "sets", None)
-    if parts is None:
-        return _padded(feasible, direction)
-    oracle = Oracle(feasible)
-    bounds = [inf]
-    try:
-        x = oracle.support(direction)
-        if np.isfinite(oracle.gap):
-            bounds.append(float(direction @ x) + size * oracle.gap * oracle.reach + PAD * size * _extent(x))
-    except (InputError, SolverFailed):  # unbounded or unsolved: what the parts say still holds
-        pass
-    return min(bounds + [_padded(part, direction) for part in parts])
-
-
-def _padded(part: FeasibleSet, w: Array) -> float:
-    """The closed form of a ball, an envelope or a box; other sets bound no direction but their own."""
-    if not isinstance(part, Ball | CountBall | Box):
-        return inf
-    try:
-        x = part._support(w)
-    except InputError:
-        return inf
-    return float(w @ x) + PAD * float(np.linalg.norm(w)) * _extent(x)
-
-
-def _extent(x: Array) -> float:
-    return 1.0 + float(np.linalg.norm(x))

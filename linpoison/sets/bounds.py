@@ -1,4 +1,4 @@
-"""Rigorous bounds on support functions for many directions, without a solver of conic programs."""
+"""Upper bounds on support functions that hold whatever a search found, without a conic solver."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import numpy as np
 
 from ..core.errors import InputError, SolverFailed
 from ..core.validation import Array
-from ..sets import Ball, Box, CountBall, FeasibleSet, Oracle
-from ..sets.structure import Structure, structure_of
+from .ball import Ball
+from .base import FeasibleSet, as_vector
+from .box import Box
+from .count_ball import CountBall
+from .oracle import Oracle
+from .structure import Structure, structure_of
 
 _PAD = 1e-12
+"""Rounding allowed for in a closed form, relative to the lengths multiplied."""
 
 
 class _SelfReliantOracle(Oracle):
@@ -22,6 +27,20 @@ class _SelfReliantOracle(Oracle):
 
     def _by_program(self, program: Any, vector: Array) -> Array:
         raise SolverFailed("the scalar dual did not settle")
+
+
+def support_bound(feasible: FeasibleSet, w: Any) -> float:
+    """A number that no ``w . x`` over the set exceeds, up to rounding: one call of `SupportBound`.
+
+    Infinite where nothing bounds the set in this direction; a certificate then says nothing.
+
+    Examples
+    --------
+    >>> from linpoison.sets import Ball, Halfspace, Intersection
+    >>> round(support_bound(Intersection([Ball([0.0, 0.0], 1.0), Halfspace([1.0, 0.0], 0.6)]), [1.0, 0.0]), 8)
+    0.6
+    """
+    return SupportBound(feasible)(as_vector(w, "direction w", feasible.d))
 
 
 class SupportBound:

@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 
-from linpoison.certificates.ridge_support import SupportBound
-from linpoison.sets import Ball, Box, CountBall, Halfspace, Intersection, Slab, SubspaceTube, SupportProgram
+from linpoison.sets import (
+    Ball,
+    Box,
+    CountBall,
+    Halfspace,
+    Intersection,
+    Slab,
+    SubspaceTube,
+    SupportBound,
+    SupportProgram,
+)
 
 
 def make_set(kind, rng):

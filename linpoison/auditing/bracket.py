@@ -1,0 +1,218 @@
+"""Attack and certificate side by side: what was done, and what cannot be exceeded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..certificates import (
+    Certificate,
+    Claim,
+    certify_average_loss,
+    certify_margin,
+    certify_ridge,
+    certify_test_error,
+)
+from ..core import Dataset, InputError, LinearModel, Poison
+from ..losses import Squared
+from .trusted import Trusted
+
+CERTIFICATES = ("test-error", "average-loss")
+"""What is computed for each budget; the first brings the certificate of each row along."""
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One budget of a bracket.
+
+    Parameters
+    ----------
+    epsilon : float
+        Poison as a fraction of all clean training rows.
+    clean_error : float
+        Error on the scored rows behind the fixed filters, without poison.
+    bound : float
+        Certified: no poison brings the error on these rows above it.
+    certified_fraction : float
+        Share of the rows that are classified rightly whatever the poison.
+    attack_error : float or None
+        The greatest error that an attack reached behind the same filters; None without an attack.
+    attack : str
+        Which one.
+    clean_loss, loss_bound, attack_loss : float or None
+        The same for the mean loss of the clean training rows.
+    """
+
+    epsilon: float
+    clean_error: float
+    bound: float
+    certified_fraction: float
+    attack_error: float | None = None
+    attack: str = ""
+    clean_loss: float | None = None
+    loss_bound: float | None = None
+    attack_loss: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """Rungs by budget, and the certificates behind them."""
+
+    rungs: list[Rung]
+    certificates: list[Certificate] = field(default_factory=list)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """The certificates as in a report."""
+        return [item.summary() for item in self.certificates]
+
+
+def score_certifier(claim: Claim) -> Callable[[Claim], Certificate]:
+    """The certificate of single rows that the learner of a claim has."""
+    return certify_ridge if isinstance(claim.problem.loss, Squared) else certify_margin
+
+
+def certificates_of(claim: Claim, names: Sequence[str] = CERTIFICATES) -> dict[str, Certificate]:
+    """Certificates of one claim by name, that of each row under its own name first."""
+    found: dict[str, Certificate] = {}
+    if "test-error" in names:
+        certify = score_certifier(claim)
+        score = certify(claim)
+        found["score"] = score
+        found["test-error"] = certify_test_error(claim, lambda asked: score if asked is claim else certify(asked))
+    if "average-loss" in names:
+        found["average-loss"] = certify_average_loss(claim)
+    return found
+
+
+def build_bracket(
+    defender: Trusted,
+    rows: Dataset,
+    epsilons: Sequence[float],
+    poisons: Mapping[float, Mapping[str, Poison]],
+    *,
+    names: Sequence[str] = CERTIFICATES,
+    stored: Callable[[str, Claim], Certificate | None] | None = None,
+    keep: Callable[[str, Certificate], None] | None = None,
+    progress: Progress | None = None,
+) -> Bracket:
+    """Certify every budget, and hold every poison against what is certified.
+
+    Parameters
+    ----------
+    defender : Trusted
+    rows : Dataset
+        The rows whose error is bounded.
+    epsilons : sequence of float
+        Fractions of all clean training rows.
+    poisons : mapping
+        For each budget, poisons by the name of their attack; a budget may have none.
+    names : sequence of str
+        Certificates to compute.
+    stored, keep : callable, optional
+        Read a certificate of an earlier run, and store one that is finished.
+    progress : callable, optional
+
+    Raises
+    ------
+    CertificateViolated
+        If a poison does more than a certificate allows.
+    """
+    if not rows.n:
+        raise InputError("rows to certify", "none")
+    clean, _ = defender.learn(Poison(np.zeros((0, rows.d)), np.zeros(0), np.zeros(0)))
+    rungs, found = [], []
+    for number, epsilon in enumerate(epsilons):
+        if progress is not None:
+            progress(number, len(epsilons), f"certificates, epsilon {epsilon:g}")
+        claim = defender.claim(epsilon, rows)
+        proofs = _proofs(claim, epsilon, names, stored, keep)
+        found += list(proofs.values())
+        rungs.append(_rung(defender, epsilon, claim, clean, proofs, poisons.get(epsilon, {})))
+    if progress is not None:
+        progress(len(epsilons), len(epsilons), "certificates")
+    return Bracket(rungs, found)
+
+
+def _proofs(
+    claim: Claim,
+    epsilon: float,
+    names: Sequence[str],
+    stored: Callable[[str, Claim], Certificate | None] | None,
+    keep: Callable[[str, Certificate], None] | None,
+) -> dict[str, Certificate]:
+    parts = [name for name in ("score", *names) if name != "score" or "test-error" in names]
+    if stored is not None:
+        old = {name: stored(f"{name}-{epsilon:g}", claim) for name in parts}
+        if all(item is not None for item in old.values()):
+            return {name: item for name, item in old.items() if item is not None}
+    proofs = certificates_of(claim, names)
+    if keep is not None:
+        for name, item in proofs.items():
+            keep(f"{name}-{epsilon:g}", item)
+    return proofs
+
+
+def _rung(
+    defender: Trusted,
+    epsilon: float,
+    claim: Claim,
+    clean: LinearModel,
+    proofs: Mapping[str, Certificate],
+    poisons: Mapping[str, Poison],
+) -> Rung:
+    rows = claim.demand_rows()
+    values: dict[str, Any] = {"epsilon": epsilon, "clean_error": wrong(clean, rows), "bound": 1.0}
+    values["certified_fraction"] = 0.0
+    if "score" in proofs:
+        bounds = np.broadcast_to(proofs["score"].bound, (rows.n,))
+        values["certified_fraction"] = share(rows, bounds < 0)
+        values["bound"] = float(proofs["test-error"].bound)
+    if "average-loss" in proofs:
+        values["clean_loss"] = mean_loss(clean, defender)
+        values["loss_bound"] = float(proofs["average-loss"].bound)
+    for name, poison in poisons.items():
+        model, mass = defender.learn(poison)
+        if mass <= claim.epsilon * (1 + 1e-9):
+            _take(values, name, model, defender, rows, proofs)
+    return Rung(**values)
+
+
+def _take(
+    values: dict[str, Any],
+    name: str,
+    model: LinearModel,
+    defender: Trusted,
+    rows: Dataset,
+    proofs: Mapping[str, Certificate],
+) -> None:
+    """Check one attack against every proof, and note it where it is the strongest."""
+    error, loss = wrong(model, rows), mean_loss(model, defender)
+    if "score" in proofs:
+        proofs["score"].check_attack(-model.margins(rows), tol=1e-4, what=name)
+        proofs["test-error"].check_attack(error, what=name)
+    if "average-loss" in proofs:
+        proofs["average-loss"].check_attack(loss, tol=1e-4, what=name)
+        values["attack_loss"] = max(loss, values.get("attack_loss") or 0.0)
+    if values.get("attack_error") is None or error > values["attack_error"]:
+        values["attack_error"], values["attack"] = error, name
+
+
+def wrong(model: LinearModel, rows: Dataset) -> float:
+    """Share of the rows that a model misclassifies; a score of zero counts as wrong."""
+    return share(rows, model.margins(rows) <= 0)
+
+
+def share(rows: Dataset, mask: NDArray[np.bool_]) -> float:
+    """Weight of some rows among all."""
+    return float(rows.weight @ np.asarray(mask, dtype=np.float64)) / rows.total
+
+
+def mean_loss(model: LinearModel, defender: Trusted) -> float:
+    """Mean loss of the clean rows behind the filters."""
+    train = defender.train
+    return float(train.weight @ defender.problem.loss.value(model.margins(train))) / train.total

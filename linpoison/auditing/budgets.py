@@ -1,0 +1,214 @@
+"""The least poison that buys a given model, or the label of one row."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
+from ..core import Dataset, InputError, LinearModel, Poison
+from .assemble import command_line, describe_data, describe_model, versions
+from .bracket import Progress, wrong
+from .certifying import text_writer
+from .files import check_folder, write_all
+from .inputs import prepare
+from .options import LearnerOptions, influences
+from .report import plain
+from .table import aligned, percent, wrapped
+from .trusted import Trusted, trusted
+
+SCHEMA = 1
+READING = (
+    "No poison inside the fixed filters that weighs less than 'at least' makes the model optimal; 'enough' is what the "
+    "poison found weighs. Both are fractions of the clean training rows that the filters keep.",
+    "A model within a hair of the target may cost less: the bound is on learning exactly this one.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetReport:
+    """What `budget` found. The fields are documented in docs/files.md."""
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    target: str
+    entries: list[dict[str, Any]]
+    certificates: list[dict[str, Any]]
+    assumptions: list[str]
+    n_trusted: int
+    versions: dict[str, str]
+    seed: int
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``budget.json``."""
+        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        header = ("target", "test error", "at least", "enough", "rows, at least", "exact", "seconds")
+        body = [
+            (
+                item["name"],
+                percent(item["test_error"]),
+                _share(item["bound"]),
+                _share(item["primal"]),
+                _rows(item["bound"], self.n_trusted),
+                "yes" if item["exact"] else "no",
+                f"{item['seconds']:.2f}",
+            )
+            for item in self.entries
+        ]
+        heading = (
+            f"{self.dataset['name']}: {self.n_trusted} training rows inside the fixed filters; "
+            f"{self.model['loss']} loss, reg {self.model['reg']:g}"
+        )
+        lines = [wrapped(f"{name} was left out: {why}.", "- ") for name, why in self.left_out.items()]
+        lines += [wrapped(line, "- ") for line in (*READING, *self.assumptions)]
+        return f"{heading}\n\n{aligned([header, *body])}\n\nHow to read this\n" + "\n".join(lines) + "\n"
+
+
+def budget(
+    data: Any = "breast_cancer",
+    target: Any = "decoys",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> BudgetReport:
+    """The least mass of poison, inside filters fixed on the clean rows, that makes the learner learn a target.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple, default "breast_cancer"
+        As in `audit`.
+    target : LinearModel, path or str
+        A model, a ``.npz`` file with arrays ``coef`` and ``intercept``; ``"decoys"`` for the models that the KKT
+        attack aims at; ``"flip:I"`` for the cheapest model found that misclassifies test row I.
+    out : path, optional
+        Folder for ``budget.json``, the certificates and the poisons.
+    progress : callable, optional
+    **options
+        As in `certify`.
+
+    Returns
+    -------
+    BudgetReport
+
+    Raises
+    ------
+    InputError
+        For a target, option or data that cannot be used.
+    """
+    return run_budget(data, target, LearnerOptions(**options), out=out, progress=progress)
+
+
+def run_budget(
+    data: Any,
+    target: Any,
+    options: LearnerOptions,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> BudgetReport:
+    """`budget` with options that have been checked."""
+    folder = None if out is None else check_folder(out)
+    wanted = _read(target)
+    setting = prepare(data, options)
+    defender, test = trusted(setting), setting.split.test
+    entries, proofs, poisons = [], [], {}
+    for name, proof in _proofs(wanted, defender, test, progress):
+        poison = budget_poison(proof)
+        entries.append(_entry(name, proof, poison, defender, test))
+        proofs.append(proof)
+        if poison is not None:
+            poisons[name] = poison
+    words = dict.fromkeys(word for proof in proofs for word in proof.assumptions)
+    report = BudgetReport(
+        dataset=describe_data(setting), model=describe_model(setting), target=_named(target), entries=entries,
+        certificates=[proof.summary() for proof in proofs], assumptions=list(words), n_trusted=defender.train.n,
+        versions=versions(), seed=options.seed, options=plain(influences(options)), left_out=dict(defender.left_out),
+        command=f"{command_line('budget', data, options)} --target {_named(target)}",
+    )  # fmt: skip
+    if folder is not None:
+        for entry, proof in zip(entries, proofs, strict=True):
+            proof.save(folder / "certificates" / entry["name"])
+        for name, poison in poisons.items():
+            poison.save(folder / "certificates" / f"{name}.poison.npz")
+        write_all(folder, {"budget.json": text_writer(report.to_json())})
+    return report
+
+
+def _proofs(
+    target: LinearModel | str | int, defender: Trusted, test: Dataset, progress: Progress | None
+) -> Iterator[tuple[str, Certificate]]:
+    train, problem, sets = defender.train, defender.problem, defender.sets
+    if isinstance(target, LinearModel):
+        yield "model", min_budget(train, problem, sets, target)
+    elif isinstance(target, int):
+        if not 0 <= target < test.n:
+            raise InputError(f"a test row from 0 to {test.n - 1}", f"{target}")
+        yield f"flip-{target}", budget_to_flip(train, problem, sets, test.take([target])).certificate
+    else:
+        from ..attacks import LabelFlipDecoys
+
+        decoys = LabelFlipDecoys().generate(train, problem, test)
+        for number, decoy in enumerate(decoys):
+            if progress is not None:
+                progress(number, len(decoys), "budgets of decoys")
+            yield f"decoy-q{decoy.quantile:.2f}-r{decoy.repeats}", min_budget(train, problem, sets, decoy.model)
+
+
+def _entry(name: str, proof: Certificate, poison: Poison | None, defender: Trusted, test: Dataset) -> dict[str, Any]:
+    target = LinearModel.from_vector(proof.witness["model"])
+    learned = None if poison is None else defender.learn(poison)[0]
+    return {
+        "name": name,
+        "test_error": wrong(target, test),
+        "bound": float(proof.bound),
+        "primal": float(proof.info["primal"]),
+        "exact": bool(proof.exact),
+        "learned_test_error": None if learned is None else wrong(learned, test),
+        "distance": None if learned is None else float(np.linalg.norm(learned.vector - target.vector)),
+        "seconds": proof.seconds,
+        "info": plain(proof.info),
+    }
+
+
+def _read(target: Any) -> LinearModel | str | int:
+    if isinstance(target, LinearModel) or target == "decoys":
+        return target
+    text = os.fspath(target)
+    if text.startswith("flip:"):
+        if not text[5:].isdigit():
+            raise InputError("the number of a test row after 'flip:'", repr(text[5:]), "Such as flip:17.")
+        return int(text[5:])
+    try:
+        with np.load(text, allow_pickle=False) as archive:
+            return LinearModel(archive["coef"].ravel(), float(archive["intercept"]))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            "a target: a .npz file with arrays coef and intercept, 'decoys', or 'flip:I'", f"{text} ({error})"
+        ) from None
+
+
+def _named(target: Any) -> str:
+    return "<model>" if isinstance(target, LinearModel) else Path(os.fspath(target)).name
+
+
+def _share(value: float) -> str:
+    return percent(value) if np.isfinite(value) else "none will do"
+
+
+def _rows(value: float, n: int) -> str:
+    return str(int(np.ceil(value * n - 1e-9))) if np.isfinite(value) else "-"

@@ -1,0 +1,321 @@
+"""How bad it can get, and how bad it was made: certificates over budgets with attacks beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..certificates import Certificate, Claim
+from ..core import Budget, CertificateInvalid, InputError, LinpoisonError, Poison, check_integer
+from .assemble import command_line, describe_data, describe_model, versions
+from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
+from .campaign import Campaign
+from .files import Writer, check_folder, write_all
+from .inputs import Setting, prepare
+from .journal import FolderJournal, run_digest
+from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
+from .report import plain
+from .trusted import Trusted, trusted
+
+SCHEMA = 1
+DEFAULT_EPSILONS = (0.003, 0.01, 0.03)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyOptions(LearnerOptions):
+    """Options of `certify`, checked.
+
+    Parameters
+    ----------
+    epsilons : float, sequence of float or comma list
+        Budgets as fractions of the clean training rows, in (0, 1].
+    attacks : sequence of str or comma list
+        Attacks to hold against the certificates; none by default, or "none".
+    certificates : sequence of str or comma list
+        Among "test-error" (with the certificate of each row) and "average-loss".
+    jobs : int, optional
+        Worker processes of the attacks.
+    """
+
+    epsilons: Any = DEFAULT_EPSILONS
+    attacks: Any = ()
+    certificates: Any = CERTIFICATES
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values = _listed(self.epsilons)
+        numbers = tuple(sorted({Budget(_as_number(value)).epsilon for value in values}))
+        if not numbers:
+            raise InputError("at least one epsilon", "none", "Such as 0.003,0.01,0.03.")
+        self._set("epsilons", numbers)
+        self._set("attacks", self._attack_names())
+        chosen = tuple(str(name) for name in _listed(self.certificates))
+        unknown = [name for name in chosen if name not in CERTIFICATES]
+        if unknown or not chosen:
+            raise InputError(f"certificates among {', '.join(CERTIFICATES)}", ", ".join(unknown) or "none")
+        self._set("certificates", chosen)
+        self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+
+    def _attack_names(self) -> tuple[str, ...]:
+        names = [name for name in _listed(self.attacks) if name != "none"]
+        return AuditOptions(attacks=names).attack_names() if names else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyReport:
+    """What `certify` found. The fields are documented in docs/files.md."""
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    rungs: list[dict[str, Any]]
+    certificates: list[dict[str, Any]]
+    assumptions: list[str]
+    n_trusted: int
+    defenses: list[str]
+    left_out: dict[str, str]
+    versions: dict[str, str]
+    seed: int
+    seconds: float
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``certify.json``."""
+        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> CertifyReport:
+        """Read what `to_json` wrote."""
+        try:
+            values = json.loads(text)
+            if values["schema"] != SCHEMA:
+                raise InputError(f"a report of schema {SCHEMA}", f"schema {values['schema']!r}")
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("a report of certify in JSON", f"text that is none ({error})") from None
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        from .certify_words import certify_text
+
+        return certify_text(self)
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        from .certify_words import certify_html
+
+        return certify_html(self)
+
+
+def certify(
+    data: Any = DEFAULT_DATA,
+    *,
+    epsilon: Any = DEFAULT_EPSILONS,
+    attacks: Any = (),
+    certificates: Any = CERTIFICATES,
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> CertifyReport:
+    """Bound the damage that any poison of a budget can do to a linear classifier, on its own test rows.
+
+    ::
+
+        attack error  <=  max over poison in the fixed sets, of mass epsilon   error(argmin on clean + D_p)  <=  bound
+
+    The defender that is certified fits its filters once, on the clean rows, and holds them fixed; a poison
+    row outside is dropped. That is not the defender of `audit`, which fits its filters with the poison in.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple, default "breast_cancer"
+        As in `audit`.
+    epsilon : float or sequence of float
+        Budgets as fractions of the clean training rows.
+    attacks : sequence of str or comma list
+        Attacks to run beside, each held against every bound.
+    certificates : sequence of str or comma list
+        "test-error" and "average-loss".
+    jobs : int, optional
+        Worker processes of the attacks.
+    out : path, optional
+        Folder for ``certify.json``, ``certify.html`` and ``certificates/``, from which an interrupted run resumes.
+    progress : callable, optional
+    **options
+        `model`, `reg`, `estimator`, `penalize_intercept`, `defenses`, `variant`, `remove`, `domain`,
+        `seed`, `label`, `test` and `test_fraction` of `audit`.
+
+    Returns
+    -------
+    CertifyReport
+
+    Raises
+    ------
+    CertificateViolated
+        If an attack does more than a certificate allows: a defect of one of the two.
+    InputError
+        For any option or data that cannot be used.
+
+    Examples
+    --------
+    >>> report = certify("gaussians", epsilon=0.01, model="ridge", reg=0.3, defenses="l2")
+    >>> report.rungs[0]["clean_error"] <= report.rungs[0]["bound"] <= 1
+    True
+    """
+    made = CertifyOptions(epsilons=epsilon, attacks=attacks, certificates=certificates, jobs=jobs, **options)
+    return run_certify(data, made, out=out, progress=progress)
+
+
+def run_certify(
+    data: Any,
+    options: CertifyOptions,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> CertifyReport:
+    """`certify` with options that have been checked."""
+    start = time.perf_counter()
+    folder = None if out is None else check_folder(out)
+    setting = prepare(data, options)
+    for epsilon in options.epsilons:
+        Budget(epsilon).count(setting.split.train.n)
+    defender = trusted(setting)
+    poisons, failures = _attack(setting, options, folder, progress)
+    store = _Store(None if folder is None else folder / "certificates")
+    bracket = build_bracket(
+        defender, setting.split.test, options.epsilons, poisons, names=options.certificates, stored=store.get,
+        keep=store.put, progress=progress,
+    )  # fmt: skip
+    report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
+    if folder is not None:
+        texts = {"certify.html": report.to_html(), "certify.json": report.to_json()}
+        write_all(folder, {name: text_writer(text) for name, text in texts.items()})
+    return report
+
+
+def _attack(
+    setting: Setting, options: CertifyOptions, folder: Path | None, progress: Progress | None
+) -> tuple[dict[float, Mapping[str, Poison]], list[dict[str, str]]]:
+    """Poisons of each budget by attack; those of a smaller budget count for every greater one too."""
+    found: dict[float, Mapping[str, Poison]] = {}
+    failures: list[dict[str, str]] = []
+    before: dict[str, Poison] = {}
+    for epsilon in options.epsilons if options.attacks else ():
+        mine, failed = _campaign(setting, options, epsilon, folder, progress)
+        failures += [{"name": name, "epsilon": f"{epsilon:g}", "reason": reason} for name, reason in failed.items()]
+        found[epsilon] = {**{f"{name} at a smaller budget": item for name, item in before.items()}, **mine}
+        before |= mine
+    return found, failures
+
+
+def _campaign(
+    setting: Setting, options: CertifyOptions, epsilon: float, folder: Path | None, progress: Progress | None
+) -> tuple[dict[str, Poison], dict[str, str]]:
+    from .. import attacks
+    from ..attacks.base import Scenario
+
+    journal = None
+    if folder is not None:
+        digest = run_digest(
+            data=setting.digest(), problem=repr(setting.problem), options=influences(options), epsilon=epsilon
+        )
+        journal = FolderJournal(folder / "journal" / digest)
+    scenario = Scenario(
+        setting.split.train, setting.problem, Budget(epsilon), setting.defenses, setting.split.test, goal="target"
+    )
+    made = {name: attacks.make_attack(name) for name in options.attacks}
+    try:
+        campaign = Campaign(scenario, options.seed, int(options.jobs or 1), True, progress, journal)
+        results, failures = campaign.run(made)
+    except LinpoisonError as error:
+        return {}, {"all": " ".join(str(error).split())}
+    return {name: result.poison for name, result in results.items()}, failures
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Certificates in a folder: what was proved once is checked, not proved again."""
+
+    folder: Path | None
+
+    def get(self, name: str, claim: Claim) -> Certificate | None:
+        """The stored certificate of this very claim, if it is there and holds."""
+        if self.folder is None:
+            return None
+        try:
+            found = Certificate.load(self.folder / name, claim.train, claim.rows)
+            if found.claim.problem != claim.problem or found.claim.epsilon != claim.epsilon:
+                return None
+            found.verify()
+        except (InputError, CertificateInvalid, KeyError):
+            return None
+        return found
+
+    def put(self, name: str, certificate: Certificate) -> None:
+        """Store one."""
+        if self.folder is not None:
+            certificate.save(self.folder / name)
+
+
+def _report(
+    data: Any,
+    options: CertifyOptions,
+    setting: Setting,
+    defender: Trusted,
+    bracket: Bracket,
+    failures: list[dict[str, str]],
+    seconds: float,
+) -> CertifyReport:
+    words: dict[str, None] = {}
+    most = max((item.claim.epsilon for item in bracket.certificates), default=0.0)
+    for item in bracket.certificates:  # the budget that the words name is the largest
+        words |= dict.fromkeys(item.assumptions) if item.claim.epsilon == most else {}
+    return CertifyReport(
+        dataset=describe_data(setting),
+        model=describe_model(setting),
+        rungs=[asdict(rung) for rung in bracket.rungs],
+        certificates=bracket.summaries(),
+        assumptions=list(words),
+        n_trusted=defender.train.n,
+        defenses=list(defender.names),
+        left_out=dict(defender.left_out),
+        versions=versions(),
+        seed=options.seed,
+        seconds=round(seconds, 3),
+        command=command_line("certify", data, options),
+        options=plain(influences(options)),
+        failures=failures,
+    )
+
+
+def text_writer(text: str) -> Writer:
+    """What writes a text to a path."""
+
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    return write
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError("epsilon as numbers such as 0.01,0.03", repr(value)) from None

@@ -1,0 +1,101 @@
+"""The defender that a certificate speaks of: filters fixed on trusted rows, which no poison moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..certificates import Claim
+from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
+from ..core.validation import LABELS
+from ..learners import make_learner
+from ..losses import Problem
+from ..sets import ByLabel, FeasibleSet, SubspaceTube, domain_set, in_domain, intersect
+from .inputs import Setting
+
+COSTLY = 4_000_000
+"""Entries of a subspace basis from which the set of the svd defence is left out: every support would pay for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trusted:
+    """Clean rows inside fixed sets, and the learner behind them.
+
+    Parameters
+    ----------
+    problem : Problem
+    train : Dataset
+        The clean rows that the filters keep.
+    sets : ByLabel
+        What the filters let through.
+    n_dropped : int
+        Clean rows that they do not.
+    names : tuple of str
+        Defences with a set here.
+    left_out : dict of str to str
+        Defences without one, and why. The bound then holds for a defender without them.
+    """
+
+    problem: Problem
+    train: Dataset
+    sets: ByLabel
+    n_dropped: int
+    names: tuple[str, ...]
+    left_out: dict[str, str]
+
+    def claim(self, epsilon: float, rows: Dataset) -> Claim:
+        """What is to be certified, `epsilon` being a fraction of all clean rows as in an audit.
+
+        The claim counts the same poison against the rows that the filters keep, of which there are fewer.
+        """
+        share = (self.train.total + self.n_dropped) / self.train.total
+        return Claim(self.train, self.problem, self.sets, epsilon * share, rows)
+
+    def learn(self, poison: Poison) -> tuple[LinearModel, float]:
+        """The model trained behind the fixed filters, and the mass of poison that passes them."""
+        inside = self.sets.contains(poison.X, poison.y, 1e-7)
+        kept = Poison(poison.X[inside], poison.y[inside], poison.count[inside])
+        data = self.train.mix(kept.as_dataset()) if kept.total else self.train
+        return make_learner(self.problem).fit(data), kept.total / self.train.total
+
+
+def trusted(setting: Setting) -> Trusted:
+    """Fit every defence on the clean rows once, and keep the rows that all of them keep.
+
+    Raises
+    ------
+    InputError
+        If nothing bounds the rows: no defence has a set, and the domain has none.
+    """
+    train, domain = setting.split.train, setting.split.train.domain
+    parts: dict[float, list[FeasibleSet]] = {label: [] for label in LABELS}
+    names, left_out = [], {}
+    evaluator = setting.evaluator()
+    for name in setting.defenses:
+        detector = evaluator.fit_detector(name)
+        try:
+            found = {label: in_domain(detector.feasible_set(label), domain) for label in LABELS}
+        except CapabilityError:
+            left_out[name] = "it has no convex set"
+            continue
+        if any(isinstance(part, SubspaceTube) and part.basis.size > COSTLY for part in found.values()):
+            left_out[name] = f"its subspace has {train.d} features and more directions than a bound can afford"
+            continue
+        names.append(name)
+        for label, part in found.items():
+            parts[label].append(part)
+    box = domain_set(domain, train.d)
+    if box is not None:
+        parts = {label: [*some, box] for label, some in parts.items()}
+    if not all(parts.values()):
+        raise InputError(
+            "a defence or a domain that bounds the rows",
+            "none",
+            "Without one every model is within reach. Name l2 among --defenses, or give a --domain.",
+        )
+    sets = ByLabel({label: intersect(*some) for label, some in parts.items()})
+    inside = np.asarray(sets.contains(train.X, train.y, 1e-9))
+    kept = train.take(inside)
+    kept.require_both_classes("the rows that all fixed filters keep")
+    return Trusted(setting.problem, kept, sets, int((~inside).sum()), tuple(names), left_out)

@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+
+from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
+from linpoison.auditing import bracket as bracket_room
+from linpoison.auditing.bracket import build_bracket
+from linpoison.auditing.certifying import CertifyReport
+from linpoison.auditing.inputs import prepare
+from linpoison.auditing.options import LearnerOptions
+from linpoison.auditing.trusted import trusted
+from linpoison.certificates import Certificate
+
+
+def rows(n, seed):
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(n) < 0.5, 1.0, -1.0)
+    return rng.normal(size=(n, 3)) * 0.5 + 0.5 * y[:, None], y
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Split(Dataset(*rows(80, 0), name="three"), Dataset(*rows(30, 1)))
+
+
+RIDGE = {"model": "ridge", "reg": 0.3, "defenses": "l2"}
+
+
+def test_attack_and_certificate_bracket_the_damage(data, tmp_path):
+    report = certify(data, epsilon=(0.025, 0.1), attacks="kkt", jobs=1, out=tmp_path, **RIDGE)
+    for rung in report.rungs:
+        assert rung["clean_error"] <= rung["bound"]
+        assert rung["attack_error"] <= rung["bound"]
+        assert rung["clean_loss"] <= rung["attack_loss"] + 1e-9 <= rung["loss_bound"] + 2e-9
+        assert rung["certified_fraction"] >= 1 - rung["bound"] - 1e-12 or rung["bound"] < 1 - rung["certified_fraction"]
+    bounds = [rung["bound"] for rung in report.rungs]
+    assert bounds == sorted(bounds)
+    stored = json.loads((tmp_path / "certify.json").read_text())
+    assert [item["name"] for item in stored["certificates"][:3]] == ["ridge", "test-error", "average-loss"]
+    assert all(item["verified"] and item["assumptions"] for item in stored["certificates"])
+    assert CertifyReport.from_json(report.to_json()).to_text() == report.to_text()
+    page = (tmp_path / "certify.html").read_text()
+    assert "certified (at most)" in page
+    assert "data:image/svg+xml" in page
+    for word in ("fixed beforehand", "free intercept", "mean"):
+        assert word in report.to_text()
+
+
+def test_a_rerun_checks_what_is_there_and_proves_the_rest(data, tmp_path, monkeypatch):
+    certify(data, epsilon=0.05, out=tmp_path, **RIDGE)
+    asked = []
+    real = bracket_room.certificates_of
+
+    def counted(claim, names):
+        asked.append(claim.epsilon)
+        return real(claim, names)
+
+    monkeypatch.setattr(bracket_room, "certificates_of", counted)
+    certify(data, epsilon=(0.05, 0.1), out=tmp_path, **RIDGE)
+    assert len(asked) == 1
+    certify(data, epsilon=0.05, out=tmp_path, **{**RIDGE, "reg": 0.31})
+    assert len(asked) == 2
+
+
+def test_an_attack_beyond_its_certificate_is_an_error(data, monkeypatch):
+    setting = prepare(data, LearnerOptions(**RIDGE))
+    defender = trusted(setting)
+    real = bracket_room.certificates_of
+
+    def halved(claim, names):
+        found = real(claim, names)
+        score = found["score"]
+        found["score"] = Certificate("ridge", "score", claim, score.bound - 10.0, False, (), score.witness)
+        return found
+
+    monkeypatch.setattr(bracket_room, "certificates_of", halved)
+    poison = Poison(data.train.X[:1], -data.train.y[:1], [1])
+    with pytest.raises(CertificateViolated, match="mine"):
+        build_bracket(defender, data.test, [0.05], {0.05: {"mine": poison}})
+
+
+def test_poison_outside_the_filters_does_not_count(data):
+    defender = trusted(prepare(data, LearnerOptions(**RIDGE)))
+    model, mass = defender.learn(Poison([[50.0, 50.0, 50.0]], [-1.0], [4]))
+    clean, _ = defender.learn(Poison(np.zeros((0, 3)), [], []))
+    assert mass == 0
+    np.testing.assert_allclose(model.vector, clean.vector)
+
+
+def test_filters_drop_clean_rows_and_the_budget_grows_to_match(data):
+    defender = trusted(prepare(data, LearnerOptions(**RIDGE)))
+    assert 0 < defender.n_dropped < 10
+    claim = defender.claim(0.1, data.test)
+    assert claim.epsilon * claim.mass == pytest.approx(0.1 * data.train.n)
+    assert claim.inside().all()
+
+
+def test_nothing_is_certified_without_a_filter(data):
+    with pytest.raises(InputError, match="bounds the rows"):
+        certify(data, epsilon=0.05, model="ridge", defenses="none")
+    with pytest.raises(InputError, match="bounds the rows"):
+        certify(data, epsilon=0.05, model="ridge", defenses="knn")
+
+
+@pytest.mark.parametrize(
+    "options", [{"epsilon": "many"}, {"epsilon": 2.0}, {"epsilon": ()}, {"certificates": "all"}, {"attacks": "nope"}]
+)
+def test_bad_options_are_refused(data, options):
+    with pytest.raises(InputError):
+        certify(data, **{**RIDGE, **options})
+
+
+def test_an_audit_can_carry_the_bracket(data, tmp_path):
+    report = audit(data, epsilon=0.05, attacks="kkt", certify=True, jobs=1, out=tmp_path, **RIDGE)
+    [rung] = report.rungs
+    assert rung["attack"] == "kkt"
+    assert rung["attack_error"] <= rung["bound"]
+    assert {item["kind"] for item in report.certificates} == {"score", "error", "loss"}
+    assert "Behind fixed filters" in report.to_text()
+    assert "Attack and certificate" in report.to_html()
+    assert "--certify" in report.command
+
+
+def test_budget_of_a_model_is_certified_and_bought(data, tmp_path):
+    goal = LinearModel([-0.1, 0.2, 0.1], 0.0)
+    report = budget(data, goal, model="svm", reg=0.3, defenses="l2", out=tmp_path)
+    [entry] = report.entries
+    assert entry["bound"] <= entry["primal"] * (1 + 1e-6)
+    if entry["exact"]:
+        assert entry["distance"] < 1e-4
+    assert report.certificates[0]["kind"] == "budget"
+    np.savez(tmp_path / "goal.npz", coef=goal.coef, intercept=goal.intercept)
+    again = budget(data, str(tmp_path / "goal.npz"), model="svm", reg=0.3, defenses="l2")
+    assert again.entries[0]["bound"] == pytest.approx(entry["bound"])
+    assert "at least" in report.to_text()
+
+
+@pytest.mark.parametrize("target", ["flip:x", "flip:900", "missing.npz"])
+def test_bad_targets_are_refused(data, target):
+    with pytest.raises(InputError):
+        budget(data, target, model="svm", defenses="l2")

@@ -1,0 +1,102 @@
+"""Small problems for the bounds on scores, models that poison really brings about, and what these must satisfy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from linpoison.certificates.claim import Claim
+from linpoison.certificates.outer_anchor import anchor
+from linpoison.certificates.outer_conic import make_program
+from linpoison.certificates.outer_screen import screen
+from linpoison.convex import max_violation
+from linpoison.core import Dataset
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge
+from linpoison.sets import Ball, ByLabel, Slab, intersect
+
+LOSSES = {"hinge": Hinge(), "logistic": Logistic(), "smooth": SmoothHinge(0.5)}
+INTERCEPTS = {"penalised": {}, "free": {"penalize_intercept": False}, "none": {"fit_intercept": False}}
+SCALINGS = {"mean": {}, "sum": {"scaling": "sum", "n_reference": 20.0}}
+
+
+def make_claim(
+    loss="hinge", intercept="penalised", scaling="mean", *, epsilon=0.05, seed=0, slabs=False, reg=0.2, n=24
+):
+    """Weighted clean rows inside sets that are not symmetric, and six rows to certify."""
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) % 3 == 0, 1.0, -1.0)
+    X = 0.5 * rng.normal(size=(n, 3)) + y[:, None] * np.array([0.8, 0.4, 0.0]) + 0.3
+    train = Dataset(X, y, rng.choice([1.0, 1.0, 2.0], size=n))
+    parts = {k: Ball(X[y == k].mean(axis=0), 2.0 + 0.4 * k) for k in (1, -1)}
+    if slabs:
+        normal = np.array([1.0, 0.5, 0.0])
+        parts = {k: intersect(part, Slab(normal, float(normal @ part.center), 1.2)) for k, part in parts.items()}
+    problem = Problem(LOSSES[loss], reg, **INTERCEPTS[intercept], **SCALINGS[scaling])
+    rows = Dataset(rng.normal(size=(6, 3)), [1, -1, 1, 1, -1, -1])
+    return Claim(train, problem, ByLabel(parts), epsilon, rows)
+
+
+def mixture(claim, X, y, shares):
+    """Clean rows with poison of the whole budget."""
+    count = np.asarray(shares) / np.sum(shares) * claim.epsilon * claim.mass
+    return claim.train.mix(Dataset(X, y, count))
+
+
+def random_mixtures(claim, rng, tries):
+    """One to four extreme rows, those against the first row to certify and the clean model among them."""
+    clean = make_learner(claim.problem).fit(claim.train).coef
+    for _ in range(tries):
+        k = int(rng.integers(1, 5))
+        y = rng.choice([-1.0, 1.0], size=k)
+        ways = [rng.normal(size=(k, claim.train.d)), -y[:, None] * clean, y[:, None] * claim.rows.X[[0]]]
+        directions = ways[rng.integers(3)] + 1e-3
+        X = np.array([claim.sets[label].support(w) for label, w in zip(y, directions, strict=True)])
+        yield mixture(claim, X, y, rng.dirichlet(np.ones(k)))
+
+
+def advised_mixtures(claim, *, tighten=True):
+    """The poison that the relaxation itself suggests against each row."""
+    screening = screen(claim, anchor(claim))
+    program = make_program(claim, screening if tighten else screening.bare(), rounds=1)
+    for z, k in zip(claim.rows.X, claim.rows.y, strict=True):
+        if program.multipliers(k * np.append(z, float(claim.problem.fit_intercept))):
+            poison = program.poison()
+            if poison is not None:
+                yield mixture(claim, poison.X, poison.y, poison.count)
+
+
+def retrained(claim, data):
+    """Negative margins of the claim's rows after retraining."""
+    return -claim.rows.y * make_learner(claim.problem).fit(data).decision_function(claim.rows.X)
+
+
+def true_point(claim, data):
+    """The parameters after retraining on a mixture, all multipliers, and the pull ``(w_y, u_y)`` of the poison."""
+    mixed = Claim(data, claim.problem, claim.sets, 0.0)
+    a = anchor(mixed)
+    v = screen(mixed, a).center if claim.strongly_convex else make_learner(claim.problem).fit(data).vector
+    n = claim.train.n
+    pulls = {}
+    for label in (1, -1):
+        mine = np.flatnonzero(data.y[n:] == label) + n
+        psi = data.weight[mine] * a[mine] / claim.mass
+        pulls[label] = (psi.sum(), psi @ data.X[mine])
+    masses = {label: data.weight[n:][data.y[n:] == label].sum() / claim.mass for label in (1, -1)}
+    return v, a[:n], pulls, masses
+
+
+def membership(claim, screening, point):
+    """Largest violation of the production program's own constraints at a true poisoned model."""
+    v, a, pulls, masses = point
+    program = make_program(claim, screening)
+    for label, (w, u) in pulls.items():
+        program.pull[label].value, program.point[label].value = w / claim.epsilon, u / claim.epsilon
+    if hasattr(program, "xi"):
+        program.v.value, program.a.value = v, a[program.open]
+        program.xi.value = claim.problem.loss.value(program.rows @ v)[program.open]
+    else:
+        program._model(v, a)
+        program.move.value, program.change.value = v - program.at_v.value, a - program.at_a.value
+        for label, mass in masses.items():
+            program.mass[label].value = mass / claim.epsilon
+    return max_violation(program.program)

@@ -1,0 +1,109 @@
+"""Budgets over a plane, and the least budget found to flip a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from budget_cases import DISCS, LOSSES, PLANAR, problem_of, relearn
+
+from linpoison.certificates import reachability_threshold
+from linpoison.certificates.budget import budget_poison, min_budget
+from linpoison.certificates.budget_flip import budget_to_flip
+from linpoison.certificates.plane import budget_plane
+from linpoison.core import Dataset, InputError, LinearModel, SolverFailed
+from linpoison.losses import Problem
+from linpoison.sets import Ball, Box, ByLabel
+
+AXES = {"first": [1, 0, 0], "second": [0, 1, 0], "across": [-1.0, -0.3], "up": [-0.4, 0.2, 0.6]}
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+def test_a_plane_holds_the_thresholds_and_the_budgets(loss):
+    problem, told = problem_of(loss, train=PLANAR, reg=0.05), []
+    plane = budget_plane(
+        PLANAR, problem, DISCS, origin=LinearModel([0.0, 0.0], 0.1), progress=lambda *p: told.append(p), **AXES
+    )
+    assert plane.anywhere.shape == plane.inside.shape == (3, 2)
+    assert (plane.inside >= plane.anywhere * (1 - 1e-6)).all()
+    assert (plane.inside > 1.05 * plane.anywhere).any()
+    model = LinearModel([-0.3, 0.6], 0.1)
+    assert plane.anywhere[2, 1] == reachability_threshold(problem, model, PLANAR).epsilon
+    assert plane.inside[2, 1] == pytest.approx(min_budget(PLANAR, problem, DISCS, model).bound, rel=1e-6)
+    assert plane.enough[plane.exact] == pytest.approx(plane.inside[plane.exact], rel=1e-3)
+    assert told[-1] == (6, 6)
+
+
+def test_a_plane_without_sets_solves_nothing():
+    plane = budget_plane(PLANAR, problem_of("logistic", train=PLANAR), None, origin=LinearModel([0.0, 0.0]), **AXES)
+    assert plane.inside is None
+    assert np.isfinite(plane.anywhere).any()
+
+
+def test_a_cell_without_an_answer_keeps_the_closed_form(monkeypatch):
+    def fail(*args, **options):
+        raise SolverFailed("gave up")
+
+    monkeypatch.setattr("linpoison.certificates.plane.min_budget", fail)
+    plane = budget_plane(PLANAR, problem_of("hinge", train=PLANAR), DISCS, origin=LinearModel([0.0, 0.0]), **AXES)
+    np.testing.assert_allclose(plane.inside, plane.anywhere, rtol=1e-5)
+    assert np.isnan(plane.enough).all()
+    assert not plane.exact.any()
+
+
+def test_a_plane_refuses_axes_that_do_not_fit():
+    problem = problem_of("hinge", train=PLANAR)
+    with pytest.raises(InputError, match="first"):
+        budget_plane(PLANAR, problem, None, origin=LinearModel([0.0, 0.0]), **{**AXES, "first": [1, 0]})
+    with pytest.raises(InputError, match="origin of 2 features"):
+        budget_plane(PLANAR, problem, None, origin=LinearModel([0.0]), **AXES)
+
+
+@pytest.mark.parametrize("scaling", ["mean", "sum"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_flip_is_confirmed_by_retraining(loss, scaling):
+    problem = problem_of(loss, scaling, "penalised", 0.05, PLANAR)
+    row = Dataset([[1.0, -0.2]], [1])
+    clean = relearn(problem, PLANAR)
+    assert clean.margins(row)[0] > 0.05
+    found = budget_to_flip(PLANAR, problem, DISCS, row)
+    assert 0 < found.epsilon < 2
+    after = relearn(problem, PLANAR.mix(found.poison.as_dataset()))
+    assert after.margins(row)[0] <= 0
+    assert found.margin == pytest.approx(after.margins(row)[0], abs=1e-3)
+    assert DISCS.violation(found.poison).max() < 1e-5
+    assert found.certificate.bound <= found.epsilon * (1 + 1e-6)
+    assert found.epsilon == pytest.approx(min(found.tried.values()), rel=1e-3)
+    assert budget_poison(found.certificate).total == found.poison.total
+
+
+def test_a_flip_in_one_dimension_is_the_least_there_is():
+    """Without an intercept the sign of one coefficient decides; mass e at the far end gives 1 - 2 e <= 0."""
+    train = Dataset([[1.0], [-1.0]], [1, -1])
+    sets = ByLabel({1: Ball([0.0], 2.0), -1: Ball([0.0], 2.0)})
+    problem = Problem(LOSSES["hinge"], 0.1, fit_intercept=False)
+    assert budget_to_flip(train, problem, sets, Dataset([[0.5]], [1])).epsilon == pytest.approx(0.5, rel=1e-2)
+
+
+def test_a_row_that_is_wrong_already_costs_nothing():
+    problem = problem_of("logistic", train=PLANAR)
+    found = budget_to_flip(PLANAR, problem, DISCS, Dataset([[1.0, -0.2]], [-1]))
+    assert found.epsilon == 0
+    assert found.poison.total == 0
+    assert found.margin <= 0
+
+
+def test_a_row_that_no_poison_flips():
+    train = Dataset([[1.0], [-1.0]], [1, -1])
+    helpful = ByLabel({1: Box([0.5], [1.0]), -1: Box([-1.0], [-0.5])})
+    problem = Problem(LOSSES["hinge"], 0.1, fit_intercept=False)
+    found = budget_to_flip(train, problem, helpful, Dataset([[0.5]], [1]))
+    assert found.epsilon == np.inf
+    assert found.poison is None
+    assert found.certificate.bound == np.inf
+
+
+def test_one_row_is_asked_for():
+    with pytest.raises(InputError, match="one row of 2 features"):
+        budget_to_flip(PLANAR, problem_of("hinge", train=PLANAR), DISCS, PLANAR)
+    with pytest.raises(InputError, match="margin"):
+        budget_to_flip(PLANAR, problem_of("hinge", train=PLANAR), DISCS, PLANAR.take([0]), margin=0.0)
