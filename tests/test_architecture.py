@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "multiclass": LEARNING | {"defenses", "rounding", "datasets"},
     "certificates": LEARNING | {"defenses", "optimality"},
     "auditing": LEARNING
-    | {"influence", "multiclass", "datasets", "rounding", "defenses", "evaluation", "attacks", "certificates"},
+    | {"influence", "optimality", "multiclass", "datasets", "rounding", "defenses", "evaluation"}
+    | {"attacks", "certificates"},
     "cli": {"core", "datasets", "auditing"},
     "deep": {"core", "losses", "rounding"},
 }

@@ -30,9 +30,9 @@ from .thresholds import (
 
 __all__ = [
     "BudgetPlane",
-    "Flip",
     "Certificate",
     "Claim",
+    "Flip",
     "PartitionClassifier",
     "SemidefiniteLoss",
     "Threshold",

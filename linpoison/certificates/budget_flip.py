@@ -85,7 +85,7 @@ def budget_to_flip(
     margin : float, default 1e-4
         How far beyond the boundary the targets put the row, relative to the greater of 1 and its clean margin.
     growths : sequence of float
-    kink_tolerance, method :
+    kink_tolerance, method
         As in `min_budget`.
 
     Raises

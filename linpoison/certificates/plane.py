@@ -74,7 +74,7 @@ def budget_plane(
         Directions of ``(theta, b)``.
     across, up : array_like
         Steps along them.
-    kink_tolerance, method :
+    kink_tolerance, method
         As in `min_budget`.
     progress : callable, optional
         Called with the number of models done and their number.
