@@ -99,7 +99,7 @@ def attacks(quick: bool) -> list[tuple[Any, str, tuple[str, ...]]]:
     return [
         (minmax, "both", ("l2", "loss")),
         (MultiInfluence(walk), "both", ("l2", "loss")),
-        (MultiInfluence(replace(walk, loss_quantile=None), quantile=0.945), "l2", ("l2",)),
+        (MultiInfluence(replace(walk, loss_quantile=None, rows=60_000), quantile=0.945), "l2", ("l2",)),
     ]
 
 

@@ -9,7 +9,7 @@ from .learners import AdaGradLearner, LibraryLearner, MultiLearner, ReferenceLea
 from .losses import CrammerSinger, MultiLoss, Softmax
 from .minmax_program import MinMaxProgram, MinMaxSolution
 from .problem import MultiProblem
-from .regions import ball_regions, capped_regions, loss_halfspaces
+from .regions import ball_regions, capped_regions, loss_halfspaces, refitted_regions
 from .results import MultiResult, MultiScenario
 from .supports import SupportBatch, Supports
 
@@ -42,4 +42,5 @@ __all__ = [
     "capped_regions",
     "loss_halfspaces",
     "make_multi_learner",
+    "refitted_regions",
 ]

@@ -103,11 +103,15 @@ class MultiInfluence:
     quantile : float, default 0.943
         Of the ball around each class mean, see `ball_regions`. A defender who drops 5 % of clean rows
         and poison keeps rows up to about there.
+    refit : bool, default True
+        Read the balls again in each step with the poison in, as the defender of the scenario will; then
+        `quantile` is that of the first step alone.
     """
 
     name: ClassVar[str] = "influence"
     walk: MeasureInfluence = field(default_factory=MeasureInfluence)
     quantile: float = 0.943
+    refit: bool = True
 
     def __post_init__(self) -> None:
         check_number(self.quantile, "quantile", above=0, at_most=1)
@@ -120,6 +124,7 @@ class MultiInfluence:
             scenario.target,
             scenario.budget.epsilon,
             quantile=self.quantile,
+            remove=scenario.remove if self.refit else None,
             seed=seed,
             progress=progress,
         )

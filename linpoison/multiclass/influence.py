@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +15,12 @@ from .data import Labels, MultiDataset, MultiModel
 from .losses import CrammerSinger, Softmax
 from .minmax_program import Progress
 from .problem import MultiProblem
-from .regions import Regions, ball_regions, loss_caps, loss_halfspaces
+from .regions import Regions, ball_regions, loss_caps, loss_halfspaces, refitted_regions
 from .supports import SupportBatch
 from .surrogate import Surrogate, soft_error
+
+Refit = Callable[[MultiDataset], Regions]
+"""From the poison, counted in clean rows, to the regions that it leaves."""
 
 _FORGOTTEN = 1e-3  # share of the budget below which a row is dropped
 _ACTIVE = 0.2  # least hinge that a planted row has towards its rival
@@ -44,7 +49,7 @@ class MeasureInfluence:
     width : float, default 3
         Of the sigmoid that replaces the 0-1 error; in units of the margin.
     steps : int, default 60
-    share : float, default 0.13
+    share : float, default 0.08
         Of the budget that moves in each step.
     rows : int, default 30000
         Clean rows that the surrogate sees, drawn at random.
@@ -62,7 +67,7 @@ class MeasureInfluence:
     surrogate: MultiProblem = MultiProblem(Softmax(1.0, 3.0), reg=3e-3)
     width: float = 3.0
     steps: int = 60
-    share: float = 0.13
+    share: float = 0.08
     rows: int = 30_000
     fresh: int = 5
     loss_quantile: float | None = 0.93
@@ -83,6 +88,7 @@ class MeasureInfluence:
         epsilon: float,
         *,
         quantile: float = 0.94,
+        remove: float | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[MultiDataset]:
@@ -95,6 +101,10 @@ class MeasureInfluence:
         epsilon : float
         quantile : float
             Of the ball around each class mean, see `ball_regions`.
+        remove : float, optional
+            Share of each class that the defender drops. With it the balls are those of `refitted_regions` after
+            the first step, as the poison so far has moved them, and rows planted before move along;
+            without it they stay those of the clean rows.
         seed : int
             Of the rows that are drawn.
         progress : callable, optional
@@ -102,7 +112,8 @@ class MeasureInfluence:
         check_number(epsilon, "epsilon", above=0, at_most=1)
         rng = np.random.default_rng(seed)
         sample = clean.take(np.sort(rng.permutation(clean.n)[: self.rows]))
-        return _Walk(self, sample, target, epsilon, ball_regions(clean, quantile)).run(progress)
+        walk = _Walk(self, sample, target, epsilon, ball_regions(clean, quantile), clean.total)
+        return walk.run(progress, None if remove is None else partial(refitted_regions, clean, remove=remove))
 
 
 class _Walk:
@@ -115,17 +126,21 @@ class _Walk:
         target: MultiDataset,
         epsilon: float,
         regions: Regions,
+        total: float,
     ) -> None:
+        self.total = total
         self.attack, self.sample, self.target, self.epsilon, self.regions = attack, sample, target, epsilon, regions
         self.surrogate = Surrogate(attack.surrogate, single=True)
         empty = np.zeros((0, sample.d))
         self.poison = MultiDataset(empty, np.zeros(0, np.intp), np.zeros(0), sample.k, sample.domain)
         self.model = self.surrogate.train(sample, MultiModel.zeros(sample.k, sample.d), 20)
 
-    def run(self, progress: Progress | None) -> list[MultiDataset]:
+    def run(self, progress: Progress | None, refit: Refit | None) -> list[MultiDataset]:
         found = []
         for step in range(self.attack.steps):
             error = self._move()
+            if refit is not None:
+                self._refit(refit)
             if step % 5 == 4 or step + 1 == self.attack.steps:
                 found.append(self.poison)
             if progress is not None:
@@ -144,6 +159,15 @@ class _Walk:
         share = self.attack.share if self.poison.n else 1.0
         self.poison = self._mixed(points[best], labels[best], share * self.epsilon * weight / weight.sum(), 1 - share)
         return error
+
+    def _refit(self, refit: Refit) -> None:
+        """Read the balls again with the poison in, and pull planted rows into them."""
+        self.regions = refit(replace(self.poison, weight=self.poison.weight * self.total))
+        X = np.array(self.poison.X)
+        for label in np.unique(self.poison.y):
+            own = self.poison.y == label
+            X[own] = self.regions[int(label)].project(X[own])
+        self.poison = replace(self.poison, X=X)
 
     def _mixed(self, X: Array, y: Labels, weight: Array, rest: float) -> MultiDataset:
         old = replace(self.poison, weight=self.poison.weight * rest)

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics.pairwise import euclidean_distances
 
 from ..core.errors import InputError
 from ..core.validation import Array, check_number
 from ..defenses import L2Defense
-from ..sets import FeasibleSet, Halfspace, domain_set, intersect
+from ..sets import Ball, FeasibleSet, Halfspace, domain_set, intersect
 from .data import MultiDataset, MultiModel
 from .losses import MultiLoss
+
+_SLACK = 1e-3
+"""Share of a class by which a ball stays inside what the defender keeps: rounded masses differ a little."""
 
 Regions = Mapping[int, FeasibleSet]
 """Label -> the set of its rows."""
@@ -39,6 +43,45 @@ def ball_regions(data: MultiDataset, quantile: float) -> dict[int, FeasibleSet]:
     for label in range(data.k):
         scores = detector.decision_scores_[data.y == label]
         ball = detector.feasible_set(label, float(np.quantile(scores, share)))
+        regions[label] = intersect(ball, domain_set(data.domain, data.d))
+    return regions
+
+
+def refitted_regions(data: MultiDataset, poison: MultiDataset, remove: float) -> dict[int, FeasibleSet]:
+    """The balls that a defender fits to clean rows and poison, if the poison stays and clean rows alone are dropped.
+
+    With n rows of a class and poison of mass m the defender drops ``remove (n + m)`` of them. The poison
+    moves the mean, and so the ball, towards itself.
+
+    Parameters
+    ----------
+    data : MultiDataset
+        Clean rows.
+    poison : MultiDataset
+        Its weights are counted in clean rows.
+    remove : float
+        Share of each class that is dropped, in [0, 1).
+
+    Raises
+    ------
+    InputError
+        If the poison of a class is so much that no clean row would be left.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), section 4.2.3: the iterative attack, there on whole poisons.
+    """
+    check_number(remove, "remove", at_least=0, below=1)
+    regions = {}
+    for label in range(data.k):
+        rows, own = data.X[data.y == label], poison.y == label
+        mass = float(poison.weight[own].sum())
+        kept = 1.0 - remove * (1.0 + mass / rows.shape[0]) - _SLACK
+        if kept <= 0:
+            raise InputError("less poison than leaves clean rows in each class", f"a mass of {mass:g} in class {label}")
+        centre = (rows.sum(axis=0) + poison.weight[own] @ poison.X[own]) / (rows.shape[0] + mass)
+        far = euclidean_distances(rows, centre[None])
+        ball = Ball(centre, float(np.quantile(far, kept)))
         regions[label] = intersect(ball, domain_set(data.domain, data.d))
     return regions
 

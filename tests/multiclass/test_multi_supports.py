@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from multi_cases import blobs, digits
 
 from linpoison.core import CapabilityError, InputError
+from linpoison.defenses import L2Defense
 from linpoison.multiclass import (
     CrammerSinger,
+    MultiDataset,
     MultiModel,
     SupportBatch,
     ball_regions,
     capped_regions,
     loss_halfspaces,
+    refitted_regions,
 )
 from linpoison.sets import Ball, Box, Halfspace, Intersection, Slab, SupportProgram
 
@@ -82,3 +87,29 @@ def test_ball_regions_hold_their_share_of_each_class():
     decoy = MultiModel.from_matrix(np.random.default_rng(5).standard_normal((10, 65)))
     capped = capped_regions(regions, decoy, np.full(10, 0.25))
     assert len(capped[3].sets) == len(regions[3].sets) + 9
+
+
+def test_refitted_regions_are_what_a_defender_keeps():
+    train, _ = digits(900)
+    label = 3
+    own = np.flatnonzero(train.y == label)
+    calm = refitted_regions(train, train.take([]), 0.05)[label]
+    share = calm.contains(train.X[own]).mean()
+    assert share == pytest.approx(0.949, abs=1.5 / own.size)
+    away = train.X[own] - train.X[own].mean(axis=0)
+    far = train.X[own[np.argmax((away**2).sum(axis=1))]]
+    at = calm.project(far[None])[0]
+    for _ in range(20):  # the ball follows the poison, and the poison the ball
+        poison = MultiDataset(at[None], [label], [8.0], train.k)
+        region = refitted_regions(train, poison, 0.05)[label]
+        at = region.project(far[None])[0]
+    assert calm.violation(at[None])[0] > 0.01
+    kept = L2Defense(0.05).fit(*stacked(train, poison)).sample_indices_
+    assert (kept >= train.n).sum() == 8
+    with pytest.raises(InputError, match="less poison"):
+        refitted_regions(train, replace(poison, weight=[1e6]), 0.05)
+
+
+def stacked(train, poison):
+    whole = poison.expanded()
+    return np.vstack([train.X, whole.X]), np.concatenate([train.y, whole.y])
