@@ -141,7 +141,7 @@ def found_regions(case, poison):
     "attack",
     [
         MultiMinMax(most=1, program=MinMaxProgram(tol=2e-2, max_iter=20), decoys=MultiLabelFlips((0.3,), (4,))),
-        MultiInfluence(MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=15)),
+        MultiInfluence(MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=15, share=0.13)),
     ],
     ids=lambda attack: attack.name,
 )
