@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.threat import Budget
+from ..core.validation import check_integer
 from ..defenses import Defense
 from ..losses import Problem
 
@@ -21,6 +22,10 @@ Goal = Literal["target", "population"]
 
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what is being done)."""
+
+
+DOMAIN_TOL = 1e-9
+"""How far outside of the domain a row that is planted may lie."""
 
 
 class Journal(Protocol):
@@ -31,6 +36,20 @@ class Journal(Protocol):
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store arrays under a key."""
+
+
+def whole_numbers(values: Sequence[int], name: str) -> tuple[int, ...]:
+    """At least one whole number, all of at least 1.
+
+    Examples
+    --------
+    >>> whole_numbers([2, 3], "repeats")
+    (2, 3)
+    """
+    numbers = tuple(check_integer(value, name, at_least=1) for value in values)
+    if not numbers:
+        raise InputError(f"at least one number of {name}", "none")
+    return numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
+from ..core.poison import Poison
 from ..core.validation import Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
@@ -50,7 +51,8 @@ class LabelFlipDecoys:
     For each quantile `q` and number of repeats `r`: take the target rows whose margin under the
     clean model lies strictly below the q-quantile of all margins, copies counted (flipped, they are the rows that
     the clean model fits best), add `r` copies of each with its label flipped, and train on clean
-    and flipped rows together.
+    and flipped rows together. Where no quantile has a row strictly below it (a single target row, or
+    rows of one margin) all of them are flipped.
 
     Parameters
     ----------
@@ -118,13 +120,48 @@ class LabelFlipDecoys:
         clean = make_learner(problem).fit(train)
         margins = (base or clean).margins(target)
         quantiles, repeats = self.grid(train)
-        tasks = []
-        for quantile in quantiles:
-            chosen = (margins < weighted_quantile(margins, target.weight, quantile)) & (target.weight > 0)
-            if chosen.any():
-                tasks.append((quantile, repeats, target.take(chosen), train, problem, target, clean, self.many(train)))
+        there = target.weight > 0
+        flipped = {
+            quantile: there & (margins < weighted_quantile(margins, target.weight, quantile)) for quantile in quantiles
+        }
+        if not any(chosen.any() for chosen in flipped.values()):
+            flipped = {1.0: there}
+        tasks = [
+            (quantile, repeats, target.take(chosen), train, problem, target, clean, self.many(train))
+            for quantile, chosen in flipped.items()
+            if chosen.any()
+        ]
         decoys = [decoy for group in in_parallel(_trained, tasks, n_jobs) for decoy in group]
         return pareto_front(decoys) if self.prune else sorted(decoys, key=lambda decoy: -decoy.target_error)
+
+    def regrow(
+        self,
+        train: Dataset,
+        problem: Problem,
+        target: Dataset,
+        poison: Poison,
+        reach: Sequence[float],
+        *,
+        n_jobs: int = 1,
+    ) -> list[Decoy]:
+        """Decoys that start from the model which a poison plants and cost little more than it (see `in_reach`)."""
+        planted = make_learner(problem).fit(train.mix(poison.expanded()))
+        grown = self.generate(train, problem, target, base=planted, n_jobs=n_jobs)
+        return in_reach(grown, mean_loss(problem, planted, train), reach)
+
+
+REGROWN = LabelFlipDecoys(
+    quantiles=(0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), repeats=(1, 2, 3, 4, 5, 6, 8, 12)
+)
+"""The grid of later generations."""
+
+
+def factors(reach: Sequence[float]) -> tuple[float, ...]:
+    """At least one factor of reach, all above zero."""
+    checked = tuple(check_number(factor, "reach", above=0) for factor in reach)
+    if not checked:
+        raise InputError("at least one factor of reach", "none")
+    return checked
 
 
 def _trained(

@@ -12,7 +12,8 @@ from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
-from ..sets import Box, ByLabel, CountBall, FeasibleSet, domain_set, in_domain, intersect, loss_cap
+from ..losses import MarginLoss
+from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
 from .base import Scenario
 
 
@@ -148,3 +149,12 @@ class FeasibleRegion:
         removed = total - round((1 - defense.remove) * total)
         last_removed = np.sort(clean_scores)[-min(max(removed, 1), clean_scores.size)]
         return float(last_removed) * self.policy.factor(defense)
+
+
+def active(sets: ByLabel, model: LinearModel, loss: MarginLoss) -> ByLabel:
+    """The rows of the sets on which a loss with a kink pulls at a model; the sets themselves where none can be told."""
+    if loss.kink is None or not model.coef.any():
+        return sets
+    return sets.intersect(
+        {label: Halfspace(label * model.coef, loss.kink - label * model.intercept) for label in LABELS}
+    )

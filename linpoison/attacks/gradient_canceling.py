@@ -19,10 +19,10 @@ from ..core.results import AttackResult, Candidate, SolveInfo
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity
-from ..sets import Box, ByLabel, Halfspace, Oracle, intersect
-from .base import Attack, Journal, Progress, Scenario
+from ..sets import Box, ByLabel, Oracle
+from .base import Attack, Journal, Progress, Scenario, whole_numbers
 from .decoys import Decoy, LabelFlipDecoys, by_promise
-from .feasible import FeasibleRegion, SetPolicy
+from .feasible import FeasibleRegion, SetPolicy, active
 from .ranking import Ranker, conclude, distance_from, roundings
 from .trail import Step, Trail, skipped
 
@@ -112,19 +112,12 @@ class Canceler:
             If a class has no feasible row.
         """
         check_number(epsilon, "epsilon", above=0)
-        active = _active(sets, decoy, problem)
-        boxes = all(isinstance(active[label], Box) for label in LABELS)
+        within = active(sets, decoy, problem.loss)
+        boxes = all(isinstance(within[label], Box) for label in LABELS)
         if self.method == "lbfgs" and not boxes:
             raise InputError("rows that are bounded coordinate by coordinate for L-BFGS", "other sets", "Use 'auto'.")
-        descent = _Descent(self, Stationarity(train, problem, decoy), active, epsilon)
+        descent = _Descent(self, Stationarity(train, problem, decoy), within, epsilon)
         return descent.run(rng, self.method == "lbfgs" or (self.method == "auto" and boxes))
-
-
-def _active(sets: ByLabel, decoy: LinearModel, problem: Problem) -> ByLabel:
-    kink = problem.loss.kink
-    if kink is None or not decoy.coef.any():
-        return sets
-    return ByLabel({y: intersect(sets[y], Halfspace(y * decoy.coef, kink - y * decoy.intercept)) for y in LABELS})
 
 
 State = tuple[Array, Array, Array]
@@ -310,9 +303,7 @@ class GradientCanceling(Attack):
     def __post_init__(self) -> None:
         for name in ("most_decoys", "finalists", "draws"):
             check_integer(getattr(self, name), name, at_least=1)
-        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
-        if not self.repeats:
-            raise InputError("at least one number of repeats", "none")
+        object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
     def run(
         self,

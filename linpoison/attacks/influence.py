@@ -10,13 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.domain import Domain
-from ..core.errors import InputError
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..sets import ByLabel
 from .ascent import Ascent, poison_of
-from .base import Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario, whole_numbers
 from .feasible import SetPolicy
 from .influence_steps import Climber, climb
 from .ranking import conclude
@@ -104,9 +103,7 @@ class Influence(Attack):
         _check_counts(self, ("starts", "steps", "check", "patience", "finalists", "draws"))
         if self.split is not None:
             check_number(self.split, "split", at_least=0, at_most=1)
-        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
-        if not self.repeats:
-            raise InputError("at least one number of repeats", "none")
+        object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
     def run(
         self,

@@ -84,7 +84,7 @@ class Iterative(Attack):
                 result = self.attack.run(
                     replace(scenario, known=known), seed=seed, n_jobs=n_jobs, progress=progress, journal=inner
                 )
-            except (InfeasibleSet, SolverFailed):
+            except (InfeasibleSet, InputError, SolverFailed):  # InputError: a defence that would drop a whole class
                 if not results:
                     raise
                 break

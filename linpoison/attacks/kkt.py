@@ -6,14 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import InputError
 from ..core.results import AttackResult, Candidate
-from ..core.validation import check_integer, check_number
-from ..learners import make_learner
+from ..core.validation import check_integer
 from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
-from .base import Attack, Journal, Progress, Scenario
-from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
+from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
 from .kkt_steps import attempt, chain, flips
@@ -22,10 +20,6 @@ from .trail import Trail
 
 BATCH = 8
 """Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
-
-REGROWN = LabelFlipDecoys(
-    quantiles=(0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), repeats=(1, 2, 3, 4, 5, 6, 8, 12)
-)
 
 
 @dataclass(frozen=True)
@@ -93,10 +87,8 @@ class KKT(Attack):
     def __post_init__(self) -> None:
         for name, least in (("chains", 0), ("generations", 0), ("refits", 1), ("finalists", 1), ("draws", 1)):
             check_integer(getattr(self, name), name, at_least=least)
-        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
-        object.__setattr__(self, "reach", tuple(check_number(r, "reach", above=0) for r in self.reach))
-        if not self.repeats or not self.reach:
-            raise InputError("at least one number of repeats and one factor of reach", "none")
+        object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
+        object.__setattr__(self, "reach", factors(self.reach))
 
     def run(
         self,
@@ -174,11 +166,10 @@ class KKT(Attack):
         self, scenario: Scenario, found: list[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
     ) -> list[Candidate]:
         """Step 4: decoys that start from what the best poison so far has planted."""
-        train, problem = scenario.train, scenario.problem
         best = max(found, key=lambda item: item.worst)
-        planted = make_learner(problem).fit(train.mix(best.poison.expanded()))
-        grown = self.regrown.generate(train, problem, scenario.target, base=planted, n_jobs=n_jobs)
-        chosen = in_reach(grown, mean_loss(problem, planted, train), self.reach)
+        chosen = self.regrown.regrow(
+            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=n_jobs
+        )
         arguments = [
             (self, scenario, decoy, best.poison, [seed, 1, generation, index]) for index, decoy in enumerate(chosen)
         ]

@@ -23,6 +23,8 @@ LARGE = 300
 """Number of features from which `NearestPoint` is tried first."""
 BRISK = 2000
 """Number of features from which Clarabel is tried without iterative refinement first."""
+SLACK = 1e-3
+"""Share of a class's mass from which on it counts as slack in the condition of a smooth loss."""
 WEIGHTLESS = 1e-6
 """Share of the budget below which a class counts as unused: its point would be 0 / 0 up to the solver's accuracy."""
 
@@ -144,17 +146,26 @@ class KKTProgram:
         InfeasibleSet
             If no mass up to `epsilon` does.
         SolverFailed
-            If no solver gives an answer that passes the checks in numpy, or if in unbounded sets the
-            least mass is approached but not attained.
+            If no solver gives an answer that passes the checks in numpy, or if the least mass of the
+            program is not attained: in unbounded sets it may only be approached, and for a smooth
+            loss its points may pull harder than their share of the condition (`MarginLoss.pull_constraints`
+            bounds the mass from below only).
         """
         condition = Stationarity(train, problem, decoy, self.kink_tolerance)
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         residual = parts.residual if problem.fit_intercept else parts.residual[:-1]
         solution = parts.cheapest([*parts.constraints, residual == 0], self.solver)
         if solution.residual_norm > VANISHING * condition.size:
+            reason = "the least mass is approached by points ever farther out. Use bounded sets, or `solve`."
+            if parts.slack() > SLACK:
+                reason = (
+                    f"at the least mass of the convex program, {solution.info.value * epsilon:.3g} per clean row, its "
+                    "points pull harder than the condition asks for, so that this mass is a lower bound only. Use "
+                    "`solve`, which may spend all of the budget, or larger sets."
+                )
             raise SolverFailed(
                 f"expected a poison that makes the decoy optimal, got a residual of {solution.residual_norm:.1e}: "
-                "the least mass is approached by points ever farther out. Use bounded sets, or `solve`."
+                + reason
             )
         return solution
 
@@ -269,6 +280,16 @@ class _Parts:
             if float(pull) > WEIGHTLESS * self.scale:
                 values[label] = (float(pull), np.asarray(point, dtype=np.float64))
         return values
+
+    def slack(self) -> float:
+        """Share of the mass that a smooth loss would not need for the pulls of the points, the largest of a class."""
+        condition, worst = self.condition, 0.0
+        for label, (pull, point) in self._values().items():
+            margin = label * condition.decoy.decision_function(point[None, :] / pull)
+            psi = 1.0 if condition.problem.loss.kink is not None else float(condition.problem.loss.pull(margin)[0])
+            mass = float(self.mass[label].value)
+            worst = max(worst, 1 - pull / max(psi * mass, 1e-300))
+        return worst
 
     def _relaxed(self) -> Poison:
         condition, loss = self.condition, self.condition.problem.loss

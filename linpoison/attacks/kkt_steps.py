@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
@@ -18,8 +19,12 @@ from ..sets import ByLabel
 from .base import Scenario
 from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
+from .random_flips import plantable
 from .ranking import Ranker, distance_from, roundings
 from .trail import Step, skipped
+
+NO_SETS = (InputError, InfeasibleSet, SolverFailed)
+"""Why there may be no sets for one decoy: it has no direction, class means are equal, a defence keeps nothing."""
 
 
 class Planter(Protocol):
@@ -57,7 +62,7 @@ def attempt(
     """Solve one decoy under given sets, round, score; keep the best rounding of each solution."""
     try:
         sets = region.sets(decoy.model)
-    except InputError as error:  # such as a decoy without a direction, or equal class means
+    except NO_SETS as error:
         return skipped(error)
     try:
         solutions = attack.solve(scenario, decoy, sets)
@@ -86,7 +91,10 @@ def chain(
     found: list[Candidate] = []
     solves: list[SolveInfo] = []
     for turn in range(attack.refits):
-        region = FeasibleRegion.fit(scenario, attack.policy, poison)
+        try:
+            region = FeasibleRegion.fit(scenario, attack.policy, poison)
+        except NO_SETS as error:
+            return found, solves + skipped(error)[1]
         candidates, infos = attempt(started, attack, scenario, region, decoy, [*seed, turn], attack.draws)
         solves += infos
         if not candidates:
@@ -100,15 +108,20 @@ def chain(
 def flips(started: float, scenario: Scenario) -> Step:
     """Label flips of the target rows that the clean model fits worst: what is left where no decoy can be planted.
 
-    Two candidates: the budget spread over as many rows as it buys, and all of it on one row.
+    Two candidates: the budget spread over as many rows as it buys, and all of it on one row. Target rows outside the
+    domain of the training rows cannot be planted and are passed over.
     """
     train, target = scenario.train, scenario.target
+    try:
+        pool = plantable(Dataset(target.X, -target.y, target.weight, domain=train.domain))
+    except InputError as error:  # no row of the target can be a training row
+        return skipped(error)
     clean = make_learner(scenario.problem).fit(train)
-    order = np.argsort(clean.margins(target), kind="stable")
+    order = np.argsort(-clean.margins(pool), kind="stable")
     ranker = Ranker(scenario, started)
     candidates = []
-    for distinct in {min(scenario.n_poison, target.n), 1}:
-        rows = target.take(order[:distinct])
-        poison = Poison(rows.X, -rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
+    for distinct in {min(scenario.n_poison, pool.n), 1}:
+        rows = pool.take(order[:distinct])
+        poison = Poison(rows.X, rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
         candidates.append(ranker.candidate(poison, label="label flips", decoy=clean))
     return candidates, []

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..core.errors import InputError, SolverFailed
+from ..core.errors import InputError
 from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer, check_number
-from ..learners import make_learner
-from .base import Attack, Journal, Progress, Scenario
-from .decoys import Decoy, LabelFlipDecoys, by_promise, in_reach, mean_loss
+from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors
 from .feasible import SetPolicy
 from .minmax_paper import PaperLoop
 from .minmax_steps import Sets, chain, plant, regrown
@@ -22,10 +21,6 @@ from .trail import Trail
 
 BATCH = 4
 """Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
-
-REGROWN = LabelFlipDecoys(
-    quantiles=(0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), repeats=(1, 2, 3, 4, 5, 6, 8, 12)
-)
 
 
 @dataclass(frozen=True)
@@ -72,9 +67,7 @@ class MinMaxBasic(Attack):
             raise InputError("the method 'corrective' or 'paper'", repr(self.method))
         for name, least in (("refits", 0), ("draws", 1), ("finalists", 1)):
             check_integer(getattr(self, name), name, at_least=least)
-        object.__setattr__(self, "repeats", tuple(check_integer(r, "repeats", at_least=1) for r in self.repeats))
-        if not self.repeats:
-            raise InputError("at least one number of repeats", "none")
+        object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
     @property
     def cap(self) -> float | None:
@@ -110,9 +103,8 @@ class MinMaxBasic(Attack):
 
 def bounds(trail: Trail, found: Sequence[Candidate]) -> dict[str, float]:
     """Upper bound and relative gap of the first program that was solved."""
-    if not found or not trail.solves:
-        return {}
-    return {"upper": trail.solves[0].value, "gap": found[0].gap}
+    solved = [solve for solve in trail.solves if not solve.status.startswith("skipped")]
+    return {"upper": solved[0].value, "gap": found[0].gap} if found and solved else {}
 
 
 @dataclass(frozen=True)
@@ -164,9 +156,7 @@ class MinMax(MinMaxBasic):
         check_integer(self.tries, "tries", at_least=1)
         if self.cap is not None:
             check_number(self.cap, "cap", above=0)
-        object.__setattr__(self, "reach", tuple(check_number(r, "reach", above=0) for r in self.reach))
-        if not self.reach:
-            raise InputError("at least one factor of reach", "none")
+        object.__setattr__(self, "reach", factors(self.reach))
 
     def run(
         self,
@@ -184,9 +174,7 @@ class MinMax(MinMaxBasic):
         decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
         found = self._sweep(scenario, decoys, seed, n_jobs, trail)
         info = {"decoys": len(decoys)} | (bounds(trail, found) if self.method == "corrective" else {})
-        if not found:
-            raise SolverFailed("expected a poison for at least one decoy, got none: every step failed.")
-        for generation in range(self.generations):
+        for generation in range(self.generations if found else 0):
             found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
         return conclude(
             self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
@@ -216,11 +204,10 @@ class MinMax(MinMaxBasic):
         self, scenario: Scenario, found: Sequence[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
     ) -> list[Candidate]:
         """Decoys that start from what the best poison so far has planted."""
-        train, problem = scenario.train, scenario.problem
         best = max(found, key=lambda item: item.worst)
-        planted = make_learner(problem).fit(train.mix(best.poison.expanded()))
-        grown = self.regrown.generate(train, problem, scenario.target, base=planted, n_jobs=n_jobs)
-        chosen = in_reach(grown, mean_loss(problem, planted, train), self.reach)
+        chosen = self.regrown.regrow(
+            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=n_jobs
+        )
         sets = Sets(scenario, self.policy, self.cap)
         arguments = [
             (self, scenario, sets, decoy.model, decoy.label, [seed, 1, generation, index])

@@ -105,6 +105,8 @@ def plant(
         )
     except (InputError, InfeasibleSet, SolverFailed) as error:
         return skipped(error)
+    if not saddle.poison.n_distinct:
+        return skipped(SolverFailed("expected rows that cost the learner something, got sets without any."))
     best = ranker(scenario, started).best(
         readings(scenario, saddle.poison, inside, attack, rng),
         label=label,
@@ -129,7 +131,10 @@ def chain(
     found: list[Candidate] = []
     solves: list[SolveInfo] = []
     for turn in range(attack.refits):
-        sets = Sets(scenario, attack.policy, attack.cap, poison)
+        try:
+            sets = Sets(scenario, attack.policy, attack.cap, poison)
+        except (InputError, InfeasibleSet, SolverFailed) as error:
+            return found, solves + skipped(error)[1]
         candidates, infos = plant(started, attack, scenario, sets, decoy, f"{label}, refit {turn + 1}", [*seed, turn])
         solves += infos
         if not candidates:

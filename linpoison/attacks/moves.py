@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 from ..core.domain import Domain
 from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.poison import Poison
-from ..core.validation import Array
+from ..core.validation import Array, Matrix
 from ..sets import ByLabel
 
 CHOICE = 200
@@ -23,18 +24,15 @@ class Slots:
 
     Parameters
     ----------
-    X : ndarray of shape (k, d)
+    X : ndarray or csr_array, shape (k, d)
     y : ndarray of shape (k,)
     count : ndarray of int, shape (k,)
         Copies of each slot, which no move changes.
-    sparse : bool
-        Whether the poison is to be stored as CSR.
     """
 
-    X: Array
+    X: Matrix
     y: Array
     count: np.ndarray
-    sparse: bool
 
     @classmethod
     def of(cls, poison: Poison, copies: int) -> Slots:
@@ -45,23 +43,38 @@ class Slots:
             sizes = [copies] * full + ([rest] if rest else [])
             rows += [row] * len(sizes)
             count += sizes
-        X = poison.X[rows]
-        dense = X.toarray() if sp.issparse(X) else np.array(X)
-        return cls(dense, poison.y[rows], np.array(count, dtype=int), sp.issparse(poison.X))
+        return cls(poison.X[rows], poison.y[rows], np.array(count, dtype=int))
 
     @property
     def poison(self) -> Poison:
         """The poison, one row for each slot."""
-        return Poison(sp.csr_array(self.X) if self.sparse else self.X, self.y, self.count.astype(np.float64))
+        return Poison(self.X, self.y, self.count.astype(np.float64))
 
-    def put(self, rows: np.ndarray, X: Array, y: Array | float | None = None) -> Slots:
-        """With other rows in some slots, and other labels."""
-        whole, labels = self.X.copy(), self.y
-        whole[rows] = X
+    def row(self, index: int) -> Array:
+        """A copy of the row of one slot, dense, shape (d,)."""
+        row = self.X[[index]]
+        return np.asarray(row.toarray() if sp.issparse(row) else row)[0]
+
+    def put(self, rows: np.ndarray, changed: Iterable[Array], y: Array | float | None = None) -> Slots:
+        """With other rows (dense, one by one) in some slots, and other labels."""
+        if sp.issparse(self.X):
+            place = np.arange(self.y.size)
+            place[rows] = self.y.size + np.arange(rows.size)
+            X = sp.csr_array(sp.vstack([self.X, *(sp.csr_array(row[None, :]) for row in changed)]))[place]
+        else:
+            X = self.X.copy()
+            X[rows] = list(changed)
+        labels = self.y
         if y is not None:
             labels = labels.copy()
             labels[rows] = y
-        return replace(self, X=whole, y=labels)
+        return replace(self, X=X, y=labels)
+
+    def same(self, other: Slots) -> bool:
+        """Whether rows and labels are those of another one."""
+        if not np.array_equal(self.y, other.y):
+            return False
+        return (self.X != other.X).nnz == 0 if sp.issparse(self.X) else np.array_equal(self.X, other.X)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +119,7 @@ class Moves:
             changed = getattr(self, f"_{kind}")(slots, compass, sets)
         except (InfeasibleSet, SolverFailed):
             return kind, None
-        same = changed is None or (np.array_equal(changed.X, slots.X) and np.array_equal(changed.y, slots.y))
-        return kind, None if same else changed
+        return kind, None if changed is None or changed.same(slots) else changed
 
     def learn(self, kind: str, success: bool) -> None:
         """Take note of how a move of a kind went."""
@@ -120,18 +132,17 @@ class Moves:
         """Change coordinates of some rows where the slope, perturbed at random, is steepest."""
         total = 1 + self.rng.poisson(self.size["words"] * self.rng.random() * 2)
         rows = self.rng.choice(slots.count.size, size=min(slots.count.size, 1 + int(total) // 5), replace=False)
-        changed = slots.X[rows].copy()
-        for place, row in enumerate(rows):
-            gain = slots.y[row] * compass.slope
-            noisy = gain + self.rng.gumbel(size=gain.size) * (0.5 * np.std(gain))
-            number = max(1, round(total / rows.size))
-            if self.domain.integral:
-                self._exchange(changed[place], noisy, number)
-            else:
-                changed[place] = self._step(changed[place], gain, noisy, number, sets, float(slots.y[row]))
-        return slots.put(rows, changed)
+        number = max(1, round(total / rows.size))
+        return slots.put(rows, (self._reworded(slots, int(row), number, compass, sets) for row in rows))
 
-    def _exchange(self, x: Array, gain: Array, number: int) -> None:
+    def _reworded(self, slots: Slots, row: int, number: int, compass: Compass, sets: ByLabel) -> Array:
+        x, gain = slots.row(row), slots.y[row] * compass.slope
+        noisy = gain + self.rng.gumbel(size=gain.size) * (0.5 * np.std(gain))
+        if self.domain.integral:
+            return self._exchange(x, noisy, number)
+        return self._step(x, gain, noisy, number, sets, float(slots.y[row]))
+
+    def _exchange(self, x: Array, gain: Array, number: int) -> Array:
         """Add `number` words of large gain and drop as many of small gain, in place."""
         upper = np.inf if self.domain.upper is None else self.domain.upper
         free = np.where(x < upper, gain, -np.inf)
@@ -144,6 +155,7 @@ class Moves:
             worst = present[np.argsort(gain[present])[: max(width // 10, number)]]
             x[self.rng.choice(worst, min(number, worst.size), replace=False)] -= 1
         x[added] += 1
+        return x
 
     def _step(self, x: Array, gain: Array, noisy: Array, number: int, sets: ByLabel, label: float) -> Array:
         """A step along some coordinates of the slope, then the nearest feasible row."""
@@ -169,18 +181,21 @@ class Moves:
 
     def _towards(self, slots: Slots, compass: Compass, rows: np.ndarray, share: float) -> Slots:
         """Whole coordinates of the best row where rows are counts, a step towards it otherwise."""
-        goal = np.array([compass.best[float(label)] for label in slots.y[rows]])
         share = min(share, 1.0)
-        if self.domain.integral:
-            taken = self.rng.random(goal.shape) < share
-            return slots.put(rows, np.where(taken, goal, slots.X[rows]))
-        return slots.put(rows, slots.X[rows] + share * (goal - slots.X[rows]))
+
+        def moved(row: int) -> Array:
+            x, goal = slots.row(row), compass.best[float(slots.y[row])]
+            if self.domain.integral:
+                return np.where(self.rng.random(x.size) < share, goal, x)
+            return np.asarray(x + share * (goal - x))
+
+        return slots.put(rows, (moved(int(row)) for row in rows))
 
     def _swap(self, slots: Slots, compass: Compass, sets: ByLabel) -> Slots:
         row = self.rng.integers(slots.count.size, size=1)
         label = float(self.rng.choice(list(compass.best)))
-        return slots.put(row, compass.best[label], label)
+        return slots.put(row, [compass.best[label]], label)
 
     def _copy(self, slots: Slots, compass: Compass, sets: ByLabel) -> Slots:
         into, source = self.rng.integers(slots.count.size, size=(2, 1))
-        return slots.put(into, slots.X[source], slots.y[source])
+        return slots.put(into, [slots.row(int(source[0]))], slots.y[source])

@@ -15,8 +15,8 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.validation import check_integer
-from ..sets import ByLabel, domain_set
-from .base import Attack, Journal, Progress, Scenario
+from ..sets import ByLabel
+from .base import DOMAIN_TOL, Attack, Journal, Progress, Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, conclude
 from .trail import Step, Trail
@@ -79,16 +79,14 @@ class RandomFlips(Attack):
 
 
 def plantable(rows: Dataset) -> Dataset:
-    """The rows inside the bounds of their domain that have at least one copy.
+    """The rows inside their domain that have at least one copy.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    box, allowed = domain_set(rows.domain, rows.d), rows.weight > 0
-    if box is not None:
-        allowed &= np.asarray(box.contains(rows.X))
+    allowed = (rows.weight > 0) & (rows.domain.violation(rows.X) <= DOMAIN_TOL)
     if not allowed.any():
         raise InputError("rows to flip inside the domain", f"none among {rows.n}", "Widen the domain.")
     return rows if allowed.all() else rows.take(allowed)

@@ -13,7 +13,7 @@ from ..core.dataset import Dataset
 from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate, worst_case
+from ..core.results import AttackResult, Candidate, SolveInfo, worst_case
 from ..defenses import KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import make_learner
@@ -189,7 +189,10 @@ def conclude(
         If there is no candidate.
     """
     if not found:
-        raise SolverFailed(f"expected at least one poison of the attack {name}, got none: every step failed.")
+        raise SolverFailed(
+            f"expected at least one poison of the attack {name}, got none{_reasons(trail.solves)}. Allow a larger "
+            "budget, leave out a defence, or use another attack."
+        )
     ranked = sorted(found, key=lambda item: -item.worst)
     if scenario.train.n * scenario.train.d >= COSTLY:
         finalists = 1
@@ -205,6 +208,12 @@ def conclude(
         solves=tuple(trail.solves),
         info={"solves": len(trail.solves), "skipped": skipped, "candidates": len(found), **(info or {})},
     )
+
+
+def _reasons(solves: Sequence[SolveInfo]) -> str:
+    """Why steps gave nothing, in brackets; nothing where no step was tried."""
+    words = dict.fromkeys(solve.status for solve in solves if solve.status.startswith("skipped"))
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def distance_from(scenario: Scenario, item: Candidate) -> float:

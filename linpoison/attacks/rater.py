@@ -18,7 +18,7 @@ from ..core.validation import LABELS, Array
 from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
-from ..learners import make_learner
+from ..learners import Learner, make_learner
 from .base import Scenario
 
 REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense)
@@ -58,7 +58,8 @@ class Rater:
     The rows of the goal are those of ``scenario.target``, or, where damage is meant for rows that
     the attacker has not seen (``scenario.goal == "population"``), the training rows under models that
     were trained without them (`folds` parts, all copies of a row in one of them, each defence's
-    decisions held fixed), and the target, unless it is the training rows.
+    decisions held fixed), and the target, unless it is the training rows. The regulariser of a model that was
+    trained on a part is the one that holds for all rows: with fewer rows under ``sum`` scaling it would be stronger.
 
     Parameters
     ----------
@@ -135,13 +136,19 @@ class Rater:
             return model.margins(self.scenario.target)
         n = self.train.n
         margins = np.empty(n)
+        learner = self._learner_of_parts(kept.size)
         for part in self._parts:
             rest = kept[~np.isin(kept, part)]
             data = mixed.take(rest)
             weight = np.where(rest < n, 1.0, 1.0 - part.size / n)
-            fitted = self.learner.fit(Dataset(data.X, data.y, weight), start=model)
+            fitted = learner.fit(Dataset(data.X, data.y, weight), start=model)
             margins[part] = fitted.margins(self.train.take(part))
         return margins if self.extra is None else np.concatenate([margins, model.margins(self.extra)])
+
+    def _learner_of_parts(self, rows: int) -> Learner:
+        """The learner of parts of so many rows, with the regulariser of all of them."""
+        problem = self.scenario.problem
+        return self.learner if problem.scaling == "mean" else make_learner(problem.pinned(rows), method="quick")
 
     def _wrong(self, margins: Array) -> np.ndarray:
         """Which rows of the goal are misclassified; a score of zero is read as -1."""

@@ -14,18 +14,15 @@ from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..influence import ImplicitGradient, SoftError
-from ..sets import ByLabel, Halfspace, intersect
-from .base import Attack, Journal, Progress, Scenario
-from .feasible import FeasibleRegion, SetPolicy
+from ..sets import ByLabel
+from .base import DOMAIN_TOL, Attack, Journal, Progress, Scenario
+from .feasible import FeasibleRegion, SetPolicy, active
 from .iterative import Scoped
 from .kkt import KKT
 from .moves import Compass, Moves, Slots
 from .ranking import Ranker, score_fully
 from .rater import Rater, Rating, pressing
 from .trail import Step, Trail
-
-DOMAIN_TOL = 1e-9
-"""How far outside of the domain a row of a given poison may lie."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,11 @@ class Refined(Attack):
         progress: Progress | None = None,
         journal: Journal | None = None,
     ) -> AttackResult:
-        """See `Attack.run`. `AttackResult.info` holds the damage and the error at start and end."""
+        """See `Attack.run`. `AttackResult.info` holds the damage and the error at start and end.
+
+        The end is the poison that is returned. ``start_kept`` tells that it is the one that the search started from:
+        no move raised the damage, or the moves raised it and yet lost error behind the exact defences.
+        """
         trail = Trail(time.time(), progress, journal)
         begun = self._begin(scenario, seed, n_jobs, trail)
         line = [begun]
@@ -108,30 +109,33 @@ class Refined(Attack):
             arguments = [(self, scenario, line[-1].poison, [seed, number, chain]) for chain in range(self.chains)]
             ends = [step[0] for step in trail.steps(f"refining, round {number + 1}", search, arguments, n_jobs)]
             rates = [rated(scenario, item.poison, self.folds, seed) for item in ends]
-            best = int(np.argmax([rating.value for rating in rates]))
-            gain = rates[best].value - ratings[-1].value
+            first = int(np.argmax([rating.value for rating in rates]))
+            gain = rates[first].value - ratings[-1].value
             if gain > 0:
-                line.append(ends[best])
-                ratings.append(rates[best])
+                line.append(ends[first])
+                ratings.append(rates[first])
             if gain < self.least_gain:
                 break
         final = trail.steps("finalists", score_fully, [(scenario, line[-1])], 1)[0][0]
-        if scenario.goal == "target" and begun.worst > final.worst:
-            final = begun
+        lost = scenario.goal == "target" and begun.worst > final.worst
+        kept = lost or len(line) == 1
+        best, other = (begun, final) if lost else (final, begun)
+        end = ratings[0] if kept else ratings[-1]
         return AttackResult(
             name=self.name,
-            best=final,
-            candidates=(final, *line[::-1]),
+            best=best,
+            candidates=(best, other, *line[:0:-1]),
             seconds=time.time() - trail.started,
             seed=seed,
             solves=tuple(trail.solves),
             info={
-                "rounds": len(line) - 1,
+                "rounds": 0 if kept else len(line) - 1,
                 "damage_at_start": ratings[0].value,
-                "damage_at_end": ratings[-1].value,
+                "damage_at_end": end.value,
                 "measured_at_start": ratings[0].worst,
-                "measured_at_end": ratings[-1].worst,
+                "measured_at_end": end.worst,
                 "cross_fitted": scenario.goal == "population",
+                "start_kept": kept,
             },
         )
 
@@ -202,13 +206,8 @@ def search(started: float, attack: Refined, scenario: Scenario, poison: Poison, 
 
 def _sets(attack: Refined, scenario: Scenario, poison: Poison, planted: LinearModel) -> ByLabel:
     """Feasible rows with the poison in; for a hinge, with an active loss under the planted model."""
-    kink = scenario.problem.loss.kink
     region = FeasibleRegion.fit(scenario, attack.policy, poison)
-    sets = region.sets(planted)
-    if kink is None or not planted.coef.any():
-        return sets
-    active = {label: Halfspace(label * planted.coef, kink - label * planted.intercept) for label in LABELS}
-    return ByLabel({label: intersect(sets[label], active[label]) for label in LABELS})
+    return active(region.sets(planted), planted, scenario.problem.loss)
 
 
 def _slope(rating: Rating, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:

@@ -14,6 +14,8 @@ Writer = Callable[[Path], None]
 
 def check_folder(path: str | os.PathLike[str]) -> Path:
     """`path` if a folder is there or can be made there; nothing is created."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError("an output folder", repr(path), "Name one with --out; . is the current folder.")
     if not os.fspath(path):
         raise InputError("an output folder", "an empty name", "Name one with --out; . is the current folder.")
     folder = Path(path)

@@ -9,8 +9,10 @@ from .report import AttackEntry, AuditReport
 
 NOISE = 0.01
 """About how far another seed, or another rounding, moves the worst case of an attack."""
+SMALL_GAP = 1e-4
+"""A relative duality gap up to which a program counts as solved: where min-max-basic stops."""
 LARGE_GAP = 1e-2
-"""A relative duality gap above which a program counts as not solved."""
+"""One up to which it counts as roughly solved: where min-max stops, since less changes its error less than rounding."""
 
 
 def lessons(report: AuditReport) -> list[str]:
@@ -125,11 +127,11 @@ def _proofs(entry: AttackEntry) -> list[str]:
     lines = []
     upper, gap, needed = (entry.info.get(name) for name in ("upper", "gap", "rows_needed"))
     if isinstance(upper, (int, float)) and isinstance(gap, (int, float)):
-        solved = "its first program is solved" if gap <= LARGE_GAP else "its first program is not solved to the end"
+        how = "solved" if gap <= SMALL_GAP else "roughly solved" if gap <= LARGE_GAP else "not solved to the end"
         lines.append(
-            f"{entry.name}: {solved} (relative duality gap {gap:.1e}). No poison of this budget in the sets of that "
-            f"program brings the undefended training objective above {upper:.4g}. This bounds the objective, not the "
-            "error."
+            f"{entry.name}: its first program is {how} (relative duality gap {gap:.1e}). No poison of this budget in "
+            f"the sets of that program brings the undefended training objective above {upper:.4g}. This bounds the "
+            "objective, not the error."
         )
     if isinstance(needed, (int, float)) and needed > 0:
         reach = ", so that model is out of reach" if needed > entry.n_allowed else ""

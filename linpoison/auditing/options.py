@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..core import Budget, InputError, check_integer, check_number
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
@@ -87,6 +89,8 @@ class LearnerOptions:
         check_integer(self.seed, "seed", at_least=0)
 
     def _check_learner(self) -> None:
+        if self.penalize_intercept is not None:
+            _flag(self.penalize_intercept, "penalize_intercept")
         if self.estimator is not None:
             given = [name for name in ("model", "reg", "penalize_intercept") if getattr(self, name) is not None]
             if given:
@@ -145,6 +149,7 @@ class AuditOptions(LearnerOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set("epsilon", Budget(self.epsilon).epsilon)
+        _flag(self.certify, "certify")
         self._set("attacks", self._checked_attacks())
         Target.parse(self.target)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
@@ -208,6 +213,11 @@ def _split_names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ..
         return tuple(value)
     except TypeError:
         raise InputError(f"{what} as names among {', '.join(known)}", repr(value)) from None
+
+
+def _flag(value: Any, name: str) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} as True or False", repr(value))
 
 
 def _one_of(value: Any, what: str, known: Iterable[str] | Mapping[str, Any]) -> str:

@@ -128,11 +128,14 @@ def run_audit(
     folder = None if out is None else check_folder(out)
     is_new = folder is not None and not folder.exists()
     work = _begin(data, options, folder)
+    attacked = False
     try:
         results, failures = work.attack(progress)
+        attacked = True
         report = work.report(data, results, failures, progress)
     except LinpoisonError as error:
-        work.forget(folder if is_new else None)
+        if not attacked:  # finished attacks stay in the journal, such as for a call without `certify`
+            work.forget(folder if is_new else None)
         if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
             raise SolverFailed(f"{error} {hint}") from None
         raise

@@ -94,14 +94,29 @@ class Domain:
         """How far each row is outside, in the largest coordinate (shape (n,), zero inside).
 
         Being whole counts as a constraint too: the distance to the nearest whole number is a
-        violation where the domain is integral.
+        violation where the domain is integral. Sparse rows cost their stored entries only, unless zero is
+        outside the bounds of a column.
         """
-        dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+        if hasattr(X, "toarray"):
+            return self._violation_of_sparse(X.tocsr())
+        dense = np.asarray(X)
         worst = np.zeros(dense.shape[0])
         if self.lower is not None and self.upper is not None:
             worst = np.maximum(self.lower - dense, dense - self.upper).max(axis=1).clip(min=0)
         if self.integral:
             worst = np.maximum(worst, np.abs(dense - np.round(dense)).max(axis=1))
+        return worst
+
+    def _violation_of_sparse(self, X: Matrix) -> Array:
+        if self.lower is not None and self.upper is not None and ((self.lower > 0) | (self.upper < 0)).any():
+            return np.array([self.violation(X[[row]].toarray())[0] for row in range(X.shape[0])])
+        off = np.zeros(X.data.size)
+        if self.lower is not None and self.upper is not None:
+            off = np.maximum(self.lower[X.indices] - X.data, X.data - self.upper[X.indices]).clip(min=0)
+        if self.integral:
+            off = np.maximum(off, np.abs(X.data - np.round(X.data)))
+        worst = np.zeros(X.shape[0])
+        np.maximum.at(worst, np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), off)
         return worst
 
     def check(self, X: Matrix, name: str) -> None:

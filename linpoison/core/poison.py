@@ -73,16 +73,20 @@ class Poison:
         return Dataset(self.X[index], self.y[index], name="poison")
 
     def merged(self) -> Poison:
-        """The same poison with equal rows of one label merged and rows of no copies dropped."""
-        dense = self.X.toarray() if sp.issparse(self.X) else np.asarray(self.X)
+        """The same poison with equal rows of one label merged and rows of no copies dropped.
+
+        Rows are in the order of their labels, and of their entries from the first on.
+        """
         used = self.count > 0
-        keyed = np.column_stack([self.y, dense])[used]
-        if not keyed.size:
-            return Poison(self.X[used], self.y[used], self.count[used])
-        rows, inverse = np.unique(keyed, axis=0, return_inverse=True)
-        count = np.bincount(inverse.ravel(), weights=self.count[used], minlength=len(rows)).astype(np.float64)
-        X: Matrix = sp.csr_array(rows[:, 1:]) if sp.issparse(self.X) else rows[:, 1:]
-        return Poison(X, rows[:, 0], count)
+        X, y, count = self.X[used], self.y[used], self.count[used]
+        if not y.size:
+            return Poison(X, y, count)
+        if sp.issparse(X):
+            keys, first, inverse = np.unique(_sparse_keys(X, y), return_index=True, return_inverse=True)
+        else:
+            keys, first, inverse = np.unique(np.column_stack([y, X]), axis=0, return_index=True, return_inverse=True)
+        merged = np.bincount(inverse.ravel(), weights=count, minlength=len(keys)).astype(np.float64)
+        return Poison(X[first], y[first], merged)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` file without pickles, whole or not at all.
@@ -112,6 +116,28 @@ class Poison:
         X = _matrix_of(arrays)
         count = arrays.get("count", np.ones(np.size(arrays["y"])))
         return cls(X, arrays["y"], count)
+
+
+def _sparse_keys(X: Any, y: Array) -> Any:
+    """One string of bytes for each row, ordered as label and dense row are, without making rows dense.
+
+    An entry is its sign, its column (a positive entry is greater the earlier it comes, a negative one less) and
+    its value in bits that are ordered as numbers are.
+    """
+    X.eliminate_zeros()
+    X.sort_indices()
+    positive = X.data > 0
+    entries = np.empty((X.data.size, 13), dtype=np.uint8)
+    entries[:, 0] = np.where(positive, 2, 0)
+    column = np.where(positive, np.iinfo(np.uint32).max - X.indices.astype(np.int64), X.indices)
+    entries[:, 1:5] = column.astype(">u4")[:, None].view(np.uint8)
+    bits = X.data.view(np.uint64)
+    entries[:, 5:] = np.where(positive, bits, ~bits).astype(">u8")[:, None].view(np.uint8)
+    text = entries.tobytes()
+    ends = 13 * X.indptr.astype(np.int64)
+    labels = (b"\0" if label < 0 else b"\1" for label in y)
+    keys = [label + text[start:stop] + b"\1" for label, start, stop in zip(labels, ends[:-1], ends[1:], strict=True)]
+    return np.array(keys, dtype=object)
 
 
 _FORMAT = "See the poison file format in docs/files.md."

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.validation import check_integer, check_number
 from .data import MultiDataset
 from .decoys import MultiLabelFlips
@@ -74,6 +75,12 @@ class MultiMinMax:
             Of the rows that the program sees.
         progress : callable, optional
             Called with (steps done, steps in all, description).
+
+        Raises
+        ------
+        SolverFailed
+            If not one program gives a poison. One that has no feasible row, or is not solved, is passed over and
+            named in `MultiResult.skipped`.
         """
         ranking = Ranking(self.name, scenario, seed, progress)
         sample = _sample(scenario.train, self.rows, seed)
@@ -86,7 +93,11 @@ class MultiMinMax:
             stages += [(front[i].label, capped_regions(regions, front[i].model, caps)) for i in chosen]
         for done, (label, sets) in enumerate(stages):
             ranking.say(done, len(stages))
-            solution = self.program.solve(sample, self.problem, sets, scenario.budget.epsilon)
+            try:
+                solution = self.program.solve(sample, self.problem, sets, scenario.budget.epsilon)
+            except (InfeasibleSet, SolverFailed) as error:
+                ranking.skip(label, error)
+                continue
             if solution.poison.total > 0:
                 ranking.add(Relaxed(solution.poison, label, solution))
         ranking.say(len(stages), len(stages))

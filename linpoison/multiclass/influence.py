@@ -138,14 +138,19 @@ class _Walk:
     def run(self, progress: Progress | None, refit: Refit | None) -> list[MultiDataset]:
         found = []
         for step in range(self.attack.steps):
-            error = self._move()
-            if refit is not None:
-                self._refit(refit)
+            try:
+                error = self._move()
+                if refit is not None:
+                    self._refit(refit)
+            except InfeasibleSet:
+                if not self.poison.n:
+                    raise
+                break  # the balls have moved so far that no row is left: what was found stays
             if step % 5 == 4 or step + 1 == self.attack.steps:
                 found.append(self.poison)
             if progress is not None:
                 progress(step + 1, self.attack.steps, f"influence, soft error {error:.4f}")
-        return found
+        return found if found and found[-1] is self.poison else [*found, self.poison]
 
     def _move(self) -> float:
         """One step of the measure; the soft error before it."""

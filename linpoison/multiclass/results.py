@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ..core.errors import InputError
+from ..core.errors import InputError, SolverFailed
 from ..core.threat import Budget
 from ..rounding import largest_remainder
 from .data import MultiDataset
@@ -104,6 +104,8 @@ class MultiResult:
     seed : int
     timeline : tuple of MultiStep
         All candidates in the order in which they were scored.
+    skipped : tuple of str
+        What gave no candidate, and why.
     """
 
     name: str
@@ -113,6 +115,7 @@ class MultiResult:
     seconds: float
     seed: int
     timeline: tuple[MultiStep, ...] = field(repr=False)
+    skipped: tuple[str, ...] = ()
 
     @property
     def error(self) -> dict[str, float]:
@@ -151,6 +154,7 @@ class Ranking:
     progress: Progress | None = None
     _best: tuple[MultiDataset, Relaxed, MultiEvaluation] | None = None
     _steps: list[MultiStep] = field(default_factory=list)
+    _skipped: list[str] = field(default_factory=list)
     _start: float = field(default_factory=time.perf_counter)
 
     def add(self, relaxed: Relaxed) -> MultiEvaluation:
@@ -163,6 +167,10 @@ class Ranking:
             self._best = (poison, relaxed, found)
         return found
 
+    def skip(self, label: str, error: Exception) -> None:
+        """Take note of what gave no candidate."""
+        self._skipped.append(f"{label}: {error}")
+
     def say(self, done: int, total: int) -> None:
         """Tell the caller how far it is."""
         if self.progress is not None:
@@ -172,7 +180,12 @@ class Ranking:
     def result(self) -> MultiResult:
         """The best of what was added."""
         if self._best is None:
-            raise InputError("at least one candidate", "none")
+            reasons = f" ({'; '.join(self._skipped)})" if self._skipped else ""
+            raise SolverFailed(
+                f"expected at least one poison of the attack {self.name}, got none{reasons}. "
+                "Loosen the caps or the balls."
+            )
         poison, relaxed, found = self._best
         seconds = time.perf_counter() - self._start
-        return MultiResult(self.name, poison, relaxed, found, seconds, self.seed, tuple(self._steps))
+        steps, skipped = tuple(self._steps), tuple(self._skipped)
+        return MultiResult(self.name, poison, relaxed, found, seconds, self.seed, steps, skipped)

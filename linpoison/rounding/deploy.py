@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from ..core.domain import Domain
 from ..core.poison import Poison
-from ..core.validation import Array, check_integer
+from ..core.validation import Array, Matrix, check_integer
 from ..sets import ByLabel
 from .counts import copies_of, largest_remainder
 from .integers import Law, round_point
@@ -55,25 +55,26 @@ def deploy(
     check_integer(repeats, "repeats", at_least=1)
     total = min(limit, max(round(relaxed.total), 1)) if relaxed.total > 0 else 0
     counts = largest_remainder(relaxed.count, total) if total else np.zeros(relaxed.y.size, dtype=int)
-    rows, labels, copies = [], [], []
-    for point, label, count in zip(_dense(relaxed), relaxed.y, counts, strict=True):
-        if not count:
-            continue
-        point = domain.clip(point)  # a count of -1e-5 from a solver must not be rounded down to -1
+    rows: list[Matrix] = []
+    labels, copies = [], []
+    for index in np.flatnonzero(counts):
+        label, count = relaxed.y[index], counts[index]
+        point = domain.clip(_row(relaxed, int(index)))  # a solver's count of -1e-5 must not be rounded down to -1
         if not domain.integral:
-            rows.append(point[None, :])
+            rows.append(sp.csr_array(point[None, :]) if sparse else point[None, :])
             number = np.array([count])
         else:
             number = copies_of(int(count), repeats)
             inside = None if sets is None else sets[label]
             attempts = int(np.clip(DRAWN_ENTRIES // point.size, 4, 64))
-            rows.append(round_point(point, number.size, rng, law=law, inside=inside, attempts=attempts))
+            rows.append(round_point(point, number.size, rng, law=law, inside=inside, attempts=attempts, sparse=sparse))
         copies.append(number)
         labels.append(np.full(number.size, label))
-    X = np.vstack(rows) if rows else np.zeros((0, relaxed.X.shape[1]))
-    stored = sp.csr_array(X) if sparse else X
-    return Poison(stored, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
+    none = np.zeros((0, relaxed.X.shape[1]))
+    X = sp.csr_array(sp.vstack([sp.csr_array(none), *rows])) if sparse else np.vstack([none, *rows])
+    return Poison(X, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
 
 
-def _dense(poison: Poison) -> Array:
-    return poison.X.toarray() if sp.issparse(poison.X) else np.asarray(poison.X)
+def _row(poison: Poison, index: int) -> Array:
+    row = poison.X[[index]]
+    return np.asarray(row.toarray() if sp.issparse(row) else row)[0]

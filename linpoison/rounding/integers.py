@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..core.errors import InputError
-from ..core.validation import Array, check_integer
+from ..core.validation import Array, Matrix, check_integer
 from ..sets import FeasibleSet
 
 Law = Literal["independent", "stratified"]
@@ -21,7 +22,8 @@ def round_point(
     law: Law = "stratified",
     inside: FeasibleSet | None = None,
     attempts: int = 64,
-) -> Array:
+    sparse: bool = False,
+) -> Matrix:
     """Round one real point to `rows` whole-number rows.
 
     Coordinate ``i`` of each row is ``ceil(x_i)`` with probability ``x_i - floor(x_i)`` and
@@ -41,10 +43,12 @@ def round_point(
         Rows outside this set are drawn again, up to `attempts` times; of the draws that all fall
         outside, the one with the least violation is kept.
     attempts : int, default 64
+    sparse : bool, default False
+        Return CSR rows, and make no dense ones on the way.
 
     Returns
     -------
-    ndarray of shape (rows, d), whole numbers
+    ndarray or csr_array of shape (rows, d), whole numbers
 
     References
     ----------
@@ -59,13 +63,40 @@ def round_point(
     fraction[fraction < 1e-6] = 0.0
     base[fraction > 1 - 1e-6] += 1
     fraction[fraction > 1 - 1e-6] = 0.0
-    loose = np.flatnonzero(fraction)
-    drawn = np.tile(base, (rows, 1))
-    if not rows or not loose.size:
-        return drawn
-    pattern = _stratified if law == "stratified" else _independent
-    drawn[:, loose] += pattern(fraction[loose], rows, rng)
-    return drawn if inside is None else _redraw_outside(drawn, base, fraction, loose, inside, attempts, rng)
+    floor = _Floor(base, np.flatnonzero(fraction), sparse)
+    ups = np.zeros((rows, floor.loose.size))
+    if ups.size:
+        pattern = _stratified if law == "stratified" else _independent
+        ups = pattern(fraction[floor.loose], rows, rng)
+        if inside is not None:
+            _redraw_outside(ups, fraction[floor.loose], floor, inside, attempts, rng)
+    return floor.raised(ups)
+
+
+class _Floor:
+    """A whole point below all its roundings.
+
+    Parameters
+    ----------
+    base : ndarray of shape (d,)
+    loose : ndarray of int
+        Coordinates that may be rounded up.
+    sparse : bool
+    """
+
+    def __init__(self, base: Array, loose: np.ndarray, sparse: bool) -> None:
+        self.base, self.loose, self.sparse = base, loose, sparse
+        self.used = np.union1d(np.flatnonzero(base), loose) if sparse else np.arange(base.size)
+        self.places = np.searchsorted(self.used, loose)
+
+    def raised(self, ups: Array) -> Matrix:
+        """The rows whose loose coordinates lie above the base by `ups`, shape (rows, number of them)."""
+        drawn = np.tile(self.base[self.used], (ups.shape[0], 1))
+        drawn[:, self.places] += ups
+        if not self.sparse:
+            return drawn
+        short = sp.csr_array(drawn)
+        return sp.csr_array((short.data, self.used[short.indices], short.indptr), shape=(len(drawn), self.base.size))
 
 
 def _independent(fraction: Array, rows: int, rng: np.random.Generator) -> Array:
@@ -81,20 +112,18 @@ def _stratified(fraction: Array, rows: int, rng: np.random.Generator) -> Array:
 
 
 def _redraw_outside(
-    drawn: Array,
-    base: Array,
+    ups: Array,
     fraction: Array,
-    loose: np.ndarray,
+    floor: _Floor,
     inside: FeasibleSet,
     attempts: int,
     rng: np.random.Generator,
-) -> Array:
-    worst = inside.violation(drawn)
+) -> None:
+    """Draw rows outside the set again, in place."""
+    worst = inside.violation(floor.raised(ups))
     for row in np.flatnonzero(worst > 0):
-        fresh = np.tile(base, (attempts, 1))
-        fresh[:, loose] += _independent(fraction[loose], attempts, rng)
-        violation = inside.violation(fresh)
+        fresh = _independent(fraction, attempts, rng)
+        violation = inside.violation(floor.raised(fresh))
         best = int(np.argmin(violation))
         if violation[best] < worst[row]:
-            drawn[row] = fresh[best]
-    return drawn
+            ups[row] = fresh[best]

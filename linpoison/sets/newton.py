@@ -9,12 +9,16 @@ from .lagrangian import Lagrangian, Multipliers, Point
 from .small_model import model_step
 
 _ROUGH = 1e-6
+_LOST = 1e100
+"""A dual value that no nearest point can have, and that can still be computed with."""
 
 
 def maximize(
     dual: Lagrangian, theta: Multipliers, scale: Multipliers, tol: float, floor: float = 0.0, rounds: int = 100
 ) -> Point | None:
     """The maximiser of the dual function from `theta`; None where Newton's method does not reach `tol`.
+
+    None too where the dual value grows without end and `Lagrangian.ceiling` cannot tell that it does.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ def maximize(
     point = dual.at(theta)
     left, damping = residual(dual, point, scale), 0.0
     for _ in range(rounds):
+        if not abs(point.dual) < _LOST:  # NaN too
+            return None
         if left <= tol:
             return point
         if point.dual > dual.ceiling * (1 + 1e-6):
@@ -119,7 +125,7 @@ def _stretch(
 ) -> tuple[Point, float, float]:
     """Go on while the dual function rises as steeply as at first: a flat model says nothing of its length."""
     rise = slope(dual, point, step)
-    while length >= 1 and slope(dual, new, step) > 0.9 * rise and new.dual <= 2 * dual.ceiling:
+    while length >= 1 and slope(dual, new, step) > 0.9 * rise and new.dual <= min(2 * dual.ceiling, _LOST):
         theta = [t + 8 * length * s for t, s in zip(point.theta, step, strict=True)]
         if any(a * b < 0 or (a < 0 and low == -inf) for a, b, low in zip(theta, point.theta, dual.low, strict=True)):
             break

@@ -64,8 +64,19 @@ def test_weights_of_the_clean_rows_count():
 
 
 def test_pairs_that_flip_nothing_are_left_out():
-    same = Dataset(np.ones((5, 3)), np.ones(5))  # equal margins: none lies strictly below a quantile
-    assert LabelFlipDecoys((0.2, 0.5), (1,)).generate(SPLIT.train, PROBLEM, same) == []
+    rows = Dataset(SPLIT.test.X[:3], SPLIT.test.y[:3])
+    grown = LabelFlipDecoys((0.01, 0.6), (1,), prune=False).generate(SPLIT.train, PROBLEM, Dataset(
+        np.vstack([rows.X, rows.X[[0, 0]]]), np.append(rows.y, rows.y[[0, 0]])))  # fmt: skip
+    assert {decoy.quantile for decoy in grown} <= {0.01, 0.6}
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_rows_of_one_margin_are_all_flipped(n):
+    same = Dataset(np.ones((n, 3)), np.ones(n))  # none lies strictly below a quantile
+    (decoy,) = LabelFlipDecoys((0.2, 0.5), (2,)).generate(SPLIT.train, PROBLEM, same)
+    assert (decoy.quantile, decoy.repeats) == (1.0, 2)
+    mixed = SPLIT.train.mix(Dataset(same.X, -same.y, np.full(n, 2.0)))
+    assert decoy.model.distance(make_learner(PROBLEM).fit(mixed)) < 1e-8
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))

@@ -8,32 +8,21 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from kkt_cases import scenario_of
+from memory_journal import Memory
 
 from linpoison.attacks import FeasibleRegion, SetPolicy
 from linpoison.attacks.ascent import Ascent
 from linpoison.attacks.influence import Influence, InfluenceBasic
 from linpoison.attacks.influence_steps import climb
+from linpoison.attacks.ranking import Ranker
 from linpoison.core import Dataset, InfeasibleSet, InputError, SolverFailed
-from linpoison.evaluation import Evaluator
+from linpoison.evaluation import Evaluator, evaluator
 from linpoison.learners import make_learner
 from linpoison.sets import Intersection
 
 QUICK = Influence(starts=2, steps=9, check=3, draws=1, finalists=3)
 BASIC = InfluenceBasic(steps=4, check=2)
 ALL = ("l2", "slab", "loss", "svd", "knn")
-
-
-class Memory:
-    """A journal in a dictionary."""
-
-    def __init__(self):
-        self.steps = {}
-
-    def get(self, key):
-        return self.steps.get(key)
-
-    def put(self, key, arrays):
-        self.steps[key] = dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +106,7 @@ def test_resumed_run_repeats_no_start(cancer, monkeypatch):
     scenario, result = cancer
     journal, said = Memory(), []
     same(result, QUICK.run(scenario, seed=1, journal=journal, progress=lambda *call: said.append(call)))
-    assert sorted(key for key in journal.steps if key.startswith("starts")) == ["starts-0", "starts-1"]
+    assert sorted(key for key in journal if key.startswith("starts")) == ["starts-0", "starts-1"]
     assert [call for call in said if call[2] == "starts"] == [(done, 2, "starts") for done in range(3)]
     monkeypatch.setattr("linpoison.attacks.influence.climb", None)
     same(result, QUICK.run(scenario, seed=1, journal=journal))
@@ -265,3 +254,17 @@ def test_bad_arguments_are_refused():
     one = scenario_of("breast_cancer")
     with pytest.raises(InputError, match="both classes"):
         QUICK.run(replace(one, train=Dataset(one.train.X, np.ones(one.train.n))))
+
+
+def test_neighbours_of_the_clean_rows_are_found_once_in_a_start(monkeypatch):
+    scenario, made, original = (
+        scenario_of("breast_cancer", epsilon=0.1, defenses=("l2", "knn")),
+        [],
+        evaluator.Neighbors,
+    )
+    monkeypatch.setattr(evaluator, "Neighbors", lambda *args: made.append(1) or original(*args))
+    candidates, _ = climb(0.0, Influence(starts=1, steps=4, check=2), scenario, [0, 0])
+    assert len(made) == 1
+    ranked = Ranker(scenario, 0.0)
+    for item in candidates:  # scored as by any attack's ranker, not by the rough models of the climb
+        assert item.test_error == ranked.candidate(item.poison, label="").test_error

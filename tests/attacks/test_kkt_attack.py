@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kkt_cases import residual_by_hand, scenario_of
+from memory_journal import Memory
 
 from linpoison.attacks import (
     ATTACKS,
@@ -19,7 +20,7 @@ from linpoison.attacks import (
     make_attack,
     ranking,
 )
-from linpoison.core import Budget, Dataset, InputError, Poison, SolverFailed
+from linpoison.core import Budget, Dataset, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
 from linpoison.defenses import DEFENSES, make_defense
 from linpoison.evaluation import Evaluator
@@ -29,19 +30,6 @@ from linpoison.sets import Box, ByLabel
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
 QUICK = KKT(decoys=SMALL, regrown=SMALL, generations=1, reach=(1.0, 1.2), refits=2, finalists=3)
-
-
-class Memory:
-    """A journal in a dictionary."""
-
-    def __init__(self):
-        self.steps = {}
-
-    def get(self, key):
-        return self.steps.get(key)
-
-    def put(self, key, arrays):
-        self.steps[key] = dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -147,15 +135,15 @@ def test_resumed_run_repeats_no_step_and_ends_the_same(words, monkeypatch):
         monkeypatch.setattr(room, name, counting(original, calls))
     journal = Memory()
     same(result, QUICK.run(scenario, seed=1, journal=journal))
-    assert len(calls) == len(journal.steps) >= 5
+    assert len(calls) == len(journal) >= 5
     calls.clear()
     resumed = QUICK.run(scenario, seed=1, journal=journal)
     assert not calls
     same(result, resumed)
     assert resumed.seconds >= max(item.seconds for item in resumed.candidates)
-    dropped = sorted(journal.steps)[:3]
+    dropped = sorted(journal)[:3]
     for key in dropped:
-        del journal.steps[key]
+        del journal[key]
     same(result, QUICK.run(scenario, seed=1, journal=journal))
     assert len(calls) == 3
 
@@ -163,9 +151,9 @@ def test_resumed_run_repeats_no_step_and_ends_the_same(words, monkeypatch):
 def test_the_clock_of_a_resumed_attack_goes_on(cancer):
     journal = Memory()
     QUICK.run(cancer[0], seed=1, journal=journal)
-    for arrays in journal.steps.values():
+    for arrays in journal.values():
         arrays["candidate-0-numbers"] = arrays["candidate-0-numbers"] + [0, 0, 0, 1000, 0]  # seconds before the gap
-    journal.steps = {key: step for key, step in journal.steps.items() if not key.startswith("finalists")}
+    journal = Memory({key: step for key, step in journal.items() if not key.startswith("finalists")})
     resumed = QUICK.run(cancer[0], seed=1, journal=journal)
     assert min(item.seconds for item in resumed.candidates[: QUICK.finalists]) > 1000
     assert resumed.seconds > 1000
@@ -247,13 +235,44 @@ def test_a_solver_that_is_not_there_is_an_error_and_not_a_skip():
         replace(QUICK, program=KKTProgram(solver="NOSUCH")).run(scenario_of("breast_cancer"))
 
 
-def test_flips_take_the_place_of_decoys_where_no_row_stands_out():
-    scenario = scenario_of("breast_cancer")
-    same_rows = Dataset(np.ones((4, scenario.train.d)), np.ones(4))
-    result = replace(QUICK, generations=0).run(replace(scenario, target=same_rows))
+def test_flips_keep_to_the_domain_of_the_training_rows(monkeypatch):
+    monkeypatch.setattr(kkt, "attempt", lambda *_: ([], []))
+    scenario = scenario_of("counts", epsilon=0.1)
+    far = scenario.target.X.toarray()
+    far[::2, 0] = scenario.train.domain.upper[0] + 5
+    far[1, 1] = 0.5
+    target = Dataset(far, scenario.target.y)
+    result = replace(QUICK, generations=0).run(replace(scenario, target=target))
     assert result.best.label == "label flips"
-    assert result.info["decoys"] == 0
-    np.testing.assert_array_equal(result.poison.y, [-1])
+    assert max(scenario.train.domain.violation(item.poison.X).max() for item in result.candidates) == 0
+    nowhere = Dataset(far[::2], scenario.target.y[::2])
+    with pytest.raises(SolverFailed, match=r"poison of the attack kkt, got none \(skipped: InputError\)\. Allow a"):
+        replace(QUICK, generations=0).run(replace(scenario, target=nowhere))
+
+
+def test_sets_that_cannot_be_refitted_end_a_chain_and_not_the_attack(monkeypatch):
+    scenario, fit = scenario_of("breast_cancer"), FeasibleRegion.fit
+
+    def refuses(scenario, policy, poison=None):
+        if poison is not None:
+            raise InfeasibleSet("no row passes")
+        return fit(scenario, policy)
+
+    monkeypatch.setattr(FeasibleRegion, "fit", refuses)
+    for attack in (QUICK, replace(QUICK, generations=0, chains=1)):
+        result = attack.run(scenario, seed=1)
+        assert result.best.label.startswith("decoy")
+        assert result.info["skipped"] == sum(solve.status == "skipped: InfeasibleSet" for solve in result.solves) >= 1
+
+
+@pytest.mark.parametrize("name", ["kkt", "kkt-iterative", "min-max", "model-targeted", "gradient-canceling"])
+def test_one_target_row_is_flipped_as_a_decoy(name):
+    scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
+    clean = make_learner(scenario.problem).fit(scenario.train)
+    row = scenario.target.take([int(np.argmax(clean.margins(scenario.target)))])
+    result = make_attack(name).run(replace(scenario, target=row))
+    assert result.info["decoys"] >= 1
+    assert "decoy q=1.00" in result.best.label
 
 
 def test_target_of_one_class_and_no_defence_in_a_box():

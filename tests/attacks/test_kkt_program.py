@@ -261,6 +261,16 @@ def test_a_decoy_that_costs_nothing_is_reached_with_any_budget_but_at_no_least_m
         KKTProgram().exact(decoy, train, problem, everywhere(train.d), 0.2)
 
 
+def test_exact_says_where_its_points_pull_harder_than_they_should():
+    """The least mass of the program is then a lower bound only; `solve` may spend more and be exact."""
+    scenario = scenario_of("breast_cancer", "logistic", epsilon=0.3)
+    decoy, sets = decoy_and_sets(scenario, 0.2, 1)
+    with pytest.raises(SolverFailed, match=r"least mass of the convex program, 0\.143 .* pull harder") as caught:
+        KKTProgram().exact(decoy, scenario.train, scenario.problem, sets, 0.3)
+    assert "farther out" not in str(caught.value)
+    assert program_of(scenario, decoy, sets).residual_norm < 1e-6
+
+
 def test_exact_needs_more_mass_in_smaller_sets_and_fails_in_too_small_a_budget():
     train = gaussians(n=100, d=4, seed=5).train
     problem = Problem(Hinge(), 0.03)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from kkt_cases import scenario_of
+from memory_journal import Memory
 
 from linpoison.attacks.alfa import ALFA, chosen
 from linpoison.attacks.decoys import LabelFlipDecoys
@@ -14,7 +16,7 @@ from linpoison.attacks.feasible import FeasibleRegion, SetPolicy
 from linpoison.attacks.iterative import Iterative
 from linpoison.attacks.kkt import KKT, IterativeKKT
 from linpoison.attacks.random_flips import RandomFlips, in_sets
-from linpoison.core import Dataset, Domain, InputError, SolverFailed
+from linpoison.core import Dataset, Domain, InfeasibleSet, InputError, SolverFailed
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 
@@ -131,10 +133,6 @@ def test_decoys_of_one_label_are_each_refitted_with_their_own_poison(monkeypatch
 
 
 def test_iterative_resumes_and_wraps_any_attack():
-    class Memory(dict):
-        def put(self, key, arrays):
-            self[key] = dict(arrays)
-
     scenario, journal = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",)), Memory()
     attack = Iterative(RandomFlips(draws=2), rounds=1)
     first = attack.run(scenario, journal=journal)
@@ -148,18 +146,22 @@ def test_iterative_resumes_and_wraps_any_attack():
 class Fading(RandomFlips):
     """An attack that finds nothing once the defender is known to have poison."""
 
+    error: ClassVar[Exception] = SolverFailed("nothing.")
+
     def run(self, scenario, **options):
         if scenario.known is not None:
-            raise SolverFailed("nothing.")
+            raise self.error
         return super().run(scenario, **options)
 
 
-def test_iterative_keeps_what_it_has_when_a_later_round_fails():
+@pytest.mark.parametrize("error", [SolverFailed("nothing."), InfeasibleSet("empty."), InputError("a row kept", "none")])
+def test_iterative_keeps_what_it_has_when_a_later_round_fails(monkeypatch, error):
+    monkeypatch.setattr(Fading, "error", error)
     scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
     result = Iterative(Fading(draws=2), rounds=3).run(scenario)
     assert result.info["rounds"] == 0
     assert result.poison.total == scenario.n_poison
-    with pytest.raises(SolverFailed):
+    with pytest.raises(type(error)):
         Iterative(Fading(draws=2)).run(replace(scenario, known=result.poison))
 
 

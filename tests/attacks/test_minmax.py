@@ -7,31 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kkt_cases import scenario_of
+from memory_journal import Memory
 
-from linpoison.attacks import LabelFlipDecoys, SetPolicy
-from linpoison.attacks.minmax import MinMax, MinMaxBasic
+from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
+from linpoison.attacks.minmax import MinMax, MinMaxBasic, bounds
 from linpoison.attacks.minmax_paper import PaperLoop
 from linpoison.attacks.minmax_steps import Sets, allot
 from linpoison.attacks.saddle import SaddleProgram
-from linpoison.core import InputError, Poison, SolverFailed
+from linpoison.attacks.trail import Trail
+from linpoison.core import Budget, Dataset, InputError, Poison, SolveInfo, SolverFailed
+from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Problem
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
 QUICK = MinMax(decoys=SMALL, regrown=SMALL, generations=1, reach=(1.1,), tries=3, draws=1, finalists=3)
 EPSILON = 0.1
-
-
-class Memory:
-    """A journal in a dictionary."""
-
-    def __init__(self):
-        self.steps = {}
-
-    def get(self, key):
-        return self.steps.get(key)
-
-    def put(self, key, arrays):
-        self.steps[key] = dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +91,12 @@ def test_same_seed_same_poison_whatever_the_workers_and_the_interruptions(words)
     scenario, result = words
     journal = Memory()
     parallel = QUICK.run(scenario, seed=1, n_jobs=2, journal=journal)
-    stored = dict(journal.steps)
+    stored = dict(journal)
     resumed = QUICK.run(scenario, seed=1, journal=journal)
     for other in (parallel, resumed):
         assert np.array_equal(dense(other.poison), dense(result.poison))
         assert [item.test_error for item in other.candidates] == [item.test_error for item in result.candidates]
-    assert set(stored) == set(journal.steps)
+    assert set(stored) == set(journal)
     assert any(key.startswith("decoys, batch 1") for key in stored)
 
 
@@ -182,3 +173,38 @@ def test_bad_options_are_refused_and_hopeless_data_say_so(words):
     for attack in (replace(QUICK, generations=0), MinMaxBasic()):
         with pytest.raises(SolverFailed, match="none"):
             attack.run(unguarded)
+
+
+def test_rows_that_cost_the_learner_nothing_are_no_poison():
+    """Sets beyond the margin of every row: the program has a solution, and no row in it."""
+    deep = np.random.default_rng(0).normal(size=(80, 2)) * 0.1
+    deep[:40] += 5
+    deep[40:] -= 5
+    train = Dataset(np.vstack([deep, [[1, 1], [-1, -1]]]), np.append(np.repeat([1, -1], 40), [1, -1]))
+    scenario = Scenario(train, Problem(Hinge(), 1e-3), Budget(0.1), {"l2": make_defense("l2", remove=0.05)}, train)
+    for attack in (MinMaxBasic(), MinMax(generations=0, tries=2)):
+        with pytest.raises(SolverFailed, match=r"got none \(skipped: SolverFailed\)\. Allow a larger budget"):
+            attack.run(scenario)
+
+
+def test_bounds_are_those_of_a_program_that_was_solved(words):
+    scenario, result = words
+    skip = SolveInfo("", "skipped: InputError", float("nan"), 0.0)
+    trail = Trail(solves=[skip, *result.solves])
+    assert bounds(trail, result.candidates) == {"upper": result.solves[0].value, "gap": result.candidates[0].gap}
+    assert bounds(Trail(solves=[skip]), []) == {}
+
+
+def test_sets_that_cannot_be_refitted_end_a_chain(monkeypatch, basic):
+    scenario, _ = basic
+    fit = FeasibleRegion.fit
+
+    def refuses(scenario, policy, poison=None):
+        if poison is not None:
+            raise InputError("rows of both classes", "none")
+        return fit(scenario, policy)
+
+    monkeypatch.setattr(FeasibleRegion, "fit", refuses)
+    result = MinMaxBasic(draws=1).run(scenario, seed=1)
+    assert result.info["skipped"] == 1
+    assert result.best.label == "worst rows"

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from kkt_cases import scenario_of
+from memory_journal import Memory
 
-from linpoison.attacks import Scenario
+from linpoison.attacks import Scenario, refined
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.kkt import KKT
 from linpoison.attacks.moves import Compass, Moves, Slots
@@ -26,13 +28,6 @@ QUICK = Refined(start=START, rounds=2, steps=40, chains=2)
 ALL = ("l2", "slab", "loss", "svd", "knn")
 
 
-class Memory(dict):
-    """A journal in a dictionary."""
-
-    def put(self, key, arrays):
-        self[key] = dict(arrays)
-
-
 @pytest.fixture(scope="module", params=["counts", "breast_cancer"])
 def case(request):
     scenario = scenario_of(request.param, epsilon=0.1, defenses=ALL)
@@ -44,7 +39,9 @@ def test_damage_grows_and_is_what_a_fresh_evaluator_measures(case, goal):
     scenario, begun = case
     scenario = replace(scenario, goal=goal)
     result = replace(QUICK, start=begun.poison).run(scenario, seed=1)
-    assert result.info["damage_at_end"] > result.info["damage_at_start"]
+    grown = result.info["damage_at_end"] > result.info["damage_at_start"]
+    assert grown == (not result.info["start_kept"]) == (result.poison is not begun.poison)
+    assert grown or goal == "target"
     outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
@@ -208,7 +205,8 @@ def test_one_row_and_no_defence_in_all_of_the_space():
     begun = Poison(scenario.train.X[:1], [-scenario.train.y[0]], [1])
     result = replace(QUICK, start=begun, rounds=1, steps=20, chains=1).run(scenario)
     assert result.poison.total == 1
-    assert result.info["damage_at_end"] > result.info["damage_at_start"]
+    assert len(result.candidates) == 3  # the start, and an end that the search has moved to, as it rated and scored it
+    assert result.info["start_kept"] == (result.poison is begun)
 
 
 @pytest.mark.parametrize("part", [Ball([0.0, 0.0], 0.5), Halfspace([-1.0, 0.0], -1.0)], ids=repr)
@@ -229,3 +227,85 @@ def test_bad_options(options):
 def test_bad_goal():
     with pytest.raises(InputError, match="goal"):
         replace(scenario_of("breast_cancer"), goal="everyone")
+
+
+@pytest.mark.parametrize("goal", ["target", "population"])
+def test_what_is_told_is_of_the_poison_that_is_returned(monkeypatch, goal):
+    """A search that raises the damage it measures, and whose end is worse behind the exact defences."""
+    scenario = replace(scenario_of("counts", epsilon=0.1, defenses=("l2",)), goal=goal)
+    begun = START.run(scenario, seed=1).poison
+
+    def worse(started, item_scenario, item):
+        return [replace(item, test_error=dict.fromkeys(item.test_error, 0.0))], []
+
+    monkeypatch.setattr(refined, "score_fully", worse)
+    result = replace(QUICK, start=begun, rounds=1).run(scenario, seed=1)
+    kept = goal == "target"
+    assert result.info["start_kept"] == kept
+    assert (result.poison is begun) == kept
+    rating = rated(scenario, result.poison, QUICK.folds, 1)
+    assert result.info["damage_at_end"] == rating.value
+    assert result.info["measured_at_end"] == rating.worst
+    assert result.info["rounds"] == (0 if kept else 1)
+    assert result.candidates[0] is result.best
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+def test_cross_fitting_keeps_the_regulariser_of_all_rows(loss):
+    """Under "sum" it is fixed for all rows together; at their number both scalings state the same problem."""
+    mean = replace(scenario_of("breast_cancer", loss, defenses=("l2",)), goal="population")
+    mean = replace(mean, target=mean.train)
+    poison = Poison(mean.train.X[:2], -mean.train.y[:2], [3, 4])
+    kept = mean.train.n + 7
+    total = replace(mean, problem=replace(mean.problem, scaling="sum", n_reference=float(kept)))
+    values = [
+        Rater(each, folds=2)._margins(model, each.train.mix(poison.expanded()), np.arange(kept))
+        for each in (mean, total)
+        for model in [make_learner(each.problem).fit(each.train)]
+    ]
+    np.testing.assert_allclose(values[0], values[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["words", "blend", "mend", "swap", "copy"])
+@pytest.mark.parametrize("domain", [Domain.counts(np.full(30, 5)), Domain.box(0.0, 5.0, d=30)])
+def test_moves_of_sparse_rows_are_those_of_dense_ones_and_stay_sparse(kind, domain):
+    X = slots_of(True, np.random.default_rng(0)).poison.merged().X
+    X = X * (np.random.default_rng(1).random(X.shape) < 0.4)
+    y, count, slope = np.repeat([1, -1], X.shape[0] // 2), np.full(X.shape[0], 5), np.linspace(-1, 1, 30)
+    sets = ByLabel({label: Box(np.zeros(30), np.full(30, 5.0)) for label in (1, -1)})
+    compass = Compass(slope, {label: 5.0 * (label * slope > 0) for label in (1.0, -1.0)})
+    ends = []
+    for rows in (X, sp.csr_array(X)):
+        slots, moves = Slots.of(Poison(rows, y, count), 2), Moves(domain, np.random.default_rng(2), credit={kind: 1.0})
+        for _ in range(20):
+            changed = moves.propose(slots, compass, sets)[1]
+            slots = slots if changed is None else changed
+        ends.append(slots)
+    assert sp.issparse(ends[1].X)
+    np.testing.assert_array_equal(ends[1].X.toarray(), ends[0].X)
+    np.testing.assert_array_equal(ends[1].y, ends[0].y)
+    assert ends[0].same(ends[0].put(np.array([0]), [ends[0].row(0)]))
+    assert ends[1].same(ends[1].put(np.array([0]), [ends[1].row(0)]))
+    assert not ends[1].same(ends[1].put(np.array([0]), [ends[1].row(0) + 1]))
+
+
+@pytest.mark.parametrize("kind", ["words", "blend", "mend", "swap", "copy"])
+def test_moves_make_one_sparse_row_dense_at_a_time(monkeypatch, kind):
+    rng, d = np.random.default_rng(0), 50_000
+    X = sp.random_array((60, d), density=1e-4, format="csr", rng=rng)
+    X.data = np.ceil(3 * X.data)
+    tall, original = [0], sp.csr_array.toarray
+
+    def watched(self, *args, **kwargs):
+        tall[0] = max(tall[0], self.shape[0])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(sp.csr_array, "toarray", watched)
+    slots = Slots.of(Poison(X, np.repeat([1, -1], 30), np.full(60, 4)), 2)
+    slope = rng.normal(size=d)
+    compass = Compass(slope, {label: np.where(label * slope > 3, 1.0, 0.0) for label in (1.0, -1.0)})
+    sets = ByLabel({label: Box(np.zeros(d), np.full(d, 9.0)) for label in (1, -1)})
+    changed = Moves(Domain.counts(np.full(d, 9)), rng, credit={kind: 1.0}).propose(slots, compass, sets)[1]
+    assert changed is not None
+    assert changed.poison.total == 240
+    assert tall[0] <= 1

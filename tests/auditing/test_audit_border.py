@@ -91,6 +91,19 @@ def test_an_output_folder_without_a_name_is_refused(frames):
         audit(frames, out="", jobs=1)
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"out": 3}, "an output folder, got 3"),
+        ({"certify": "no"}, "certify as True or False, got 'no'"),
+        ({"penalize_intercept": "no"}, "penalize_intercept as True or False, got 'no'"),
+    ],
+)
+def test_what_is_neither_a_folder_nor_a_flag_is_refused(frames, option, words):
+    with pytest.raises(InputError, match=words):
+        audit(frames, jobs=1, defenses="l2", **option)
+
+
 def test_the_recorded_command_keeps_every_digit():
     report = evaluate("gaussians", Poison([[3.0] * 10], [-1], [12]), defenses="l2", reg=0.0123456789)
     assert "--reg 0.0123456789 " in report.command

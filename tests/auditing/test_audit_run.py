@@ -14,9 +14,9 @@ from sklearn.svm import LinearSVC
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
 from linpoison.auditing.lessons import lessons
-from linpoison.auditing.run import run_audit
+from linpoison.auditing.run import _Work, run_audit
 from linpoison.auditing.table import comparison
-from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison
+from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.evaluation import Evaluator
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
@@ -251,6 +251,20 @@ def test_failed_attack_leaves_nothing(tmp_path, fake_attacks):
     with pytest.raises(InfeasibleSet):
         small_audit(out=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_attacks_that_finished_outlive_what_fails_after_them(tmp_path, fake_attacks, monkeypatch):
+    def fails(*_):
+        raise SolverFailed("no bound")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Work, "_bracket", fails)
+        with pytest.raises(SolverFailed, match="no bound"):
+            small_audit(out=tmp_path / "new", certify=True)
+    assert fake_attacks.steps == [0, 1, 2]
+    small_audit(out=tmp_path / "new")
+    assert fake_attacks.steps == [0, 1, 2]
+    assert not (tmp_path / "new" / "journal").exists()
 
 
 def test_timeline_rises_and_times_levels():

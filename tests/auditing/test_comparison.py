@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import linpoison
+from linpoison.attacks import MinMax, MinMaxBasic
 from linpoison.auditing import AuditReport
 from linpoison.auditing.exhibits import figures_of
-from linpoison.auditing.lessons import lessons
+from linpoison.auditing.lessons import LARGE_GAP, SMALL_GAP, lessons
 from linpoison.auditing.table import by_defense, comparison, headline, marks
 from linpoison.auditing.target import Target
 from linpoison.core import InputError
@@ -83,8 +84,14 @@ def test_what_carries_over_to_unseen_rows_and_what_only_hindsight_knows():
     assert "unseen" not in said(report_of(target="test"))
 
 
+def test_gaps_are_told_by_where_the_attacks_stop():
+    assert MinMaxBasic().program.tol == SMALL_GAP
+    assert MinMax().program.tol == LARGE_GAP
+
+
 @pytest.mark.parametrize(("info", "words"), [
     ({"upper": 0.25, "gap": 1e-5}, "a: its first program is solved (relative duality gap 1.0e-05)"),
+    ({"upper": 0.25, "gap": 5e-3}, "a: its first program is roughly solved (relative duality gap 5.0e-03)"),
     ({"upper": 0.25, "gap": 0.1}, "a: its first program is not solved to the end"),
     ({"upper": 0.25, "gap": 1e-5}, "training objective above 0.25. This bounds the objective, not the error"),
     ({"rows_needed": 85}, "only from 85 poison rows on"),

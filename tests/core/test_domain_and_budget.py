@@ -106,3 +106,23 @@ def test_numbers_and_seeds():
     for seed in (-1, 1.5, "a", True):
         with pytest.raises(InputError, match="a seed"):
             as_generator(seed)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_violations_of_sparse_rows_are_those_of_dense_ones(seed):
+    rng = np.random.default_rng(seed)
+    X = np.where(rng.random((6, 4)) < 0.5, rng.normal(size=(6, 4)) * 3, 0.0)
+    X[0] = 0.0
+    for domain in (
+        Domain.real(),
+        Domain.counts([1, 2, 3, 0]),
+        Domain.box(-1.0, 1.0, d=4),
+        Domain.box([0.5, -1, -2, 0], [1, -0.5, 2, 0]),
+    ):
+        np.testing.assert_allclose(domain.violation(sp.csr_array(X)), domain.violation(X))
+
+
+def test_violation_of_sparse_rows_makes_no_dense_ones(monkeypatch):
+    X = sp.random_array((600, 300_000), density=1e-5, format="csr", rng=np.random.default_rng(0))
+    monkeypatch.setattr(sp.csr_array, "toarray", None)
+    assert Domain.box(0.0, 0.5, d=300_000).violation(X).max() == pytest.approx(X.data.max() - 0.5)

@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linpoison.core import (
     CapabilityError,
@@ -42,6 +44,32 @@ def test_fractional_copies_cannot_be_planted():
     assert poison.relaxed
     with pytest.raises(InputError, match="Round the poison"):
         poison.expanded()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(1, 5))
+def test_sparse_rows_merge_like_dense_ones_and_in_their_order(seed, k, d):
+    rng = np.random.default_rng(seed)
+    X = np.where(rng.random((k, d)) < 0.5, rng.choice([-2.5, -1.0, 0.5, 1.0, 3.0], (k, d)), 0.0)
+    X[k // 2 :] = X[: k - k // 2][::-1]
+    sparse = sp.csr_array(X)
+    sparse.data[:1] = 0.0  # a zero that is stored
+    y, count = rng.choice([-1, 1], k), rng.integers(0, 3, k)
+    merged = Poison(sparse, y, count).merged()
+    dense = Poison(sparse.toarray(), y, count).merged()
+    np.testing.assert_array_equal(merged.X.toarray(), dense.X)
+    np.testing.assert_array_equal(merged.y, dense.y)
+    np.testing.assert_array_equal(merged.count, dense.count)
+    assert (merged.X.data != 0).all()
+    keyed = np.column_stack([y, sparse.toarray()])[count > 0]
+    np.testing.assert_array_equal(np.column_stack([dense.y, dense.X]), np.unique(keyed, axis=0).reshape(-1, d + 1))
+
+
+def test_sparse_rows_merge_without_dense_ones(monkeypatch):
+    X = sp.random_array((600, 300_000), density=1e-5, format="csr", rng=np.random.default_rng(0))
+    monkeypatch.setattr(sp.csr_array, "toarray", None)
+    merged = Poison(sp.csr_array(sp.vstack([X, X])), np.ones(1200), np.ones(1200)).merged()
+    assert merged.total == 1200
+    assert merged.X.nnz == X.nnz
 
 
 def test_nothing_merges_to_nothing():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from multi_cases import blobs, digits, scenario
 
-from linpoison.core import Budget, InfeasibleSet, InputError
+from linpoison.core import Budget, InfeasibleSet, InputError, SolverFailed
 from linpoison.multiclass import (
     LibraryLearner,
     MeasureInfluence,
@@ -27,6 +27,7 @@ from linpoison.multiclass import (
     capped_regions,
     refitted_regions,
 )
+from linpoison.multiclass.influence import _Walk
 from linpoison.multiclass.results import rounded
 from linpoison.sets import Halfspace, Intersection
 
@@ -187,3 +188,52 @@ def test_bad_parameters_are_refused():
     for build in wrong:
         with pytest.raises(InputError):
             build()
+
+
+def small_scenario():
+    clean = blobs(90, seed=1)
+    return MultiScenario(clean, LibraryLearner(MultiProblem("softmax", 0.05)), Budget(0.1), blobs(60, seed=2), ("l2",))
+
+
+@pytest.mark.parametrize("error", [InfeasibleSet("no row"), SolverFailed("no weights")])
+def test_a_program_without_a_solution_is_passed_over_and_named(monkeypatch, error):
+    calls, original = [], MinMaxProgram.solve
+
+    def fails_after_one(self, *args, **options):
+        calls.append(1)
+        if len(calls) > 1:
+            raise error
+        return original(self, *args, **options)
+
+    attack = MultiMinMax(most=2, program=MinMaxProgram(tol=0.1, max_iter=5), decoys=MultiLabelFlips((0.3,), (4,)))
+    monkeypatch.setattr(MinMaxProgram, "solve", fails_after_one)
+    result = attack.run(small_scenario())
+    assert result.relaxed.label == "basic"
+    assert result.skipped == (f"flips 0.3 x 4: {error}",)
+    with pytest.raises(SolverFailed, match=r"attack min-max, got none \(basic: .*Loosen"):
+        attack.run(small_scenario())
+
+
+def test_the_influence_attack_keeps_what_it_found_where_no_row_is_left(monkeypatch):
+    clean, original, calls = blobs(90, seed=1), _Walk._candidates, []
+    attack = MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), steps=12)
+
+    def none_after(number):
+        def candidates(self, s):
+            calls.append(1)
+            if len(calls) > number:
+                raise InfeasibleSet("no class has a row")
+            return original(self, s)
+
+        return candidates
+
+    for number, states in ((7, 2), (5, 1), (3, 1)):
+        calls.clear()
+        monkeypatch.setattr(_Walk, "_candidates", none_after(number))
+        found = attack.run(clean, blobs(60, seed=2), 0.1)
+        assert len(found) == states
+        assert found[-1].total == pytest.approx(0.1)
+    calls.clear()
+    monkeypatch.setattr(_Walk, "_candidates", none_after(0))
+    with pytest.raises(InfeasibleSet):
+        attack.run(clean, blobs(60, seed=2), 0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -187,3 +189,41 @@ def test_nothing_to_deploy():
     empty = deploy(Poison(np.zeros((0, 3)), [], []), 5, Domain.real(), np.random.default_rng(0))
     assert empty.total == 0
     assert deploy(RELAXED, 0, Domain.real(), np.random.default_rng(0)).y.size == 0
+
+
+@pytest.mark.parametrize("law", ["independent", "stratified"])
+def test_sparse_rows_are_drawn_like_dense_ones(law):
+    inside = Ball(POINT, 0.9)
+    for seed in range(20):
+        dense, sparse = (
+            round_point(POINT, 7, np.random.default_rng(seed), law=law, inside=inside, sparse=kind)
+            for kind in (False, True)
+        )
+        assert sp.issparse(sparse)
+        np.testing.assert_array_equal(sparse.toarray(), dense)
+    assert round_point(np.zeros(3), 0, np.random.default_rng(0), sparse=True).shape == (0, 3)
+
+
+@pytest.mark.parametrize("domain", [Domain.counts(np.full(60_000, 9)), Domain.real()], ids=["counts", "real"])
+def test_sparse_rows_are_deployed_without_dense_tables(monkeypatch, domain):
+    """Never more than one row at a time is dense: 300 of them would take 144 MB."""
+    rng = np.random.default_rng(0)
+    relaxed = sp.random_array((300, 60_000), density=1e-4, format="csr", rng=rng)
+    relaxed.data = 3 * relaxed.data
+    largest, original = [0], sp.csr_array.toarray
+
+    def watched(self, *args, **kwargs):
+        largest[0] = max(largest[0], self.shape[0])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(sp.csr_array, "toarray", watched)
+    poison = Poison(relaxed, np.ones(300), np.ones(300))
+    sets = ByLabel({1: Ball(np.zeros(60_000), 4.0), -1: Ball(np.zeros(60_000), 4.0)})
+    tracemalloc.start()
+    whole = deploy(poison, 300, domain, rng, sets=sets, sparse=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert whole.total == 300
+    assert sp.issparse(whole.X)
+    assert largest[0] == 1
+    assert peak < 40e6

@@ -279,3 +279,29 @@ def test_no_conic_solver_is_built_for_structured_sets():
     feasible.project(rng.normal(size=(2, 50)))
     assert feasible._oracle.fallbacks == 0
     assert "_support_program" not in vars(feasible._oracle)
+
+
+FIRST = np.array([1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (Halfspace(FIRST, -1.0), Halfspace(-FIRST, -1.0)),
+        (Slab(FIRST, 0.0, 0.5), Halfspace(-FIRST, -1.0)),
+        (Slab(FIRST, 0.0, 0.0), Halfspace(FIRST, -1.0)),
+        (Slab(FIRST, 0.0, 0.5), Slab(-7 * FIRST, 14.0, 0.5)),
+        (Slab(FIRST, 0.0, 0.0), Slab(FIRST, 2.0, 0.0)),
+        (Slab(FIRST, -2.0, 0.5), NonNegative(3)),
+        (Halfspace([1.0, 1.0, 0.0], -1.0), Halfspace(-FIRST, 0.0), Halfspace([0.0, -1.0, 0.0], 0.0)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("point", [(0.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1e6, -1e6, 2.0)])
+@pytest.mark.filterwarnings("error")
+def test_nearest_points_of_empty_sets_without_bounds_are_refused(parts, point):
+    for sets in (parts, parts[::-1]):
+        with pytest.raises(InfeasibleSet):
+            Intersection(sets).project([point])
+        with pytest.raises(InfeasibleSet):
+            Intersection(sets).support(np.zeros(3))
