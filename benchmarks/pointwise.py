@@ -20,7 +20,7 @@ import numpy as np
 
 from linpoison import Dataset, Problem, load
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.outer_set import certify_margin
+from linpoison.certificates.outer.margin import certify_margin
 from linpoison.losses import make_loss
 from linpoison.sets import Ball, ByLabel
 
@@ -59,8 +59,8 @@ def races(quick: bool, rows: int) -> Iterator[tuple[str, ...]]:
 
 def timed(claim: Claim, method: str) -> tuple[np.ndarray, float, int]:
     """Bounds, processor seconds, and for how many rows no solver answered."""
-    from linpoison.certificates.outer_dual import minimise_bound
-    from linpoison.certificates.outer_witness import witness_bound
+    from linpoison.certificates.outer.dual import minimise_bound
+    from linpoison.certificates.outer.witness import witness_bound
 
     began = time.process_time()
     if method == "fast":

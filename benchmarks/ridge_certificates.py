@@ -19,10 +19,10 @@ import numpy as np
 
 from linpoison import Dataset, Problem, Split, load
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.ridge import certify_ridge
-from linpoison.certificates.ridge_ball import BallDual
-from linpoison.certificates.ridge_conic import RidgeProgram
-from linpoison.certificates.ridge_model import RidgeSystem, comparator_bounds
+from linpoison.certificates.ridge.ball import BallDual
+from linpoison.certificates.ridge.certify import certify_ridge
+from linpoison.certificates.ridge.conic import RidgeProgram
+from linpoison.certificates.ridge.model import RidgeSystem, comparator_bounds
 from linpoison.datasets import names
 from linpoison.losses import Squared
 from linpoison.sets import Ball, ByLabel, FeasibleSet, Intersection, Slab

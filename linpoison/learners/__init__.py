@@ -8,6 +8,7 @@ from .reference import ReferenceLearner
 from .ridge import RidgeLearner
 from .smooth import SmoothLearner
 from .svm import HingeLearner
+from .svm_warm import WarmFit, warm_hinge
 from .translate import TranslatedModel, translate_estimator
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "RidgeLearner",
     "SmoothLearner",
     "TranslatedModel",
+    "WarmFit",
     "make_learner",
     "translate_estimator",
+    "warm_hinge",
 ]

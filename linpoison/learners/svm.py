@@ -13,6 +13,7 @@ from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from .base import Learner, LearnerWarning, converged, narrow
 from .reference import ReferenceLearner
+from .svm_warm import warm_hinge
 
 
 class HingeLearner(Learner):
@@ -20,7 +21,11 @@ class HingeLearner(Learner):
 
     A penalised intercept, or none, goes to liblinear (`LinearSVC`, fixed seed); a free intercept
     to libsvm (`SVC`), after which the intercept is minimised exactly and the duality gap is
-    checked. Equal data give equal models. Neither can start warm: `start` is ignored.
+    checked. Equal data and equal starts give equal models.
+
+    Neither can start warm. For a free intercept `warm_hinge` uses `start`, several times faster than
+    libsvm on Enron, and libsvm takes over where its gap stays open. Otherwise `start` is ignored:
+    on Enron liblinear from nothing is faster than `warm_hinge` from the undefended model.
 
     Columns of very different scales can keep both from their tolerance. Then the conic reference
     takes over, or, beyond `fallback_entries` entries of ``X``, the approximate model is returned
@@ -44,6 +49,8 @@ class HingeLearner(Learner):
         Bound on libsvm's steps, of two rows each.
     gap_tol : float
         Largest duality gap, relative to the objective, that is accepted of libsvm.
+    warm_gap : float
+        Largest duality gap, relative to the objective, that is accepted of `warm_hinge`.
     cache_size : int
         Megabytes for libsvm's rows of the Gram matrix.
     fallback_entries : int
@@ -56,11 +63,16 @@ class HingeLearner(Learner):
     step_tol = 1e-7
     max_steps = 200_000
     gap_tol = 1e-6
+    warm_gap = 1e-9
     cache_size = 500
     fallback_entries = 2_000_000
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
+        if free and start is not None:
+            warm = warm_hinge(self.problem, data, start, gap_tol=self.warm_gap)
+            if warm.gap <= self.warm_gap * warm.value:
+                return warm.model
         model, solved = self._libsvm(data) if free else self._liblinear(data)
         if solved:
             return model

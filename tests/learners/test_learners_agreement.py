@@ -111,7 +111,9 @@ def test_start_does_not_change_the_answer(loss, convention):
     cold = make_learner(problem).fit(data)
     far = LinearModel(np.full(data.d, 3.0), -2.0 if problem.fit_intercept else 0.0)
     warm = make_learner(problem).fit(data, start=far)
-    assert problem.value(warm, data) == pytest.approx(problem.value(cold, data), rel=1e-9)
+    by_libsvm = isinstance(loss, Hinge) and problem.fit_intercept and not problem.penalize_intercept
+    rel = 1e-7 if by_libsvm else 1e-9  # libsvm, cold, is the less exact of the two
+    assert problem.value(warm, data) == pytest.approx(problem.value(cold, data), rel=rel)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
