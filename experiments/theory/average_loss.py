@@ -22,12 +22,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from linpoison import load
-from linpoison.attacks.saddle import SaddleProgram
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.saddle import average_value, certify_average_loss
-from linpoison.certificates.test_error import training_error
-from linpoison.core import Dataset
+from linpoison.attacks import SaddleProgram
+from linpoison.certificates import Certificate, Claim, certify_average_loss
+from linpoison.core import Dataset, LinearModel
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
@@ -63,21 +63,32 @@ def measure(name: str, quick: bool) -> list[list[str]]:
         seconds = time.process_time() - began
         whole = certify_average_loss(claim, plain=False)
         clean = make_learner(problem).fit(train)
-        before = average_value(claim, clean.vector)
+        before = average(claim, clean)
         after = attacked(claim) if epsilon else before
         sharp.check_attack(after, tol=1e-3 * before, what="the min-max attack")
-        numbers = (epsilon, before, after, sharp.bound, whole.bound, training_error(sharp), clean.error(train))
+        numbers = (epsilon, before, after, sharp.bound, whole.bound, at_zero(sharp), clean.error(train))
         rows.append([name, str(train.n), f"{problem.reg:g}", *[f"{number:.4g}" for number in numbers],
                      f"{sharp.info['gap']:.1e}", f"{seconds:.2f}"])  # fmt: skip
         print(" ".join(rows[-1]), flush=True)
     return rows
 
 
+def average(claim: Claim, model: LinearModel) -> float:
+    """The clean rows' average loss."""
+    losses = claim.problem.loss.value(model.margins(claim.train))
+    return float(np.average(losses, weights=claim.train.weight))
+
+
+def at_zero(certificate: Certificate) -> float:
+    """The share of the clean training rows that can be misclassified: such a row has a loss of ``phi(0)`` or more."""
+    return min(1.0, float(certificate.bound) / float(certificate.claim.problem.loss.value(np.zeros(1))[0]))
+
+
 def attacked(claim: Claim) -> float:
     """The clean loss after the min-max attack with fractional copies, retrained."""
     saddle = SaddleProgram(tol=1e-2, max_rounds=60).solve(claim.train, claim.problem, claim.sets, claim.epsilon)
     model = make_learner(claim.problem).fit(claim.train.mix(saddle.poison.as_dataset(claim.train.domain)))
-    return average_value(claim, model.vector)
+    return average(claim, model)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,10 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linpoison.certificates.baselines import certify_ball, certify_steinhardt
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.exact import certify_exact
-from linpoison.certificates.outer_set import certify_margin
+from linpoison.certificates import Claim, certify_ball, certify_exact, certify_margin, certify_steinhardt
 from linpoison.core import Dataset
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, ByLabel

@@ -28,14 +28,19 @@ import numpy as np
 from ridge_table import prepared, spheres
 
 from linpoison import Problem, load
-from linpoison.certificates.baselines import certify_ball, certify_naive, certify_steinhardt
-from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.outer_anchor import anchor
-from linpoison.certificates.outer_bound import extended
-from linpoison.certificates.outer_conic import make_program
-from linpoison.certificates.outer_screen import screen
-from linpoison.certificates.outer_set import certify_margin, scores_of
+from linpoison.certificates import (
+    Certificate,
+    Claim,
+    certify_ball,
+    certify_margin,
+    certify_naive,
+    certify_steinhardt,
+)
+from linpoison.certificates.clean.anchor import anchor
+from linpoison.certificates.clean.screen import screen
+from linpoison.certificates.outer.bound import extended
+from linpoison.certificates.outer.conic import make_program
+from linpoison.certificates.outer.margin import scores_of
 from linpoison.core.validation import Array
 from linpoison.learners import make_learner
 from linpoison.losses import make_loss

@@ -29,14 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.certificates.baselines import best_comparator, comparator_bound, recompute_steinhardt_convex
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.outer_anchor import clean_vector
-from linpoison.certificates.outer_dual import minimise_bound
-from linpoison.certificates.outer_losses import soft_hinge
-from linpoison.certificates.outer_screen import combine, lengths, one, screen
-from linpoison.certificates.outer_set import scores_of
-from linpoison.certificates.outer_witness import witness_bound
+from linpoison.certificates import Claim
+from linpoison.certificates.clean.anchor import clean_vector
+from linpoison.certificates.clean.losses import soft_hinge
+from linpoison.certificates.clean.screen import combine, lengths, one, screen
+from linpoison.certificates.outer.baselines import best_comparator, comparator_bound, recompute_steinhardt_convex
+from linpoison.certificates.outer.dual import minimise_bound
+from linpoison.certificates.outer.margin import scores_of
+from linpoison.certificates.outer.witness import witness_bound
 from linpoison.core import Dataset
 from linpoison.datasets import load
 from linpoison.losses import Problem, make_loss

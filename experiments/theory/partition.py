@@ -27,13 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.partition import PartitionClassifier, parts_of
-from linpoison.certificates.partition_bases import proven_levels
-from linpoison.certificates.partition_hash import split_rows
-from linpoison.certificates.partition_votes import certified_insertions, flips_needed
-from linpoison.certificates.ridge import certify_ridge, ridge_attack
+from linpoison.certificates import Certificate, Claim, PartitionClassifier, certify_ridge, ridge_attack
+from linpoison.certificates.partition.bases import proven_levels
+from linpoison.certificates.partition.classifier import parts_of
+from linpoison.certificates.partition.hashing import split_rows
+from linpoison.certificates.partition.votes import certified_insertions, flips_needed
 from linpoison.core import Dataset, Poison
 from linpoison.learners import make_learner
 from linpoison.sets import Ball, ByLabel

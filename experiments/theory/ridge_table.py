@@ -24,9 +24,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from linpoison import Dataset, Problem, Split, load
-from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.claim import Claim
-from linpoison.certificates.ridge import certify_ridge
+from linpoison.certificates import Certificate, Claim, certify_ridge
 from linpoison.losses import Squared
 from linpoison.sets import Ball, ByLabel
 

@@ -1,24 +1,17 @@
 """Certificates: what no attack can do, and the least that an attack must spend."""
 
-from .baselines import certify_ball, certify_naive, certify_steinhardt
-from .budget import budget_poison, min_budget
-from .budget_flip import Flip, budget_to_flip
+from .budget import BudgetPlane, Flip, budget_plane, budget_poison, budget_to_flip, min_budget
 from .certificate import Certificate, recompute
 from .claim import Claim
 from .collapse import collapse, collapse_classes
-from .deletions import certify_deletions, certify_flips, removals_of
 from .diagnostics import comparator_budget, projections
-from .exact import certify_exact
+from .hinge import certify_deletions, certify_exact, certify_flips, removals_of
 from .inflation import inflate
-from .outer_set import certify_margin
-from .partition import PartitionClassifier
-from .partition_certificate import certify_partition
-from .plane import BudgetPlane, budget_plane
+from .outer import certify_ball, certify_margin, certify_naive, certify_steinhardt
+from .partition import PartitionClassifier, certify_partition
 from .radius import radius
-from .ridge import certify_ridge, ridge_attack, ridge_values
-from .ridge_flips import label_flips_ridge
-from .saddle import certify_average_loss
-from .semidefinite import SemidefiniteLoss, semidefinite_loss
+from .ridge import certify_ridge, label_flips_ridge, ridge_attack, ridge_values
+from .saddle import SemidefiniteLoss, certify_average_loss, semidefinite_loss
 from .test_error import certify_test_error
 from .thresholds import (
     Threshold,

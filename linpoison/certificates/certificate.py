@@ -35,19 +35,38 @@ KINDS: dict[str, tuple[str, int]] = {
 
 _MODULES: dict[str, str] = {}
 _CHECKS: dict[str, Recompute] = {}
+_SCORES: set[str] = set()
 _FORMAT = 1
 RTOL = 1e-7
 """Relative difference between a stored bound and the one recomputed that is put down to rounding."""
 
 
-def check(name: str) -> Callable[[Recompute], Recompute]:
-    """Register the function that recomputes the bounds of one kind of certificate from their witnesses."""
+def check(name: str, *, scores: bool = False) -> Callable[[Recompute], Recompute]:
+    """Register the function that recomputes the bounds of one kind of certificate from their witnesses.
+
+    Parameters
+    ----------
+    name : str
+        Of the certificates.
+    scores : bool, default False
+        Whether they are of kind "score" and speak of all insertions up to the budget of the claim, so that other
+        certificates may build on them.
+    """
 
     def register(function: Recompute) -> Recompute:
         _CHECKS[name] = function
+        _SCORES.discard(name)
+        if scores:
+            _SCORES.add(name)
         return function
 
     return register
+
+
+def insertion_scores() -> frozenset[str]:
+    """Names of the certificates of scores under insertions."""
+    import_module("linpoison.certificates")
+    return frozenset(_SCORES)
 
 
 def recompute(name: str, claim: Claim, witness: Witness) -> Any:
@@ -120,7 +139,12 @@ class Certificate:
         for what, given, own in (("training rows", train, self.claim.train), ("rows", rows, self.claim.rows)):
             if given is not None and (own is None or given.digest() != own.digest()):
                 raise CertificateInvalid(f"expected the {what} that the certificate speaks of, got others.")
-        found = recompute(self.name, self.claim, self.witness)
+        try:
+            found = recompute(self.name, self.claim, self.witness)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            if self.name not in _CHECKS:
+                raise
+            raise CertificateInvalid(f"expected a witness of the certificate {self.name}, got {error}") from error
         if not _agree(found, self.bound):
             raise CertificateInvalid(
                 f"expected the witness of the certificate {self.name} to prove {_short(self.bound)}, "

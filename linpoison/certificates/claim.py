@@ -67,10 +67,23 @@ class Claim:
     def reg(self) -> float:
         """Weight of the regulariser per clean row with all of the budget spent.
 
-        ``(1 + epsilon) reg`` under mean scaling, ``reg`` at the clean size under sum scaling.
+        ``(1 + epsilon) reg`` under mean scaling, ``reg`` at the clean size under sum scaling. Less poison comes with
+        less of it under mean scaling; see `filled` for why bounds at this weight speak of that, too.
         """
         grown = 1 + self.epsilon if self.problem.scaling == "mean" else 1.0
         return grown * self.problem.reg_at(self.mass)
+
+    @cached_property
+    def filled(self) -> bool:
+        """Whether copies of the clean rows have to be reckoned with as poison.
+
+        Under mean scaling poison `nu` of mass ``e < epsilon`` leaves the same model as mass `epsilon` made of
+        ``(1 + epsilon) / (1 + e) nu`` and, for the rest, all clean rows in proportion. Where clean rows lie in their
+        sets, that is poison of the claim. Where some do not, every bound takes the greater of two prices for each
+        unit of mass: that of the sets, and the mean over the clean rows. So it holds for **every** mass up to
+        `epsilon` in either case.
+        """
+        return self.problem.scaling == "mean" and self.epsilon > 0 and not bool(self.inside(0.0).all())
 
     @cached_property
     def mask(self) -> Array:

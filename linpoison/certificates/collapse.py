@@ -17,7 +17,7 @@ from ..core.validation import LABELS, Array, as_matrix, as_weights
 from ..learners import make_learner
 from ..losses import Problem, Squared
 from ..optimality.stationarity import VANISHING, Stationarity
-from .budget_target import COVERED, Group
+from .budget.target import COVERED, Group
 
 _LIGHT = 1e-9
 

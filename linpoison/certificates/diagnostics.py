@@ -15,7 +15,7 @@ from ..core.model import LinearModel
 from ..core.validation import LABELS, Array
 from ..losses import Hinge, MarginLoss, Problem
 from ..sets import ByLabel, FeasibleSet, support_bound
-from .saddle import PAD
+from .saddle.certify import PAD
 
 _DIRECTIONS = 180
 _CUTS = 64

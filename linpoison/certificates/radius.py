@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.validation import Array, check_number
-from .certificate import Certificate, Witness, check, recompute
+from .certificate import Certificate, Witness, check, insertion_scores, recompute
 from .claim import Claim
 
 Index = NDArray[np.intp]
 
 ScoreCertifier = Callable[[Claim], Certificate]
-
-SCORES = frozenset(
-    ("ridge", "ridge-interval", "outer-set", "exact", "ball", "naive", "steinhardt", "steinhardt-convex")
-)
-"""Names of the certificates of scores, over insertions, that a radius may rest on."""
 
 _SCORE = "score."
 
@@ -34,9 +29,8 @@ def radius(certify: ScoreCertifier, claim: Claim, *, tol: float = 1 / 64) -> Cer
         radius_j = max { eps <= claim.epsilon : certify(eps) bounds -k_j (z_j'theta + b) below zero }
 
     up to `tol`, by bisection that shares the calls of `certify` among rows with the same next budget. A row
-    certified at a mass is certified at all smaller ones: under sum scaling because less poison is weaker,
-    under mean scaling because what is missing can be filled up with copies of the clean rows, which is why
-    these must lie in the sets.
+    certified at a mass is certified at all smaller ones, as every score certificate speaks of any mass up to its
+    budget (`Claim.filled`).
 
     Parameters
     ----------
@@ -57,14 +51,14 @@ def radius(certify: ScoreCertifier, claim: Claim, *, tol: float = 1 / 64) -> Cer
     Raises
     ------
     InputError
-        If mass less than the budget could be stronger: mean scaling with clean rows outside the sets.
+        If the certifier returns anything but scores under insertions.
 
     Examples
     --------
     >>> from linpoison.core import Dataset
     >>> from linpoison.losses import Problem, Squared
     >>> from linpoison.sets import Ball, ByLabel
-    >>> from linpoison.certificates.ridge import certify_ridge
+    >>> from linpoison.certificates.ridge.certify import certify_ridge
     >>> train = Dataset([[1.0], [-1.0], [0.8], [-0.8]], [1, -1, 1, -1])
     >>> sets = ByLabel({1: Ball([1.0], 3.0), -1: Ball([-1.0], 3.0)})
     >>> claim = Claim(train, Problem(Squared(), reg=0.1), sets, 0.64, Dataset([[1.0], [0.1]], [1, 1]))
@@ -74,12 +68,6 @@ def radius(certify: ScoreCertifier, claim: Claim, *, tol: float = 1 / 64) -> Cer
     start = time.perf_counter()
     tol = check_number(tol, "tol", above=0, at_most=1)
     rows = claim.demand_rows()
-    if not _monotone(claim):
-        raise InputError(
-            "sum scaling, or clean rows inside the sets",
-            f"mean scaling and {int((~claim.inside()).sum())} clean rows outside",
-            "Leave these rows out, as a defence with these sets does.",
-        )
     low, high = np.full(rows.n, -np.inf), np.full(rows.n, np.inf)
     used: dict[float, tuple[Index, Certificate]] = {}
     for _ in range(2 + int(np.ceil(np.log2(1 / tol)))):
@@ -88,8 +76,8 @@ def radius(certify: ScoreCertifier, claim: Claim, *, tol: float = 1 / 64) -> Cer
         for epsilon in np.unique(at[open_]):
             chosen = np.flatnonzero(open_ & (at == epsilon))
             found = certify(claim.at(float(epsilon)).about(rows.take(chosen)))
-            if found.name not in SCORES:
-                raise InputError(f"a certifier among {', '.join(sorted(SCORES))}", repr(found.name))
+            if found.name not in insertion_scores():
+                raise InputError(f"a certifier among {', '.join(sorted(insertion_scores()))}", repr(found.name))
             safe = np.asarray(found.bound) < 0
             low[chosen[safe]], high[chosen[~safe]] = epsilon, epsilon
             if safe.any():
@@ -114,10 +102,6 @@ def _next(low: Array, high: Array, most: float) -> Array:
     return np.where(np.isinf(high), most, np.where(np.isinf(low), 0.0, middle))
 
 
-def _monotone(claim: Claim) -> bool:
-    return claim.problem.scaling == "sum" or bool(claim.inside().all())
-
-
 def _pack(used: dict[float, tuple[Index, Certificate]]) -> dict[str, Array]:
     witness: dict[str, Any] = {"epsilon": np.array(sorted(used))}
     for i, epsilon in enumerate(sorted(used)):
@@ -134,14 +118,12 @@ def recompute_radius(claim: Claim, witness: Witness) -> Array:
     """For each row the greatest budget of the witness at which its score certificate holds."""
     rows = claim.demand_rows()
     best = np.zeros(rows.n)
-    if not _monotone(claim):
-        return best
     for i, epsilon in enumerate(np.ravel(witness.get("epsilon", np.empty(0)))):
         if not 0 <= epsilon <= claim.epsilon:
             continue
         chosen = np.asarray(witness.get(f"{i}.rows", []), dtype=np.intp)
         name = str(witness.get(f"{i}.name", ""))
-        if name not in SCORES or not chosen.size or chosen.min() < 0 or chosen.max() >= rows.n:
+        if name not in insertion_scores() or not chosen.size or chosen.min() < 0 or chosen.max() >= rows.n:
             continue
         prefix = f"{i}.{_SCORE}"
         part = {key.removeprefix(prefix): value for key, value in witness.items() if key.startswith(prefix)}

@@ -16,11 +16,11 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.validation import Array, check_integer
 from ..losses import Squared
-from .certificate import Certificate, Witness, check, recompute
+from .certificate import Certificate, Witness, check, insertion_scores, recompute
 from .claim import Claim
-from .outer_set import certify_margin
-from .ridge import certify_ridge
-from .saddle import AVERAGE, OBJECTIVE, certify_average_loss
+from .outer.margin import certify_margin
+from .ridge.certify import certify_ridge
+from .saddle.certify import AVERAGE, OBJECTIVE, certify_average_loss
 
 NAME = "test-error"
 Certify = Callable[[Claim], Certificate]
@@ -294,8 +294,8 @@ def _nested(prefix: str, certificate: Certificate) -> dict[str, Any]:
 
 
 def _recomputed(prefix: str, claim: Claim, witness: Mapping[str, Array], n: int) -> Array:
-    """The score bounds that a nested witness proves; infinite where there is none."""
-    if f"{prefix}:name" not in witness:
+    """The score bounds that a nested witness proves; infinite where there is none, or none of scores."""
+    if str(witness.get(f"{prefix}:name", "")) not in insertion_scores():
         return np.full(n, np.inf)
     start = len(prefix) + 1
     inner = {name[start:]: value for name, value in witness.items() if name.startswith(f"{prefix}.")}

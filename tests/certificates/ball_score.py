@@ -23,7 +23,7 @@ def strong(claim):
     )
 
 
-@check(NAME)
+@check(NAME, scores=True)
 def recompute_ball_score(claim: Claim, witness):
     """``-k z.v + |z| (sqrt(2 excess / reg) + epsilon R / reg)`` for any v of finite value.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.outer_anchor import anchor
-from linpoison.certificates.outer_conic import make_program
-from linpoison.certificates.outer_screen import screen
+from linpoison.certificates.clean.anchor import anchor
+from linpoison.certificates.clean.screen import screen
+from linpoison.certificates.outer.conic import make_program
 from linpoison.convex import max_violation
 from linpoison.core import Dataset
 from linpoison.learners import make_learner

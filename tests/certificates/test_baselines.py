@@ -6,8 +6,10 @@ import pytest
 import scipy.sparse as sp
 from outer_cases import INTERCEPTS, LOSSES, SCALINGS, advised_mixtures, make_claim, random_mixtures, retrained
 
-from linpoison.certificates import baselines
-from linpoison.certificates.baselines import (
+from linpoison.certificates.certificate import Certificate
+from linpoison.certificates.clean.anchor import clean_vector
+from linpoison.certificates.outer import baselines
+from linpoison.certificates.outer.baselines import (
     best_comparator,
     certify_ball,
     certify_naive,
@@ -16,9 +18,7 @@ from linpoison.certificates.baselines import (
     recompute_ball,
     recompute_naive,
 )
-from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.outer_anchor import clean_vector
-from linpoison.certificates.outer_set import certify_margin
+from linpoison.certificates.outer.margin import certify_margin
 from linpoison.core import CertificateInvalid, SolverFailed
 from linpoison.core.errors import CapabilityError
 from linpoison.learners import make_learner

@@ -22,8 +22,8 @@ from budget_cases import (
 
 from linpoison.attacks import KKTProgram
 from linpoison.certificates import comparator_budget, reachability_threshold
-from linpoison.certificates.budget import budget_poison, min_budget
-from linpoison.certificates.budget_dual import pull_cap, recompute_min_budget
+from linpoison.certificates.budget.dual import pull_cap, recompute_min_budget
+from linpoison.certificates.budget.least import budget_poison, min_budget
 from linpoison.certificates.certificate import Certificate
 from linpoison.core import (
     CapabilityError,
@@ -351,7 +351,7 @@ def test_a_solver_that_gives_up_is_an_error(monkeypatch):
     def fail(*args, **options):
         raise SolverFailed("gave up")
 
-    monkeypatch.setattr("linpoison.certificates.budget_program.solve", fail)
+    monkeypatch.setattr("linpoison.certificates.budget.program.solve", fail)
     with pytest.raises(SolverFailed, match="gave up"):
         min_budget(PLANAR, problem_of("hinge", train=PLANAR), DISCS, LinearModel([-0.3, 0.2], 0.1))
 

@@ -7,9 +7,9 @@ import pytest
 from budget_cases import DISCS, LOSSES, PLANAR, problem_of, relearn
 
 from linpoison.certificates import reachability_threshold
-from linpoison.certificates.budget import budget_poison, min_budget
-from linpoison.certificates.budget_flip import budget_to_flip
-from linpoison.certificates.plane import budget_plane
+from linpoison.certificates.budget.flip import budget_to_flip
+from linpoison.certificates.budget.least import budget_poison, min_budget
+from linpoison.certificates.budget.plane import budget_plane
 from linpoison.core import Dataset, InputError, LinearModel, SolverFailed
 from linpoison.losses import Problem
 from linpoison.sets import Ball, Box, ByLabel
@@ -43,7 +43,7 @@ def test_a_cell_without_an_answer_keeps_the_closed_form(monkeypatch):
     def fail(*args, **options):
         raise SolverFailed("gave up")
 
-    monkeypatch.setattr("linpoison.certificates.plane.min_budget", fail)
+    monkeypatch.setattr("linpoison.certificates.budget.plane.min_budget", fail)
     plane = budget_plane(PLANAR, problem_of("hinge", train=PLANAR), DISCS, origin=LinearModel([0.0, 0.0]), **AXES)
     np.testing.assert_allclose(plane.inside, plane.anywhere, rtol=1e-5)
     assert np.isnan(plane.enough).all()

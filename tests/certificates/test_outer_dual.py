@@ -6,14 +6,14 @@ import pytest
 import scipy.sparse as sp
 
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.outer_anchor import anchor
-from linpoison.certificates.outer_bound import extended
-from linpoison.certificates.outer_dual import _Batch, _Search, minimise_bound
-from linpoison.certificates.outer_lbfgs import BatchLBFGS
-from linpoison.certificates.outer_losses import SoftHinge
-from linpoison.certificates.outer_screen import screen
-from linpoison.certificates.outer_smooth import Cap, CleanSide, OuterDual, PoisonSide
-from linpoison.certificates.outer_witness import signed_rows, witness_bound
+from linpoison.certificates.clean.anchor import anchor
+from linpoison.certificates.clean.losses import SoftHinge
+from linpoison.certificates.clean.screen import screen
+from linpoison.certificates.outer.bound import extended
+from linpoison.certificates.outer.dual import _Batch, _Search, minimise_bound
+from linpoison.certificates.outer.lbfgs import BatchLBFGS
+from linpoison.certificates.outer.smooth import Cap, CleanSide, OuterDual, PoisonSide
+from linpoison.certificates.outer.witness import signed_rows, witness_bound
 from linpoison.core import CapabilityError, Dataset, InputError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
@@ -168,7 +168,7 @@ def test_sparse_rows_give_the_same_and_stay_sparse_where_they_are_many(loss, mon
     claim = made(loss, 0.1, rows=3)
     bound = solved(claim)
     np.testing.assert_allclose(solved(sparse(claim)), bound, atol=1e-3)  # other sums, other last steps
-    monkeypatch.setattr("linpoison.certificates.outer_dual._LARGE", 10)
+    monkeypatch.setattr("linpoison.certificates.outer.dual._LARGE", 10)
     search = _Search(sparse(claim), None, 20, 1e-4, False)
     assert sp.issparse(search.stages[0].clean.rows)
     assert search.stages[0].clean.rows.dtype == np.float32

@@ -15,10 +15,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from linpoison.certificates.certificate import Certificate, check
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.partition import PartitionClassifier, certify_partition, parts_of, recompute_partition
-from linpoison.certificates.partition_bases import base_claim, fit_base, proven_levels
-from linpoison.certificates.partition_hash import split_rows
-from linpoison.certificates.partition_votes import certified_insertions, flips_needed, search_levels
+from linpoison.certificates.partition.bases import base_claim, fit_base, proven_levels
+from linpoison.certificates.partition.classifier import (
+    PartitionClassifier,
+    certify_partition,
+    parts_of,
+    recompute_partition,
+)
+from linpoison.certificates.partition.hashing import split_rows
+from linpoison.certificates.partition.votes import certified_insertions, flips_needed, search_levels
 from linpoison.core import Dataset
 from linpoison.core.errors import CapabilityError, CertificateInvalid, InputError
 from linpoison.learners import make_learner
@@ -38,7 +43,7 @@ def ball(claim):
     return Certificate("test ball", "score", claim, recompute_ball(claim, witness), False, (), witness)
 
 
-@check("test ball")
+@check("test ball", scores=True)
 def recompute_ball(claim, witness):
     v, data, rows = witness["v"], claim.train, claim.rows
     X, Z = (np.column_stack([part.X, np.ones(part.n)]) for part in (data, rows))
@@ -490,7 +495,7 @@ def test_only_negative_bounds_prove_a_vote():
     assert close > 0
 
 
-@check("test rows")
+@check("test rows", scores=True)
 def recompute_rows(claim, witness):
     if witness["V"].shape != (claim.rows.n, 4) or witness["alike"].shape != (claim.rows.n, 2):
         raise InputError("one row of V for each row", f"{witness['V'].shape}")

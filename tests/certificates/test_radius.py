@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from ridge_cases import random_poison, ridge_claim, ridge_problem, scores
 
-from linpoison.certificates.baselines import certify_ball
 from linpoison.certificates.certificate import Certificate
+from linpoison.certificates.outer.baselines import certify_ball
 from linpoison.certificates.radius import radius, recompute_radius
-from linpoison.certificates.ridge import certify_ridge, ridge_attack
-from linpoison.certificates.ridge_flips import label_flips_ridge
+from linpoison.certificates.ridge.certify import certify_ridge, ridge_attack
+from linpoison.certificates.ridge.flips import label_flips_ridge
 from linpoison.core import CertificateInvalid, CertificateViolated, InputError
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, ByLabel
@@ -81,15 +81,18 @@ def test_no_witness_proves_too_much(found):
         assert (changed < found.bound).any()
 
 
-def test_mean_scaling_needs_clean_rows_inside():
+def test_clean_rows_outside_the_sets_do_no_harm():
     claim = ridge_claim(0.1)
     small = ByLabel({1: Ball(np.full(4, 0.3), 0.3), -1: Ball(np.full(4, -0.3), 0.3)})
     outside = replace(claim, sets=small)
-    with pytest.raises(InputError, match="outside"):
-        radius(certify_ridge, outside)
-    assert (recompute_radius(outside, {}) == 0).all()
-    summed = replace(outside, problem=ridge_problem(0, "sum"))
-    assert radius(certify_ridge, summed, tol=0.5).bound.max() > 0
+    assert outside.filled
+    found = radius(certify_ridge, outside, tol=0.5)
+    assert found.bound.max() > 0
+    rng = np.random.default_rng(0)
+    for row in np.flatnonzero(found.bound > 0):
+        for mass in (0.0, found.bound[row] / 3, found.bound[row]):
+            at = outside.at(mass)
+            assert scores(at, random_poison(at, rng))[row] < 0
 
 
 def test_other_certifiers_and_losses():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ridge_cases import ridge_claim, ridge_problem, scores
 
-from linpoison.certificates.ridge_flips import label_flips_ridge
+from linpoison.certificates.ridge.flips import label_flips_ridge
 from linpoison.core import CapabilityError, CertificateViolated
 from linpoison.losses import Logistic, Problem
 

@@ -9,18 +9,18 @@ import pytest
 import scipy.sparse as sp
 from poisoning import INTERCEPTS, LOSSES, SCALINGS, SETS, balls, claim_of, mixed, poisoned, retrained, rows
 
-from linpoison.certificates import saddle
 from linpoison.certificates.certificate import Certificate
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.inflation import inflate
-from linpoison.certificates.saddle import (
+from linpoison.certificates.saddle import certify as saddle
+from linpoison.certificates.saddle.certify import (
     average_value,
     certify_average_loss,
     recompute_average_loss,
     recompute_average_objective,
     worst_pull,
 )
-from linpoison.certificates.semidefinite import semidefinite_loss
+from linpoison.certificates.saddle.semidefinite import semidefinite_loss
 from linpoison.core import CapabilityError, CertificateInvalid, Dataset, InputError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared

@@ -8,8 +8,8 @@ from ball_score import certify_ball_score
 from poisoning import claim_of, poisoned, rows
 
 from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.ridge import certify_ridge
-from linpoison.certificates.saddle import certify_average_loss
+from linpoison.certificates.ridge.certify import certify_ridge
+from linpoison.certificates.saddle.certify import certify_average_loss
 from linpoison.certificates.test_error import certify_test_error, recompute_test_error, training_error
 from linpoison.certificates.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel

@@ -1,0 +1,202 @@
+"""Attack the subpopulations of a data set and say which of them are hurt."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import InputError, check_integer, check_number
+from ..subpopulations import (
+    ClusterMatch,
+    ConvexAttack,
+    FeatureMatch,
+    LabelFlip,
+    Matcher,
+    Parts,
+    Population,
+    ProblemTrainer,
+    Study,
+    SubpopulationAttack,
+    study,
+)
+from .files import check_folder, write_all
+from .inputs import prepare
+from .journal import FolderJournal, run_digest
+from .options import LearnerOptions, influences
+from .table import aligned, percent
+
+ATTACKS = ("label-flip", "convex")
+
+
+@dataclass(frozen=True)
+class SubpopOptions:
+    """What to attack, and how.
+
+    Parameters
+    ----------
+    learner : LearnerOptions
+    attack : {"label-flip", "convex"}
+    match : str
+        "clusters", or column names or numbers in a comma list: all rows that agree in these.
+    clusters, components : int
+        Of `ClusterMatch`.
+    groups : int
+        How many of the largest subpopulations are attacked; 0 for all.
+    alphas : tuple of float
+    collateral : float
+        For "convex".
+    """
+
+    learner: LearnerOptions
+    attack: str = "label-flip"
+    match: str = "clusters"
+    clusters: int = 20
+    components: int = 10
+    groups: int = 10
+    alphas: tuple[float, ...] = (0.5, 1.0, 2.0)
+    collateral: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.attack not in ATTACKS:
+            raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(self.attack))
+        for name in ("clusters", "components"):
+            check_integer(getattr(self, name), name, at_least=1)
+        check_integer(self.groups, "groups", at_least=0)
+        if not self.alphas:
+            raise InputError("at least one alpha", "none")
+        for alpha in self.alphas:
+            check_number(alpha, "alpha", above=0)
+
+
+@dataclass(frozen=True, eq=False)
+class SubpopReport:
+    """A study with its heading.
+
+    Parameters
+    ----------
+    data : str
+    options : SubpopOptions
+    study : Study
+    """
+
+    data: str
+    options: SubpopOptions
+    study: Study
+
+    def to_text(self) -> str:
+        """A table for each strength, the most damaged subpopulation first: who would be hurt."""
+        found = self.study
+        lines = [
+            f"{self.data}: {self.options.attack} on subpopulations, clean accuracy {percent(found.clean_accuracy)}"
+        ]
+        for alpha in found.alphas:
+            worst = found.worst(5, alpha)
+            rows: list[tuple[str, ...]] = [
+                ("subpopulation", "poison", "test rows", "clean acc.", "damage", "95 % interval", "collateral")
+            ]
+            for group in found.at(alpha):
+                target, collateral = group.damage.target, group.damage.collateral
+                interval = f"{percent(target.low)} to {percent(target.high)}"
+                counts = (group.name, str(group.n_poison), str(group.damage.n_target), percent(group.clean_accuracy))
+                rows.append((*counts, percent(target.value), interval, percent(collateral.value)))
+            lines += ["", f"alpha {alpha:g}: worst 5 {percent(worst.damage)}, on rows that did not choose them "
+                      f"{percent(worst.unseen)}, without poison {percent(worst.null)}", "", aligned(rows)]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> str:
+        """All numbers."""
+        own = {name: value for name, value in vars(self.options).items() if name != "learner"}
+        content = {"data": self.data, "options": own, **asdict(self.study)}
+        return json.dumps(content, indent=1, default=str) + "\n"
+
+
+def run_subpop(
+    data: Any,
+    options: SubpopOptions,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> SubpopReport:
+    """Attack one subpopulation after another; training rows are halved into the defender's and the attacker's.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple
+        As in `audit`.
+    options : SubpopOptions
+    out : path, optional
+        Folder for subpop.json, damage.png and map.png; an interrupted run resumes there.
+    progress : callable, optional
+    """
+    if out is not None:
+        check_folder(out)
+    setting = prepare(data, options.learner)
+    train, test = Population.of(setting.split.train), Population.of(setting.split.test)
+    order = np.random.default_rng(options.learner.seed).permutation(train.n)
+    parts = Parts(train.take(order[::2]), train.take(order[1::2]), test)
+    matcher = _matcher(options, setting.split.train.feature_names).fit(parts.auxiliary)
+    problem = setting.problem.pinned(float(parts.train.n))
+    attack: SubpopulationAttack = LabelFlip()
+    if options.attack == "convex":
+        attack = ConvexAttack(problem, parts.train, setting.split.train.domain, collateral=options.collateral)
+    store = None if out is None else FolderJournal(Path(out) / "journal", _key(data, options, setting.split.train))
+    found = study(
+        parts, matcher, attack, ProblemTrainer(problem), alphas=options.alphas, seeds=1, store=store,
+        groups=matcher.subpopulations()[: options.groups or None], progress=progress,
+    )  # fmt: skip
+    report = SubpopReport(setting.split.name, options, found)
+    if out is not None:
+        _write(report, matcher, parts, Path(out))
+        if isinstance(store, FolderJournal):
+            store.discard()
+    return report
+
+
+def _key(data: Any, options: SubpopOptions, train: Any) -> str:
+    own = {name: value for name, value in vars(options).items() if name not in ("learner", "alphas", "groups")}
+    return run_digest(rows=train.digest(), **own, **influences(options.learner)) + "/"
+
+
+def _matcher(options: SubpopOptions, names: tuple[str, ...] | None) -> Matcher:
+    if options.match == "clusters":
+        return ClusterMatch(n_components=options.components, n_clusters=options.clusters)
+    return FeatureMatch([_column(word.strip(), names) for word in options.match.split(",")])
+
+
+def _column(word: str, names: tuple[str, ...] | None) -> int:
+    if word.isdigit():
+        return int(word)
+    if names is None or word not in names:
+        raise InputError("'clusters', or columns by name or number", repr(word))
+    return names.index(word)
+
+
+def _write(report: SubpopReport, matcher: Matcher, parts: Parts, folder: Path) -> None:
+    from ..subpopulations import pictures
+
+    files: dict[str, Callable[[Path], None]] = {}
+
+    def text(path: Path) -> None:
+        path.write_text(report.to_json(), encoding="utf-8")
+
+    def drawn(path: Path) -> None:
+        pictures.damage_figure(report.study).savefig(path, format="png")
+
+    def mapped(path: Path) -> None:
+        if not isinstance(matcher, ClusterMatch):
+            return
+        last = report.study.at(report.study.alphas[-1])
+        damage = {matcher.names_.index(group.name): group.damage.target.value for group in last}
+        points, codes = matcher.embed(parts.test), matcher.assign(parts.test)
+        pictures.map_figure(points, codes, damage).savefig(path, format="png")
+
+    files = {"damage.png": drawn, "subpop.json": text}
+    if isinstance(matcher, ClusterMatch):
+        files["map.png"] = mapped
+    write_all(folder, files)

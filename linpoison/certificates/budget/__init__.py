@@ -1,0 +1,7 @@
+"""The least mass of poison in given sets that makes a given model optimal."""
+
+from .flip import Flip, budget_to_flip
+from .least import budget_poison, min_budget
+from .plane import BudgetPlane, budget_plane
+
+__all__ = ["BudgetPlane", "Flip", "budget_plane", "budget_poison", "budget_to_flip", "min_budget"]

@@ -1,0 +1,209 @@
+"""A lower bound on budgets from any direction, in closed form once a few multipliers are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import inf
+
+import numpy as np
+from scipy.special import wrightomega
+
+from ...core.errors import LinpoisonError
+from ...core.model import LinearModel
+from ...core.validation import Array
+from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge
+from ...optimality.set_cone import SetCone
+from ...sets import FeasibleSet, support_bound
+from ...sets.structure import structure_of
+from ..certificate import check
+from ..claim import Claim
+from .target import BudgetTarget
+
+PAD = 1e-9
+"""Rounding allowed for, relative to the magnitudes that are summed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """A direction with what it takes to bound its denominator.
+
+    Parameters
+    ----------
+    v : ndarray, shape (d + 1,)
+    slopes : ndarray, shape (number of groups,)
+        Slope of a line below ``S rho`` for each group, at least 0.
+    prices : tuple of ndarray
+        For each group the prices of its set's core and rows; empty where the set answers by itself.
+    """
+
+    v: Array
+    slopes: Array
+    prices: tuple[Array, ...] = field(default=())
+
+    def arrays(self, target: BudgetTarget) -> dict[str, Array]:
+        """As a witness, the model included."""
+        own = {f"prices_{k}": price for k, price in enumerate(self.prices)}
+        tolerance = np.asarray(target.condition.kink_tolerance)
+        return {"model": target.vector, "kink_tolerance": tolerance, "v": self.v, "slopes": self.slopes, **own}
+
+    @classmethod
+    def from_arrays(cls, witness: Mapping[str, Array], count: int) -> Proof:
+        """The inverse of `arrays`; what is missing or not finite becomes zero."""
+        slopes = _finite(witness["slopes"])
+        prices = tuple(_finite(witness.get(f"prices_{k}", np.zeros(0))) for k in range(count))
+        return cls(np.asarray(witness["v"], dtype=np.float64), np.resize(slopes, count).clip(min=0), prices)
+
+
+@check("min-budget")
+def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
+    """The budget below which no poison makes the model optimal, as far as a witness proves it.
+
+    ::
+
+        bound = min_a <v, g + A a + c0> / (max(0, S) - <c1, v>),    S = max_k sup_{x in F_k} |phi'(m)| s_k v . (x, 1)
+
+    zero if the numerator is not positive, infinite if it is but the denominator is not. It holds for
+    every `v`: multiply the condition of optimality by `v`, and bound the pull of every poison point by S.
+
+    S is bounded by duality. As ``rho = 1 / |phi'|`` is convex, ``S rho(m) >= q m - S rho*(q / S)`` for any
+    slope ``q >= 0`` (with the sign of the group's branch), so that S is large enough for a group as soon as
+
+    ::
+
+        h_F(s (v - q v0)) + S rho*(q / S) <= 0,
+
+    which has a closed form for every loss (`pull_cap`). The support function ``h_F`` in turn is bounded by any
+    prices of the set's core and rows (`SetCone.bound`). Multipliers that are missing or bad only loosen the bound.
+
+    Parameters
+    ----------
+    claim : Claim
+    witness : mapping
+        ``model`` and ``v`` of shape (d + 1,), ``kink_tolerance``, ``slopes`` and ``prices_k`` of each group.
+    """
+    model = np.asarray(witness["model"], dtype=np.float64)
+    tolerance = float(witness["kink_tolerance"])
+    if not (np.isfinite(model).all() and np.isfinite(tolerance) and np.isfinite(witness["v"]).all()):
+        return 0.0
+    known = LinearModel.from_vector(model)
+    target = BudgetTarget.of(claim.train, claim.problem, claim.sets, known, max(tolerance, 0.0))
+    return dual_ratio(target, Proof.from_arrays(witness, len(target.groups)))
+
+
+def dual_ratio(target: BudgetTarget, proof: Proof) -> float:
+    """The bound of a proof, see `recompute_min_budget`."""
+    v = held(target, proof.v)
+    above = numerator(target, v)
+    if not above > 0:
+        return 0.0
+    c1 = target.condition.penalty[1]
+    prices = proof.prices or (np.zeros(0),) * len(target.groups)
+    caps = [group_cap(target, k, v, float(proof.slopes[k]), prices[k]) for k in range(len(target.groups))]
+    below = max(0.0, *caps) - float(c1 @ v) + PAD * float(np.abs(c1) @ np.abs(v))
+    if np.isnan(below):
+        return 0.0
+    return above / below if below > 0 else inf
+
+
+def held(target: BudgetTarget, v: Array) -> Array:
+    """The direction with no share of an intercept that is not fitted."""
+    return np.asarray(v if target.problem.fit_intercept else np.append(v[:-1], 0.0))
+
+
+def numerator(target: BudgetTarget, v: Array) -> float:
+    """``min_a <v, g + A a + c0>``, rounding taken off."""
+    condition = target.condition
+    needed = condition.constant + condition.penalty[0]
+    on_kink = condition.kink_matrix.T @ v
+    size = np.abs(v) @ (np.abs(condition.constant) + np.abs(condition.penalty[0])) + np.abs(on_kink).sum()
+    return float(v @ needed + np.minimum(on_kink, 0.0).sum() - PAD * size)
+
+
+def group_cap(target: BudgetTarget, k: int, v: Array, slope: float, prices: Array) -> float:
+    """A number that ``|phi'(m)| s v . (x, 1)`` does not exceed for any point of group `k`."""
+    group = target.groups[k]
+    rest = group.sign * (v - slope * target.vector)
+    try:
+        most = support_by(target.feasible(group), rest[:-1], prices)
+    except LinpoisonError:  # unsolved, or empty: that is not for this function to judge
+        return inf
+    most += float(rest[-1]) + PAD * (abs(most) + abs(float(rest[-1])))
+    cap = pull_cap(target.problem.loss, group.side, most, slope)
+    return cap + PAD * abs(cap)
+
+
+def pull_cap(loss: MarginLoss, side: float, most: float, slope: float) -> float:
+    """The least ``S >= 0`` with ``most + S rho*(slope / S) <= 0``.
+
+    ===============  ==============================  =======================================
+    loss             ``rho(m)``                      ``S``
+    ===============  ==============================  =======================================
+    hinge            ``1`` up to 1                   ``(H + q)_+``
+    logistic         ``1 + exp(m)``                  ``q omega(H / q - 1)``
+    smoothed hinge   ``1 + exp((m - 1) / width)``    ``width q omega((H + q) / (width q) - 1)``
+    squared (hinge)  ``1 / (side (1 - m))``          ``(H + side q)_+^2 / (4 q)``
+    ===============  ==============================  =======================================
+
+    with ``omega(x) + log omega(x) = x``.
+
+    Examples
+    --------
+    >>> from linpoison.losses import Logistic
+    >>> round(pull_cap(Logistic(), 1.0, 0.0, 1.0), 6) == round(Logistic().reach, 6)  # all of F = R^d: W(1 / e)
+    True
+    """
+    if not np.isfinite(most):
+        return 0.0 if most < 0 else inf
+    if isinstance(loss, Hinge):
+        return max(most + slope, 0.0)
+    if isinstance(loss, Logistic | SmoothHinge):
+        if slope == 0:
+            return max(most, 0.0)
+        width, ahead = (loss.width, most + slope) if isinstance(loss, SmoothHinge) else (1.0, most)
+        return float(width * slope * wrightomega(ahead / (width * slope) - 1).real)
+    reach = max(most + side * slope, 0.0)
+    if slope == 0:
+        return inf if reach > 0 else 0.0
+    return reach**2 / (4 * slope)
+
+
+def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:
+    """An upper bound on ``w . x`` over a set: by prices where there are some, else by the set itself."""
+    cone = cone_of(feasible) if prices.size else None
+    if cone is None or prices.size != price_count(cone):
+        return support_bound(feasible, w)
+    bound = cone.bound(w, _spread(cone, prices)) + float(w @ cone.structure.origin)
+    return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin))
+
+
+@lru_cache(maxsize=8)
+def cone_of(feasible: FeasibleSet) -> SetCone | None:
+    """The cone over a bounded intersection whose structure is known, None for others."""
+    if not hasattr(feasible, "sets"):
+        return None
+    structure = structure_of(feasible)
+    if structure is None or structure.tube is not None or not np.isfinite(structure.reach):
+        return None
+    return SetCone(structure)
+
+
+def price_count(cone: SetCone) -> int:
+    """One for the core, if there is one, and one of either sign for each row."""
+    return int(cone.structure.radius is not None) + int(cone.structure.low.size)
+
+
+def _spread(cone: SetCone, prices: Array) -> Array:
+    """Prices of all inequalities of a cone: a row's sign says which of its sides pays."""
+    structure = cone.structure
+    first = int(structure.radius is not None)
+    rows = [max(float(prices[0]), 0.0)] if first else []
+    for price, low, high in zip(prices[first:].tolist(), structure.low, structure.high, strict=True):
+        rows += [max(price, 0.0)] if np.isfinite(high) else []
+        rows += [max(-price, 0.0)] if np.isfinite(low) else []
+    return np.concatenate([np.zeros(cone.n_local), rows])
+
+
+def _finite(value: Array) -> Array:
+    return np.nan_to_num(np.asarray(value, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,149 @@
+"""What a given model asks of the poison: its condition of optimality, and the groups that poison falls into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.dataset import Dataset
+from ...core.errors import CapabilityError, InputError
+from ...core.model import LinearModel
+from ...core.poison import Poison
+from ...core.validation import LABELS, Array, check_number
+from ...losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
+from ...optimality.stationarity import Stationarity
+from ...sets import ByLabel, FeasibleSet
+
+COVERED = (Hinge, SquaredHinge, SmoothHinge, Logistic, Squared)
+"""Losses for which one over the pull is convex in the margin."""
+
+KINK = 1e-9
+"""Rows at least this near to a kink always count as on it."""
+
+
+class Group(NamedTuple):
+    """Poison of one class on one branch of the loss: the side is -1 where the loss increases (squared loss only)."""
+
+    label: float
+    side: float
+
+    @property
+    def sign(self) -> float:
+        """The sign with which the group's ``(u, w)`` enters the condition."""
+        return self.label * self.side
+
+
+@dataclass(frozen=True, eq=False)
+class BudgetTarget:
+    """A model that an attacker wants learned, and where poison may lie.
+
+    ::
+
+        g + A a + (c0 + e c1) = sum_k s_k (u_k, w_k),    a in [0, 1],
+        (u_k, w_k) in cone(F_k x {1}),  sum_k w_k rho(m_k) <= e,   m_k w_k = y_k (u_k, w_k) . v0
+
+    where ``v0`` is the model with its intercept, ``rho = 1 / |phi'|`` and the rest as in `Stationarity`.
+
+    Parameters
+    ----------
+    condition : Stationarity
+    sets : ByLabel
+
+    Raises
+    ------
+    CapabilityError
+        If one over the pull of the loss is not known to be convex.
+    InputError
+        If the parts do not fit each other.
+    """
+
+    condition: Stationarity
+    sets: ByLabel
+
+    def __post_init__(self) -> None:
+        problem, train, model = self.condition.problem, self.condition.train, self.condition.decoy
+        if not isinstance(problem.loss, COVERED):
+            known = ", ".join(sorted(loss.name for loss in COVERED))
+            raise CapabilityError(f"a loss among {known}", repr(problem.loss))
+        for what, d in (("a model", model.d), ("sets", self.sets.d)):
+            if d != train.d:
+                raise InputError(f"{what} of {train.d} features", f"{d}")
+        if not problem.fit_intercept and model.intercept != 0:
+            raise InputError("a model without intercept", f"{model.intercept:g}", "The problem fits none.")
+
+    @classmethod
+    def of(
+        cls, train: Dataset, problem: Problem, sets: ByLabel, model: LinearModel, kink_tolerance: float
+    ) -> BudgetTarget:
+        """The target of a model."""
+        tolerance = check_number(kink_tolerance, "kink_tolerance", at_least=0)
+        return cls(Stationarity(train, problem, model, max(tolerance, KINK)), sets)
+
+    @property
+    def problem(self) -> Problem:
+        """The learning problem."""
+        return self.condition.problem
+
+    @cached_property
+    def vector(self) -> Array:
+        """``v0``, shape (d + 1,)."""
+        return self.condition.decoy.vector
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Two groups, or four for the squared loss."""
+        sides = (1.0, -1.0) if isinstance(self.problem.loss, Squared) else (1.0,)
+        return tuple(Group(label, side) for side in sides for label in LABELS)
+
+    @property
+    def padded(self) -> bool:
+        """Whether poison may have no pull and still count: it strengthens the regulariser under mean scaling."""
+        return self.problem.scaling == "mean"
+
+    def feasible(self, group: Group) -> FeasibleSet:
+        """Where the points of a group lie."""
+        return self.sets[int(group.label)]
+
+    def pulls(self, poison: Poison) -> Array:
+        """``-phi'`` at each poison row, negative where the loss increases, one at the kink of the hinge."""
+        margins = poison.y * self.condition.decoy.decision_function(poison.X)
+        if self.problem.loss.kink is not None:
+            return np.asarray(margins <= self.problem.loss.kink + 1e-6, dtype=np.float64)
+        return np.asarray(-self.problem.loss.derivative(margins))
+
+    def residual(self, poison: Poison, multipliers: Array) -> Array:
+        """What is left of the condition with this poison, from the rows themselves; shape (d + 1,)."""
+        condition = self.condition
+        weight = poison.count * poison.y * self.pulls(poison) / condition.train.total
+        mass = poison.total / condition.train.total
+        value = condition.residual({}, mass, multipliers)
+        value[:-1] -= np.asarray(poison.X.T @ weight).ravel()
+        value[-1] -= weight.sum() * self.problem.fit_intercept
+        return np.asarray(value)
+
+
+class Answer(NamedTuple):
+    """What a method returns: the budget that it reached, the poison, and the proof that less will not do.
+
+    Parameters
+    ----------
+    epsilon : float
+        Infinite if no poison will do.
+    poison : Poison or None
+    multipliers : ndarray
+        Of the clean rows on the kink.
+    proof : Proof
+    slack : float
+        Part of the budget that no point of `poison` uses.
+    status : str
+    """
+
+    epsilon: float
+    poison: Poison | None
+    multipliers: Array
+    proof: Any
+    slack: float
+    status: str

@@ -1,0 +1,177 @@
+"""What follows from the clean rows alone: where the parameters can be, and between what bounds the margins lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ...core.dataset import Dataset
+from ...core.validation import Array, Matrix
+from ...sets import Ball, FeasibleSet, Intersection
+from ...sets.structure import structure_of
+from ..claim import Claim
+from .losses import soft_hinge
+
+LABELS = (1, -1)
+PAD = 1e-9
+"""Rounding allowed for, relative to the magnitudes that a bound adds up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Screening:
+    """A dual point of the clean rows and what it implies of every reachable ``v = (theta, b)``.
+
+    ::
+
+        |v - center - u / (2 reg)|  <=  |u| / (2 reg) + slack,      |v - center| <= radius
+        lower_i  <=  y_i (x_i, 1) . v  <=  upper_i
+
+    Parameters
+    ----------
+    center : ndarray, shape (d + 1,)
+        ``(1 / (reg n)) sum_i c_i a0_i y_i (x_i, 1)``.
+    slack : float
+        ``sqrt(gap / reg)`` for the Fenchel-Young gap of `a0`; infinite if an entry of v is not penalised.
+    reach : dict
+        ``{y: R_y}``, ``|(x, 1)| <= R_y`` over the set of a class.
+    radius : float
+    lower, upper : ndarray, shape (n,)
+    filler : float
+        Mean of ``|(x_i, 1)|`` over the clean rows if `Claim.filled`, else 0.
+    """
+
+    center: Array
+    slack: float
+    reach: dict[int, float]
+    radius: float
+    lower: Array
+    upper: Array
+    filler: float = 0.0
+
+    @property
+    def capped(self) -> bool:
+        """Whether the cap and the ball hold."""
+        return bool(np.isfinite(self.slack) and np.isfinite(self.radius))
+
+    def bare(self) -> Screening:
+        """The same without any bound: what is left is the outer set alone."""
+        return replace(self.without_margins(), slack=inf, radius=inf)
+
+    def without_margins(self) -> Screening:
+        """The same without bounds on the margins."""
+        n = self.lower.size
+        return replace(self, lower=np.full(n, -inf), upper=np.full(n, inf))
+
+
+def screen(claim: Claim, a0: Any) -> Screening:
+    """The screening that multipliers of the clean rows prove, whatever they are.
+
+    Parameters
+    ----------
+    claim : Claim
+    a0 : array_like, shape (n,)
+        Clipped to [0, 1].
+
+    Returns
+    -------
+    Screening
+    """
+    data, reg = claim.train, claim.reg
+    a = np.clip(np.nan_to_num(np.asarray(a0, dtype=np.float64)), 0.0, 1.0)
+    reach = {label: extent(claim.sets[label], one(claim)) for label in LABELS}
+    if not claim.strongly_convex or a.shape != (data.n,):
+        open_ended = np.full(data.n, inf)
+        return Screening(np.zeros(data.d + 1), inf, reach, inf, -open_ended, open_ended, _filler(claim))
+    center = combine(claim, data.weight * a) / (claim.mass * reg)
+    margins = signed_scores(claim, center)
+    size = float(np.linalg.norm(center)) * lengths(data.X, one(claim))
+    gaps = soft_hinge(claim.problem.loss).gaps(margins, a)
+    gap = float(data.weight @ gaps) / claim.mass * (1 + PAD) + 1e-16 * (1 + float(size.max()))
+    lower, upper = _margins(claim, margins, np.sqrt(gap / reg), reach)
+    radius = _radius(claim, gap, max(*reach.values(), _filler(claim)))
+    return Screening(center, float(np.sqrt(gap / reg)), reach, radius, lower, upper, _filler(claim))
+
+
+def _filler(claim: Claim) -> float:
+    """The greatest pull of a unit of mass that is made of clean rows."""
+    if not claim.filled:
+        return 0.0
+    return float(claim.train.weight @ lengths(claim.train.X, one(claim))) / claim.mass * (1 + PAD)
+
+
+def _radius(claim: Claim, gap: float, reach: float) -> float:
+    """The greatest ``|v - center|``: ``reg t^2 <= gap + epsilon R t``."""
+    pull = claim.epsilon * reach if claim.epsilon else 0.0
+    return float((pull + np.sqrt(pull**2 + 4 * claim.reg * gap)) / (2 * claim.reg)) * (1 + PAD)
+
+
+def _margins(claim: Claim, margins: Array, slack: float, reach: dict[int, float]) -> tuple[Array, Array]:
+    """Bounds on the margins of the clean rows by the cap, in the direction of each row and against it."""
+    data, half = claim.train, 0.5 * claim.epsilon / claim.reg
+    length = lengths(data.X, one(claim))
+    moves = []
+    for side in (1, -1):
+        pull = np.zeros(data.n)
+        if half > 0:
+            for label in LABELS:
+                sign = label * side * data.y
+                height = _heights(claim.sets[label], data.X, sign, reach[label], one(claim))
+                pull = np.maximum(pull, half * (height + length * reach[label]))
+            if claim.filled:
+                turned = side * signed_scores(claim, combine(claim, data.weight) / claim.mass)
+                pull = np.maximum(pull, half * (turned + length * _filler(claim)))
+        moves.append(length * slack + pull)
+    pad = PAD * (1 + np.abs(margins))
+    return margins - moves[1] - pad, margins + moves[0] + pad
+
+
+def _heights(part: FeasibleSet, X: Matrix, sign: Array, reach: float, ones: float) -> Array:
+    """At least ``max_F sign_i (x_i, 1) . (x, 1)``, by the balls among the parts."""
+    best = lengths(X, ones) * reach
+    for ball in getattr(part, "sets", (part,)):
+        if isinstance(ball, Ball):
+            height = sign * (np.asarray(X @ ball.center) + ones) + lengths(X, 0.0) * ball.radius
+            best = np.minimum(best, height)
+    return best
+
+
+def extent(part: FeasibleSet, ones: float) -> float:
+    """A number that no ``|(x, 1)|`` over the set exceeds, infinite where none is known."""
+    if isinstance(part, Intersection):
+        return min(extent(piece, ones) for piece in part.sets)
+    structure = structure_of(part)
+    found = inf if structure is None else structure.reach + float(np.linalg.norm(structure.origin))
+    return float(np.hypot(found, ones)) * (1 + PAD)
+
+
+def one(claim: Claim) -> float:
+    """The last entry of every extended row: 1 where an intercept is fitted, else 0."""
+    return float(claim.problem.fit_intercept)
+
+
+def lengths(X: Matrix, ones: float) -> Array:
+    """``|(x_i, ones)|``, shape (n,)."""
+    squares = X.multiply(X).sum(axis=1) if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
+    return np.sqrt(np.asarray(squares).ravel() + ones**2)
+
+
+def scores(claim: Claim, data: Dataset, vectors: Array) -> Array:
+    """``(x_i, 1) . v`` of the rows of `data`, shape (n,) or, for vectors (m, d + 1), (m, n)."""
+    last = vectors[..., -1:] * one(claim)
+    return np.asarray((data.X @ vectors[..., :-1].T).T) + last
+
+
+def signed_scores(claim: Claim, vectors: Array) -> Array:
+    """``y_i (x_i, 1) . v`` of the clean rows, shape (n,) or (m, n)."""
+    return scores(claim, claim.train, vectors) * claim.train.y
+
+
+def combine(claim: Claim, values: Array) -> Array:
+    """``sum_i values_i y_i (x_i, 1)``, shape (d + 1,) or, for values (m, n), (m, d + 1)."""
+    signed = values * claim.train.y
+    theta = np.asarray(claim.train.X.T @ signed.T).T
+    return np.concatenate([theta, signed.sum(axis=-1, keepdims=True) * one(claim)], axis=-1)

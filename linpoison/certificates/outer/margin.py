@@ -1,0 +1,226 @@
+"""Pointwise certificates for SVM and logistic regression: what no poison of a budget does to a score."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.errors import InputError
+from ...core.validation import Array, check_integer
+from ..certificate import Certificate, Witness, check
+from ..claim import Claim
+from ..clean.anchor import anchor, clean_vector
+from ..clean.losses import soft_hinge
+from ..clean.screen import Screening, screen
+from .bound import evaluate, extended
+from .conic import Multipliers, make_program
+from .sharpen import NAMES, sharpen, sharpened
+
+NAME = "outer-set"
+CONIC_ENTRIES = 300_000
+"""Entries of ``X``, times the rows to certify, up to which "auto" solves a conic program for each row as well."""
+STEPS = (1.0, 3.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e5)
+"""Weights of the optimality condition, per length of a row: tried where no program answers or no ball holds."""
+
+Method = Literal["auto", "conic", "fast"]
+
+
+def certify_margin(
+    claim: Claim,
+    *,
+    method: Method = "auto",
+    tighten: bool = True,
+    cap: bool = True,
+    sharpen_rounds: int = 0,
+    rounds: int = 2,
+    refine: bool = False,
+    solver: str | None = None,
+) -> Certificate:
+    """Bound the score of each row under every model that the poison of a claim can bring about.
+
+    ::
+
+        bound_j  >=  max { -k_j (z_j, 1) . v :  v minimises the learner's objective with some poison of the claim }
+
+    Row ``j`` is certified if its bound is negative: no such poison changes its label ``k_j``. The maximum is taken over
+    a convex set that contains every reachable ``v``, see `outer.bound.evaluate`: stationarity, and the optimality
+    conditions of the clean rows in sum; with every parameter penalised also a cap by monotonicity, and bounds on the
+    margins of the clean rows. The set lies in that of Steinhardt et al. with strong convexity, and in every ball that
+    uniform stability gives. The bound is the value of the dual at the multipliers that were found, not a solver's word.
+
+    Parameters
+    ----------
+    claim : Claim
+        With rows; its loss is hinge, smooth hinge or logistic.
+    method : {"auto", "conic", "fast"}, default "auto"
+        "conic": one program for each row by `linpoison.convex.solve`. "fast": a first-order method on the dual, for all
+        rows at once (`tighten` and `cap` are always on then). "auto" is the fast one, and takes the better of both
+        for each row where that is cheap (up to `CONIC_ENTRIES`).
+    tighten : bool, default True
+        Bound the margins of the clean rows by the cap, and use it. Needs the cap.
+    cap : bool, default True
+        False leaves the outer set alone, without ball and cap.
+    sharpen_rounds : int, default 0
+        With "conic" and `tighten`: how often to bound the margins of the clean rows anew, by two programs for each
+        row that may lie on either side of the kink. For small data: the witness holds them all.
+    rounds : int, default 2
+        Quadratic models in turn for smooth losses; the best of them counts.
+    refine : bool, default False
+        With "fast": go on with rows whose bound is negative already, or will hardly become so.
+    solver : str, optional
+        See `linpoison.convex.solve`.
+
+    Returns
+    -------
+    Certificate
+        Of the kind "score". ``info["failed"]`` counts rows for which no solver answered: their bound is that of the
+        ball and of the closed forms, infinite if there is none. `exact` is False throughout.
+
+    Raises
+    ------
+    InputError
+        If the claim has no rows, or the method is unknown.
+    CapabilityError
+        If the loss is another.
+
+    Examples
+    --------
+    >>> from linpoison.core import Dataset
+    >>> from linpoison.losses import Hinge, Problem
+    >>> from linpoison.sets import Ball, ByLabel
+    >>> train = Dataset([[-1.0], [-0.5], [0.5], [1.0]], [-1, -1, 1, 1])
+    >>> sets = ByLabel({+1: Ball([1.0], 1.0), -1: Ball([-1.0], 1.0)})
+    >>> claim = Claim(train, Problem(Hinge(), 0.5, fit_intercept=False), sets, 0.05, Dataset([[1.0]], [1]))
+    >>> certificate = certify_margin(claim)
+    >>> bool(certificate.bound[0] < 0), bool((certificate.verify() == certificate.bound).all())
+    (True, True)
+    """
+    if method not in ("auto", "conic", "fast"):
+        raise InputError("the method 'auto', 'conic' or 'fast'", repr(method))
+    check_integer(rounds, "rounds", at_least=1)
+    check_integer(sharpen_rounds, "sharpen_rounds", at_least=0)
+    began = time.perf_counter()
+    claim.demand_rows()
+    soft_hinge(claim.problem.loss)
+    chosen = method if method != "auto" else _affordable(claim)
+    if chosen == "fast":
+        witness, failed = _fast(claim, refine), 0
+    else:
+        witness, failed = _conic(claim, tighten and cap, cap, rounds, sharpen_rounds, solver)
+    if method == "auto" and chosen == "conic" and tighten and cap:
+        witness |= {f"fast.{key}": value for key, value in _fast(claim, True).items() if key != "a0"}
+    bound = recompute_margin(claim, witness)
+    info = {"method": chosen, "failed": failed, "without_bound": int((~np.isfinite(bound)).sum())}
+    exact = np.zeros(bound.size, bool)
+    return Certificate(
+        NAME, "score", claim, bound, exact, claim.assumptions(), witness, time.perf_counter() - began, info
+    )
+
+
+@check(NAME, scores=True)
+def recompute_margin(claim: Claim, witness: Witness) -> Array:
+    """The bound that a witness proves, without a solver.
+
+    Parameters
+    ----------
+    claim : Claim
+        With N rows.
+    witness : mapping
+        ``a0`` (n,): multipliers of the clean rows, from which follow the ball, the cap and the bounds on the margins;
+        none of them without it. ``p, s, b, r, gam, del``: see `outer.bound.evaluate`; all may be left out. Or the
+        ``p, e, s, width`` of `outer.dual.minimise_bound`, from which those follow, or those besides as ``fast.p, ...``.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        The least of the dual value, the ball and the cap alone.
+    """
+    screening = _screening(claim, witness)
+    quick = {key.removeprefix("fast."): value for key, value in witness.items() if key.startswith("fast.")}
+    bounds = [_of_program(claim, screening, part) for part in ([witness, quick] if quick else [witness])]
+    if screening.capped:
+        bounds += [_alone(claim, screening, 0.0), _alone(claim, screening, -1.0)]
+    return np.asarray(np.min(bounds, axis=0))
+
+
+def _affordable(claim: Claim) -> Method:
+    entries = int(np.prod(claim.train.X.shape)) * claim.demand_rows().n
+    return "conic" if entries <= CONIC_ENTRIES else "fast"
+
+
+def _screening(claim: Claim, witness: Witness) -> Screening:
+    if "a0" not in witness or not np.isfinite(witness["a0"]).all():
+        return screen(claim, np.zeros(claim.train.n)).bare()
+    return sharpened(claim, screen(claim, witness["a0"]), witness)
+
+
+def _of_program(claim: Claim, screening: Screening, witness: Witness) -> Array:
+    if {"p", "e", "s", "width"} <= set(witness):
+        from .witness import witness_bound
+
+        return np.asarray(witness_bound(claim, witness, screening))
+    if not {"p", "s", "b"} <= set(witness):
+        return np.full(claim.demand_rows().n, np.inf)
+    parts = [witness.get(name) for name in ("p", "s", "b", "r", "gam", "del")]
+    return evaluate(claim, screening, *parts)
+
+
+def _alone(claim: Claim, screening: Screening, factor: float) -> Array:
+    """The bound of the ball (factor 0) or of the cap (factor -1) by itself."""
+    rows = claim.demand_rows()
+    r = None if not factor else factor * extended(claim, rows.X, rows.y)
+    return evaluate(claim, screening.without_margins(), np.zeros(claim.train.d + 1), 0.0, np.zeros(claim.train.n), r)
+
+
+def _fast(claim: Claim, refine: bool) -> dict[str, Array]:
+    from .dual import minimise_bound
+
+    return dict(minimise_bound(claim, stop_when_decided=not refine))
+
+
+def _conic(
+    claim: Claim, tighten: bool, cap: bool, rounds: int, sharpen_rounds: int, solver: str | None
+) -> tuple[dict[str, Array], int]:
+    """The best multipliers of each row, and for how many rows no solver answered."""
+    rows, multipliers = claim.demand_rows(), anchor(claim)
+    base = screen(claim, multipliers)
+    witness = {"a0": multipliers} if cap else {}
+    for number in range(sharpen_rounds if tighten and base.capped else 0):
+        witness |= sharpen(claim, base, number, solver)
+        base = sharpened(claim, screen(claim, multipliers), witness)
+    screening = base if tighten else base.without_margins() if cap else base.bare()
+    program = make_program(claim, screening, rounds=rounds, solver=solver)
+    clean, failed = clean_vector(claim), 0
+    chosen: list[Multipliers] = []
+    for j, goal in enumerate(extended(claim, rows.X, rows.y)):
+        found = program.multipliers(goal)
+        failed += not found
+        if not found or not screening.capped:
+            found = found + _closed(clean, multipliers, goal)
+        chosen.append(_best(claim.about(rows.take([j])), screening, found))
+    kept = [key for key in NAMES if key in ("p", "s", "b") or (key == "r" and cap) or tighten]
+    return witness | {key: np.array([one_row[NAMES[key]] for one_row in chosen]) for key in kept}, failed
+
+
+def _best(claim: Claim, screening: Screening, found: list[Multipliers]) -> Multipliers:
+    """Those of least bound on a single row."""
+    if len(found) == 1:
+        return found[0]
+    keys = ("p", "s", "b", "r", "gam", "dele")
+    return min(found, key=lambda it: float(evaluate(claim, screening, *(it[key] for key in keys))[0]))
+
+
+def _closed(v: Array, multipliers: Array, goal: Array) -> list[Multipliers]:
+    """Multipliers without a solver: the clean minimiser as comparator, in several weights."""
+    n = multipliers.size
+    length = float(np.linalg.norm(goal)) or 1.0
+    none: dict[str, Any] = {"b": multipliers, "r": np.zeros_like(v), "gam": np.zeros(n), "dele": np.zeros(n)}
+    return [{"p": -step * length * v, "s": step * length, **none} for step in STEPS]
+
+
+def scores_of(claim: Claim, v: Array) -> Array:
+    """``-k (z, 1) . v`` of the rows of a claim: what the bound speaks of, at one model."""
+    rows = claim.demand_rows()
+    return np.asarray(-(extended(claim, rows.X, rows.y) @ v))

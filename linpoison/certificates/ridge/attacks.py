@@ -1,0 +1,93 @@
+"""The poison behind a ridge bound, and the score that retraining on it really gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.validation import Array
+from .model import GROUPS, RidgeSystem
+
+Index = NDArray[np.intp]
+
+NEGLIGIBLE = 1e-6
+"""Shares of a group that are left out of a poison."""
+
+
+class Attacks(NamedTuple):
+    """One poison for each test row, with the rows stored one below the other."""
+
+    value: Array
+    """The score ``-k z'v`` after retraining, shape (rows,)."""
+    X: Array
+    """Poison rows of all attacks, shape (points, d)."""
+    y: Array
+    """Labels, shape (points,)."""
+    mass: Array
+    """Mass as a fraction of the clean rows, shape (points,)."""
+    row: Index
+    """The test row that each point is aimed at, shape (points,)."""
+
+
+def recover(system: RidgeSystem, points: Array, share: Array, rows: Index) -> Attacks:
+    """The strongest of: the groups mixed as the program mixes them, and each group alone.
+
+    Parameters
+    ----------
+    system : RidgeSystem
+    points : ndarray, shape (rows, 4, d)
+        One point for each group.
+    share : ndarray, shape (rows, 4)
+        Their shares of the budget.
+    rows : ndarray of int, shape (rows,)
+        Test rows of the claim.
+    """
+    used = share > NEGLIGIBLE
+    mixed = np.where(used, share, 0.0)
+    mixed /= np.maximum(mixed.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    alone = used[:, :, None] * np.eye(4)
+    masses = system.claim.epsilon * np.concatenate([mixed[:, None], alone], axis=1)
+    values = np.where(masses.any(axis=2), retrained(system, points, masses, rows), -np.inf)
+    values[:, 0] = np.where(np.isfinite(values[:, 0]), values[:, 0], -np.inf)
+    best = np.argmax(values, axis=1)
+    at = np.arange(len(rows))
+    mass = masses[at, best]
+    aim, group = np.nonzero(mass)
+    return Attacks(values[at, best], points[aim, group], labels(system)[group], mass[aim, group], rows[aim])
+
+
+def labels(system: RidgeSystem) -> Array:
+    """Label of the poison of each group, shape (4,)."""
+    return np.array([sign if system.interval else label for label, sign in GROUPS])
+
+
+def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) -> Array:
+    """Scores ``c'v`` after retraining on points with masses, in closed form.
+
+    ``v = v0 + H^-1 sum_j e_j r_j x_j`` with the residuals ``r = (I + T E)^-1 (k - X v0)``, ``T = X H^-1 X'``.
+
+    Parameters
+    ----------
+    system : RidgeSystem
+    points : ndarray, shape (rows, 4, d)
+    masses : ndarray, shape (rows, choices, 4)
+    rows : ndarray of int, shape (rows,)
+
+    Returns
+    -------
+    ndarray, shape (rows, choices)
+    """
+    X = system.extend(points)
+    active = masses.any(axis=1)
+    solved = np.zeros_like(X)
+    if active.any():
+        solved[active] = system.solve(X[active])
+    T = X @ solved.transpose(0, 2, 1)
+    before = labels(system) - X @ system.clean
+    right = np.broadcast_to(before[:, None, :, None], (*masses.shape, 1))
+    residuals = np.linalg.solve(np.eye(4) + T[:, None] * masses[:, :, None, :], right)[..., 0]
+    influence = np.einsum("igd,id->ig", X, system.responses[rows])
+    clean = system.directions[rows] @ system.clean
+    return np.asarray(clean[:, None] + np.einsum("icg,icg,ig->ic", masses, residuals, influence))

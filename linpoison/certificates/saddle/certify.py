@@ -1,0 +1,280 @@
+"""How great the average loss of the clean rows can become, whatever is inserted."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.special import wrightomega
+
+from ...core.validation import Array, check_integer, check_number
+from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge, Squared, SquaredHinge
+from ...sets import support_bound
+from ..certificate import Certificate, Witness, check
+from ..claim import Claim
+from ..clean.anchor import anchor
+from ..clean.screen import screen
+from .solver import Curve, Piece, SaddleTask, find_comparator, nearest
+
+AVERAGE = "average-loss"
+OBJECTIVE = "average-objective"
+PAD = 1e-9
+"""Rounding allowed for, relative to the numbers that a bound adds up."""
+
+
+def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3, rounds: int = 100) -> Certificate:
+    """Bound the mean loss of the clean training rows under every model that the poison can bring about.
+
+    With ``L(v) = (1/n) sum_i c_i phi(m_i(v))``, ``v = (theta, b)`` and ``lam = claim.reg``, every minimiser ``v*``
+    of the learner's objective with poison of mass at most ``epsilon`` in the sets satisfies, for **every** ``v``,
+
+    ::
+
+        L(v*)                      <=  L(v) + lam/4 <v, P v> + epsilon max_{y, x in F_y} G(-m)        (plain)
+        L(v*) + lam0/2 <v*, P v*>  <=  L(v) + lam/2 <v, P v> + epsilon max_{y, x in F_y} phi(m)       (objective)
+
+    where ``m = y (theta . x + b)``, ``lam0`` is the regulariser per clean row without poison, and
+    ``G(r) = sup_t psi(t) (t + r) <= phi(-r)``: ``(1 + r)_+`` for the hinge, ``(1 + r)_+^2 / 4`` for its square,
+    ``W(exp(r - 1))`` for the logistic loss, ``(1 + r)^2 / 4`` for the squared loss. The witness is ``v``.
+
+    Proof of the first line. Convexity and stationarity give
+    ``L(v*) - L(v) <= <grad L(v*), v* - v> = -lam <P v*, v* - v> + int psi(m*) (m* - m) d nu``. The first term is at
+    most ``lam/4 <v, P v>`` (its maximum over ``v*``, at ``v / 2``), the integrand at most ``G(-m)``. Where all that is
+    learned is penalised and the loss has slopes of at most 1, ``v*`` is known to lie in a ball around the clean model,
+    and the maximum over that ball takes the place of ``lam/4 <v, v>``: without poison the bound is then the clean loss
+    itself. The ball follows from multipliers ``a`` of the clean rows, whatever they are (`clean.screen.screen`), which
+    then are part of the witness. The second line
+    is optimality with ``phi >= 0``: the bound of Steinhardt et al. with the regulariser in place of a ball. Both right
+    sides grow with the mass, under either scaling, so that less poison than the budget allows does no more.
+
+    The bound speaks of the *training* rows that are given. That it also holds for the mean loss of test rows is a
+    statistical statement which is not proved here.
+
+    Parameters
+    ----------
+    claim : Claim
+        Its `rows` are not used.
+    plain : bool, default True
+        Bound the loss alone, by the sharper first line; else loss and regulariser together, by the second.
+    tol : float, default 1e-3
+        Relative gap between the bound and the least that any ``v`` proves, at which to stop.
+    rounds : int, default 100
+        Rounds of the solver at most.
+
+    Returns
+    -------
+    Certificate
+        Of the kind "loss". Its `info` holds ``program``, the bound by the formulas above alone, without the ball;
+        ``lower``, a number that no ``v`` can prove less than by them; the relative ``gap`` of the two, and the
+        ``rounds`` taken. If the sets are unbounded, ``v = 0`` is what remains.
+
+    Raises
+    ------
+    InfeasibleSet
+        If a set is empty.
+
+    References
+    ----------
+    Steinhardt, Koh, Liang: Certified defenses for data poisoning attacks (2017), sections 2 and 3.
+
+    Examples
+    --------
+    >>> from linpoison.core import Dataset
+    >>> from linpoison.losses import Problem
+    >>> from linpoison.sets import Ball, ByLabel
+    >>> train = Dataset([[-1.0], [1.0]], [-1, 1])
+    >>> sets = ByLabel({+1: Ball([1.0], 1.5), -1: Ball([-1.0], 1.5)})
+    >>> certificate = certify_average_loss(Claim(train, Problem(Hinge(), 0.1), sets, 0.1))
+    >>> round(certificate.bound, 5), round(certificate.verify(), 5)
+    (0.1775, 0.1775)
+    """
+    check_number(tol, "tol", above=0)
+    check_integer(rounds, "rounds", at_least=1)
+    began = time.perf_counter()
+    found = find_comparator(_task(claim, plain), partial(_value, claim, plain, None), tol=tol, rounds=rounds)
+    witness = {"v": found.v}
+    if plain and _has_ball(claim):
+        witness = _within(claim, found.v, tol, rounds)
+    name = AVERAGE if plain else OBJECTIVE
+    bound = (recompute_average_loss if plain else recompute_average_objective)(claim, witness)
+    what = "the loss alone" if plain else "the loss and the regulariser of a clean learner, added up"
+    gap = max(found.value - found.lower, 0.0) / abs(found.value) if np.isfinite(found.value) and found.value else 0.0
+    return Certificate(
+        name,
+        "loss",
+        claim,
+        bound,
+        False,
+        (*claim.assumptions(), f"it bounds the mean over the clean training rows of {what}, not that of test rows"),
+        witness,
+        time.perf_counter() - began,
+        {"gap": float(gap), "lower": float(found.lower), "program": float(found.value), "rounds": found.rounds},
+    )
+
+
+@check(AVERAGE)
+def recompute_average_loss(claim: Claim, witness: Witness) -> float:
+    """The bound on the mean clean loss that a comparator ``witness["v"]`` proves; infinite if it is no vector.
+
+    With multipliers ``witness["a"]`` of the clean rows the ball that they prove is used.
+    """
+    return _of_witness(claim, witness, True)
+
+
+@check(OBJECTIVE)
+def recompute_average_objective(claim: Claim, witness: Witness) -> float:
+    """The bound on the mean clean loss plus regulariser that a comparator ``witness["v"]`` proves."""
+    return _of_witness(claim, witness, False)
+
+
+def average_value(claim: Claim, v: Any, *, plain: bool = True) -> float:
+    """What the certificate bounds, at the model ``v = (theta, b)`` itself."""
+    vector = np.asarray(v, dtype=np.float64)
+    value = float(_share(claim) @ claim.problem.loss.value(_margins(claim, vector)))
+    return value if plain else value + 0.5 * claim.at(0.0).reg * float(claim.mask @ vector**2)
+
+
+def _of_witness(claim: Claim, witness: Witness, plain: bool) -> float:
+    try:
+        v = np.asarray(witness["v"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
+    if v.shape != (claim.train.d + 1,) or not np.isfinite(v).all():
+        return float("inf")
+    a = witness.get("a") if plain and _has_ball(claim) else None
+    return _value(claim, plain, a, v)
+
+
+def _value(claim: Claim, plain: bool, a: Any, v: Array) -> float:
+    """The right side at v, rounded up."""
+    if not claim.problem.fit_intercept:
+        v = np.append(v[:-1], 0.0)
+    clean = float(_share(claim) @ claim.problem.loss.value(_margins(claim, v)))
+    ball = None if a is None else _ball(claim, a)
+    whole = 0.5 * _strength(claim, plain) * float(claim.mask @ v**2)
+    penalty = whole if ball is None else min(whole, _inside(claim, v, *ball))
+    worst = _worst(claim, plain, v) if claim.epsilon > 0 else 0.0
+    total = clean + penalty + claim.epsilon * worst
+    return total + PAD * abs(total) if np.isfinite(total) else float("inf")
+
+
+def _within(claim: Claim, v: Array, tol: float, rounds: int) -> dict[str, Array]:
+    """Multipliers of the clean rows, and a comparator that makes the best of the ball that they prove."""
+    a = anchor(claim)
+    ball = _ball(claim, a)
+    if ball is None:
+        return {"v": v}
+    value = partial(_value, claim, True, a)
+    start = min((v, ball[0]), key=value)
+    task = replace(_task(claim, True), ball=ball)
+    return {"v": find_comparator(task, value, tol=tol, rounds=rounds, start=start).v, "a": a}
+
+
+def _has_ball(claim: Claim) -> bool:
+    return claim.strongly_convex and isinstance(claim.problem.loss, Hinge | Logistic | SmoothHinge)
+
+
+def _ball(claim: Claim, a: Any) -> tuple[Array, float] | None:
+    """Center and radius of a ball that holds every reachable model, also with less poison than the budget allows.
+
+    With mass ``e`` and its regulariser ``lam_e``, ``lam_e t^2 <= gap + t (e R + (lam - lam_e) |center|)`` for the
+    distance ``t``; the greatest ratio of pull to ``lam_e`` is at one of the ends.
+    """
+    found, least = screen(claim, a), claim.at(0.0).reg
+    far = claim.epsilon * max(found.reach.values()) / claim.reg if claim.epsilon else 0.0
+    still = (claim.reg / least - 1) * float(np.linalg.norm(found.center))
+    radius = (max(far, still) + found.slack * math.sqrt(claim.reg / least)) * (1 + PAD)
+    return (found.center, radius) if math.isfinite(radius) else None
+
+
+def _inside(claim: Claim, v: Array, center: Array, radius: float) -> float:
+    """``max lam <u, v - u>`` over the ball, for whichever ``lam`` a smaller mass goes with."""
+    u = nearest(v / 2, center, radius)
+    value = float(u @ (v - u)) + PAD * float(u @ u + abs(u @ v))
+    return value * (claim.reg if value > 0 else claim.at(0.0).reg)
+
+
+def _worst(claim: Claim, plain: bool, v: Array) -> float:
+    """``max_{y, x in F_y}`` of the loss of a row, or of the ``G`` in its place."""
+    worst = 0.0
+    for piece in _pieces(claim.problem.loss, plain):
+        w = -piece.side * piece.label * v
+        reach = support_bound(claim.sets[int(piece.label)], w[:-1]) + w[-1]
+        if np.isinf(reach):
+            return float("inf")
+        worst = max(worst, float(piece.curve(np.array(reach + PAD * (abs(reach) + 2 * abs(w[-1]))))[0]))
+    return worst
+
+
+def _task(claim: Claim, plain: bool) -> SaddleTask:
+    return SaddleTask(
+        claim.train,
+        claim.problem.loss,
+        claim.sets,
+        claim.epsilon,
+        _strength(claim, plain) * claim.mask,
+        claim.problem.fit_intercept,
+        _pieces(claim.problem.loss, plain),
+    )
+
+
+def _strength(claim: Claim, plain: bool) -> float:
+    return claim.reg / 2 if plain else claim.reg
+
+
+def _share(claim: Claim) -> Array:
+    return np.asarray(claim.train.weight / claim.mass)
+
+
+def _margins(claim: Claim, v: Array) -> Array:
+    return np.asarray(claim.train.y * (claim.train.X @ v[:-1] + v[-1]))
+
+
+def _pieces(loss: MarginLoss, plain: bool) -> tuple[Piece, ...]:
+    """Rows of either class with the least margin and, for a loss that grows again, with the greatest."""
+    curve = worst_pull(loss) if plain else _loss_curve(loss)
+    sides: list[tuple[float, Curve]] = [(1.0, curve)]
+    if isinstance(loss, Squared):
+        sides.append((-1.0, lambda t: curve(t - 2)))  # (1 - m)^2 with m = t, where m is greatest
+    return tuple(Piece(label, side, bend) for label in (1.0, -1.0) for side, bend in sides)
+
+
+def worst_pull(loss: MarginLoss) -> Curve:
+    """``G(r) = sup_t psi(t) (t + r)`` and its derivative, on the decreasing branch of the loss where it is positive.
+
+    For a loss without a formula ``phi(-r)``, which is never less.
+
+    Examples
+    --------
+    >>> value, slope = worst_pull(Logistic())(np.array([0.0]))
+    >>> bool(np.isclose(value[0], Logistic().reach))
+    True
+    """
+    if isinstance(loss, Hinge):
+        return lambda r: (1 + r, np.ones_like(r))
+    if isinstance(loss, SquaredHinge | Squared):
+        return lambda r: ((1 + r).clip(min=0) ** 2 / 4, (1 + r).clip(min=0) / 2)
+    if isinstance(loss, Logistic):
+        return partial(_omega, 1.0, -1.0)
+    if isinstance(loss, SmoothHinge):
+        return partial(_omega, loss.width, 1 / loss.width - 1)
+    return _loss_curve(loss)
+
+
+def _omega(width: float, shift: float, r: Array) -> tuple[Array, Array]:
+    """``width W(exp(r / width + shift))``."""
+    value = np.asarray(wrightomega(np.asarray(r / width + shift, dtype=np.float64)))
+    return width * value, value / (1 + value)
+
+
+def _loss_curve(loss: MarginLoss) -> Curve:
+    """``phi(-r)`` on the decreasing branch."""
+    if isinstance(loss, Hinge):
+        return lambda r: (1 + r, np.ones_like(r))
+    if isinstance(loss, Squared):
+        return lambda r: ((1 + r).clip(min=0) ** 2 / 2, (1 + r).clip(min=0))
+    return lambda r: (loss.value(-r), -loss.derivative(-r))

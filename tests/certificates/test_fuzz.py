@@ -1,0 +1,71 @@
+"""Random poison, adversarial poison and the library's attacks against every certificate, in a few cases."""
+
+from __future__ import annotations
+
+import runpy
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linpoison.attacks import ATTACKS
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "theory" / "fuzz.py"
+KINDS = {
+    "average-loss", "average-objective", "ball", "deletions", "exact", "min-budget", "naive", "outer conic",
+    "outer fast", "partition", "radius", "ridge", "steinhardt", "steinhardt, strong", "test-error",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_certificate_is_violated(script):
+    tallies, done = script["fuzz"](140, seed=3, each=6, every=0)
+    assert done >= 140
+    assert set(tallies) >= KINDS
+    assert [words for tally in tallies.values() for words in tally.violations] == []
+    assert tallies["ridge"].closest > 0.99
+    assert tallies["min-budget"].closest > 0.95
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_attack_of_the_library_violates_one(script, monkeypatch):
+    rng = np.random.default_rng(0)
+    tallies = defaultdict(script["Tally"])
+    choice = (script["LOSSES"][0], "balls", {}, {})
+    claim = script["draw_claim"](choice, rng).at(0.1)
+    claim = claim.at(max(0.1, 2 / claim.mass))
+    case = script["prove"](choice, claim, heavy=False)
+    planted = list(script["attacks"](case))
+    assert {how.removeprefix("attack ") for how, _ in planted} >= set(ATTACKS) - {"refined"}
+    for how, poison in planted:
+        assert poison.total <= claim.epsilon * claim.mass * (1 + 1e-9)
+        assert claim.sets.contains(poison.X, poison.y, 1e-6).all()
+        script["hold"](case, how, poison, tallies, budget=False)
+    assert all(not tally.violations for tally in tallies.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_false_bound_is_reported(script):
+    rng = np.random.default_rng(0)
+    choice = (script["LOSSES"][3], "balls", {}, {})
+    case = script["prove"](choice, script["draw_claim"](choice, rng).at(0.2), heavy=False)
+    for found in case.proved.values():
+        sign = 1 if found.kind in ("score", "loss", "error") else -1
+        object.__setattr__(found, "bound", np.asarray(found.bound) - sign * 0.8)
+    tallies = defaultdict(script["Tally"])
+    for how, poison in [*script["wild"](case, rng, 6), *script["suggested"](case)]:
+        script["hold"](case, how, poison, tallies, budget=False)
+    assert tallies["ridge"].violations
+    assert tallies["average-loss"].violations
+    assert "violations" in script["table"](tallies, 6)
+
+
+def test_the_command_writes_a_table(script, tmp_path, capsys):
+    assert script["main"](["--poisons", "5", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "table.md").read_text() == capsys.readouterr().out
