@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from linpoison.core import InputError, LinearModel, MissingDependency, check_integer
 from linpoison.core.validation import Array
+
+from .precision import evaluating
 
 try:
     import torch
@@ -99,7 +99,7 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     seen: list[Any] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
-        with _evaluating(module), torch.no_grad():
+        with evaluating(module), torch.no_grad():
             parts = [_forward(module, rows[start : start + size], seen) for start in range(0, len(rows), size)]
     finally:
         handle.remove()
@@ -141,17 +141,6 @@ def _forward(module: Any, rows: Any, seen: list[Any]) -> Array:
             "one finite vector of features for each row", f"shape {part.shape}", "Flatten before the last layer."
         )
     return part
-
-
-@contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _as_numpy(tensor: Any) -> Array:

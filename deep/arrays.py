@@ -1,0 +1,72 @@
+"""What numpy arrays and torch tensors do not say alike, without importing torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from linpoison.core.validation import Array
+
+
+def to_numpy(values: Any) -> Array:
+    """`values` as a float64 ndarray on the host, copied where they are elsewhere."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def like(values: Any, template: Any) -> Any:
+    """`values` as the kind of `template`: its dtype, and its device if it is a tensor.
+
+    Examples
+    --------
+    >>> like([1, 2], np.zeros(3))
+    array([1., 2.])
+    """
+    if hasattr(template, "detach"):
+        if hasattr(values, "detach"):
+            return values.to(template)
+        return template.new_tensor(np.asarray(values, dtype=np.float64))
+    return np.asarray(to_numpy(values), dtype=template.dtype)
+
+
+def norm(vector: Any) -> float:
+    """Euclidean length of a flat vector."""
+    return float(vector @ vector) ** 0.5
+
+
+def copy_of(values: Any) -> Any:
+    """A copy of the same kind."""
+    return values.clone() if hasattr(values, "clone") else values.copy()
+
+
+def row_norms(X: Any) -> Any:
+    """Euclidean length of each row of any shape, with axes to broadcast against `X`."""
+    squares = (X * X).reshape(len(X), -1).sum(axis=1) ** 0.5
+    return squares.reshape((-1,) + (1,) * (X.ndim - 1))
+
+
+def per_row(values: Any, X: Any) -> Any:
+    """One number for each row, as the kind of `X` and with axes to broadcast against it."""
+    return like(values, X).reshape((-1,) + (1,) * (X.ndim - 1))
+
+
+def row_shape(X: Any) -> tuple[int, ...]:
+    """Shape of one row of an array, or of the first item of a torch Dataset."""
+    return tuple(X.shape[1:]) if hasattr(X, "shape") else tuple(np.shape(X[0][0]))
+
+
+def count_rows(X: Any) -> int:
+    """Number of rows of an array, tensor, sparse matrix, sequence or torch Dataset."""
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def take_rows(X: Any, y: Any, index: Any) -> tuple[Any, Any]:
+    """Some rows and their labels as arrays; of a torch Dataset (`y` None) item by item."""
+    index = np.asarray(index, dtype=np.intp)
+    if y is not None:
+        return X[index], y[index]
+    items = [X[int(i)] for i in index]
+    rows = np.stack([np.asarray(item[0]) for item in items])
+    return rows, np.asarray([np.asarray(item[1]) for item in items])

@@ -1,0 +1,211 @@
+"""Gradient canceling: poison under which given parameters are a stationary point of the learner."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from linpoison.core import InputError, check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import norm
+from .descent import Adam, Optimiser, Progress, silent
+from .fields import Cancel, PoisonObjective
+from .measuring import peak_memory
+from .projections import Everywhere
+from .protocols import Projection, RiskModel, Vector
+from .ranks import Alone, Ranks
+from .samples import Sample
+from .thresholds import Reachability, reachability
+
+
+@dataclass(frozen=True, eq=False)
+class Canceling:
+    """What gradient canceling found.
+
+    Parameters
+    ----------
+    poison : Sample
+        Rows of the kind of the risk, labels, and copies of each row.
+    epsilon : float
+        Mass of the poison as a fraction of the clean rows.
+    residual : float
+        ``|r|`` at the end, recomputed from `poison` in the way a learner would.
+    clean_residual : float
+        ``|r|`` without any poison.
+    reachability : Reachability
+        Of the target.
+    history : ndarray
+        ``|r|`` at the start and after each step.
+    seconds : float
+    memory : float
+        Greatest memory in use so far in MiB: of the device for a CUDA module, else of the process.
+    """
+
+    poison: Sample
+    epsilon: float
+    residual: float
+    clean_residual: float
+    reachability: Reachability
+    history: Array
+    seconds: float
+    memory: float
+
+    @property
+    def lower_bound(self) -> float:
+        """No poison of this mass, wherever it lies, has a smaller residual."""
+        if np.isnan(self.reachability.threshold):
+            return 0.0
+        return self.reachability.lower_bound(self.epsilon)
+
+
+@dataclass(frozen=True)
+class GradientCanceling:
+    """Move poison rows until the gradient at the target parameters vanishes.
+
+    ::
+
+        minimise_(z_1 .. z_m in Z)  |r|^2 / 2,    r = g + (1 + e) reg P w + (e / m) sum_j d/dw l(z_j, y_j; w)
+
+    with g the gradient of the mean clean loss over *all* parameters of the risk (give the risk `params` to cancel
+    some of them only), w the target and e the mass of the poison. Labels stay. Each row follows
+    ``(e / m) C(z_j)' r``, so memory does not grow with the number of rows. Derivatives are those of evaluation
+    mode.
+
+    Parameters
+    ----------
+    optimiser : Optimiser, default Adam()
+    projection : Projection, default Everywhere()
+        ``Z``. The papers project; the published code does not.
+    rows : int, optional
+        Number m of distinct rows; each then carries ``e n / m`` copies. By default ``round(epsilon n)`` rows of one
+        copy each, which is what can be deployed as it is.
+    reduction : {"mean", "sum"}, default "mean"
+        With "sum" the objective is that of gradients summed over rows, ``n^2`` times as large, for step sizes as
+        published code has them (there without the factor 1/2).
+    tol : float, default 0
+        Residual at which to stop.
+
+    References
+    ----------
+    Lu, Kamath, Yu, "Exploring the limits of model-targeted indiscriminate data poisoning attacks", 2023, equation (4)
+    and Algorithm 1; equation (3.14) and Algorithm 2 of Lu's thesis.
+
+    Examples
+    --------
+    >>> from deep import LBFGS, LinearRisk
+    >>> from linpoison.losses import Logistic
+    >>> clean = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
+    >>> risk, w = LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)])
+    >>> found = GradientCanceling(LBFGS(), rows=1).run(risk, w, clean, 0.52)
+    >>> round(found.residual ** 2, 8), round(found.lower_bound ** 2, 8), round(found.reachability.threshold, 6)
+    (0.00083412, 0.00083412, 0.66378)
+    """
+
+    optimiser: Optimiser = field(default_factory=Adam)
+    projection: Projection = field(default_factory=Everywhere)
+    rows: int | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+    tol: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            check_integer(self.rows, "rows", at_least=1)
+        if self.reduction not in ("mean", "sum"):
+            raise InputError("the reduction 'mean' or 'sum'", repr(self.reduction))
+        check_number(self.tol, "tol", at_least=0)
+
+    def run(
+        self,
+        risk: RiskModel,
+        w: Vector,
+        clean: Sample,
+        epsilon: float,
+        *,
+        start: Sample | None = None,
+        seed: int = 0,
+        ranks: Ranks = Alone(),  # noqa: B008
+        progress: Progress = silent,
+    ) -> Canceling:
+        """Cancel the gradient at `w`.
+
+        Parameters
+        ----------
+        risk : RiskModel
+        w : Vector
+            The target.
+        clean : Sample
+            Clean training rows.
+        epsilon : float
+            Mass of the poison as a fraction of the clean rows; may exceed 1.
+        start : Sample, optional
+            Rows and labels to begin with, which set their number; by default clean rows drawn with `seed`.
+        ranks : Ranks
+            Processes that share the rows; give each the same arguments.
+        progress : callable, optional
+            Called with the step and the value of the objective.
+
+        Raises
+        ------
+        InputError
+            If the budget is of no row, or of fewer rows than there are processes.
+        """
+        began, target = time.perf_counter(), risk.vector(w)
+        seeds, mass = self._start(clean, check_number(epsilon, "epsilon", above=0), start, seed)
+        unit = clean.total if self.reduction == "sum" else 1.0
+        g, penalty = risk.data_grad(target, clean.X, clean.y, clean.weights), risk.penalty_grad(target)
+        rest = unit * (g + (1 + mass) * penalty)
+        if seeds.n < ranks.size:
+            raise InputError(f"at least one row for each of {ranks.size} processes", f"{seeds.n} rows")
+        own = ranks.shard(seeds.n)
+        part, sets = seeds.take(own), self.projection.take(own)
+        shares = unit * mass * part.mass / seeds.total
+        objective = PoisonObjective(risk, target, Cancel(rest), part.y, shares, ranks)
+        first, tol = sets.project(risk.rows(part.X)), 0.5 * (unit * self.tol) ** 2
+        found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress)
+        residual = norm(rest + objective.pull(found.X)) / unit
+        copies = mass * clean.total * seeds.mass / seeds.total
+        return Canceling(
+            poison=Sample(ranks.gather(found.X), seeds.y, copies),
+            epsilon=mass,
+            residual=residual,
+            clean_residual=norm(g + penalty),
+            reachability=reachability(risk, target, clean),
+            history=(2 * found.history) ** 0.5 / unit,
+            seconds=time.perf_counter() - began,
+            memory=peak_memory(first),
+        )
+
+    def _start(self, clean: Sample, epsilon: float, start: Sample | None, seed: int) -> tuple[Sample, float]:
+        """Rows to begin with, and their mass as a fraction of the clean rows."""
+        if start is not None:
+            return start.take(range(start.n)), epsilon
+        m = round(epsilon * clean.total) if self.rows is None else self.rows
+        if m == 0:
+            raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
+        return clean.drawn(m, seed), m / clean.total if self.rows is None else epsilon
+
+
+def relative_distance(found: Vector, target: Vector, clean: Vector) -> float:
+    """``|found - target| / |clean - target|``: 0 at the target, 1 where the clean parameters are.
+
+    Examples
+    --------
+    >>> relative_distance(np.array([1.0]), np.array([3.0]), np.array([-1.0]))
+    0.5
+    """
+    return norm(found - target) / norm(clean - target)
+
+
+def accuracy(risk: Any, w: Vector, data: Sample) -> float:
+    """Share of the rows, copies counted, that `w` predicts rightly."""
+    predicted = np.asarray(_host(risk.predict(w, data.X)))
+    y = data.take(range(data.n)).y if data.y is None else data.y
+    return float(np.average(predicted == np.asarray(_host(y)), weights=data.mass))
+
+
+def _host(values: Any) -> Any:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else values

@@ -1,0 +1,203 @@
+"""The attacks of the command line: from arguments and a clean model to poison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linpoison.core import CapabilityError, InputError, check_integer, check_number
+
+from .arrays import norm, to_numpy
+from .canceling import Canceling, GradientCanceling
+from .cli_lab import Lab
+from .descent import LBFGS, Adam, ProjectedGradient
+from .flips import flip_labels
+from .leaders import LeaderNetwork, pretrain
+from .models import ConvLeader, DenseLeader
+from .parameters import DirectRows
+from .projections import Box, Everywhere
+from .samples import Sample
+from .solvers import CG
+from .targets import GradPC
+from .tgda import TGDA
+from .thresholds import reachability
+from .torch_risk import TorchRisk
+from .training import Trained
+
+Tick = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an attack gives.
+
+    Parameters
+    ----------
+    poison : Sample or None
+    seeds : array, optional
+        The clean rows that it came from.
+    notes : dict
+        Numbers for the report.
+    constraint : str
+        On the rows.
+    target : Vector, optional
+        Parameters that were to be planted.
+    """
+
+    poison: Sample | None
+    notes: dict[str, Any]
+    seeds: Any = None
+    constraint: str = "none"
+    target: Any = None
+
+
+def flip(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+    """Clean rows with wrong labels."""
+    poison = flip_labels(lab.task.train, arguments.epsilon, classes=lab.task.classes, rule=arguments.rule, seed=seed)
+    return Outcome(poison, {"epsilon": poison.total / lab.train.total}, poison.X, "clean rows, wrong labels")
+
+
+def gradpc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+    """A target, and what is known of it."""
+    target, notes = _target(lab, arguments, clean, tick)
+    np.save(out / f"target-{seed}.npy", to_numpy(target))
+    return Outcome(None, notes)
+
+
+def gc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+    """Gradient canceling at a target of GradPC."""
+    target, notes = _target(lab, arguments, clean, tick)
+    names = arguments.params.split(",") if arguments.params else None
+    module = clean.risk.module_at(target)
+    risk = TorchRisk(module, reg=arguments.reg, chunk=arguments.chunk, params=names)
+    sets = Everywhere() if arguments.free else Box(lab.task.low, lab.task.high)
+    start = lab.task.train.drawn(_budget(lab, arguments.epsilon), seed)
+    told = f"seed {seed}: gradient canceling, step "
+    steps = check_integer(arguments.steps, "steps", at_least=1)
+    found = GradientCanceling(_optimiser(arguments), sets).run(
+        risk,
+        risk.current,
+        lab.train,
+        start.total / lab.train.total,
+        start=start,
+        progress=lambda t, value: tick(f"{told}{t}/{steps}: residual {(2 * value) ** 0.5:.5f}"),
+    )
+    notes |= _canceled(found, risk)
+    box = "none" if arguments.free else f"box [{lab.task.low:g}, {lab.task.high:g}]"
+    return Outcome(found.poison, notes, start.X, box, target if names is None else None)
+
+
+def tgda(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+    """A game on a part of the training rows; the rest is the attacker's to measure by."""
+    train, validation = lab.train.held_out(arguments.validation, seed)
+    start = lab.task.train.drawn(_budget(lab, arguments.epsilon), seed)
+    copies = np.full(start.n, train.total / lab.train.total)
+    seeds = Sample(start.X, start.y, copies)
+    generator, phi = _generator(lab, arguments, seeds, train, seed, tick)
+    rule = TGDA(
+        epochs=arguments.epochs,
+        leader_steps=arguments.leader_steps,
+        follower_steps=arguments.follower_steps,
+        leader_step=arguments.leader_step,
+        follower_step=arguments.follower_step,
+        rule=arguments.rule,
+        batch_size=arguments.batch_size,
+        solver=CG(relative_damping=arguments.damping, maxiter=arguments.cg_steps),
+        order=arguments.order,
+        start=arguments.start,
+        game=arguments.game,
+    )
+    game = rule.run(
+        clean.risk,
+        clean.w,
+        train,
+        validation,
+        generator,
+        phi,
+        seeds,
+        seed=seed,
+        checkpoint=out / f"game-{seed}.npz",
+        progress=lambda e, loss: tick(f"seed {seed}: epoch {e}/{arguments.epochs}: validation loss {loss:.4f}"),
+    )
+    notes = {name: float(np.nanmean(column)) for name, column in game.history.items() if name != "validation_loss"}
+    notes |= {"validation_loss": float(game.history["validation_loss"][-1]), "epsilon": start.total / lab.train.total}
+    notes |= {"distance": norm(game.w - clean.w), "relative_length": norm(game.w - clean.w) / norm(clean.w)}
+    box = f"box [{lab.task.low:g}, {lab.task.high:g}]"
+    return Outcome(Sample(game.poison.X, start.y), notes, start.X, box)
+
+
+ATTACKS: dict[str, Callable[[Lab, Any, Trained, int, Path, Tick], Outcome]] = {
+    "gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip,
+}  # fmt: skip
+"""Command -> attack."""
+
+
+def _budget(lab: Lab, epsilon: float) -> int:
+    rows = round(check_number(epsilon, "epsilon", above=0) * lab.train.total)
+    if not rows:
+        raise InputError("a budget of at least one row", f"{epsilon:g} of {lab.train.n} rows")
+    return rows
+
+
+def _target(lab: Lab, arguments: Any, clean: Trained, tick: Tick) -> tuple[Any, dict[str, Any]]:
+    tick("looking for parameters to plant")
+    relative = arguments.relative_radius
+    if relative is None and arguments.radius is None:
+        relative = 0.5
+    rule = GradPC(radius=arguments.radius, relative_radius=relative, steps=arguments.target_steps)
+    target = rule.target(clean.risk, clean.w, lab.train)
+    found = reachability(clean.risk, target, lab.train)
+    length = norm(target - clean.w)
+    notes = {"target_accuracy": lab.accuracy(clean, target), "threshold": found.threshold, "threshold_kind": found.kind}
+    return target, {**notes, "target_distance": length, "target_relative_length": length / norm(clean.w)}
+
+
+def _canceled(found: Canceling, risk: TorchRisk) -> dict[str, Any]:
+    return {
+        "epsilon": found.epsilon,
+        "residual": found.residual,
+        "residual_without_poison": found.clean_residual,
+        "residual_lower_bound": found.lower_bound,
+        "parameters": list(risk.layout.names),
+        "parameters_size": risk.size,
+        "steps": len(found.history) - 1,
+    }
+
+
+def _optimiser(arguments: Any) -> Any:
+    step = {} if arguments.step is None else {"step": arguments.step}
+    if arguments.optimiser == "lbfgs":
+        if step:
+            raise CapabilityError("no --step with lbfgs", f"{arguments.step:g}")
+        return LBFGS(steps=arguments.steps)
+    return (Adam if arguments.optimiser == "adam" else ProjectedGradient)(steps=arguments.steps, **step)
+
+
+def _generator(lab: Lab, arguments: Any, seeds: Sample, train: Sample, seed: int, tick: Tick) -> tuple[Any, Any]:
+    """What is optimised, and where it starts."""
+    low, high = lab.task.low, lab.task.high
+    if arguments.leader == "pixels":
+        rows = lab.risk.rows(seeds.X).double()
+        return DirectRows(tuple(rows.shape), Box(low, high)), rows.reshape(-1)
+    first, shape = lab.risk.layout.first, lab.task.shape
+    kind = ConvLeader if len(shape) == 3 and shape[0] > 1 else DenseLeader
+    with torch.random.fork_rng(devices=[first.device.index or 0] if first.is_cuda else []):
+        torch.manual_seed(seed)
+        module = kind(shape, lab.task.classes, low, high).to(first.device, first.dtype)
+    leader = LeaderNetwork(module, seeds, chunk=arguments.chunk)
+    if check_integer(arguments.pretrain, "--pretrain", at_least=0) == 0:
+        return leader, leader.current
+    told = f"seed {seed}: pretraining the attacker, epoch "
+    phi = pretrain(
+        leader,
+        train,
+        epochs=arguments.pretrain,
+        seed=seed,
+        progress=lambda e, loss: tick(f"{told}{e}/{arguments.pretrain}: error {loss:.5f}"),
+    )
+    return leader, phi

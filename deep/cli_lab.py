@@ -1,0 +1,102 @@
+"""The rows, the model and the recipe of learning of one command, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linpoison.core import InputError
+
+from .arrays import to_numpy
+from .canceling import accuracy, relative_distance
+from .cli_data import Task
+from .measuring import peak_memory
+from .models import make_model
+from .pictures import save_grid
+from .samples import Sample
+from .sgd import SGDTrainer
+from .torch_risk import TorchRisk
+from .training import Trained
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """What stays the same over seeds.
+
+    Parameters
+    ----------
+    task : Task
+    risk : TorchRisk
+    trainer : SGDTrainer
+        The recipe, for clean and for poisoned rows.
+    train, test : Sample
+        On the device, in the precision of the model.
+    device : str
+    """
+
+    task: Task
+    risk: TorchRisk
+    trainer: SGDTrainer
+    train: Sample
+    test: Sample
+    device: str
+
+    @classmethod
+    def of(cls, arguments: Any, task: Task) -> Lab:
+        """From the arguments of the command line."""
+        device = _device(arguments.device)
+        module = make_model(arguments.model, task.shape, task.classes)
+        module = module.to(device, torch.float64 if arguments.precision == "float64" else torch.float32)
+        risk = TorchRisk(module, reg=arguments.reg, chunk=arguments.chunk)
+        trainer = SGDTrainer(
+            epochs=arguments.epochs_train,
+            batch_size=arguments.batch_train,
+            step=arguments.step_train,
+            momentum=arguments.momentum,
+        )
+        held = [Sample(risk.rows(part.X), part.y) for part in (task.train, task.test)]
+        return cls(task, risk, trainer, held[0], held[1], str(device))
+
+    def learn(self, data: Sample, seed: int, tick: Callable[[str], None]) -> Trained:
+        """By the recipe, from scratch."""
+        told = f"seed {seed}: learning, epoch "
+        return self.trainer.fit(
+            self.risk,
+            data,
+            seed=seed,
+            progress=lambda epoch, loss: tick(f"{told}{epoch}/{self.trainer.epochs}: loss {loss:.4f}"),
+        )
+
+    def accuracy(self, learned: Trained, w: Any = None) -> float:
+        """On the test rows."""
+        return accuracy(learned.risk, learned.w if w is None else w, self.test)
+
+    def distance(self, learned: Trained, target: Any, clean: Trained) -> float:
+        """From the target, as a share of that of the clean parameters."""
+        return relative_distance(learned.w, target, clean.w)
+
+    def memory(self) -> float:
+        """Greatest so far, in MiB."""
+        return peak_memory(self.train.X)
+
+    def save(self, out: Path, seed: int, found: Any, *, picture: bool) -> None:
+        """The poison as arrays, and a picture of it where rows are images."""
+        poison = found.poison
+        X, y = to_numpy(poison.X), np.asarray(poison.y)
+        np.savez_compressed(out / f"poison-{seed}.npz", X=X, y=y, copies=poison.mass)
+        if picture and len(self.task.shape) == 3 and self.task.shape[0] in (1, 3):
+            save_grid(out / f"poison-{seed}.png", found.seeds, poison.X, y)
+
+
+def _device(name: str) -> Any:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError("a device that torch can use", f"{name!r} ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,126 @@
+"""The arguments of ``python -m deep``. Imports nothing but argparse, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line: expected, got."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"deep: error: expected arguments as in '{self.prog} --help', got {' '.join(message.split())}.\n")
+
+
+def build_parser() -> Parser:
+    """The parser of ``python -m deep``."""
+    parser = Parser(
+        prog="python -m deep",
+        description="Poison what a network is trained on, train it again from scratch, and report the damage.",
+        epilog="Exit codes: 0 done; 2 input that cannot be used; 130 interrupted. Use it on models and data that are "
+        "yours to test.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    _add_gc(commands)
+    _add_tgda(commands)
+    _add_gradpc(commands)
+    _add_flip(commands)
+    return parser
+
+
+def _add_gc(commands: Any) -> None:
+    parser = _command(commands, "gc", "gradient canceling: poison that makes chosen parameters stationary")
+    _add_epsilon(parser)
+    _add_target(parser)
+    parser.add_argument("--optimiser", choices=("adam", "gradient", "lbfgs"), default="adam", help="default: adam")
+    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps of the optimiser (default: 1000)")
+    parser.add_argument("--step", type=float, metavar="F", help="their length, in units of the rows (adam: 0.1; "
+                        "gradient: found by trial; lbfgs has none)")  # fmt: skip
+    parser.add_argument("--params", metavar="NAMES", help="comma list of parameters to cancel; the published code "
+                        "cancels the first tensor only (default: all)")  # fmt: skip
+    parser.add_argument("--free", action="store_true", help="poison may lie anywhere, not only where pixels do")
+
+
+def _add_tgda(commands: Any) -> None:
+    parser = _command(commands, "tgda", "total gradient descent ascent: poison against what a learner becomes")
+    _add_epsilon(parser)
+    parser.add_argument("--leader", choices=("network", "pixels"), default="network",
+                        help="what is optimised: an autoencoder's weights, or the rows (default: network)")  # fmt: skip
+    parser.add_argument("--pretrain", type=int, default=10, metavar="N",
+                        help="epochs of the autoencoder before the game; 0 for none (default: 10)")  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=200, metavar="N", help="of the game (default: 200)")
+    parser.add_argument("--leader-steps", type=int, default=1, metavar="M", help="in each turn (default: 1)")
+    parser.add_argument("--follower-steps", type=int, default=20, metavar="N", help="in each turn (default: 20)")
+    parser.add_argument("--leader-step", type=float, default=0.01, metavar="F", help="default: 0.01")
+    parser.add_argument("--follower-step", type=float, default=0.1, metavar="F", help="default: 0.1")
+    parser.add_argument("--rule", choices=("ascent", "adam"), default="ascent", help="of the leader (default: ascent)")
+    parser.add_argument("--batch-size", type=int, default=1000, metavar="N", help="of the game (default: 1000)")
+    parser.add_argument("--validation", type=float, default=0.3, metavar="F",
+                        help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
+    parser.add_argument("--cg-steps", type=int, default=16, metavar="N", help="conjugate gradients (default: 16)")
+    parser.add_argument("--damping", type=float, default=0.01, metavar="F",
+                        help="of the Hessian, in units of its mean curvature (default: 0.01)")  # fmt: skip
+    parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")
+    parser.add_argument("--start", choices=("warm", "cold"), default="warm", help="of the follower in each turn")
+    parser.add_argument("--game", choices=("non-zero-sum", "zero-sum"), default="non-zero-sum", help="what it is about")
+
+
+def _add_gradpc(commands: Any) -> None:
+    _add_target(_command(commands, "gradpc", "parameters to plant: their accuracy and the least poison they need"))
+
+
+def _add_flip(commands: Any) -> None:
+    parser = _command(commands, "flip", "clean rows with wrong labels: the baseline")
+    _add_epsilon(parser)
+    parser.add_argument("--rule", choices=("reverse", "random"), default="reverse", help="default: reverse")
+
+
+def _add_epsilon(parser: Any) -> None:
+    parser.add_argument("--epsilon", type=float, default=0.03, metavar="F",
+                        help="poison as a fraction of the training rows (default: 0.03)")  # fmt: skip
+    parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
+
+
+def _add_target(parser: Any) -> None:
+    parser.add_argument("--radius", type=float, metavar="F", help="of GradPC's ball, absolute")
+    parser.add_argument(
+        "--relative-radius",
+        type=float,
+        metavar="F",
+        help="of GradPC's ball, as a multiple of the length of the clean ones (default: 0.5)",
+    )
+    parser.add_argument("--target-steps", type=int, default=30, metavar="N", help="of GradPC (default: 30)")
+
+
+def _command(commands: Any, name: str, text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="digits (embedded), mnist (in the folder named by "
+        "LINPOISON_DATA), or an .npz file with X_train, y_train, X_test, y_test, labels from 0",
+    )
+    parser.add_argument("--model", default="lr", metavar="NAME",
+                        help="lr, nn, cnn, gc-nn, gc-cnn, or package.module:function of a row's shape and the number "
+                        "of classes (default: lr)")  # fmt: skip
+    parser.add_argument("--reg", type=float, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
+    parser.add_argument("--rows", type=int, metavar="N", help="use only N training rows, drawn with the first seed")
+    parser.add_argument("--epochs-train", type=int, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--batch-train", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument("--step-train", type=float, default=0.1, metavar="F", help="default: 0.1")
+    parser.add_argument("--momentum", type=float, default=0.0, metavar="F", help="default: 0")
+    parser.add_argument("--seed", default="0", metavar="LIST", help="comma list of seeds, one run each (default: 0)")
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)"
+    )
+    parser.add_argument("--precision", choices=("float32", "float64"), default="float32",
+                        help="of the module; sums are float64 (default: float32)")  # fmt: skip
+    parser.add_argument("--chunk", type=int, default=1024, metavar="N", help="rows at a time (default: 1024)")
+    parser.add_argument("--out", default="deep-report", metavar="DIR", help="output folder (default: deep-report)")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep what an earlier run of the same command finished")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    return parser

@@ -1,0 +1,153 @@
+"""What ``python -m deep`` does: learn, poison, learn again from scratch, for each seed; and what it writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linpoison.core import InputError, check_integer
+
+from .checkpoints import digest_of
+from .cli_attacks import ATTACKS, Outcome
+from .cli_data import load_task
+from .cli_lab import Lab
+from .sgd import deterministic
+
+EVERY = 5.0
+"""Least seconds between two lines of progress."""
+_FREE = ("out", "resume", "quiet", "seed", "no_picture")
+
+
+class Ticker:
+    """Lines of progress on standard error, not too often."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.last = quiet, 0.0
+
+    def __call__(self, what: str, *, now: bool = False) -> None:
+        """Tell what is being done, if nothing was told for a while."""
+        moment = time.monotonic()
+        if not self.quiet and (now or moment - self.last >= EVERY):
+            self.last = moment
+            sys.stderr.write(f"deep: {what}\n")
+            sys.stderr.flush()
+
+
+def run(arguments: Any) -> None:
+    """Run a command for all of its seeds, and write ``results.json`` and the poison of each seed."""
+    seeds = _seeds(arguments.seed)
+    out, tick = Path(arguments.out), Ticker(arguments.quiet)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
+    task = load_task(arguments.data, arguments.rows, seeds[0])
+    digest = digest_of(repr(settings), task.train, task.test)
+    if not arguments.resume:
+        for stale in (*out.glob("seed-*.json"), *out.glob("game-*.npz")):
+            stale.unlink()
+    runs = []
+    with deterministic():
+        lab = Lab.of(arguments, task)
+        for seed in seeds:
+            place = out / f"seed-{seed}.json"
+            record = _finished(place, digest)
+            if record is None:
+                record = {**_one(lab, arguments, seed, out, tick), "digest": digest}
+                _write(place, record)
+            runs.append(record)
+    summary = {"settings": settings, "device": lab.device, **_versions(), "runs": runs, "summary": _summary(runs)}
+    _write(out / "results.json", summary)
+    if not arguments.quiet:
+        sys.stdout.write(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
+
+
+def _one(lab: Lab, arguments: Any, seed: int, out: Path, tick: Ticker) -> dict[str, Any]:
+    """Everything for one seed."""
+    tick(f"seed {seed}: learning from {lab.train.n} clean rows", now=True)
+    clean = lab.learn(lab.train, seed, tick)
+    record: dict[str, Any] = {"seed": seed, "clean_accuracy": lab.accuracy(clean)}
+    record |= {"clean_seconds": clean.seconds, "clean_gradient": clean.grad_norm}
+    began = time.perf_counter()
+    found: Outcome = ATTACKS[arguments.command](lab, arguments, clean, seed, out, tick)
+    record |= {"attack_seconds": time.perf_counter() - began, "memory_mib": lab.memory(), **found.notes}
+    if found.poison is None:
+        return record
+    tick(f"seed {seed}: learning again with {found.poison.n} poison rows", now=True)
+    again = lab.learn(lab.train.joined(found.poison, lab.risk), seed, tick)
+    record |= {"accuracy": lab.accuracy(again), "poison_rows": found.poison.n, "constraint": found.constraint}
+    record["drop"] = record["clean_accuracy"] - record["accuracy"]
+    if found.target is not None:
+        record["relative_distance"] = lab.distance(again, found.target, clean)
+    lab.save(out, seed, found, picture=not arguments.no_picture)
+    return record
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [check_integer(int(part), "seed", at_least=0) for part in text.split(",")]
+    except ValueError:
+        raise InputError("seeds as whole numbers with commas between them", repr(text)) from None
+    if len(set(seeds)) < len(seeds):
+        raise InputError("different seeds", text)
+    return seeds
+
+
+def _finished(place: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record.get("digest") == digest else None
+
+
+def _write(place: Path, record: dict[str, Any]) -> None:
+    partial = place.with_suffix(".partial")
+    partial.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(place)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON has: NaN becomes null, infinity a string."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else "infinity" if np.isinf(value) else float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    from linpoison._version import __version__
+
+    return {"linpoison": __version__, "torch": str(torch.__version__)}
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over the seeds of every number."""
+    found = {}
+    for key in runs[0]:
+        values = [record.get(key) for record in runs]
+        if key != "seed" and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            numbers = np.array(values, dtype=np.float64)
+            sd = float(numbers.std(ddof=1)) if len(numbers) > 1 else float("nan")
+            found[key] = {"mean": float(numbers.mean()), "sd": sd}
+    return found
+
+
+def _table(runs: list[dict[str, Any]]) -> str:
+    keys = ("seed", "clean_accuracy", "target_accuracy", "accuracy", "drop", "residual", "threshold")
+    shown = [key for key in keys if key in runs[0]]
+    lines = ["  ".join(f"{key.replace('_', ' '):>15}" for key in shown)]
+    lines += ["  ".join(f"{_short(record.get(key)):>15}" for key in shown) for record in runs]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,270 @@
+"""Ways to move poison rows downhill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import cos, pi
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.optimize import minimize
+
+from linpoison.core import CapabilityError, check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import copy_of, like, to_numpy
+from .projections import Box, Everywhere
+from .protocols import Projection, Rows
+from .ranks import Alone, Ranks
+
+Objective = Callable[[Any], tuple[float, Any]]
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where a descent ended.
+
+    Parameters
+    ----------
+    X : Rows
+        The best rows met.
+    value : float
+        Of the objective, there.
+    history : ndarray
+        Values at the start and after each step.
+    """
+
+    X: Rows
+    value: float
+    history: Array
+
+
+class Optimiser(Protocol):
+    """Minimises a function of rows over a set."""
+
+    def minimise(
+        self, objective: Objective, start: Rows, projection: Projection, *, tol: float, ranks: Ranks, progress: Progress
+    ) -> Descent:
+        """Descend from feasible rows until the value is at most `tol` or the steps are spent."""
+
+
+def silent(step: int, value: float) -> None:
+    """No progress report."""
+
+
+@dataclass
+class _Best:
+    """The best rows so far, and every value."""
+
+    X: Any = None
+    value: float = np.inf
+    history: list[float] = field(default_factory=list)
+
+    def note(self, X: Any, value: float) -> None:
+        self.history.append(value)
+        if value < self.value:
+            self.X, self.value = copy_of(X), value
+
+    def result(self) -> Descent:
+        return Descent(self.X, self.value, np.array(self.history))
+
+
+@dataclass(frozen=True)
+class ProjectedGradient:
+    """``Z <- Proj(Z - eta_t grad f(Z))``.
+
+    Parameters
+    ----------
+    step : float, optional
+        ``eta_t = step (1 + cos(pi t / steps)) / 2`` if given. By default a step that raises the value is taken
+        back and the next one halved, and a step that does not is followed by one longer by a fifth.
+    steps : int, default 1000
+    """
+
+    step: float | None = None
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        check_integer(self.steps, "steps", at_least=1)
+        if self.step is not None:
+            check_number(self.step, "step", above=0)
+
+    def minimise(
+        self,
+        objective: Objective,
+        start: Rows,
+        projection: Projection,
+        *,
+        tol: float = 0.0,
+        ranks: Ranks = Alone(),  # noqa: B008
+        progress: Progress = silent,
+    ) -> Descent:
+        X, best = start, _Best()
+        value, slope = objective(X)
+        best.note(X, value)
+        step = self.step or _first_step(X, slope, ranks)
+        for t in range(self.steps):
+            if best.value <= tol or step == 0:
+                break
+            length = step if self.step is None else step * _cosine(t, self.steps)
+            moved = projection.project(X - length * slope)
+            trial, trial_slope = objective(moved)
+            best.note(moved, trial)
+            progress(t + 1, trial)
+            if self.step is not None or trial <= value:
+                X, value, slope = moved, trial, trial_slope
+                step *= 1.0 if self.step is not None else 1.2
+            else:
+                step *= 0.5
+        return best.result()
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with a cosine decay, projected after each step.
+
+    Parameters
+    ----------
+    step : float, default 0.1
+        Length of the first steps in each coordinate, in the units of the rows.
+    steps : int, default 1000
+    betas : pair of float, default (0.9, 0.999)
+
+    Notes
+    -----
+    The guard against division by zero is relative to the first gradient, so a multiple of the objective
+    gives the same iterates.
+    """
+
+    step: float = 0.1
+    steps: int = 1000
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        check_number(self.step, "step", above=0)
+        check_integer(self.steps, "steps", at_least=1)
+        for beta in self.betas:
+            check_number(beta, "betas", at_least=0, below=1)
+
+    def minimise(
+        self,
+        objective: Objective,
+        start: Rows,
+        projection: Projection,
+        *,
+        tol: float = 0.0,
+        ranks: Ranks = Alone(),  # noqa: B008
+        progress: Progress = silent,
+    ) -> Descent:
+        X, best, (b1, b2) = start, _Best(), self.betas
+        value, slope = objective(X)
+        best.note(X, value)
+        scale = ranks.max(_largest(slope)) or 1.0
+        first, second = 0.0 * X, 0.0 * X
+        for t in range(self.steps):
+            if best.value <= tol:
+                break
+            unit = slope / scale
+            first, second = b1 * first + (1 - b1) * unit, b2 * second + (1 - b2) * unit * unit
+            length = self.step * _cosine(t, self.steps) / (1 - b1 ** (t + 1))
+            X = projection.project(X - length * first / ((second / (1 - b2 ** (t + 1))) ** 0.5 + 1e-8))
+            value, slope = objective(X)
+            best.note(X, value)
+            progress(t + 1, value)
+        return best.result()
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS of scipy, in float64 on the host: for few rows, free or in a box.
+
+    Parameters
+    ----------
+    steps : int, default 1000
+    memory : int, default 30
+    """
+
+    steps: int = 1000
+    memory: int = 30
+
+    def __post_init__(self) -> None:
+        check_integer(self.steps, "steps", at_least=1)
+        check_integer(self.memory, "memory", at_least=1)
+
+    def minimise(
+        self,
+        objective: Objective,
+        start: Rows,
+        projection: Projection,
+        *,
+        tol: float = 0.0,
+        ranks: Ranks = Alone(),  # noqa: B008
+        progress: Progress = silent,
+    ) -> Descent:
+        """Descend.
+
+        Raises
+        ------
+        CapabilityError
+            With a set other than `Everywhere` or `Box`, or with several processes.
+        """
+        if ranks.size > 1:
+            raise CapabilityError("one process with LBFGS", f"{ranks.size}", "Use Adam or ProjectedGradient.")
+        search = _Search(objective, start, tol, progress)
+        options = {"maxiter": self.steps, "maxfun": 4 * self.steps, "maxcor": self.memory, "ftol": 0.0, "gtol": 0.0}
+        if search.best.value > tol and search.scale > 0:
+            first, bounds = to_numpy(start).ravel(), _bounds(projection, start)
+            with suppress(_Reached):
+                minimize(search, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return search.best.result()
+
+
+class _Reached(Exception):
+    """The value is small enough."""
+
+
+class _Search:
+    """An objective for scipy, scaled to 1 at the start, that remembers the best rows."""
+
+    def __init__(self, objective: Objective, start: Any, tol: float, progress: Progress) -> None:
+        self.objective, self.start, self.tol, self.progress = objective, start, tol, progress
+        self.best = _Best()
+        value, slope = objective(start)
+        self.best.note(start, value)
+        self.scale = abs(value) or _largest(slope)
+
+    def __call__(self, flat: Array) -> tuple[float, Array]:
+        X = like(flat.reshape(tuple(self.start.shape)), self.start)
+        value, slope = self.objective(X)
+        self.best.note(X, value)
+        self.progress(len(self.best.history) - 1, value)
+        if value <= self.tol:
+            raise _Reached
+        return value / self.scale, to_numpy(slope).ravel() / self.scale
+
+
+def _bounds(projection: Projection, start: Any) -> Any:
+    if isinstance(projection, Everywhere):
+        return None
+    if not isinstance(projection, Box):
+        raise CapabilityError("a Box, or no projection, with LBFGS", type(projection).__name__, "Use Adam.")
+    shape = tuple(start.shape)
+    limits = [np.broadcast_to(to_numpy(side), shape).ravel() for side in (projection.lower, projection.upper)]
+    return list(zip(*limits, strict=True))
+
+
+def _cosine(t: int, steps: int) -> float:
+    return (1 + cos(pi * t / steps)) / 2
+
+
+def _largest(X: Any) -> float:
+    return float(abs(X).max()) if len(X) else 0.0
+
+
+def _first_step(X: Any, slope: Any, ranks: Ranks) -> float:
+    """Moves the coordinate of the greatest slope by a hundredth of the greatest entry."""
+    steepest = ranks.max(_largest(slope))
+    return 0.01 * (ranks.max(_largest(X)) or 1.0) / steepest if steepest else 0.0

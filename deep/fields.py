@@ -1,0 +1,94 @@
+"""What an attack wants of the poison's gradient: a function of one parameter-space vector, and its derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from linpoison.core import InputError
+
+from .arrays import norm, per_row
+from .protocols import RiskModel, Rows, Vector
+from .ranks import Alone, Ranks
+
+
+class Field(Protocol):
+    """A function of ``p = sum_j a_j d/dw l(z_j; w)``, the poison's part of the gradient."""
+
+    def __call__(self, p: Vector) -> tuple[float, Vector]:
+        """Value and gradient in `p`: the cotangent that the mixed product takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cancel:
+    """``|rest + p|^2 / 2``: gradient canceling, with `rest` the gradient of everything but the poison."""
+
+    rest: Vector
+
+    def __call__(self, p: Vector) -> tuple[float, Vector]:
+        r = self.rest + p
+        return 0.5 * float(r @ r), r
+
+
+@dataclass(frozen=True, eq=False)
+class Align:
+    """``<u, p>``: influence with ``u = H^(-1) grad L_v``, gradient optimisation with ``u = grad L_v``."""
+
+    u: Vector
+
+    def __call__(self, p: Vector) -> tuple[float, Vector]:
+        return float(self.u @ p), self.u
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """``1 - cos(p, direction)``: gradient matching."""
+
+    direction: Vector
+
+    def __call__(self, p: Vector) -> tuple[float, Vector]:
+        lengths = norm(p), norm(self.direction)
+        if not all(lengths):
+            raise InputError("gradients that are not zero", f"lengths {lengths[0]:g} and {lengths[1]:g}")
+        cosine = float(p @ self.direction) / (lengths[0] * lengths[1])
+        slope = self.direction / (lengths[0] * lengths[1]) - (cosine / lengths[0] ** 2) * p
+        return 1.0 - cosine, -1.0 * slope
+
+
+@dataclass(frozen=True, eq=False)
+class PoisonObjective:
+    """A field as a function of the poison rows, at fixed parameters and labels.
+
+    ::
+
+        f(Z) = field(p),  p = sum_j a_j d/dw l(z_j, y_j; w),     df/dz_j = a_j C(z_j)' field'(p)
+
+    in two passes over the rows: one for `p`, without a graph, and one for the mixed products. Memory is one
+    chunk of the risk's, whatever the number of rows.
+
+    Parameters
+    ----------
+    risk : RiskModel
+    w : Vector
+    field : Field
+    y : array_like, shape (m,)
+    shares : array_like, shape (m,)
+        ``a_j``.
+    ranks : Ranks
+        The rows, labels and shares are those of this process.
+    """
+
+    risk: RiskModel
+    w: Vector
+    field: Field
+    y: Any
+    shares: Any
+    ranks: Ranks = Alone()
+
+    def __call__(self, X: Rows) -> tuple[float, Rows]:
+        value, cotangent = self.field(self.pull(X))
+        return value, per_row(self.shares, X) * self.risk.mixed_product(self.w, X, self.y, cotangent)
+
+    def pull(self, X: Rows) -> Vector:
+        """``p``, over all processes."""
+        return self.ranks.sum(self.risk.loss_vjp(self.w, X, self.y, self.shares))

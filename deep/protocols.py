@@ -1,0 +1,171 @@
+"""The few words that an attack needs, said alike of a linear model in numpy and of a torch module.
+
+Every attack of this room is one shape::
+
+    parameter-space vector u  ->  C(z)' u = d/dz <d/dw l(z; w), u>  ->  projection
+
+so two oracles carry them all: the *mixed product* of a `RiskModel`, and an `InverseHVP` where `u` is a solution.
+Vectors are flat arrays of the model's own kind (ndarray or tensor), and attacks only add, scale and ``@`` them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Vector = Any
+"""A flat float64 ndarray or tensor, in the order of the parameters."""
+Rows = Any
+"""An ndarray or tensor of shape (n, ...); for `RiskModel` arguments also a map-style torch Dataset of (x, y)."""
+HVP = Any
+"""A function from a `Vector` to a `Vector`, linear and symmetric."""
+
+
+class RiskModel(Protocol):
+    """An objective ``L(w) = reg/2 |P w|^2 + (1 / sum c) sum_i c_i l(x_i, y_i; w)`` and its derivatives.
+
+    P drops the entries that are not penalised. Where `X` is a torch Dataset, `y` is None.
+
+    Attributes
+    ----------
+    reg : float
+    reach : float
+        ``sup -<w, d/dw l>`` over all rows for the parameters in `head`: ``sup t psi(t)`` of a margin loss,
+        ``W((c - 1) / e)`` of cross-entropy. NaN where unknown.
+    head : slice or index array
+        The last linear layer within the flat vector.
+    margin_loss : MarginLoss or None
+        The loss, if it is one of the margin.
+    """
+
+    @property
+    def reg(self) -> float: ...
+    @property
+    def margin_loss(self) -> Any: ...
+    @property
+    def reach(self) -> float: ...
+    @property
+    def head(self) -> Any: ...
+    def rows(self, X: Rows) -> Rows:
+        """`X` as floating-point rows of the model's own kind, copied."""
+
+    def vector(self, w: Any) -> Vector:
+        """`w` as a flat float64 vector of the model's own kind."""
+
+    def init(self, seed: int, d: int) -> Vector:
+        """Parameters to start learning from; `d` features in each row."""
+
+    def loss(self, w: Vector, X: Rows, y: Any) -> Vector:
+        """``l(x_i, y_i; w)``, shape (n,), without the regulariser."""
+
+    def loss_vjp(self, w: Vector, X: Rows, y: Any, coefficients: Any) -> Vector:
+        """``sum_i coefficients_i d/dw l(x_i, y_i; w)``, shape (p,), with coefficients of any sign."""
+
+    def data_grad(self, w: Vector, X: Rows, y: Any, weights: Any = None) -> Vector:
+        """Gradient of the weighted mean loss alone, shape (p,)."""
+
+    def penalty_grad(self, w: Vector) -> Vector:
+        """``reg P w``."""
+
+    def grad(self, w: Vector, X: Rows, y: Any, weights: Any = None) -> Vector:
+        """Gradient of the objective: `data_grad` plus `penalty_grad`."""
+
+    def per_sample_grad(self, w: Vector, X: Rows, y: Any) -> Any:
+        """``d/dw l(x_i, y_i; w)``, shape (n, p): for small models."""
+
+    def loss_jvp(self, w: Vector, X: Rows, y: Any, v: Vector) -> Vector:
+        """``<d/dw l(x_i, y_i; w), v>``, shape (n,), without building `per_sample_grad`."""
+
+    def hvp(self, w: Vector, X: Rows, y: Any, v: Vector, weights: Any = None) -> Vector:
+        """The Hessian of the objective times `v`, shape (p,)."""
+
+    def mixed_product(self, w: Vector, X: Rows, y: Any, u: Vector) -> Rows:
+        """``d/dx_i <d/dw l(x_i, y_i; w), u>`` of each row, shaped like `X`."""
+
+    def row_grad(self, w: Vector, X: Rows, y: Any) -> Rows:
+        """``d/dx_i l(x_i, y_i; w)`` of each row, shaped like `X`."""
+
+    def scores(self, w: Vector, X: Rows) -> Any:
+        """What the loss sees: (n, 1) for a margin loss, (n, c) for cross-entropy."""
+
+    def predict(self, w: Vector, X: Rows) -> Any:
+        """Labels, shape (n,)."""
+
+    def features(self, w: Vector, X: Rows) -> Any:
+        """What the last linear layer is given, shape (n, h)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a linear solver found for ``(H + damping I) x = b``.
+
+    Parameters
+    ----------
+    x : Vector
+    residual : float
+        ``|(H + damping I) x - b| / |b|``, computed anew.
+    iterations : int
+        Products with H, the check of the residual not counted.
+    damping : float
+    negative_curvature : bool
+        Whether a direction v with ``v'(H + damping I) v <= 0`` was met.
+    """
+
+    x: Vector
+    residual: float
+    iterations: int
+    damping: float = 0.0
+    negative_curvature: bool = False
+
+
+class InverseHVP(Protocol):
+    """Solves ``H x = b`` given products with H."""
+
+    def solve(self, hvp: HVP, b: Vector) -> Solution:
+        """The solution and how well it solves."""
+
+
+class Projection(Protocol):
+    """A closed convex set for each row."""
+
+    def project(self, X: Rows) -> Rows:
+        """The nearest feasible rows."""
+
+    def violation(self, X: Rows) -> Any:
+        """How far each row is outside, shape (n,), as an ndarray; zero inside."""
+
+    def contains(self, X: Rows, tol: float = 1e-8) -> Any:
+        """Whether `violation` is at most `tol`, shape (n,)."""
+
+    def take(self, index: Any) -> Projection:
+        """The sets of these rows only."""
+
+
+class PoisonParameters(Protocol):
+    """How poison rows come from what is optimised: the pixels themselves, or the weights of a network.
+
+    `index` picks some of the rows; None is all of them.
+    """
+
+    def points(self, phi: Vector, index: Any = None) -> Rows:
+        """The poison rows, always from the same seeds."""
+
+    def vjp(self, phi: Vector, rows: Rows, index: Any = None) -> Vector:
+        """The gradient in `phi` for the gradient `rows` in the poison rows."""
+
+    def restrict(self, phi: Vector) -> Vector:
+        """The nearest `phi` whose rows are feasible."""
+
+
+class Trainer(Protocol):
+    """Learns parameters from scratch."""
+
+    def fit(self, risk: Any, data: Any, *, seed: int = 0) -> Any:
+        """A `deep.Trained` from a `deep.Sample`."""
+
+
+class TargetGenerator(Protocol):
+    """Chooses parameters for the attacker to plant."""
+
+    def target(self, risk: Any, w: Vector, data: Any) -> Vector:
+        """The target, from the clean parameters `w` and the clean rows, a `deep.Sample`."""

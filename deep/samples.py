@@ -1,0 +1,103 @@
+"""Rows with labels and weights, of whatever kind: what attacks and trainers of this room are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from linpoison.core import InputError, as_weights, check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import count_rows, take_rows, to_numpy
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Weighted rows.
+
+    Parameters
+    ----------
+    X : array_like or tensor, shape (n, ...), or torch Dataset
+        A map-style Dataset gives (x, y) for each whole number below its length; `y` is left out then.
+    y : array_like or tensor, shape (n,), optional
+    weights : array_like, shape (n,), optional
+        Copies of each row, one each by default.
+
+    Examples
+    --------
+    >>> Sample(np.zeros((3, 2)), np.ones(3), [1, 1, 2]).total
+    4.0
+    """
+
+    X: Any
+    y: Any = None
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.X, (list, tuple)):
+            object.__setattr__(self, "X", np.asarray(self.X, dtype=np.float64))
+        if isinstance(self.y, (list, tuple)):
+            object.__setattr__(self, "y", np.asarray(self.y))
+        if self.y is None and hasattr(self.X, "shape"):
+            raise InputError("labels y with an array X", "none")
+        if self.y is not None and len(self.y) != self.n:
+            raise InputError(f"{self.n} labels, one for each row", f"{len(self.y)}")
+        if self.weights is not None:
+            object.__setattr__(self, "weights", as_weights(to_numpy(self.weights), self.n))
+
+    @property
+    def n(self) -> int:
+        """Number of distinct rows."""
+        return count_rows(self.X)
+
+    @property
+    def mass(self) -> Array:
+        """Copies of each row, shape (n,)."""
+        return np.ones(self.n) if self.weights is None else np.asarray(self.weights)
+
+    @property
+    def total(self) -> float:
+        """Number of rows, copies counted."""
+        return float(self.mass.sum())
+
+    def take(self, index: Any) -> Sample:
+        """Some of the rows, as arrays."""
+        return Sample(*take_rows(self.X, self.y, index), self.mass[np.asarray(index, dtype=np.intp)])
+
+    def drawn(self, m: int, seed: int) -> Sample:
+        """`m` of the rows with their labels, one copy each: different ones, unless there are fewer than `m`."""
+        rng = np.random.default_rng(check_integer(seed, "seed", at_least=0))
+        rows = self.take(rng.choice(self.n, size=m, replace=m > self.n))
+        return Sample(rows.X, rows.y)
+
+    def held_out(self, fraction: float, seed: int) -> tuple[Sample, Sample]:
+        """The rows in two disjoint parts; the second has this fraction of them."""
+        check_number(fraction, "fraction", above=0, below=1)
+        order = np.random.default_rng(check_integer(seed, "seed", at_least=0)).permutation(self.n)
+        cut = self.n - round(fraction * self.n)
+        if cut in (0, self.n):
+            raise InputError("at least one row in each part", f"{self.n} rows and the fraction {fraction:g}")
+        return self.take(order[:cut]), self.take(order[cut:])
+
+    def joined(self, other: Sample, risk: Any) -> Sample:
+        """These rows and then the others, as arrays of the kind of `risk`."""
+        first, second = self.take(range(self.n)), other.take(range(other.n))
+        both = (risk.rows(first.X), risk.rows(second.X))
+        X = _stack(both)
+        y = np.concatenate([_labels(first.y), _labels(second.y)])
+        return Sample(X, y, np.concatenate([first.mass, second.mass]))
+
+
+def _stack(parts: tuple[Any, Any]) -> Any:
+    if not hasattr(parts[0], "detach"):
+        return np.concatenate(parts)
+    joined = parts[0].new_empty((len(parts[0]) + len(parts[1]), *parts[0].shape[1:]))
+    joined[: len(parts[0])] = parts[0]
+    joined[len(parts[0]) :] = parts[1]
+    return joined
+
+
+def _labels(y: Any) -> Any:
+    return y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)

@@ -1,0 +1,251 @@
+"""Total gradient descent ascent: poison against what a learner becomes, without solving for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from linpoison.core import InputError, SolverFailed, check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import norm, per_row, to_numpy
+from .checkpoints import Checkpoint, digest_of
+from .descent import Progress, silent
+from .implicit import hessian
+from .measuring import peak_memory
+from .protocols import InverseHVP, PoisonParameters, RiskModel, Solution, Vector
+from .samples import Sample
+from .solvers import CG
+from .tgda_parts import Batch, State, Table, check_disjoint, held
+
+COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature")
+"""What is noted of each epoch; all but the first are means over its leader steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """How a game of TGDA ended.
+
+    Parameters
+    ----------
+    poison : Sample
+        The rows at `phi`, made once from the seeds, with the seeds' labels and copies.
+    phi : Vector
+    w : Vector
+        The follower at the end; what a learner makes of the poison is to be learned from scratch.
+    history : dict of ndarray
+        `COLUMNS`, one number for each epoch. "residual" is the relative residual of the linear systems and
+        "negative_curvature" the share of them in which the Hessian was not positive.
+    seconds : float
+        Without those of epochs that an earlier run had done.
+    memory : float
+        Greatest memory in use so far in MiB: of the device for a CUDA module, else of the process.
+    """
+
+    poison: Sample
+    phi: Vector
+    w: Vector
+    history: dict[str, Array]
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class TGDA:
+    """A leader moves the poison, a follower learns from it, in turns.
+
+    ::
+
+        leader, m times:     phi <- phi + alpha D,   D = - sum_j (c_j / N) [d x_j / d phi]' C(x_j)' H^(-1) grad L_v(w)
+        follower, n times:   w <- w - beta grad L(training rows and poison; w)
+
+    with H the Hessian of the follower's objective and `L_v` the mean loss of validation rows, on the batch at hand: an
+    epoch splits training rows, poison rows and validation rows anew into the same number of batches. Derivatives are
+    those of evaluation mode.
+
+    Parameters
+    ----------
+    epochs : int, default 200
+    leader_steps, follower_steps : int, default 1 and 20
+        m and n.
+    leader_step, follower_step : float, default 0.01 and 0.1
+        alpha and beta.
+    rule : {"ascent", "adam"}, default "ascent"
+        How the leader uses D: as above, as in the papers; or through Adam, in which case alpha is the length of a
+        step in each entry of `phi`, whatever the scale of D.
+    batch_size : int, optional
+        Training rows of a batch, 1000 by default; None for all.
+    solver : InverseHVP, default CG(maxiter=16)
+        Of ``H u = grad L_v``: damped, and with a residual that the history has.
+    order : {"attacker", "defender"}, default "attacker"
+        Who moves first in each turn. (To let the defender *lead*, in the sense of a total derivative through the
+        attacker's answer, has no meaning here: at fixed w the validation loss does not depend on the poison.)
+    start : {"warm", "cold"}, default "warm"
+        Whether the follower goes on from where it is, or begins each turn at the given parameters again.
+    game : {"non-zero-sum", "zero-sum"}, default "non-zero-sum"
+        In a zero-sum game the leader raises the follower's own objective: `L` in place of `L_v`, with the direct term
+        ``sum_j (c_j / N) [d x_j / d phi]' d/dx_j l``. Validation rows are then only measured.
+
+    References
+    ----------
+    Lu, Kamath, Yu, "Indiscriminate data poisoning attacks on neural networks", 2022, Algorithm 1. Unlike the
+    published code: validation rows are no training rows, conjugate gradients work on H itself, damped, and
+    the rows that are returned come from one pass over the seeds.
+
+    Examples
+    --------
+    >>> from deep import DirectRows, LBFGSTrainer, LinearRisk
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 2))
+    >>> train, held = Sample(X, (X[:, 0] > 0).astype(int)).held_out(0.3, seed=0)
+    >>> risk, seeds = LinearRisk(2, 0.1), train.drawn(4, seed=0)
+    >>> w = LBFGSTrainer().fit(risk, train).w
+    >>> tgda = TGDA(epochs=5, leader_step=0.1, rule="adam", batch_size=None)
+    >>> game = tgda.run(risk, w, train, held, DirectRows((4, 2)), seeds.X.ravel(), seeds)
+    >>> bool(game.history["validation_loss"][-1] > game.history["validation_loss"][0])
+    True
+    """
+
+    epochs: int = 200
+    leader_steps: int = 1
+    follower_steps: int = 20
+    leader_step: float = 0.01
+    follower_step: float = 0.1
+    rule: Literal["ascent", "adam"] = "ascent"
+    batch_size: int | None = 1000
+    solver: InverseHVP = field(default_factory=lambda: CG(maxiter=16))
+    order: Literal["attacker", "defender"] = "attacker"
+    start: Literal["warm", "cold"] = "warm"
+    game: Literal["non-zero-sum", "zero-sum"] = "non-zero-sum"
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("leader_steps", 1), ("follower_steps", 0)):
+            check_integer(getattr(self, name), name, at_least=least)
+        for name in ("leader_step", "follower_step"):
+            check_number(getattr(self, name), name, above=0)
+        if self.batch_size is not None:
+            check_integer(self.batch_size, "batch_size", at_least=1)
+        for name, one, other in (
+            ("rule", "ascent", "adam"),
+            ("order", "attacker", "defender"),
+            ("start", "warm", "cold"),
+            ("game", "non-zero-sum", "zero-sum"),
+        ):
+            if getattr(self, name) not in (one, other):
+                raise InputError(f"{name} {one!r} or {other!r}", repr(getattr(self, name)))
+
+    def run(
+        self,
+        risk: RiskModel,
+        w: Vector,
+        train: Sample,
+        validation: Sample,
+        generator: PoisonParameters,
+        phi: Vector,
+        seeds: Sample,
+        *,
+        seed: int = 0,
+        checkpoint: Path | str | None = None,
+        progress: Progress = silent,
+    ) -> Game:
+        """Play.
+
+        Parameters
+        ----------
+        risk : RiskModel
+            Of the follower.
+        w : Vector
+            Parameters learned from clean rows.
+        train, validation : Sample
+            Disjoint rows, as `Sample.held_out` gives them.
+        generator : PoisonParameters
+            `DirectRows` or a `LeaderNetwork`.
+        phi : Vector
+            Where it starts: the seeds' entries, or weights of a pretrained network.
+        seeds : Sample
+            Labels and copies of the poison rows, in the generator's order.
+        seed : int, default 0
+            Of the order of rows.
+        checkpoint : path, optional
+            An ``.npz`` file, written after each epoch and read at the start if it is of the same settings and data.
+        progress : callable, optional
+            Called with the epoch and the validation loss.
+
+        Raises
+        ------
+        InputError
+            If most validation rows are training rows.
+        SolverFailed
+            If the follower or the leader diverges.
+        """
+        check_integer(seed, "seed", at_least=0)
+        train, validation = held(risk, train), held(risk, validation)
+        check_disjoint(train, validation)
+        table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator)
+        digest = digest_of(self._settings(), train, validation, w, phi, table.poison, seed, risk.reg, risk.reach)
+        kept, began = Checkpoint(checkpoint, digest), time.perf_counter()
+        state = State.restored(kept.load(), risk.vector(w), generator.restrict(1.0 * phi), self.epochs)
+        anchor = risk.vector(w)
+        for epoch in range(state.epoch, self.epochs):
+            notes = self._epoch(table, state, anchor, np.random.default_rng([seed, epoch]))
+            loss = float(to_numpy(risk.loss(state.w, validation.X, validation.y)) @ validation.mass) / validation.total
+            if not (np.isfinite(loss) and np.isfinite(norm(state.phi))):
+                raise SolverFailed("the game diverges: its numbers are not finite. Take smaller steps.")
+            state.note(loss, notes)
+            kept.store(state.arrays())
+            progress(epoch + 1, loss)
+        X = generator.points(state.phi)
+        history = dict(zip(COLUMNS, np.array(state.history).T, strict=True))
+        seconds = time.perf_counter() - began
+        return Game(Sample(X, seeds.y, seeds.weights), state.phi, state.w, history, seconds, peak_memory(train.X))
+
+    def _settings(self) -> Any:
+        return replace(self, epochs=1)
+
+    def _epoch(self, table: Table, state: State, anchor: Vector, rng: np.random.Generator) -> list[Any]:
+        """One pass over the batches; what each leader step noted."""
+        notes: list[Any] = []
+        for batch in table.batches(self.batch_size, rng):
+            if self.order == "defender":
+                self._follow(table, state, batch, anchor)
+            notes += self._lead(table, state, batch)
+            if self.order == "attacker":
+                self._follow(table, state, batch, anchor)
+        return notes
+
+    def _lead(self, table: Table, state: State, batch: Batch) -> list[Any]:
+        notes: list[Any] = []
+        for _ in range(self.leader_steps if len(batch.poison) else 0):
+            slope, solution = self._total(table, state, batch)
+            state.climb(slope, self.leader_step, self.rule)
+            state.phi = table.generator.restrict(state.phi)
+            notes.append((norm(slope), solution.residual, solution.iterations, solution.negative_curvature))
+        return notes
+
+    def _total(self, table: Table, state: State, batch: Batch) -> tuple[Vector, Solution]:
+        """``D`` on a batch, and the solution behind it."""
+        risk, w = table.risk, state.w
+        X, y, mass = table.poison_rows(state.phi, batch)
+        both = batch.train.joined(Sample(X, y, mass), risk)
+        judged = both if self.game == "zero-sum" else batch.validation
+        slope = risk.data_grad(w, judged.X, judged.y, judged.weights)
+        if self.game == "zero-sum":
+            slope = slope + risk.penalty_grad(w)
+        solution = self.solver.solve(hessian(risk, w, both), slope)
+        rows = -1.0 * risk.mixed_product(w, X, y, solution.x)
+        if self.game == "zero-sum":
+            rows = rows + risk.row_grad(w, X, y)
+        return table.generator.vjp(state.phi, per_row(mass / both.total, rows) * rows, batch.poison), solution
+
+    def _follow(self, table: Table, state: State, batch: Batch, anchor: Vector) -> None:
+        both = batch.train
+        if len(batch.poison):
+            both = both.joined(Sample(*table.poison_rows(state.phi, batch)), table.risk)
+        if self.start == "cold":
+            state.w = anchor
+        for _ in range(self.follower_steps):
+            state.w = state.w - self.follower_step * table.risk.grad(state.w, both.X, both.y, both.weights)

@@ -1,0 +1,115 @@
+"""What the players of TGDA share, what changes while they play, and what they may not be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from linpoison.core import InputError
+from linpoison.core.validation import Array
+
+from .arrays import to_numpy
+from .protocols import PoisonParameters, RiskModel, Rows, Vector
+from .samples import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows to learn from, rows to judge by, and which of the poison rows."""
+
+    train: Sample
+    validation: Sample
+    poison: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """All that the players share and do not change."""
+
+    risk: RiskModel
+    train: Sample
+    validation: Sample
+    poison: Sample
+    generator: PoisonParameters
+
+    def batches(self, size: int | None, rng: np.random.Generator) -> Iterator[Batch]:
+        """Training, validation and poison rows in random order, each in the same number of parts."""
+        count = 1 if size is None else min(-(-self.train.n // size), self.validation.n)
+        parts = [np.array_split(rng.permutation(s.n), count) for s in (self.train, self.validation, self.poison)]
+        for train, validation, poison in zip(*parts, strict=True):
+            yield Batch(self.train.take(train), self.validation.take(validation), poison)
+
+    def poison_rows(self, phi: Vector, batch: Batch) -> tuple[Rows, Any, Array]:
+        """Rows, labels and copies of the poison in a batch."""
+        own = self.poison.take(batch.poison)
+        return self.risk.rows(self.generator.points(phi, batch.poison)), own.y, own.mass
+
+
+@dataclass(eq=False)
+class State:
+    """What changes."""
+
+    w: Vector
+    phi: Vector
+    first: Vector
+    second: Vector
+    steps: int
+    history: list[Any]
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any] | None, w: Vector, phi: Vector, most: int) -> State:
+        """Where an earlier run of at most `most` epochs stood, or the beginning."""
+        fresh = cls(w, phi, 0.0 * phi, 0.0 * phi, 0, [])
+        if stored is None or len(stored["history"]) > most:
+            return fresh
+        kinds = {"w": w, "phi": phi, "first": phi, "second": phi}
+        found = {name: 0.0 * kind + _as(stored[name], kind) for name, kind in kinds.items()}
+        return cls(**found, steps=int(stored["steps"]), history=[tuple(row) for row in stored["history"]])
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history)
+
+    def arrays(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        names = ("w", "phi", "first", "second", "steps", "history")
+        return {name: getattr(self, name) for name in names}
+
+    def climb(self, slope: Vector, length: float, rule: str) -> None:
+        """Move `phi` uphill."""
+        if rule == "ascent":
+            self.phi = self.phi + length * slope
+            return
+        self.steps += 1
+        self.first, self.second = 0.9 * self.first + 0.1 * slope, 0.999 * self.second + 0.001 * slope * slope
+        mean, spread = self.first / (1 - 0.9**self.steps), (self.second / (1 - 0.999**self.steps)) ** 0.5
+        largest = float(abs(spread).max())
+        if largest > 0:
+            self.phi = self.phi + length * mean / (spread + 1e-8 * largest)
+
+    def note(self, loss: float, notes: list[Any]) -> None:
+        """Add an epoch to the history."""
+        means = np.mean(np.array(notes, dtype=np.float64), axis=0) if notes else np.full(4, np.nan)
+        self.history.append((loss, *means))
+
+
+def _as(values: Array, kind: Any) -> Any:
+    return kind.new_tensor(values) if hasattr(kind, "new_tensor") else values
+
+
+def held(risk: RiskModel, data: Sample) -> Sample:
+    """The rows in the kind, precision and place of the risk, so that batches need no conversion."""
+    rows = data.take(range(data.n))
+    return Sample(risk.rows(rows.X), rows.y, rows.weights)
+
+
+def check_disjoint(train: Sample, validation: Sample) -> None:
+    """Refuse validation rows most of which were trained on; single duplicates are in many data sets."""
+    own = {row.tobytes() for row in to_numpy(train.X)}
+    shared = sum(row.tobytes() in own for row in to_numpy(validation.X))
+    if shared > validation.n / 2:
+        got = f"{shared} of {validation.n} rows that are training rows"
+        raise InputError("validation rows that are not trained on", got, "Use Sample.held_out.")

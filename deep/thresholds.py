@@ -1,0 +1,109 @@
+"""The least mass of poison that can make a model optimal, and the least residual that less of it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from linpoison.core import check_number
+
+from .arrays import norm, row_shape, to_numpy
+from .protocols import RiskModel, Vector
+from .samples import Sample
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """What the last linear layer of a target needs of poison, wherever it lies.
+
+    Parameters
+    ----------
+    threshold : float
+        Least mass, as a fraction of the clean rows; infinite if no mass will do, NaN for an unknown loss.
+    numerator : float
+        ``<w, g + reg P w>`` over the last layer.
+    penalty : float
+        ``reg |P w|^2`` over the last layer.
+    reach : float
+        ``W(1/e)`` of logistic regression, ``W((c - 1) / e)`` of cross-entropy, in general `RiskModel.reach`.
+    length : float
+        ``|w|`` over the last layer.
+    kind : {"exact", "necessary"}
+        Exact for a linear model of one output without a bias: above the threshold some poison does it.
+        Otherwise the other equations of the condition may ask for more.
+    """
+
+    threshold: float
+    numerator: float
+    penalty: float
+    reach: float
+    length: float
+    kind: Literal["exact", "necessary"]
+
+    def lower_bound(self, epsilon: float) -> float:
+        """``max(0, numerator + epsilon penalty - epsilon reach) / |w|``: no poison of this mass has a smaller residual.
+
+        For a `kind` "exact" with logistic loss it is attained.
+        """
+        check_number(epsilon, "epsilon", at_least=0)
+        gap = self.numerator + epsilon * (self.penalty - self.reach)
+        return max(gap, 0.0) / self.length if gap > 0 else 0.0
+
+
+def reachability(risk: RiskModel, w: Vector, data: Sample) -> Reachability:
+    """What it takes to make `w` optimal on the clean rows and poison from anywhere.
+
+    With g the gradient of the mean clean loss, poison of mass ``e`` that makes w optimal satisfies::
+
+        0 = <w, r>  =  <w, g> + (1 + e) reg |P w|^2 + sum_j a_j <w, d/dw l(z_j)>
+                   >=  <w, g> + (1 + e) reg |P w|^2 - e reach
+
+    over the last linear layer (weights *and* bias), so ``e >= (<w, g> + reg |P w|^2) / (reach - reg |P w|^2)``.
+    Where the left side is the greater, ``|r| >= <w, r> / |w|`` bounds the residual from below.
+
+    Parameters
+    ----------
+    risk : RiskModel
+        Of a network, the last linear layer must be what gives the scores.
+    w : Vector
+        The target.
+    data : Sample
+        Clean rows.
+
+    References
+    ----------
+    Lu, Kamath, Yu, Theorems 2-4 of chapter 3 of Lu's thesis, there without the regulariser.
+
+    Examples
+    --------
+    >>> from linpoison.losses import Logistic
+    >>> from deep import LinearRisk
+    >>> rows = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
+    >>> toy = reachability(LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)]), rows)
+    >>> round(toy.threshold, 6), round(toy.lower_bound(0.52) ** 2, 9)
+    (0.66378, 0.000834117)
+    """
+    if np.isnan(risk.reach):
+        nan = float("nan")
+        return Reachability(nan, nan, nan, nan, nan, "necessary")
+    part = w[risk.head]
+    penalty = float(part @ risk.penalty_grad(w)[risk.head])
+    numerator = float(part @ risk.data_grad(w, data.X, data.y, data.weights)[risk.head]) + penalty
+    below = risk.reach - penalty
+    threshold = 0.0 if numerator <= 0 else numerator / below if below > 0 else float("inf")
+    kind: Literal["exact", "necessary"] = "exact" if _is_linear(risk, w, len(part), data) else "necessary"
+    return Reachability(threshold, numerator, penalty, risk.reach, norm(part), kind)
+
+
+def _is_linear(risk: RiskModel, w: Vector, head: int, data: Sample) -> bool:
+    """Whether the scores are ``<w, x>`` and nothing else."""
+    if risk.margin_loss is None or not head == len(w) == prod(row_shape(data.X)):
+        return False
+    some = risk.rows(data.take(range(min(data.n, 32))).X)
+    flat = some.reshape(len(some), -1)
+    scores, linear = to_numpy(risk.scores(w, some))[:, 0], to_numpy((flat * w).sum(axis=1))
+    same = np.allclose(scores, linear, rtol=1e-5, atol=1e-7)
+    return bool((risk.features(w, some) == flat).all() and same)

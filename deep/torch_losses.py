@@ -1,0 +1,78 @@
+"""The losses of the core as torch functions of a module's outputs, one number for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from linpoison.core import InputError, MissingDependency
+from linpoison.losses import LOSSES, Hinge, Logistic, MarginLoss, SmoothHinge, Squared, SquaredHinge, make_loss
+
+try:
+    import torch
+except ImportError:
+    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+
+Loss = Callable[[Any, Any], Any]
+"""From outputs of shape (n, ...) and labels (n,) to losses (n,)."""
+
+
+def resolve(loss: str | MarginLoss | Loss) -> tuple[Loss, MarginLoss | None]:
+    """The torch function of a loss, and the margin loss that it is, if it is one.
+
+    Parameters
+    ----------
+    loss : str, MarginLoss or callable
+        "cross_entropy", the name of a loss of `linpoison.losses`, one of those losses, or any function of
+        outputs and labels that gives one number for each row and depends on no other row.
+    """
+    if loss == "cross_entropy":
+        return cross_entropy, None
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise InputError(f"a loss among cross_entropy, {', '.join(LOSSES)}", repr(loss))
+        loss = make_loss(loss)
+    if isinstance(loss, MarginLoss):
+        return _of_margins(loss), loss
+    if not callable(loss):
+        raise InputError("a loss: a name, a loss of linpoison.losses or a function", repr(loss))
+    return loss, None
+
+
+def cross_entropy(outputs: Any, y: Any) -> Any:
+    """Cross-entropy of each row; outputs that are log-probabilities already are left as they are."""
+    if outputs.ndim != 2:
+        raise InputError("outputs of shape (n, classes) for cross-entropy", f"shape {tuple(outputs.shape)}")
+    return torch.nn.functional.cross_entropy(outputs, y, reduction="none")
+
+
+def _of_margins(loss: MarginLoss) -> Loss:
+    phi = _phi(loss)
+
+    def of_rows(outputs: Any, y: Any) -> Any:
+        if outputs.numel() != len(y):
+            raise InputError("one output for each row with a margin loss", f"outputs of shape {tuple(outputs.shape)}")
+        return phi(y * outputs.reshape(-1))
+
+    return of_rows
+
+
+def _phi(loss: MarginLoss) -> Callable[[Any], Any]:
+    if isinstance(loss, Logistic):
+        return lambda m: _softplus(-m)
+    if isinstance(loss, SmoothHinge):
+        width = loss.width
+        return lambda m: width * _softplus((1 - m) / width)
+    forms: dict[type[MarginLoss], Callable[[Any], Any]] = {
+        Hinge: lambda m: torch.relu(1 - m),
+        SquaredHinge: lambda m: torch.relu(1 - m) ** 2 / 2,
+        Squared: lambda m: (1 - m) ** 2 / 2,
+    }
+    if type(loss) not in forms:
+        raise InputError("a margin loss of linpoison.losses", repr(loss), "Give a torch function instead.")
+    return forms[type(loss)]
+
+
+def _softplus(t: Any) -> Any:
+    """``log(1 + exp(t))``, smooth at 0, without the cut-off of torch.nn.functional.softplus, which costs 2e-9."""
+    return -torch.nn.functional.logsigmoid(-t)

@@ -1,0 +1,209 @@
+"""A torch module taken apart: which parameters form the flat vector, where its last layer lies, how it starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from linpoison.core import CapabilityError, InputError, MissingDependency
+
+try:
+    import torch
+except ImportError:
+    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+
+
+class Layout:
+    """How the parameters of a module lie in a flat vector, in the order in which the module names them.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    params : callable or sequence of str, optional
+        Which parameters are in it; by default those that require a gradient.
+
+    Attributes
+    ----------
+    names : list of str
+    size : int
+    """
+
+    def __init__(self, module: Any, params: Callable[[str], bool] | Any = None) -> None:
+        named = dict(module.named_parameters())
+        self.module, self.names = module, _chosen(named, params)
+        self.shapes = [named[name].shape for name in self.names]
+        self.sizes = [shape.numel() for shape in self.shapes]
+        self.size = sum(self.sizes)
+        kinds = {named[name].dtype for name in self.names}
+        if not (kinds == {torch.float32} or kinds == {torch.float64}):
+            got = ", ".join(sorted(map(str, kinds)))
+            raise CapabilityError("parameters in float32 or all in float64", got, "Use `module.float()`.")
+
+    @property
+    def first(self) -> Any:
+        """A tensor of the device and precision in which the module computes."""
+        return dict(self.module.named_parameters())[self.names[0]].detach()
+
+    @property
+    def frozen(self) -> dict[str, Any]:
+        """All parameters and buffers, as they are, without gradients."""
+        return {k: v.detach() for k, v in [*self.module.named_parameters(), *self.module.named_buffers()]}
+
+    def split(self, vector: Any) -> dict[str, Any]:
+        """The tensors of a flat vector, by name, in the module's precision."""
+        if tuple(vector.shape) != (self.size,):
+            raise InputError(f"a flat vector of {self.size} parameters", f"shape {tuple(vector.shape)}")
+        parts = torch.split(vector.to(self.first), self.sizes)
+        return {k: part.reshape(shape) for k, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+    def flat(self, tensors: dict[str, Any], rows: int | None = None) -> Any:
+        """The float64 vector of tensors by name; with `rows`, a matrix of that many vectors."""
+        lead = () if rows is None else (rows,)
+        return torch.cat([tensors[name].detach().double().reshape(*lead, -1) for name in self.names], dim=-1)
+
+    def current(self) -> Any:
+        """The vector of the module's own parameters."""
+        return self.flat({name: self.frozen[name] for name in self.names})
+
+    def module_at(self, vector: Any) -> Any:
+        """A copy of the module with the parameters of a vector."""
+        copy, values = deepcopy(self.module), self.split(torch.as_tensor(vector))
+        with torch.no_grad():
+            for name, parameter in copy.named_parameters():
+                if name in values:
+                    parameter.copy_(values[name])
+        return copy
+
+    def slices(self, test: Callable[[str], bool]) -> list[slice]:
+        """Where the parameters with some kind of name lie."""
+        ends = [sum(self.sizes[: i + 1]) for i in range(len(self.sizes))]
+        return [slice(end - k, end) for name, end, k in zip(self.names, ends, self.sizes, strict=True) if test(name)]
+
+    @property
+    def biases(self) -> list[slice]:
+        """Where the parameters called "bias" lie."""
+        return self.slices(lambda name: name.rsplit(".", 1)[-1] == "bias")
+
+    def head(self, name: str | None) -> Any:
+        """Indices of weight and bias of the last linear layer.
+
+        Raises
+        ------
+        CapabilityError
+            If parts of it are not among the parameters.
+        """
+        prefix = last_linear(self.module, name)[0]
+        own = [f"{prefix}.{k}" if prefix else k for k, _ in last_linear(self.module, name)[1].named_parameters()]
+        found = self.slices(lambda name: name in own)
+        if len(found) != len(own):
+            raise CapabilityError("all parameters of the last linear layer in `params`", f"{len(found)} of {len(own)}")
+        return torch.cat([torch.arange(part.start, part.stop, device=self.first.device) for part in found])
+
+    def has_head(self, name: str | None) -> bool:
+        """Whether there is a last linear layer and all of it is among the parameters."""
+        try:
+            self.head(name)
+        except InputError:
+            return False
+        return True
+
+    def head_outputs(self, name: str | None) -> int:
+        """Number of outputs of the last linear layer."""
+        return int(last_linear(self.module, name)[1].out_features)
+
+
+def _chosen(named: dict[str, Any], params: Callable[[str], bool] | Any) -> list[str]:
+    if params is None:
+        names = [name for name, value in named.items() if value.requires_grad]
+    elif callable(params):
+        names = [name for name in named if params(name)]
+    else:
+        wanted = [params] if isinstance(params, str) else list(params)
+        if set(wanted) - set(named):
+            raise InputError(f"names among {', '.join(named)}", ", ".join(sorted(set(wanted) - set(named))))
+        names = [name for name in named if name in wanted]
+    if not names:
+        raise InputError("a module with parameters to differentiate in", "none")
+    return names
+
+
+def last_linear(module: Any, name: str | None = None) -> tuple[str, Any]:
+    """Name and layer of a module's last ``torch.nn.Linear``, or of the one of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    layers = {key: part for key, part in module.named_modules() if isinstance(part, torch.nn.Linear)}
+    if name is not None:
+        layers = {key: part for key, part in layers.items() if key == name}
+    if not layers:
+        raise InputError("a module with a torch.nn.Linear" + (f" named {name}" if name else ""), type(module).__name__)
+    return list(layers.items())[-1]
+
+
+@contextmanager
+def features_of(module: Any, name: str | None, *, output: bool) -> Iterator[list[Any]]:
+    """Collects, at each call of the module, the input of its last linear layer or the output of a layer by name."""
+    parts = dict(module.named_modules())
+    if output and name not in parts:
+        raise InputError(f"a layer among {', '.join(filter(None, parts))}", repr(name))
+    layer = parts[name] if output else last_linear(module, name)[1]
+    seen: list[Any] = []
+    handle = layer.register_forward_hook(lambda _, inputs, outputs: seen.append(outputs if output else inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def untouched(module: Any, names: list[str]) -> list[Any]:
+    """The parts of a module that have parameters or statistics of their own, but none that is named."""
+    found = []
+    for prefix, part in module.named_modules():
+        own = [f"{prefix}.{k}" if prefix else k for k, _ in part.named_parameters(recurse=False)]
+        if own and not set(own) & set(names):
+            found.append(part)
+    return found
+
+
+def fresh(module: Any, seed: int, names: list[str], init: Callable[[Any], None] | None = None) -> Any:
+    """A copy of a module with its parameters of these names, and their layers' statistics, drawn anew.
+
+    Raises
+    ------
+    CapabilityError
+        If a layer has parameters of its own but no ``reset_parameters``, and no `init` is given.
+    """
+    copy = deepcopy(module)
+    devices = {p.device for p in copy.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted({d.index or 0 for d in devices})):
+        torch.manual_seed(seed)
+        if init is not None:
+            init(copy)
+        else:
+            kept = {id(part) for part in untouched(copy, names)}
+            for layer in copy.modules():
+                if id(layer) not in kept:
+                    _reset(layer)
+    before = dict(module.named_parameters())
+    with torch.no_grad():
+        for name, parameter in copy.named_parameters():
+            if name not in names:
+                parameter.copy_(before[name])
+        for new, old in zip(untouched(copy, names), untouched(module, names), strict=True):
+            for buffer, value in zip(new.buffers(recurse=False), old.buffers(recurse=False), strict=True):
+                buffer.copy_(value)
+    return copy
+
+
+def _reset(layer: Any) -> None:
+    if hasattr(layer, "reset_parameters"):
+        layer.reset_parameters()
+    elif any(True for _ in layer.parameters(recurse=False)):
+        raise CapabilityError(
+            "layers with reset_parameters", type(layer).__name__, "Give TorchRisk `init`, which sets them anew."
+        )

@@ -1,0 +1,76 @@
+"""Derivatives of a torch function: second ones by a forward sweep through a backward one, or by two backward ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from linpoison.core import MissingDependency
+
+try:
+    import torch
+    from torch.func import grad, jvp
+except ImportError:
+    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+
+Params = dict[str, Any]
+
+
+def gradient(value: Callable[[Params], Any], params: Params) -> Params:
+    """``grad value(params)``, by the plain backward sweep that every differentiable operation has."""
+    leaves = _leaves(params)
+    with torch.enable_grad():
+        found = _gradient(value(leaves), list(leaves.values()))
+    return dict(zip(leaves, found, strict=True))
+
+
+def slopes(losses: Callable[[Params], Any], params: Params, tangent: Params, *, forward: bool) -> Any:
+    """``d/dt losses(params + t tangent)`` at t = 0, one for each row."""
+    if forward:
+        return jvp(losses, (params,), (tangent,))[1]
+    leaves = _leaves(params)
+    with torch.enable_grad():
+        values = losses(leaves)
+        shares = torch.zeros_like(values, requires_grad=True)
+        return _gradient(_backward_slope((shares * values).sum(), leaves, tangent), [shares])[0]
+
+
+def hessian_product(value: Callable[[Params], Any], params: Params, tangent: Params, *, forward: bool) -> Params:
+    """``d/dt grad value(params + t tangent)`` at t = 0."""
+    if forward:
+        return dict(jvp(grad(value), (params,), (tangent,))[1])
+    leaves = _leaves(params)
+    with torch.enable_grad():
+        along = _backward_slope(value(leaves), leaves, tangent)
+        found = _gradient(along, list(leaves.values()))
+    return dict(zip(leaves, found, strict=True))
+
+
+def mixed_product(
+    losses: Callable[[Params, Any], Any], params: Params, tangent: Params, x: Any, *, forward: bool
+) -> Any:
+    """``d/dx_i`` of the derivative of ``losses_i`` in the parameters along `tangent`, shaped like `x`.
+
+    The loss of a row depends on no other row, so one gradient of the sum holds every row's own.
+    """
+    if forward:
+        return grad(lambda z: jvp(lambda p: losses(p, z).sum(), (params,), (tangent,))[1])(x)
+    leaves, rows = _leaves(params), x.detach().requires_grad_()
+    with torch.enable_grad():
+        along = _backward_slope(losses(leaves, rows).sum(), leaves, tangent)
+        return _gradient(along, [rows])[0]
+
+
+def _leaves(params: Params) -> Params:
+    return {name: value.detach().requires_grad_() for name, value in params.items()}
+
+
+def _backward_slope(value: Any, leaves: Params, tangent: Params) -> Any:
+    slopes = torch.autograd.grad(value, list(leaves.values()), create_graph=True, materialize_grads=True)
+    return sum((slope * tangent[name]).sum() for name, slope in zip(leaves, slopes, strict=True))
+
+
+def _gradient(value: Any, of: list[Any]) -> Any:
+    if not value.requires_grad:
+        return [torch.zeros_like(item) for item in of]
+    return torch.autograd.grad(value, of, materialize_grads=True)

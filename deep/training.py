@@ -1,0 +1,129 @@
+"""Learning from scratch, with the gradient's norm as a certificate: for convex objectives and small networks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from linpoison.core import check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import like, norm, row_shape, to_numpy
+from .protocols import RiskModel, Vector
+from .samples import Sample
+from .solvers import CG
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a learner learned.
+
+    Parameters
+    ----------
+    risk : RiskModel
+        To use with `w`: the risk that was given, but for statistics that training changed.
+    w : Vector
+    loss : float
+        The objective at `w`, in evaluation mode.
+    grad_norm : float
+        Length of its gradient there.
+    converged : bool
+        Whether that is at most what was asked for.
+    seconds : float
+    """
+
+    risk: Any
+    w: Vector
+    loss: float
+    grad_norm: float
+    converged: bool
+    seconds: float
+
+    def distance_bound(self) -> float:
+        """How far `w` can be from the minimiser of a *convex* objective that penalises every parameter.
+
+        ``|w - w*| <= |grad L(w)| / reg``; infinite without a regulariser. It is for the caller to know that the
+        objective is convex and that ``P = I``.
+        """
+        return self.grad_norm / self.risk.reg if self.risk.reg > 0 else float("inf")
+
+
+def objective(risk: RiskModel, w: Vector, data: Sample) -> float:
+    """``reg/2 |P w|^2`` plus the weighted mean loss."""
+    losses = to_numpy(risk.loss(w, data.X, data.y))
+    return float(np.average(losses, weights=data.mass)) + 0.5 * float(w @ risk.penalty_grad(w))
+
+
+@dataclass(frozen=True)
+class LBFGSTrainer:
+    """L-BFGS over all rows, then Newton's method with conjugate gradients until the gradient is as small as asked.
+
+    Dropout is off and batch statistics are not learned, as everywhere outside `SGDTrainer`.
+
+    Parameters
+    ----------
+    tol : float, default 1e-10
+        Length of the gradient.
+    maxiter : int, default 2000
+        Of L-BFGS.
+    newton : int, default 20
+        Newton steps at most; 0 for none.
+
+    Examples
+    --------
+    >>> from deep import LinearRisk
+    >>> from linpoison.losses import Logistic
+    >>> rows = Sample([[1.0], [-1.0]], [1.0, -1.0])
+    >>> LBFGSTrainer().fit(LinearRisk(Logistic(), 0.1, fit_intercept=False), rows).converged
+    True
+    """
+
+    tol: float = 1e-10
+    maxiter: int = 2000
+    newton: int = 20
+
+    def __post_init__(self) -> None:
+        check_number(self.tol, "tol", at_least=0)
+        check_integer(self.maxiter, "maxiter", at_least=1)
+        check_integer(self.newton, "newton", at_least=0)
+
+    def fit(self, risk: RiskModel, data: Sample, *, seed: int = 0) -> Trained:
+        """Learn from parameters drawn with `seed`."""
+        began = time.perf_counter()
+        start = risk.init(seed, prod(row_shape(data.X)))
+        w, slope = self._polished(risk, data, self._rough(risk, data, start))
+        size = norm(slope)
+        return Trained(risk, w, objective(risk, w, data), size, size <= self.tol, time.perf_counter() - began)
+
+    def _rough(self, risk: RiskModel, data: Sample, start: Vector) -> Vector:
+        def value(flat: Array) -> tuple[float, Array]:
+            w = like(flat, start)
+            return objective(risk, w, data), to_numpy(risk.grad(w, data.X, data.y, data.weights))
+
+        options = {
+            "maxiter": self.maxiter,
+            "maxfun": 2 * self.maxiter,
+            "maxcor": 20,
+            "ftol": 0.0,
+            "gtol": self.tol / 10,
+        }
+        return like(minimize(value, to_numpy(start), jac=True, method="L-BFGS-B", options=options).x, start)
+
+    def _polished(self, risk: RiskModel, data: Sample, w: Vector) -> tuple[Vector, Vector]:
+        slope = risk.grad(w, data.X, data.y, data.weights)
+        solver = CG(relative_damping=0.0, maxiter=min(2 * len(w), 1000), tol=1e-8)
+        for _ in range(self.newton):
+            if norm(slope) <= self.tol:
+                break
+            step = solver.solve(lambda v, w=w: risk.hvp(w, data.X, data.y, v, data.weights), slope)
+            moved = w - step.x
+            moved_slope = risk.grad(moved, data.X, data.y, data.weights)
+            if step.negative_curvature or norm(moved_slope) >= norm(slope):
+                break
+            w, slope = moved, moved_slope
+        return w, slope

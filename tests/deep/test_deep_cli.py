@@ -1,0 +1,245 @@
+"""``python -m deep``: what each command writes, resuming, and one line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deep import make_model  # noqa: E402
+from deep.cli import main  # noqa: E402
+from deep.cli_data import load_task  # noqa: E402
+from deep.pictures import save_grid  # noqa: E402
+from linpoison.core import InputError  # noqa: E402
+
+torch.set_num_threads(1)
+QUICK = ["digits", "--rows", "200", "--epochs-train", "5", "--batch-train", "50", "--quiet", "--device", "cpu"]
+COMMANDS = {
+    "gc": ["--epsilon", "0.1", "--radius", "2", "--steps", "20", "--free", "--no-picture"],
+    "tgda": [
+        "--no-picture",
+        "--epsilon",
+        "0.1",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "70",
+        "--pretrain",
+        "2",
+        "--follower-steps",
+        "3",
+    ],
+    "flip": ["--epsilon", "0.1", "--rule", "random"],
+    "gradpc": ["--relative-radius", "1"],
+}
+
+
+def report(out):
+    return json.loads((out / "results.json").read_text(encoding="utf-8"))
+
+
+def timeless(record):
+    return {k: v for k, v in record.items() if "seconds" not in k and k != "memory_mib"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_writes_its_report_and_repeats_itself(command, tmp_path):
+    found = []
+    for name in ("one", "two"):
+        assert main([command, *QUICK, *COMMANDS[command], "--seed", "0,1", "--out", str(tmp_path / name)]) == 0
+        found.append(report(tmp_path / name))
+    first, second = found
+    assert [timeless(r) for r in first["runs"]] == [timeless(r) for r in second["runs"]]
+    assert [r["seed"] for r in first["runs"]] == [0, 1]
+    assert first["runs"][0]["clean_accuracy"] != first["runs"][1]["clean_accuracy"]
+    mean = np.mean([r["clean_accuracy"] for r in first["runs"]])
+    assert first["summary"]["clean_accuracy"]["mean"] == pytest.approx(mean)
+    assert first["settings"]["command"] == command
+    assert first["torch"] == torch.__version__
+    written = {p.name for p in (tmp_path / "one").iterdir()}
+    if command == "gradpc":
+        target = np.load(tmp_path / "one" / "target-0.npy")
+        assert target.shape == (650,)
+        assert first["runs"][0]["target_accuracy"] < first["runs"][0]["clean_accuracy"] - 0.3
+        assert first["runs"][0]["target_relative_length"] == pytest.approx(1.0)
+        return
+    assert {"poison-0.npz", "poison-1.npz", "seed-0.json"} <= written
+    assert ("poison-0.png" in written) == (command == "flip")
+    with np.load(tmp_path / "one" / "poison-0.npz") as archive:
+        assert archive["X"].shape == (20, 1, 8, 8)
+        assert archive["copies"].sum() == 20
+        assert set(archive["y"]) <= set(range(10))
+    for run in first["runs"]:
+        assert run["drop"] == pytest.approx(run["clean_accuracy"] - run["accuracy"])
+        assert run["poison_rows"] == 20
+
+
+def test_canceling_tells_what_it_cancelled(tmp_path):
+    given = ["gc", *QUICK, *COMMANDS["gc"], "--out", str(tmp_path), "--params", "1.weight"]
+    assert main(given) == 0
+    (run,) = report(tmp_path)["runs"]
+    assert run["parameters"] == ["1.weight"]
+    assert run["constraint"] == "none"
+    assert run["residual"] < run["residual_without_poison"]
+    assert "relative_distance" not in run
+
+
+def test_poison_keeps_to_the_box_unless_it_is_free(tmp_path):
+    for name, free in (("box", []), ("free", ["--free"])):
+        given = [
+            "gc",
+            *QUICK,
+            "--epsilon",
+            "0.1",
+            "--steps",
+            "20",
+            "--out",
+            str(tmp_path / name),
+            "--no-picture",
+            *free,
+        ]
+        assert main(given) == 0
+        with np.load(tmp_path / name / "poison-0.npz") as archive:
+            inside = archive["X"].min() >= 0 and archive["X"].max() <= 1
+        assert inside == (not free)
+    assert report(tmp_path / "box")["runs"][0]["constraint"] == "box [0, 1]"
+    assert "relative_distance" in report(tmp_path / "box")["runs"][0]
+
+
+def test_resuming_keeps_finished_seeds_and_epochs(tmp_path, capsys):
+    base = ["tgda", *QUICK[:-3], "--device", "cpu", *COMMANDS["tgda"], "--out", str(tmp_path), "--leader", "pixels"]
+    assert main([*base, "--seed", "0"]) == 0
+    place = tmp_path / "seed-0.json"
+    before = place.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*base, "--seed", "0,1", "--resume"]) == 0
+    told = capsys.readouterr()
+    assert place.read_text(encoding="utf-8") == before
+    assert "seed 0" not in told.err
+    assert "seed 1: learning from 200 clean rows" in told.err
+    assert "Written to" in told.out
+    assert "clean accuracy" in told.out
+    changed = [*base, "--seed", "0", "--resume", "--reg", "0.01"]
+    assert main(changed) == 0
+    assert place.read_text(encoding="utf-8") != before
+    first = place.read_text(encoding="utf-8")
+    assert main([*base, "--seed", "0", "--reg", "0.01"]) == 0
+    assert place.read_text(encoding="utf-8") != first
+
+
+def test_a_file_and_a_model_of_the_user_s_own(tmp_path, monkeypatch):
+    module = ModuleType("of_mine_too")
+    module.small = lambda shape, classes: make_model("gc-nn", shape, classes)
+    monkeypatch.setitem(sys.modules, "of_mine_too", module)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 5)), rng.integers(3, size=90)
+    np.savez(tmp_path / "own.npz", X_train=X[:60], y_train=y[:60], X_test=X[60:], y_test=y[60:])
+    given = ["flip", str(tmp_path / "own.npz"), "--model", "of_mine_too:small", "--epsilon", "0.2", "--quiet"]
+    given += ["--epochs-train", "3", "--precision", "float64", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    assert report(tmp_path / "out")["runs"][0]["poison_rows"] == 12
+    assert not (tmp_path / "out" / "poison-0.png").exists()
+
+
+def test_the_embedded_digits_and_a_part_of_them():
+    task = load_task("digits", None, 0)
+    assert (task.train.n, task.test.n, task.classes, task.shape) == (1200, 597, 10, (1, 8, 8))
+    assert (task.low, task.high) == (0.0, 1.0)
+    assert load_task("digits", 50, 0).train.n == 50
+
+
+@pytest.mark.data
+@pytest.mark.skipif("LINPOISON_DATA" not in os.environ, reason="LINPOISON_DATA names no folder")
+def test_mnist_has_images():
+    task = load_task("mnist", 100, 0)
+    assert task.shape == (1, 28, 28)
+    assert (task.train.n, task.test.n, task.classes) == (100, 10000, 10)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 5), (3, 1, 5, 5), (3, 3, 5, 5), (3, 25)])
+def test_pictures(tmp_path, shape):
+    from matplotlib.image import imread
+
+    X = np.random.default_rng(0).uniform(size=shape)
+    save_grid(tmp_path / "a.png", X, torch.as_tensor(1 - X), [0, 1, 2])
+    picture = imread(tmp_path / "a.png")
+    assert picture.ndim == 3
+    assert np.ptp(picture[..., :3]) > 0.9
+    save_grid(tmp_path / "b.png", X, 1 - X, [0, 1, 2], most=2)
+    assert imread(tmp_path / "b.png").shape[1] < picture.shape[1]
+
+
+def test_rows_that_are_no_images_have_no_picture(tmp_path):
+    with pytest.raises(InputError, match="images"):
+        save_grid(tmp_path / "a.png", np.zeros((2, 5)), np.zeros((2, 5)), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gc", "nothing"], "'digits', 'mnist' or an .npz file"),
+        (["gc", "nowhere.npz"], "files that can be used"),
+        (["gc", "digits", "--rows", "5000"], "from 1 to 1200"),
+        (["gc", "digits", "--seed", "a"], "whole numbers with commas"),
+        (["gc", "digits", "--seed", "1,1"], "different seeds"),
+        (["gc", "digits", "--model", "vgg"], "a model among"),
+        (["gc", "digits", "--device", "nowhere"], "a device that torch can use"),
+        (["flip", "digits", "--epsilon", "0"], "epsilon"),
+        (["gc", "digits", "--epsilon", "1e-5"], "at least one row"),
+        (["gc", "digits", "--optimiser", "lbfgs", "--step", "1"], "no --step"),
+        (["gc", "digits", "--radius", "1", "--relative-radius", "1"], "got both"),
+        (["tgda", "digits", "--validation", "1.5"], "fraction"),
+        (["tgda", "digits", "--pretrain", "-1"], "--pretrain"),
+        (["tgda", "digits", "--epochs", "0"], "epochs"),
+        (["tgda", "digits", "--game", "chess"], "--help"),
+        (["gradpc", "digits", "--reg", "-1"], "reg"),
+        (["attack"], "--help"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, words, tmp_path, capsys):
+    quick = ["--epochs-train", "1", "--quiet", "--out", str(tmp_path)] if len(arguments) > 1 else []
+    assert main([*arguments, *quick]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.startswith("deep: error: expected")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("change", ["missing", "labels", "nan", "shape", "text"])
+def test_files_that_cannot_be_used_are_told(tmp_path, capsys, change):
+    arrays = {"X_train": np.zeros((4, 2)), "y_train": np.zeros(4), "X_test": np.zeros((3, 2)), "y_test": np.ones(3)}
+    if change == "missing":
+        del arrays["y_test"]
+    elif change == "labels":
+        arrays["y_train"] = np.full(4, -1.0)
+    elif change == "nan":
+        arrays["X_train"][0] = np.nan
+    elif change == "shape":
+        arrays["X_test"] = np.zeros((3, 3))
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    if change == "text":
+        path.write_text("no archive")
+    assert main(["flip", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("deep: error: expected")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom deep.cli import main\nassert main(['gc', '--help']) == main([]) == 0\n"
+        "sys.exit(len({'torch', 'numpy', 'matplotlib', 'cvxpy'} & set(sys.modules)))"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "--relative-radius" in outcome.stdout
+    assert (
+        subprocess.run([sys.executable, "-m", "deep", "tgda", "--help"], capture_output=True, check=False).returncode
+        == 0
+    )

@@ -1,0 +1,173 @@
+"""Solvers of linear systems that only multiply: against dense solutions, in numpy and in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deep_cases import binary  # noqa: E402
+
+from deep import CG, MINRES, Dense, Identity, LinearRisk, Neumann, hessian, sampled_hessian  # noqa: E402
+from deep.arrays import to_numpy  # noqa: E402
+from deep.solvers import mean_curvature  # noqa: E402
+from linpoison.core import InputError, SolverFailed  # noqa: E402
+from linpoison.losses import Logistic  # noqa: E402
+
+P = 12
+
+
+def system(low=0.1, high=10.0, seed=0):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.normal(size=(P, P)))[0]
+    return (Q * np.linspace(low, high, P)) @ Q.T, rng.normal(size=P)
+
+
+def product(H, kind):
+    if kind == "numpy":
+        return lambda v: H @ v
+    return lambda v: torch.as_tensor(H) @ v
+
+
+def vector(b, kind):
+    return b if kind == "numpy" else torch.as_tensor(b)
+
+
+EXACT = [CG(relative_damping=0, maxiter=200, tol=1e-13), MINRES(tol=1e-14), Dense(), Neumann(10.0, depth=4000)]
+kinds = pytest.mark.parametrize("kind", ["numpy", "torch"])
+
+
+@kinds
+@pytest.mark.parametrize("solver", EXACT, ids=lambda s: type(s).__name__)
+def test_a_positive_definite_system_is_solved(solver, kind):
+    H, b = system()
+    found = solver.solve(product(H, kind), vector(b, kind))
+    assert type(found.x) is type(vector(b, kind))
+    np.testing.assert_allclose(to_numpy(found.x), np.linalg.solve(H, b), rtol=1e-10, atol=1e-10)
+    assert found.residual < 1e-9
+    assert found.iterations > 0
+    assert not found.negative_curvature
+
+
+@kinds
+@pytest.mark.parametrize(
+    "solver",
+    [CG(relative_damping=0, damping=0.7, maxiter=200), MINRES(0.7), Dense(0.7), Neumann(11.0, 4000, damping=0.7)],
+    ids=lambda s: type(s).__name__,
+)
+def test_a_damped_system_is_that_of_the_dense_solve(solver, kind):
+    H, b = system()
+    found = solver.solve(product(H, kind), vector(b, kind))
+    assert found.damping == 0.7
+    np.testing.assert_allclose(to_numpy(found.x), np.linalg.solve(H + 0.7 * np.eye(P), b), rtol=1e-8, atol=1e-8)
+    assert found.residual < 1e-8
+
+
+def test_relative_damping_is_in_units_of_the_mean_curvature():
+    H, b = system()
+    found = CG(relative_damping=0.1, maxiter=200).solve(lambda v: H @ v, b)
+    assert found.damping == pytest.approx(0.1 * mean_curvature(lambda v: H @ v, b))
+    assert found.damping == pytest.approx(0.1 * np.trace(H) / P, rel=0.6)
+    np.testing.assert_allclose(found.x, np.linalg.solve(H + found.damping * np.eye(P), b), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda d: CG(0, d), lambda d: MINRES(d), lambda d: Dense(d)], ids=["CG", "MINRES", "Dense"]
+)
+def test_negative_curvature_is_told_of_the_damped_matrix(build):
+    H, b = system(-2.0, 10.0)
+    assert build(0.0).solve(lambda v: H @ v, b).negative_curvature
+    assert not build(2.5).solve(lambda v: H @ v, b).negative_curvature
+
+
+def test_conjugate_gradients_stop_at_negative_curvature_with_a_direction_of_ascent():
+    H, b = system(-2.0, 10.0)
+    found = CG(relative_damping=0).solve(lambda v: H @ v, b)
+    assert found.x @ b > 0
+    assert found.residual == pytest.approx(np.linalg.norm(H @ found.x - b) / np.linalg.norm(b))
+    first = CG(relative_damping=0).solve(lambda v: -v, b)
+    np.testing.assert_array_equal(first.x, b)
+    assert first.negative_curvature
+    assert first.iterations == 1
+
+
+@pytest.mark.parametrize("solver", [MINRES(tol=1e-14), Dense()], ids=lambda s: type(s).__name__)
+def test_an_indefinite_system_is_solved_by_those_that_can(solver):
+    H, b = system(-2.0, 10.0)
+    found = solver.solve(lambda v: H @ v, b)
+    np.testing.assert_allclose(found.x, np.linalg.solve(H, b), rtol=1e-8, atol=1e-8)
+
+
+def test_few_iterations_report_the_residual_that_they_reach():
+    H, b = system()
+    found = CG(relative_damping=0, maxiter=3).solve(lambda v: H @ v, b)
+    assert found.iterations == 3
+    assert found.residual == pytest.approx(np.linalg.norm(H @ found.x - b) / np.linalg.norm(b))
+    assert 1e-6 < found.residual < 1
+
+
+def test_a_zero_right_side_has_a_zero_solution():
+    H, _ = system()
+    for solver in EXACT[:3]:
+        found = solver.solve(lambda v: H @ v, np.zeros(P))
+        assert (found.x == 0).all()
+        assert found.residual == 0
+
+
+def test_identity_is_the_right_side_and_knows_no_residual():
+    b = np.arange(3.0)
+    found = Identity().solve(lambda v: 1 / 0, b)
+    np.testing.assert_array_equal(found.x, b)
+    assert np.isnan(found.residual)
+
+
+def test_the_series_is_averaged_over_batches_as_lissa_does():
+    data, risk = binary(200, 3), LinearRisk(Logistic(), 0.2, fit_intercept=False)
+    w, b = np.array([0.5, -0.2, 0.1]), np.array([1.0, 2.0, -1.0])
+    exact = Dense().solve(hessian(risk, w, data), b).x
+    once, often = (
+        Neumann(1.5, 60, repeats=repeats).solve(sampled_hessian(risk, w, data, 20, seed=3), b).x for repeats in (1, 60)
+    )
+    assert np.linalg.norm(often - exact) < 0.05 * np.linalg.norm(exact)
+    assert np.linalg.norm(often - exact) < np.linalg.norm(once - exact)
+
+
+def test_sampled_products_follow_the_copies():
+    data, risk = binary(4, 3), LinearRisk(Logistic(), 0.0, fit_intercept=False)
+    from deep import Sample
+
+    weighted = Sample(data.X, data.y, [0.0, 0.0, 1.0, 0.0])
+    w, v = np.zeros(3), np.ones(3)
+    found = sampled_hessian(risk, w, weighted, 50, seed=0)(v)
+    np.testing.assert_allclose(found, risk.hvp(w, data.X[2:3], data.y[2:3], v))
+
+
+def test_what_cannot_be_solved_says_so():
+    H, b = system()
+    with pytest.raises(SolverFailed, match="diverges"):
+        Neumann(1.0, 200).solve(lambda v: H @ v, b)
+    with pytest.raises(SolverFailed, match="singular"):
+        Dense().solve(lambda v: 0 * v, b)
+    with pytest.raises(InputError, match="at most 5 parameters"):
+        Dense(limit=5).solve(lambda v: v, b)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda: CG(relative_damping=-1), "relative_damping"),
+        (lambda: CG(damping=-1), "damping"),
+        (lambda: CG(maxiter=0), "maxiter"),
+        (lambda: CG(tol=-1), "tol"),
+        (lambda: MINRES(damping=-1), "damping"),
+        (lambda: MINRES(maxiter=0), "maxiter"),
+        (lambda: Neumann(0), "scale"),
+        (lambda: Neumann(1, depth=0), "depth"),
+        (lambda: Neumann(1, repeats=0), "repeats"),
+        (lambda: Neumann(1, damping=-1), "damping"),
+    ],
+)
+def test_options_are_checked(build, name):
+    with pytest.raises(InputError, match=name):
+        build()
