@@ -26,7 +26,7 @@ def python_blocks(text: str) -> list[str]:
 
 
 def test_the_example_runs(in_tmp, capsys):
-    (block,) = python_blocks(TEXT)
+    block, _ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)
     printed = capsys.readouterr().out.splitlines()
@@ -37,8 +37,19 @@ def test_the_example_runs(in_tmp, capsys):
     assert Path("linpoison-report/poison.npz").is_file()
 
 
+def test_the_example_of_a_network_runs(capsys):
+    pytest.importorskip("torch", reason="needs the extra deep")
+    _, block = python_blocks(TEXT)
+    scope: dict[str, object] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), scope)
+    before, after = map(float, re.findall(r"0\.\d{3}", capsys.readouterr().out.splitlines()[-1]))
+    assert after < before - 0.1
+    assert scope["found"].residual < scope["found"].clean_residual
+
+
 def test_the_example_is_short():
-    (block,) = python_blocks(TEXT)
+    block, network = python_blocks(TEXT)
+    assert len(network.splitlines()) <= 15
     assert len([line for line in block.splitlines() if line.strip()]) <= 22
 
 
@@ -68,7 +79,7 @@ def test_every_option_in_the_readme_exists(capsys):
     with pytest.raises(SystemExit):
         build_parser().parse_args(["audit", "--help"])
     text = capsys.readouterr().out
-    options = set(re.findall(r"(--[a-z][a-z-]+)", TEXT)) - {"--help", "--poison", "--defense"}
+    options = set(re.findall(r"(--[a-z][a-z-]+)", TEXT)) - {"--help", "--poison", "--defense", "--resume"}
     assert len(options) > 8
     assert not [option for option in options if not re.search(rf"{option}\b", text)]
 

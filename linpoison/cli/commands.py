@@ -12,6 +12,7 @@ from ..auditing.options import AuditOptions, LearnerOptions
 from ..auditing.report import AuditReport
 from ..auditing.run import run_audit
 from ..auditing.sanitizing import run_sanitize
+from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import Sweep, combine, run_sweep
 from ..auditing.table import aligned, percent
 from ..core import check_number
@@ -27,7 +28,7 @@ def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
     commands = {
         "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
-        "sanitize": _sanitize, "datasets": _datasets,
+        "sanitize": _sanitize, "subpop": _subpop, "datasets": _datasets,
     }  # fmt: skip
     return commands[arguments.command](arguments)
 
@@ -88,6 +89,19 @@ def _budget(arguments: Any) -> int:
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
     _print(report, arguments, "budget.json, certificates")
+    return 0
+
+
+def _subpop(arguments: Any) -> int:
+    learner = {name: value for name, value in vars(arguments).items() if name in _LEARNER}
+    options = SubpopOptions(
+        LearnerOptions(**learner, defenses="none"), attack=arguments.attack, match=arguments.match,
+        clusters=arguments.clusters, components=arguments.components, groups=arguments.groups,
+        alphas=tuple(arguments.alpha), collateral=arguments.collateral,
+    )  # fmt: skip
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = run_subpop(arguments.data, options, out=arguments.out, progress=progress)
+    _print(report, arguments, "subpop.json, damage.png, and map.png of clusters")
     return 0
 
 

@@ -71,6 +71,6 @@ def _stop_workers() -> None:
 
 
 def _resume(arguments: object) -> str:
-    place = {"audit": "/journal", "sweep": ""}.get(getattr(arguments, "command", ""))
+    place = {"audit": "/journal", "subpop": "/journal", "sweep": ""}.get(getattr(arguments, "command", ""))
     out = getattr(arguments, "out", None)
     return "" if place is None or out is None else f" Run the same command again to resume from {out}{place}."

@@ -42,6 +42,7 @@ def build_parser() -> Parser:
     _add_sweep(commands)
     _add_certify(commands)
     _add_budget(commands)
+    _add_subpop(commands)
     _add_evaluate(commands)
     _add_sanitize(commands)
     commands.add_parser(
@@ -152,6 +153,32 @@ def _add_budget(commands: Any) -> None:
                         "test row I")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
     parser.add_argument("--out", default=None, metavar="DIR", help="output folder for the certificates and poison")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _add_subpop(commands: Any) -> None:
+    parser = _command(
+        commands, "subpop", "attack subpopulations and report who is hurt",
+        "Attack one subpopulation after another, retrain, and report the damage to it and to everybody else. Half of "
+        "the training rows are the attacker's. Writes subpop.json, damage.png and map.png; an interrupted run resumes.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    _add_learner(parser)
+    add = parser.add_argument_group("subpopulations").add_argument
+    add("--attack", default="label-flip", metavar="NAME", help="label-flip or convex (default: label-flip)")
+    add("--match", default="clusters", metavar="WHAT",
+        help="clusters, or a comma list of columns in which rows agree (default: clusters)")  # fmt: skip
+    add("--clusters", type=_whole, default=20, metavar="N", help="number of clusters (default: 20)")
+    add("--components", type=_whole, default=10, metavar="N",
+        help="principal components before clustering (default: 10)")  # fmt: skip
+    add("--groups", type=_whole, default=10, metavar="N", help="attack the N largest; 0 for all (default: 10)")
+    add("--alpha", type=_number, nargs="+", default=[0.5, 1.0, 2.0], metavar="A",
+        help="poison rows for each of the attacker's rows of the subpopulation (default: 0.5 1 2)")  # fmt: skip
+    add("--collateral", type=_number, default=0.01, metavar="F",
+        help="greatest growth of the error elsewhere that convex allows (default: 0.01)")  # fmt: skip
+    parser.add_argument("--out", default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)")
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
     group.add_argument("--quiet", action="store_true", help="no progress and no table")

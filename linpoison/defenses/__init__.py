@@ -1,4 +1,9 @@
-"""The five data sanitisation defences, scikit-learn and imbalanced-learn style."""
+"""Data sanitisation defences, scikit-learn and imbalanced-learn style.
+
+`DEFENSES` are the five of Koh et al., fitted once. `TRIM`, `SEVER`, `InfluenceDefense` and `RONI` train models, of
+the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at a representation.
+`MaxUp` is a way to train that drops nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,13 @@ from ..losses import Problem
 from .base import Defense
 from .knn import KNNDefense
 from .l2 import L2Defense
+from .learned import LinearRowLearner, RowLearner, RowModel
 from .loss import LossDefense
+from .maxup import MaxUp
+from .refitting import RONI, SEVER, TRIM, InfluenceDefense
 from .sanitized import SanitizedClassifier
 from .slab import SlabDefense
+from .spectral import ActivationClustering, SpectralSignatures
 from .svd import SVDDefense
 
 DEFENSES: dict[str, type[Defense]] = {
@@ -48,12 +57,22 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
 
 __all__ = [
     "DEFENSES",
+    "RONI",
+    "SEVER",
+    "TRIM",
+    "ActivationClustering",
     "Defense",
+    "InfluenceDefense",
     "KNNDefense",
     "L2Defense",
+    "LinearRowLearner",
     "LossDefense",
+    "MaxUp",
+    "RowLearner",
+    "RowModel",
     "SVDDefense",
     "SanitizedClassifier",
     "SlabDefense",
+    "SpectralSignatures",
     "make_defense",
 ]

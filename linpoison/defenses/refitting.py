@@ -1,0 +1,285 @@
+"""Defences that train, drop rows and train again: TRIM and SEVER; and influence, RONI, which train and look."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import CapabilityError, InputError
+from ..core.validation import Array, Matrix, check_integer, check_number
+from ..sets import FeasibleSet
+from .base import Codes, Defense, keep_least
+from .learned import LinearRows, learner_of
+from .spectral import top_direction
+
+
+class TrainingDefense(Defense):
+    """A defence around a learner.
+
+    Parameters
+    ----------
+    remove : float
+    learner : Problem or RowLearner, optional
+        How models are trained and what a row's loss and gradient are; logistic regression by default.
+    """
+
+    def __init__(self, remove: float = 0.05, learner: Any = None) -> None:
+        super().__init__(remove)
+        self.learner = learner
+
+    @abstractmethod
+    def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array: ...
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        self.model_ = learner_of(self.learner).fit(X, self.classes_[codes])
+
+    def _scores(self, X: Matrix, codes: Codes) -> Array:
+        return self._scores_of(self.model_, X, self.classes_[codes])
+
+    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
+        raise CapabilityError("a defence with a convex feasible set", type(self).__name__, "Meet it by evaluation.")
+
+
+class TRIM(TrainingDefense):
+    """Train, keep the rows of least loss, train on these only, and so on (TRIM, ILTM).
+
+    ::
+
+        minimise over theta and S with |S| = round((1 - remove) n)   sum_(i in S) loss(theta; x_i, y_i)
+
+    by turns. The rows that are kept are chosen over both classes together.
+
+    Parameters
+    ----------
+    remove : float, default 0.05
+        Fraction of all rows that is dropped; the number of poison rows in the papers.
+    learner : Problem or RowLearner, optional
+    rounds : int, default 5
+        At most; it ends when the kept rows no longer change.
+
+    Attributes
+    ----------
+    model_ : RowModel
+        Learned from the kept rows of the round before the last choice.
+    n_rounds_ : int
+
+    References
+    ----------
+    Jagielski et al. (2018), Algorithm 2; Shen, Sanghavi (2019); Jagielski et al. (2021), Algorithm 4.
+
+    Examples
+    --------
+    >>> X, y = np.array([[-3.0], [-2.0], [2.0], [3.0], [2.5]]), np.array([-1, -1, 1, 1, -1])
+    >>> TRIM(remove=0.2).fit(X, y).sample_indices_
+    array([0, 1, 2, 3])
+    """
+
+    def __init__(self, remove: float = 0.05, learner: Any = None, rounds: int = 5) -> None:
+        super().__init__(remove, learner)
+        self.rounds = rounds
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        learner, y = learner_of(self.learner), self.classes_[codes]
+        everyone = np.arange(codes.size)
+        kept = everyone
+        for number in range(check_integer(self.rounds, "rounds", at_least=1)):
+            if np.unique(codes[kept]).size < self.classes_.size:
+                raise InputError("kept rows of every class", "a class that is dropped whole", "Remove fewer rows.")
+            self.model_ = learner.fit(X[kept], y[kept])
+            chosen = np.sort(keep_least(self.model_.losses(X, y), everyone, self.remove, "all"))
+            self.n_rounds_ = number + 1
+            if np.array_equal(chosen, kept):
+                break
+            kept = chosen
+        self._kept = kept
+
+    def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
+        return np.asarray(model.losses(X, y), dtype=np.float64)
+
+    def _finish(self, X: Matrix, codes: Codes) -> Any:
+        return _finish_with(self, X, codes, self._kept)
+
+
+class SEVER(TrainingDefense):
+    """Train, project the centred gradients of the rows on their top singular direction, drop the farthest, repeat.
+
+    ::
+
+        score_i = ( (g_i - mean g) . v )^2,     v the top right singular vector of the centred gradients
+
+    Parameters
+    ----------
+    remove : float, default 0.05
+        Fraction dropped in each round.
+    learner : Problem or RowLearner, optional
+    rounds : int, default 2
+    per_class : bool, default True
+        Centre and decompose each class on its own.
+
+    Attributes
+    ----------
+    model_ : RowModel
+        Of the last round.
+    decision_scores_ : ndarray
+        Scores of the last round, infinite for rows that were dropped before.
+
+    References
+    ----------
+    Diakonikolas et al., "Sever", 2019, Algorithm 2; per class as in their classification experiments.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.vstack([rng.normal(size=(60, 2)), rng.normal(size=(3, 2)) / 9 + [-9, 9]])
+    >>> y = np.where(np.arange(63) < 60, np.where(X[:, 0] > 0, 1, -1), 1)
+    >>> set(range(63)) - set(SEVER(remove=0.1, rounds=1).fit(X, y).sample_indices_.tolist()) >= {60, 61, 62}
+    True
+    """
+
+    def __init__(self, remove: float = 0.05, learner: Any = None, rounds: int = 2, per_class: bool = True) -> None:
+        super().__init__(remove, learner)
+        self.rounds = rounds
+        self.per_class = per_class
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        learner, y = learner_of(self.learner), self.classes_[codes]
+        kept = np.arange(codes.size)
+        self._last = np.full(codes.size, np.inf)
+        for _ in range(check_integer(self.rounds, "rounds", at_least=1)):
+            self.model_ = learner.fit(X[kept], y[kept])
+            groups = [kept[codes[kept] == code] for code in range(self.classes_.size)] if self.per_class else [kept]
+            self._frames: list[tuple[Array, Array, float]] = []
+            remaining = []
+            self._last[:] = np.inf
+            for members in groups:
+                gradients = np.asarray(self.model_.gradients(X[members], y[members]), dtype=np.float64)
+                self._frames.append(top_direction(gradients))
+                mean, direction, _ = self._frames[-1]
+                self._last[members] = ((gradients - mean) @ direction) ** 2
+                remaining.append(keep_least(self._last, members, self.remove, "a round"))
+            kept = np.sort(np.concatenate(remaining))
+        self._kept = kept
+
+    def _scores(self, X: Matrix, codes: Codes) -> Array:
+        gradients = np.asarray(self.model_.gradients(X, self.classes_[codes]), dtype=np.float64)
+        scores = np.zeros(codes.size)
+        for code, (mean, direction, _) in enumerate(self._frames):
+            mine = codes == code if self.per_class else np.ones(codes.size, dtype=bool)
+            scores[mine] = ((gradients[mine] - mean) @ direction) ** 2
+        return scores
+
+    def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
+        return self._scores(X, self._codes_of(y, X.shape[0]))
+
+    def _fitted_scores(self, X: Matrix, codes: Codes) -> Array:
+        return self._last
+
+    def _finish(self, X: Matrix, codes: Codes) -> Any:
+        return _finish_with(self, X, codes, self._kept)
+
+
+class InfluenceDefense(TrainingDefense):
+    """Score ``g_i' H^(-1) g_i``: how much a row pulls on what is learned, in the metric of the objective.
+
+    The self-influence of a row: to first order n times the growth of its own loss if it is left out. Two classes, the
+    linear core.
+
+    Parameters
+    ----------
+    remove : float, default 0.05
+    learner : Problem, optional
+        With a second derivative: logistic (the default), squared, squared hinge or smooth hinge.
+
+    References
+    ----------
+    Koh, Liang, "Understanding black-box predictions via influence functions", 2017, section 5.3.
+    """
+
+    def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
+        gradients = model.gradients(X, y)
+        return np.einsum("ij,ij->i", gradients, np.linalg.solve(self._hessian, gradients.T).T)
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        super()._fit_detector(X, codes)
+        if not isinstance(self.model_, LinearRows):
+            raise CapabilityError("a Problem of the linear core", type(self.model_).__name__)
+        self._hessian = self.model_.hessian(X, self.classes_[codes])
+
+
+class RONI(TrainingDefense):
+    """Reject on negative impact: score how much a row, added to a small trusted set, raises its held-out loss.
+
+    ::
+
+        score_i = mean over draws of  [ L_V(T + i) - L_V(T) ],     T, V drawn disjoint from the trusted rows
+
+    Parameters
+    ----------
+    trusted : pair of array_like
+        Rows and labels known to be clean.
+    remove : float, default 0.05
+    learner : Problem or RowLearner, optional
+    draws : int, default 3
+    share : float, default 0.5
+        Part of the trusted rows in T.
+    random_state : int, default 0
+
+    References
+    ----------
+    Nelson et al., "Exploiting machine learning to subvert your spam filter", 2008, section 5.1.
+    """
+
+    def __init__(
+        self,
+        trusted: Any = None,
+        remove: float = 0.05,
+        learner: Any = None,
+        draws: int = 3,
+        share: float = 0.5,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__(remove, learner)
+        self.trusted = trusted
+        self.draws = draws
+        self.share = share
+        self.random_state = random_state
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        if self.trusted is None:
+            raise InputError("trusted=(X, y), rows known to be clean", "none")
+        check_number(self.share, "share", above=0, below=1)
+        rows, labels = np.asarray(self.trusted[0], dtype=np.float64), np.asarray(self.trusted[1])
+        self._codes_of(labels, len(rows))
+        rng, learner = np.random.default_rng(self.random_state), learner_of(self.learner)
+        self._trials = []
+        for _ in range(check_integer(self.draws, "draws", at_least=1)):
+            order = rng.permutation(len(rows))
+            cut = round(self.share * len(rows))
+            train, held = (rows[order[:cut]], labels[order[:cut]]), (rows[order[cut:]], labels[order[cut:]])
+            base = float(learner.fit(*train).losses(*held).mean())
+            self._trials.append((train, held, base))
+
+    def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
+        raise CapabilityError("scores of rows one by one", "a model")
+
+    def _scores(self, X: Matrix, codes: Codes) -> Array:
+        learner, scores = learner_of(self.learner), np.zeros(codes.size)
+        dense = X.toarray() if hasattr(X, "toarray") else X
+        for i, label in enumerate(self.classes_[codes]):
+            for (rows, labels), held, base in self._trials:
+                model = learner.fit(np.vstack([rows, dense[i]]), np.append(labels, label))
+                scores[i] += (float(model.losses(*held).mean()) - base) / len(self._trials)
+        return scores
+
+
+def _finish_with(defense: Any, X: Matrix, codes: Codes, kept: Codes) -> Any:
+    """Attributes of a defence that has chosen its rows itself."""
+    defense.decision_scores_ = defense._fitted_scores(X, codes)
+    defense.sample_indices_ = kept
+    defense.thresholds_ = {
+        label: float(defense.decision_scores_[kept[codes[kept] == code]].max(initial=0.0))
+        for code, label in enumerate(defense.classes_.tolist())
+    }
+    return defense

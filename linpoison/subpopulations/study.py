@@ -1,0 +1,247 @@
+"""One attack against many subpopulations: damage of each, beside what retraining alone would show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.validation import check_integer
+from .damage import Damage, correctness, measure_damage
+from .matching import Matcher, Subpopulation
+from .poisoning import SubpopulationAttack, poison_count
+from .population import Mask, Parts
+from .trainers import SubpopulationTrainer
+
+Progress = Callable[[int, int, str], None]
+
+
+class Store(Protocol):
+    """Finished steps, such as an `auditing.journal.FolderJournal`."""
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays under a key, or None."""
+
+    def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Store arrays."""
+
+
+@dataclass(frozen=True)
+class GroupDamage:
+    """One subpopulation at one strength.
+
+    Parameters
+    ----------
+    name : str
+    alpha : float
+        Poison rows for each auxiliary row of the subpopulation.
+    n_auxiliary, n_poison : int
+    clean_accuracy : float
+        On its test rows, without poison.
+    damage : Damage
+    null : Damage
+        The same measure between two sets of models trained without poison: what seeds alone do.
+    halves : tuple of (float, float)
+        Target damage on either half of its test rows; NaN for a half without rows.
+    null_halves : tuple of (float, float)
+    """
+
+    name: str
+    alpha: float
+    n_auxiliary: int
+    n_poison: int
+    clean_accuracy: float
+    damage: Damage
+    null: Damage
+    halves: tuple[float, float]
+    null_halves: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Mean target damage of the most damaged subpopulations.
+
+    Parameters
+    ----------
+    damage : float
+        Chosen and measured on the same test rows, as in the papers.
+    null : float
+        The same without poison: how far choosing the greatest of noisy numbers alone gets.
+    unseen : float
+        Chosen on one half of each subpopulation's test rows, measured on the other, averaged over both ways.
+    null_unseen : float
+    size : float
+        Mean number of poison rows of those chosen.
+    """
+
+    damage: float
+    null: float
+    unseen: float
+    null_unseen: float
+    size: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """Damage of one attack over many subpopulations and strengths.
+
+    Parameters
+    ----------
+    groups : tuple of GroupDamage
+        In the order of `alphas`, and in each of the subpopulations.
+    clean_accuracy : float
+        On all test rows.
+    seeds : int
+        Trainings with and without poison behind each number.
+    """
+
+    groups: tuple[GroupDamage, ...]
+    clean_accuracy: float
+    seeds: int
+
+    @property
+    def alphas(self) -> list[float]:
+        """Strengths, ascending."""
+        return sorted({group.alpha for group in self.groups})
+
+    def at(self, alpha: float) -> list[GroupDamage]:
+        """The subpopulations at one strength, the most damaged first."""
+        chosen = [group for group in self.groups if group.alpha == alpha]
+        if not chosen:
+            raise InputError(f"alpha among {self.alphas}", f"{alpha:g}")
+        return sorted(chosen, key=lambda group: -group.damage.target.value)
+
+    def worst(self, k: int, alpha: float) -> Worst:
+        """Mean target damage of the `k` most damaged (of all, if there are fewer)."""
+        check_integer(k, "k", at_least=1)
+        groups = self.at(alpha)
+        nulls = sorted((group.null.target.value for group in groups), reverse=True)
+        return Worst(
+            float(np.mean([group.damage.target.value for group in groups[:k]])),
+            float(np.mean(nulls[:k])),
+            _unseen([group.halves for group in groups], k),
+            _unseen([group.null_halves for group in groups], k),
+            float(np.mean([group.n_poison for group in groups[:k]])),
+        )
+
+
+def _unseen(halves: Sequence[tuple[float, float]], k: int) -> float:
+    both = np.array([pair for pair in halves if not np.isnan(pair).any()])
+    if not both.size:
+        return float("nan")
+    return float(np.mean([both[np.argsort(-both[:, half], kind="stable")[:k], 1 - half].mean() for half in (0, 1)]))
+
+
+def study(
+    parts: Parts,
+    matcher: Matcher,
+    attack: SubpopulationAttack,
+    trainer: SubpopulationTrainer,
+    *,
+    alphas: Sequence[float] = (0.5, 1.0, 2.0),
+    seeds: int = 3,
+    groups: Iterable[Subpopulation] | None = None,
+    least_test: int = 2,
+    progress: Progress | None = None,
+    store: Store | None = None,
+) -> Study:
+    """Attack one subpopulation after another, retrain, and measure the damage on the test rows.
+
+    Parameters
+    ----------
+    parts : Parts
+        The attacker sees `auxiliary`; learners are trained on `train`, with and without poison.
+    matcher : Matcher
+        Fitted here, on the auxiliary rows.
+    attack : SubpopulationAttack
+    trainer : SubpopulationTrainer
+        Of the defender, and of the surrogate that is trained on the auxiliary rows.
+    alphas : sequence of float
+        Strengths: poison rows for each auxiliary row of the subpopulation.
+    seeds : int, default 3
+        Trainings with poison for each subpopulation and strength; twice as many without, half of them for the
+        null damage.
+    groups : iterable of Subpopulation, optional
+        All that `matcher` finds by default; pass those of a matcher that has been fitted already.
+    least_test : int, default 2
+        Subpopulations with fewer test rows are left out.
+    progress : callable, optional
+        Called with (steps done, steps in all, what is done).
+    store : Store, optional
+        Finished trainings are read from it and written to it, so that an interrupted study resumes.
+
+    Raises
+    ------
+    InputError
+        If no subpopulation has `least_test` test rows.
+    """
+    check_integer(seeds, "seeds", at_least=1)
+    if groups is None:
+        groups = matcher.fit(parts.auxiliary).subpopulations()
+    chosen = [(group, group.mask(parts.test)) for group in groups]
+    chosen = [(group, mask) for group, mask in chosen if least_test <= mask.sum() < mask.size]
+    if not chosen:
+        raise InputError(f"a subpopulation of at least {least_test} test rows", "none")
+    run = _Run(parts, attack, trainer, seeds, store, progress, len(alphas) * len(chosen) * seeds + 2 * seeds)
+    before = np.concatenate([run.clean(seed) for seed in range(2 * seeds)])
+    found = [run.measure(group, mask, alpha, before) for alpha in alphas for group, mask in chosen]
+    return Study(tuple(found), float(before[:seeds].mean()), seeds)
+
+
+@dataclass(eq=False)
+class _Run:
+    """The trainings of one study."""
+
+    parts: Parts
+    attack: SubpopulationAttack
+    trainer: SubpopulationTrainer
+    seeds: int
+    store: Store | None
+    progress: Progress | None
+    steps: int
+    done: int = 0
+    surrogate: Any = None
+
+    def clean(self, seed: int) -> Mask:
+        """What a model trained without poison gets right, shape (1, n)."""
+        return self._step(f"clean/{seed}", lambda: self.trainer.fit(self.parts.train, seed))
+
+    def measure(self, group: Subpopulation, mask: Mask, alpha: float, before: Mask) -> GroupDamage:
+        """Poison with one seed after another."""
+        count = poison_count(alpha, group, self.parts.auxiliary)
+        after = np.concatenate([self._poisoned(group, alpha, count, seed) for seed in range(self.seeds)])
+        first, second = before[: self.seeds], before[self.seeds :]
+        damage, null = measure_damage(first, after, mask), measure_damage(first, second, mask)
+        members = int(group.mask(self.parts.auxiliary).sum())
+        accuracy = float(first[:, mask].mean())
+        halves, null_halves = _halves(first, after, mask), _halves(first, second, mask)
+        return GroupDamage(group.name, float(alpha), members, count, accuracy, damage, null, halves, null_halves)
+
+    def _poisoned(self, group: Subpopulation, alpha: float, count: int, seed: int) -> Mask:
+        def fit() -> Any:
+            if self.surrogate is None:
+                self.surrogate = self.trainer.fit(self.parts.auxiliary, 0)
+            poison = self.attack.poison(self.parts.auxiliary, group, count, self.surrogate, seed)
+            return self.trainer.fit(self.parts.train.mix(poison), seed)
+
+        return self._step(f"{group.name}/{group.code}/{alpha:g}/{seed}", fit)
+
+    def _step(self, key: str, fit: Callable[[], Any]) -> Mask:
+        stored = None if self.store is None else self.store.get(key)
+        right = None if stored is None else stored["right"]
+        if right is None:
+            right = correctness([fit()], self.parts.test)
+            if self.store is not None:
+                self.store.put(key, {"right": right})
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.steps, key)
+        return right
+
+
+def _halves(before: Mask, after: Mask, mask: Mask) -> tuple[float, float]:
+    drops = before[:, mask].mean(axis=0) - after[:, mask].mean(axis=0)
+    return (float(drops[::2].mean()), float(drops[1::2].mean()) if drops.size > 1 else float("nan"))

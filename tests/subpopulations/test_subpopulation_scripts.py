@@ -1,0 +1,53 @@
+"""The experiments run on small data, and say what they say they show."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "subpopulation"))
+
+import adult
+import figure2
+import impossibility
+import linear
+
+
+@pytest.mark.parametrize("match", ["clusters", "features"])
+def test_adult_quick(match, capsys, tmp_path):
+    adult.main(["--quick", "--match", match, "--out", str(tmp_path / "run")])
+    first = capsys.readouterr().out
+    assert "| 1 | 1 |" in first
+    adult.main(["--quick", "--match", match, "--out", str(tmp_path / "run")])
+    assert capsys.readouterr().out == first
+
+
+def test_linear_quick(capsys):
+    linear.main(["--quick"])
+    assert "of 2 clusters" in capsys.readouterr().out
+
+
+def test_trim_fails_as_in_figure_2():
+    found = np.array([figure2.measure(seed) for seed in range(4)])
+    assert (found[:, 0] == 0).all()
+    assert (found[:, 1] > 0.5).all()
+    assert (found[:, 2] >= found[:, 1]).all()
+    assert (found[:, 3] >= 0.8).all()
+
+
+def test_no_locally_dependent_learner_withstands_flips_of_the_smallest_group():
+    for seed in range(3):
+        for damage, collateral, size in impossibility.trial(6, 300, seed).values():
+            assert (damage, collateral) == (1.0, 0.0)
+            assert size <= 300 / 6 + 1
+
+
+def test_the_tail_bound_holds_with_a_third_and_fails_with_a_half():
+    rows = impossibility.tails([(1000, 0.01), (10_000, 0.01), (10_000, 0.02), (100, 0.05)])
+    assert all(exact <= third for _, _, exact, third, _ in rows)
+    assert rows[1][2] == pytest.approx(2.76e-19, rel=0.01)
+    assert rows[1][4] == pytest.approx(1.93e-22, rel=0.01)
+    assert rows[1][2] > rows[1][4]
