@@ -40,10 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(arguments: object) -> int:
-    from . import commands
-    from .errors import error_line
-
     try:
+        from . import commands  # takes a second or more, in which a user may give up
+
         code = commands.run(arguments)
         sys.stdout.flush()
         return code
@@ -55,6 +54,8 @@ def _guarded(arguments: object) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT
     except Exception as error:
+        from .errors import error_line
+
         line = error_line(error)
         if line is None:
             raise

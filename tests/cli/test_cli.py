@@ -108,6 +108,20 @@ def test_interrupt_says_how_to_resume_and_resumes(capsys, fake_attacks):
     assert not Path("out/journal").exists()
 
 
+def test_an_interrupt_while_the_parts_are_still_loading_is_one_line_too(monkeypatch, capsys):
+    class Impatient:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "linpoison.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "linpoison.cli.commands", raising=False)
+    monkeypatch.delattr("linpoison.cli.commands", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Impatient, *sys.meta_path])
+    assert main([*AUDIT, "--out", "out"]) == 130
+    assert "linpoison: interrupted, nothing was reported. Run" in capsys.readouterr().err
+
+
 def test_interrupt_ends_the_workers(fake_attacks):
     worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     worker.start()
