@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from linpoison.core import UNDEFENDED
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from written import drawn, provenance, write  # noqa: E402
+
+__all__ = ["bars", "canvas", "curves", "number", "percent", "provenance", "write"]
 
 
 def percent(share: float | None) -> str:
@@ -19,26 +23,6 @@ def percent(share: float | None) -> str:
 def number(value: float | None) -> str:
     """One decimal, a dash if there is none."""
     return "-" if value is None else f"{value:.1f}"
-
-
-def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown and as CSV, with what it was measured with; the Markdown is returned."""
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [header, ["---"] * len(header), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
-    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    return text
-
-
-def provenance() -> str:
-    """Command and versions, without folders."""
-    from linpoison.auditing.assemble import versions
-
-    words = [Path(word).name for word in sys.argv]
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"`{' '.join(words)}`; {packages}."
 
 
 def bars(path: Path, groups: Mapping[str, Mapping[str, float]], paper: Mapping[str, float], title: str) -> None:
@@ -79,12 +63,5 @@ def curves(
 
 def canvas(path: Path) -> tuple[Any, Callable[[], None]]:
     """Axes, and what writes them to a file."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-
-    def save() -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-
-    return figure.add_subplot(), save
+    [axes], save = drawn(path, 1, (8, 4), 150)
+    return axes, save

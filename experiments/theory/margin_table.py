@@ -11,7 +11,7 @@ below, the rows that retraining on the poison advised by the last program really
 verified from its witness, and no retrained model may exceed one.
 
 Expected: each column of bounds at most the one before it, but for the ball, which is better at small budgets and
-worse at large ones. The second line of each pair is what was computed before for one other random split.
+worse at large ones. The second line of each pair is what was computed before on the same split.
 ``--quick`` takes two budgets and 30 rows.
 """
 
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from ridge_table import prepared, spheres
+from ridge_table import first_split, prepared, spheres
 
-from linpoison import Problem, load
+from linpoison import Problem
 from linpoison.certificates import (
     Certificate,
     Claim,
@@ -55,7 +55,7 @@ BEFORE = {
     ("digits17", 0.01): ".000 .257 .257 .156 .156 .110 .064 .000",
     ("digits17", 0.03): ".000 .771 .752 .569 1.00 .450 .413 -",
 }
-"""The same columns for the hinge loss and another split; .009 with one more round of bounds on the margins."""
+"""The same columns for the hinge loss and this split, by generic cones; .009 with one more round of margins."""
 HEADER = ("clean", "naive", "Steinhardt", "+ strong convexity", "ball", "outer set", "+ cap and margins", "attacked")
 
 WAYS: tuple[Callable[[Claim], Certificate], ...] = (
@@ -103,7 +103,7 @@ def lines(quick: bool, loss: str) -> Iterator[str]:
     yield "|---" * (len(HEADER) + 2) + "|"
     chosen = list(BEFORE)[1::4] if quick else list(BEFORE)
     for name, epsilon in chosen:
-        ready = prepared(load(name))
+        ready = prepared(first_split(name))
         train, sets = spheres(ready.train)
         rows = ready.test.take(range(30)) if quick else ready.test
         claim = Claim(train, Problem(make_loss(loss), REG), sets, epsilon, rows)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from linpoison.auditing.assemble import versions
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import written  # noqa: E402
 
 
 def options(doc: str | None, *, data: str | None = None, quick: str) -> argparse.ArgumentParser:
@@ -25,30 +25,9 @@ def options(doc: str | None, *, data: str | None = None, quick: str) -> argparse
 
 def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table as Markdown and as CSV, with what it was measured with; it is printed too."""
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [header, ["---"] * len(header), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
-    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    print(text, flush=True)
-
-
-def provenance() -> str:
-    """Command without folders, and versions."""
-    words = [Path(word).name for word in sys.argv]
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"`{' '.join(words)}`; {packages}."
+    print(written.write(out, name, header, rows), flush=True)
 
 
 def canvas(path: Path, panels: int = 1, height: float = 4.0) -> tuple[list[Any], Callable[[], None]]:
     """Axes side by side, and what writes them to a file."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.0 * max(panels, 2), height), layout="constrained")
-
-    def save() -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
-
-    return list(figure.subplots(1, panels, squeeze=False)[0]), save
+    return written.drawn(path, panels, (4.0 * max(panels, 2), height), 110)

@@ -61,10 +61,11 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """Rungs by budget, and the certificates behind them."""
+    """Rungs by budget, the certificates behind them, and the poisons that no rung counts: name, epsilon and reason."""
 
     rungs: list[Rung]
     certificates: list[Certificate] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
 
     def summaries(self) -> list[dict[str, Any]]:
         """The certificates as in a report."""
@@ -125,17 +126,19 @@ def build_bracket(
     if not rows.n:
         raise InputError("rows to certify", "none")
     clean, _ = defender.learn(Poison(np.zeros((0, rows.d)), np.zeros(0), np.zeros(0)))
-    rungs, found = [], []
+    rungs: list[Rung] = []
+    found: list[Certificate] = []
+    left_out: list[dict[str, str]] = []
     for number, epsilon in enumerate(epsilons):
         if progress is not None:
             progress(number, len(epsilons), f"certificates, epsilon {epsilon:g}")
         claim = defender.claim(epsilon, rows)
         proofs = _proofs(claim, epsilon, names, stored, keep)
         found += list(proofs.values())
-        rungs.append(_rung(defender, epsilon, claim, clean, proofs, poisons.get(epsilon, {})))
+        rungs.append(_rung(defender, epsilon, claim, clean, proofs, poisons.get(epsilon, {}), left_out))
     if progress is not None:
         progress(len(epsilons), len(epsilons), "certificates")
-    return Bracket(rungs, found)
+    return Bracket(rungs, found, left_out)
 
 
 def _proofs(
@@ -164,6 +167,7 @@ def _rung(
     clean: LinearModel,
     proofs: Mapping[str, Certificate],
     poisons: Mapping[str, Poison],
+    left_out: list[dict[str, str]],
 ) -> Rung:
     rows = claim.demand_rows()
     values: dict[str, Any] = {"epsilon": epsilon, "clean_error": wrong(clean, rows), "bound": 1.0}
@@ -179,6 +183,10 @@ def _rung(
         model, mass = defender.learn(poison)
         if mass <= claim.epsilon * (1 + 1e-9):
             _take(values, name, model, defender, rows, proofs)
+        else:
+            total = claim.mass
+            reason = f"its poison weighs {mass * total:g} rows, more than the {claim.epsilon * total:g} of the budget"
+            left_out.append({"name": name, "epsilon": f"{epsilon:g}", "reason": reason})
     return Rung(**values)
 
 

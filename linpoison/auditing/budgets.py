@@ -125,6 +125,9 @@ def run_budget(
     folder = None if out is None else check_folder(out)
     wanted = _read(target)
     setting = prepare(data, options)
+    d = setting.split.train.d
+    if isinstance(wanted, LinearModel) and wanted.d != d:
+        raise InputError(f"a target model of {d} features", f"{wanted.d}", "Use the data set that it was made for.")
     defender, test = trusted(setting), setting.split.test
     entries, proofs, poisons = [], [], {}
     for name, proof in _proofs(wanted, defender, test, progress):
@@ -190,15 +193,19 @@ def _read(target: Any) -> LinearModel | str | int:
         return target
     text = os.fspath(target)
     if text.startswith("flip:"):
-        if not text[5:].isdigit():
+        if not (text[5:].isascii() and text[5:].isdecimal()):
             raise InputError("the number of a test row after 'flip:'", repr(text[5:]), "Such as flip:17.")
         return int(text[5:])
     try:
         with np.load(text, allow_pickle=False) as archive:
-            return LinearModel(archive["coef"].ravel(), float(archive["intercept"]))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            coef, intercept = archive["coef"], archive["intercept"]
+        if coef.ndim > 2 or (coef.ndim == 2 and len(coef) != 1) or intercept.size != 1:
+            raise ValueError(f"coef of shape {coef.shape} and intercept of shape {intercept.shape}")
+        return LinearModel(coef.ravel(), float(intercept.ravel()[0]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            "a target: a .npz file with arrays coef and intercept, 'decoys', or 'flip:I'", f"{text} ({error})"
+            "a target: a .npz file with arrays coef (d,) and intercept, 'decoys', or 'flip:I'",
+            f"{text or 'none'} ({error})",
         ) from None
 
 

@@ -61,11 +61,19 @@ def certify_text(report: CertifyReport) -> str:
     losses = loss_table(report.rungs)
     blocks += ["Mean loss of the clean training rows\n" + aligned(losses)] if losses else []
     notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
-    notes += [f"{item['name']} failed at epsilon {item['epsilon']}: {item['reason']}" for item in report.failures]
+    notes += failure_lines(report)
     blocks += ["\n".join(wrapped(line, "- ") for line in notes)] if notes else []
     blocks.append("What the bounds rest on\n" + "\n".join(wrapped(line, "- ") for line in report.assumptions))
     blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in READING))
     return "\n\n".join(blocks) + "\n"
+
+
+def failure_lines(report: CertifyReport) -> list[str]:
+    """One line for each attack that is not held against the bounds."""
+    return [
+        f"{item['name']} at epsilon {item['epsilon']} was left out: {item['reason'].rstrip('.')}."
+        for item in report.failures
+    ]
 
 
 def certify_html(report: CertifyReport) -> str:
@@ -83,6 +91,7 @@ def certify_html(report: CertifyReport) -> str:
         tables=[table for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table],
         figure=bracket(report.rungs),
         reading=READING,
+        failures=failure_lines(report),
     )
 
 

@@ -16,6 +16,8 @@ from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
 from .campaign import Campaign
 from .files import Writer, check_folder, write_all
+from .fixed_attack import NAME as FIXED
+from .fixed_attack import fixed_attack
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
@@ -144,7 +146,8 @@ def certify(
     epsilon : float or sequence of float
         Budgets as fractions of the clean training rows.
     attacks : sequence of str or comma list
-        Attacks to run beside, each held against every bound.
+        Attacks to run beside, each held against every bound; with kkt it also runs on the fixed sets themselves.
+        They insert as many whole rows as the budget holds. What was left out, and why, is in ``failures``.
     certificates : sequence of str or comma list
         "test-error" and "average-loss".
     jobs : int, optional
@@ -191,12 +194,13 @@ def run_certify(
     for epsilon in options.epsilons:
         Budget(epsilon).count(setting.split.train.n)
     defender = trusted(setting)
-    poisons, failures = _attack(setting, options, folder, progress)
+    poisons, failures = _attack(setting, defender, options, folder, progress)
     store = _Store(None if folder is None else folder / "certificates")
     bracket = build_bracket(
         defender, setting.split.test, options.epsilons, poisons, names=options.certificates, stored=store.get,
         keep=store.put, progress=progress,
     )  # fmt: skip
+    failures += bracket.left_out
     report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
     if folder is not None:
         texts = {"certify.html": report.to_html(), "certify.json": report.to_json()}
@@ -205,14 +209,20 @@ def run_certify(
 
 
 def _attack(
-    setting: Setting, options: CertifyOptions, folder: Path | None, progress: Progress | None
+    setting: Setting, defender: Trusted, options: CertifyOptions, folder: Path | None, progress: Progress | None
 ) -> tuple[dict[float, Mapping[str, Poison]], list[dict[str, str]]]:
     """Poisons of each budget by attack; those of a smaller budget count for every greater one too."""
     found: dict[float, Mapping[str, Poison]] = {}
     failures: list[dict[str, str]] = []
     before: dict[str, Poison] = {}
+    n = setting.split.train.n
     for epsilon in options.epsilons if options.attacks else ():
-        mine, failed = _campaign(setting, options, epsilon, folder, progress)
+        count = int(epsilon * n * (1 + 1e-12))  # never more than the certificate allows, though an audit rounds
+        if not count:
+            why = f"an attack needs a whole row, and epsilon of {n} rows is {epsilon * n:.3g}"
+            failures.append({"name": "every attack", "epsilon": f"{epsilon:g}", "reason": why})
+            continue
+        mine, failed = _campaign(setting, defender, options, count, folder, progress)
         failures += [{"name": name, "epsilon": f"{epsilon:g}", "reason": reason} for name, reason in failed.items()]
         found[epsilon] = {**{f"{name} at a smaller budget": item for name, item in before.items()}, **mine}
         before |= mine
@@ -220,10 +230,18 @@ def _attack(
 
 
 def _campaign(
-    setting: Setting, options: CertifyOptions, epsilon: float, folder: Path | None, progress: Progress | None
+    setting: Setting,
+    defender: Trusted,
+    options: CertifyOptions,
+    count: int,
+    folder: Path | None,
+    progress: Progress | None,
 ) -> tuple[dict[str, Poison], dict[str, str]]:
+    """Poisons of so many rows by name, those that failed, and with kkt the same attack on the fixed sets."""
     from .. import attacks
     from ..attacks.base import Scenario
+
+    epsilon = count / setting.split.train.n
 
     journal = None
     if folder is not None:
@@ -235,12 +253,22 @@ def _campaign(
         setting.split.train, setting.problem, Budget(epsilon), setting.defenses, setting.split.test, goal="target"
     )
     made = {name: attacks.make_attack(name) for name in options.attacks}
+    jobs = int(options.jobs or 1)
+    found: dict[str, Poison] = {}
+    failures: dict[str, str] = {}
     try:
-        campaign = Campaign(scenario, options.seed, int(options.jobs or 1), True, progress, journal)
-        results, failures = campaign.run(made)
+        results, failures = Campaign(scenario, options.seed, jobs, True, progress, journal).run(made)
+        found = {name: result.poison for name, result in results.items()}
     except LinpoisonError as error:
-        return {}, {"all": " ".join(str(error).split())}
-    return {name: result.poison for name, result in results.items()}, failures
+        failures = {"every attack": " ".join(str(error).split())}
+    if "kkt" in options.attacks:
+        try:
+            found[FIXED] = fixed_attack(
+                defender, setting.split.test, count, seed=options.seed, jobs=jobs, progress=progress, journal=journal
+            )
+        except LinpoisonError as error:
+            failures[FIXED] = " ".join(str(error).split())
+    return found, failures
 
 
 @dataclass(frozen=True)
@@ -310,7 +338,7 @@ def text_writer(text: str) -> Writer:
 
 def _listed(value: Any) -> Sequence[Any]:
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .claim import Claim
 Kind = Literal["budget", "score", "radius", "loss", "error", "insertions"]
 Witness = Mapping[str, Array]
 Recompute = Callable[[Claim, Witness], Any]
+Words = Callable[[Claim, Witness], tuple[str, ...]]
 
 KINDS: dict[str, tuple[str, int]] = {
     "budget": ("least mass of poison that can do it, per clean row", -1),
@@ -33,24 +35,31 @@ KINDS: dict[str, tuple[str, int]] = {
 }
 """What each kind of bound says, and its side: 1 where no attack exceeds it, -1 where none succeeds below it."""
 
-_MODULES: dict[str, str] = {}
 _CHECKS: dict[str, Recompute] = {}
 _SCORES: set[str] = set()
+_KIND_OF: dict[str, Kind | None] = {}
+_WORDS: dict[str, Words] = {}
 _FORMAT = 1
 RTOL = 1e-7
 """Relative difference between a stored bound and the one recomputed that is put down to rounding."""
 
 
-def check(name: str, *, scores: bool = False) -> Callable[[Recompute], Recompute]:
+def check(
+    name: str, *, kind: Kind | None = None, scores: bool = False, words: Words | None = None
+) -> Callable[[Recompute], Recompute]:
     """Register the function that recomputes the bounds of one kind of certificate from their witnesses.
 
     Parameters
     ----------
     name : str
         Of the certificates.
+    kind : str, optional
+        What they bound, see `KINDS`; then `Certificate.verify` refuses those that say otherwise.
     scores : bool, default False
         Whether they are of kind "score" and speak of all insertions up to the budget of the claim, so that other
         certificates may build on them.
+    words : callable, optional
+        ``words(claim, witness)``: assumptions that a certificate must not leave out, or `verify` refuses it.
     """
 
     def register(function: Recompute) -> Recompute:
@@ -58,15 +67,34 @@ def check(name: str, *, scores: bool = False) -> Callable[[Recompute], Recompute
         _SCORES.discard(name)
         if scores:
             _SCORES.add(name)
+        _KIND_OF[name] = "score" if scores else kind
+        _WORDS[name] = words or (lambda claim, witness: ())
         return function
 
     return register
+
+
+def registered() -> frozenset[str]:
+    """Names of all certificates that can be verified."""
+    import_module("linpoison.certificates")
+    return frozenset(_CHECKS)
 
 
 def insertion_scores() -> frozenset[str]:
     """Names of the certificates of scores under insertions."""
     import_module("linpoison.certificates")
     return frozenset(_SCORES)
+
+
+def claim_words(claim: Claim, witness: Witness) -> tuple[str, ...]:
+    """The assumptions of a claim, for `check`."""
+    return claim.assumptions()
+
+
+def words_of(name: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
+    """Assumptions that a certificate of this name and witness must not leave out."""
+    import_module("linpoison.certificates")
+    return _WORDS[name](claim, witness)
 
 
 def recompute(name: str, claim: Claim, witness: Witness) -> Any:
@@ -121,6 +149,10 @@ class Certificate:
     def verify(self, train: Dataset | None = None, rows: Dataset | None = None) -> float | Array:
         """Recompute the bound from the witness, without a solver.
 
+        What is checked: that the data are those of the claim, that the bound follows from claim and witness up to
+        `RTOL`, that `kind` is what this proof is about, and that no assumption is missing. Whether the bound is
+        attained (`exact`), `seconds` and `info` are the word of whoever made the certificate.
+
         Parameters
         ----------
         train, rows : Dataset, optional
@@ -129,7 +161,7 @@ class Certificate:
         Returns
         -------
         float or ndarray
-            The bound.
+            The bound; where rounding made the recomputed one weaker, that one.
 
         Raises
         ------
@@ -141,6 +173,7 @@ class Certificate:
                 raise CertificateInvalid(f"expected the {what} that the certificate speaks of, got others.")
         try:
             found = recompute(self.name, self.claim, self.witness)
+            words = words_of(self.name, self.claim, self.witness)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             if self.name not in _CHECKS:
                 raise
@@ -150,7 +183,23 @@ class Certificate:
                 f"expected the witness of the certificate {self.name} to prove {_short(self.bound)}, "
                 f"got {_short(found)} from it: witness, bound or sets were altered."
             )
-        return self.bound
+        self._check_statement(words)
+        return self._weaker(found)
+
+    def _check_statement(self, words: tuple[str, ...]) -> None:
+        kind = _KIND_OF[self.name] or self.kind
+        if self.kind not in KINDS or self.kind != kind:
+            raise CertificateInvalid(f"expected the certificate {self.name} to be of kind {kind}, got {self.kind}.")
+        missing = [word for word in words if word not in self.assumptions]
+        if missing:
+            raise CertificateInvalid(f"expected the assumption that {missing[0]}, got none: assumptions were altered.")
+
+    def _weaker(self, found: Any) -> float | Array:
+        """Of the stored bound and the recomputed one, what claims less; the stored one itself where they are equal."""
+        if np.array_equal(found, self.bound):
+            return self.bound
+        least = np.maximum(found, self.bound) if KINDS[self.kind][1] > 0 else np.minimum(found, self.bound)
+        return least if np.ndim(least) else float(least)
 
     def check_attack(self, value: Any, *, tol: float = 1e-6, what: str = "an attack") -> None:
         """Hold what an attack did against the bound.
@@ -249,12 +298,18 @@ class Certificate:
         """
         base = _base(path)
         document, stored = _read(base)
-        for what, data in (("train", train), ("rows", rows)):
-            expected = document["digests"][what]
-            if expected is not None and data is None:
-                raise InputError(f"the data {what!r} that the certificate speaks of", "none")
-            if expected is not None and data is not None and data.digest() != expected:
-                raise CertificateInvalid(f"expected data {what!r} of hash {expected}, got {data.digest()}.")
+        try:
+            return cls._of(document, stored, train, rows)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = f"files without what it needs ({type(error).__name__}: {error})"
+            raise InputError(f"a certificate in {base}.json and {base}.npz", reason) from None
+
+    @classmethod
+    def _of(
+        cls, document: dict[str, Any], stored: dict[str, Array], train: Dataset, rows: Dataset | None
+    ) -> Certificate:
+        _check_data("train", document["digests"]["train"], train)
+        _check_data("rows", document["digests"]["rows"], rows)
         sets = unpack_sets(document["sets"], stored)
         if sets_digest(sets) != document["digests"]["sets"]:
             raise CertificateInvalid(f"expected sets of hash {document['digests']['sets']}, got {sets_digest(sets)}.")
@@ -275,13 +330,25 @@ class Certificate:
         )
 
 
+def _check_data(what: str, expected: Any, data: Dataset | None) -> None:
+    """That data have the hash that a file says; only rows may be absent, from both."""
+    if expected is None and data is None and what == "rows":
+        return
+    if data is None:
+        raise InputError(f"the data {what!r} that the certificate speaks of", "none")
+    if data.digest() != expected:
+        raise CertificateInvalid(f"expected data {what!r} of hash {expected}, got {data.digest()}.")
+
+
 def _read(base: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         document = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
         with np.load(f"{base}.npz", allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"a certificate in {base}.json and {base}.npz", str(error)) from None
+    if not isinstance(document, dict):
+        raise InputError(f"a certificate in {base}.json", f"a {type(document).__name__}")
     if document.get("format") != _FORMAT:
         raise InputError(f"a certificate of format {_FORMAT}", repr(document.get("format")))
     return document, stored

@@ -13,7 +13,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.validation import LABELS, Array, as_matrix, as_weights
+from ..core.validation import LABELS, Array, as_matrix, as_weights, check_number
 from ..learners import make_learner
 from ..losses import Problem, Squared
 from ..optimality.stationarity import VANISHING, Stationarity
@@ -95,7 +95,9 @@ def collapse(
     return points
 
 
-def collapse_classes(X: Any, y: Any, count: Any, coef: Any, intercept: Any) -> tuple[Array, Any, Array]:
+def collapse_classes(
+    X: Any, y: Any, count: Any, coef: Any, intercept: Any, *, kink_tolerance: float = 1e-5
+) -> tuple[Array, Any, Array]:
     """The multi-class form for the hinge of Crammer and Singer: a point for each pair of label and strongest rival.
 
     Rows of label `i` whose loss is positive and whose strongest rival is `j` pull by ``(x, 1)`` on scores `j` and `i`
@@ -111,17 +113,25 @@ def collapse_classes(X: Any, y: Any, count: Any, coef: Any, intercept: Any) -> t
     coef : array_like, shape (k, d)
         Of the model that is learned.
     intercept : array_like, shape (k,)
+    kink_tolerance : float, default 1e-5
+        Rows whose loss is this close to zero, or that have two rivals whose scores are this close, are kept as they
+        are: the learner may weigh them in any way, and a model that was learned to some accuracy does not tell.
 
     Returns
     -------
     X, y, count : ndarray
-        `y` whole numbers. At most ``k (k - 1)`` rows that pull and k that do not. Rows within 1e-9 of a tie or of the
-        kink are kept as they are, since a learner may weigh them in any way.
+        `y` whole numbers. At most ``k (k - 1)`` rows that pull and k that do not, beside those that are kept.
+
+    Raises
+    ------
+    InputError
+        If the parts do not fit each other, or the tolerance is negative.
 
     References
     ----------
     Koh, Steinhardt, Liang (2022), Proposition 10.
     """
+    check_number(kink_tolerance, "kink_tolerance", at_least=0)
     rows = np.asarray(as_matrix(X, allow_empty=True))
     labels, weight = np.asarray(y, dtype=np.intp), as_weights(count, rows.shape[0], "count")
     matrix, shift = np.asarray(coef, dtype=np.float64), np.asarray(intercept, dtype=np.float64)
@@ -134,9 +144,9 @@ def collapse_classes(X: Any, y: Any, count: Any, coef: Any, intercept: Any) -> t
     scores[np.arange(labels.size), labels] = -np.inf
     ordered = np.sort(scores, axis=1)
     excess = 1 + ordered[:, -1] - own
-    loose = np.abs(excess) <= 1e-9
+    loose = np.abs(excess) <= kink_tolerance
     if len(matrix) > 2:
-        loose |= (ordered[:, -1] - ordered[:, -2] <= 1e-9) & (excess > 0)
+        loose |= (ordered[:, -1] - ordered[:, -2] <= kink_tolerance) & (excess > 0)
     rival = np.where(excess > 0, scores.argmax(axis=1), -1)
     keys = np.column_stack([labels, rival, np.where(loose, np.arange(labels.size), -1)])[weight > 0]
     used, amount = rows[weight > 0], weight[weight > 0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.validation import Array, check_number
-from .certificate import Certificate, Witness, check, insertion_scores, recompute
+from .certificate import Certificate, Witness, check, claim_words, insertion_scores, recompute
 from .claim import Claim
 
 Index = NDArray[np.intp]
@@ -113,7 +113,7 @@ def _pack(used: dict[float, tuple[Index, Certificate]]) -> dict[str, Array]:
     return witness
 
 
-@check("radius")
+@check("radius", kind="radius", words=claim_words)
 def recompute_radius(claim: Claim, witness: Witness) -> Array:
     """For each row the greatest budget of the witness at which its score certificate holds."""
     rows = claim.demand_rows()

@@ -16,7 +16,7 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.validation import Array, check_integer
 from ..losses import Squared
-from .certificate import Certificate, Witness, check, insertion_scores, recompute
+from .certificate import Certificate, Witness, check, insertion_scores, recompute, words_of
 from .claim import Claim
 from .outer.margin import certify_margin
 from .ridge.certify import certify_ridge
@@ -25,6 +25,7 @@ from .saddle.certify import AVERAGE, OBJECTIVE, certify_average_loss
 NAME = "test-error"
 Certify = Callable[[Claim], Certificate]
 """Bounds the negative margin of each row of a claim: a certificate of the kind "score"."""
+ZERO_COUNTS = "a score of zero counts as an error"
 _SLIVER = 1e-3
 """Least share of the slopes that must be left when those of one label are taken from those of the other."""
 _SAVE = 1e-6
@@ -47,7 +48,8 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
 
         (weak duality; rows that (a) excludes are left out). The last maximum is a score bound for one combined row,
         so that any score certificate serves;
-    (c) *average*, only if `rows` are the clean training rows themselves: the average-loss bound over ``phi(0)``.
+    (c) *average*, only if `rows` are the clean training rows themselves, and if `certify` speaks of insertions alone:
+        the average-loss bound over ``phi(0)``.
         It says nothing on other rows.
 
     Where all rows weigh the same the bound is rounded down to a whole number of rows.
@@ -100,14 +102,18 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
         claim,
         found.bound,
         False,
-        (*low.assumptions, "a score of zero counts as an error"),
+        (*low.assumptions, ZERO_COUNTS),
         witness,
         time.perf_counter() - began,
         {"pointwise": found.pointwise, "collective": found.collective, "average": found.average},
     )
 
 
-@check(NAME)
+def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
+    return (*_said("low", claim, witness), ZERO_COUNTS)
+
+
+@check(NAME, kind="error", words=_words)
 def recompute_test_error(claim: Claim, witness: Witness) -> float:
     """The share that the witnesses of score certificates and the slopes prove; at most 1 whatever they are."""
     return _recompute(claim, witness).bound
@@ -149,7 +155,7 @@ def _recompute(claim: Claim, witness: Witness) -> _Found:
     pointwise = float(share[failed].sum())
     collective = _collective(claim, witness, failed)
     average = None
-    if "average.v" in witness and _about_training(claim):
+    if "average.v" in witness and _about_training(claim) and _only_inserts(claim, witness):
         found = recompute(AVERAGE, claim, {"v": witness["average.v"]})
         average = float(found) / float(claim.problem.loss.value(np.zeros(1))[0])
     bound = min(1.0, *(value for value in (pointwise, collective, average) if value is not None))
@@ -295,11 +301,34 @@ def _nested(prefix: str, certificate: Certificate) -> dict[str, Any]:
 
 def _recomputed(prefix: str, claim: Claim, witness: Mapping[str, Array], n: int) -> Array:
     """The score bounds that a nested witness proves; infinite where there is none, or none of scores."""
-    if str(witness.get(f"{prefix}:name", "")) not in insertion_scores():
+    if str(witness.get(f"{prefix}:name", "")) not in insertion_scores() or not _same_attacker(prefix, claim, witness):
         return np.full(n, np.inf)
+    found = recompute(str(witness[f"{prefix}:name"]), claim, _inner(prefix, witness))
+    return np.asarray(found, dtype=np.float64)
+
+
+def _same_attacker(prefix: str, claim: Claim, witness: Witness) -> bool:
+    """Whether a nested certificate speaks of all that the one of the rows does, such as deleted rows."""
+    if prefix == "low" or _only_inserts(claim, witness):
+        return True
+    return set(_said(prefix, claim, witness)) == set(_said("low", claim, witness))
+
+
+def _only_inserts(claim: Claim, witness: Witness) -> bool:
+    """Whether the certificate of the rows says no more of the attacker than the claim."""
+    said = _said("low", claim, witness)
+    return not said or set(claim.assumptions()) <= set(said)
+
+
+def _said(prefix: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
+    name = str(witness.get(f"{prefix}:name", ""))
+    return words_of(name, claim, _inner(prefix, witness)) if name in insertion_scores() else claim.assumptions()
+
+
+def _inner(prefix: str, witness: Witness) -> dict[str, Array]:
+    """The witness inside the witness."""
     start = len(prefix) + 1
-    inner = {name[start:]: value for name, value in witness.items() if name.startswith(f"{prefix}.")}
-    return np.asarray(recompute(str(witness[f"{prefix}:name"]), claim, inner), dtype=np.float64)
+    return {name[start:]: value for name, value in witness.items() if name.startswith(f"{prefix}.")}
 
 
 def _flipped(rows: Dataset) -> Dataset:

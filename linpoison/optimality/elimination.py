@@ -176,7 +176,7 @@ class Local:
 
 
 class System:
-    """``(J'J + G' theta G) step = force``, factorised.
+    """``(J'J / soft + G' theta G) step = force``, factorised.
 
     Parameters
     ----------
@@ -188,6 +188,8 @@ class System:
         What the bounds of the multipliers add.
     weight : tuple of ndarray (classes,) and float, optional
         ``theta`` of the bounds of the weights and of their sum; None where the weights are fixed.
+    soft : float, default 1.0
+        Near zero for residuals that have to vanish.
 
     Raises
     ------
@@ -203,9 +205,10 @@ class System:
         gram: Gram,
         diagonal: Array,
         weight: tuple[Array, float] | None,
+        soft: float = 1.0,
     ) -> None:
         self.locals, self.matrix, self.transposed = locals_, matrix, transposed
-        stretch = np.ones(matrix.shape[0])
+        stretch = np.full(matrix.shape[0], soft)
         for local in locals_:
             stretch[: local.u.size] += local.response
         self.give = 1 / stretch
@@ -236,10 +239,15 @@ class System:
         self.answered = scipy.linalg.cho_solve(self.factor, self.cross, check_finite=False)
         return few - self.cross.T @ self.answered
 
-    def solve(self, forces: list[tuple[Array, Array, float]], on_multipliers: Array) -> tuple[list[Step], Array, float]:
-        """The step of each class, that of the multipliers, and the gain of the price of the budget."""
+    def solve(
+        self, forces: list[tuple[Array, Array, float]], on_multipliers: Array, left: Array | None = None
+    ) -> tuple[list[Step], Array, float, Array]:
+        """The step of each class, that of the multipliers, the gain of the price of the budget, and the pull.
+
+        The pull is ``(J step + left) / soft``, free of the cancellation in that formula.
+        """
         reduced = [local.reduce(*force) for local, force in zip(self.locals, forces, strict=True)]
-        change = np.zeros(self.give.size)
+        change = np.zeros(self.give.size) if left is None else left.copy()
         for local, (force, _, _) in zip(self.locals, reduced, strict=True):
             change[: local.u.size] -= local.member.label * local.response * force
         change *= self.give
@@ -252,7 +260,7 @@ class System:
         pull = change + self.give * (few @ self.moved + self.matrix @ many)
         ranges = zip(self.locals, reduced, self.cuts[:-1], self.cuts[1:], strict=True)
         steps = [local.expand(f_u, f_s, few[i:j], pull) for local, (f_u, f_s, _), i, j in ranges]
-        return steps, many, gain
+        return steps, many, gain, pull
 
     def _few(self, rest: Array) -> tuple[Array, float]:
         """Weights and gains of the rows; the gain of the budget apart."""

@@ -221,7 +221,7 @@ class Nearest:
 
         def direction(target: Array, share: float) -> Iterate:
             offset = (share * at.price * broken - target) / at.slack
-            steps, a, gain = system.solve(*self._forces(share * at.price + offset, rows, share, r, pulled))
+            steps, a, gain, _ = system.solve(*self._forces(share * at.price + offset, rows, share, r, pulled))
             u, s, e = [step.u for step in steps], [step.s for step in steps], np.array([step.e for step in steps])
             slack = -share * broken - self._along(u, s, e, a, rows)
             price = (-target - at.price * slack) / at.slack
@@ -240,15 +240,20 @@ class Nearest:
 
     def _system(self, at: Iterate, rows: list[Rows], values: Array) -> System:
         theta = np.split(at.price / at.slack, self._cuts)
-        prices, parts = np.split(at.price, self._cuts), np.split(values, self._cuts)
+        locals_ = self._locals(at, rows, values, theta)
         count = len(self.members)
+        weight = (theta[-2], float(theta[-1][0])) if self.held is None else None
+        diagonal = theta[count] + theta[count + 1]
+        return System(locals_, self.matrix, self._transposed, self._gram, diagonal, weight)
+
+    def _locals(self, at: Iterate, rows: list[Rows], values: Array, theta: list[Array]) -> list[Local]:
+        """The coordinates of each class, for the price over slack of the inequalities of each."""
+        prices, parts = np.split(at.price, self._cuts), np.split(values, self._cuts)
         locals_ = []
         for i, member in enumerate(self.members):
             ball = float(prices[i][member.cone.n_local]) if member.cone.curved else 0.0
             locals_.append(Local(member, rows[i], at.u[i], at.s[i], float(at.e[i]), theta[i], parts[i], ball))
-        weight = (theta[-2], float(theta[-1][0])) if self.held is None else None
-        diagonal = theta[count] + theta[count + 1]
-        return System(locals_, self.matrix, self._transposed, self._gram, diagonal, weight)
+        return locals_
 
     def _shared(self, steps: list[Step], gain: float) -> tuple[Array, Array]:
         """Where the rows and the budget stand among the inequalities, and the gains of their prices."""

@@ -2,15 +2,19 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
 from linpoison.auditing import bracket as bracket_room
 from linpoison.auditing.bracket import build_bracket
 from linpoison.auditing.certifying import CertifyReport
+from linpoison.auditing.fixed_attack import NAME as FIXED
+from linpoison.auditing.fixed_attack import fixed_attack
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
 from linpoison.certificates import Certificate
+from linpoison.core import SolverFailed
 
 
 def rows(n, seed):
@@ -140,3 +144,61 @@ def test_budget_of_a_model_is_certified_and_bought(data, tmp_path):
 def test_bad_targets_are_refused(data, target):
     with pytest.raises(InputError):
         budget(data, target, model="svm", defenses="l2")
+
+
+def test_kkt_also_attacks_the_fixed_sets(data, fake_attacks, monkeypatch):
+    asked = []
+
+    def fixed(defender, target, count, **options):
+        asked.append((count, target is data.test))
+        if count > 4:
+            raise SolverFailed("expected a poison, got none.")
+        return Poison(defender.train.X[:1], defender.train.y[:1], [count])
+
+    monkeypatch.setattr("linpoison.auditing.certifying.fixed_attack", fixed)
+    report = certify(data, epsilon=(0.06, 0.08), attacks="kkt", jobs=1, **RIDGE)
+    assert asked == [(4, True), (6, True)]
+    assert report.failures == [{"name": FIXED, "epsilon": "0.08", "reason": "expected a poison, got none."}]
+    certify(data, epsilon=0.06, attacks="fake", jobs=1, **RIDGE)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("options", [RIDGE, {"model": "svm", "reg": 0.3, "defenses": "l2,slab"}])
+def test_the_attack_on_the_fixed_sets_passes_them_with_its_whole_budget(data, options):
+    defender = trusted(prepare(data, LearnerOptions(**options)))
+    clean, _ = defender.learn(Poison(np.zeros((0, 3)), [], []))
+    poison = fixed_attack(defender, data.test, 8)
+    model, mass = defender.learn(poison)
+    assert 1 <= poison.total <= 8
+    assert mass == pytest.approx(poison.total / defender.train.total)
+    assert bracket_room.wrong(model, data.test) > bracket_room.wrong(clean, data.test)
+
+
+def test_attacks_insert_no_more_than_is_certified(data):
+    """1.9 rows are one, though an audit rounds them to two, and 0.6 rows are none: that is told."""
+    report = certify(data, epsilon=(0.0075, 1.9 / 80), attacks="random-flips", jobs=1, **RIDGE)
+    assert [rung["attack"] for rung in report.rungs] == ["", "random-flips"]
+    [left] = report.failures
+    assert left["epsilon"] == "0.0075"
+    line = "every attack at epsilon 0.0075 was left out: an attack needs a whole row, and epsilon of 80 rows is 0.6."
+    assert line in " ".join(report.to_text().split())
+    assert line in report.to_html()
+
+
+def test_a_poison_that_weighs_too_much_is_told(data):
+    defender = trusted(prepare(data, LearnerOptions(**RIDGE)))
+    poison = Poison(defender.train.X[:2], defender.train.y[:2], [1, 1])
+    found = build_bracket(defender, data.test, [0.02], {0.02: {"mine": poison}}, names=("average-loss",))
+    assert found.rungs[0].attack_loss is None
+    assert found.left_out == [
+        {"name": "mine", "epsilon": "0.02", "reason": "its poison weighs 2 rows, more than the 1.6 of the budget"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["svm", "ridge"])
+def test_sparse_rows_are_certified_as_dense_ones(data, name):
+    parts = [Dataset(sp.csr_array(part.X), part.y) for part in (data.train, data.test)]
+    options = {**RIDGE, "model": name, "epsilon": 0.03}
+    dense, sparse = certify(data, **options), certify(Split(*parts), **options)
+    assert sparse.rungs[0]["bound"] == dense.rungs[0]["bound"]
+    assert sparse.rungs[0]["loss_bound"] == pytest.approx(dense.rungs[0]["loss_bound"], rel=1e-2)

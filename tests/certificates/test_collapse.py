@@ -118,3 +118,24 @@ def test_classes_refuse_what_does_not_fit():
         collapse_classes([[1.0]], [0], [1.0], [[1.0], [2.0]], [0.0])
     with pytest.raises(InputError, match="a label from 0 to 1"):
         collapse_classes([[1.0]], [2], [1.0], [[1.0], [2.0]], [0.0, 0.0])
+
+
+def test_rows_near_a_kink_or_a_tie_are_kept_as_they_are():
+    """Rivals 1 and 2 of the label 0 have scores x_0 and x_1: the loss is 1 + max(x_0, x_1)."""
+    coef, intercept = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.zeros(3)
+    X = [[2.0, 0.0], [3.0, 0.0], [-0.9995, -2.0], [-5.0, -4.0], [-3.0, -2.0], [1.0, 0.9995]]
+
+    def merged(**options):
+        return collapse_classes(X, np.zeros(6, int), np.ones(6), coef, intercept, **options)
+
+    rows, _, count = merged()
+    assert len(rows) == 2
+    assert sorted(count) == [2, 4]
+    rows, codes, count = merged(kink_tolerance=1e-3)
+    assert sorted(count) == [1, 1, 2, 2]
+    assert (codes == 0).all()
+    kept = {tuple(row) for row in rows[count == 1]}
+    assert kept == {(-0.9995, -2.0), (1.0, 0.9995)}
+    assert len(merged(kink_tolerance=10.0)[0]) == 6
+    with pytest.raises(InputError, match="kink_tolerance"):
+        merged(kink_tolerance=-1.0)

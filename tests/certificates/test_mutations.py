@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from budget_cases import DISCS, PLANAR, grid_budget, problem_of
 from poisoning import balls, claim_of, retrained, rows
 
 from linpoison.certificates import (
@@ -25,7 +26,9 @@ from linpoison.certificates import (
     radius,
     ridge_attack,
 )
+from linpoison.certificates.budget import budget_poison
 from linpoison.certificates.budget import dual as budget_dual
+from linpoison.certificates.budget.target import BudgetTarget
 from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean import screen as clean_screen
@@ -135,6 +138,12 @@ def kinkless(patch):
         patch.setattr(module, "screen", careless)
 
 
+def without_class(patch, label):
+    groups = BudgetTarget.__dict__["groups"].func
+    own = property(lambda self: tuple(group for group in groups(self) if group.label != label))
+    patch.setattr(BudgetTarget, "groups", own)
+
+
 def decided(patch):
     true = hinge_frame.Frame.states
 
@@ -192,6 +201,18 @@ MUTATIONS = {
     ),
 }
 votes = partition_votes.flips_needed
+
+
+@pytest.mark.parametrize("label", [-1, 1])
+@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+def test_a_grid_needs_less_than_a_budget_without_a_class_says(label, loss, monkeypatch):
+    """`verify` cannot see this one: at the best direction both classes pull alike, so that one stands for the other."""
+    problem, model = problem_of(loss, train=PLANAR, reg=0.05), LinearModel([-0.3, 0.6], 0.1)
+    sound = min_budget(PLANAR, problem, DISCS, model)
+    needed = grid_budget(PLANAR, problem, DISCS, model, budget_poison(sound))
+    assert sound.bound <= needed * (1 + 1e-6)
+    without_class(monkeypatch, label)
+    assert min_budget(PLANAR, problem, DISCS, model).bound > 1.01 * needed
 
 
 def flip_sign(true):

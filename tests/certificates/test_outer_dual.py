@@ -167,7 +167,7 @@ def test_agrees_with_a_conic_solver(loss, intercept, scaling):
 def test_sparse_rows_give_the_same_and_stay_sparse_where_they_are_many(loss, monkeypatch):
     claim = made(loss, 0.1, rows=3)
     bound = solved(claim)
-    np.testing.assert_allclose(solved(sparse(claim)), bound, atol=1e-3)  # other sums, other last steps
+    np.testing.assert_allclose(solved(sparse(claim)), bound, atol=3e-3)  # other sums, other last steps
     monkeypatch.setattr("linpoison.certificates.outer.dual._LARGE", 10)
     search = _Search(sparse(claim), None, 20, 1e-4, False)
     assert sp.issparse(search.stages[0].clean.rows)

@@ -23,6 +23,8 @@ from .target import BudgetTarget
 
 PAD = 1e-9
 """Rounding allowed for, relative to the magnitudes that are summed."""
+ENDLESS = 1e12
+"""Bounds beyond this many times the clean mass are stated as infinite: rounding cannot tell them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,13 @@ class Proof:
         return cls(np.asarray(witness["v"], dtype=np.float64), np.resize(slopes, count).clip(min=0), prices)
 
 
-@check("min-budget")
+def budget_words(claim: Claim, witness: Mapping[str, Array]) -> tuple[str, ...]:
+    """The assumptions of the claim that matter: no row is removed, and any mass is looked at."""
+    own = [words for words in claim.assumptions() if "mass at most" not in words]
+    return (*own, "the attacker only inserts rows of the sets; fractions of a copy count as such")
+
+
+@check("min-budget", kind="budget", words=budget_words)
 def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
     """The budget below which no poison makes the model optimal, as far as a witness proves it.
 
@@ -64,8 +72,9 @@ def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
 
         bound = min_a <v, g + A a + c0> / (max(0, S) - <c1, v>),    S = max_k sup_{x in F_k} |phi'(m)| s_k v . (x, 1)
 
-    zero if the numerator is not positive, infinite if it is but the denominator is not. It holds for
-    every `v`: multiply the condition of optimality by `v`, and bound the pull of every poison point by S.
+    zero if the numerator is not positive, infinite if it is but the denominator is not (or is less than one part
+    in `ENDLESS` of it). It holds for every `v`: multiply the condition of optimality by `v`, and bound the pull of
+    every poison point by S.
 
     S is bounded by duality. As ``rho = 1 / |phi'|`` is convex, ``S rho(m) >= q m - S rho*(q / S)`` for any
     slope ``q >= 0`` (with the sign of the group's branch), so that S is large enough for a group as soon as
@@ -104,7 +113,7 @@ def dual_ratio(target: BudgetTarget, proof: Proof) -> float:
     below = max(0.0, *caps) - float(c1 @ v) + PAD * float(np.abs(c1) @ np.abs(v))
     if np.isnan(below):
         return 0.0
-    return above / below if below > 0 else inf
+    return above / below if above < ENDLESS * below else inf
 
 
 def held(target: BudgetTarget, v: Array) -> Array:
@@ -123,15 +132,20 @@ def numerator(target: BudgetTarget, v: Array) -> float:
 
 def group_cap(target: BudgetTarget, k: int, v: Array, slope: float, prices: Array) -> float:
     """A number that ``|phi'(m)| s v . (x, 1)`` does not exceed for any point of group `k`."""
+    most = group_most(target, k, v, slope, prices)
+    cap = pull_cap(target.problem.loss, target.groups[k].side, most, slope)
+    return cap + PAD * abs(cap)
+
+
+def group_most(target: BudgetTarget, k: int, v: Array, slope: float, prices: Array) -> float:
+    """A number that ``s (v - slope v0) . (x, 1)`` does not exceed for any point of group `k`'s set."""
     group = target.groups[k]
     rest = group.sign * (v - slope * target.vector)
     try:
         most = support_by(target.feasible(group), rest[:-1], prices)
     except LinpoisonError:  # unsolved, or empty: that is not for this function to judge
         return inf
-    most += float(rest[-1]) + PAD * (abs(most) + abs(float(rest[-1])))
-    cap = pull_cap(target.problem.loss, group.side, most, slope)
-    return cap + PAD * abs(cap)
+    return most + float(rest[-1]) + PAD * (abs(most) + abs(float(rest[-1])))
 
 
 def pull_cap(loss: MarginLoss, side: float, most: float, slope: float) -> float:

@@ -17,13 +17,13 @@ from ...optimality.stationarity import VANISHING
 from ...sets import ByLabel
 from ..certificate import Certificate
 from ..claim import Claim
-from .dual import Proof, dual_ratio, recompute_min_budget
-from .newton import newton_applies, newton_budget
+from .dual import Proof, budget_words, dual_ratio, recompute_min_budget
 from .program import conic_budget
+from .structured import structured_applies, structured_budget
 from .target import Answer, BudgetTarget
-from .tune import along_the_model, best_proof, tuned
+from .tune import along_the_model, best_proof, toward_margins, tuned
 
-LARGE = 10_000
+LARGE = 2000
 """Number of features from which the structured method is tried first."""
 HUGE = 20_000
 """Number of features from which no conic program is begun where the structured method fails."""
@@ -71,8 +71,8 @@ def min_budget(
     solver : str, optional
         A cvxpy solver for the conic program.
     method : {"auto", "conic", "structured"}
-        "structured" is Newton's method for the hinge and bounded intersections of known structure; "auto" takes it
-        there from `LARGE` features on and falls back on the conic program.
+        "structured" is an interior-point method for the hinge and bounded intersections of known structure whose
+        coordinates separate; "auto" takes it there from `LARGE` features on and falls back on the conic program.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def min_budget(
     info |= {"method": how, "status": answer.status}
     witness |= _poison_arrays(answer.poison)
     seconds = time.perf_counter() - start
-    return Certificate("min-budget", "budget", claim, bound, exact, _assumptions(claim), witness, seconds, info)
+    return Certificate("min-budget", "budget", claim, bound, exact, budget_words(claim, witness), witness, seconds, info)
 
 
 def _first(target: BudgetTarget) -> Proof:
@@ -130,21 +130,21 @@ def _first(target: BudgetTarget) -> Proof:
     if not target.vector.any():
         return Proof(np.zeros_like(target.vector), np.zeros(len(target.groups)))
     own = along_the_model(target, target.vector)
-    if newton_applies(target) and own is not None:
+    if structured_applies(target) and own is not None:
         return own
-    return best_proof(target, [own, tuned(target, target.vector)])[1]
+    return best_proof(target, [own, tuned(target, target.vector), *toward_margins(target)])[1]
 
 
 def _answered(target: BudgetTarget, first: Proof, method: str, solver: str | None) -> tuple[str, Answer]:
     if np.isinf(dual_ratio(target, first)):
         return "closed form", Answer(np.inf, None, np.zeros(0), first, 0.0, "infeasible")
-    applies = newton_applies(target)
+    applies = structured_applies(target)
     if method == "structured" and not applies:
         raise InputError("the hinge loss and bounded intersections of structured sets", "others", "Use 'conic'.")
     d = target.condition.train.d
     if method == "structured" or (method == "auto" and applies and d >= LARGE and solver is None):
         try:
-            return "structured", newton_budget(target, TOL, first)
+            return "structured", structured_budget(target, TOL, first)
         except SolverFailed:
             if method == "structured" or d >= HUGE:
                 raise
@@ -189,12 +189,6 @@ def _facts(target: BudgetTarget, answer: Answer, bound: float, spent: bool) -> t
         "gap": float(gap),
     }
     return info, bool(spent and residual <= VANISHING and violation <= 1e-5 and gap <= TOL)
-
-
-def _assumptions(claim: Claim) -> tuple[str, ...]:
-    """Those of the claim that matter: rows may be removed from nothing, and any mass is looked at."""
-    own = [words for words in claim.assumptions() if "mass at most" not in words]
-    return (*own, "the attacker only inserts rows of the sets; fractions of a copy count as such")
 
 
 def _poison_arrays(poison: Poison | None) -> dict[str, Array]:

@@ -8,9 +8,10 @@ from math import inf
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from ...core.validation import Array
+from ...core.validation import LABELS, Array
+from ...losses import Squared
 from ...sets.structure import Structure
-from .dual import Proof, cone_of, dual_ratio, group_cap, held, price_count
+from .dual import Proof, cone_of, dual_ratio, group_cap, group_most, held, price_count
 from .target import BudgetTarget
 
 _DOUBLINGS = 40
@@ -51,19 +52,36 @@ def along_the_model(target: BudgetTarget, v: Array) -> Proof | None:
 
     The slope then leaves nothing of the features, and the bound is that of the closed form.
     """
-    coef = target.condition.decoy.coef
-    square = float(coef @ coef)
-    share = float(v[:-1] @ coef) / square if square > 0 else 0.0
+    share, coef = _share(target, v), target.condition.decoy.coef
     if share <= 0:
         return None
     slopes = np.full(len(target.groups), share)
     return Proof(held(target, np.append(share * coef, v[-1])), slopes, (np.zeros(0),) * len(target.groups))
 
 
+def toward_margins(target: BudgetTarget) -> list[Proof]:
+    """For the squared loss, directions in which no point of one class pulls: the residuals of its own rows.
+
+    With ``v = (theta, b - y)`` a point of class `y` pulls by ``(1 - m) y v . (x, 1) = -(1 - m)^2``, on whichever side
+    of margin 1 it lies. Where a set has points on both sides no other direction does so, and none strictly.
+    """
+    if not isinstance(target.problem.loss, Squared) or not target.condition.decoy.coef.any():
+        return []
+    last = np.append(np.zeros(target.condition.train.d), 1.0)
+    return [tuned(target, target.vector - y * last) for y in LABELS]
+
+
 def best_proof(target: BudgetTarget, proofs: Sequence[Proof | None]) -> tuple[float, Proof]:
     """The proof of the greatest bound, with it."""
     found = [(dual_ratio(target, proof), proof) for proof in proofs if proof is not None]
     return max(found, key=lambda item: item[0])
+
+
+def _share(target: BudgetTarget, v: Array) -> float:
+    """How much of the model a direction holds."""
+    coef = target.condition.decoy.coef
+    square = float(coef @ coef)
+    return float(v[:-1] @ coef) / square if square > 0 else 0.0
 
 
 def _slope(target: BudgetTarget, k: int, v: Array) -> float:
@@ -80,8 +98,22 @@ def _slope(target: BudgetTarget, k: int, v: Array) -> float:
             break
         high, now = 2 * high, further
     found = minimize_scalar(cap, bounds=(0.0, 2 * high), method="bounded", options={"xatol": 1e-11 * high})
-    choices = [(cap(0.0), 0.0), (now, high), (float(found.fun), float(found.x))]
-    return min(choices)[1]
+    slopes = [0.0, high, float(found.x), _least_reach(target, k, v, high), max(_share(target, v), 0.0)]
+    return min((cap(slope), slope) for slope in slopes)[1]
+
+
+def _least_reach(target: BudgetTarget, k: int, v: Array, high: float) -> float:
+    """The slope at which points of the group's branch pull least: where that is nothing at all, the cap is zero.
+
+    The cap of a quadratic loss is flat there, so that a search for the least cap stops short of zero.
+    """
+    side = target.groups[k].side
+
+    def reach(slope: float) -> float:
+        return min(group_most(target, k, v, float(slope), np.zeros(0)) + side * float(slope), 1e300)
+
+    found = minimize_scalar(reach, bounds=(0.0, 2 * high), method="bounded", options={"xatol": 1e-11 * high})
+    return float(found.x)
 
 
 def _starts(target: BudgetTarget, k: int, v: Array, structure: Structure, start: Proof | None) -> list[Array]:

@@ -19,6 +19,8 @@ from .losses import soft_hinge
 LABELS = (1, -1)
 PAD = 1e-9
 """Rounding allowed for, relative to the magnitudes that a bound adds up."""
+UNIT = float(np.finfo(np.float64).eps) / 2
+"""Unit of rounding: a sum of k products, in any order, errs by ``k UNIT`` of the sum of their magnitudes at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,16 @@ class Screening:
     center : ndarray, shape (d + 1,)
         ``(1 / (reg n)) sum_i c_i a0_i y_i (x_i, 1)``.
     slack : float
-        ``sqrt(gap / reg)`` for the Fenchel-Young gap of `a0`; infinite if an entry of v is not penalised.
+        ``sqrt(gap / reg)`` for the Fenchel-Young gap of `a0`, and the rounding of `center`; infinite if an entry of v
+        is not penalised.
     reach : dict
         ``{y: R_y}``, ``|(x, 1)| <= R_y`` over the set of a class.
     radius : float
     lower, upper : ndarray, shape (n,)
     filler : float
         Mean of ``|(x_i, 1)|`` over the clean rows if `Claim.filled`, else 0.
+    intercept : float
+        What no intercept exceeds that is fitted and not penalised, see `intercept_reach`.
     """
 
     center: Array
@@ -51,6 +56,7 @@ class Screening:
     lower: Array
     upper: Array
     filler: float = 0.0
+    intercept: float = inf
 
     @property
     def capped(self) -> bool:
@@ -85,15 +91,70 @@ def screen(claim: Claim, a0: Any) -> Screening:
     reach = {label: extent(claim.sets[label], one(claim)) for label in LABELS}
     if not claim.strongly_convex or a.shape != (data.n,):
         open_ended = np.full(data.n, inf)
-        return Screening(np.zeros(data.d + 1), inf, reach, inf, -open_ended, open_ended, _filler(claim))
-    center = combine(claim, data.weight * a) / (claim.mass * reg)
+        free = intercept_reach(claim)
+        return Screening(np.zeros(data.d + 1), inf, reach, inf, -open_ended, open_ended, _filler(claim), free)
+    point = dual_point(claim, a, reg)
+    lower, upper = _margins(claim, point, reach)
+    radius = _radius(claim, point.gap, max(*reach.values(), _filler(claim))) + point.moved
+    return Screening(point.center, point.slack, reach, radius, lower, upper, _filler(claim))
+
+
+@dataclass(frozen=True, eq=False)
+class DualPoint:
+    """``v0 = (1 / (reg n)) sum_i c_i a_i y_i (x_i, 1)`` in floating point, and what rounding may have done.
+
+    Parameters
+    ----------
+    reg : float
+    center : ndarray, shape (d + 1,)
+    moved : float
+        No less than ``|center - v0|``.
+    margins : ndarray, shape (n,)
+        Of the clean rows at `center`.
+    blur : ndarray, shape (n,)
+        No less than their own rounding, at `center`.
+    gap : float
+        No less than the Fenchel-Young gap at ``v0`` itself.
+    """
+
+    reg: float
+    center: Array
+    moved: float
+    margins: Array
+    blur: Array
+    gap: float
+
+    @property
+    def slack(self) -> float:
+        """``sqrt(gap / reg)``, and `moved`, so that balls and caps may lie around `center`."""
+        return float(np.sqrt(self.gap / self.reg)) * (1 + PAD) + self.moved
+
+
+def dual_point(claim: Claim, a: Array, reg: float) -> DualPoint:
+    """The dual point of multipliers `a` (n,) in [0, 1].
+
+    Rows are summed in blocks of ``sqrt(n)``, so that an entry errs by ``2 sqrt(n) UNIT`` of its magnitudes and a few
+    more for the weights, a product with a row by ``(d + 2) UNIT |x| |v|``. The gap of each row has slope at most 1 in
+    its margin, so that the gap errs by the mean of what the margins err by, and for a smooth loss by its own sums.
+    """
+    data, length, loss = claim.train, lengths(claim.train.X, one(claim)), soft_hinge(claim.problem.loss)
+    share = data.weight / claim.mass
+    center = _in_blocks(claim, share * a) / reg
+    moved = (2 * np.sqrt(data.n) + np.log2(data.n) + 32) * UNIT * float((share * a) @ length) / reg
     margins = signed_scores(claim, center)
-    size = float(np.linalg.norm(center)) * lengths(data.X, one(claim))
-    gaps = soft_hinge(claim.problem.loss).gaps(margins, a)
-    gap = float(data.weight @ gaps) / claim.mass * (1 + PAD) + 1e-16 * (1 + float(size.max()))
-    lower, upper = _margins(claim, margins, np.sqrt(gap / reg), reach)
-    radius = _radius(claim, gap, max(*reach.values(), _filler(claim)))
-    return Screening(center, float(np.sqrt(gap / reg)), reach, radius, lower, upper, _filler(claim))
+    blur = (data.d + 4) * UNIT * float(np.linalg.norm(center)) * length
+    own = 0.0 if loss.sharp else 16 * UNIT * (loss.width + loss.kink + np.abs(margins))
+    gap = float(share @ (loss.gaps(margins, a) + blur + own + length * moved)) * (1 + PAD)
+    return DualPoint(reg, center, moved, margins, blur, gap)
+
+
+def _in_blocks(claim: Claim, values: Array) -> Array:
+    """`combine`, by partial sums over about ``sqrt(n)`` rows each."""
+    data, step = claim.train, max(1, int(np.sqrt(claim.train.n)))
+    signed = values * data.y
+    starts = range(0, data.n, step)
+    theta = sum(np.asarray(data.X[i : i + step].T @ signed[i : i + step]) for i in starts)
+    return np.append(theta, sum(float(signed[i : i + step].sum()) for i in starts) * one(claim))
 
 
 def _filler(claim: Claim) -> float:
@@ -109,7 +170,7 @@ def _radius(claim: Claim, gap: float, reach: float) -> float:
     return float((pull + np.sqrt(pull**2 + 4 * claim.reg * gap)) / (2 * claim.reg)) * (1 + PAD)
 
 
-def _margins(claim: Claim, margins: Array, slack: float, reach: dict[int, float]) -> tuple[Array, Array]:
+def _margins(claim: Claim, point: DualPoint, reach: dict[int, float]) -> tuple[Array, Array]:
     """Bounds on the margins of the clean rows by the cap, in the direction of each row and against it."""
     data, half = claim.train, 0.5 * claim.epsilon / claim.reg
     length = lengths(data.X, one(claim))
@@ -124,9 +185,9 @@ def _margins(claim: Claim, margins: Array, slack: float, reach: dict[int, float]
             if claim.filled:
                 turned = side * signed_scores(claim, combine(claim, data.weight) / claim.mass)
                 pull = np.maximum(pull, half * (turned + length * _filler(claim)))
-        moves.append(length * slack + pull)
-    pad = PAD * (1 + np.abs(margins))
-    return margins - moves[1] - pad, margins + moves[0] + pad
+        moves.append((length * point.slack + pull) * (1 + PAD))
+    pad = PAD * (1 + np.abs(point.margins)) + point.blur
+    return point.margins - moves[1] - pad, point.margins + moves[0] + pad
 
 
 def _heights(part: FeasibleSet, X: Matrix, sign: Array, reach: float, ones: float) -> Array:
@@ -146,6 +207,21 @@ def extent(part: FeasibleSet, ones: float) -> float:
     structure = structure_of(part)
     found = inf if structure is None else structure.reach + float(np.linalg.norm(structure.origin))
     return float(np.hypot(found, ones)) * (1 + PAD)
+
+
+def intercept_reach(claim: Claim) -> float:
+    """A number that ``|b|`` of no reachable model exceeds, infinite for unbounded sets.
+
+    With ``|x| <= R`` for all rows and ``|theta| <= T``, rows of one class have margins above ``kink + t`` where
+    ``b > kink + T R + t``, so that they pull by less than ``exp(-t / width)``, and those of the other class by 1/2 at
+    least: not in balance if ``t > width log(2 (1 + epsilon) / p)``, ``p`` the lesser class's share of the clean rows.
+    And ``reg T^2 <= (1 + epsilon) sup_m psi(m) m``, which is at most ``kink + width``.
+    """
+    data, loss = claim.train, soft_hinge(claim.problem.loss)
+    far = max(float(lengths(data.X, 0.0).max()), *(extent(part, 0.0) for part in claim.sets.values()))
+    theta = float(np.sqrt((1 + claim.epsilon) * (loss.kink + loss.width) / claim.reg))
+    lesser = min(float(data.weight[data.y == label].sum()) for label in LABELS) / claim.mass
+    return (loss.kink + theta * far + loss.width * float(np.log(2 * (1 + claim.epsilon) / lesser))) * (1 + PAD)
 
 
 def one(claim: Claim) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from ...core.errors import InputError, LinpoisonError
 from ...core.validation import Array, check_integer, check_number
 from ...learners import make_learner
-from ..certificate import Certificate, check
+from ..certificate import Certificate, Words, check
 from ..claim import Claim
 from .dual import Multipliers, dual_bound, stack, unstack
 from .frame import SIDES, Frame, frame
@@ -156,7 +156,26 @@ def removals_of(claim: Claim, remove: float) -> int:
     return max(totals)
 
 
-@check("deletions", scores=True)
+def _assumptions(claim: Claim, removed: int, flips: bool) -> tuple[str, ...]:
+    done = f"{removed} of the clean rows lose their place at most"
+    if flips:
+        done = f"the labels of {removed} clean rows are flipped at most"
+    kept = [word for word in claim.assumptions() if "removed" not in word and "only inserts" not in word]
+    added = f"besides, rows of the sets are inserted, with mass at most {claim.epsilon:g} of the clean rows"
+    spend = (
+        ()
+        if flips or not claim.epsilon
+        else ("if a filter is fitted again, the poison that it keeps lies in the sets",)
+    )
+    return (*kept, done, added if claim.epsilon else "no row is inserted", *spend)
+
+
+def _words(flips: bool) -> Words:
+    """What a witness means by ``removed``, in words."""
+    return lambda claim, witness: _assumptions(claim, int(np.ceil(np.ravel(witness["removed"])[0])), flips)
+
+
+@check("deletions", scores=True, words=_words(flips=False))
 def recompute_deletions(claim: Claim, witness: Mapping[str, Array]) -> Array:
     """The bound that multipliers prove for deletions: the greatest over the numbers of removed rows.
 
@@ -170,7 +189,7 @@ def recompute_deletions(claim: Claim, witness: Mapping[str, Array]) -> Array:
     return _recompute(claim, witness, flips=False)
 
 
-@check("flips", scores=True)
+@check("flips", scores=True, words=_words(flips=True))
 def recompute_flips(claim: Claim, witness: Mapping[str, Array]) -> Array:
     """The bound that multipliers prove for flipped labels; arguments as `recompute_deletions`."""
     return _recompute(claim, witness, flips=True)
@@ -289,17 +308,3 @@ def _planted(bare: Frame, relaxed: Relaxed) -> Any:
     X = np.vstack([claim.sets[label].project((u / w)[None]) for label, (w, u) in relaxed.poison.items()])
     mass = np.array([w for w, _ in relaxed.poison.values()]) * (claim.epsilon / total * claim.mass)
     return replace(claim.train, X=X, y=np.array([float(label) for label in relaxed.poison]), weight=mass, name="poison")
-
-
-def _assumptions(claim: Claim, removed: int, flips: bool) -> tuple[str, ...]:
-    done = f"{removed} of the clean rows lose their place at most"
-    if flips:
-        done = f"the labels of {removed} clean rows are flipped at most"
-    kept = [word for word in claim.assumptions() if "removed" not in word and "only inserts" not in word]
-    added = f"besides, rows of the sets are inserted, with mass at most {claim.epsilon:g} of the clean rows"
-    spend = (
-        ()
-        if flips or not claim.epsilon
-        else ("if a filter is fitted again, the poison that it keeps lies in the sets",)
-    )
-    return (*kept, done, added if claim.epsilon else "no row is inserted", *spend)

@@ -112,24 +112,28 @@ def certify_exact(
     witness = {"a0": a0, **stack(margins, "margin_"), **_witness(outcomes)}
     bound = recompute_exact(claim, witness)
     attack = np.array([one.value for one in outcomes] + [-inf] * (len(aims) - len(outcomes)))
-    words = (
-        "within the outer set every case of support vectors among the clean rows is decided, "
-        "complementarity of the poison is summed over its classes",
-    )
     return Certificate(
         name="exact",
         kind="score",
         claim=claim,
         bound=bound,
         exact=bound - attack <= tol + 1e-6,
-        assumptions=(*claim.assumptions(), *words),
+        assumptions=_words(claim, witness),
         witness=witness,
         seconds=time.perf_counter() - start,
         info=_info(outcomes, attack, len(aims)),
     )
 
 
-@check("exact", scores=True)
+def _words(claim: Claim, witness: Mapping[str, Array]) -> tuple[str, ...]:
+    return (
+        *claim.assumptions(),
+        "within the outer set every case of support vectors among the clean rows is decided, "
+        "complementarity of the poison is summed over its classes",
+    )
+
+
+@check("exact", scores=True, words=_words)
 def recompute_exact(claim: Claim, witness: Mapping[str, Array]) -> Array:
     """The bound of a tree of cases: the greatest over its leaves, if they cover every case, else the ball.
 

@@ -14,12 +14,11 @@ from ...losses import Hinge
 from ...sets import FeasibleSet, Intersection, support_bound
 from ...sets.structure import structure_of
 from ..claim import Claim
+from ..clean.screen import UNIT, dual_point
 
 SIDES = (1, -1)
 PAD = 1e-9
 """Rounding allowed for, relative to the magnitudes that a bound adds up."""
-ROUNDING = 4e-16
-"""Rounding of a margin, relative to the lengths of its factors."""
 FREE, ZERO, ONE, KINK = -1, 0, 1, 2
 """States of a clean row: undecided; ``a = 0, m >= 1``; ``a = 1, m <= 1``; ``m = 1``."""
 
@@ -172,14 +171,11 @@ def frame(claim: Claim, a0: Any, *, reg: float | None = None, changed: float = 0
     whole = rows[None] if not flips else np.stack([rows, -rows])
     filler = whole.reshape(-1, data.d + 1) if _is_filled(claim, flips and changed > 0) else np.zeros((0, data.d + 1))
     if claim.strongly_convex:
-        center = rows.T @ (share * a) / reg
-        margins = rows @ center
-        gap = float(share @ ((1 - a) * np.maximum(1 - margins, 0.0) + a * np.maximum(margins - 1, 0.0))) * (1 + PAD)
-        gap += ROUNDING * (1 + float(np.linalg.norm(center)) * float(length.max()))
-        slack = float(np.sqrt(gap / reg)) + 1e-15 * (1 + float(np.linalg.norm(center)))
+        point = dual_point(claim, a, reg)
+        center, slack, gap = point.center, point.slack, point.gap
         farthest = max(*reach.values(), float(np.linalg.norm(filler, axis=1).max(initial=0.0)))
         pull = (claim.epsilon * farthest if claim.epsilon else 0.0) + _most(share, strain, changed)
-        radius = float((pull + np.sqrt(pull**2 + 4 * reg * gap)) / (2 * reg)) * (1 + PAD)
+        radius = float((pull + np.sqrt(pull**2 + 4 * reg * gap)) / (2 * reg)) * (1 + PAD) + point.moved
     bare = Frame(claim, reg, whole, share, changed, center, slack, radius, strain, reach, *_anywhere(data.n), filler)
     return bare.margins_within(*_margins(bare, length))
 
@@ -204,8 +200,8 @@ def _margins(bare: Frame, length: Array) -> tuple[Array, Array]:
     if not bare.capped:
         return lower, upper
     margins = rows @ bare.center
-    moves = [np.minimum(length * bare.radius, _moved(bare, side * rows, length)) for side in SIDES]
-    pad = PAD * (1 + np.abs(margins))
+    moves = [np.minimum(length * bare.radius, _moved(bare, side * rows, length)) * (1 + PAD) for side in SIDES]
+    pad = PAD * (1 + np.abs(margins)) + (rows.shape[1] + 3) * UNIT * float(np.linalg.norm(bare.center)) * length
     return np.maximum(lower, margins - moves[1] - pad), np.minimum(upper, margins + moves[0] + pad)
 
 

@@ -12,13 +12,13 @@ from ...convex import solve
 from ...core.errors import InfeasibleSet, SolverFailed
 from ...core.validation import Array
 from ...sets import support_bound
-from ..certificate import Certificate, Witness, check
+from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.screen import LABELS, PAD, combine, one, screen, signed_scores
+from ..clean.screen import LABELS, PAD, combine, intercept_reach, one, screen, signed_scores
 from ..saddle.certify import certify_average_loss
-from .bound import Total, balanced, evaluate, extended, shaped
+from .bound import Total, balanced, charged, evaluate, extended, shaped
 
 BALL, NAIVE, STEINHARDT, CONVEX = "ball", "naive", "steinhardt", "steinhardt-convex"
 
@@ -73,7 +73,7 @@ def certify_ball(claim: Claim) -> Certificate:
     return _certificate(BALL, claim, recompute_ball(claim, witness), witness, began)
 
 
-@check(BALL, scores=True)
+@check(BALL, scores=True, words=claim_words)
 def recompute_ball(claim: Claim, witness: Witness) -> Array:
     """The bound that multipliers ``a0`` (n,) of the clean rows prove."""
     zero = np.zeros(claim.train.d + 1)
@@ -139,19 +139,19 @@ def certify_steinhardt(claim: Claim, *, strong_convexity: bool = False, solver: 
     return _sublevel(name, claim, best_comparator(claim), solver, began)
 
 
-@check(NAIVE, scores=True)
+@check(NAIVE, scores=True, words=claim_words)
 def recompute_naive(claim: Claim, witness: Witness) -> Array:
     """The bound that a comparator ``t`` (d + 1,) and multipliers ``s`` (N,), ``b`` (N, n) prove."""
     return _evaluate(claim, witness, False)
 
 
-@check(STEINHARDT, scores=True)
+@check(STEINHARDT, scores=True, words=claim_words)
 def recompute_steinhardt(claim: Claim, witness: Witness) -> Array:
     """The same as `recompute_naive`: there, ``t`` is a better comparator."""
     return _evaluate(claim, witness, False)
 
 
-@check(CONVEX, scores=True)
+@check(CONVEX, scores=True, words=claim_words)
 def recompute_steinhardt_convex(claim: Claim, witness: Witness) -> Array:
     """The bound of the same witness with strong convexity."""
     return _evaluate(claim, witness, True)
@@ -214,7 +214,7 @@ def _evaluate(claim: Claim, witness: Witness, strong: bool) -> Array:
     total = Total().plus(s * level).plus(weight * soft_hinge(claim.problem.loss).conjugate(shares)).plus(square)
     bound = total.value + PAD * total.size
     if not claim.strongly_convex:
-        bound = np.where(np.abs(q[:, -1]) > PAD * (1 + s), inf, bound)
+        bound = bound + charged(q[:, -1], intercept_reach(claim))
     return np.where(fine & np.isfinite(bound), bound, inf)
 
 

@@ -60,8 +60,8 @@ def evaluate(
     p : array_like, shape (N, d + 1) or (d + 1,)
     s : array_like, shape (N,) or scalar
     b : array_like, shape (N, n) or (n,)
-        Multipliers of the clean losses, as shares. A free intercept needs ``q`` to vanish in its entry: `b` is
-        changed where it does not.
+        Multipliers of the clean losses, as shares. With a free intercept `b` is changed so that ``q`` vanishes in
+        its entry, and what cannot be is charged for by the greatest intercept (`clean.screen.intercept_reach`).
     r : array_like, shape (N, d + 1), optional
         Of the cap; disregarded where it does not hold.
     gam, dele : array_like, shape (N, n), optional
@@ -153,8 +153,9 @@ class _Batch:
 
     def bound(self) -> Array:
         """Padded bound of each row."""
-        clean = self._hinge() if self.loss.sharp else self._smooth()
-        total, vector = clean
+        total, vector = self._hinge() if self.loss.sharp else self._smooth()
+        mean = float(self.weight @ lengths(self.claim.train.X, one(self.claim)))
+        total = Total(total.value, total.size + mean * np.linalg.norm(self.p, axis=1))
         with np.errstate(invalid="ignore", over="ignore"):
             total = self._parameters(self._cap(self._poison(total)), vector)
             bound = total.value + PAD * total.size
@@ -205,7 +206,8 @@ class _Batch:
         if self.claim.filled:
             price = np.maximum(price, self._filler(direction, length))
         price = self.claim.epsilon * price
-        return Total(total.value + price, total.size + np.abs(price) + self.claim.epsilon * size)
+        far = max((reach for reach in self.screening.reach.values() if np.isfinite(reach)), default=1.0)
+        return Total(total.value + price, total.size + np.abs(price) + self.claim.epsilon * size * (1 + far))
 
     def _filler(self, direction: Array, length: Array) -> Array:
         """The price of a unit of mass that is made of clean rows, see `Claim.filled`: a mean of prices."""
@@ -220,7 +222,10 @@ class _Batch:
         """``+ r . v0 + |r| slack``."""
         if not self.screening.capped:
             return total
-        return total.plus(self.r @ self.screening.center).plus(np.linalg.norm(self.r, axis=1) * self.screening.slack)
+        length = np.linalg.norm(self.r, axis=1)
+        size = length * float(np.linalg.norm(self.screening.center))
+        total = Total(total.value + self.r @ self.screening.center, total.size + size)
+        return total.plus(length * self.screening.slack)
 
     def _parameters(self, total: Total, vector: Array) -> Total:
         """``+ sup_v [-q . v - s lam <v, P v>]``, over the ball where there is one."""
@@ -235,11 +240,16 @@ class _Batch:
             v = self._drawn_in(v, q)
         with np.errstate(over="ignore", invalid="ignore"):
             linear, square = -np.einsum("ij,ij->i", q_penalised, v), stiff[:, 0] * np.einsum("ij,ij->i", v, v)
-        total = Total(total.value + linear - square, total.size + np.abs(linear) + np.abs(square))
+            size = np.linalg.norm(v, axis=1) * self._magnitude()
+        total = Total(total.value + linear - square, total.size + np.abs(linear) + np.abs(square) + size)
         if claim.strongly_convex:
             return total
-        loose = np.abs(q[:, -1]) > 1e-9 * (1 + np.abs(vector[:, -1]))
-        return Total(total.value + np.where(loose, inf, 0.0), total.size)
+        return total.plus(charged(q[:, -1], self.screening.intercept))
+
+    def _magnitude(self) -> Array:
+        """Sizes of what the coefficients of the parameters are made of."""
+        p, r, goal = (np.linalg.norm(part, axis=1) for part in (self.p, self.r, self.goal))
+        return np.asarray(goal + self.claim.reg * p + r)
 
     def _drawn_in(self, v: Array, q: Array) -> Array:
         """The maximiser over the ball: the nearest point of it to the free one; far along ``-q`` where that is far."""
@@ -254,6 +264,12 @@ class _Batch:
     def _repaired(self, ones: Any, open_: Any) -> Array:
         """`b`, changed so that the entry of a free intercept vanishes."""
         return balanced(self.claim, self.b * open_ + ones, self.goal[:, -1], self.s[:, 0])
+
+
+def charged(excess: Array, reach: float) -> Array:
+    """``|q| |b|`` for what is left of the coefficient of a free intercept; infinite where nothing bounds it."""
+    left = np.abs(excess)
+    return left * reach if np.isfinite(reach) else np.where(left > 1e-12, inf, 0.0)
 
 
 def balanced(claim: Claim, b: Array, k: Array, s: Array) -> Array:

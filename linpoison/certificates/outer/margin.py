@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.validation import Array, check_integer
-from ..certificate import Certificate, Witness, check
+from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
 from ..clean.losses import soft_hinge
@@ -119,7 +119,7 @@ def certify_margin(
     )
 
 
-@check(NAME, scores=True)
+@check(NAME, scores=True, words=claim_words)
 def recompute_margin(claim: Claim, witness: Witness) -> Array:
     """The bound that a witness proves, without a solver.
 

@@ -95,7 +95,12 @@ def certify_partition(
     return Certificate("partition", "insertions", claim, bound, False, assumptions, witness, seconds, info)
 
 
-@check("partition")
+def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
+    n_parts, seed, deletions = (int(witness[name]) for name in ("n_parts", "seed", "deletions"))
+    return _assumptions(claim, n_parts, seed, deletions)
+
+
+@check("partition", kind="insertions", words=_words)
 def recompute_partition(claim: Claim, witness: Witness) -> Array:
     """The insertions that a witness proves for each row, without a solver, shape (rows,).
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.errors import CapabilityError, InputError
 from ...core.poison import Poison
 from ...core.validation import Array, check_integer
-from ..certificate import Certificate, Witness, check
+from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from .attacks import Attacks, Index, recover
 from .ball import BallDual, balls_only
@@ -105,7 +105,7 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
         claim=claim,
         bound=bound,
         exact=bound - value <= EXACT,
-        assumptions=(*claim.assumptions(), *_own_assumptions(labels)),
+        assumptions=_words(claim, labels),
         witness={"comparator": V, **_stored(attacks)},
         seconds=time.perf_counter() - start,
         info=_info(bound, value, fallbacks),
@@ -117,13 +117,13 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
         raise InputError(f"{name} among {', '.join(known)}", repr(value))
 
 
-@check("ridge", scores=True)
+@check("ridge", scores=True, words=claim_words)
 def recompute_ridge(claim: Claim, witness: Witness) -> Array:
     """What the comparators of a witness prove: one bound for each row, infinite where they prove nothing."""
     return _recompute(RidgeSystem.of(claim), witness)
 
 
-@check("ridge-interval", scores=True)
+@check("ridge-interval", scores=True, words=lambda claim, _: _words(claim, "interval"))
 def recompute_ridge_interval(claim: Claim, witness: Witness) -> Array:
     """The same for poison with any real label in [-1, 1]."""
     return _recompute(RidgeSystem.of(claim, interval=True), witness)
@@ -249,5 +249,6 @@ def _info(bound: Array, value: Array, fallbacks: int) -> dict[str, object]:
     }
 
 
-def _own_assumptions(labels: Labels) -> tuple[str, ...]:
-    return ("poison of either set may carry any real label in [-1, 1]",) if labels == "interval" else ()
+def _words(claim: Claim, labels: Labels) -> tuple[str, ...]:
+    own = ("poison of either set may carry any real label in [-1, 1]",) if labels == "interval" else ()
+    return (*claim.assumptions(), *own)

@@ -62,16 +62,21 @@ def label_flips_ridge(claim: Claim, flips: float) -> Certificate:
         claim=spoken,
         bound=recompute_flips(spoken, {}),
         exact=np.full(len(gains), True),
-        assumptions=(
-            f"the attacker flips labels of clean rows of total weight at most {flips:g}, and inserts nothing",
-            *claim.at(0.0).assumptions()[3:],
-        ),
+        assumptions=_words(spoken, {}),
         witness={"flipped": chosen},
         seconds=time.perf_counter() - start,
     )
 
 
-@check("ridge-flips")
+def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
+    flips = claim.epsilon * claim.mass
+    return (
+        f"the attacker flips labels of clean rows of total weight at most {flips:g}, and inserts nothing",
+        *claim.at(0.0).assumptions()[3:],
+    )
+
+
+@check("ridge-flips", kind="score", words=_words)
 def recompute_flips(claim: Claim, witness: Witness) -> Array:
     """The bound itself, in closed form: the witness is not needed."""
     system = RidgeSystem.of(claim.at(0.0))

@@ -121,14 +121,16 @@ class RidgeSystem:
         return 1.0 if self.interval else sign * label
 
 
-_KEPT: WeakKeyDictionary[Dataset, tuple[float, Array, Array]] = WeakKeyDictionary()
-"""The moments of data that is alive: a radius or a test error asks for them once for each budget and kind of row."""
+_KEPT: WeakKeyDictionary[Dataset, tuple[tuple[str, float], Array, Array]] = WeakKeyDictionary()
+"""The moments of data that is alive: a radius or a test error asks for them once for each budget and kind of row.
+
+With the hash of the rows: a dataset is a view of arrays that somebody else may have changed since."""
 
 
 def _moments(train: Dataset, mass: float) -> tuple[Array, Array]:
     """``(1/n) sum_i c_i x_i x_i'`` and ``(1/n) sum_i c_i y_i x_i`` of rows with a 1 behind them."""
-    kept = _KEPT.get(train)
-    if kept is not None and kept[0] == mass:
+    kept, key = _KEPT.get(train), (train.digest(), mass)
+    if kept is not None and kept[0] == key:
         return kept[1:]
     d, share = train.d, train.weight / mass
     gram = np.empty((d + 1, d + 1))
@@ -139,7 +141,7 @@ def _moments(train: Dataset, mass: float) -> tuple[Array, Array]:
     moment = np.append(np.asarray(train.X.T @ pull).ravel(), pull.sum())
     for part in (gram, moment):
         part.setflags(write=False)
-    _KEPT[train] = (mass, gram, moment)
+    _KEPT[train] = (key, gram, moment)
     return gram, moment
 
 

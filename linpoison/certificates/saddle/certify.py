@@ -101,7 +101,6 @@ def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3,
         witness = _within(claim, found.v, tol, rounds)
     name = AVERAGE if plain else OBJECTIVE
     bound = (recompute_average_loss if plain else recompute_average_objective)(claim, witness)
-    what = "the loss alone" if plain else "the loss and the regulariser of a clean learner, added up"
     gap = max(found.value - found.lower, 0.0) / abs(found.value) if np.isfinite(found.value) and found.value else 0.0
     return Certificate(
         name,
@@ -109,14 +108,14 @@ def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3,
         claim,
         bound,
         False,
-        (*claim.assumptions(), f"it bounds the mean over the clean training rows of {what}, not that of test rows"),
+        _words(claim, plain),
         witness,
         time.perf_counter() - began,
         {"gap": float(gap), "lower": float(found.lower), "program": float(found.value), "rounds": found.rounds},
     )
 
 
-@check(AVERAGE)
+@check(AVERAGE, kind="loss", words=lambda claim, _: _words(claim, True))
 def recompute_average_loss(claim: Claim, witness: Witness) -> float:
     """The bound on the mean clean loss that a comparator ``witness["v"]`` proves; infinite if it is no vector.
 
@@ -125,10 +124,15 @@ def recompute_average_loss(claim: Claim, witness: Witness) -> float:
     return _of_witness(claim, witness, True)
 
 
-@check(OBJECTIVE)
+@check(OBJECTIVE, kind="loss", words=lambda claim, _: _words(claim, False))
 def recompute_average_objective(claim: Claim, witness: Witness) -> float:
     """The bound on the mean clean loss plus regulariser that a comparator ``witness["v"]`` proves."""
     return _of_witness(claim, witness, False)
+
+
+def _words(claim: Claim, plain: bool) -> tuple[str, ...]:
+    what = "the loss alone" if plain else "the loss and the regulariser of a clean learner, added up"
+    return (*claim.assumptions(), f"it bounds the mean over the clean training rows of {what}, not that of test rows")
 
 
 def average_value(claim: Claim, v: Any, *, plain: bool = True) -> float:

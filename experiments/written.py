@@ -1,0 +1,45 @@
+"""What the scripts of the folders beside write: tables with what they were measured with, and canvases.
+
+A script runs with its own folder on the path; `tables` and `report` put this one there too.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown and as CSV, with what it was measured with; the Markdown is returned."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [header, ["---"] * len(header), *rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
+    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return text
+
+
+def provenance() -> str:
+    """Command without folders, and versions."""
+    from linpoison.auditing.assemble import versions
+
+    words = [Path(word).name for word in sys.argv]
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"`{' '.join(words)}`; {packages}."
+
+
+def drawn(path: Path, panels: int, size: tuple[float, float], dpi: int) -> tuple[list[Any], Callable[[], None]]:
+    """Axes side by side, and what writes them to a file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+
+    def save() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=dpi)
+
+    return list(figure.subplots(1, panels, squeeze=False)[0]), save
