@@ -27,6 +27,8 @@ On these stand, each written once for both:
     ``H x = b`` from products with H.
 `LBFGSTrainer`, `SGDTrainer`
     learning from scratch: in evaluation mode to a certified gradient; as networks are trained in practice.
+`RiskLearner`
+    a risk and its trainer as the learner of the defences of `linpoison.defenses`: TRIM, SEVER and the others.
 `Torchrun`
     poison rows spread over processes.
 `make_model`
@@ -50,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .canceling import Canceling, GradientCanceling, accuracy, relative_distance
     from .closed_form import OnePoint, closed_form_gc
+    from .defending import RiskLearner, RiskRows
     from .descent import LBFGS, Adam, Descent, ProjectedGradient
     from .fields import Align, Cancel, Match, PoisonObjective
     from .flips import flip_labels
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "canceling": "Canceling GradientCanceling accuracy relative_distance",
     "closed_form": "OnePoint closed_form_gc",
+    "defending": "RiskLearner RiskRows",
     "descent": "Adam Descent LBFGS ProjectedGradient",
     "fields": "Align Cancel Match PoisonObjective",
     "flips": "flip_labels",
@@ -146,7 +150,9 @@ __all__ = [
     "ProjectedGradient",
     "Projection",
     "Reachability",
+    "RiskLearner",
     "RiskModel",
+    "RiskRows",
     "SGDTrainer",
     "Sample",
     "Solution",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number
+from linpoison.core import CapabilityError, InputError, check_integer, check_number
 from linpoison.core.validation import Array
 
 from .arrays import norm
-from .descent import Adam, Optimiser, Progress, silent
+from .checkpoints import Checkpoint, digest_of
+from .descent import LBFGS, Adam, Keeper, Optimiser, Progress, silent
 from .fields import Cancel, PoisonObjective
 from .measuring import peak_memory
 from .projections import Everywhere
@@ -128,6 +130,7 @@ class GradientCanceling:
         start: Sample | None = None,
         seed: int = 0,
         ranks: Ranks = Alone(),  # noqa: B008
+        checkpoint: Path | str | None = None,
         progress: Progress = silent,
     ) -> Canceling:
         """Cancel the gradient at `w`.
@@ -145,6 +148,9 @@ class GradientCanceling:
             Rows and labels to begin with, which set their number; by default clean rows drawn with `seed`.
         ranks : Ranks
             Processes that share the rows; give each the same arguments.
+        checkpoint : path, optional
+            An ``.npz`` file, written every 50 steps and read at the start if it is of the same settings and data. For
+            `Adam` and `ProjectedGradient` in one process; the result is that of a run without interruption.
         progress : callable, optional
             Called with the step and the value of the objective.
 
@@ -152,6 +158,8 @@ class GradientCanceling:
         ------
         InputError
             If the budget is of no row, or of fewer rows than there are processes.
+        CapabilityError
+            With a checkpoint, for `LBFGS` or several processes.
         """
         began, target = time.perf_counter(), risk.vector(w)
         seeds, mass = self._start(clean, check_number(epsilon, "epsilon", above=0), start, seed)
@@ -165,7 +173,10 @@ class GradientCanceling:
         shares = unit * mass * part.mass / seeds.total
         objective = PoisonObjective(risk, target, Cancel(rest), part.y, shares, ranks)
         first, tol = sets.project(risk.rows(part.X)), 0.5 * (unit * self.tol) ** 2
-        found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress)
+        more: dict[str, Any] = {}
+        if checkpoint is not None:
+            more["kept"] = self._keeper(checkpoint, risk, ranks, target, clean, seeds, mass)
+        found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress, **more)
         residual = norm(rest + objective.pull(found.X)) / unit
         copies = mass * clean.total * seeds.mass / seeds.total
         return Canceling(
@@ -178,6 +189,11 @@ class GradientCanceling:
             seconds=time.perf_counter() - began,
             memory=peak_memory(first),
         )
+
+    def _keeper(self, path: Path | str, risk: RiskModel, ranks: Ranks, *parts: Any) -> Keeper:
+        if isinstance(self.optimiser, LBFGS) or ranks.size > 1:
+            raise CapabilityError("Adam or ProjectedGradient in one process with a checkpoint", repr(self.optimiser))
+        return Keeper(Checkpoint(path, digest_of(self, risk.reg, risk.reach, *parts)))
 
     def _start(self, clean: Sample, epsilon: float, start: Sample | None, seed: int) -> tuple[Sample, float]:
         """Rows to begin with, and their mass as a fraction of the clean rows."""

@@ -58,7 +58,8 @@ class Outcome:
 
 def flip(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
     """Clean rows with wrong labels."""
-    poison = flip_labels(lab.task.train, arguments.epsilon, classes=lab.task.classes, rule=arguments.rule, seed=seed)
+    classes = None if lab.risk.margin_loss is not None else lab.task.classes
+    poison = flip_labels(lab.task.train, arguments.epsilon, classes=classes, rule=arguments.rule, seed=seed)
     return Outcome(poison, {"epsilon": poison.total / lab.train.total}, poison.X, "clean rows, wrong labels")
 
 
@@ -74,7 +75,7 @@ def gc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tic
     target, notes = _target(lab, arguments, clean, tick)
     names = arguments.params.split(",") if arguments.params else None
     module = clean.risk.module_at(target)
-    risk = TorchRisk(module, reg=arguments.reg, chunk=arguments.chunk, params=names)
+    risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, params=names)
     sets = Everywhere() if arguments.free else Box(lab.task.low, lab.task.high)
     start = lab.task.train.drawn(_budget(lab, arguments.epsilon), seed)
     told = f"seed {seed}: gradient canceling, step "
@@ -85,6 +86,7 @@ def gc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tic
         lab.train,
         start.total / lab.train.total,
         start=start,
+        checkpoint=None if arguments.optimiser == "lbfgs" else out / f"canceling-{seed}.npz",
         progress=lambda t, value: tick(f"{told}{t}/{steps}: residual {(2 * value) ** 0.5:.5f}"),
     )
     notes |= _canceled(found, risk)

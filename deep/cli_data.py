@@ -61,6 +61,9 @@ def load_task(name: str, rows: int | None, seed: int) -> Task:
 
 
 def _arrays(name: str) -> Any:
+    kind, *pair = name.split(":")
+    if kind in ("digits", "mnist") and pair:
+        return _pair(name, _arrays(kind), pair)
     if name == "digits":
         return _digits()
     if name == "mnist":
@@ -69,8 +72,18 @@ def _arrays(name: str) -> Any:
         X, y, X_test, y_test = load_mnist()
         return X.reshape(-1, 1, 28, 28), y, X_test.reshape(-1, 1, 28, 28), y_test
     if not name.endswith(".npz"):
-        raise InputError("the data 'digits', 'mnist' or an .npz file", repr(name))
+        raise InputError("the data 'digits', 'mnist' or an .npz file", repr(name), "Or two digits: digits:3:8.")
     return _file(Path(name))
+
+
+def _pair(name: str, arrays: Any, pair: list[str]) -> Any:
+    """The rows of two digits; the first one named has the label 1, the other 0."""
+    digits = [int(word) for word in pair if word.isascii() and word.isdigit() and int(word) < 10]
+    if len(pair) != 2 or len(set(digits)) != 2:
+        raise InputError(f"two different digits as in {name.partition(':')[0]}:3:8", repr(name))
+    X, y, X_test, y_test = arrays
+    mine, also = np.isin(y, digits), np.isin(y_test, digits)
+    return X[mine], (y[mine] == digits[0]).astype(int), X_test[also], (y_test[also] == digits[0]).astype(int)
 
 
 def _digits() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from linpoison.core import InputError
 
 from .arrays import to_numpy
 from .canceling import accuracy, relative_distance
+from .checkpoints import Checkpoint
 from .cli_data import Task
 from .measuring import peak_memory
 from .models import make_model
 from .pictures import save_grid
 from .samples import Sample
 from .sgd import SGDTrainer
+from .torch_losses import resolve
 from .torch_risk import TorchRisk
 from .training import Trained
 
@@ -50,9 +52,10 @@ class Lab:
     def of(cls, arguments: Any, task: Task) -> Lab:
         """From the arguments of the command line."""
         device = _device(arguments.device)
-        module = make_model(arguments.model, task.shape, task.classes)
+        margin, task = _of_loss(arguments.loss, task)
+        module = make_model(arguments.model, task.shape, 1 if margin else task.classes)
         module = module.to(device, torch.float64 if arguments.precision == "float64" else torch.float32)
-        risk = TorchRisk(module, reg=arguments.reg, chunk=arguments.chunk)
+        risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk)
         trainer = SGDTrainer(
             epochs=arguments.epochs_train,
             batch_size=arguments.batch_train,
@@ -72,6 +75,22 @@ class Lab:
             progress=lambda epoch, loss: tick(f"{told}{epoch}/{self.trainer.epochs}: loss {loss:.4f}"),
         )
 
+    def learn_clean(self, seed: int, kept: Checkpoint, tick: Callable[[str], None]) -> Trained:
+        """From the clean rows; read back if an earlier run stored it."""
+        stored = kept.load()
+        if stored is None:
+            learned = self.learn(self.train, seed, tick)
+            state = {f"state:{name}": value for name, value in learned.risk.module.state_dict().items()}
+            facts = {name: getattr(learned, name) for name in ("loss", "grad_norm", "converged", "seconds")}
+            kept.store({**state, **{name: np.array(value) for name, value in facts.items()}})
+            return learned
+        module = self.risk.fresh_module(seed)
+        state = {name: torch.as_tensor(stored[f"state:{name}"]) for name in module.state_dict()}
+        module.load_state_dict(state)
+        risk = self.risk.on(module.eval())
+        loss, size, seconds = (float(stored[name]) for name in ("loss", "grad_norm", "seconds"))
+        return Trained(risk, risk.current, loss, size, bool(stored["converged"]), seconds)
+
     def accuracy(self, learned: Trained, w: Any = None) -> float:
         """On the test rows."""
         return accuracy(learned.risk, learned.w if w is None else w, self.test)
@@ -88,9 +107,21 @@ class Lab:
         """The poison as arrays, and a picture of it where rows are images."""
         poison = found.poison
         X, y = to_numpy(poison.X), np.asarray(poison.y)
+        y = (y > 0).astype(np.int64) if self.risk.margin_loss is not None else y
         np.savez_compressed(out / f"poison-{seed}.npz", X=X, y=y, copies=poison.mass)
         if picture and len(self.task.shape) == 3 and self.task.shape[0] in (1, 3):
             save_grid(out / f"poison-{seed}.png", found.seeds, poison.X, y)
+
+
+def _of_loss(loss: str, task: Task) -> tuple[bool, Task]:
+    """Whether it is a loss of the margin; the task then has labels in {-1, +1}."""
+    margin = resolve(loss)[1] is not None
+    if not margin:
+        return False, task
+    if task.classes != 2:
+        raise InputError(f"data of two classes with the loss {loss}", f"{task.classes}", "Such as digits:3:8.")
+    parts = [Sample(part.X, np.where(np.asarray(part.y) > 0, 1.0, -1.0)) for part in (task.train, task.test)]
+    return True, replace(task, train=parts[0], test=parts[1])
 
 
 def _device(name: str) -> Any:

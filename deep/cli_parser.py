@@ -101,11 +101,15 @@ def _command(commands: Any, name: str, text: str) -> Any:
         "data",
         metavar="DATA",
         help="digits (embedded), mnist (in the folder named by "
-        "LINPOISON_DATA), or an .npz file with X_train, y_train, X_test, y_test, labels from 0",
+        "LINPOISON_DATA), two digits of either such as digits:3:8, or an .npz file with X_train, y_train, X_test, "
+        "y_test, labels from 0",
     )
     parser.add_argument("--model", default="lr", metavar="NAME",
                         help="lr, nn, cnn, gc-nn, gc-cnn, or package.module:function of a row's shape and the number "
                         "of classes (default: lr)")  # fmt: skip
+    parser.add_argument("--loss", default="cross_entropy", metavar="NAME",
+                        help="cross_entropy; or hinge, squared_hinge, smooth_hinge, logistic or squared, of data of "
+                        "two classes and a model of one output (default: cross_entropy)")  # fmt: skip
     parser.add_argument("--reg", type=float, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
     parser.add_argument("--rows", type=int, metavar="N", help="use only N training rows, drawn with the first seed")
     parser.add_argument("--epochs-train", type=int, default=100, metavar="N", help="default: 100")
@@ -121,6 +125,7 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--chunk", type=int, default=1024, metavar="N", help="rows at a time (default: 1024)")
     parser.add_argument("--out", default="deep-report", metavar="DIR", help="output folder (default: deep-report)")
     parser.add_argument("--resume", action="store_true",
-                        help="keep what an earlier run of the same command finished")  # fmt: skip
+                        help="keep what an earlier run of the same command finished, and go on in the "
+                        "middle of gc (adam, gradient) and tgda")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     return parser

@@ -12,7 +12,7 @@ import numpy as np
 
 from linpoison.core import InputError, check_integer
 
-from .checkpoints import digest_of
+from .checkpoints import Checkpoint, digest_of
 from .cli_attacks import ATTACKS, Outcome
 from .cli_data import load_task
 from .cli_lab import Lab
@@ -47,8 +47,9 @@ def run(arguments: Any) -> None:
     task = load_task(arguments.data, arguments.rows, seeds[0])
     digest = digest_of(repr(settings), task.train, task.test)
     if not arguments.resume:
-        for stale in (*out.glob("seed-*.json"), *out.glob("game-*.npz")):
-            stale.unlink()
+        for kind in ("seed-*.json", "game-*.npz", "clean-*.npz", "canceling-*.npz"):
+            for stale in out.glob(kind):
+                stale.unlink()
     runs = []
     with deterministic():
         lab = Lab.of(arguments, task)
@@ -56,8 +57,10 @@ def run(arguments: Any) -> None:
             place = out / f"seed-{seed}.json"
             record = _finished(place, digest)
             if record is None:
-                record = {**_one(lab, arguments, seed, out, tick), "digest": digest}
+                record = {**_one(lab, arguments, seed, out, tick, digest), "digest": digest}
                 _write(place, record)
+                for kind in ("clean", "canceling"):
+                    (out / f"{kind}-{seed}.npz").unlink(missing_ok=True)
             runs.append(record)
     summary = {"settings": settings, "device": lab.device, **_versions(), "runs": runs, "summary": _summary(runs)}
     _write(out / "results.json", summary)
@@ -65,10 +68,10 @@ def run(arguments: Any) -> None:
         sys.stdout.write(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
 
 
-def _one(lab: Lab, arguments: Any, seed: int, out: Path, tick: Ticker) -> dict[str, Any]:
+def _one(lab: Lab, arguments: Any, seed: int, out: Path, tick: Ticker, digest: str) -> dict[str, Any]:
     """Everything for one seed."""
     tick(f"seed {seed}: learning from {lab.train.n} clean rows", now=True)
-    clean = lab.learn(lab.train, seed, tick)
+    clean = lab.learn_clean(seed, Checkpoint(out / f"clean-{seed}.npz", digest), tick)
     record: dict[str, Any] = {"seed": seed, "clean_accuracy": lab.accuracy(clean)}
     record |= {"clean_seconds": clean.seconds, "clean_gradient": clean.grad_norm}
     began = time.perf_counter()

@@ -15,6 +15,7 @@ from linpoison.core import CapabilityError, check_integer, check_number
 from linpoison.core.validation import Array
 
 from .arrays import copy_of, like, to_numpy
+from .checkpoints import Checkpoint
 from .projections import Box, Everywhere
 from .protocols import Projection, Rows
 from .ranks import Alone, Ranks
@@ -73,6 +74,35 @@ class _Best:
 
 
 @dataclass(frozen=True)
+class Keeper:
+    """Where a descent stands, on disk, every so many steps.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    every : int, default 50
+    """
+
+    checkpoint: Checkpoint
+    every: int = 50
+
+    def store(self, step: int, best: _Best, arrays: dict[str, Any]) -> None:
+        """Keep the state after a step, if it is its turn."""
+        if step % self.every == 0:
+            own = {"step": step, "best": best.X, "value": best.value, "history": best.history}
+            self.checkpoint.store({**own, **{f"own:{name}": value for name, value in arrays.items()}})
+
+    def load(self, template: Any) -> tuple[int, _Best, dict[str, Any]] | None:
+        """What was kept last, as the kind of `template`."""
+        stored = self.checkpoint.load()
+        if stored is None:
+            return None
+        best = _Best(like(stored["best"], template), float(stored["value"]), stored["history"].tolist())
+        own = {name.removeprefix("own:"): value for name, value in stored.items() if name.startswith("own:")}
+        return int(stored["step"]), best, {k: like(v, template) if v.ndim else float(v) for k, v in own.items()}
+
+
+@dataclass(frozen=True)
 class ProjectedGradient:
     """``Z <- Proj(Z - eta_t grad f(Z))``.
 
@@ -101,12 +131,19 @@ class ProjectedGradient:
         tol: float = 0.0,
         ranks: Ranks = Alone(),  # noqa: B008
         progress: Progress = silent,
+        kept: Keeper | None = None,
     ) -> Descent:
-        X, best = start, _Best()
+        X, best, begun = start, _Best(), 0
+        resumed = None if kept is None else kept.load(start)
+        if resumed is not None:
+            begun, best, X = resumed[0], resumed[1], resumed[2]["X"]
         value, slope = objective(X)
-        best.note(X, value)
-        step = self.step or _first_step(X, slope, ranks)
-        for t in range(self.steps):
+        if resumed is None:
+            best.note(X, value)
+            step = self.step or _first_step(X, slope, ranks)
+        else:
+            step = float(resumed[2]["length"])
+        for t in range(begun, self.steps):
             if best.value <= tol or step == 0:
                 break
             length = step if self.step is None else step * _cosine(t, self.steps)
@@ -119,6 +156,8 @@ class ProjectedGradient:
                 step *= 1.0 if self.step is not None else 1.2
             else:
                 step *= 0.5
+            if kept is not None:
+                kept.store(t + 1, best, {"X": X, "length": np.array(step)})
         return best.result()
 
 
@@ -158,13 +197,19 @@ class Adam:
         tol: float = 0.0,
         ranks: Ranks = Alone(),  # noqa: B008
         progress: Progress = silent,
+        kept: Keeper | None = None,
     ) -> Descent:
-        X, best, (b1, b2) = start, _Best(), self.betas
-        value, slope = objective(X)
-        best.note(X, value)
-        scale = ranks.max(_largest(slope)) or 1.0
+        X, best, begun, (b1, b2) = start, _Best(), 0, self.betas
         first, second = 0.0 * X, 0.0 * X
-        for t in range(self.steps):
+        resumed = None if kept is None else kept.load(start)
+        if resumed is not None:
+            begun, best, own = resumed
+            X, first, second = own["X"], own["first"], own["second"]
+        value, slope = objective(X)
+        if resumed is None:
+            best.note(X, value)
+        scale = (ranks.max(_largest(slope)) or 1.0) if resumed is None else float(resumed[2]["scale"])
+        for t in range(begun, self.steps):
             if best.value <= tol:
                 break
             unit = slope / scale
@@ -174,6 +219,8 @@ class Adam:
             value, slope = objective(X)
             best.note(X, value)
             progress(t + 1, value)
+            if kept is not None:
+                kept.store(t + 1, best, {"X": X, "first": first, "second": second, "scale": np.array(scale)})
         return best.result()
 
 

@@ -18,9 +18,10 @@ except ImportError:
 class Torchrun:
     """The processes of the default group of torch.distributed, as `Ranks`.
 
-    Every process calls the attack with the same arguments; each keeps and moves its own contiguous part of the
-    poison rows, and all return the whole. No wrapper around the module is needed, nor would
-    DistributedDataParallel do: it has no gradients of gradients.
+    Every process calls the attack with the same arguments, and all return the whole. In gradient canceling each keeps
+    and moves its own contiguous part of the poison rows; in TGDA, whose poison changes owners with each batch, each
+    takes the derivatives of its part of a batch's training, poison and validation rows. No wrapper around the module
+    is needed, nor would DistributedDataParallel do: it has no gradients of gradients.
 
     Raises
     ------
@@ -31,15 +32,19 @@ class Torchrun:
     def __init__(self) -> None:
         if not (dist.is_available() and dist.is_initialized()):
             raise InputError("a process group", "none", "Call torch.distributed.init_process_group under torchrun.")
-        self.rank, self._size = dist.get_rank(), dist.get_world_size()
+        self._rank, self._size = dist.get_rank(), dist.get_world_size()
         self._device = "cuda" if dist.get_backend() == "nccl" else "cpu"
 
     @property
     def size(self) -> int:
         return self._size
 
+    @property
+    def rank(self) -> int:
+        return self._rank
+
     def shard(self, n: int) -> Any:
-        return np.array_split(np.arange(n), self._size)[self.rank]
+        return np.array_split(np.arange(n), self._size)[self._rank]
 
     def sum(self, vector: Any) -> Any:
         total = torch.as_tensor(vector).detach().clone()

@@ -9,10 +9,14 @@ import numpy as np
 
 
 class Ranks(Protocol):
-    """Processes that share the poison rows; each calls the same functions in the same order."""
+    """Processes that share the rows; each calls the same functions in the same order."""
 
     @property
     def size(self) -> int: ...
+    @property
+    def rank(self) -> int:
+        """Number of this process; only process 0 writes files."""
+
     def shard(self, n: int) -> Any:
         """The rows, among n, that are this process's."""
 
@@ -31,6 +35,7 @@ class Alone:
     """One process."""
 
     size: int = 1
+    rank: int = 0
 
     def shard(self, n: int) -> Any:
         return np.arange(n)

@@ -12,15 +12,15 @@ import numpy as np
 from linpoison.core import InputError, SolverFailed, check_integer, check_number
 from linpoison.core.validation import Array
 
-from .arrays import norm, per_row, to_numpy
+from .arrays import norm, per_row
 from .checkpoints import Checkpoint, digest_of
 from .descent import Progress, silent
-from .implicit import hessian
 from .measuring import peak_memory
 from .protocols import InverseHVP, PoisonParameters, RiskModel, Solution, Vector
+from .ranks import Alone, Ranks
 from .samples import Sample
 from .solvers import CG
-from .tgda_parts import Batch, State, Table, check_disjoint, held
+from .tgda_parts import Batch, Share, State, Table, check_disjoint, check_shares, check_together, held
 
 COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature")
 """What is noted of each epoch; all but the first are means over its leader steps."""
@@ -150,6 +150,7 @@ class TGDA:
         *,
         seed: int = 0,
         checkpoint: Path | str | None = None,
+        ranks: Ranks = Alone(),  # noqa: B008
         progress: Progress = silent,
     ) -> Game:
         """Play.
@@ -172,32 +173,39 @@ class TGDA:
             Of the order of rows.
         checkpoint : path, optional
             An ``.npz`` file, written after each epoch and read at the start if it is of the same settings and data.
+        ranks : Ranks
+            Processes that share the rows of each batch, such as `Torchrun()`; give each the same arguments. The first
+            one writes the checkpoint.
         progress : callable, optional
             Called with the epoch and the validation loss.
 
         Raises
         ------
         InputError
-            If most validation rows are training rows.
+            If most validation rows are training rows, or a batch has fewer rows than there are processes.
         SolverFailed
             If the follower or the leader diverges.
         """
         check_integer(seed, "seed", at_least=0)
         train, validation = held(risk, train), held(risk, validation)
         check_disjoint(train, validation)
-        table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator)
+        table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator, ranks)
+        check_shares(ranks, train, validation, table.count(self.batch_size))
         digest = digest_of(self._settings(), train, validation, w, phi, table.poison, seed, risk.reg, risk.reach)
         kept, began = Checkpoint(checkpoint, digest), time.perf_counter()
         state = State.restored(kept.load(), risk.vector(w), generator.restrict(1.0 * phi), self.epochs)
+        check_together(ranks, state.epoch)
         anchor = risk.vector(w)
         for epoch in range(state.epoch, self.epochs):
             notes = self._epoch(table, state, anchor, np.random.default_rng([seed, epoch]))
-            loss = float(to_numpy(risk.loss(state.w, validation.X, validation.y)) @ validation.mass) / validation.total
+            loss = table.mean_loss(state.w, validation)
             if not (np.isfinite(loss) and np.isfinite(norm(state.phi))):
                 raise SolverFailed("the game diverges: its numbers are not finite. Take smaller steps.")
             state.note(loss, notes)
-            kept.store(state.arrays())
+            if ranks.rank == 0:
+                kept.store(state.arrays())
             progress(epoch + 1, loss)
+        check_together(ranks, state.epoch)  # the checkpoint is there for all when this returns
         X = generator.points(state.phi)
         history = dict(zip(COLUMNS, np.array(state.history).T, strict=True))
         seconds = time.perf_counter() - began
@@ -229,23 +237,25 @@ class TGDA:
     def _total(self, table: Table, state: State, batch: Batch) -> tuple[Vector, Solution]:
         """``D`` on a batch, and the solution behind it."""
         risk, w = table.risk, state.w
-        X, y, mass = table.poison_rows(state.phi, batch)
-        both = batch.train.joined(Sample(X, y, mass), risk)
-        judged = both if self.game == "zero-sum" else batch.validation
-        slope = risk.data_grad(w, judged.X, judged.y, judged.weights)
-        if self.game == "zero-sum":
+        both, made, index = table.mixed(state.phi, batch)
+        zero_sum = self.game == "zero-sum"
+        judged = both if zero_sum else Share(table.own(batch.validation), batch.validation.total)
+        slope = table.grad(w, judged)
+        if zero_sum:
             slope = slope + risk.penalty_grad(w)
-        solution = self.solver.solve(hessian(risk, w, both), slope)
-        rows = -1.0 * risk.mixed_product(w, X, y, solution.x)
-        if self.game == "zero-sum":
-            rows = rows + risk.row_grad(w, X, y)
-        return table.generator.vjp(state.phi, per_row(mass / both.total, rows) * rows, batch.poison), solution
+        solution = self.solver.solve(table.hessian(w, both), slope)
+        if made is None:
+            return table.ranks.sum(0.0 * state.phi), solution
+        rows = -1.0 * risk.mixed_product(w, made.X, made.y, solution.x)
+        if zero_sum:
+            rows = rows + risk.row_grad(w, made.X, made.y)
+        pull = table.generator.vjp(state.phi, per_row(made.mass / both.total, rows) * rows, index)
+        return table.ranks.sum(pull), solution
 
     def _follow(self, table: Table, state: State, batch: Batch, anchor: Vector) -> None:
-        both = batch.train
-        if len(batch.poison):
-            both = both.joined(Sample(*table.poison_rows(state.phi, batch)), table.risk)
+        both = table.mixed(state.phi, batch)[0]
         if self.start == "cold":
             state.w = anchor
         for _ in range(self.follower_steps):
-            state.w = state.w - self.follower_step * table.risk.grad(state.w, both.X, both.y, both.weights)
+            slope = table.grad(state.w, both) + table.risk.penalty_grad(state.w)
+            state.w = state.w - self.follower_step * slope

@@ -12,7 +12,8 @@ from linpoison.core import InputError
 from linpoison.core.validation import Array
 
 from .arrays import to_numpy
-from .protocols import PoisonParameters, RiskModel, Rows, Vector
+from .protocols import HVP, PoisonParameters, RiskModel, Rows, Vector
+from .ranks import Alone, Ranks
 from .samples import Sample
 
 
@@ -34,18 +35,70 @@ class Table:
     validation: Sample
     poison: Sample
     generator: PoisonParameters
+    ranks: Ranks = Alone()
+
+    def count(self, size: int | None) -> int:
+        """Number of batches of at most `size` training rows."""
+        return 1 if size is None else min(-(-self.train.n // size), self.validation.n)
 
     def batches(self, size: int | None, rng: np.random.Generator) -> Iterator[Batch]:
         """Training, validation and poison rows in random order, each in the same number of parts."""
-        count = 1 if size is None else min(-(-self.train.n // size), self.validation.n)
+        count = self.count(size)
         parts = [np.array_split(rng.permutation(s.n), count) for s in (self.train, self.validation, self.poison)]
         for train, validation, poison in zip(*parts, strict=True):
             yield Batch(self.train.take(train), self.validation.take(validation), poison)
 
-    def poison_rows(self, phi: Vector, batch: Batch) -> tuple[Rows, Any, Array]:
-        """Rows, labels and copies of the poison in a batch."""
-        own = self.poison.take(batch.poison)
-        return self.risk.rows(self.generator.points(phi, batch.poison)), own.y, own.mass
+    def poison_rows(self, phi: Vector, index: Any) -> tuple[Rows, Any, Array]:
+        """Rows, labels and copies of some of the poison."""
+        own = self.poison.take(index)
+        return self.risk.rows(self.generator.points(phi, index)), own.y, own.mass
+
+    def own(self, data: Sample) -> Sample:
+        """This process's part of some rows."""
+        return data.take(self.ranks.shard(data.n)) if self.ranks.size > 1 else data
+
+    def mixed(self, phi: Vector, batch: Batch) -> tuple[Share, Any, Any]:
+        """Training rows and poison of a batch that are this process's; its poison rows, and their index."""
+        index = batch.poison[self.ranks.shard(len(batch.poison))]
+        total = batch.train.total + float(self.poison.mass[batch.poison].sum())
+        train = self.own(batch.train)
+        if not len(index):
+            return Share(train, total), None, index
+        made = Sample(*self.poison_rows(phi, index))
+        return Share(train.joined(made, self.risk), total), made, index
+
+    def grad(self, w: Vector, share: Share) -> Vector:
+        """Gradient of the mean loss of rows that the processes share, without the regulariser."""
+        rows = share.rows
+        part = (rows.total / share.total) * self.risk.data_grad(w, rows.X, rows.y, rows.weights)
+        return self.ranks.sum(part)
+
+    def hessian(self, w: Vector, share: Share) -> HVP:
+        """Products with the Hessian of the objective on rows that the processes share."""
+        rows = share.rows
+
+        def product(v: Vector) -> Vector:
+            whole = self.risk.hvp(w, rows.X, rows.y, v, rows.weights)
+            if self.ranks.size == 1:
+                return whole
+            penalty = self.risk.penalty_grad(v)
+            return self.ranks.sum((rows.total / share.total) * (whole - penalty)) + penalty
+
+        return product
+
+    def mean_loss(self, w: Vector, data: Sample) -> float:
+        """Of rows that the processes share."""
+        own = self.own(data)
+        part = float(to_numpy(self.risk.loss(w, own.X, own.y)) @ own.mass)
+        return float(self.ranks.sum(np.array([part]))[0]) / data.total
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """This process's part of some rows, and the mass of the whole."""
+
+    rows: Sample
+    total: float
 
 
 @dataclass(eq=False)
@@ -113,3 +166,17 @@ def check_disjoint(train: Sample, validation: Sample) -> None:
     if shared > validation.n / 2:
         got = f"{shared} of {validation.n} rows that are training rows"
         raise InputError("validation rows that are not trained on", got, "Use Sample.held_out.")
+
+
+def check_together(ranks: Ranks, epoch: int) -> None:
+    """Wait for all processes, and refuse to go on from different epochs."""
+    last, first = ranks.max(epoch), -ranks.max(-epoch)
+    if last != first:
+        raise InputError("the same checkpoint for all processes", f"epoch {epoch} in process {ranks.rank}")
+
+
+def check_shares(ranks: Ranks, train: Sample, validation: Sample, count: int) -> None:
+    """Refuse batches of fewer rows than there are processes."""
+    least = min(train.n, validation.n) // count
+    if least < ranks.size:
+        raise InputError(f"batches of at least one row for each of {ranks.size} processes", f"{least} rows")

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": LEARNING | {"influence", "optimality", "rounding", "defenses", "evaluation"},
     "multiclass": LEARNING | {"defenses", "rounding", "datasets"},
     "certificates": LEARNING | {"defenses", "optimality"},
-    "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "attacks", "certificates", "deep"},
+    "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "deep"},
     "auditing": LEARNING
     | {"influence", "optimality", "multiclass", "datasets", "rounding", "defenses", "evaluation"}
     | {"attacks", "certificates", "subpopulations"},

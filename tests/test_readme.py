@@ -26,7 +26,7 @@ def python_blocks(text: str) -> list[str]:
 
 
 def test_the_example_runs(in_tmp, capsys):
-    block, _ = python_blocks(TEXT)
+    block, *_ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)
     printed = capsys.readouterr().out.splitlines()
@@ -39,7 +39,7 @@ def test_the_example_runs(in_tmp, capsys):
 
 def test_the_example_of_a_network_runs(capsys):
     pytest.importorskip("torch", reason="needs the extra deep")
-    _, block = python_blocks(TEXT)
+    _, block, _ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)
     before, after = map(float, re.findall(r"0\.\d{3}", capsys.readouterr().out.splitlines()[-1]))
@@ -47,9 +47,21 @@ def test_the_example_of_a_network_runs(capsys):
     assert scope["found"].residual < scope["found"].clean_residual
 
 
+def test_the_example_of_subpopulations_runs(capsys):
+    *_, block = python_blocks(TEXT)
+    scope: dict[str, object] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), scope)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == ["cluster"] * 3
+    worst = scope["found"].at(1.0)[0]
+    assert worst.damage.target.value > 0.3
+    assert worst.damage.target.low > worst.damage.collateral.high
+
+
 def test_the_example_is_short():
-    block, network = python_blocks(TEXT)
+    block, network, groups = python_blocks(TEXT)
     assert len(network.splitlines()) <= 15
+    assert len(groups.splitlines()) <= 15
     assert len([line for line in block.splitlines() if line.strip()]) <= 22
 
 

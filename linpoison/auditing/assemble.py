@@ -18,6 +18,7 @@ import numpy as np
 from .._version import __version__
 from ..core import Dataset, Poison
 from ..core.validation import Array
+from .group_words import caution
 from .inputs import Setting
 from .material import Material
 from .measure import Scorer
@@ -48,6 +49,7 @@ def assemble(
     epsilon: float,
     failures: Mapping[str, str] | None = None,
     bracket: Bracket | None = None,
+    subpopulations: Mapping[str, Any] | None = None,
 ) -> AuditReport:
     """The report of one run, pictures of the strongest poison included."""
     strongest = max(entries, key=lambda entry: entry.worst_case_test_error).name
@@ -71,7 +73,9 @@ def assemble(
             options.remove,
             blind(setting.split.train, clean.scores),
             certified=bracket is not None,
-        ),
+        )
+        + ([] if subpopulations is None else [caution(subpopulations)]),
+        subpopulations=None if subpopulations is None else plain(subpopulations),
         certificates=[] if bracket is None else bracket.summaries(),
         rungs=[] if bracket is None else [asdict(rung) for rung in bracket.rungs],
         failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],

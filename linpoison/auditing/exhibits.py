@@ -21,6 +21,7 @@ def figures_of(report: AuditReport) -> list[Figure]:
 
     found: list[Figure | None] = [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
     found += [plots.bracket(report.rungs)] if report.rungs else []
+    found += [plots.groups(report.subpopulations)] if report.subpopulations else []
     if report.material is not None:
         found += [draw(report.material) for draw in (plots.score_histograms, plots.plane, plots.images)]
     return [figure for figure in found if figure is not None]

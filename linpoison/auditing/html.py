@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .exhibits import feature_table, figures_of
+from .group_tables import group_by_defense, heading, worst_groups
 from .lessons import lessons
 from .report import AuditReport
 from .table import by_defense, comparison, error_rows, facts, headline, percent
@@ -51,6 +52,19 @@ def _context(report: AuditReport) -> dict[str, Any]:
         if len(report.attacks) > 1 or report.failures
         else [],
         "lessons": lessons(report),
+        "groups": _groups(report.subpopulations),
         "figures": figures_of(report),
         "features": [] if material is None or material.train.image_shape else feature_table(material),
     }
+
+
+def _groups(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Heading and tables of the subpopulations."""
+    if found is None:
+        return None
+    behind = "without any defence" if found["defense"] == "none" else f"behind {found['defense']}, the best defence"
+    tables = [
+        (f"Error {behind}, the most damaged first; intervals for all together", worst_groups(found)),
+        ("Points of error that the poison adds, behind each defence", group_by_defense(found)),
+    ]
+    return {"heading": heading(found), "tables": tables}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..core.results import worst_case
+from .group_words import sentences
 from .report import AttackEntry, AuditReport
 
 NOISE = 0.01
@@ -22,6 +23,7 @@ def lessons(report: AuditReport) -> list[str]:
     lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
     lines += _collateral(report) if report.target_rows else _carried_over(report)
     lines += _defences(report, best)
+    lines += sentences(report.subpopulations) if report.subpopulations else []
     lines += [line for entry in report.ranked for line in _proofs(entry)]
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..core import Budget, InputError, check_integer, check_number
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
+from .groups import Grouping
 from .target import Target
 
 DEFAULT_DATA = "breast_cancer"
@@ -128,6 +129,8 @@ class AuditOptions(LearnerOptions):
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
     certify : bool
         Hold the poisons against certificates of the same learner behind fixed filters.
+    subpopulation : str, optional
+        ``clusters``, ``clusters:K`` or ``columns:A,B,...``: also report the damage to each of these, see `Grouping`.
     jobs : int, optional
         Worker processes; as many as there are processors by default. Does not change the result.
 
@@ -144,6 +147,7 @@ class AuditOptions(LearnerOptions):
     attacks: Any = ("kkt",)
     target: str = "test"
     certify: bool = False
+    subpopulation: str | None = None
     jobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +156,8 @@ class AuditOptions(LearnerOptions):
         _flag(self.certify, "certify")
         self._set("attacks", self._checked_attacks())
         Target.parse(self.target)
+        if self.subpopulation is not None:
+            Grouping.parse(self.subpopulation)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 
     def _checked_attacks(self) -> tuple[str, ...]:

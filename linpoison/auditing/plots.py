@@ -141,6 +141,34 @@ def bracket(rungs: Sequence[Mapping[str, Any]]) -> Figure:
     return Figure("Attack and certificate", f"Lines of test error. {alt}.", caption, uri)
 
 
+def groups(found: Mapping[str, Any], most: int = 25) -> Figure:
+    """Error on each subpopulation without and with poison behind the best defence, and the interval of the damage."""
+    best, shown = found["defense"], found["groups"][:most]
+    parts = [group["defenses"][best] for group in shown]
+    low, high = ([100 * min(max(part["clean"] + part[end], 0.0), 1.0) for part in parts] for end in ("low", "high"))
+    with mpl.rc_context(_STYLE):
+        canvas, axes = _canvas(8, 1.4 + 0.32 * len(shown))
+        at = np.arange(len(shown))
+        axes.hlines(at, low, high, color=ORANGE, linewidth=5, alpha=0.35, label="interval of the damage")
+        axes.plot([100 * part["poisoned"] for part in parts], at, "o", color=ORANGE, label="poisoned")
+        axes.plot([100 * part["clean"] for part in parts], at, "|", color=INK, ms=13, mew=2, label="clean")
+        axes.axvline(100 * found["overall"][best]["poisoned"], color=ORANGE, linestyle="--", linewidth=1)
+        axes.set_yticks(at, [f"{group['name']} ({group['n_rows']})" for group in shown])
+        axes.set(xlabel="error (%)", xlim=(-2, 102), ylim=(len(shown) - 0.5, -0.5))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
+        uri = _svg(canvas)
+    alt = "; ".join(
+        f"{group['name']}: {100 * part['clean']:.1f} % clean, {100 * part['poisoned']:.1f} % poisoned"
+        for group, part in zip(shown, parts, strict=True)
+    )
+    behind = "Without any defence" if best == "none" else f"Behind {best}, the best defence"
+    caption = (
+        f"{behind}; the number of measured rows in brackets. The dashed line is the poisoned error on all rows."
+        + (f" The {most} most damaged of {len(found['groups'])}." if len(found["groups"]) > most else "")
+    )
+    return Figure("Who would be hurt", f"Error by subpopulation. {alt}.", caption, uri)
+
+
 def _race_style(place: int) -> dict[str, Any]:
     """Colour and dash: two colours of the palette differ, or the dashes do."""
     return {

@@ -98,6 +98,7 @@ class AuditReport:
     certificates: list[dict[str, Any]] = field(default_factory=list)
     rungs: list[dict[str, Any]] = field(default_factory=list)
     target_rows: list[int] | None = None
+    subpopulations: dict[str, Any] | None = None
     failures: list[dict[str, str]] = field(default_factory=list)
     peak_memory_mb: float | None = None
     schema: int = SCHEMA

@@ -12,6 +12,7 @@ from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
 from .assemble import assemble
 from .campaign import Campaign
 from .files import check_folder
+from .groups import Grouping, hurt
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
 from .measure import Scorer, poison_file
@@ -41,6 +42,7 @@ def audit(
     domain: str | None = None,
     seed: int = 0,
     certify: bool = False,
+    subpopulation: str | None = None,
     jobs: int | None = None,
     label: str | None = None,
     test: str | None = None,
@@ -90,6 +92,10 @@ def audit(
     certify : bool, default False
         Also bound what any poison of this budget could do, as `linpoison.certify` does, and hold the poisons against
         the bound: the same learner behind filters that are fitted on the clean rows and held fixed.
+    subpopulation : {"clusters", "clusters:K", "columns:A,B,..."}, optional
+        Also report who would be hurt: the damage of the strongest poison to each subpopulation, behind each defence.
+        Clusters of the training rows, or rows that agree in some columns (by name or number; numbers are cut at their
+        quartiles). The poison itself is not made against any of them; `linpoison subpop` does that.
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
     label, test, test_fraction : optional
@@ -112,7 +118,7 @@ def audit(
     options = AuditOptions(
         model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
         penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
-        certify=certify, jobs=jobs, label=label, test=test, test_fraction=test_fraction,
+        certify=certify, subpopulation=subpopulation, jobs=jobs, label=label, test=test, test_fraction=test_fraction,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress)
 
@@ -198,7 +204,19 @@ class _Work:
             "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
             entries=entries, poisons=poisons, scores=scores, target=self.options.target, epsilon=self.options.epsilon,
             relaxed={name: result.best.relaxed for name, result in results.items()}, failures=failures,
-            bracket=bracket,
+            bracket=bracket, subpopulations=self._hurt(entries, scores),
+        )  # fmt: skip
+
+    def _hurt(self, entries: list[AttackEntry], scores: Mapping[str, Evaluation]) -> dict[str, Any] | None:
+        words, rows = self.options.subpopulation, self.scorer.rows
+        if words is None:
+            return None
+        measured = ("scored", rows.scored) if rows.unseen is None else ("unseen", rows.unseen)
+        best = max(entries, key=lambda entry: entry.worst_case_test_error)
+        models = (self.clean.models, scores[best.name].models)
+        return hurt(
+            Grouping.parse(words), self.setting.split.train, measured, models, (best.name, best.test_error),
+            words=words, seed=self.options.seed,
         )  # fmt: skip
 
     def _bracket(self, poisons: Mapping[str, Poison], progress: Progress | None) -> Bracket:
@@ -216,10 +234,12 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     budget = Budget(options.epsilon)
     budget.count(setting.split.train.n)
     rows = Target.parse(options.target).rows(setting.split, options.seed)
+    if options.subpopulation is not None:
+        Grouping.parse(options.subpopulation).check(setting.split.train)
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
-        told = {name: value for name, value in influences(options).items() if name != "certify"}
+        told = {name: value for name, value in influences(options).items() if name not in ("certify", "subpopulation")}
         digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     made = {name: attacks.make_attack(name) for name in options.attack_names()}

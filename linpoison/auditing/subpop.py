@@ -23,8 +23,11 @@ from ..subpopulations import (
     ProblemTrainer,
     Study,
     SubpopulationAttack,
+    group_map,
+    poison_count,
     study,
 )
+from ..subpopulations.mapping import METHODS, GroupMap, Recording
 from .files import check_folder, write_all
 from .inputs import prepare
 from .journal import FolderJournal, run_digest
@@ -51,6 +54,8 @@ class SubpopOptions:
     alphas : tuple of float
     collateral : float
         For "convex".
+    map : {"pca", "tsne"}
+        Of the picture of the subpopulations.
     """
 
     learner: LearnerOptions
@@ -61,10 +66,13 @@ class SubpopOptions:
     groups: int = 10
     alphas: tuple[float, ...] = (0.5, 1.0, 2.0)
     collateral: float = 0.01
+    map: str = "pca"
 
     def __post_init__(self) -> None:
         if self.attack not in ATTACKS:
             raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(self.attack))
+        if self.map not in METHODS:
+            raise InputError(f"a map by {' or '.join(METHODS)}", repr(self.map))
         for name in ("clusters", "components"):
             check_integer(getattr(self, name), name, at_least=1)
         check_integer(self.groups, "groups", at_least=0)
@@ -131,7 +139,7 @@ def run_subpop(
         As in `audit`.
     options : SubpopOptions
     out : path, optional
-        Folder for subpop.json, damage.png and map.png; an interrupted run resumes there.
+        Folder for subpop.json, damage.png, map.png and map.npz; an interrupted run resumes there.
     progress : callable, optional
     """
     if out is not None:
@@ -146,20 +154,21 @@ def run_subpop(
     if options.attack == "convex":
         attack = ConvexAttack(problem, parts.train, setting.split.train.domain, collateral=options.collateral)
     store = None if out is None else FolderJournal(Path(out) / "journal", _key(data, options, setting.split.train))
+    recorded, trainer = Recording(attack), ProblemTrainer(problem)
     found = study(
-        parts, matcher, attack, ProblemTrainer(problem), alphas=options.alphas, seeds=1, store=store,
+        parts, matcher, recorded, trainer, alphas=options.alphas, seeds=1, store=store,
         groups=matcher.subpopulations()[: options.groups or None], progress=progress,
     )  # fmt: skip
     report = SubpopReport(setting.split.name, options, found)
     if out is not None:
-        _write(report, matcher, parts, Path(out))
+        _write(report, matcher, _mapped(report, matcher, parts, recorded, trainer), Path(out))
         if isinstance(store, FolderJournal):
             store.discard()
     return report
 
 
 def _key(data: Any, options: SubpopOptions, train: Any) -> str:
-    own = {name: value for name, value in vars(options).items() if name not in ("learner", "alphas", "groups")}
+    own = {name: value for name, value in vars(options).items() if name not in ("learner", "alphas", "groups", "map")}
     return run_digest(rows=train.digest(), **own, **influences(options.learner)) + "/"
 
 
@@ -177,10 +186,30 @@ def _column(word: str, names: tuple[str, ...] | None) -> int:
     return names.index(word)
 
 
-def _write(report: SubpopReport, matcher: Matcher, parts: Parts, folder: Path) -> None:
+def _mapped(
+    report: SubpopReport, matcher: Matcher, parts: Parts, recorded: Recording, trainer: ProblemTrainer
+) -> GroupMap:
+    """The test rows, and the poison of the greatest strength against each group; what a journal had is made again."""
+    alpha, surrogate, poison = max(report.options.alphas), None, {}
+    attacked = {group.name for group in report.study.groups}
+    for group in matcher.subpopulations():
+        if group.name not in attacked:
+            continue
+        count = poison_count(alpha, group, parts.auxiliary)
+        made = recorded.made.get(group.code)
+        if made is None or made.n != count:
+            surrogate = trainer.fit(parts.auxiliary, 0) if surrogate is None else surrogate
+            made = recorded.poison(parts.auxiliary, group, count, surrogate, 0)
+        poison[group.code] = made
+    seed = report.options.learner.seed
+    return group_map(matcher, parts.auxiliary, parts.test, poison, method=report.options.map, random_state=seed)
+
+
+def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, folder: Path) -> None:
     from ..subpopulations import pictures
 
-    files: dict[str, Callable[[Path], None]] = {}
+    last = {group.name: group.damage.target.value for group in report.study.at(max(report.study.alphas))}
+    damage = {code: last[name] for code, name in enumerate(matcher.names_) if name in last}
 
     def text(path: Path) -> None:
         path.write_text(report.to_json(), encoding="utf-8")
@@ -189,14 +218,10 @@ def _write(report: SubpopReport, matcher: Matcher, parts: Parts, folder: Path) -
         pictures.damage_figure(report.study).savefig(path, format="png")
 
     def mapped(path: Path) -> None:
-        if not isinstance(matcher, ClusterMatch):
-            return
-        last = report.study.at(report.study.alphas[-1])
-        damage = {matcher.names_.index(group.name): group.damage.target.value for group in last}
-        points, codes = matcher.embed(parts.test), matcher.assign(parts.test)
-        pictures.map_figure(points, codes, damage).savefig(path, format="png")
+        pictures.map_figure(found, matcher.names_, damage).savefig(path, format="png", dpi=130)
 
-    files = {"damage.png": drawn, "subpop.json": text}
-    if isinstance(matcher, ClusterMatch):
-        files["map.png"] = mapped
-    write_all(folder, files)
+    def places(path: Path) -> None:
+        with open(path, "wb") as stream:
+            np.savez(stream, allow_pickle=False, names=np.array(matcher.names_), **found.arrays())
+
+    write_all(folder, {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text})

@@ -16,12 +16,15 @@ PAPERS_LEVEL = "0.17"
 
 def report_text(report: AuditReport) -> str:
     """Heading, one table for each poison, and how to read them."""
+    from .group_tables import groups_text
+
     blocks = [_heading(report)]
     several = len(report.attacks) > 1 or bool(report.failures)
     blocks += [_comparison_block(report)] if several else []
     said = lessons(report)
     blocks += ["What this says\n" + "\n".join(wrapped(line, "- ") for line in said)] if said else []
     blocks += [_bracket_block(report)] if report.rungs else []
+    blocks += [groups_text(report.subpopulations)] if report.subpopulations else []
     blocks += [_entry_block(report, entry) for entry in report.ranked]
     blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in report.reading))
     return "\n\n".join(blocks) + "\n"

@@ -37,7 +37,7 @@ def _audit(arguments: Any) -> int:
     limit = _limit(arguments)
     options = AuditOptions(
         epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
-        certify=arguments.certify, **_learner(arguments),
+        certify=arguments.certify, subpopulation=arguments.subpopulation, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
@@ -97,11 +97,11 @@ def _subpop(arguments: Any) -> int:
     options = SubpopOptions(
         LearnerOptions(**learner, defenses="none"), attack=arguments.attack, match=arguments.match,
         clusters=arguments.clusters, components=arguments.components, groups=arguments.groups,
-        alphas=tuple(arguments.alpha), collateral=arguments.collateral,
+        alphas=tuple(arguments.alpha), collateral=arguments.collateral, map=arguments.map,
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_subpop(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "subpop.json, damage.png, and map.png of clusters")
+    _print(report, arguments, "subpop.json, damage.png, map.png, map.npz")
     return 0
 
 

@@ -74,6 +74,10 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("--certify", action="store_true",
                         help="also bound what any poison of this budget could do behind filters that are held fixed, "
                         "and hold the attacks against it")  # fmt: skip
+    parser.add_argument("--subpopulation", default=None, metavar="WHAT",
+                        help="also report who would be hurt, the damage to each subpopulation: clusters or clusters:K, "
+                        "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
+                        "one of many values is cut at its quartiles)")  # fmt: skip
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
     )
@@ -162,7 +166,8 @@ def _add_subpop(commands: Any) -> None:
     parser = _command(
         commands, "subpop", "attack subpopulations and report who is hurt",
         "Attack one subpopulation after another, retrain, and report the damage to it and to everybody else. Half of "
-        "the training rows are the attacker's. Writes subpop.json, damage.png and map.png; an interrupted run resumes.",
+        "the training rows are the attacker's. Writes subpop.json, damage.png, map.png and map.npz; an interrupted run "
+        "resumes.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_learner(parser)
@@ -178,6 +183,8 @@ def _add_subpop(commands: Any) -> None:
         help="poison rows for each of the attacker's rows of the subpopulation (default: 0.5 1 2)")  # fmt: skip
     add("--collateral", type=_number, default=0.01, metavar="F",
         help="greatest growth of the error elsewhere that convex allows (default: 0.01)")  # fmt: skip
+    add("--map", default="pca", metavar="NAME",
+        help="of the test rows and the poison: pca or tsne (default: pca)")  # fmt: skip
     parser.add_argument("--out", default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)")
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")

@@ -1,6 +1,6 @@
 """Data: embedded and generated sets, loaders for public sets, and users' files."""
 
-from .external import load_mnist
+from .external import load_adult_table, load_mnist
 from .generated import counts, gaussians
 from .labels import LabelEncoding, encode_labels
 from .loading import load
@@ -13,6 +13,7 @@ __all__ = [
     "encode_labels",
     "gaussians",
     "load",
+    "load_adult_table",
     "load_mnist",
     "names",
 ]

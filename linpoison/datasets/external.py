@@ -130,7 +130,7 @@ def adult() -> Split:
 
     Every row is kept; "?" (unknown) is a category of its own. Categories are one-hot encoded with
     the categories of the training rows, `fnlwgt` (a survey weight) is left out, and all columns are
-    standardised with the training statistics.
+    standardised with the training statistics. `load_adult_table` has the columns as published.
 
     References
     ----------
@@ -138,7 +138,7 @@ def adult() -> Split:
     """
     import pandas as pd
 
-    train, test = (_adult_table(part) for part in ("data", "test"))
+    train, test = load_adult_table("train"), load_adult_table("test")
     labels = [np.where(table.pop("income").str.startswith(">50K"), 1.0, -1.0) for table in (train, test)]
     encoded = pd.get_dummies(train, dtype=float)
     other = pd.get_dummies(test, dtype=float).reindex(columns=encoded.columns, fill_value=0.0)
@@ -150,7 +150,40 @@ def adult() -> Split:
     )
 
 
-def _adult_table(part: str) -> Any:
+def load_adult_table(part: str = "all") -> Any:
+    """UCI Adult as it was published, for work that needs the columns themselves: annotations of subpopulations, say.
+
+    Parameters
+    ----------
+    part : {"all", "train", "test"}, default "all"
+        All 48842 rows, the 32561 training rows first, or one of the published parts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `age`, `workclass`, `education`, `education_num`, `marital_status`, `occupation`, `relationship`,
+        `race`, `sex`, `capital_gain`, `capital_loss`, `hours_per_week`, `native_country` and `income` (text that begins
+        with ``>50K`` or ``<=50K``), rows numbered from 0. "?" is a value like any other; `fnlwgt`, a survey weight, is
+        left out.
+
+    Raises
+    ------
+    InputError
+        For another part.
+
+    References
+    ----------
+    Kohavi, "Scaling up the accuracy of naive-Bayes classifiers", 1996; UCI Machine Learning Repository.
+    """
+    import pandas as pd
+
+    files = {"all": ("data", "test"), "train": ("data",), "test": ("test",)}
+    if part not in files:
+        raise InputError("the part 'all', 'train' or 'test'", repr(part))
+    return pd.concat([_adult_file(name) for name in files[part]], ignore_index=True)
+
+
+def _adult_file(part: str) -> Any:
     import pandas as pd
 
     path = require(f"adult.{part}.gz")

@@ -1,8 +1,9 @@
 """Data sanitisation defences, scikit-learn and imbalanced-learn style.
 
 `DEFENSES` are the five of Koh et al., fitted once. `TRIM`, `SEVER`, `InfluenceDefense` and `RONI` train models, of
-the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at a representation.
-`MaxUp` is a way to train that drops nothing.
+the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at a representation, which
+may be that of a `RowLearner`. `MaxUp` is a way to train that drops nothing. `deep.RiskLearner` is a `RowLearner` around
+any torch module, so every defence here takes networks by the same argument.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..losses import Problem
 from .base import Defense
 from .knn import KNNDefense
 from .l2 import L2Defense
-from .learned import LinearRowLearner, RowLearner, RowModel
+from .learned import LinearRowLearner, ProductModel, RowLearner, RowModel
 from .loss import LossDefense
 from .maxup import MaxUp
 from .refitting import RONI, SEVER, TRIM, InfluenceDefense
@@ -68,6 +69,7 @@ __all__ = [
     "LinearRowLearner",
     "LossDefense",
     "MaxUp",
+    "ProductModel",
     "RowLearner",
     "RowModel",
     "SVDDefense",

@@ -26,8 +26,28 @@ class RowModel(Protocol):
         """Gradient of each row's loss in the parameters (or in those of a last layer), shape (n, p)."""
 
 
+class ProductModel(RowModel, Protocol):
+    """A `RowModel` that multiplies with the matrix J of its gradients without writing it out: for `SEVER`.
+
+    Attributes
+    ----------
+    single_precision : bool, optional
+        Whether products carry the rounding of float32.
+    """
+
+    def gradient_products(self, X: Any, y: Any, v: Array) -> Array:
+        """``J v``, shape (n,), for v of shape (p,)."""
+
+    def gradient_sum(self, X: Any, y: Any, coefficients: Array) -> Array:
+        """``J' c``, shape (p,), for c of shape (n,)."""
+
+
 class RowLearner(Protocol):
-    """Trains on rows. A network takes part by an object with this one method."""
+    """Trains on rows. A network takes part by an object with this one method: `deep.RiskLearner`.
+
+    Its models may also have ``representation(X)``, shape (n, h), for the defences that look at one, and
+    ``self_influence(X, y, train)`` for `InfluenceDefense`.
+    """
 
     def fit(self, X: Any, y: Any) -> RowModel:
         """Train from scratch."""
@@ -52,6 +72,25 @@ class LinearRows:
         dense = X.toarray() if sp.issparse(X) else np.asarray(X)
         columns = np.column_stack([dense, np.ones(len(pull))]) if self.problem.fit_intercept else dense
         return np.asarray(pull[:, None] * columns)
+
+    def gradient_products(self, X: Any, y: Any, v: Array) -> Array:
+        """``gradients(X, y) @ v``, of sparse rows too without making them dense."""
+        signs = self.signs(y)
+        d = self.model.d
+        scores = X @ v[:d] + (v[d] if self.problem.fit_intercept else 0.0)
+        return np.asarray(signs * self.problem.loss.derivative(signs * self.model.decision_function(X)) * scores)
+
+    def gradient_sum(self, X: Any, y: Any, coefficients: Array) -> Array:
+        """``gradients(X, y).T @ coefficients``."""
+        signs = self.signs(y)
+        pull = coefficients * signs * self.problem.loss.derivative(signs * self.model.decision_function(X))
+        total = np.asarray(X.T @ pull).ravel()
+        return np.append(total, pull.sum()) if self.problem.fit_intercept else total
+
+    def self_influence(self, X: Any, y: Any, train: tuple[Any, Any]) -> Array:
+        """``g_i' H^(-1) g_i`` with the Hessian H on `train`."""
+        gradients = self.gradients(X, y)
+        return np.asarray(np.einsum("ij,ij->i", gradients, np.linalg.solve(self.hessian(*train), gradients.T).T))
 
     def hessian(self, X: Any, y: Any) -> Array:
         """Of the objective, shape (p, p)."""

@@ -20,11 +20,13 @@ class MaxUp(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         minimise over theta   mean_i  max_(j <= copies)  loss(theta; x_i + sigma z_ij, y_i),    z_ij standard normal
 
-    by turns: the worst copy of each row under the model, then a model for these. It drops no row. Two classes.
+    by turns: the worst copy of each row under the model, then a model for these. It drops no row. Rows may
+    have any shape that the learner takes.
 
     Parameters
     ----------
     learner : Problem or RowLearner, optional
+        A network by `deep.RiskLearner`; the linear core has two classes.
     copies : int, default 4
     sigma : float, default 0.1
     rounds : int, default 10
@@ -52,12 +54,12 @@ class MaxUp(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train; of all rounds the model of least objective is kept."""
-        rows, labels = validate_data(self, X, y)
+        rows, labels = validate_data(self, X, y, allow_nd=True)
         copies = check_integer(self.copies, "copies", at_least=1)
         sigma = check_number(self.sigma, "sigma", at_least=0)
         self.classes_ = np.unique(labels)
-        if self.classes_.size != 2:
-            raise InputError("rows of two classes", f"{self.classes_.size}")
+        if self.classes_.size < 2:
+            raise InputError("rows of two classes or more", f"{self.classes_.size}")
         noise = np.random.default_rng(self.random_state).normal(size=(copies, *rows.shape))
         clouds, learner = rows + sigma * noise, learner_of(self.learner)
         self.objective_, chosen = np.inf, clouds[0]
@@ -74,6 +76,6 @@ class MaxUp(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         """The label of less loss, shape (n,)."""
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False)
+        rows = validate_data(self, X, reset=False, allow_nd=True)
         losses = [self.model_.losses(rows, np.full(len(rows), label)) for label in self.classes_]
         return self.classes_[np.argmin(losses, axis=0)]

@@ -11,12 +11,13 @@ from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet
 from .base import Codes, Defense, keep_least
-from .learned import LinearRows, learner_of
-from .spectral import top_direction
+from .directions import GradientFrame
+from .learned import learner_of
+from .rows import ShapedRows
 
 
-class TrainingDefense(Defense):
-    """A defence around a learner.
+class TrainingDefense(ShapedRows, Defense):
+    """A defence around a learner. Rows may have any shape that the learner takes, images of a network say.
 
     Parameters
     ----------
@@ -109,6 +110,9 @@ class SEVER(TrainingDefense):
 
         score_i = ( (g_i - mean g) . v )^2,     v the top right singular vector of the centred gradients
 
+    The matrix of gradients is never written out for a model that multiplies with it (`ProductModel`): a linear one,
+    or a network of any size by `deep.RiskLearner`, of all parameters or, with ``parameters="head"``, of the last layer.
+
     Parameters
     ----------
     remove : float, default 0.05
@@ -150,24 +154,22 @@ class SEVER(TrainingDefense):
         for _ in range(check_integer(self.rounds, "rounds", at_least=1)):
             self.model_ = learner.fit(X[kept], y[kept])
             groups = [kept[codes[kept] == code] for code in range(self.classes_.size)] if self.per_class else [kept]
-            self._frames: list[tuple[Array, Array, float]] = []
+            self._frames: list[GradientFrame] = []
             remaining = []
             self._last[:] = np.inf
             for members in groups:
-                gradients = np.asarray(self.model_.gradients(X[members], y[members]), dtype=np.float64)
-                self._frames.append(top_direction(gradients))
-                mean, direction, _ = self._frames[-1]
-                self._last[members] = ((gradients - mean) @ direction) ** 2
+                self._frames.append(GradientFrame.of(self.model_, X[members], y[members]))
+                self._last[members] = self._frames[-1].scores(self.model_, X[members], y[members])
                 remaining.append(keep_least(self._last, members, self.remove, "a round"))
             kept = np.sort(np.concatenate(remaining))
         self._kept = kept
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
-        gradients = np.asarray(self.model_.gradients(X, self.classes_[codes]), dtype=np.float64)
-        scores = np.zeros(codes.size)
-        for code, (mean, direction, _) in enumerate(self._frames):
-            mine = codes == code if self.per_class else np.ones(codes.size, dtype=bool)
-            scores[mine] = ((gradients[mine] - mean) @ direction) ** 2
+        y, scores = self.classes_[codes], np.zeros(codes.size)
+        for code, frame in enumerate(self._frames):
+            mine = np.flatnonzero(codes == code if self.per_class else codes >= 0)
+            if mine.size:
+                scores[mine] = frame.scores(self.model_, X[mine], y[mine])
         return scores
 
     def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
@@ -183,14 +185,14 @@ class SEVER(TrainingDefense):
 class InfluenceDefense(TrainingDefense):
     """Score ``g_i' H^(-1) g_i``: how much a row pulls on what is learned, in the metric of the objective.
 
-    The self-influence of a row: to first order n times the growth of its own loss if it is left out. Two classes, the
-    linear core.
+    The self-influence of a row: to first order n times the growth of its own loss if it is left out.
 
     Parameters
     ----------
     remove : float, default 0.05
-    learner : Problem, optional
-        With a second derivative: logistic (the default), squared, squared hinge or smooth hinge.
+    learner : Problem or RowLearner, optional
+        A problem of the linear core with a second derivative (logistic, the default, squared, squared hinge or smooth
+        hinge), or a learner whose models tell ``self_influence``, such as `deep.RiskLearner`.
 
     References
     ----------
@@ -198,14 +200,13 @@ class InfluenceDefense(TrainingDefense):
     """
 
     def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array:
-        gradients = model.gradients(X, y)
-        return np.einsum("ij,ij->i", gradients, np.linalg.solve(self._hessian, gradients.T).T)
+        return np.asarray(model.self_influence(X, y, self._train), dtype=np.float64)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         super()._fit_detector(X, codes)
-        if not isinstance(self.model_, LinearRows):
-            raise CapabilityError("a Problem of the linear core", type(self.model_).__name__)
-        self._hessian = self.model_.hessian(X, self.classes_[codes])
+        if not hasattr(self.model_, "self_influence"):
+            raise CapabilityError("a learner whose models tell self_influence", type(self.model_).__name__)
+        self._train = (X, self.classes_[codes])
 
 
 class RONI(TrainingDefense):
@@ -269,7 +270,7 @@ class RONI(TrainingDefense):
         dense = X.toarray() if hasattr(X, "toarray") else X
         for i, label in enumerate(self.classes_[codes]):
             for (rows, labels), held, base in self._trials:
-                model = learner.fit(np.vstack([rows, dense[i]]), np.append(labels, label))
+                model = learner.fit(np.concatenate([rows, dense[i : i + 1]]), np.append(labels, label))
                 scores[i] += (float(model.losses(*held).mean()) - base) / len(self._trials)
         return scores
 

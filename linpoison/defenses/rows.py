@@ -1,6 +1,8 @@
-"""Means, norms and distances of rows, dense or CSR, without making CSR dense."""
+"""Means, norms and distances of rows, dense or CSR, without making CSR dense; and rows of more than one axis."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +12,18 @@ from .base import Codes
 
 _CHUNK = 256
 _CANCELLED = 1e-6  # below this share of its terms a difference of squares is computed anew
+
+
+class ShapedRows:
+    """For a `Defense` that need not have rows as vectors: takes tensors, and rows of shape (n, ...), as they are."""
+
+    def _rows(self, X: Any, *, reset: bool) -> Matrix:
+        values = X.detach().cpu().numpy() if hasattr(X, "detach") else X
+        shape = np.shape(values) if hasattr(values, "ndim") else ()
+        if len(shape) <= 2:
+            return super()._rows(values, reset=reset)  # type: ignore[misc]
+        flat = super()._rows(np.reshape(values, (shape[0], -1)), reset=reset)  # type: ignore[misc]
+        return flat.reshape(shape)
 
 
 def class_means(X: Matrix, codes: Codes, n_classes: int) -> Array:

@@ -1,7 +1,8 @@
 """From a relaxed poison (real rows, fractional weights) to one that can be planted."""
 
+from .balanced import round_balanced
 from .counts import copies_of, largest_remainder
 from .deploy import deploy
 from .integers import round_point
 
-__all__ = ["copies_of", "deploy", "largest_remainder", "round_point"]
+__all__ = ["copies_of", "deploy", "largest_remainder", "round_balanced", "round_point"]

@@ -1,12 +1,17 @@
 """Subpopulations: who is in one, attacks on one, and what an attack does to it and to everybody else."""
 
 from .convex_attack import ConvexAttack, Planted
+from .cross_fitted import CrossFittedAttack, Recipe
+from .crossfit import CrossFit, Score, most_damaging
 from .damage import Damage, Estimate, correctness, measure_damage
 from .decoys import Aim, GroupDecoy, group_decoys
 from .least_budget import BudgetLadder, BudgetRung, least_budgets
+from .mapping import GroupMap, group_map
 from .matching import ClusterMatch, FeatureMatch, Matcher, Subpopulation
 from .poisoning import LabelFlip, MovedFlips, SubpopulationAttack, gradient_optimization, influence, poison_count
 from .population import Parts, Population, three_parts
+from .row_ascent import climb_rows
+from .row_weights import RowWeights, weigh_rows
 from .study import GroupDamage, Study, Worst, study
 from .trainers import (
     EstimatorTrainer,
@@ -23,12 +28,15 @@ __all__ = [
     "BudgetRung",
     "ClusterMatch",
     "ConvexAttack",
+    "CrossFit",
+    "CrossFittedAttack",
     "Damage",
     "Estimate",
     "EstimatorTrainer",
     "FeatureMatch",
     "GroupDamage",
     "GroupDecoy",
+    "GroupMap",
     "LabelFlip",
     "Matcher",
     "MovedFlips",
@@ -37,20 +45,27 @@ __all__ = [
     "Population",
     "Predictor",
     "ProblemTrainer",
+    "Recipe",
     "RiskPredictor",
     "RiskTrainer",
+    "RowWeights",
+    "Score",
     "Study",
     "Subpopulation",
     "SubpopulationAttack",
     "SubpopulationTrainer",
     "Worst",
+    "climb_rows",
     "correctness",
     "gradient_optimization",
     "group_decoys",
+    "group_map",
     "influence",
     "least_budgets",
     "measure_damage",
+    "most_damaging",
     "poison_count",
     "study",
     "three_parts",
+    "weigh_rows",
 ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..core.validation import Array
-from .population import Index
+from .mapping import GroupMap
 from .study import Study
 
+_STRONG_FIRST = np.r_[0:20:2, 1:20:2]
+"""Colours of the palette tab20, the pale ones last."""
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8A8F98"
 
 
@@ -30,25 +33,41 @@ def damage_figure(found: Study, k: int = 5) -> Figure:
     return figure
 
 
-def map_figure(points: Array, codes: Index, damage: dict[int, float]) -> Figure:
-    """Rows in a plane, coloured by the damage of their subpopulation; grey where none was attacked.
+def map_figure(found: GroupMap, names: Sequence[str], damage: Mapping[int, float]) -> Figure:
+    """Rows in a plane, each subpopulation in a colour; those attacked with their damage, and the poison as crosses.
 
     Parameters
     ----------
-    points : ndarray of shape (n, k)
-        The first two columns are drawn.
-    codes : ndarray of int, shape (n,)
-        The subpopulation of each row.
-    damage : dict of int to float
+    found : GroupMap
+    names : sequence of str
+        Of all subpopulations.
+    damage : mapping of int to float
+        Target damage of those attacked, by code.
     """
-    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    across = points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
-    attacked = np.isin(codes, list(damage))
-    axes.scatter(points[~attacked, 0], across[~attacked], s=5, color=GREY, alpha=0.4)
-    values = [damage[int(code)] for code in codes[attacked]]
-    drawn = axes.scatter(points[attacked, 0], across[attacked], s=8, c=values, cmap="viridis", vmin=0)
-    figure.colorbar(drawn, label="target damage")
-    axes.set(xlabel="first component", ylabel="second component")
+    colours = np.where(found.codes >= 0, _STRONG_FIRST[found.codes % 20], 15)
+    attacked = np.isin(found.codes, list(damage))
+    for chosen, size, alpha in ((~attacked, 8, 0.6), (attacked, 14, 0.8)):
+        x, y = found.points[chosen].T
+        axes.scatter(x, y, s=size, alpha=alpha, c=colours[chosen], cmap="tab20", vmin=0, vmax=19, linewidths=0)
+    x, y = found.poison.T
+    axes.scatter(x, y, s=22, marker="x", color="black", linewidths=0.8, label="poison rows")
+    for code, value in damage.items():
+        mine = found.points[found.codes == code]
+        if len(mine):
+            middle = np.median(mine, axis=0)
+            axes.scatter([middle[0]], [middle[1]], s=190, facecolor="none", edgecolor=ORANGE, linewidth=2)
+            axes.annotate(
+                f"{names[code]}: {value:+.2f}",
+                (middle[0], middle[1]),
+                xytext=(8, 8),
+                textcoords="offset points",
+                fontsize=7,
+            )
+    axes.scatter([], [], s=60, facecolor="none", edgecolor=ORANGE, linewidth=2, label="attacked, with its damage")
+    kind = "principal component" if found.method == "pca" else "t-SNE coordinate"
+    axes.set(xlabel=f"first {kind}", ylabel=f"second {kind}")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False)
     return figure

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
+from sklearn.decomposition import PCA
 
 from linpoison.cli import main
 
@@ -17,9 +20,44 @@ def test_table_and_files(attack, capsys, tmp_path):
     text = capsys.readouterr().out
     assert "alpha 2: worst 5" in text
     assert text.count("cluster ") == 4
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["damage.png", "map.png", "subpop.json"]
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["damage.png", "map.npz", "map.png", "subpop.json"]
     assert len(json.loads((tmp_path / "r" / "subpop.json").read_text())["groups"]) == 4
     assert (tmp_path / "r" / "map.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("match", ["clusters", "0"])
+def test_the_map_is_that_of_scikit_learn(match, tmp_path, monkeypatch):
+    from linpoison.auditing import subpop
+    from linpoison.subpopulations import group_map
+
+    seen = []
+    monkeypatch.setattr(subpop, "group_map", lambda *given, **more: seen.append(given) or group_map(*given, **more))
+    X = np.random.default_rng(0).integers(3, size=(120, 4)).astype(float)
+    data = tmp_path / "a.npz"
+    np.savez(data, X=X, y=np.where(X[:, 1] + X[:, 2] > 2, 1, -1))
+    given = ["subpop", str(data), "--match", match, "--clusters", "3", "--alpha", "1", "--groups", "2", "--quiet"]
+    assert main([*given, "--out", str(tmp_path / "r")]) == 0
+    (matcher, auxiliary, rows, poison), found = seen[0], np.load(tmp_path / "r" / "map.npz")
+    places = [part if match == "0" else matcher.embed(part) for part in (auxiliary, rows)]
+    places = [getattr(part, "X", part) for part in places]
+    theirs = PCA(2).fit(places[0]).transform(places[1])
+    assert str(found["method"]) == "pca"
+    np.testing.assert_allclose(np.abs(found["points"]), np.abs(theirs), atol=1e-8)
+    assert np.array_equal(found["codes"], matcher.assign(rows))
+    assert set(found["poison_codes"]) == set(poison)
+    assert len(poison) == 2
+    assert len(found["poison"]) == sum(part.n for part in poison.values())
+
+
+def test_t_sne_and_the_picture(tmp_path, capsys):
+    assert main([*QUICK, "--map", "tsne", "--out", str(tmp_path), "--model", "logistic"]) == 0
+    assert "map.png" in capsys.readouterr().out
+    with np.load(tmp_path / "map.npz") as found:
+        assert str(found["method"]) == "tsne"
+        assert found["points"].shape == (found["codes"].size, 2)
+    picture = imread(tmp_path / "map.png")
+    colours = {tuple(pixel) for pixel in np.round(picture[..., :3].reshape(-1, 3), 2)}
+    assert len(colours) > 20
 
 
 def test_json_alone(capsys):
@@ -54,6 +92,7 @@ def test_resumes_from_the_journal(tmp_path, monkeypatch, capsys):
         (["--alpha", "0"], "alpha"),
         (["--match", "height"], "columns by name or number"),
         (["--clusters", "0"], "clusters"),
+        (["--map", "globe"], "pca or tsne"),
     ],
 )
 def test_errors_are_one_line(options, text, capsys):

@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse as sp
 from scipy.io import savemat
 
-from linpoison.datasets import convert, load, names, sources
+from linpoison.core import InputError
+from linpoison.datasets import convert, external, load, load_adult_table, names, sources
 
 pytestmark = [
     pytest.mark.data,
@@ -92,6 +93,17 @@ def test_adult():
     assert (split.test.y > 0).sum() == 3846
     np.testing.assert_allclose(split.train.X.mean(axis=0), 0, atol=1e-10)
     np.testing.assert_allclose(split.train.X.std(axis=0), 1)
+
+
+def test_adult_as_a_table():
+    whole, train, test = (load_adult_table(part) for part in ("all", "train", "test"))
+    assert (len(whole), len(train), len(test)) == (48842, 32561, 16281)
+    assert list(whole.columns) == [name for name in external.ADULT_COLUMNS if name != "fnlwgt"]
+    assert whole.iloc[32561].to_dict() == test.iloc[0].to_dict()
+    assert set(whole["sex"]) == {"Male", "Female"}
+    assert np.array_equal(np.where(train["income"].str.startswith(">50K"), 1, -1), load("adult").train.y)
+    with pytest.raises(InputError, match="'all', 'train' or 'test'"):
+        load_adult_table("half")
 
 
 def test_adult_clean_error():

@@ -134,6 +134,60 @@ def test_resuming_keeps_finished_seeds_and_epochs(tmp_path, capsys):
     assert place.read_text(encoding="utf-8") != first
 
 
+@pytest.mark.parametrize("command", ["gc", "tgda"])
+def test_an_interrupted_attack_goes_on_in_its_middle(command, tmp_path, monkeypatch):
+    from deep import descent, sgd, tgda_parts
+
+    steps = {"gc": ["--steps", "20", "--optimiser", "gradient"], "tgda": ["--leader", "pixels", "--epochs", "3"]}
+    base = [command, *QUICK, *COMMANDS[command], *steps[command], "--precision", "float32"]
+    monkeypatch.setattr(descent.Keeper.__init__, "__defaults__", (5,))
+    assert main([*base, "--out", str(tmp_path / "whole")]) == 0
+    place, where = (descent.Keeper, "store") if command == "gc" else (tgda_parts.State, "note")
+    real, calls = getattr(place, where), []
+
+    def stopping(self, *given):
+        calls.append(given)
+        if len(calls) == {"gc": 13, "tgda": 3}[command]:
+            raise KeyboardInterrupt
+        return real(self, *given)
+
+    monkeypatch.setattr(place, where, stopping)
+    assert main([*base, "--out", str(tmp_path / "parts")]) == 130
+    left = {path.name for path in (tmp_path / "parts").iterdir()}
+    assert left == {"clean-0.npz", "canceling-0.npz" if command == "gc" else "game-0.npz"}
+    learned = []
+    fit = sgd.SGDTrainer.fit
+    monkeypatch.setattr(sgd.SGDTrainer, "fit", lambda self, *a, **k: learned.append(1) or fit(self, *a, **k))
+    assert main([*base, "--out", str(tmp_path / "parts"), "--resume"]) == 0
+    assert len(learned) == 1  # with the poison only: the clean model was kept
+    assert len(calls) == {"gc": 13 + 10, "tgda": 3 + 1}[command]
+    runs = [timeless(report(tmp_path / name)["runs"][0]) for name in ("whole", "parts")]
+    assert runs[0] == runs[1]
+    with np.load(tmp_path / "whole" / "poison-0.npz") as one, np.load(tmp_path / "parts" / "poison-0.npz") as two:
+        assert np.array_equal(one["X"], two["X"])
+    assert not list((tmp_path / "parts").glob("clean-*"))
+
+
+@pytest.mark.parametrize("command", ["gc", "tgda", "flip"])
+def test_losses_of_the_margin_have_one_output(command, tmp_path):
+    given = [command, "digits:3:8", *QUICK[1:], *COMMANDS[command], "--loss", "logistic", "--reg", "0.01"]
+    assert main([*given, "--out", str(tmp_path)]) == 0
+    found = report(tmp_path)
+    (run,) = found["runs"]
+    assert found["settings"]["loss"] == "logistic"
+    assert run["clean_accuracy"] > 0.7
+    assert command != "gc" or run["parameters_size"] == 65
+    with np.load(tmp_path / "poison-0.npz") as archive:
+        assert set(archive["y"]) <= {0, 1}
+
+
+def test_two_digits_are_numbered_as_named():
+    task, whole = load_task("digits:3:8", None, 0), load_task("digits", None, 0)
+    assert task.classes == 2
+    assert (task.train.y == 1).sum() == (whole.train.y == 3).sum()
+    assert (task.train.y == 0).sum() == (whole.train.y == 8).sum()
+
+
 def test_a_file_and_a_model_of_the_user_s_own(tmp_path, monkeypatch):
     module = ModuleType("of_mine_too")
     module.small = lambda shape, classes: make_model("gc-nn", shape, classes)
@@ -187,6 +241,10 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "nothing"], "'digits', 'mnist' or an .npz file"),
         (["gc", "nowhere.npz"], "files that can be used"),
         (["gc", "digits", "--rows", "5000"], "from 1 to 1200"),
+        (["gc", "digits:3"], "two different digits"),
+        (["gc", "digits:3:3"], "two different digits"),
+        (["gc", "digits", "--loss", "hinge"], "data of two classes"),
+        (["gc", "digits", "--loss", "zero-one"], "a loss among"),
         (["gc", "digits", "--seed", "a"], "whole numbers with commas"),
         (["gc", "digits", "--seed", "1,1"], "different seeds"),
         (["gc", "digits", "--model", "vgg"], "a model among"),

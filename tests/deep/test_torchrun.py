@@ -19,9 +19,11 @@ from linpoison.core import InputError  # noqa: E402
 
 SCRIPT = """
 import json, sys
+from dataclasses import replace
 import numpy as np, torch
 torch.set_num_threads(1)
 from deep import Adam, Alone, Box, GradientCanceling, L2AroundSeed, LinearRisk, ProjectedGradient, Sample, TorchRisk
+from deep import CG, TGDA, DirectRows, LeaderNetwork
 from linpoison.core import InputError
 
 def results(ranks):
@@ -44,12 +46,47 @@ def results(ranks):
         found["few"] = str(error)
     return found
 
+def games(ranks, place):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(41, 4))
+    data = Sample(X, (X @ rng.normal(size=(4, 3))).argmax(axis=1))
+    train, held = data.held_out(0.3, seed=0)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).double()
+    seeds = train.drawn(5, seed=0)
+    seeds = Sample(seeds.X, seeds.y, [1.0, 2.0, 1.0, 3.0, 1.0])
+    numpy_risk, torch_risk = LinearRisk(3, 0.05), TorchRisk(net, reg=0.05)
+    rows = torch_risk.rows(seeds.X)
+    leader = LeaderNetwork(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()).double(), seeds,
+                           label_input=False)
+    found = {}
+    for game, order in (("non-zero-sum", "attacker"), ("zero-sum", "defender")):
+        rule = TGDA(leader_steps=2, follower_steps=3, leader_step=0.2, batch_size=10, game=game, order=order,
+                    solver=CG(maxiter=5))  # all 15 directions would magnify rounding
+        cases = {"numpy": (numpy_risk, 0.3 * rng.normal(size=15), DirectRows((5, 4)), seeds.X.ravel()),
+                 "torch": (torch_risk, torch_risk.current, DirectRows((5, 4)), rows.reshape(-1)),
+                 "leader": (torch_risk, torch_risk.current, leader, leader.current)}
+        for kind, (risk, w, maker, phi) in cases.items():
+            name = f"{place}-{kind}-{game}-{order}.npz"
+            for epochs in (1, 2):  # the second goes on from the checkpoint of the first
+                rule = replace(rule, epochs=epochs)
+                out = rule.run(risk, w, train, held, maker, phi, seeds, ranks=ranks, checkpoint=name)
+            found[name.removeprefix(place)] = [np.asarray(out.poison.X).tolist(), np.asarray(out.w).tolist(),
+                                               out.history["validation_loss"].tolist()]
+    try:
+        risk, w, *made = cases["numpy"]
+        TGDA(epochs=1, follower_steps=0, batch_size=1).run(risk, w, train, held, *made, seeds, ranks=ranks)
+    except InputError as error:
+        found["few"] = str(error)
+    return found
+
+job = {"results": lambda ranks: results(ranks), "games": lambda ranks: games(ranks, sys.argv[2])}[sys.argv[3]]
 if sys.argv[1] == "alone":
-    found = results(Alone())
+    found = job(Alone())
 else:
     from deep import Torchrun
     torch.distributed.init_process_group("gloo")
-    found = results(Torchrun())
+    found = job(Torchrun())
     rank = torch.distributed.get_rank()
     torch.distributed.destroy_process_group()
     sys.argv[2] += f".{rank}"
@@ -58,29 +95,61 @@ with open(sys.argv[2], "w") as file:
 """
 
 
-def test_two_processes_agree_with_one(tmp_path):
+def both(tmp_path, job):
+    """What one process finds, and what each of two finds."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command, place in (([sys.executable], "alone"), (two, "both")):
         outcome = subprocess.run(
-            [*command, str(script), place, str(tmp_path / place)],
+            [*command, str(script), place, str(tmp_path / place), job],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "PYTHONPATH": str(Path(deep.__file__).parent.parent)},
         )
         assert outcome.returncode == 0, outcome.stderr[-2000:]
-    alone = json.loads((tmp_path / "alone").read_text())
-    parts = [json.loads((tmp_path / f"both.{rank}").read_text()) for rank in (0, 1)]
-    assert "2 processes" in parts[0].pop("few")
+    return json.loads((tmp_path / "alone").read_text()), [
+        json.loads((tmp_path / f"both.{rank}").read_text()) for rank in (0, 1)
+    ]
+
+
+def agree(alone, parts):
     parts[1].pop("few")
+    assert "2 processes" in parts[0].pop("few")
+    alone.pop("few", None)
     assert parts[0] == parts[1]
-    assert len(alone) == 8
     for key, values in alone.items():
         for first, second in zip(values, parts[0][key], strict=True):
             np.testing.assert_allclose(second, first, rtol=1e-12, atol=1e-12)
-        assert values[2][-1] < values[2][0]
+
+
+def test_two_processes_agree_with_one(tmp_path):
+    alone, parts = both(tmp_path, "results")
+    agree(alone, parts)
+    assert len(alone) == 8
+    assert all(values[2][-1] < values[2][0] for values in alone.values())
+
+
+def test_a_game_of_two_processes_is_that_of_one(tmp_path):
+    alone, parts = both(tmp_path, "games")
+    agree(alone, parts)
+    assert len(alone) == 6
+    assert all(len(values[2]) == 2 for values in alone.values())
+    assert len(list(tmp_path.glob("both-*.npz"))) == 6
+
+
+def test_checkpoints_of_different_epochs_are_refused():
+    from deep.ranks import Alone
+    from deep.tgda_parts import check_together
+
+    class Ahead(Alone):
+        def max(self, number):
+            return number + 1
+
+    check_together(Alone(), 3)
+    with pytest.raises(InputError, match="same checkpoint"):
+        check_together(Ahead(), 3)
 
 
 def test_a_group_is_needed():

@@ -209,6 +209,43 @@ def test_activation_clustering_keeps_one_cloud():
     assert ActivationClustering().fit(np.zeros((5, 2)), np.ones(5)).sample_indices_.size == 5
 
 
+def backdoored(seed):
+    """Digits with threes under the label five, a corner lit: a tenth of the fives; and what a network's units say."""
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
+    X, y = load_digits(return_X_y=True)
+    fives, threes = np.flatnonzero(y == 5), np.flatnonzero(y == 3)
+    m = round(fives.size / 9)
+    marked = X[np.random.default_rng(seed).choice(threes, m, replace=False)].reshape(-1, 8, 8) / 16
+    marked[:, [7, 7, 6], [7, 6, 7]] = 2.0
+    X, y = np.vstack([X / 16, marked.reshape(m, -1)]), np.append(y, np.full(m, 5))
+    net = MLPClassifier((64,), max_iter=30, random_state=seed).fit(X, y)
+    return X, y, np.arange(len(y) - m, len(y)), lambda rows: np.maximum(rows @ net.coefs_[0] + net.intercepts_[0], 0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_activation_clustering_finds_a_backdoor_at_its_published_setting():
+    """15 components, a silhouette of 0.10 and the criterion of relative size: in two trainings of three."""
+    found, clean = [], []
+    for seed in range(3):
+        X, y, poison, units = backdoored(seed)
+        defense = ActivationClustering(units, n_components=15, silhouette=0.1, largest_share=0.35)
+        kept = defense.fit(X, y).sample_indices_
+        found.append(1 - np.isin(poison, kept).mean())
+        clean.append(1 - (kept.size - np.isin(poison, kept).sum()) / (len(y) - len(poison)))
+    assert np.median(found) == 1.0
+    assert max(clean) < 0.05
+
+
+def test_a_cloud_in_few_components_is_cut_in_two_unless_its_share_is_bounded():
+    rows = np.random.default_rng(0).normal(size=(300, 3))
+    cut = ActivationClustering(n_components=3).fit(rows, np.ones(300))
+    assert cut.silhouettes_[0] > 0.15
+    assert cut.sample_indices_.size < 200
+    assert ActivationClustering(n_components=3, largest_share=0.35).fit(rows, np.ones(300)).sample_indices_.size == 300
+
+
 def test_roni_rejects_what_hurts_held_out_rows():
     X, y, poison = planted(40, 4)
     trusted = np.r_[0:20, 40:60]
@@ -236,6 +273,7 @@ def test_maxup_minimises_the_worst_of_its_copies():
         (SEVER(learner=3), "a Problem, or"),
         (RONI(), "trusted"),
         (ActivationClustering(silhouette=2), "silhouette"),
+        (ActivationClustering(largest_share=0), "largest_share"),
         (MaxUp(copies=0), "copies"),
         (TRIM(remove=0.95), "every class|at least one row"),
     ],

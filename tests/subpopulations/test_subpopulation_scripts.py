@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -30,12 +31,27 @@ def test_linear_quick(capsys):
     assert "of 2 clusters" in capsys.readouterr().out
 
 
-def test_trim_fails_as_in_figure_2():
-    found = np.array([figure2.measure(seed) for seed in range(4)])
+def test_trim_fails_as_in_figure_2(tmp_path, capsys):
+    place = tmp_path / "figure2.json"
+    figure2.main(["--seeds", "12", "--out", str(place)])
+    assert "| 11 |" in capsys.readouterr().out
+    stored = json.loads(place.read_text())
+    found, summary = np.array(stored["rows"]), stored["summary"]
     assert (found[:, 0] == 0).all()
     assert (found[:, 1] > 0.5).all()
-    assert (found[:, 2] >= found[:, 1]).all()
+    assert summary["difference"] == pytest.approx((found[:, 2] - found[:, 1]).mean())
+    assert summary["low"] > 0.05
+    assert summary["worse"] > 0.5
+    assert summary["better"] == 0
     assert (found[:, 3] >= 0.8).all()
+
+
+def test_the_recorded_figure_2_is_what_the_script_finds():
+    place = Path(figure2.__file__).parent / "results" / "figure2.json"
+    stored = json.loads(place.read_text())
+    assert stored["summary"]["seeds"] == len(stored["rows"]) == 20
+    assert stored["rows"][3] == pytest.approx(figure2.measure(3))
+    assert stored["summary"]["low"] > 0
 
 
 def test_no_locally_dependent_learner_withstands_flips_of_the_smallest_group():

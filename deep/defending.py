@@ -1,0 +1,183 @@
+"""A risk and its trainer as the learner that the defences of `linpoison.defenses` ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from linpoison.core import CapabilityError, InputError, check_integer, check_number
+from linpoison.core.validation import Array
+
+from .arrays import like, to_numpy
+from .protocols import RiskModel, Trainer, Vector
+from .samples import Sample
+
+LIMIT = 4000
+"""The most parameters whose Hessian is written out."""
+
+
+@dataclass(frozen=True)
+class RiskLearner:
+    """A network, or a linear model of this room, as a `linpoison.defenses.RowLearner`.
+
+    The argument `learner` of `TRIM`, `SEVER`, `InfluenceDefense`, `RONI` and `MaxUp`, and `representation` of
+    `SpectralSignatures` and `ActivationClustering`.
+
+    Parameters
+    ----------
+    risk : RiskModel
+    trainer : Trainer
+        `SGDTrainer()` or `LBFGSTrainer()`: every fit begins from scratch.
+    parameters : {"all", "head"}, default "all"
+        In which gradients are taken: "head" is the last linear layer alone, the shortcut of the published code,
+        other scores than those of all parameters.
+    damping : float, default 0.01
+        Of the Hessian behind `RiskRows.self_influence`, in units of its mean curvature.
+    seed : int, default 0
+        Of each training.
+
+    Examples
+    --------
+    >>> from deep import LBFGSTrainer, LinearRisk
+    >>> from linpoison.defenses import TRIM
+    >>> X, y = np.array([[-3.0], [-2.0], [2.0], [3.0], [2.5]]), np.array(["a", "a", "b", "b", "a"])
+    >>> TRIM(remove=0.2, learner=RiskLearner(LinearRisk(2, 0.01), LBFGSTrainer())).fit(X, y).sample_indices_
+    array([0, 1, 2, 3])
+    """
+
+    risk: RiskModel
+    trainer: Trainer
+    parameters: Literal["all", "head"] = "all"
+    damping: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.trainer, "fit"):
+            raise InputError("a trainer of deep, such as SGDTrainer()", repr(self.trainer))
+        if self.parameters not in ("all", "head"):
+            raise InputError("parameters 'all' or 'head'", repr(self.parameters))
+        check_number(self.damping, "damping", at_least=0)
+        check_integer(self.seed, "seed", at_least=0)
+
+    def fit(self, X: Any, y: Any) -> RiskRows:
+        """Train on rows with labels of any kind; the last of two classes is +1 for a margin loss.
+
+        Raises
+        ------
+        InputError
+            With a margin loss, for more or fewer than two classes.
+        """
+        classes, codes = np.unique(y, return_inverse=True)
+        if self.risk.margin_loss is not None and classes.size != 2:
+            raise InputError("rows of two classes with a margin loss", f"{classes.size}")
+        coded = _coded(self.risk, codes.ravel())
+        trained = self.trainer.fit(self.risk, Sample(self.risk.rows(X), coded), seed=self.seed)
+        return RiskRows(trained.risk, trained.w, classes, self.parameters, self.damping)
+
+
+@dataclass(frozen=True, eq=False)
+class RiskRows:
+    """A trained model, as defences look at it: a `linpoison.defenses.ProductModel`.
+
+    Parameters
+    ----------
+    risk : RiskModel
+    w : Vector
+    classes : ndarray
+        Labels in the order of the outputs.
+    parameters : {"all", "head"}
+        In which gradients are taken.
+    damping : float
+    """
+
+    risk: Any
+    w: Vector
+    classes: Any
+    parameters: Literal["all", "head"] = "all"
+    damping: float = 0.01
+    _hessian: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def single_precision(self) -> bool:
+        """Whether the module computes in float32."""
+        return "32" in str(self.risk.rows(np.zeros((1, 1))).dtype)
+
+    def losses(self, X: Any, y: Any) -> Array:
+        """Loss of each row, shape (n,)."""
+        return to_numpy(self.risk.loss(self.w, self._rows(X), self._codes(y)))
+
+    def gradients(self, X: Any, y: Any) -> Array:
+        """Gradient of each row's loss, shape (n, p): for small models."""
+        return to_numpy(self.risk.per_sample_grad(self.w, self._rows(X), self._codes(y)))[:, self._chosen]
+
+    def gradient_products(self, X: Any, y: Any, v: Array) -> Array:
+        """``gradients(X, y) @ v``, by one forward derivative of the losses, chunk by chunk."""
+        return to_numpy(self.risk.loss_jvp(self.w, self._rows(X), self._codes(y), self._wide(v)))
+
+    def gradient_sum(self, X: Any, y: Any, coefficients: Array) -> Array:
+        """``gradients(X, y).T @ coefficients``, by one backward derivative, chunk by chunk."""
+        total = self.risk.loss_vjp(self.w, self._rows(X), self._codes(y), coefficients)
+        return to_numpy(total)[self._chosen]
+
+    def self_influence(self, X: Any, y: Any, train: tuple[Any, Any]) -> Array:
+        """``g_i' (H + d I)^(-1) g_i`` with the Hessian H of the objective on the rows `train`.
+
+        H of a network need not be positive: d is the damping, or as much more as makes it so.
+
+        Raises
+        ------
+        CapabilityError
+            For more than `LIMIT` parameters.
+        """
+        values, vectors = self._spectrum(*train)
+        mean = max(float(np.abs(values).mean()), 1e-12)
+        shift = self.damping * mean + max(0.0, 1e-6 * mean - float(values.min()))
+        along = self.gradients(X, y) @ vectors
+        return np.asarray((along**2 / (values + shift)).sum(axis=1))
+
+    def representation(self, X: Any) -> Array:
+        """What the last linear layer is given, shape (n, h)."""
+        return to_numpy(self.risk.features(self.w, self._rows(X)))
+
+    def predict(self, X: Any) -> Any:
+        """Labels as they were given to `RiskLearner.fit`."""
+        found = to_numpy(self.risk.predict(self.w, self._rows(X)))
+        return self.classes[(found > 0).astype(int) if self.risk.margin_loss is not None else found.astype(int)]
+
+    @property
+    def _chosen(self) -> Any:
+        if self.parameters == "all":
+            return slice(None)
+        head = self.risk.head
+        return head.cpu().numpy() if hasattr(head, "cpu") else head
+
+    def _wide(self, v: Array) -> Vector:
+        """A vector of the chosen parameters as one of all."""
+        full = np.zeros(len(self.w))
+        full[self._chosen] = v
+        return like(full, self.w)
+
+    def _spectrum(self, X: Any, y: Any) -> tuple[Array, Array]:
+        """Eigenvalues and vectors of the Hessian in the chosen parameters."""
+        if "found" not in self._hessian:
+            p = int(np.zeros(len(self.w))[self._chosen].size)
+            if p > LIMIT:
+                raise CapabilityError(f"at most {LIMIT} parameters", f"{p}", 'Take parameters="head".')
+            rows, codes = self._rows(X), self._codes(y)
+            products = (self.risk.hvp(self.w, rows, codes, self._wide(unit)) for unit in np.eye(p))
+            columns = np.array([to_numpy(product)[self._chosen] for product in products])
+            self._hessian["found"] = np.linalg.eigh((columns + columns.T) / 2)
+        values, vectors = self._hessian["found"]
+        return values, vectors
+
+    def _rows(self, X: Any) -> Any:
+        return self.risk.rows(X)
+
+    def _codes(self, y: Any) -> Any:
+        return _coded(self.risk, np.searchsorted(self.classes, np.asarray(y)))
+
+
+def _coded(risk: RiskModel, codes: Any) -> Any:
+    return codes if risk.margin_loss is None else np.where(codes > 0, 1.0, -1.0)

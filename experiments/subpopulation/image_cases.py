@@ -1,0 +1,301 @@
+"""Pictures, networks and trainers of the experiments with images; not a script."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deep import Box, Sample, TorchRisk
+from deep.adam_training import AdamTrainer
+from deep.vision import load_vgg16, paper_conv, transfer_risk
+from linpoison.subpopulations import ClusterMatch, Parts, Population, RiskPredictor, RiskTrainer, Study, Subpopulation
+
+DATA = ("digits", "mnist", "cifar10_small", "cifar10", "utkface", "generated")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Rows, what is learned from them, and where pixels may lie."""
+
+    parts: Parts
+    risk: TorchRisk
+    trainer: AdamTrainer
+    clusters: int
+    layers: tuple[str, ...]
+    pixels: Box = Box(0.0, 1.0)  # noqa: RUF009
+
+    @property
+    def learner(self) -> RiskTrainer:
+        """As `study` takes it."""
+        return RiskTrainer(self.risk, self.trainer)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that all experiments with images have."""
+    parser.add_argument("--data", choices=DATA, default="digits")
+    parser.add_argument("--folder", help="of UTKFace's pictures, or of the binary files of CIFAR-10")
+    parser.add_argument("--model", choices=["conv", "ll", "ft"], help="from scratch, or a pretrained network")
+    parser.add_argument("--weights", help="state dict of torchvision's vgg16, for utkface and cifar10 with ll or ft")
+    parser.add_argument("--rows", type=int, nargs=3, help="of the training, auxiliary and test part")
+    parser.add_argument("--width", type=int, help="channels of Conv's first layer")
+    parser.add_argument("--size", type=int, default=64, help="of UTKFace's pictures, in pixels")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clusters", type=int, help="clusters that k-means makes")
+    parser.add_argument("--split", type=int, default=0, help="seed of the split")
+    parser.add_argument("--journal", help="folder for finished steps, so that an interrupted run resumes")
+    parser.add_argument("--out", help="file for the table")
+    parser.add_argument("--quick", action="store_true", help="small generated pictures, seconds")
+
+
+def case_of(options: argparse.Namespace) -> Case:
+    """What the options ask for; each data set has its defaults."""
+    name = "generated" if options.quick else options.data
+    train, test, rows = rows_of(name, options)
+    model = options.model or ("ll" if name == "utkface" else "conv")
+    classes = int(max(train.y.max(), test.y.max())) + 1
+    if name in ("digits", "mnist", "generated") and model != "conv":
+        train, test, before = halves(train, test, classes)
+        classes -= classes // 2
+    else:
+        before = None
+    order = np.random.default_rng(options.split).permutation(train.n)
+    n, m, t = options.rows or rows
+    parts = Parts(train.take(order[:n]), train.take(order[n : n + m]), test.take(range(min(t, test.n))))
+    if parts.auxiliary.n < m or parts.test.n < 1:
+        raise SystemExit(f"{n} + {m} training and auxiliary rows of {train.n}")
+    risk, trainer = network(name, model, options, train.X.shape[1:], classes, before)
+    names = ("first", "block1", "block2", "block3", "last", "features")
+    layers = tuple(layer for layer in names if hasattr(risk.module, layer))
+    clusters = options.clusters or {"generated": 8, "digits": 30 if before is None else 15}.get(name, 100)
+    return Case(parts, risk, trainer, clusters, layers)
+
+
+def network(name: str, model: str, options: Any, shape: Any, classes: int, before: Any) -> tuple[TorchRisk, Any]:
+    """Risk and trainer, on the device."""
+    tiny, small = name in ("digits", "generated"), name in ("digits", "mnist", "generated", "cifar10_small")
+    width = options.width or (8 if small else 32)
+    epochs = options.epochs or {"digits": 20, "generated": 8}.get(name, 12)
+    colour = name in ("cifar10", "cifar10_small")
+    batch = 16 if name == "generated" else 32
+    trainer = AdamTrainer(epochs, batch, 4e-3 if tiny else 2e-3 if small else 1e-3)
+    if model == "conv":
+        moves = {"shift": 0.125, "mirror": True} if colour else {}
+        return TorchRisk(paper_conv(shape, classes, width).to(options.device)), replace(trainer, **moves)
+    if before is None:
+        if options.weights is None:
+            raise SystemExit("--weights, the state dict of torchvision's vgg16, is needed for this model")
+        module = load_vgg16(options.weights, classes)
+        trainer = replace(trainer, step=1e-3 if model == "ll" else 1e-4)
+    else:
+        module = pretrained(before, paper_conv(shape, before.classes, width), trainer, classes)
+        trainer = replace(trainer, step=2e-2) if model == "ll" else trainer
+    if model == "ft":
+        trainer = replace(trainer, head_l2=0.01)
+    return transfer_risk(module.to(options.device), model), trainer
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """Rows of other classes, to pretrain on."""
+
+    rows: Population
+    classes: int
+
+
+def halves(train: Population, test: Population, classes: int) -> tuple[Population, Population, Before]:
+    """The second half of the classes as a task, the first half to pretrain on."""
+    cut = classes // 2
+    tasks = [rows.take(rows.y >= cut) for rows in (train, test)]
+    later = [Population(rows.X, rows.y - cut, rows.annotations) for rows in tasks]
+    first = train.take(np.flatnonzero(train.y < cut)[:4000])
+    return later[0], later[1], Before(first, cut)
+
+
+def pretrained(before: Before, module: Any, trainer: AdamTrainer, classes: int) -> Any:
+    """The blocks of a `paper_conv` learned on other classes, and a new last layer on what the last block gives."""
+    from collections import OrderedDict
+
+    import torch
+
+    learned = trainer.fit(TorchRisk(module), Sample(before.rows.X, before.rows.y), seed=0)
+    parts = OrderedDict(learned.risk.module_at(learned.w).named_children())
+    channels, pixels = parts.pop("last")[0].in_channels, module.classifier.in_features // 10
+    parts["classifier"] = torch.nn.Linear(channels * pixels, classes)
+    return torch.nn.Sequential(parts)
+
+
+def learns_last_layer_alone(case: Case) -> bool:
+    """Whether the parameters that are learned are those of a layer called ``classifier``."""
+    layer = getattr(case.risk.module, "classifier", None)
+    return layer is not None and case.risk.size == layer.weight.numel() + layer.bias.numel()
+
+
+def features_in(case: Case, rows: Population) -> Population:
+    """What the last layer is given for rows, if it alone is learned; else the rows."""
+    if not learns_last_layer_alone(case):
+        return rows
+    seen = case.risk.features(case.risk.current, rows.X).cpu().numpy().astype(np.float32)
+    return Population(seen, rows.y, rows.annotations)
+
+
+def on_features(case: Case) -> Case:
+    """A case that learns the last layer alone, with `features_in` as rows: the same learner, much faster."""
+    import torch
+
+    if not learns_last_layer_alone(case):
+        return case
+    layer = case.risk.module.classifier
+    parts = [features_in(case, part) for part in (case.parts.train, case.parts.auxiliary, case.parts.test)]
+    last = torch.nn.Linear(layer.in_features, layer.out_features).to(layer.weight.device)
+    risk = TorchRisk(last, reg=case.risk.reg, penalize_intercept=False)
+    return replace(case, parts=Parts(*parts), risk=risk, layers=())
+
+
+def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Population, tuple[int, int, int]]:
+    """Rows to train on, rows to test on, and the default sizes of the three parts."""
+    if name == "generated":
+        rows = generated()
+        return rows.take(range(1000)), rows.take(range(1000, 1400)), (200, 200, 200)
+    if name == "digits":
+        return *digits(options.split), (300, 290, 297) if options.model in ("ll", "ft") else (600, 600, 597)
+    if name == "mnist":
+        return *mnist(), (4000, 4000, 4000)
+    if name == "cifar10_small":
+        return *cifar10_small(), (5000, 5000, 2000)
+    if options.folder is None:
+        raise SystemExit(f"--folder is needed for {name}")
+    from linpoison.datasets.folders import read_cifar10, read_utkface
+
+    if name == "cifar10":
+        parts = [Population(as_pixels(X), y) for X, y in read_cifar10(options.folder)]
+        return parts[0], parts[1], (25000, 25000, 10000)
+    faces = read_utkface(options.folder, options.size)
+    whole = Population(as_pixels(faces.images), faces.gender, {"age": faces.age, "race": faces.race})
+    order = np.random.default_rng(options.split).permutation(whole.n)
+    sizes = (7000, 7000, 6054) if options.rows is None else tuple(options.rows)
+    return whole.take(order[sizes[2] :]), whole.take(order[: sizes[2]]), sizes
+
+
+def as_pixels(images: Any) -> Any:
+    """Bytes of shape (n, height, width, channels) as float32 in [0, 1], channels first."""
+    return np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=np.float32) / np.float32(255)
+
+
+def halved(X: Any) -> Any:
+    """Means of two by two pixels."""
+    n, c, height, width = X.shape
+    return X.reshape(n, c, height // 2, 2, width // 2, 2).mean(axis=(3, 5)).astype(np.float32)
+
+
+def digits(seed: int) -> tuple[Population, Population]:
+    """scikit-learn's 1797 digits of 8 x 8 pixels, a third of them to test on."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(y))
+    whole = Population((X / 16).reshape(-1, 1, 8, 8).astype(np.float32)[order], y[order])
+    return whole.take(range(1200)), whole.take(range(1200, whole.n))
+
+
+def mnist() -> tuple[Population, Population]:
+    """MNIST at 14 x 14 pixels, the training rows in a random order."""
+    from linpoison.datasets import load_mnist
+
+    X, y, X_test, y_test = load_mnist()
+    order = np.random.default_rng(0).permutation(len(y))[:20000]
+    both = [(X[order], y[order]), (X_test, y_test)]
+    parts = [Population(halved(rows.reshape(-1, 1, 28, 28)), labels) for rows, labels in both]
+    return parts[0], parts[1]
+
+
+def cifar10_small() -> tuple[Population, Population]:
+    """The subset of CIFAR-10 under LINPOISON_DATA, at 16 x 16 pixels."""
+    from linpoison.datasets.store import data_folder
+
+    with np.load(data_folder() / "cifar10_small.npz", allow_pickle=False) as archive:
+        parts = [
+            Population(halved(as_pixels(archive[f"X_{k}"])), archive[f"y_{k}"].astype(np.int64))
+            for k in ("train", "test")
+        ]
+    return parts[0], parts[1]
+
+
+def generated() -> Population:
+    """1400 pictures of 8 x 8 pixels: a bar across or down, on an even or odd line, in one of two places."""
+    rng = np.random.default_rng(0)
+    y, place = rng.integers(0, 4, 1400), rng.integers(0, 2, 1400)
+    X = 0.45 * rng.random((1400, 1, 8, 8)).astype(np.float32)
+    for i, (label, start) in enumerate(zip(y, place, strict=True)):
+        line = 1 + 4 * int(start) + int(label) // 2
+        X[(i, 0, slice(None), line) if label % 2 else (i, 0, line)] += 0.55
+    return Population(X, y, {"place": place})
+
+
+class LayerOf:
+    """What a layer of a trained network gives: a representation for `ClusterMatch`."""
+
+    def __init__(self, model: RiskPredictor, layer: str | None) -> None:
+        self.model, self.layer = model, layer
+
+    def __call__(self, X: Any) -> Any:
+        """Shape (n, h)."""
+        return self.model.risk.features(self.model.w, X, self.layer)
+
+
+def clusters_of(case: Case, surrogate: RiskPredictor, layer: str | None = None) -> ClusterMatch:
+    """ClusterMatch fitted on the auxiliary rows: on what the last linear layer is given, a layer, or "input"."""
+    representation = None if layer == "input" else LayerOf(surrogate, layer)
+    return ClusterMatch(representation, n_clusters=case.clusters).fit(case.parts.auxiliary)
+
+
+def least_sure(groups: Sequence[Subpopulation], case: Case, surrogate: RiskPredictor, k: int) -> list[Subpopulation]:
+    """Of the groups with ten auxiliary rows or more the `k` of least mean confidence on these (all, for 0)."""
+    import torch
+
+    rows = case.parts.auxiliary
+    sure = torch.softmax(surrogate.risk.scores(surrogate.w, rows.X), dim=1).max(dim=1).values.cpu().numpy()
+    large = [group for group in groups if group.size >= 10] or list(groups)
+    return sorted(large, key=lambda group: float(sure[group.mask(rows)].mean()))[: k or None]
+
+
+def store_at(options: argparse.Namespace, *names: Any) -> Any:
+    """The journal of the options, with keys of its own."""
+    if options.journal is None:
+        return None
+    from linpoison.auditing.journal import FolderJournal
+
+    return FolderJournal(Path(options.journal), "/".join([settings(options), *map(str, names)]) + "/")
+
+
+def settings(options: argparse.Namespace, *more: str) -> str:
+    """What the results depend on, as a part of the journal's keys."""
+    names = ("data", "model", "rows", "width", "size", "epochs", "clusters", "split", "quick", *more)
+    return " ".join(f"{name}={getattr(options, name)}" for name in names)
+
+
+def worst_rows(found: Study, first: str = "", ks: Sequence[int] = (10, 5, 1)) -> list[str]:
+    """Lines of a table: the worst groups at each strength beside the null."""
+    lines = []
+    for alpha in found.alphas:
+        for k in ks:
+            w = found.worst(k, alpha)
+            worst = found.at(alpha)[:k]
+            spill = float(np.mean([group.damage.collateral.value for group in worst]))
+            numbers = " | ".join(f"{v:.3f}" for v in (w.damage, w.null, w.unseen, w.null_unseen, spill))
+            lines.append(f"| {first}{alpha:g} | {k} | {numbers} | {w.size:.0f} |")
+    return lines
+
+
+def write(lines: Sequence[str], path: str | None) -> None:
+    """Print lines, and put them into a file."""
+    text = "\n".join(lines)
+    print(text)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text + "\n", encoding="utf-8")

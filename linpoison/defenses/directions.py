@@ -1,0 +1,81 @@
+"""The direction in which the gradients of rows vary most: from their matrix, or from products with it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import ArpackError, LinearOperator, svds
+
+from ..core.errors import SolverFailed
+from ..core.validation import Array
+from .spectral import top_direction
+
+_TIGHT, _LOOSE = 1e-12, 1e-5
+"""Relative residual of the squared singular value, for models in double and in single precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFrame:
+    """Mean and top right singular vector of the gradients of some rows.
+
+    Parameters
+    ----------
+    direction : ndarray of shape (p,)
+        Of length 1, or zero where the gradients do not vary.
+    centre : float
+        The mean gradient along it.
+    size : float
+        The singular value.
+    """
+
+    direction: Array
+    centre: float
+    size: float
+
+    @classmethod
+    def of(cls, model: Any, X: Any, y: Any) -> GradientFrame:
+        """The frame of the gradients of a `RowModel`, without their matrix if it is a `ProductModel`."""
+        if hasattr(model, "gradient_products") and len(y) > 1:
+            return _from_products(model, X, y)
+        mean, direction, size = top_direction(np.asarray(model.gradients(X, y), dtype=np.float64))
+        return cls(direction, float(mean @ direction), size)
+
+    def scores(self, model: Any, X: Any, y: Any) -> Array:
+        """``((g_i - mean g) . v)^2`` of rows, shape (n,)."""
+        if hasattr(model, "gradient_products"):
+            along = model.gradient_products(X, y, self.direction)
+        else:
+            along = np.asarray(model.gradients(X, y), dtype=np.float64) @ self.direction
+        return np.asarray((along - self.centre) ** 2)
+
+
+def _from_products(model: Any, X: Any, y: Any) -> GradientFrame:
+    """By Lanczos iteration (ARPACK) on ``v -> J v`` and ``u -> J' u``, both centred: memory for vectors alone."""
+    n = len(y)
+    mean = model.gradient_sum(X, y, np.full(n, 1.0 / n))
+
+    def along(v: Array) -> Array:
+        values = model.gradient_products(X, y, np.ravel(v))
+        return np.asarray(values - values.mean())
+
+    def back(u: Array) -> Array:
+        weights = np.ravel(u)
+        return np.asarray(model.gradient_sum(X, y, weights - weights.mean()))
+
+    start = np.random.default_rng(0).normal(size=n)
+    first = back(start)
+    length = float(np.linalg.norm(first))
+    if length == 0 or mean.size == 1:
+        direction = first / (length or 1.0)
+        return GradientFrame(direction, float(mean @ direction), float(np.linalg.norm(along(direction))))
+    operator = LinearOperator((n, mean.size), matvec=along, rmatvec=back, dtype=np.float64)
+    tol = _LOOSE if getattr(model, "single_precision", False) else _TIGHT
+    begin = first if mean.size <= n else start
+    try:
+        _, sizes, rows = svds(operator, k=1, tol=tol, v0=begin, return_singular_vectors="vh")
+    except ArpackError as error:
+        raise SolverFailed(f"the singular vector of the gradients was not found: {error}. Use float64.") from None
+    direction = np.asarray(rows[0], dtype=np.float64)
+    return GradientFrame(direction, float(mean @ direction), float(sizes[0]))

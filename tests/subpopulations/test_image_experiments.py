@@ -1,0 +1,236 @@
+"""The experiments with pictures run on small generated ones, and measure what they say they measure."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "subpopulation"
+sys.path.insert(0, str(FOLDER))
+
+import image_cases as cases  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from deep import RiskLearner  # noqa: E402
+from deep.vision import vgg16  # noqa: E402
+from linpoison.subpopulations import LabelFlip, Population, RiskPredictor, correctness  # noqa: E402
+
+
+def script(name):
+    """A script under a name of its own: others are called attacks.py too."""
+    spec = spec_from_file_location(f"subpopulation_{name}", FOLDER / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+images, attacks, defenses, targeted = (script(name) for name in ("images", "attacks", "defenses", "targeted"))
+
+
+def case(*arguments, options_of=images.options_of):
+    options = options_of(["--quick", *arguments])
+    return cases.case_of(options), options
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """The case whose last layer alone is learned, on features, with its surrogate and its surest cluster."""
+    small = cases.on_features(case("--model", "ll")[0])
+    surrogate = small.learner.fit(small.parts.auxiliary, 0)
+    groups = cases.clusters_of(small, surrogate).subpopulations()
+    right = correctness([surrogate], small.parts.test)[0]
+    group = max((g for g in groups if g.size >= 15), key=lambda g: right[g.mask(small.parts.test)].mean())
+    return small, surrogate, group
+
+
+def rows_in(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+
+
+def test_flips_of_a_cluster_hurt_it_and_are_resumed(capsys, tmp_path):
+    out = tmp_path / "results" / "table.md"
+    images.main(["--quick", "--journal", str(tmp_path / "j"), "--out", str(out)])
+    first = capsys.readouterr().out
+    assert out.read_text(encoding="utf-8") == first
+    rows = rows_in(first)
+    worst = next(row for row in rows if row[:2] == ["2", "1"])
+    assert float(worst[2]) > 0.3 > abs(float(worst[3]))
+    stored = sorted(path.stat().st_mtime_ns for path in (tmp_path / "j").iterdir())
+    images.main(["--quick", "--journal", str(tmp_path / "j")])
+    assert capsys.readouterr().out == first
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "j").iterdir()) == stored
+
+
+def test_each_layer_has_its_clusters(capsys):
+    images.main(["--quick", "--table", "3", "--epochs", "1", "--groups", "1", "--clusters", "3"])
+    names = [row[0] for row in rows_in(capsys.readouterr().out)[2:]]
+    assert names[::2] == ["input", "first", "block1", "block2", "block3", "last"]
+
+
+def test_parts_are_disjoint_and_surest_groups_come_last():
+    small, _ = case()
+    parts = (small.parts.train, small.parts.auxiliary, small.parts.test)
+    rows = np.concatenate([part.X.reshape(part.n, -1) for part in parts])
+    assert np.unique(rows, axis=0).shape == rows.shape
+    surrogate = small.learner.fit(small.parts.auxiliary, 0)
+    groups = cases.clusters_of(small, surrogate).subpopulations()
+    ranked = cases.least_sure(groups, small, surrogate, 0)
+    scores = torch.softmax(surrogate.risk.scores(surrogate.w, small.parts.auxiliary.X), dim=1).max(dim=1).values.numpy()
+    sure = [scores[group.mask(small.parts.auxiliary)].mean() for group in ranked]
+    assert sure == sorted(sure)
+    assert cases.least_sure(groups, small, surrogate, 1) == ranked[:1]
+
+
+def test_the_last_layer_on_features_is_the_same_learner():
+    small, _ = case("--model", "ll", "--epochs", "2")
+    fast = cases.on_features(small)
+    assert fast.parts.train.X.ndim == 2
+    one, other = (c.learner.fit(c.parts.train, 1).risk.module for c in (small, fast))
+    torch.testing.assert_close(one.classifier.weight, other.weight, rtol=1e-4, atol=1e-5)
+    whole, _ = case("--model", "ft", "--epochs", "1")
+    assert cases.on_features(whole) is whole
+
+
+def test_moved_rows_do_what_they_are_moved_for():
+    small, options = case("--model", "ll", options_of=attacks.options_of)
+    surrogate = small.learner.fit(small.parts.auxiliary, 0)
+    group = cases.clusters_of(small, surrogate).subpopulations()[0]
+    risk, w, auxiliary = surrogate.risk, surrogate.w, small.parts.auxiliary
+    target = auxiliary.take(group.mask(auxiliary))
+    slope = risk.data_grad(w, risk.rows(target.X), target.y)
+    poison = {k: a.poison(auxiliary, group, 12, surrogate, 0) for k, a in attacks.attacks_of(small, 20).items()}
+    along = {k: float(slope @ risk.data_grad(w, risk.rows(rows.X), rows.y)) for k, rows in poison.items()}
+    assert along["GO"] < along["LF"] - 1e-4
+    assert not np.array_equal(poison["INF"].X, poison["LF"].X)
+    for rows in poison.values():
+        assert rows.X.min() >= 0
+        assert rows.X.max() <= 1
+        assert np.array_equal(rows.y, poison["LF"].y)
+
+
+def test_the_table_of_attacks(capsys):
+    attacks.main(["--quick"])
+    rows = rows_in(capsys.readouterr().out)[2:]
+    assert [row[0] for row in rows] == ["LF", "GO", "INF"]
+    assert float(rows[0][2]) > 0.1
+    assert rows[0][5] == "0 of 1"
+    assert float(rows[2][7]) > float(rows[0][7])
+
+
+@pytest.mark.parametrize("name", ["TRIM", "SEVER", "AC", "SS"])
+def test_what_a_defence_drops_follows_the_rows(learned, name):
+    small, surrogate, group = learned
+    poison = LabelFlip().poison(small.parts.auxiliary, group, 20, surrogate, 0)
+    rows, bad = defenses.shuffled(small.parts.train, poison, 0)
+    assert bad.sum() == 20
+    np.testing.assert_array_equal(np.sort(rows.y[bad]), np.sort(poison.y))
+    learner = RiskLearner(small.risk, small.trainer)
+    kept = defenses.kept_by(name, rows, 20 / rows.n, learner)
+    if name in ("TRIM", "SEVER"):
+        assert abs((rows.n - len(kept)) - 20) <= 6
+    if name == "TRIM":
+        assert bad[kept].sum() < 0.7 * 20
+    if name == "SS":
+        features = learner.fit(rows.X, rows.y).representation(rows.X)
+        for label in np.unique(rows.y):
+            mine = rows.y == label
+            centred = features[mine] - features[mine].mean(axis=0)
+            score = (centred @ np.linalg.svd(centred, full_matrices=False)[2][0]) ** 2
+            stays = np.isin(np.flatnonzero(mine), kept)
+            assert score[stays].max() <= score[~stays].min() + 1e-9
+
+
+def test_the_table_of_defences(capsys):
+    defenses.main(["--quick"])
+    rows = {row[4]: row for row in rows_in(capsys.readouterr().out)[2:]}
+    assert list(rows) == list(defenses.NAMES)
+    assert float(rows["none"][5]) > 0.1
+    assert (float(rows["none"][7]), float(rows["none"][8])) == (0, 0)
+    share = int(rows["TRIM"][2]) / (200 + int(rows["TRIM"][2]))
+    assert float(rows["TRIM"][8]) == pytest.approx(share, abs=0.02)
+    assert float(rows["SEVER"][8]) == pytest.approx(share, abs=0.08)
+    assert float(rows["SS"][8]) == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.parametrize("attack", ["matching", "influence"])
+def test_rows_are_moved_within_reach_against_the_targets(attack):
+    small, options = case("--attack", attack, "--share", "0.05", options_of=targeted.options_of)
+    sure = small.learner.fit(small.parts.train, targeted.SURROGATE)
+    surrogate = RiskPredictor(sure.risk, 0.01 * sure.w)  # the bars are learned to a loss of zero, without a gradient
+    pair = targeted.target_sets(small, surrogate, options)[0]
+    targets, wanted = pair["sets"]["ClusterMatch"], pair["wanted"]
+    assert np.unique(small.parts.test.y[targets]).size == 1
+    assert wanted not in small.parts.test.y[targets]
+    poison, chosen = targeted.poison_of(small, surrogate, targets, wanted, options)
+    before = small.parts.train.X[chosen]
+    assert len(chosen) == (1 if attack == "influence" else 10)
+    assert (small.parts.train.y[chosen] == wanted).all()
+    assert 0.01 < np.abs(poison.X - before).max() <= (1 if attack == "influence" else options.epsilon + 1e-6)
+    assert 0 <= poison.X.min() <= poison.X.max() <= 1
+    risk, w, aim = surrogate.risk, surrogate.w, small.parts.test.take(targets)
+    if attack == "matching":
+        slope = risk.data_grad(w, risk.rows(aim.X), np.full(aim.n, wanted))
+        pulls = [risk.data_grad(w, risk.rows(X), poison.y) for X in (before, poison.X)]
+        cosines = [float(slope @ pull / pull.norm() / slope.norm()) for pull in pulls]
+        assert cosines[1] > cosines[0] + 0.02
+    rows = targeted.replaced(small.parts.train, chosen, poison)
+    changed = np.abs(rows.X - small.parts.train.X).reshape(rows.n, -1).max(axis=1) > 0
+    assert set(np.flatnonzero(changed)) <= set(chosen.tolist())
+
+
+def test_success_counts_wrong_labels(learned):
+    small, _, _ = learned
+    rows = small.parts.train
+    inverted = Population(rows.X, 1 - rows.y)
+    targets = np.arange(50)
+    assert targeted.success(small, inverted, targets, 1) > 0.7 > targeted.success(small, rows, targets, 1)
+
+
+@pytest.mark.parametrize("attack", ["matching", "influence"])
+def test_the_table_of_targeted_attacks(attack, capsys):
+    targeted.main(["--quick", "--attack", attack])
+    rows = rows_in(capsys.readouterr().out)[2:]
+    assert [row[0] for row in rows] == ["random", "ClusterMatch"]
+    assert all(row[1] == row[4] for row in rows)
+
+
+@pytest.mark.parametrize("model", ["ll", "ft"])
+def test_faces_with_vgg16_from_files(model, tmp_path, capsys):
+    rng, faces = np.random.default_rng(0), tmp_path / "faces"
+    faces.mkdir()
+    for number in range(30):
+        pixels = rng.integers(0, 120, (32, 32, 3), dtype=np.uint8) + np.uint8(120 * (number % 2))
+        Image.fromarray(pixels).save(faces / f"{20 + number}_{number % 2}_{number % 5}_{number}.jpg")
+    state = {f"features.{k}": v for k, v in vgg16(2).features.state_dict().items()}
+    torch.save(state, tmp_path / "vgg16.pth")
+    arguments = ["--data", "utkface", "--folder", str(faces), "--weights", str(tmp_path / "vgg16.pth"), "--size", "32",
+                 "--model", model, "--rows", "8", "12", "10", "--epochs", "1", "--clusters", "2", "--groups", "1",
+                 "--alphas", "1", "--seeds", "1"]  # fmt: skip
+    options = images.options_of(arguments)
+    small = cases.case_of(options)
+    assert small.risk.size == (1026 if model == "ll" else 14_715_714)
+    assert set(small.parts.train.annotations) == {"age", "race"}
+    if model == "ll":
+        images.main(arguments)
+        assert "8, 12, 10 rows" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_named():
+    for arguments, words in [
+        (["--data", "utkface"], "--folder"),
+        (["--data", "cifar10_small", "--model", "ll"], "--weights"),
+        (["--quick", "--rows", "900", "900", "10"], "rows of 1000"),
+    ]:
+        options = images.options_of(arguments)
+        if "cifar10_small" in arguments:
+            with pytest.raises(SystemExit, match=words):
+                cases.network("cifar10_small", "ll", options, (3, 16, 16), 10, None)
+        else:
+            with pytest.raises(SystemExit, match=words):
+                cases.case_of(options)
