@@ -29,6 +29,7 @@ On these stand, each written once for both:
     learning from scratch: in evaluation mode to a certified gradient; as networks are trained in practice.
 `RiskLearner`
     a risk and its trainer as the learner of the defences of `linpoison.defenses`: TRIM, SEVER and the others.
+    `RiskRows`: what it has learned, as they look at it.
 `Torchrun`
     poison rows spread over processes.
 `make_model`

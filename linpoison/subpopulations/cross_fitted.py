@@ -148,7 +148,7 @@ class CrossFittedAttack:
         return builders[self.choose(scores)](auxiliary)
 
     def choose(self, scores: Mapping[str, Score]) -> str:
-        """The name of the candidate that is planted; the best of flips and `others`, unless another is clearly stronger."""
+        """Who is planted: the best of flips and `others`, unless another is clearly stronger."""
         return most_damaging(scores, self.collateral, plain={*FLIPS, *self.others})
 
     def candidates(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linpoison.core import Domain, InputError, Poison
-from linpoison.rounding import copies_of, deploy, largest_remainder, round_point
+from linpoison.rounding import copies_of, deploy, largest_remainder, round_balanced, round_point
 from linpoison.sets import Ball, Box, ByLabel, Halfspace
 
 WEIGHTS = st.lists(st.floats(0, 100), min_size=1, max_size=6).filter(lambda values: sum(values) > 1e-3)
@@ -227,3 +227,30 @@ def test_sparse_rows_are_deployed_without_dense_tables(monkeypatch, domain):
     assert sp.issparse(whole.X)
     assert largest[0] == 1
     assert peak < 40e6
+
+
+@given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 2**16))
+def test_balanced_rows_add_up(copies, d, seed):
+    rng = np.random.default_rng(seed)
+    point, direction = rng.exponential(1.5, size=d), rng.normal(size=d)
+    rows = round_balanced(point, copies, direction)
+    assert rows.shape == (copies, d)
+    assert (rows == np.rint(rows)).all()
+    np.testing.assert_array_equal(rows.sum(axis=0), np.rint(copies * point))
+    assert (np.abs(rows - point) < 1 + 0.5 / copies).all()
+    assert np.ptp(rows @ direction) <= np.abs(direction).max() + 1e-12  # list scheduling: never worse than one step
+
+
+def test_balanced_rows_score_more_alike_than_drawn_ones():
+    rng = np.random.default_rng(0)
+    point, direction = rng.exponential(0.3, size=200), rng.normal(size=200)
+    rows = round_balanced(point, 40, direction)
+    drawn = np.floor(point) + (rng.random((40, 200)) < point - np.floor(point))
+    assert np.ptp(rows @ direction) < 0.05 * np.ptp(drawn @ direction)
+    assert np.linalg.norm(rows.mean(axis=0) - point) < 0.3 * np.linalg.norm(drawn.mean(axis=0) - point)
+
+
+@pytest.mark.parametrize("point", [[-0.1, 1.0], [np.nan, 1.0], [1.0]])
+def test_balanced_rows_need_counts(point):
+    with pytest.raises(InputError):
+        round_balanced(np.array(point), 3, np.ones(2))

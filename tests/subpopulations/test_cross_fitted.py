@@ -262,3 +262,75 @@ def test_a_fold_needs_rows_on_both_sides(case):
     few = parts.auxiliary.take(np.flatnonzero(~group.mask(parts.auxiliary)))
     with pytest.raises(InputError, match="in the subpopulation"):
         CrossFit(parts.train, few, group, LOGISTIC)
+
+
+def scored(correct, high=0.0):
+    correct = np.array(correct, dtype=bool)
+    return Score(1 - float(correct.mean()), 0.0, high, correct)
+
+
+def test_a_plain_candidate_gives_way_to_a_clear_gain_only():
+    plain = scored([0] * 5 + [1] * 15)
+    luck = scored([0] * 4 + [1, 0, 0] + [1] * 13)  # two rows more, one less
+    gain = scored([0] * 9 + [1] * 11)  # four more
+    assert not luck.beats(plain)
+    assert luck.damage > plain.damage
+    assert gain.beats(plain)
+    assert most_damaging({"plain": plain, "luck": luck}, 0.01, plain=["plain"]) == "plain"
+    assert most_damaging({"plain": plain, "luck": luck}, 0.01) == "luck"
+    assert most_damaging({"plain": plain, "luck": luck, "gain": gain}, 0.01, plain=["plain"]) == "gain"
+    broken = scored([0] * 5 + [1] * 15, high=0.02)
+    assert most_damaging({"plain": broken, "luck": luck}, 0.01, plain=["plain"]) == "luck"
+
+
+def test_a_portion_turns_the_rows_of_least_margin(case):
+    parts, group = case
+    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN)
+    plan = _Plan(attack, group, 10, 0)
+    rows = parts.auxiliary.take(group.mask(parts.auxiliary)).dataset()
+    clean = plan.clean.margins(rows)
+    easy = clean <= np.quantile(clean, 0.3)
+    some, whole = (plan.decoy(Recipe("opposite", 1.0, 1.0, share), parts.auxiliary) for share in (0.3, 1.0))
+    # the others keep their labels, and so suffer less
+    assert some.margins(rows)[~easy].mean() > whole.margins(rows)[~easy].mean()
+    assert some.margins(rows)[easy].mean() < clean[easy].mean()
+
+
+def test_other_attacks_are_candidates(case):
+    parts, group = case
+    surrogate = ProblemTrainer(LOGISTIC).fit(parts.train, 0)
+
+    class Other:
+        def poison(self, auxiliary, group, count, surrogate, seed):
+            return LabelFlip().poison(auxiliary, group, count, surrogate, seed)
+
+    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("climb",), others={"other": Other()})
+    builders, scores = attack.candidates(parts.auxiliary, group, 6, surrogate, 0)
+    assert scores["other"] == scores["flip"]
+    assert builders["other"](parts.auxiliary).n == 6
+    same = {"other": scores["flip"], "flip training rows": scores["flip"]}
+    assert attack.choose(same) in same
+
+
+def test_kkt_rows_of_counts_are_whole_and_reach_the_decoy():
+    rng = np.random.default_rng(0)
+    X = rng.poisson([[2.0, 6.0, 1.0, 3.0]], size=(240, 4)).astype(float)
+    whole = Population(X, np.where(X @ [1.0, -0.5, 1.0, 0.2] > 1, 1.0, -1.0))
+    parts = three_parts(whole, (0.4, 0.4, 0.2), 0)
+    group = clusters().fit(parts.auxiliary).subpopulations()[0]
+    domain = Domain.counts(30, d=4)
+    plan = _Plan(CrossFittedAttack(HINGE, parts.train, domain), group, 40, 0)
+    decoy = plan.decoy(Recipe("opposite", 2.0, 1.0), parts.auxiliary)
+    poison = plan._kkt(decoy, parts.auxiliary, 3.0)
+    assert 0 < poison.total <= 40
+    assert (np.rint(poison.X) == poison.X).all()
+    assert (poison.X >= 0).all()
+    learner = make_learner(HINGE)
+    clean, found = (learner.fit(rows) for rows in (plan.train, plan.train.mix(poison.as_dataset())))
+    assert np.linalg.norm(found.vector - decoy.vector) < 0.5 * np.linalg.norm(clean.vector - decoy.vector)
+
+
+@pytest.mark.parametrize("options", [{"reaches": (0.0,)}, {"portions": (1.5,)}, {"shares": (0.0,)}])
+def test_shares_and_reaches_out_of_range(case, options):
+    with pytest.raises(InputError):
+        CrossFittedAttack(LOGISTIC, case[0].train, **options)

@@ -120,9 +120,9 @@ def min_budget(
     answer, padded = _with_padding(target, answer)
     info, exact = _facts(target, answer, bound, padded)
     info |= {"method": how, "status": answer.status}
-    witness |= _poison_arrays(answer.poison)
+    witness, words = witness | _poison_arrays(answer.poison), budget_words(claim, witness)
     seconds = time.perf_counter() - start
-    return Certificate("min-budget", "budget", claim, bound, exact, budget_words(claim, witness), witness, seconds, info)
+    return Certificate("min-budget", "budget", claim, bound, exact, words, witness, seconds, info)
 
 
 def _first(target: BudgetTarget) -> Proof:

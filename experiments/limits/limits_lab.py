@@ -1,0 +1,155 @@
+"""What the scripts of this folder share: rows, models, recipes of learning, a journal, and tables."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deep import Sample, SGDTrainer, TorchRisk, accuracy, make_model
+from linpoison.auditing.assemble import versions
+from linpoison.auditing.journal import FolderJournal
+
+MODELS = ("lr", "nn", "cnn")
+RECIPES = {
+    "lr": SGDTrainer(epochs=100, batch_size=1000, step=0.1),
+    "nn": SGDTrainer(epochs=4, batch_size=100, step=0.1, momentum=0.9, schedule="cosine"),
+    "cnn": SGDTrainer(epochs=2, batch_size=100, step=0.05, momentum=0.9, channels_last=True),
+}
+"""The learner, of clean and of poisoned rows. The papers train all three for 100 epochs with step 0.1, in batches of
+1000; the networks get nearly their accuracy on clean rows from few epochs in small batches with momentum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """What a seed learns from clean rows."""
+
+    w: Any
+    accuracy: float
+    seconds: float
+
+
+class Lab:
+    """One model, its rows and what was measured of it.
+
+    Parameters
+    ----------
+    model : str
+    out : Path
+        Its folder ``journal`` keeps finished steps.
+    quick : bool
+        200 digits of 8 x 8 pixels and two epochs in the place of MNIST.
+    subset : int, optional
+        Training rows, drawn once; by default all.
+    """
+
+    def __init__(self, model: str, out: Path, quick: bool, subset: int | None = None) -> None:
+        self.model, self.quick = model, quick
+        train, test = rows_of(quick)
+        train = train if subset is None else train.drawn(subset, 0)
+        module = make_model(model, train.X.shape[1:], 10).float()
+        if model == "cnn":
+            module = module.to(memory_format=torch.channels_last)
+        self.risk = TorchRisk(module, chunk=1000 if model == "cnn" else 5000)
+        self.train, self.test = (Sample(self.risk.rows(s.X), s.y) for s in (train, test))
+        recipe = RECIPES[model]
+        self.recipe = replace(recipe, epochs=2, batch_size=20) if quick else recipe
+        self.journal = FolderJournal(out / "journal", f"{model}/{quick}/{subset}/{self.recipe}/")
+
+    def kept(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The arrays of a step: from the journal, or made and stored."""
+        found = self.journal.get(key)
+        if found is None:
+            print(f"{self.model}: {key}", file=sys.stderr, flush=True)
+            self.journal.put(key, {name: _array(value) for name, value in make().items()})
+            found = self.journal.get(key)
+        return found or {}
+
+    def learn(self, key: str, seed: int, poison: Callable[[], Sample] | None = None) -> Clean:
+        """By the recipe, from scratch."""
+
+        def make() -> dict[str, Any]:
+            data = self.train if poison is None else self.train.joined(poison(), self.risk)
+            began = time.process_time()
+            found = self.recipe.fit(self.risk, data, seed=seed)
+            seconds = time.process_time() - began
+            return {"w": found.w, "accuracy": accuracy(found.risk, found.w, self.test), "seconds": seconds}
+
+        found = self.kept(f"{key}, learner {seed}", make)
+        return Clean(torch.as_tensor(found["w"]), float(found["accuracy"]), float(found["seconds"]))
+
+    def clean(self, seed: int) -> Clean:
+        """On clean rows."""
+        return self.learn("clean", seed)
+
+
+@cache
+def rows_of(quick: bool) -> tuple[Sample, Sample]:
+    """Training and test rows of MNIST, or a few digits; pixels in [0, 1]."""
+    if not quick:
+        from linpoison.datasets import load_mnist
+
+        X, y, X_test, y_test = load_mnist()
+        return Sample(X.reshape(-1, 1, 28, 28), y), Sample(X_test.reshape(-1, 1, 28, 28), y_test)
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    X = X.reshape(-1, 1, 8, 8) / 16
+    return Sample(X[:200], y[:200]), Sample(X[200:500], y[200:500])
+
+
+def victim(seed: int) -> int:
+    """The learner who meets the poison of an attacker: not the one whom the attacker has watched."""
+    return (seed + 1) % 3
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """What all scripts of this folder take."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder; a run there resumes")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to 3 (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="200 digits, one seed, a few steps")
+    return parser
+
+
+def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as Markdown and as CSV, with what it was measured with; it is printed too."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows]) + "\n"
+    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
+    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    print(text, flush=True)
+
+
+def name_of(table: str, models: Sequence[str]) -> str:
+    """The file of a table: with the models' names, unless all of them are in it."""
+    return table if len(models) == 3 else f"{table}-{'-'.join(models)}"
+
+
+def provenance() -> str:
+    """Command without folders, and versions."""
+    words = [Path(word).name for word in sys.argv]
+    found = versions() | {"torch": torch.__version__}
+    return f"`{' '.join(words)}`; {', '.join(f'{name} {version}' for name, version in found.items())}; CPU, one thread."
+
+
+def spread(values: Sequence[float], digits: int = 2, unit: float = 1.0) -> str:
+    """Mean and, of several values, standard deviation."""
+    scaled = unit * np.asarray(values, dtype=float)
+    mean = f"{scaled.mean():.{digits}f}"
+    return mean if len(scaled) < 2 else f"{mean} ± {scaled.std(ddof=1):.{digits}f}"
+
+
+def _array(value: Any) -> Any:
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

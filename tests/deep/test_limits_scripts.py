@@ -1,0 +1,113 @@
+"""The experiments on gradient canceling and TGDA, and the benchmark of a TGDA update, at toy size."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "experiments" / "limits"
+Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Import a script; no module of the folder stays behind."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """A table, after a look at what it was measured with."""
+    assert "torch 2" in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()[-1]
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_canceling_lowers_the_residual_and_resumes(load, tmp_path, capsys):
+    script = load("canceling")
+    arguments = ["--quick", "--out", str(tmp_path), "--models", "lr", "--seeds", "1", "--radii", "0.5"]
+    assert script.main(arguments) == 0
+    first = (tmp_path / "canceling-lr.md").read_text(encoding="utf-8")
+    assert "learned free" in capsys.readouterr().err
+    rows = read(tmp_path / "canceling-lr.csv")
+    assert [row["pixels"] for row in rows] == ["free", "box"]
+    for row in rows:
+        after, before, bound = (float(number) for number in row["residual"].split(" / "))
+        assert bound <= after < before
+        assert float(row["drop"]) == pytest.approx(float(row["clean"]) - float(row["accuracy"]), abs=0.011)
+    assert [row["radius"] for row in read(tmp_path / "targets-lr.csv")] == ["0.5"]
+    assert script.main(arguments) == 0
+    assert (tmp_path / "canceling-lr.md").read_text(encoding="utf-8") == first
+    assert capsys.readouterr().err == ""
+
+
+def test_the_poison_in_the_box_is_in_it_and_has_the_budget(load, tmp_path):
+    script, lab = load("canceling"), load("limits_lab").Lab("lr", tmp_path, True)
+    attacker = script.Attacker(lab, script.quick_plan())
+    found = attacker.poison(0, "box", 0.1)
+    assert found["X"].min() >= 0
+    assert found["X"].max() <= 1
+    assert found["copies"].sum() == 20
+    assert attacker.poison(0, "free", 0.1)["X"].min() < 0
+
+
+def test_distinct_rows_share_the_copies_evenly(load):
+    distinct = load("canceling").distinct
+    assert [distinct(1800, 1800), distinct(1800, 6000), distinct(4, 6), distinct(60, 7)] == [1800, 1500, 3, 7]
+
+
+def test_the_victim_is_another_seed(load):
+    assert [load("limits_lab").victim(seed) for seed in range(3)] == [1, 2, 0]
+
+
+def test_games_are_played_and_resumed(load, tmp_path, capsys):
+    script = load("tgda")
+    games = ["flip", "main", "not pretrained", "(m, n) = (20, 1)"]
+    arguments = ["--quick", "--out", str(tmp_path), "--models", "lr", "--seeds", "1", "--games", *games]
+    assert script.main(arguments) == 0
+    first = read(tmp_path / "tgda-lr.csv")
+    assert [row["game"] for row in first] == games
+    assert first[0]["CG residual"] == "-"
+    assert all(float(row["CG residual"]) > 0 for row in first[1:])
+    capsys.readouterr()
+    assert script.main(arguments) == 0
+    assert read(tmp_path / "tgda-lr.csv") == first
+    assert capsys.readouterr().err == ""
+
+
+def test_the_variants_are_what_their_names_say(load, tmp_path):
+    script = load("tgda")
+    table = script.Table(load("limits_lab").Lab("lr", tmp_path, True), script.Size(10, 4))
+    rules = {name: table.rule(variant) for name, variant in script.VARIANTS.items()}
+    main = rules["main"]
+    assert rules["defender first"].order == "defender" != main.order
+    assert rules["zero-sum"].game == "zero-sum" != main.game
+    assert rules["cold start"].start == "cold" != main.start
+    assert rules["(m, n) = (1, 0)"].follower_steps == 0
+    assert (rules["(m, n) = (20, 1)"].leader_steps, rules["(m, n) = (20, 1)"].epochs) == (20, 2)
+    train, validation = table.split(0)
+    assert train.n + validation.n == 200
+    assert table.leader(0)[1].total == pytest.approx(0.03 * train.n)
+
+
+def test_an_update_of_tgda_is_taken_apart(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = importlib.import_module("tgda_update")
+    found = script.measure("lr", 1, 3, quick=True)
+    counts = {"gradient": 20, "validation": 1, "Hessian": found["products"], "mixed": 1, "forth": 2, "back": 1}
+    assert 3 <= found["products"] <= 5
+    assert found["sum"] == pytest.approx(sum(times * found[name] for name, times in counts.items()))
+    assert found["ratio"] == pytest.approx(found["update"] / found["sum"])
+    assert np.isfinite(list(found.values())).all()
