@@ -150,13 +150,13 @@ def _proofs(
 ) -> dict[str, Certificate]:
     parts = [name for name in ("score", *names) if name != "score" or "test-error" in names]
     if stored is not None:
-        old = {name: stored(f"{name}-{epsilon:g}", claim) for name in parts}
+        old = {name: stored(f"{name}-{float(epsilon)!r}", claim) for name in parts}
         if all(item is not None for item in old.values()):
             return {name: item for name, item in old.items() if item is not None}
     proofs = certificates_of(claim, names)
     if keep is not None:
         for name, item in proofs.items():
-            keep(f"{name}-{epsilon:g}", item)
+            keep(f"{name}-{float(epsilon)!r}", item)
     return proofs
 
 

@@ -30,6 +30,10 @@ READING = (
     "poison found weighs. Both are fractions of the clean training rows that the filters keep.",
     "A model within a hair of the target may cost less: the bound is on learning exactly this one.",
 )
+FLIPPED = (
+    "The target is the cheapest model found that turns the row. What is proved is of this model: another that "
+    "turns the row may cost less. 'linpoison certify' proves what no poison of a budget turns."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ class BudgetReport:
             f"{self.model['loss']} loss, reg {self.model['reg']:g}"
         )
         lines = [wrapped(f"{name} was left out: {why}.", "- ") for name, why in self.left_out.items()]
-        lines += [wrapped(line, "- ") for line in (*READING, *self.assumptions)]
+        reading = (*READING, FLIPPED) if self.target.startswith("flip:") else READING
+        lines += [wrapped(line, "- ") for line in (*reading, *self.assumptions)]
         return f"{heading}\n\n{aligned([header, *body])}\n\nHow to read this\n" + "\n".join(lines) + "\n"
 
 
@@ -146,6 +151,8 @@ def run_budget(
     if folder is not None:
         for entry, proof in zip(entries, proofs, strict=True):
             proof.save(folder / "certificates" / entry["name"])
+            if entry["name"] not in poisons:  # that of an earlier run is not this one's
+                (folder / "certificates" / f"{entry['name']}.poison.npz").unlink(missing_ok=True)
         for name, poison in poisons.items():
             poison.save(folder / "certificates" / f"{name}.poison.npz")
         write_all(folder, {"budget.json": text_writer(report.to_json())})

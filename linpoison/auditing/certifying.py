@@ -285,7 +285,7 @@ class _Store:
             found = Certificate.load(self.folder / name, claim.train, claim.rows)
             if found.claim.problem != claim.problem or found.claim.epsilon != claim.epsilon:
                 return None
-            found.verify()
+            found.verify(sets=claim.sets)
         except (InputError, CertificateInvalid, KeyError):
             return None
         return found

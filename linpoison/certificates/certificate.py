@@ -17,7 +17,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CertificateInvalid, CertificateViolated, InputError
 from ..core.validation import Array
 from ..losses import Problem, make_loss
-from ..sets import pack_sets, sets_digest, unpack_sets
+from ..sets import ByLabel, pack_sets, sets_digest, unpack_sets
 from .claim import Claim
 
 Kind = Literal["budget", "score", "radius", "loss", "error", "insertions"]
@@ -146,17 +146,22 @@ class Certificate:
     seconds: float = 0.0
     info: dict[str, Any] = field(default_factory=dict)
 
-    def verify(self, train: Dataset | None = None, rows: Dataset | None = None) -> float | Array:
+    def verify(
+        self, train: Dataset | None = None, rows: Dataset | None = None, sets: ByLabel | None = None
+    ) -> float | Array:
         """Recompute the bound from the witness, without a solver.
 
         What is checked: that the data are those of the claim, that the bound follows from claim and witness up to
         `RTOL`, that `kind` is what this proof is about, and that no assumption is missing. Whether the bound is
-        attained (`exact`), `seconds` and `info` are the word of whoever made the certificate.
+        attained (`exact`), `seconds`, `info` and further assumptions are the word of whoever made the certificate.
+        The sets are those that came with it: give `sets` to make sure that they are the ones that you trust.
 
         Parameters
         ----------
         train, rows : Dataset, optional
             Data to check it against; those of the claim by default.
+        sets : ByLabel, optional
+            Feasible sets to check it against.
 
         Returns
         -------
@@ -166,8 +171,10 @@ class Certificate:
         Raises
         ------
         CertificateInvalid
-            If the data are others than those of the claim, or if the bound does not follow.
+            If data or sets are others than those of the claim, or if the bound does not follow.
         """
+        if sets is not None and sets_digest(sets) != sets_digest(self.claim.sets):
+            raise CertificateInvalid("expected the feasible sets that the certificate speaks of, got others.")
         for what, given, own in (("training rows", train, self.claim.train), ("rows", rows, self.claim.rows)):
             if given is not None and (own is None or given.digest() != own.digest()):
                 raise CertificateInvalid(f"expected the {what} that the certificate speaks of, got others.")
@@ -282,8 +289,12 @@ class Certificate:
             "exact": np.asarray(self.exact),
         }
         base.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(f"{base}.npz", **stored)
-        Path(f"{base}.json").write_text(json.dumps(document, indent=2, default=_plain) + "\n", encoding="utf-8")
+        halves = [Path(f"{base}{end}") for end in (".npz", ".json")]
+        drafts = [half.with_name(f".{half.stem}.draft{half.suffix}") for half in halves]
+        np.savez_compressed(drafts[0], **stored)
+        drafts[1].write_text(json.dumps(document, indent=2, default=_plain) + "\n", encoding="utf-8")
+        for draft, half in zip(drafts, halves, strict=True):
+            draft.replace(half)
 
     @classmethod
     def load(cls, path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:

@@ -176,6 +176,8 @@ def _collective(claim: Claim, witness: Witness, failed: Any) -> float | None:
     if combined is None:
         return None
     score = float(_recomputed("sum", claim.about(combined.row), witness, 1)[0])
+    if not score < np.inf:  # nor is NaN a proof of anything
+        return None
     missed = float((rows.weight / rows.total)[failed & ~chosen].sum())
     return max(0.0, missed + float(share.share.sum()) + combined.scale * score)
 

@@ -14,7 +14,10 @@ ATTACKS = (
 )
 DEFENSES = "l2,slab,loss,svd,knn"
 CERTIFIABLE = "l2,slab,loss"
-_EXIT = "Exit codes: 0 done; 1 worst-case error above --fail-above; 2 input that cannot be used; 130 interrupted."
+_EXIT = (
+    "Exit codes: 0 done; 1 worst-case error above --fail-above, where there is one; 2 input that cannot be used; "
+    "130 interrupted."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -147,8 +150,9 @@ def _add_certify(commands: Any) -> None:
 def _add_budget(commands: Any) -> None:
     parser = _command(
         commands, "budget", "the least poison that makes a given model the learned one",
-        "For a model, for the decoys of the KKT attack, or for the label of one test row: the least mass of poison "
-        "inside the fixed filters that buys it, with a proof that no less will do.",
+        "For a model, or for the decoys of the KKT attack: the least mass of poison inside the fixed filters that "
+        "makes it the learned one, with a proof that no less will do. For the label of one test row: the same for the "
+        "cheapest model found that turns it; 'certify' proves what no poison of a budget turns.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)

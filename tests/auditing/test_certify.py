@@ -202,3 +202,15 @@ def test_sparse_rows_are_certified_as_dense_ones(data, name):
     dense, sparse = certify(data, **options), certify(Split(*parts), **options)
     assert sparse.rungs[0]["bound"] == dense.rungs[0]["bound"]
     assert sparse.rungs[0]["loss_bound"] == pytest.approx(dense.rungs[0]["loss_bound"], rel=1e-2)
+
+
+def test_a_folder_of_other_sets_is_not_reused(data, tmp_path):
+    """Same rows, same learner: only the sets tell the two claims apart."""
+    low, high = (
+        certify(data, epsilon=0.05, out=tmp_path, attacks="none", certificates="average-loss", domain=domain, **RIDGE)
+        for domain in ("box", "real")
+    )
+    fresh = certify(data, epsilon=0.05, attacks="none", certificates="average-loss", domain="real", **RIDGE)
+    bounds = [report.certificates[0]["bound"] for report in (low, high, fresh)]
+    assert bounds[1] == pytest.approx(bounds[2])
+    assert bounds[0] < bounds[1]

@@ -287,3 +287,11 @@ def test_rows_that_change_under_a_certificate_are_noticed(certify):
     X[0] += 0.5
     with pytest.raises(CertificateInvalid):
         certificate.verify()
+
+
+def test_other_sets_are_told_apart():
+    certificate = made("ball")
+    assert np.isfinite(certificate.verify(sets=certificate.claim.sets)).all()
+    wider = ByLabel({1: Ball([0.0, 0.0], 50.0), -1: Ball([0.0, 0.0], 50.0)})
+    with pytest.raises(CertificateInvalid, match="feasible sets"):
+        certificate.verify(sets=wider)

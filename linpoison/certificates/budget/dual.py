@@ -23,6 +23,7 @@ from .target import BudgetTarget
 
 PAD = 1e-9
 """Rounding allowed for, relative to the magnitudes that are summed."""
+UNIT = float(np.finfo(np.float64).eps) / 2
 ENDLESS = 1e12
 """Bounds beyond this many times the clean mass are stated as infinite: rounding cannot tell them apart."""
 
@@ -189,7 +190,21 @@ def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:
     if cone is None or prices.size != price_count(cone):
         return support_bound(feasible, w)
     bound = cone.bound(w, _spread(cone, prices)) + float(w @ cone.structure.origin)
-    return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin))
+    return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin)) + _rounding(cone, w, prices)
+
+
+def _rounding(cone: SetCone, w: Array, prices: Array) -> float:
+    """What rounding may take off `SetCone.bound`, whose terms may cancel: a part of all their magnitudes."""
+    s = cone.structure
+    first = int(s.radius is not None)
+    mu, lam = (max(float(prices[0]), 0.0) if first else 0.0), np.abs(prices[first:])
+    limits = np.array(
+        [max((abs(v) for v in pair if np.isfinite(v)), default=0.0) for pair in zip(s.low, s.high, strict=True)]
+    )
+    pull = float(np.linalg.norm(np.abs(w) + lam @ np.abs(s.rows))) * float(s.reach)
+    center = 0.0 if s.center is None else float(np.linalg.norm(s.center))
+    core = mu * (center + float(s.radius or 0.0) + float(s.reach)) ** 2
+    return (s.d + 16) * UNIT * (float(lam @ limits) + pull + core)
 
 
 @lru_cache(maxsize=8)
