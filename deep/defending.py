@@ -97,7 +97,7 @@ class RiskRows:
     classes: Any
     parameters: Literal["all", "head"] = "all"
     damping: float = 0.01
-    _hessian: dict[str, Any] = field(default_factory=dict, repr=False)
+    _hessian: list[Any] = field(default_factory=list, repr=False)
 
     @property
     def single_precision(self) -> bool:
@@ -161,22 +161,27 @@ class RiskRows:
 
     def _spectrum(self, X: Any, y: Any) -> tuple[Array, Array]:
         """Eigenvalues and vectors of the Hessian in the chosen parameters."""
-        if "found" not in self._hessian:
+        if not self._hessian or self._hessian[0] is not X or self._hessian[1] is not y:
             p = int(np.zeros(len(self.w))[self._chosen].size)
             if p > LIMIT:
                 raise CapabilityError(f"at most {LIMIT} parameters", f"{p}", 'Take parameters="head".')
             rows, codes = self._rows(X), self._codes(y)
             products = (self.risk.hvp(self.w, rows, codes, self._wide(unit)) for unit in np.eye(p))
             columns = np.array([to_numpy(product)[self._chosen] for product in products])
-            self._hessian["found"] = np.linalg.eigh((columns + columns.T) / 2)
-        values, vectors = self._hessian["found"]
+            self._hessian[:] = X, y, np.linalg.eigh((columns + columns.T) / 2)
+        values, vectors = self._hessian[2]
         return values, vectors
 
     def _rows(self, X: Any) -> Any:
         return self.risk.rows(X)
 
     def _codes(self, y: Any) -> Any:
-        return _coded(self.risk, np.searchsorted(self.classes, np.asarray(y)))
+        labels = np.asarray(y)
+        codes = np.searchsorted(self.classes, labels).clip(max=len(self.classes) - 1)
+        if not (self.classes[codes] == labels).all():
+            unknown = np.setdiff1d(labels, self.classes)[:3].tolist()
+            raise InputError(f"labels among {self.classes.tolist()}", f"{unknown}", "Fit on rows of every class.")
+        return _coded(self.risk, codes)
 
 
 def _coded(risk: RiskModel, codes: Any) -> Any:

@@ -105,11 +105,21 @@ def _values(data: Dataset, column: int) -> Array:
 def _words(name: str, train: Array, values: Array) -> Any:
     """Each value as a word; of a column of many values the quarter of the training rows that it lies in."""
     if np.unique(train).size <= _DISTINCT:
-        return np.array([f"{value:g}" for value in values])
+        own = np.unique(values)
+        return np.array(_told_apart(own))[np.searchsorted(own, values)]
     borders = np.unique(np.quantile(train, [0.25, 0.5, 0.75]))
-    ends = [f"{border:.3g}" for border in borders]
+    ends = _told_apart(borders)
     words = [f"below {ends[0]}", *(f"{low} to {high}" for low, high in zip(ends[:-1], ends[1:], strict=True))]
     return np.array([*words, f"from {ends[-1]}"])[np.digitize(values, borders)]
+
+
+def _told_apart(values: Array) -> list[str]:
+    """Different numbers as different words, as short as that allows."""
+    for digits in range(3, 18):
+        words = [f"{value:.{digits}g}" for value in values]
+        if len(set(words)) == len(words):
+            break
+    return words
 
 
 def damage_by_group(

@@ -54,7 +54,7 @@ class Recipe:
     Parameters
     ----------
     labels : {"opposite", "wrong"}
-        Of the rows in F: each the opposite of its own, or all the label that the clean model's loss is greatest
+        Of the rows in G: each the opposite of its own, or all the label that the clean model's loss is greatest
         for.
     weight, shelter : float
     portion : float, default 1.0
@@ -145,7 +145,12 @@ class CrossFittedAttack:
     def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
         """See `SubpopulationAttack.poison`."""
         builders, scores = self.candidates(auxiliary, group, count, surrogate, seed)
-        return builders[self.choose(scores)](auxiliary)
+        while True:
+            name = self.choose(scores)
+            try:
+                return builders[name](auxiliary)
+            except (SolverFailed, InfeasibleSet):  # with all rows, though not without a fold: the next best
+                del scores[name]
 
     def choose(self, scores: Mapping[str, Score]) -> str:
         """Who is planted: the best of flips and `others`, unless another is clearly stronger."""
@@ -161,8 +166,9 @@ class CrossFittedAttack:
         flip = LabelFlip()
         builders: dict[str, Builder] = {
             FLIPS[0]: lambda rows: flip.poison(rows, group, count, surrogate, seed),
-            FLIPS[1]: lambda rows: flip.poison(self.train, group, count, surrogate, seed),
         }
+        if plan.members.any():
+            builders[FLIPS[1]] = lambda rows: flip.poison(self.train, group, count, surrogate, seed)
         for name, other in self.others.items():
             builders[name] = partial(other.poison, group=group, count=count, surrogate=surrogate, seed=seed)
         for shelter, pool, share in product(self.costs, POOLS, self.shares if "climb" in self.programs else ()):

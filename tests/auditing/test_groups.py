@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from linpoison import AuditReport, audit
-from linpoison.auditing.groups import Grouping, damage_by_group, paired_interval
+from linpoison.auditing.groups import Grouping, _told_apart, damage_by_group, paired_interval
 from linpoison.cli import main
 from linpoison.core import Dataset, InputError, LinearModel, Split
 from linpoison.datasets import gaussians
@@ -150,3 +150,10 @@ def test_groups_that_are_all_too_small_are_told():
     train, rows = people(50, 0), people(4, 1)
     with pytest.raises(InputError, match="at least 5 test rows"):
         damage_by_group(Grouping.parse("columns:group"), train, rows, {}, {}, 0)
+
+
+@pytest.mark.parametrize("values", [[1234561.0, 1234562.0], [2001.5, 2003.0, 2004.5], [0.1, 0.2]])
+def test_different_numbers_are_different_words(values):
+    words = _told_apart(np.array(values))
+    assert len(set(words)) == len(values)
+    assert [float(word) for word in words] == pytest.approx(values, rel=1e-3)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import nn, seeded  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from deep import LBFGSTrainer, LinearRisk, RiskLearner, SGDTrainer, TorchRisk, defending  # noqa: E402
+from deep import LBFGSTrainer, LinearRisk, RiskLearner, RiskRows, SGDTrainer, TorchRisk, defending  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
 from linpoison.defenses import (  # noqa: E402
     RONI,
@@ -179,3 +179,18 @@ def test_mistakes_are_told(monkeypatch):
     monkeypatch.setattr(defending, "LIMIT", 10)
     with pytest.raises(CapabilityError, match="head"):
         InfluenceDefense(learner=LEARNER).fit(X, y)
+
+
+def test_self_influence_is_of_the_rows_that_are_given():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 3)), np.arange(20) % 2
+    rows = RiskRows(LinearRisk(2, 0.1), rng.normal(size=8), np.array([0, 1]))
+    first, other = (rows.self_influence(X, y, (scale * X, y)) for scale in (1.0, 100.0))
+    assert not np.allclose(first, other)
+    np.testing.assert_allclose(rows.self_influence(X, y, (X, y)), first)
+
+
+def test_labels_it_has_not_learned_are_refused():
+    rows = RiskRows(LinearRisk(2, 0.1), np.zeros(8), np.array(["a", "c"]))
+    with pytest.raises(InputError, match="labels among"):
+        rows.losses(np.zeros((1, 3)), ["b"])
