@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -122,6 +122,24 @@ def _told_apart(values: Array) -> list[str]:
     return words
 
 
+def large_enough(names: Sequence[str], codes: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Measured rows in each subpopulation, and which have `LEAST_ROWS` of them.
+
+    Raises
+    ------
+    InputError
+        If none has.
+    """
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    chosen = np.flatnonzero(counts >= LEAST_ROWS)
+    if not chosen.size:
+        raise InputError(
+            f"a subpopulation of at least {LEAST_ROWS} test rows", f"{int(counts.max(initial=0))} in the largest",
+            "Name fewer columns or clusters.",
+        )  # fmt: skip
+    return counts, chosen
+
+
 def damage_by_group(
     grouping: Grouping,
     train: Dataset,
@@ -155,13 +173,7 @@ def damage_by_group(
         If no subpopulation has `LEAST_ROWS` of the rows.
     """
     names, sizes, codes = grouping.assign(train, rows, seed)
-    counts = np.bincount(codes[codes >= 0], minlength=len(names))
-    chosen = np.flatnonzero(counts >= LEAST_ROWS)
-    if not chosen.size:
-        raise InputError(
-            f"a subpopulation of at least {LEAST_ROWS} test rows", f"{int(counts.max(initial=0))} in the largest",
-            "Name fewer columns or clusters.",
-        )  # fmt: skip
+    counts, chosen = large_enough(names, codes)
     z = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * chosen.size))
     wrong = {name: (clean[name].predict(rows.X) != rows.y, poisoned[name].predict(rows.X) != rows.y) for name in clean}
     groups = [

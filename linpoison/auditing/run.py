@@ -12,7 +12,7 @@ from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
 from .assemble import assemble
 from .campaign import Campaign
 from .files import check_folder
-from .groups import Grouping, hurt
+from .groups import Grouping, hurt, large_enough
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
 from .measure import Scorer, poison_file
@@ -235,7 +235,10 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     budget.count(setting.split.train.n)
     rows = Target.parse(options.target).rows(setting.split, options.seed)
     if options.subpopulation is not None:
-        Grouping.parse(options.subpopulation).check(setting.split.train)
+        grouping, measured = Grouping.parse(options.subpopulation), rows.scored if rows.unseen is None else rows.unseen
+        grouping.check(setting.split.train)
+        names, _, codes = grouping.assign(setting.split.train, measured, options.seed)
+        large_enough(names, codes)  # before hours of attacks, not after
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:

@@ -157,3 +157,12 @@ def test_different_numbers_are_different_words(values):
     words = _told_apart(np.array(values))
     assert len(set(words)) == len(values)
     assert [float(word) for word in words] == pytest.approx(values, rel=1e-3)
+
+
+def test_too_many_groups_are_refused_before_any_attack(monkeypatch):
+    def never(name):
+        raise AssertionError(f"{name} was made")
+
+    monkeypatch.setattr("linpoison.attacks.make_attack", never)
+    with pytest.raises(InputError, match="at least 5 test rows"):
+        audit(gaussians(n=80, n_test=40), attacks="random-flips", defenses="l2", subpopulation="clusters:80", jobs=1)
