@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 
-def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]], measured_with: str = "") -> str:
     """A table as Markdown and as CSV, with what it was measured with; the Markdown is returned."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [header, ["---"] * len(header), *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
+    (out / f"{name}.md").write_text(f"{text}\n{measured_with or provenance()}\n", encoding="utf-8")
     with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([header, *rows])
     return text
 
 
-def provenance() -> str:
-    """Command without folders, and versions."""
+def provenance(**more: str) -> str:
+    """Command without folders, and versions, those of further packages last."""
     from linpoison.auditing.assemble import versions
 
     words = [Path(word).name for word in sys.argv]
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    packages = ", ".join(f"{name} {version}" for name, version in (versions() | more).items())
     return f"`{' '.join(words)}`; {packages}."
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +15,10 @@ import numpy as np
 import torch
 
 from deep import Sample, SGDTrainer, TorchRisk, accuracy, make_model
-from linpoison.auditing.assemble import versions
 from linpoison.auditing.journal import FolderJournal
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import written  # noqa: E402
 
 MODELS = ("lr", "nn", "cnn")
 RECIPES = {
@@ -124,24 +125,13 @@ def options(doc: str | None) -> argparse.ArgumentParser:
 
 def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table as Markdown and as CSV, with what it was measured with; it is printed too."""
-    out.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows]) + "\n"
-    (out / f"{name}.md").write_text(f"{text}\n{provenance()}\n", encoding="utf-8")
-    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    print(text, flush=True)
+    measured_with = f"{written.provenance(torch=torch.__version__).removesuffix('.')}; CPU, one thread."
+    print(written.write(out, name, header, rows, measured_with), flush=True)
 
 
 def name_of(table: str, models: Sequence[str]) -> str:
     """The file of a table: with the models' names, unless all of them are in it."""
     return table if len(models) == 3 else f"{table}-{'-'.join(models)}"
-
-
-def provenance() -> str:
-    """Command without folders, and versions."""
-    words = [Path(word).name for word in sys.argv]
-    found = versions() | {"torch": torch.__version__}
-    return f"`{' '.join(words)}`; {', '.join(f'{name} {version}' for name, version in found.items())}; CPU, one thread."
 
 
 def spread(values: Sequence[float], digits: int = 2, unit: float = 1.0) -> str:

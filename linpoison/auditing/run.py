@@ -208,15 +208,14 @@ class _Work:
         )  # fmt: skip
 
     def _hurt(self, entries: list[AttackEntry], scores: Mapping[str, Evaluation]) -> dict[str, Any] | None:
-        words, rows = self.options.subpopulation, self.scorer.rows
+        words = self.options.subpopulation
         if words is None:
             return None
-        measured = ("scored", rows.scored) if rows.unseen is None else ("unseen", rows.unseen)
         best = max(entries, key=lambda entry: entry.worst_case_test_error)
         models = (self.clean.models, scores[best.name].models)
         return hurt(
-            Grouping.parse(words), self.setting.split.train, measured, models, (best.name, best.test_error),
-            words=words, seed=self.options.seed,
+            Grouping.parse(words), self.setting.split.train, self.scorer.rows.measured, models,
+            (best.name, best.test_error), words=words, seed=self.options.seed,
         )  # fmt: skip
 
     def _bracket(self, poisons: Mapping[str, Poison], progress: Progress | None) -> Bracket:
@@ -235,9 +234,9 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     budget.count(setting.split.train.n)
     rows = Target.parse(options.target).rows(setting.split, options.seed)
     if options.subpopulation is not None:
-        grouping, measured = Grouping.parse(options.subpopulation), rows.scored if rows.unseen is None else rows.unseen
+        grouping = Grouping.parse(options.subpopulation)
         grouping.check(setting.split.train)
-        names, _, codes = grouping.assign(setting.split.train, measured, options.seed)
+        names, _, codes = grouping.assign(setting.split.train, rows.measured[1], options.seed)
         large_enough(names, codes)  # before hours of attacks, not after
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None

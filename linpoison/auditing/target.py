@@ -87,6 +87,11 @@ class TargetRows:
     index: tuple[int, ...] = ()
 
     @property
+    def measured(self) -> tuple[str, Dataset]:
+        """What subpopulations are measured on, and its rows: the unseen ones where there are any."""
+        return ("scored", self.scored) if self.unseen is None else ("unseen", self.unseen)
+
+    @property
     def goal(self) -> Goal:
         """Whether damage is meant for the seen rows themselves or for rows like them."""
         return "target" if self.index or self.unseen is None else "population"

@@ -145,16 +145,19 @@ class Nearest:
         """A point inside all inequalities but the strips, with products of slacks and prices all alike."""
         count = len(self.members)
         inner = sum(member.cone.size for member in self.members)
-        e = np.full(count, (1 - 1 / inner) / count) if self.held is None else self.held
+        at = self._inside(np.full(count, (1 - 1 / inner) / count) if self.held is None else self.held)
+        r = self.residual(at)
+        return replace(at, price=max(float(r @ r) / 2, 1e-300) / at.slack.size / at.slack)
+
+    def _inside(self, e: Array) -> Iterate:
+        """Points of these weights inside all inequalities but the strips, with their slacks, yet without prices."""
         inside = [member.cone.inside() for member in self.members]
         u = [weight * point for weight, (point, _) in zip(e, inside, strict=True)]
         s = [weight * square for weight, (_, square) in zip(e, inside, strict=True)]
         none = np.zeros(0)
         at = Iterate(u, s, e, np.full(self.matrix.shape[1], 0.5), none, none)
         values = self._values(at, self._rows(at))
-        slack = np.where(values < 0, -values, 0.1)
-        r = self.residual(at)
-        return Iterate(u, s, e, at.a, slack, max(float(r @ r) / 2, 1e-300) / slack.size / slack)
+        return replace(at, slack=np.where(values < 0, -values, 0.1))
 
     def _tight(self, at: Iterate, values: Array) -> Iterate:
         """With the slack of a ball as its value says: a step meets that inequality to first order only."""

@@ -87,15 +87,8 @@ class LeastMass(Nearest):
 
     def begin(self) -> Saddle:
         """Points inside all inequalities but the strips, of total weight one, with products all alike."""
-        e = np.full(len(self.members), 1 / len(self.members))
-        inside = [member.cone.inside() for member in self.members]
-        u = [weight * point for weight, (point, _) in zip(e, inside, strict=True)]
-        s = [weight * square for weight, (_, square) in zip(e, inside, strict=True)]
-        none = np.zeros(0)
-        at = Iterate(u, s, e, np.full(self.matrix.shape[1], 0.5), none, none)
-        values = self._values(at, self._rows(at))
-        slack = np.where(values < 0, -values, 0.1)
-        return Saddle(replace(at, slack=slack, price=_START / slack), np.zeros(self.constant.size))
+        at = self._inside(np.full(len(self.members), 1 / len(self.members)))
+        return Saddle(replace(at, price=_START / at.slack), np.zeros(self.constant.size))
 
     @cached_property
     def _cuts(self) -> Array:
