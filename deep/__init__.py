@@ -19,10 +19,12 @@ On these stand, each written once for both:
 `TGDA`, with `DirectRows` or a pretrained `LeaderNetwork`
     poison against what a learner becomes, in turns with it: a `Game`. `pretrain`: an attacker that returns the rows
     it is given, to start from. `flip_labels`: the baseline without any thought.
+    `conflicting_rows`: long rows that no learner can fit.
 `PoisonObjective` with the fields `Cancel`, `Align`, `Match`
     what the attacks above minimise: another attack is another field.
 `ProjectedGradient`, `Adam`, `LBFGS`
-    how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Intersection`: where they may lie.
+    how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Sphere`, `Tied`, `Intersection`:
+    where they may lie.
 `CG`, `MINRES`, `Dense`, `Neumann`, `Identity`
     ``H x = b`` from products with H.
 `LBFGSTrainer`, `SGDTrainer`
@@ -53,6 +55,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .canceling import Canceling, GradientCanceling, accuracy, relative_distance
     from .closed_form import OnePoint, closed_form_gc
+    from .conflict import conflicting_rows
     from .defending import RiskLearner, RiskRows
     from .descent import LBFGS, Adam, Descent, ProjectedGradient
     from .fields import Align, Cancel, Match, PoisonObjective
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
     from .models import make_model
     from .parallel import Torchrun
     from .parameters import DirectRows
-    from .projections import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed
+    from .projections import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed, Sphere, Tied
     from .protocols import InverseHVP, PoisonParameters, Projection, RiskModel, Solution, TargetGenerator, Trainer
     from .ranks import Alone
     from .samples import Sample
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "canceling": "Canceling GradientCanceling accuracy relative_distance",
     "closed_form": "OnePoint closed_form_gc",
+    "conflict": "conflicting_rows",
     "defending": "RiskLearner RiskRows",
     "descent": "Adam Descent LBFGS ProjectedGradient",
     "fields": "Align Cancel Match PoisonObjective",
@@ -98,7 +102,7 @@ _WHERE = {
     "models": "make_model",
     "parallel": "Torchrun",
     "parameters": "DirectRows",
-    "projections": "Box Everywhere Intersection L2AroundSeed L2Ball LinfAroundSeed",
+    "projections": "Box Everywhere Intersection L2AroundSeed L2Ball LinfAroundSeed Sphere Tied",
     "protocols": "InverseHVP PoisonParameters Projection RiskModel Solution TargetGenerator Trainer",
     "ranks": "Alone",
     "samples": "Sample",
@@ -157,7 +161,9 @@ __all__ = [
     "SGDTrainer",
     "Sample",
     "Solution",
+    "Sphere",
     "TargetGenerator",
+    "Tied",
     "TorchRisk",
     "Torchrun",
     "TotalGradient",
@@ -165,6 +171,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "closed_form_gc",
+    "conflicting_rows",
     "features",
     "flip_labels",
     "hessian",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from linpoison.core import InfeasibleSet, InputError, check_integer, check_number
+from linpoison.core.validation import Array
 
 from .arrays import copy_of, like, row_norms, to_numpy
 from .protocols import Projection
@@ -134,6 +135,84 @@ class LinfAroundSeed(_Convex):
 
     def take(self, index: Any) -> LinfAroundSeed:
         return LinfAroundSeed(self.seeds[index], self.radius)
+
+
+@dataclass(frozen=True, eq=False)
+class Sphere(_Convex):
+    """``|x - center| = radius``: the length is given, an attack may choose the direction alone.
+
+    Not convex: `project` gives a nearest row, and of a row at the center, from which all are equally near, the one
+    along the first coordinate.
+
+    Examples
+    --------
+    >>> Sphere(10.0).project(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[6.0, 8.0], [10.0, 0.0]]
+    """
+
+    radius: float
+    center: Any = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(self.radius, "radius", above=0)
+
+    def project(self, X: Any) -> Any:
+        center = like(self.center, X)
+        offset = copy_of(X - center)
+        lengths = row_norms(offset).reshape(-1)
+        offset.reshape(len(X), -1)[lengths == 0, 0] = 1.0
+        return center + offset * (self.radius / row_norms(offset))
+
+
+@dataclass(frozen=True, eq=False)
+class Tied(_Convex):
+    """Each `size` rows that follow each other are one row: with their labels, the same picture with several of them.
+
+    No learner can fit the different labels of one picture. The nearest tied rows are the mean of each group, projected
+    onto `within`.
+
+    Parameters
+    ----------
+    size : int
+        Rows of a group.
+    within : Projection, default Everywhere()
+        Where the one row of a group may lie; of the kinds that are the same for every row.
+
+    Raises
+    ------
+    InputError
+        For rows that are not whole groups; when processes share the rows, if one of them would get a part of a group.
+
+    Examples
+    --------
+    >>> Tied(2, Sphere(1.0)).project(np.array([[3.0, 4.0], [3.0, -4.0]])).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+
+    size: int
+    within: Projection = field(default_factory=Everywhere)
+
+    def __post_init__(self) -> None:
+        check_integer(self.size, "size", at_least=1)
+
+    def project(self, X: Any) -> Any:
+        if len(X) % self.size:
+            raise InputError(f"whole groups of {self.size} rows", f"{len(X)} rows")
+        groups = X.reshape(-1, self.size, *X.shape[1:])
+        index = np.repeat(np.arange(len(groups)), self.size)
+        return self.within.project(groups.mean(axis=1))[index]
+
+    def take(self, index: Any) -> Tied:
+        if not self._whole(np.asarray(index, dtype=np.intp)):
+            remedy = "Use a number of processes that divides the groups evenly."
+            raise InputError(f"whole groups of {self.size} rows", "parts of groups", remedy)
+        return self
+
+    def _whole(self, index: Array) -> bool:
+        if len(index) % self.size:
+            return False
+        groups = index.reshape(-1, self.size)
+        return bool((groups[:, 0] % self.size == 0).all() and (np.diff(groups, axis=1) == 1).all())
 
 
 class Intersection(_Convex):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from deep import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed  # noqa: E402
+from deep import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed, Sphere, Tied  # noqa: E402
 from deep.arrays import to_numpy  # noqa: E402
 from linpoison.core import InfeasibleSet, InputError  # noqa: E402
 
@@ -121,3 +121,41 @@ def test_an_empty_intersection_is_told():
 def test_sets_are_checked(build, words):
     with pytest.raises(InputError, match=words):
         build()
+
+
+def test_rows_on_a_sphere_have_its_length_and_no_other_row_of_it_is_nearer():
+    part, X = Sphere(3.0, center=[1.0, 0.0, 0.0, 1.0]), rows()
+    X[0] = [1.0, 0.0, 0.0, 1.0]
+    P, rng = part.project(X), np.random.default_rng(1)
+    assert part.violation(P).max() < 1e-12
+    np.testing.assert_allclose(np.linalg.norm(P - [1.0, 0.0, 0.0, 1.0], axis=1), 3.0, rtol=1e-12)
+    others = part.project(rng.normal(size=(200, D)))
+    for x, p in zip(X, P, strict=True):
+        assert np.linalg.norm(others - x, axis=1).min() >= np.linalg.norm(p - x) - 1e-12
+    np.testing.assert_allclose(to_numpy(part.project(torch.as_tensor(X))), P, atol=1e-12)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_tied_rows_are_the_nearest_equal_rows(seed):
+    part, X = Tied(3, L2Ball(0.7)), np.random.default_rng(seed).normal(size=(6, D))
+    P, other = part.project(X), part.project(np.random.default_rng(seed + 1).normal(size=(6, D)))
+    for group in (P[:3], P[3:]):
+        np.testing.assert_array_equal(group, np.tile(group[0], (3, 1)))
+    assert np.linalg.norm(P, axis=1).max() <= 0.7 + 1e-12
+    assert ((X - P) * (other - P)).sum() <= 1e-9
+    np.testing.assert_allclose(part.project(P), P, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(part.project(torch.as_tensor(X))), P, atol=1e-12)
+
+
+def test_groups_stay_whole():
+    part = Tied(3)
+    assert part.take(np.arange(3, 9)) is part
+    assert part.take(np.arange(0)) is part
+    for index in (np.arange(4), np.arange(1, 4), np.array([0, 2, 1])):
+        with pytest.raises(InputError, match="whole groups of 3 rows"):
+            part.take(index)
+    with pytest.raises(InputError, match="whole groups of 3 rows, got 4 rows"):
+        part.project(np.zeros((4, D)))
+    with pytest.raises(InputError, match="radius"):
+        Sphere(0.0)
