@@ -1,4 +1,4 @@
-"""Pictures, networks and trainers of the experiments with images; not a script."""
+"""Pictures (and reviews), networks and trainers of the experiments with images; not a script."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from deep import Box, Sample, TorchRisk
+from deep import Box, Sample, TorchRisk, text
 from deep.adam_training import AdamTrainer
 from deep.vision import load_vgg16, paper_conv, transfer_risk
-from linpoison.subpopulations import ClusterMatch, Parts, Population, RiskPredictor, RiskTrainer, Study, Subpopulation
+from linpoison.subpopulations import (
+    ClusterMatch,
+    FeatureMatch,
+    Parts,
+    Population,
+    RiskPredictor,
+    RiskTrainer,
+    Study,
+    Subpopulation,
+)
 
 DATA = ("digits", "mnist", "cifar10_small", "cifar10", "utkface", "generated")
+AGES = (30, 45, 60)
+"""Borders of the age groups of UTKFace in the paper."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +46,13 @@ class Case:
         return RiskTrainer(self.risk, self.trainer)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, data: Sequence[str] = DATA) -> None:
     """The options that all experiments with images have."""
-    parser.add_argument("--data", choices=DATA, default="digits")
-    parser.add_argument("--folder", help="of UTKFace's pictures, or of the binary files of CIFAR-10")
+    parser.add_argument("--data", choices=data, default="digits")
+    parser.add_argument("--folder", help="of UTKFace's pictures, CIFAR-10's binary files, or aclImdb")
     parser.add_argument("--model", choices=["conv", "ll", "ft"], help="from scratch, or a pretrained network")
-    parser.add_argument("--weights", help="state dict of torchvision's vgg16, for utkface and cifar10 with ll or ft")
+    parser.add_argument("--weights", help="state dict of torchvision's vgg16, for utkface and cifar10 "
+                        "with ll or ft; folder of a BERT of transformers, for reviews")  # fmt: skip
     parser.add_argument("--rows", type=int, nargs=3, help="of the training, auxiliary and test part")
     parser.add_argument("--width", type=int, help="channels of Conv's first layer")
     parser.add_argument("--size", type=int, default=64, help="of UTKFace's pictures, in pixels")
@@ -57,7 +69,7 @@ def case_of(options: argparse.Namespace) -> Case:
     """What the options ask for; each data set has its defaults."""
     name = "generated" if options.quick else options.data
     train, test, rows = rows_of(name, options)
-    model = options.model or ("ll" if name == "utkface" else "conv")
+    model = options.model or ("ll" if name in ("utkface", "reviews") else "conv")
     classes = int(max(train.y.max(), test.y.max())) + 1
     if name in ("digits", "mnist", "generated") and model != "conv":
         train, test, before = halves(train, test, classes)
@@ -78,6 +90,11 @@ def case_of(options: argparse.Namespace) -> Case:
 
 def network(name: str, model: str, options: Any, shape: Any, classes: int, before: Any) -> tuple[TorchRisk, Any]:
     """Risk and trainer, on the device."""
+    if name == "reviews":
+        if model == "conv":
+            raise SystemExit("--model ll or ft for reviews")
+        module = text.load_bert(options.weights, classes).to(options.device)
+        return text.text_risk(module, model), AdamTrainer(options.epochs or 4, 8, 1e-5)
     tiny, small = name in ("digits", "generated"), name in ("digits", "mnist", "generated", "cifar10_small")
     width = options.width or (8 if small else 32)
     epochs = options.epochs or {"digits": 20, "generated": 8}.get(name, 12)
@@ -172,6 +189,8 @@ def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Populat
         raise SystemExit(f"--folder is needed for {name}")
     from linpoison.datasets.folders import read_cifar10, read_utkface
 
+    if name == "reviews":
+        return *reviews(options), (12500, 12500, 25000)
     if name == "cifar10":
         parts = [Population(as_pixels(X), y) for X, y in read_cifar10(options.folder)]
         return parts[0], parts[1], (25000, 25000, 10000)
@@ -180,6 +199,20 @@ def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Populat
     order = np.random.default_rng(options.split).permutation(whole.n)
     sizes = (7000, 7000, 6054) if options.rows is None else tuple(options.rows)
     return whole.take(order[sizes[2] :]), whole.take(order[: sizes[2]]), sizes
+
+
+def reviews(options: argparse.Namespace) -> tuple[Population, Population]:
+    """Film reviews as tokens of the BERT in the folder of its weights, in a random order."""
+    from linpoison.datasets.folders import read_reviews
+
+    if options.weights is None:
+        raise SystemExit("--weights, the folder of a BERT of transformers, is needed for reviews")
+    parts = []
+    for part in ("train", "test"):
+        texts, y = read_reviews(options.folder, part)
+        order = np.random.default_rng(options.split).permutation(len(y))
+        parts.append(Population(text.tokenise(options.weights, [texts[row] for row in order]), y[order]))
+    return parts[0], parts[1]
 
 
 def as_pixels(images: Any) -> Any:
@@ -252,6 +285,13 @@ def clusters_of(case: Case, surrogate: RiskPredictor, layer: str | None = None) 
     """ClusterMatch fitted on the auxiliary rows: on what the last linear layer is given, a layer, or "input"."""
     representation = None if layer == "input" else LayerOf(surrogate, layer)
     return ClusterMatch(representation, n_clusters=case.clusters).fit(case.parts.auxiliary)
+
+
+def features_of(case: Case) -> FeatureMatch:
+    """FeatureMatch on UTKFace's race and age groups, among the auxiliary rows."""
+    if "race" not in case.parts.auxiliary.annotations:
+        raise SystemExit("--match features needs --data utkface, whose rows tell race and age")
+    return FeatureMatch(["race", "age"], bins={"age": AGES}).fit(case.parts.auxiliary)
 
 
 def least_sure(groups: Sequence[Subpopulation], case: Case, surrogate: RiskPredictor, k: int) -> list[Subpopulation]:

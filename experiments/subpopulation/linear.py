@@ -14,19 +14,23 @@ flip
 go
     gradient optimisation from flips of auxiliary rows, within 1, 0.1, 0.01 or 0.001 of the domain's extent;
 convex
-    `CrossFittedAttack` with the program "kkt": decoys are trained with the cluster's rows flipped at several weights,
-    the KKT program finds the poison that makes a decoy optimal, whole rows are rounded together. Flips and gradient
-    optimisation are among its candidates and give way only to what turns clearly more auxiliary rows out of fold; the
-    upper 75 % limit of the out-of-fold collateral must be at most 1 %. The other two have no such limit.
+    `CrossFittedAttack`. Enron, program "kkt": decoys are trained with the rows of the cluster flipped at several
+    weights, the KKT program finds the poison that makes a decoy optimal, whole rows are rounded together. Adult,
+    program "joint": convex programs in the model and its poison at once, one after the other (`plant_jointly`), since
+    few decoys can be planted under the logistic loss. Flips and gradient optimisation are among its candidates and
+    give way only to what turns clearly more auxiliary rows out of fold. The upper limit of the out-of-fold collateral,
+    of 75 %, must be within 1 % (Enron); that of 95 % within 0.8 %, so that the test rows keep 1 % too (Adult). The
+    other two attacks have no such limit.
 null
     as many auxiliary rows of the cluster with their own labels. Learning is deterministic: no null over seeds.
 
 Hinge loss, reg 0.01, counts (Enron); logistic loss, reg 0.001, the box of the standardised columns (Adult). Settings
-were chosen on splits 0 to 2 by looking at test damage; split 3 is fresh. Ties count as "at least as much", and are
-counted.
+were chosen on splits 0 to 2 by looking at test damage. For Enron split 3 is fresh; for Adult split 4, as an earlier
+program was measured on split 3 (8 of 10). Ties count as "at least as much", and are counted.
 
-Expected at alpha 0.5 on split 3: at least as damaging as both on 9 of 10 clusters or more, mean damage on Enron six
-times that of flips, test collateral below 1 %. With alpha 1 flips alone come up to the limit of the collateral, and the
+Expected at alpha 0.5, test collateral within 1 % throughout: Enron, split 3, at least as damaging as both on 10 of 10
+clusters, mean damage six times that of flips; Adult, split 4, on 9 of 10, mean damage .184 against .006, and where it
+is less it is so by one test row. With alpha 1 flips alone come up to the limit of the collateral on Enron, and the
 convex attack, which is held to it, no longer outdoes them everywhere.
 """
 
@@ -35,7 +39,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +73,8 @@ from linpoison.subpopulations import (
 )
 
 REACHES = (1.0, 0.1, 0.01, 0.001)
+DECOYS = {"programs": ("kkt",)}
+JOINT = {"programs": ("joint",), "reaches": (3.0,), "level": 0.95, "collateral": 0.008}
 HEAD = (
     "| cluster | poison | test rows | null | flip | go | convex | 95 % of its collateral | convex chose |\n"
     "|---|---|---|---|---|---|---|---|---|"
@@ -77,13 +83,13 @@ HEAD = (
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One data set as this experiment uses it."""
+    """One data set as this experiment uses it; `options` are those of `CrossFittedAttack`."""
 
     parts: Parts
     problem: Problem
     domain: Domain
     match: ClusterMatch
-    programs: tuple[Any, ...]
+    options: Mapping[str, Any]
 
 
 def unit_logs(X: Any) -> Any:
@@ -100,12 +106,12 @@ def case_of(name: str, quick: bool = False, seed: int = 0) -> Case:
     sizes = (0.4, 0.4, 0.2)
     if name == "enron1" and not quick:
         parts = three_parts(whole, sizes, seed)
-        return Case(parts, Problem(Hinge(), 0.01), split.train.domain, ClusterMatch(unit_logs), ("kkt",))
+        return Case(parts, Problem(Hinge(), 0.01), split.train.domain, ClusterMatch(unit_logs), DECOYS)
     chosen = np.random.default_rng(0).permutation(whole.n)
     box = Domain.box(whole.X.min(axis=0), whole.X.max(axis=0))
     problem = Problem(Logistic(), 1e-3, penalize_intercept=False)
     match = ClusterMatch(n_components=2, n_clusters=6) if quick else ClusterMatch()
-    return Case(three_parts(whole.take(chosen), sizes, seed), problem, box, match, ("kkt",))
+    return Case(three_parts(whole.take(chosen), sizes, seed), problem, box, match, JOINT)
 
 
 def near_flips(domain: Domain, rows: Any, reach: float) -> Box:
@@ -160,7 +166,7 @@ class Attacks:
         """With the collateral held down."""
         case = self.case
         others = {f"go {reach:g}": GradientOptimization(case.domain, reach) for reach in REACHES}
-        attack = CrossFittedAttack(case.problem, case.parts.train, case.domain, programs=case.programs, others=others)
+        attack = CrossFittedAttack(case.problem, case.parts.train, case.domain, others=others, **case.options)
         builders, scores = attack.candidates(case.parts.auxiliary, self.group, self.count, self.surrogate, 0)
         name = attack.choose(scores)
         return name, builders[name](case.parts.auxiliary)

@@ -1,10 +1,12 @@
 """Subpopulations: who is in one, attacks on one, and what an attack does to it and to everybody else."""
 
+from .columns import ColumnMatch, column_numbers
 from .convex_attack import ConvexAttack, Planted
 from .cross_fitted import CrossFittedAttack, Recipe
 from .crossfit import CrossFit, Score, most_damaging
 from .damage import Damage, Estimate, correctness, measure_damage
 from .decoys import Aim, GroupDecoy, group_decoys
+from .joint_program import JointPlan, Stage, plant_jointly
 from .least_budget import BudgetLadder, BudgetRung, least_budgets
 from .mapping import GroupMap, group_map
 from .matching import ClusterMatch, FeatureMatch, Matcher, Subpopulation
@@ -27,6 +29,7 @@ __all__ = [
     "BudgetLadder",
     "BudgetRung",
     "ClusterMatch",
+    "ColumnMatch",
     "ConvexAttack",
     "CrossFit",
     "CrossFittedAttack",
@@ -37,6 +40,7 @@ __all__ = [
     "GroupDamage",
     "GroupDecoy",
     "GroupMap",
+    "JointPlan",
     "LabelFlip",
     "Matcher",
     "MovedFlips",
@@ -50,12 +54,14 @@ __all__ = [
     "RiskTrainer",
     "RowWeights",
     "Score",
+    "Stage",
     "Study",
     "Subpopulation",
     "SubpopulationAttack",
     "SubpopulationTrainer",
     "Worst",
     "climb_rows",
+    "column_numbers",
     "correctness",
     "gradient_optimization",
     "group_decoys",
@@ -64,6 +70,7 @@ __all__ = [
     "least_budgets",
     "measure_damage",
     "most_damaging",
+    "plant_jointly",
     "poison_count",
     "study",
     "three_parts",

@@ -25,6 +25,7 @@ from ..rounding import deploy, largest_remainder, round_balanced
 from ..sets import Ball, ByLabel, FeasibleSet, domain_set, intersect
 from .crossfit import Builder, CrossFit, Score, most_damaging
 from .decoys import Aim
+from .joint_program import JointPlan, Stage, plant_jointly
 from .matching import Subpopulation
 from .poisoning import LabelFlip, SubpopulationAttack
 from .population import Population
@@ -32,8 +33,17 @@ from .row_ascent import climb_rows
 from .row_weights import at_risk, weigh_rows
 
 Labels = Literal["opposite", "wrong"]
-Program = Literal["climb", "rows", "kkt"]
+Program = Literal["climb", "rows", "kkt", "joint"]
 PROGRAMS: tuple[Program, ...] = ("climb", "rows", "kkt")
+SMOOTH: Program = "joint"
+"""Needs a loss with a second derivative, and so is not among the programs of every attack."""
+SCHEDULES: tuple[tuple[Stage, ...], ...] = (
+    (
+        *(Stage(1.0, 0.002, 4), Stage(0.5, 0.002, 5), Stage(0.25, 0.002, 6)),
+        *(Stage(0.12, 0.002, 6), Stage(0.12, 0.004, 6), Stage(0.12, 0.007, 6)),
+    ),
+)
+"""From smooth errors, to which all rows contribute, to sharp ones; then more and more of the others may err."""
 POOLS = ("group", "all")
 MOST = 0.95
 FLIPS = ("flip", "flip training rows")
@@ -76,8 +86,8 @@ class CrossFittedAttack:
     2. Programs: "rows" weighs flipped rows of the subpopulation and rows at risk under both labels (`weigh_rows`);
        "kkt" places rows freely in the domain (`KKTProgram`), no longer than most training rows of their class or
        a multiple of that; "climb" needs no decoy: linear programs in the weights
-       of the subpopulation's rows, or of all, with retraining in between (`climb_rows`). Label flips are
-       candidates too.
+       of the subpopulation's rows, or of all, with retraining in between (`climb_rows`); "joint" needs none either:
+       convex programs in the model and the poison at once (`plant_jointly`). Label flips are candidates too.
     3. Every candidate makes its poison without the fold that judges it. Of those whose upper confidence limit of the
        collateral is within the limit, the most damaging makes the poison from all auxiliary rows (`choose`).
 
@@ -88,7 +98,8 @@ class CrossFittedAttack:
         The defender's rows, or rows like them.
     domain : Domain, optional
         What a row may hold, R^d by default.
-    programs : sequence of {"climb", "rows", "kkt"}
+    programs : sequence of {"climb", "rows", "kkt", "joint"}
+        All but "joint" by default, which is for losses with a second derivative.
     collateral : float, default 0.01
         Greatest growth of the error outside the subpopulation, kept by the upper limit.
     level : float, default 0.75
@@ -98,7 +109,10 @@ class CrossFittedAttack:
     costs, shares : sequence of float
         For "climb": what an error elsewhere costs, and parts of the budget that are spent.
     reaches : sequence of float
-        For "kkt": lengths of rows, in units of the length that 95 % of the training rows of the class keep within.
+        For "kkt" and "joint": lengths of rows, in units of the length that 95 % of the training rows of the class
+        keep within.
+    schedules : sequence of sequences of Stage
+        For "joint": each an ascent of its own; what every stage ends with is a candidate.
     tries : int, default 5
         Decoys that are planted, at most.
     stretch : float, default 1.5
@@ -121,6 +135,7 @@ class CrossFittedAttack:
     costs: Sequence[float] = (1.0, 10.0)
     shares: Sequence[float] = (0.5, 1.0)
     reaches: Sequence[float] = (1.0, 3.0)
+    schedules: Sequence[Sequence[Stage]] = SCHEDULES
     tries: int = 5
     stretch: float = 1.5
     near: int = 300
@@ -128,8 +143,9 @@ class CrossFittedAttack:
     others: Mapping[str, SubpopulationAttack] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not set(self.programs) <= set(PROGRAMS):
-            raise InputError(f"programs among {', '.join(PROGRAMS)}", repr(self.programs))
+        known = (*PROGRAMS, SMOOTH)
+        if not set(self.programs) <= set(known):
+            raise InputError(f"programs among {', '.join(known)}", repr(self.programs))
         check_number(self.collateral, "collateral", at_least=0, at_most=1, remedy="It is a share: 0.01 means 1 %.")
         check_integer(self.tries, "tries", at_least=1)
         check_number(self.stretch, "stretch", at_least=1)
@@ -173,10 +189,13 @@ class CrossFittedAttack:
             builders[name] = partial(other.poison, group=group, count=count, surrogate=surrogate, seed=seed)
         for shelter, pool, share in product(self.costs, POOLS, self.shares if "climb" in self.programs else ()):
             builders[f"climb {shelter:g} {pool} {share:g}"] = partial(plan.climbed, shelter, pool, share)
-        if set(self.programs) <= {"climb"}:
-            return builders, self._scores(builders, fit)
-        for recipe in plan.front(fit):
-            for program in [name for name in self.programs if name != "climb"]:
+        for number, reach in product(range(len(self.schedules) if SMOOTH in self.programs else 0), self.reaches):
+            for place, stage in enumerate(self.schedules[number]):
+                name = f"joint {number} {stage.temperature:g} {stage.collateral:g} {reach:g}"
+                builders[name] = partial(plan.joint, number, place, reach)
+        planted = [name for name in self.programs if name not in ("climb", SMOOTH)]
+        for recipe in plan.front(fit) if planted else ():
+            for program in planted:
                 for reach in self.reaches if program == "kkt" else (1.0,):
                     name = (
                         f"{program} {recipe.labels} {recipe.weight:g} {recipe.shelter:g} {recipe.portion:g} {reach:g}"
@@ -204,6 +223,7 @@ class _Plan:
         self.clean = self.learner.fit(self.train)
         self.members = group.mask(attack.train)
         self._decoys: dict[tuple[Recipe, int], tuple[Population, LinearModel]] = {}  # keeps the rows, so that ids last
+        self._ascents: dict[tuple[int, float, int], tuple[Population, list[JointPlan]]] = {}
 
     def decoy(self, recipe: Recipe, rows: Population) -> LinearModel:
         """Trained from these auxiliary rows and the training rows, once for each population."""
@@ -265,6 +285,26 @@ class _Plan:
         found = self._rows(decoy, rows) if program == "rows" else self._kkt(decoy, rows, reach)
         expanded = found.expanded()
         return Population(expanded.X, expanded.y.astype(rows.y.dtype))
+
+    def joint(self, number: int, place: int, reach: float, rows: Population) -> Population:
+        """What a stage of a schedule ends with, by `plant_jointly`; each schedule runs once for each population."""
+        if (number, reach, id(rows)) not in self._ascents:
+            self._ascents[number, reach, id(rows)] = rows, self._ascended(number, reach, rows)
+        relaxed, domain = self._ascents[number, reach, id(rows)][1][place].poison, self.train.domain
+        if not relaxed.total:
+            raise SolverFailed("expected poison that does damage, got none.")
+        rng, sparse = np.random.default_rng(self.seed), self.train.is_sparse
+        expanded = deploy(relaxed, self.count, domain, rng, sparse=sparse).expanded()
+        return Population(expanded.X, expanded.y.astype(rows.y.dtype))
+
+    def _ascended(self, number: int, reach: float, rows: Population) -> list[JointPlan]:
+        attack = self.attack
+        data, mask = replace(rows.dataset(), domain=attack.domain), self.group.mask(rows)
+        target, others = (self.train.take(part).mix(data.take(side)) for part, side in
+                          ((self.members, mask), (~self.members, ~mask)))  # fmt: skip
+        sets = ByLabel({label: self._near(label, reach) for label in (1, -1)})
+        stages, problem = attack.schedules[number], attack.problem
+        return plant_jointly(self.train, problem, sets, Aim(target, others), self.count, stages, learner=self.learner)
 
     def _rows(self, decoy: LinearModel, rows: Population) -> Poison:
         data, mask = rows.dataset(), self.group.mask(rows)

@@ -150,6 +150,10 @@ def most_damaging(scores: Mapping[str, Score], limit: float | None = None, plain
     one of least collateral. The best of the `plain` ones, if any keeps the limit, gives way only to one that beats it
     by more than a standard error (`Score.beats`): the greatest of many noisy numbers is too great.
 
+    An upper limit holds with its level (`CrossFit.level`) for each candidate that was named beforehand. It is not
+    corrected for the number of candidates, so that of the one chosen among many, its damage too, holds with less: judge
+    it on rows that had no part in the choice.
+
     Examples
     --------
     >>> scores = {"strong": Score(0.9, 0.02, 0.03), "mild": Score(0.4, 0.002, 0.006), "none": Score(0.0, 0.0, 0.0)}

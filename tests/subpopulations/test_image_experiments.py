@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import image_cases as cases  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from deep import RiskLearner  # noqa: E402
+from deep.text import TextClassifier  # noqa: E402
 from deep.vision import vgg16  # noqa: E402
 from linpoison.subpopulations import LabelFlip, Population, RiskPredictor, correctness  # noqa: E402
 
@@ -200,15 +202,21 @@ def test_the_table_of_targeted_attacks(attack, capsys):
     assert all(row[1] == row[4] for row in rows)
 
 
-@pytest.mark.parametrize("model", ["ll", "ft"])
-def test_faces_with_vgg16_from_files(model, tmp_path, capsys):
-    rng, faces = np.random.default_rng(0), tmp_path / "faces"
+def faces_and_weights(folder):
+    """30 faces from 20 to 49 years old, of all races and both genders, and weights of VGG16."""
+    rng, faces = np.random.default_rng(0), folder / "faces"
     faces.mkdir()
     for number in range(30):
         pixels = rng.integers(0, 120, (32, 32, 3), dtype=np.uint8) + np.uint8(120 * (number % 2))
         Image.fromarray(pixels).save(faces / f"{20 + number}_{number % 2}_{number % 5}_{number}.jpg")
     state = {f"features.{k}": v for k, v in vgg16(2).features.state_dict().items()}
-    torch.save(state, tmp_path / "vgg16.pth")
+    torch.save(state, folder / "vgg16.pth")
+    return faces
+
+
+@pytest.mark.parametrize("model", ["ll", "ft"])
+def test_faces_with_vgg16_from_files(model, tmp_path, capsys):
+    faces = faces_and_weights(tmp_path)
     arguments = ["--data", "utkface", "--folder", str(faces), "--weights", str(tmp_path / "vgg16.pth"), "--size", "32",
                  "--model", model, "--rows", "8", "12", "10", "--epochs", "1", "--clusters", "2", "--groups", "1",
                  "--alphas", "1", "--seeds", "1"]  # fmt: skip
@@ -221,11 +229,84 @@ def test_faces_with_vgg16_from_files(model, tmp_path, capsys):
         assert "8, 12, 10 rows" in capsys.readouterr().out
 
 
+def test_faces_of_one_race_and_age_group(tmp_path, capsys):
+    faces = faces_and_weights(tmp_path)
+    arguments = ["--data", "utkface", "--folder", str(faces), "--weights", str(tmp_path / "vgg16.pth"), "--size", "32",
+                 "--rows", "4", "14", "12", "--epochs", "1", "--groups", "0", "--alphas", "1", "--seeds", "1",
+                 "--match", "features", "--journal", str(tmp_path / "j")]  # fmt: skip
+    small = cases.on_features(cases.case_of(images.options_of(arguments)))
+    match, rows = cases.features_of(small), small.parts.auxiliary
+    assert match.sizes_.sum() == rows.n == 14
+    for group in match.subpopulations():
+        inside = group.mask(rows)
+        assert len(set(rows.annotations["race"][inside])) == 1
+        assert len(set(np.digitize(rows.annotations["age"][inside], (30, 45, 60)))) == 1
+        assert group.name.startswith("race=")
+    images.main(arguments)
+    told = capsys.readouterr()
+    assert "4, 14, 12 rows" in told.out
+    assert "race=" in told.err
+    assert [row[1] for row in rows_in(told.out)[2:]] == ["10", "5", "1"]
+
+
+def folder_of_reviews(folder, n=12):
+    for part in ("train", "test"):
+        for name, word in (("neg", "bad"), ("pos", "good")):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(n):
+                (folder / part / name / f"{number}_1.txt").write_text(f"{word} film {'very ' * (number % 3)}")
+    return str(folder)
+
+
+class Bert(torch.nn.Module):
+    """One embedding and one block: all that is asked of BERT."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(8, 6)
+        self.layer = torch.nn.ModuleList([torch.nn.Linear(6, 6)])
+
+    def forward(self, input_ids, attention_mask):
+        mask = attention_mask[..., None].float()
+        return SimpleNamespace(last_hidden_state=self.layer[0]((mask * self.embeddings(input_ids)).cumsum(1).flip(1)))
+
+
+@pytest.mark.parametrize("model", ["ll", "ft"])
+def test_reviews_with_a_network_from_a_folder(model, tmp_path, capsys, monkeypatch):
+    words, told = ["", "bad", "good", "film", "very"], []
+
+    def tokenise(folder, texts, length=256):
+        told.append(str(folder))
+        codes = [[words.index(word) for word in text.split()] for text in texts]
+        return np.array([row + [0] * (8 - len(row)) for row in codes])
+
+    def load_bert(folder, classes):
+        told.append(str(folder))
+        return TextClassifier(Bert(), 6, classes)
+
+    monkeypatch.setattr(cases.text, "tokenise", tokenise)
+    monkeypatch.setattr(cases.text, "load_bert", load_bert)
+    arguments = ["--data", "reviews", "--folder", folder_of_reviews(tmp_path / "aclImdb"), "--weights", "bert-here",
+                 "--model", model, "--rows", "10", "14", "20", "--clusters", "2", "--groups", "1", "--alphas", "1",
+                 "--seeds", "1"]  # fmt: skip
+    small = cases.case_of(images.options_of(arguments))
+    assert set(told) == {"bert-here"}
+    for part in (small.parts.train, small.parts.auxiliary, small.parts.test):
+        assert set(part.y) == {0, 1}
+        assert ((part.X == 2).any(axis=1) == (part.y == 1)).all()
+    assert (small.trainer.epochs, small.trainer.batch_size, small.trainer.step) == (4, 8, 1e-5)
+    assert any("embeddings" in name for name in small.risk.layout.names) == (model == "ft")
+    images.main(arguments)
+    assert "10, 14, 20 rows" in capsys.readouterr().out
+
+
 def test_what_is_missing_is_named():
     for arguments, words in [
         (["--data", "utkface"], "--folder"),
         (["--data", "cifar10_small", "--model", "ll"], "--weights"),
         (["--quick", "--rows", "900", "900", "10"], "rows of 1000"),
+        (["--data", "reviews"], "--folder"),
+        (["--data", "reviews", "--folder", "aclImdb"], "--weights"),
     ]:
         options = images.options_of(arguments)
         if "cifar10_small" in arguments:
@@ -234,3 +315,13 @@ def test_what_is_missing_is_named():
         else:
             with pytest.raises(SystemExit, match=words):
                 cases.case_of(options)
+
+
+def test_features_need_annotations_and_have_no_layers(capsys):
+    with pytest.raises(SystemExit, match="--data utkface"):
+        images.main(["--quick", "--match", "features"])
+    with pytest.raises(SystemExit, match="2"):
+        images.options_of(["--match", "features", "--table", "3"])
+    assert "no layers" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        attacks.options_of(["--data", "reviews"])  # tokens cannot be moved

@@ -1,0 +1,151 @@
+"""Rows that agree in columns of numbers: as users name them on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..core.errors import InputError
+from ..core.validation import Array
+from .matching import FeatureMatch, Matcher
+from .population import Index, Population
+
+DISTINCT = 6
+"""A column of more values is cut at its quartiles."""
+_OTHER = "other"
+
+
+class ColumnMatch(Matcher):
+    """All rows that agree in some columns of X; of a column of many values, in its quarter.
+
+    A column of more than `DISTINCT` values among the auxiliary rows is cut at its quartiles there. If all of these are
+    its least value, as of word counts, most of them zero, that value is one range and the rest is cut at its median. A
+    value that no auxiliary row has, in a column of few, is in no subpopulation.
+
+    Parameters
+    ----------
+    columns : sequence of int
+        Numbers of columns of X, see `column_numbers`.
+    names : sequence of str, optional
+        Of all columns, for the names of the subpopulations; "x0", "x1" and so on by default, and of columns that
+        share a name.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 20], [0, 31], [0, 42], [1, 53], [1, 64], [1, 75], [1, 86]])
+    >>> match = ColumnMatch([0, 1], ["sex", "age"]).fit(Population(X, np.ones(7)))
+    >>> match.names_
+    ['sex=0, age=36.5 to 53', 'sex=0, age=below 36.5', 'sex=1, age=53 to 69.5', 'sex=1, age=from 69.5']
+    >>> match.assign(Population(np.array([[1.0, 200], [2, 20]]), np.ones(2)))
+    array([ 3, -1])
+    """
+
+    def __init__(self, columns: Sequence[int], names: Sequence[str] | None = None) -> None:
+        self.columns = columns
+        self.names = names
+
+    def fit(self, auxiliary: Population) -> Self:
+        """Find the values and quartiles of the columns, and their combinations, among the auxiliary rows."""
+        self.cuts_ = {self._name(place): _Cut.of(_values(auxiliary, place)) for place in self.columns}
+        self.match_ = FeatureMatch(list(self.cuts_)).fit(self._annotated(auxiliary))
+        self.names_, self.sizes_ = self.match_.names_, self.match_.sizes_
+        return self
+
+    def _assign(self, rows: Population) -> Index:
+        return self.match_.assign(self._annotated(rows))
+
+    def _name(self, place: int) -> str:
+        own = None if self.names is None else self.names[place]
+        return f"x{place}" if own is None or list(self.names or ()).count(own) > 1 else own
+
+    def _annotated(self, rows: Population) -> Population:
+        pairs = zip(self.columns, self.cuts_.items(), strict=True)
+        return Population(rows.X, rows.y, {name: cut.words(_values(rows, place)) for place, (name, cut) in pairs})
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The values of a column, or the borders of its ranges, ascending."""
+
+    points: Array
+    ranges: bool
+
+    @classmethod
+    def of(cls, values: Array) -> _Cut:
+        distinct = np.unique(values)
+        if distinct.size <= DISTINCT:
+            return cls(distinct, False)
+        borders = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
+        borders = borders[borders > distinct[0]]
+        return cls(borders if borders.size else np.unique(np.quantile(values[values > distinct[0]], [0, 0.5])), True)
+
+    def words(self, values: Array) -> Any:
+        """Each value as a word."""
+        ends = told_apart(self.points)
+        if not self.ranges:
+            place = np.searchsorted(self.points, values).clip(max=len(ends) - 1)
+            return np.where(self.points[place] == values, np.array(ends)[place], _OTHER)
+        words = [f"below {ends[0]}", *(f"{low} to {high}" for low, high in zip(ends[:-1], ends[1:], strict=True))]
+        return np.array([*words, f"from {ends[-1]}"])[np.digitize(values, self.points)]
+
+
+def column_numbers(words: Sequence[str], names: Sequence[str] | None, d: int, remedy: str = "") -> list[int]:
+    """The columns of names, or else of numbers from 0.
+
+    Parameters
+    ----------
+    words : sequence of str
+    names : sequence of str or None
+        Of all columns.
+    d : int
+        How many there are.
+    remedy : str
+        Added to the message of an error.
+
+    Raises
+    ------
+    InputError
+        For a column that there is not, or one that is named twice.
+
+    Examples
+    --------
+    >>> column_numbers(["age", "0"], ("sex", "age"), 2)
+    [1, 0]
+    """
+    places = [_number(word, names, d, remedy) for word in words]
+    if len(set(places)) < len(places):
+        raise InputError("columns that are named once", repr(",".join(words)))
+    return places
+
+
+def _number(word: str, names: Sequence[str] | None, d: int, remedy: str) -> int:
+    if names is not None and word in names:
+        return list(names).index(word)
+    if word.isascii() and word.isdigit() and int(word) < d:
+        return int(word)
+    known = "" if names is None else f" (such as {', '.join(names[:5])})"
+    raise InputError(f"columns by name{known} or by number below {d}", repr(word), remedy)
+
+
+def told_apart(values: Array) -> list[str]:
+    """Different numbers as different words, as short as that allows.
+
+    Examples
+    --------
+    >>> told_apart(np.array([2001.5, 2003.0])), told_apart(np.array([0.1, 2.0]))
+    (['2002', '2003'], ['0.1', '2'])
+    """
+    for digits in range(3, 18):
+        words = [f"{value:.{digits}g}" for value in values]
+        if len(set(words)) == len(words):
+            break
+    return words
+
+
+def _values(rows: Population, place: int) -> Array:
+    column = rows.X[:, [place]]
+    return np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()

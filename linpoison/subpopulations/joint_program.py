@@ -1,0 +1,216 @@
+"""The model to be planted and the poison that plants it, found by one convex program after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from ..attacks.joint_step import Goal, JointStep
+from ..core.dataset import Dataset
+from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.validation import Array, check_integer, check_number
+from ..learners import Learner, make_learner
+from ..losses import Problem
+from ..sets import ByLabel
+from .decoys import Aim
+from .row_ascent import soft_error_slope
+
+PRICE = 30.0
+"""What an error elsewhere costs beyond the limit, in errors on the target (both as shares)."""
+FIRST, LEAST = 0.05, 2e-3
+"""Radius of the trust region at the start of a stage, and below which the stage ends."""
+GROW, SHRINK = 1.5, 0.35
+"""What the radius is multiplied with after a step that was taken, and after one that was not."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of the ascent.
+
+    Parameters
+    ----------
+    temperature : float
+        T in ``sigma(-margin / T)``, which stands for an error. The smaller, the nearer to the true errors, and the
+        fewer rows still pull.
+    collateral : float
+        Limit of the growth of the smoothed error elsewhere.
+    rounds : int, default 8
+        Convex programs.
+    """
+
+    temperature: float
+    collateral: float
+    rounds: int = 8
+
+    def __post_init__(self) -> None:
+        check_number(self.temperature, "temperature", above=0)
+        check_number(self.collateral, "collateral", at_least=0, at_most=1, remedy="It is a share: 0.01 means 1 %.")
+        check_integer(self.rounds, "rounds", at_least=1)
+
+
+@dataclass(frozen=True, eq=False)
+class JointPlan:
+    """What a stage ended with.
+
+    Parameters
+    ----------
+    poison : Poison
+        At most one row of each class; `count` in rows, not yet whole.
+    model : LinearModel
+        Learned from the training rows and the poison.
+    target_damage, collateral : float
+        Growth of the smoothed errors, at the temperature of the stage.
+    """
+
+    poison: Poison
+    model: LinearModel
+    target_damage: float
+    collateral: float
+
+
+def plant_jointly(
+    train: Dataset,
+    problem: Problem,
+    sets: ByLabel,
+    aim: Aim,
+    count: int,
+    stages: Sequence[Stage],
+    *,
+    learner: Learner | None = None,
+) -> list[JointPlan]:
+    """Poison that raises the error on a target, by convex programs in the model *and* the poison.
+
+    At the model theta that the last poison has planted, with H and g the Hessian and the gradient of the clean
+    objective, each program is
+
+    ::
+
+        maximise    < grad E_target, D >  -  price max(0, E_others - clean E_others + < grad E_others, D > - limit)
+        subject to  g + c(e) theta + H D = sum_y y (u_y, w_y),        |D|_H <= radius
+                    (u_y, w_y) in cone(F_y),  w_y / psi(m_y) <= e_y,  e_+ + e_- <= count / n
+
+    over the step D, the points ``x_y = u_y / w_y`` and their weights, where E is the mean of ``sigma(-margin / T)``,
+    and ``m_y`` the margin of ``x_y`` at the model after the step, to first order. A decoy that is trained first and
+    planted afterwards (`KKTProgram`) is out of reach where the budget binds, as it does for the logistic loss; here
+    every model that is considered can be planted. The model that is learned with the poison of the solution is taken
+    if it is better in the smoothed errors themselves; if it is not, the radius shrinks.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean rows of few enough columns for a dense matrix of that size.
+    problem : Problem
+        With a loss that has a second derivative.
+    sets : ByLabel
+        Where the rows of each class may lie.
+    aim : Aim
+        The rows that damage and collateral are measured on.
+    count : int
+        Rows at most.
+    stages : sequence of Stage
+        One after the other, each from where the last one ended.
+    learner : Learner, optional
+        Of `problem`; the library's own by default.
+
+    Returns
+    -------
+    list of JointPlan
+        One for each stage.
+
+    Raises
+    ------
+    CapabilityError
+        If the loss has a kink.
+
+    References
+    ----------
+    No paper states this attack. The optimality condition is that of Koh, Steinhardt, Liang, section 4.2, equation (16);
+    sequences of programs with a trust region: Nocedal, Wright, Numerical optimization (2006), chapter 18.
+
+    Examples
+    --------
+    >>> from linpoison.losses import Logistic
+    >>> from linpoison.sets import Ball
+    >>> train = Dataset([[2.0], [1.0], [-1.0], [-2.0]], [1, 1, -1, -1])
+    >>> sets = ByLabel({label: Ball(np.zeros(1), 2.0) for label in (1, -1)})
+    >>> aim = Aim(train.take([1]), train.take([0, 2, 3]))
+    >>> plan = plant_jointly(train, Problem(Logistic(), 0.1), sets, aim, 1, [Stage(0.5, 0.2)])[0]
+    >>> bool(plan.target_damage > 0.1), bool(plan.collateral < 0.21), bool(plan.poison.total <= 1)
+    (True, True, True)
+    """
+    if problem.loss.kink is not None:
+        raise CapabilityError("a loss with a second derivative", problem.loss.name, 'Use the program "kkt".')
+    if not stages:
+        raise InputError("at least one stage", "none")
+    check_integer(count, "count", at_least=1)
+    search = _Ascent(train, problem, sets, aim, count, learner or make_learner(problem))
+    return [search.run(stage) for stage in stages]
+
+
+def soft_error(model: LinearModel, rows: Dataset, temperature: float) -> float:
+    """Weighted mean of ``sigma(-margin / T)``."""
+    return float(np.average(expit(-model.margins(rows) / temperature), weights=rows.weight))
+
+
+def soft_slope(model: LinearModel, rows: Dataset, temperature: float) -> Array:
+    """Gradient of `soft_error` in (coef, intercept), shape (d + 1,)."""
+    cooled = LinearModel.from_vector(model.vector / temperature)
+    return soft_error_slope(cooled, rows) / temperature
+
+
+class _Ascent:
+    """The models and their poisons, one after the other."""
+
+    def __init__(self, train: Dataset, problem: Problem, sets: ByLabel, aim: Aim, count: int, learner: Learner) -> None:
+        self.train, self.problem, self.sets, self.aim, self.count = train, problem, sets, aim, count
+        self.learner = learner
+        self.clean = self.model = learner.fit(train)
+        self.poison = Poison(np.zeros((0, train.d)), np.zeros(0), np.zeros(0))
+
+    def run(self, stage: Stage) -> JointPlan:
+        """The best poison after some rounds."""
+        radius, merit = FIRST, self._merit(self.model, stage)
+        for _ in range(stage.rounds):
+            poison = self._proposed(stage, radius)
+            if poison is not None:
+                model = self.learner.fit(self.train.mix(poison.as_dataset(self.train.domain)), start=self.model)
+                reached = self._merit(model, stage)
+                if reached > merit:
+                    self.model, self.poison, merit = model, poison, reached
+                    radius *= GROW
+                    continue
+            radius *= SHRINK
+            if radius < LEAST:
+                break
+        return JointPlan(self.poison, self.model, *self.growth(self.model, stage))
+
+    def growth(self, model: LinearModel, stage: Stage) -> tuple[float, float]:
+        """Of the smoothed errors on the target and elsewhere, against the clean model."""
+        target, others = (
+            soft_error(model, rows, stage.temperature) - soft_error(self.clean, rows, stage.temperature)
+            for rows in (self.aim.target, self.aim.others)
+        )
+        return target, others
+
+    def _merit(self, model: LinearModel, stage: Stage) -> float:
+        damage, collateral = self.growth(model, stage)
+        return damage - PRICE * max(0.0, collateral - stage.collateral)
+
+    def _proposed(self, stage: Stage, radius: float) -> Poison | None:
+        """The poison of one program; None where the solver fails or nothing pulls."""
+        with suppress(SolverFailed, InfeasibleSet):
+            return self.step(stage, radius).solve()
+        return None
+
+    def step(self, stage: Stage, radius: float) -> JointStep:
+        """The program at the model of now."""
+        slopes = [soft_slope(self.model, rows, stage.temperature) for rows in (self.aim.target, self.aim.others)]
+        room = stage.collateral - self.growth(self.model, stage)[1]
+        goal = Goal(*slopes, room, PRICE)
+        return JointStep(self.train, self.problem, self.sets, self.count, self.model, self.poison, goal, radius)
