@@ -6,6 +6,7 @@ import csv
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -61,6 +62,23 @@ def test_the_poison_in_the_box_is_in_it_and_has_the_budget(load, tmp_path):
     assert found["X"].max() <= 1
     assert found["copies"].sum() == 20
     assert attacker.poison(0, "free", 0.1)["X"].min() < 0
+
+
+def test_networks_meet_tied_pictures_on_a_sphere_that_start_in_conflict(load, tmp_path):
+    script, lab = load("canceling"), load("limits_lab").Lab("nn", tmp_path, True)
+    attacker = script.Attacker(lab, replace(script.quick_plan(), rows=20))
+    start = attacker.poison(0, "start", 0.1)
+    found, untied = attacker.poison(0, "tied", 0.1), attacker.poison(0, "untied", 0.1)
+    for poison in (start, found, untied):
+        np.testing.assert_allclose(np.linalg.norm(poison["X"].reshape(-1, 64), axis=1), 1000, rtol=1e-5)
+        assert poison["copies"].sum() == 20
+    for poison in (start, found):
+        pictures = poison["X"].reshape(2, 10, 64)
+        np.testing.assert_array_equal(pictures, np.tile(pictures[:, :1], (1, 10, 1)))
+        assert poison["y"].tolist() == 2 * list(range(10))
+    np.testing.assert_allclose(start["X"][0], -start["X"][10])
+    assert np.abs(found["X"] - start["X"]).max() > 1
+    assert found["residual"] < start["residual"]
 
 
 def test_distinct_rows_share_the_copies_evenly(load):
