@@ -24,8 +24,9 @@ from .projections import Box, Everywhere
 from .samples import Sample
 from .solvers import CG
 from .targets import GradPC
-from .tgda import TGDA
+from .tgda import TGDA, Game
 from .thresholds import reachability
+from .torch_modules import Layout
 from .torch_risk import TorchRisk
 from .training import Trained
 
@@ -56,52 +57,129 @@ class Outcome:
     target: Any = None
 
 
-def flip(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+Run = Callable[[Trained, int, Path, Tick], Outcome]
+"""An attack whose arguments have been checked: of the clean model, the seed and the folder."""
+
+
+def flip(lab: Lab, arguments: Any) -> Run:
     """Clean rows with wrong labels."""
     classes = None if lab.risk.margin_loss is not None else lab.task.classes
-    poison = flip_labels(lab.task.train, arguments.epsilon, classes=classes, rule=arguments.rule, seed=seed)
-    return Outcome(poison, {"epsilon": poison.total / lab.train.total}, poison.X, "clean rows, wrong labels")
+
+    def poison(seed: int) -> Sample:
+        return flip_labels(lab.task.train, arguments.epsilon, classes=classes, rule=arguments.rule, seed=seed)
+
+    def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+        found = poison(seed)
+        return Outcome(found, {"epsilon": found.total / lab.train.total}, found.X, "clean rows, wrong labels")
+
+    poison(0)
+    return run
 
 
-def gradpc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+def gradpc(lab: Lab, arguments: Any) -> Run:
     """A target, and what is known of it."""
-    target, notes = _target(lab, arguments, clean, tick)
-    np.save(out / f"target-{seed}.npy", to_numpy(target))
-    return Outcome(None, notes)
+    rule = _target_rule(arguments)
+
+    def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+        target, notes = _target(lab, rule, clean, tick)
+        np.save(out / f"target-{seed}.npy", to_numpy(target))
+        return Outcome(None, notes)
+
+    return run
 
 
-def gc(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
-    """Gradient canceling at a target of GradPC."""
-    target, notes = _target(lab, arguments, clean, tick)
-    names = arguments.params.split(",") if arguments.params else None
-    module = clean.risk.module_at(target)
-    risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, params=names)
+def gc(lab: Lab, arguments: Any) -> Run:
+    """Gradient canceling at a target of GradPC. With ``--optimiser lbfgs`` it has no checkpoint."""
+    rule, count = _target_rule(arguments), _budget(lab, arguments.epsilon)
+    names = [name.strip() for name in arguments.params.split(",")] if arguments.params else None
+    Layout(lab.risk.module, names)
     sets = Everywhere() if arguments.free else Box(lab.task.low, lab.task.high)
-    start = lab.task.train.drawn(_budget(lab, arguments.epsilon), seed)
-    told = f"seed {seed}: gradient canceling, step "
-    steps = check_integer(arguments.steps, "steps", at_least=1)
-    found = GradientCanceling(_optimiser(arguments), sets).run(
-        risk,
-        risk.current,
-        lab.train,
-        start.total / lab.train.total,
-        start=start,
-        checkpoint=None if arguments.optimiser == "lbfgs" else out / f"canceling-{seed}.npz",
-        progress=lambda t, value: tick(f"{told}{t}/{steps}: residual {(2 * value) ** 0.5:.5f}"),
-    )
-    notes |= _canceled(found, risk)
-    box = "none" if arguments.free else f"box [{lab.task.low:g}, {lab.task.high:g}]"
-    return Outcome(found.poison, notes, start.X, box, target if names is None else None)
+    attack, steps = GradientCanceling(_optimiser(arguments), sets), arguments.steps
+
+    def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+        target, notes = _target(lab, rule, clean, tick)
+        module = clean.risk.module_at(target)
+        risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, params=names)
+        start = lab.task.train.drawn(count, seed)
+        told = f"seed {seed}: gradient canceling, step "
+        found = attack.run(
+            risk,
+            risk.current,
+            lab.train,
+            start.total / lab.train.total,
+            start=start,
+            checkpoint=None if arguments.optimiser == "lbfgs" else out / f"canceling-{seed}.npz",
+            progress=lambda t, value: tick(f"{told}{t}/{steps}: residual {(2 * value) ** 0.5:.5f}"),
+        )
+        notes |= _canceled(found, risk)
+        box = "none" if arguments.free else f"box [{lab.task.low:g}, {lab.task.high:g}]"
+        return Outcome(found.poison, notes, start.X, box, target if names is None else None)
+
+    return run
 
 
-def tgda(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+def tgda(lab: Lab, arguments: Any) -> Run:
     """A game on a part of the training rows; the rest is the attacker's to measure by."""
-    train, validation = lab.train.held_out(arguments.validation, seed)
-    start = lab.task.train.drawn(_budget(lab, arguments.epsilon), seed)
-    copies = np.full(start.n, train.total / lab.train.total)
-    seeds = Sample(start.X, start.y, copies)
-    generator, phi = _generator(lab, arguments, seeds, train, seed, tick)
-    rule = TGDA(
+    count, rule = _budget(lab, arguments.epsilon), _game(arguments)
+    lab.task.train.held_out(arguments.validation, 0)
+    check_integer(arguments.pretrain, "--pretrain", at_least=0)
+    if arguments.leader == "network":
+        with torch.device("meta"):
+            _network(lab)
+
+    def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
+        train, validation = lab.train.held_out(arguments.validation, seed)
+        start = lab.task.train.drawn(count, seed)
+        seeds = Sample(start.X, start.y, np.full(start.n, train.total / lab.train.total))
+        generator, phi = _generator(lab, arguments, seeds, train, seed, tick)
+        game = rule.run(
+            clean.risk,
+            clean.w,
+            train,
+            validation,
+            generator,
+            phi,
+            seeds,
+            seed=seed,
+            checkpoint=out / f"game-{seed}.npz",
+            progress=lambda e, loss: tick(f"seed {seed}: epoch {e}/{arguments.epochs}: validation loss {loss:.4f}"),
+        )
+        box = f"box [{lab.task.low:g}, {lab.task.high:g}]"
+        notes = _played(game, clean) | {"epsilon": start.total / lab.train.total}
+        return Outcome(Sample(game.poison.X, start.y), notes, start.X, box)
+
+    return run
+
+
+ATTACKS: dict[str, Callable[[Lab, Any], Run]] = {"gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip}
+"""Command -> a function that checks all of its arguments, before anything is learned, and gives the attack."""
+
+
+def _budget(lab: Lab, epsilon: float) -> int:
+    rows = round(check_number(epsilon, "epsilon", above=0) * lab.train.total)
+    if not rows:
+        raise InputError("a budget of at least one row", f"{epsilon:g} of {lab.train.n} rows")
+    return rows
+
+
+def _target_rule(arguments: Any) -> GradPC:
+    relative = arguments.relative_radius
+    if relative is None and arguments.radius is None:
+        relative = 0.5
+    return GradPC(radius=arguments.radius, relative_radius=relative, steps=arguments.target_steps)
+
+
+def _target(lab: Lab, rule: GradPC, clean: Trained, tick: Tick) -> tuple[Any, dict[str, Any]]:
+    tick("looking for parameters to plant")
+    target = rule.target(clean.risk, clean.w, lab.train)
+    found = reachability(clean.risk, target, lab.train)
+    length = norm(target - clean.w)
+    notes = {"target_accuracy": lab.accuracy(clean, target), "threshold": found.threshold, "threshold_kind": found.kind}
+    return target, {**notes, "target_distance": length, "target_relative_length": length / norm(clean.w)}
+
+
+def _game(arguments: Any) -> TGDA:
+    return TGDA(
         epochs=arguments.epochs,
         leader_steps=arguments.leader_steps,
         follower_steps=arguments.follower_steps,
@@ -114,49 +192,13 @@ def tgda(lab: Lab, arguments: Any, clean: Trained, seed: int, out: Path, tick: T
         start=arguments.start,
         game=arguments.game,
     )
-    game = rule.run(
-        clean.risk,
-        clean.w,
-        train,
-        validation,
-        generator,
-        phi,
-        seeds,
-        seed=seed,
-        checkpoint=out / f"game-{seed}.npz",
-        progress=lambda e, loss: tick(f"seed {seed}: epoch {e}/{arguments.epochs}: validation loss {loss:.4f}"),
-    )
+
+
+def _played(game: Game, clean: Trained) -> dict[str, Any]:
     notes = {name: float(np.nanmean(column)) for name, column in game.history.items() if name != "validation_loss"}
-    notes |= {"validation_loss": float(game.history["validation_loss"][-1]), "epsilon": start.total / lab.train.total}
-    notes |= {"distance": norm(game.w - clean.w), "relative_length": norm(game.w - clean.w) / norm(clean.w)}
-    box = f"box [{lab.task.low:g}, {lab.task.high:g}]"
-    return Outcome(Sample(game.poison.X, start.y), notes, start.X, box)
-
-
-ATTACKS: dict[str, Callable[[Lab, Any, Trained, int, Path, Tick], Outcome]] = {
-    "gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip,
-}  # fmt: skip
-"""Command -> attack."""
-
-
-def _budget(lab: Lab, epsilon: float) -> int:
-    rows = round(check_number(epsilon, "epsilon", above=0) * lab.train.total)
-    if not rows:
-        raise InputError("a budget of at least one row", f"{epsilon:g} of {lab.train.n} rows")
-    return rows
-
-
-def _target(lab: Lab, arguments: Any, clean: Trained, tick: Tick) -> tuple[Any, dict[str, Any]]:
-    tick("looking for parameters to plant")
-    relative = arguments.relative_radius
-    if relative is None and arguments.radius is None:
-        relative = 0.5
-    rule = GradPC(radius=arguments.radius, relative_radius=relative, steps=arguments.target_steps)
-    target = rule.target(clean.risk, clean.w, lab.train)
-    found = reachability(clean.risk, target, lab.train)
-    length = norm(target - clean.w)
-    notes = {"target_accuracy": lab.accuracy(clean, target), "threshold": found.threshold, "threshold_kind": found.kind}
-    return target, {**notes, "target_distance": length, "target_relative_length": length / norm(clean.w)}
+    length = norm(game.w - clean.w)
+    last = float(game.history["validation_loss"][-1])
+    return {**notes, "validation_loss": last, "distance": length, "relative_length": length / norm(clean.w)}
 
 
 def _canceled(found: Canceling, risk: TorchRisk) -> dict[str, Any]:
@@ -186,13 +228,12 @@ def _generator(lab: Lab, arguments: Any, seeds: Sample, train: Sample, seed: int
     if arguments.leader == "pixels":
         rows = lab.risk.rows(seeds.X).double()
         return DirectRows(tuple(rows.shape), Box(low, high)), rows.reshape(-1)
-    first, shape = lab.risk.layout.first, lab.task.shape
-    kind = ConvLeader if len(shape) == 3 and shape[0] > 1 else DenseLeader
+    first = lab.risk.layout.first
     with torch.random.fork_rng(devices=[first.device.index or 0] if first.is_cuda else []):
         torch.manual_seed(seed)
-        module = kind(shape, lab.task.classes, low, high).to(first.device, first.dtype)
+        module = _network(lab).to(first.device, first.dtype)
     leader = LeaderNetwork(module, seeds, chunk=arguments.chunk)
-    if check_integer(arguments.pretrain, "--pretrain", at_least=0) == 0:
+    if arguments.pretrain == 0:
         return leader, leader.current
     told = f"seed {seed}: pretraining the attacker, epoch "
     phi = pretrain(
@@ -203,3 +244,10 @@ def _generator(lab: Lab, arguments: Any, seeds: Sample, train: Sample, seed: int
         progress=lambda e, loss: tick(f"{told}{e}/{arguments.pretrain}: error {loss:.5f}"),
     )
     return leader, phi
+
+
+def _network(lab: Lab) -> Any:
+    """The attacker's, with weights from torch's generator."""
+    task = lab.task
+    kind = ConvLeader if len(task.shape) == 3 and task.shape[0] > 1 else DenseLeader
+    return kind(task.shape, task.classes, task.low, task.high)

@@ -35,7 +35,9 @@ def _add_gc(commands: Any) -> None:
     parser = _command(commands, "gc", "gradient canceling: poison that makes chosen parameters stationary")
     _add_epsilon(parser)
     _add_target(parser)
-    parser.add_argument("--optimiser", choices=("adam", "gradient", "lbfgs"), default="adam", help="default: adam")
+    parser.add_argument("--optimiser", choices=("adam", "gradient", "lbfgs"), default="adam",
+                        help="default: adam; lbfgs keeps nothing in its middle: interrupted, it starts the descent "
+                        "of that seed again")  # fmt: skip
     parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps of the optimiser (default: 1000)")
     parser.add_argument("--step", type=float, metavar="F", help="their length, in units of the rows (adam: 0.1; "
                         "gradient: found by trial; lbfgs has none)")  # fmt: skip
@@ -69,7 +71,8 @@ def _add_tgda(commands: Any) -> None:
 
 
 def _add_gradpc(commands: Any) -> None:
-    _add_target(_command(commands, "gradpc", "parameters to plant: their accuracy and the least poison they need"))
+    text = "parameters to plant: their accuracy, and the least poison they need where the last layer proves any"
+    _add_target(_command(commands, "gradpc", text))
 
 
 def _add_flip(commands: Any) -> None:
@@ -126,6 +129,6 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--out", default="deep-report", metavar="DIR", help="output folder (default: deep-report)")
     parser.add_argument("--resume", action="store_true",
                         help="keep what an earlier run of the same command finished, and go on in the "
-                        "middle of gc (adam, gradient) and tgda")  # fmt: skip
+                        "middle of gc (adam, gradient; not lbfgs) and tgda")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     return parser

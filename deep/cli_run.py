@@ -13,7 +13,7 @@ import numpy as np
 from linpoison.core import InputError, check_integer
 
 from .checkpoints import Checkpoint, digest_of
-from .cli_attacks import ATTACKS, Outcome
+from .cli_attacks import ATTACKS, Run
 from .cli_data import load_task
 from .cli_lab import Lab
 from .sgd import deterministic
@@ -42,22 +42,20 @@ def run(arguments: Any) -> None:
     """Run a command for all of its seeds, and write ``results.json`` and the poison of each seed."""
     seeds = _seeds(arguments.seed)
     out, tick = Path(arguments.out), Ticker(arguments.quiet)
-    out.mkdir(parents=True, exist_ok=True)
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     task = load_task(arguments.data, arguments.rows, seeds[0])
     digest = digest_of(repr(settings), task.train, task.test)
-    if not arguments.resume:
-        for kind in ("seed-*.json", "game-*.npz", "clean-*.npz", "canceling-*.npz"):
-            for stale in out.glob(kind):
-                stale.unlink()
     runs = []
     with deterministic():
         lab = Lab.of(arguments, task)
+        attack = ATTACKS[arguments.command](lab, arguments)
+        _begin(out, resume=arguments.resume)
         for seed in seeds:
             place = out / f"seed-{seed}.json"
             record = _finished(place, digest)
             if record is None:
-                record = {**_one(lab, arguments, seed, out, tick, digest), "digest": digest}
+                picture = not getattr(arguments, "no_picture", True)
+                record = {**_one(lab, attack, seed, out, tick, digest, picture=picture), "digest": digest}
                 _write(place, record)
                 for kind in ("clean", "canceling"):
                     (out / f"{kind}-{seed}.npz").unlink(missing_ok=True)
@@ -68,24 +66,34 @@ def run(arguments: Any) -> None:
         sys.stdout.write(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
 
 
-def _one(lab: Lab, arguments: Any, seed: int, out: Path, tick: Ticker, digest: str) -> dict[str, Any]:
+def _begin(out: Path, *, resume: bool) -> None:
+    """Make the folder, without what an earlier run left unless it is resumed."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for kind in ("seed-*.json", "game-*.npz", "clean-*.npz", "canceling-*.npz"):
+            for stale in out.glob(kind):
+                stale.unlink()
+
+
+def _one(lab: Lab, attack: Run, seed: int, out: Path, tick: Ticker, digest: str, *, picture: bool) -> dict[str, Any]:
     """Everything for one seed."""
     tick(f"seed {seed}: learning from {lab.train.n} clean rows", now=True)
     clean = lab.learn_clean(seed, Checkpoint(out / f"clean-{seed}.npz", digest), tick)
     record: dict[str, Any] = {"seed": seed, "clean_accuracy": lab.accuracy(clean)}
     record |= {"clean_seconds": clean.seconds, "clean_gradient": clean.grad_norm}
     began = time.perf_counter()
-    found: Outcome = ATTACKS[arguments.command](lab, arguments, clean, seed, out, tick)
+    found = attack(clean, seed, out, tick)
     record |= {"attack_seconds": time.perf_counter() - began, "memory_mib": lab.memory(), **found.notes}
     if found.poison is None:
         return record
-    tick(f"seed {seed}: learning again with {found.poison.n} poison rows", now=True)
+    rows = "1 poison row" if found.poison.n == 1 else f"{found.poison.n} poison rows"
+    tick(f"seed {seed}: learning again with {rows}", now=True)
     again = lab.learn(lab.train.joined(found.poison, lab.risk), seed, tick)
     record |= {"accuracy": lab.accuracy(again), "poison_rows": found.poison.n, "constraint": found.constraint}
     record["drop"] = record["clean_accuracy"] - record["accuracy"]
     if found.target is not None:
         record["relative_distance"] = lab.distance(again, found.target, clean)
-    lab.save(out, seed, found, picture=not arguments.no_picture)
+    lab.save(out, seed, found, picture=picture)
     return record
 
 
@@ -148,8 +156,15 @@ def _table(runs: list[dict[str, Any]]) -> str:
     keys = ("seed", "clean_accuracy", "target_accuracy", "accuracy", "drop", "residual", "threshold")
     shown = [key for key in keys if key in runs[0]]
     lines = ["  ".join(f"{key.replace('_', ' '):>15}" for key in shown)]
-    lines += ["  ".join(f"{_short(record.get(key)):>15}" for key in shown) for record in runs]
+    lines += ["  ".join(f"{_cell(key, record):>15}" for key in shown) for record in runs]
     return "\n".join(lines)
+
+
+def _cell(key: str, record: dict[str, Any]) -> str:
+    """Of a threshold that only bounds from below, zero says nothing, and so does NaN, of a loss without a reach."""
+    value = record.get(key)
+    unknown = value is None or value != value or (value == 0 and record.get("threshold_kind") == "necessary")
+    return "none proved" if key == "threshold" and unknown else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,10 @@ class RiskLearner:
         Of the Hessian behind `RiskRows.self_influence`, in units of its mean curvature.
     seed : int, default 0
         Of each training.
+    classes : sequence, optional
+        All labels in the order of the outputs, of which rows may lack some: ``range(10)`` for labels as torch counts
+        them. Left out, a defence names the classes of the rows that it is fitted on, and of a call of `fit` they are
+        the labels given there, sorted. For a margin loss two, the second of which is +1.
 
     Examples
     --------
@@ -52,6 +57,7 @@ class RiskLearner:
     parameters: Literal["all", "head"] = "all"
     damping: float = 0.01
     seed: int = 0
+    classes: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         if not hasattr(self.trainer, "fit"):
@@ -60,6 +66,14 @@ class RiskLearner:
             raise InputError("parameters 'all' or 'head'", repr(self.parameters))
         check_number(self.damping, "damping", at_least=0)
         check_integer(self.seed, "seed", at_least=0)
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(np.asarray(self.classes).tolist()))
+            if len(set(self.classes)) < len(self.classes) or not self.classes:
+                raise InputError("classes, each named once", repr(self.classes))
+
+    def of_classes(self, classes: Any) -> RiskLearner:
+        """The same learner of these classes, unless it has been given some."""
+        return self if self.classes is not None else replace(self, classes=classes)
 
     def fit(self, X: Any, y: Any) -> RiskRows:
         """Train on rows with labels of any kind; the last of two classes is +1 for a margin loss.
@@ -67,12 +81,12 @@ class RiskLearner:
         Raises
         ------
         InputError
-            With a margin loss, for more or fewer than two classes.
+            For labels that are not among `classes`; with a margin loss, for more or fewer than two classes.
         """
-        classes, codes = np.unique(y, return_inverse=True)
+        classes = np.unique(y) if self.classes is None else np.asarray(self.classes)
         if self.risk.margin_loss is not None and classes.size != 2:
             raise InputError("rows of two classes with a margin loss", f"{classes.size}")
-        coded = _coded(self.risk, codes.ravel())
+        coded = _coded(self.risk, _codes(classes, y, "Name it in `classes`."))
         trained = self.trainer.fit(self.risk, Sample(self.risk.rows(X), coded), seed=self.seed)
         return RiskRows(trained.risk, trained.w, classes, self.parameters, self.damping)
 
@@ -176,12 +190,16 @@ class RiskRows:
         return self.risk.rows(X)
 
     def _codes(self, y: Any) -> Any:
-        labels = np.asarray(y)
-        codes = np.searchsorted(self.classes, labels).clip(max=len(self.classes) - 1)
-        if not (self.classes[codes] == labels).all():
-            unknown = np.setdiff1d(labels, self.classes)[:3].tolist()
-            raise InputError(f"labels among {self.classes.tolist()}", f"{unknown}", "Fit on rows of every class.")
-        return _coded(self.risk, codes)
+        return _coded(self.risk, _codes(self.classes, y, "Fit on rows of every class, or name all in `classes`."))
+
+
+def _codes(classes: Any, y: Any, remedy: str) -> Any:
+    """The place of each label among the classes."""
+    labels, order = np.asarray(y), np.argsort(classes, kind="stable")
+    codes = order[np.searchsorted(classes, labels, sorter=order).clip(max=len(classes) - 1)]
+    if not (classes[codes] == labels).all():
+        raise InputError(f"labels among {classes.tolist()}", f"{np.setdiff1d(labels, classes)[:3].tolist()}", remedy)
+    return codes
 
 
 def _coded(risk: RiskModel, codes: Any) -> Any:

@@ -228,6 +228,9 @@ class Adam:
 class LBFGS:
     """Limited-memory BFGS of scipy, in float64 on the host: for few rows, free or in a box.
 
+    scipy gives away no state to go on from, so a descent that is interrupted starts again; `ProjectedGradient` and
+    `Adam` keep a checkpoint.
+
     Parameters
     ----------
     steps : int, default 1000

@@ -22,7 +22,9 @@ class Reachability:
     Parameters
     ----------
     threshold : float
-        Least mass, as a fraction of the clean rows; infinite if no mass will do, NaN for an unknown loss.
+        Least mass, as a fraction of the clean rows; infinite if no mass will do, NaN for an unknown loss. Zero, where
+        the `numerator` is not positive, says that the condition asks for no poison: of a `kind` "necessary" that
+        proves nothing, of "exact" any mass does.
     numerator : float
         ``<w, g + reg P w>`` over the last layer.
     penalty : float

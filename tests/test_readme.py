@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_architecture import ALLOWED
 
+from deep.cli_parser import build_parser as networks_parser
 from linpoison.auditing.options import AuditOptions
 from linpoison.cli.parser import build_parser
 
@@ -87,11 +88,11 @@ def test_the_table_of_commands_is_that_of_the_parser():
     assert named == set(actions[0].choices)
 
 
-def test_every_option_in_the_readme_exists(capsys):
-    with pytest.raises(SystemExit):
-        build_parser().parse_args(["audit", "--help"])
-    text = capsys.readouterr().out
-    options = set(re.findall(r"(--[a-z][a-z-]+)", TEXT)) - {"--help", "--poison", "--defense", "--resume"}
+def test_every_option_in_the_readme_exists():
+    parsers = [build_parser(), networks_parser()]
+    commands = [action.choices.values() for parser in parsers for action in parser._actions if action.choices]
+    text = "\n".join(command.format_help() for group in commands for command in group)
+    options = set(re.findall(r"(--[a-z][a-z-]+)", TEXT))
     assert len(options) > 8
     assert not [option for option in options if not re.search(rf"{option}\b", text)]
 

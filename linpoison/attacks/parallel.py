@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -32,7 +35,9 @@ def as_finished(
 
     jobs = (delayed(_alone)(number, function, arguments) for number, arguments in numbered)
     options = {} if workers is None else {"n_jobs": workers}
-    yield from Parallel(return_as="generator_unordered", **options)(jobs)
+    with _deaf_children():
+        results = Parallel(return_as="generator_unordered", **options)(jobs)
+    yield from results
 
 
 def elsewhere() -> bool:
@@ -41,6 +46,26 @@ def elsewhere() -> bool:
 
     backend, _ = get_active_backend()
     return type(backend) is not BACKENDS[DEFAULT_BACKEND] and not backend.nesting_level
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that are started here do not hear the SIGINT of Ctrl-C, which a terminal sends to all of a program.
+
+    It is for their parent to end them; each would print a traceback otherwise, where it is just starting. They inherit
+    that it is blocked. The parent hears what comes meanwhile at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    for name in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
+        with suppress(ImportError, AttributeError):
+            import_module(name).ensure_running()  # unblocks the signal when it starts, so it has to be there before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _alone(number: int, function: Callable[..., Result], arguments: tuple[Any, ...]) -> tuple[int, Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ MANY = 80
 COSTLY = 500_000_000
 """Entries of the training rows, zeros counted, from which one finalist is scored: it takes minutes and gigabytes."""
 UNKNOWN = float("nan")
+_REASONS = 2  # that an attack without a poison names
 
 
 class Ranker:
@@ -211,8 +213,11 @@ def conclude(
 
 
 def _reasons(solves: Sequence[SolveInfo]) -> str:
-    """Why steps gave nothing, in brackets; nothing where no step was tried."""
-    words = dict.fromkeys(solve.status for solve in solves if solve.status.startswith("skipped"))
+    """Why steps gave nothing, in brackets, the most frequent reasons first; nothing where no step was tried."""
+    counts = Counter(solve.status for solve in solves if solve.status.startswith("skipped")).most_common()
+    words = [word for word, _ in counts[:_REASONS]]
+    if len(counts) > _REASONS:
+        words.append(f"{len(counts) - _REASONS} other reasons" if len(counts) > _REASONS + 1 else "another reason")
     return f" ({'; '.join(words)})" if words else ""
 
 

@@ -67,8 +67,9 @@ class Trail:
 
 
 def skipped(reason: Exception) -> Step:
-    """The step of a decoy that gives no poison, and why."""
-    return [], [SolveInfo("", f"skipped: {type(reason).__name__}", float("nan"), 0.0)]
+    """The step of a decoy that gives no poison, and why: "skipped: ", the kind of the error and its message."""
+    words = " ".join(str(reason).split()).rstrip(".")
+    return [], [SolveInfo("", f"skipped: {type(reason).__name__}" + (f": {words}" if words else ""), float("nan"), 0.0)]
 
 
 def pack(step: Step) -> dict[str, np.ndarray]:

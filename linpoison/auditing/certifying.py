@@ -65,8 +65,10 @@ class CertifyOptions(LearnerOptions):
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 
     def _attack_names(self) -> tuple[str, ...]:
-        names = [name for name in _listed(self.attacks) if name != "none"]
-        return AuditOptions(attacks=names).attack_names() if names else ()
+        names = list(_listed(self.attacks))
+        if "none" in names and len(names) > 1:
+            raise InputError("attacks by name, or 'none' alone", repr(",".join(map(str, names))))
+        return AuditOptions(attacks=names).attack_names() if names and names != ["none"] else ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import UNDEFENDED, Dataset, InputError, LinearModel
-from ..core.validation import Array
+
+if TYPE_CHECKING:
+    from ..subpopulations import Matcher
 
 CLUSTERS = 10
 """How many clusters `clusters` stands for."""
@@ -19,7 +20,6 @@ LEAST_ROWS = 5
 """Subpopulations with fewer measured rows are counted, not reported."""
 LEVEL = 0.95
 """Of the intervals, for all subpopulations together."""
-_DISTINCT = 6  # a column of more values is cut at its quartiles
 _EXPECTED = (
     "subpopulation 'clusters', 'clusters:K' with a whole number K, or 'columns:' with names or numbers of columns"
 )
@@ -30,8 +30,8 @@ class Grouping:
     """How rows are divided, as the command line says it.
 
     ``clusters`` or ``clusters:K``: k-means on principal components. ``columns:A,B,...``: rows that agree in these
-    columns, by name or by number from 0; a column of more than six values is cut at its quartiles. Either is fitted on
-    the clean training rows alone.
+    columns, by name or by number from 0; a column of more than six values is cut at its quartiles, see
+    `linpoison.subpopulations.ColumnMatch`. Either is fitted on the clean training rows alone.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Grouping:
         Raises
         ------
         InputError
-            For other words, no cluster, no column, or one that is named twice.
+            For other words, no cluster or no column.
         """
         kind, colon, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
         if kind == "clusters" and (not colon or (tail.isascii() and tail.isdigit() and int(tail) > 0)):
@@ -60,125 +60,96 @@ class Grouping:
         columns = tuple(word.strip() for word in tail.split(","))
         if kind != "columns" or not all(columns):
             raise InputError(_EXPECTED, repr(text), "Such as --subpopulation clusters:10 or columns:age,sex.")
-        if len(set(columns)) < len(columns):
-            raise InputError("columns that are named once", repr(text))
         return cls("columns", columns=columns)
 
-    def check(self, train: Dataset) -> None:
-        """Raise unless the rows have these columns, or are enough for the clusters."""
-        if self.kind == "clusters" and self.clusters > train.n:
+    def divide(self, train: Dataset, rows: Dataset, seed: int) -> Division:
+        """Find the subpopulations in the training rows, and which one each measured row is in.
+
+        Raises
+        ------
+        InputError
+            For a column that there is not or that is named twice, or fewer training rows than clusters.
+        """
+        from ..subpopulations import Population
+
+        match = self._matcher(train, seed).fit(Population(train.X, train.y))
+        return Division(match.names_, match.sizes_, match.assign(Population(rows.X, rows.y)))
+
+    def _matcher(self, train: Dataset, seed: int) -> Matcher:
+        from ..subpopulations import ClusterMatch, ColumnMatch, column_numbers
+
+        if self.kind == "columns":
+            names = train.feature_names
+            return ColumnMatch(column_numbers(self.columns, names, train.d), names)
+        if self.clusters > train.n:
             raise InputError(f"at most {train.n} clusters, one for each training row", f"{self.clusters}")
-        for word in self.columns:
-            self._column(word, train)
-
-    def assign(self, train: Dataset, rows: Dataset, seed: int) -> tuple[list[str], Array, Any]:
-        """Name and training rows of each subpopulation, and that of each measured row (-1: of none)."""
-        from ..subpopulations import ClusterMatch, FeatureMatch, Population
-
-        first, second = (Population(part.X, part.y, self._annotations(train, part)) for part in (train, rows))
-        if self.kind == "clusters":
-            match: Any = ClusterMatch(n_clusters=self.clusters, random_state=seed)
-        else:
-            match = FeatureMatch(self.columns)
-        match.fit(first)
-        return match.names_, match.sizes_, match.assign(second)
-
-    def _annotations(self, train: Dataset, part: Dataset) -> dict[str, Any]:
-        return {word: _words(word, *(_values(data, self._column(word, train)) for data in (train, part)))
-                for word in self.columns}  # fmt: skip
-
-    def _column(self, word: str, train: Dataset) -> int:
-        names = train.feature_names
-        if names is not None and word in names:
-            return names.index(word)
-        if word.isascii() and word.isdigit() and int(word) < train.d:
-            return int(word)
-        known = "" if names is None else f" (such as {', '.join(names[:5])})"
-        raise InputError(f"columns by name{known} or by number below {train.d}", repr(word))
+        return ClusterMatch(n_clusters=self.clusters, random_state=seed)
 
 
-def _values(data: Dataset, column: int) -> Array:
-    values = data.X[:, [column]]
-    return np.asarray(values.toarray() if sp.issparse(values) else values).ravel()
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Subpopulations of some training rows, and the measured rows in them.
 
-
-def _words(name: str, train: Array, values: Array) -> Any:
-    """Each value as a word; of a column of many values the quarter of the training rows that it lies in."""
-    if np.unique(train).size <= _DISTINCT:
-        own = np.unique(values)
-        return np.array(_told_apart(own))[np.searchsorted(own, values)]
-    borders = np.unique(np.quantile(train, [0.25, 0.5, 0.75]))
-    ends = _told_apart(borders)
-    words = [f"below {ends[0]}", *(f"{low} to {high}" for low, high in zip(ends[:-1], ends[1:], strict=True))]
-    return np.array([*words, f"from {ends[-1]}"])[np.digitize(values, borders)]
-
-
-def _told_apart(values: Array) -> list[str]:
-    """Different numbers as different words, as short as that allows."""
-    for digits in range(3, 18):
-        words = [f"{value:.{digits}g}" for value in values]
-        if len(set(words)) == len(words):
-            break
-    return words
-
-
-def large_enough(names: Sequence[str], codes: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Measured rows in each subpopulation, and which have `LEAST_ROWS` of them.
+    Parameters
+    ----------
+    names : sequence of str
+    sizes : ndarray of int
+        Training rows of each.
+    codes : ndarray of int, shape (n,)
+        The subpopulation of each measured row, -1 for none.
 
     Raises
     ------
     InputError
-        If none has.
+        If none has `LEAST_ROWS` of the measured rows.
     """
-    counts = np.bincount(codes[codes >= 0], minlength=len(names))
-    chosen = np.flatnonzero(counts >= LEAST_ROWS)
-    if not chosen.size:
-        raise InputError(
-            f"a subpopulation of at least {LEAST_ROWS} test rows", f"{int(counts.max(initial=0))} in the largest",
-            "Name fewer columns or clusters.",
-        )  # fmt: skip
-    return counts, chosen
+
+    names: Sequence[str]
+    sizes: Any
+    codes: Any
+
+    def __post_init__(self) -> None:
+        if not self.chosen.size:
+            raise InputError(
+                f"a subpopulation of at least {LEAST_ROWS} test rows", f"{int(self.counts.max(initial=0))} in the "
+                "largest", "Name fewer columns or clusters.",
+            )  # fmt: skip
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Measured rows of each."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.names))
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Those that are reported."""
+        return np.flatnonzero(self.counts >= LEAST_ROWS)
 
 
 def damage_by_group(
-    grouping: Grouping,
-    train: Dataset,
-    rows: Dataset,
-    clean: Mapping[str, LinearModel],
-    poisoned: Mapping[str, LinearModel],
-    seed: int,
+    division: Division, rows: Dataset, clean: Mapping[str, LinearModel], poisoned: Mapping[str, LinearModel]
 ) -> dict[str, Any]:
     """Errors without and with poison on each subpopulation, and their difference with an interval.
 
     Parameters
     ----------
-    grouping : Grouping
-    train : Dataset
-        Clean training rows, which the subpopulations are found in.
+    division : Division
     rows : Dataset
-        Rows to measure on, disjoint from them.
+        The measured rows, disjoint from the training rows.
     clean, poisoned : mapping of str to LinearModel
         By defence.
-    seed : int
-        Of the clusters.
 
     Returns
     -------
     dict
         ``groups`` (see docs/files.md), ``overall``, ``left_out`` and ``level``.
-
-    Raises
-    ------
-    InputError
-        If no subpopulation has `LEAST_ROWS` of the rows.
     """
-    names, sizes, codes = grouping.assign(train, rows, seed)
-    counts, chosen = large_enough(names, codes)
+    counts, chosen, codes = division.counts, division.chosen, division.codes
     z = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * chosen.size))
     wrong = {name: (clean[name].predict(rows.X) != rows.y, poisoned[name].predict(rows.X) != rows.y) for name in clean}
     groups = [
         {
-            "name": names[code], "n_train": int(sizes[code]), "n_rows": int(counts[code]),
+            "name": division.names[code], "n_train": int(division.sizes[code]), "n_rows": int(counts[code]),
             "positive": float((rows.y[codes == code] > 0).mean()), "defenses": _compared(wrong, codes == code, z),
         }
         for code in chosen
@@ -230,21 +201,18 @@ def paired_interval(gained: int, lost: int, n: int, z: float) -> tuple[float, fl
 
 
 def hurt(
-    grouping: Grouping,
-    train: Dataset,
+    division: Division,
     rows: tuple[str, Dataset],
     models: tuple[Mapping[str, LinearModel], Mapping[str, LinearModel]],
     strongest: tuple[str, Mapping[str, float]],
     *,
     words: str,
-    seed: int,
 ) -> dict[str, Any]:
     """The part ``subpopulations`` of a report: of the strongest attack, the most damaged subpopulation first.
 
     Parameters
     ----------
-    grouping, train, seed
-        See `damage_by_group`.
+    division : Division
     rows : pair
         What they are, "scored" or "unseen", and the rows.
     models : pair of mapping
@@ -257,6 +225,6 @@ def hurt(
     name, errors = strongest
     defenses = {key: value for key, value in errors.items() if key != UNDEFENDED} or dict(errors)
     best = min(defenses, key=lambda key: defenses[key])
-    found = damage_by_group(grouping, train, rows[1], *models, seed)
+    found = damage_by_group(division, rows[1], *models)
     found["groups"].sort(key=lambda group: -group["defenses"][best]["damage"])
     return {"by": words, "rows": rows[0], "attack": name, "defense": best, **found}

@@ -93,9 +93,8 @@ def _collateral(report: AuditReport) -> list[str]:
     """What a targeted attack did to the rows that it wanted, and to the others."""
     best, number = report.strongest, report.n_scored
     hit, before = (round(worst_case(error) * number) for error in (best.test_error, report.clean["by_defense"]))
-    line = (
-        f"Of the {number} chosen rows {best.name} has {hit} misclassified behind the best defence ({before} without it)"
-    )
+    rows = "the one chosen row" if number == 1 else f"the {number} chosen rows"
+    line = f"Of {rows} {best.name} has {hit} misclassified behind the best defence ({before} without it)"
     if best.unseen_test_error is None:
         return [line + "."]
     old, new = (worst_case(error) for error in (report.clean["unseen_by_defense"], best.unseen_test_error))

@@ -202,6 +202,11 @@ def asdict_shallow(options: Any) -> dict[str, Any]:
 def _names(value: Any, what: str, known: Iterable[str]) -> tuple[str, ...]:
     known = tuple(known)
     names = _split_names(value, what, known)
+    if what == "defenses" and "none" in names:
+        if len(names) > 1:
+            got = ",".join(map(str, names))
+            raise InputError("defenses by name, or 'none' alone", repr(got), "'none' stands for no defence at all.")
+        return ()
     for name in names:
         _one_of(name, what, known)
     twice = sorted({name for name in names if names.count(name) > 1})

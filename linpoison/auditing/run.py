@@ -12,7 +12,7 @@ from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
 from .assemble import assemble
 from .campaign import Campaign
 from .files import check_folder
-from .groups import Grouping, hurt, large_enough
+from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
 from .measure import Scorer, poison_file
@@ -94,8 +94,9 @@ def audit(
         the bound: the same learner behind filters that are fitted on the clean rows and held fixed.
     subpopulation : {"clusters", "clusters:K", "columns:A,B,..."}, optional
         Also report who would be hurt: the damage of the strongest poison to each subpopulation, behind each defence.
-        Clusters of the training rows, or rows that agree in some columns (by name or number; numbers are cut at their
-        quartiles). The poison itself is not made against any of them; `linpoison subpop` does that.
+        Clusters of the training rows, or rows that agree in some columns (by name or number; one of more than six
+        values is cut at its quartiles). All columns hold numbers. The poison itself is not made against any of them;
+        `linpoison subpop` does that.
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
     label, test, test_fraction : optional
@@ -162,6 +163,7 @@ class _Work:
     clean: Evaluation
     attacks: Mapping[str, Attack]
     journal: FolderJournal | None
+    division: Division | None = None
 
     def attack(self, progress: Progress | None) -> tuple[dict[str, AttackResult], dict[str, str]]:
         """Results and failures of the attacks, by name; what an earlier run has finished comes from the journal."""
@@ -208,15 +210,12 @@ class _Work:
         )  # fmt: skip
 
     def _hurt(self, entries: list[AttackEntry], scores: Mapping[str, Evaluation]) -> dict[str, Any] | None:
-        words = self.options.subpopulation
-        if words is None:
+        if self.division is None:
             return None
         best = max(entries, key=lambda entry: entry.worst_case_test_error)
         models = (self.clean.models, scores[best.name].models)
-        return hurt(
-            Grouping.parse(words), self.setting.split.train, self.scorer.rows.measured, models,
-            (best.name, best.test_error), words=words, seed=self.options.seed,
-        )  # fmt: skip
+        words = str(self.options.subpopulation)
+        return hurt(self.division, self.scorer.rows.measured, models, (best.name, best.test_error), words=words)
 
     def _bracket(self, poisons: Mapping[str, Poison], progress: Progress | None) -> Bracket:
         from .bracket import build_bracket
@@ -233,11 +232,9 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
     budget = Budget(options.epsilon)
     budget.count(setting.split.train.n)
     rows = Target.parse(options.target).rows(setting.split, options.seed)
-    if options.subpopulation is not None:
-        grouping = Grouping.parse(options.subpopulation)
-        grouping.check(setting.split.train)
-        names, _, codes = grouping.assign(setting.split.train, rows.measured[1], options.seed)
-        large_enough(names, codes)  # before hours of attacks, not after
+    division = None
+    if options.subpopulation is not None:  # mistakes are told before hours of attacks, not after
+        division = Grouping.parse(options.subpopulation).divide(setting.split.train, rows.measured[1], options.seed)
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
@@ -245,7 +242,7 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
         digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     made = {name: attacks.make_attack(name) for name in options.attack_names()}
-    return _Work(options, setting, scorer, scorer.score(None), made, journal)
+    return _Work(options, setting, scorer, scorer.score(None), made, journal, division)
 
 
 def _with_files(entries: list[AttackEntry]) -> list[AttackEntry]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, check_integer, check_number
+from ..core import Dataset, InputError, check_integer, check_number
 from ..subpopulations import (
     ClusterMatch,
+    ColumnMatch,
     ConvexAttack,
-    FeatureMatch,
     LabelFlip,
     Matcher,
     Parts,
@@ -23,6 +23,7 @@ from ..subpopulations import (
     ProblemTrainer,
     Study,
     SubpopulationAttack,
+    column_numbers,
     group_map,
     poison_count,
     study,
@@ -46,7 +47,7 @@ class SubpopOptions:
     learner : LearnerOptions
     attack : {"label-flip", "convex"}
     match : str
-        "clusters", or column names or numbers in a comma list: all rows that agree in these.
+        "clusters", or column names or numbers in a comma list: all rows that agree in these, see `ColumnMatch`.
     clusters, components : int
         Of `ClusterMatch`.
     groups : int
@@ -148,7 +149,7 @@ def run_subpop(
     train, test = Population.of(setting.split.train), Population.of(setting.split.test)
     order = np.random.default_rng(options.learner.seed).permutation(train.n)
     parts = Parts(train.take(order[::2]), train.take(order[1::2]), test)
-    matcher = _matcher(options, setting.split.train.feature_names).fit(parts.auxiliary)
+    matcher = _matcher(options, setting.split.train).fit(parts.auxiliary)
     problem = setting.problem.pinned(float(parts.train.n))
     attack: SubpopulationAttack = LabelFlip()
     if options.attack == "convex":
@@ -172,18 +173,12 @@ def _key(data: Any, options: SubpopOptions, train: Any) -> str:
     return run_digest(rows=train.digest(), **own, **influences(options.learner)) + "/"
 
 
-def _matcher(options: SubpopOptions, names: tuple[str, ...] | None) -> Matcher:
+def _matcher(options: SubpopOptions, train: Dataset) -> Matcher:
     if options.match == "clusters":
         return ClusterMatch(n_components=options.components, n_clusters=options.clusters)
-    return FeatureMatch([_column(word.strip(), names) for word in options.match.split(",")])
-
-
-def _column(word: str, names: tuple[str, ...] | None) -> int:
-    if word.isdigit():
-        return int(word)
-    if names is None or word not in names:
-        raise InputError("'clusters', or columns by name or number", repr(word))
-    return names.index(word)
+    words = [word.strip() for word in options.match.split(",")]
+    names = train.feature_names
+    return ColumnMatch(column_numbers(words, names, train.d, "Or 'clusters'."), names)
 
 
 def _mapped(

@@ -137,12 +137,16 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_ch
     """
     before = min([error for name, error in clean.items() if name != "none"] or [clean["none"]])
     after = entry.worst_case_test_error
-    what = f"the error on the {n_chosen} chosen rows" if n_chosen else "the error"
-    move = f"take {what} from {before:.1%} to {after:.1%}"
+    one = entry.n_poison == 1
+    chosen = "chosen row" if n_chosen == 1 else f"{n_chosen} chosen rows"
+    what = f"the error on the {chosen}" if n_chosen else "the error"
+    move = f"{'takes' if one else 'take'} {what} from {before:.1%} to {after:.1%}"
     if after <= before:
-        move = f"do no damage: {what} was {before:.1%} without them and is {after:.1%} with them,"
+        does, them = ("does", "it") if one else ("do", "them")
+        move = f"{does} no damage: {what} was {before:.1%} without {them} and is {after:.1%} with {them},"
     where = "under the best of the defences run" if len(entry.test_error) > 1 else "without a defence"
-    line = f"{entry.n_poison} poison rows ({epsilon:.3g} of the training rows) {move} {where}"
+    rows = "1 poison row" if one else f"{entry.n_poison} poison rows"
+    line = f"{rows} ({epsilon:.3g} of the training rows) {move} {where}"
     if entry.worst_case_unseen_test_error is not None and n_chosen:
         line += f"; the error on the other test rows is {entry.worst_case_unseen_test_error:.1%} then"
     elif entry.worst_case_unseen_test_error is not None:
@@ -154,7 +158,8 @@ def cautions(entry: AttackEntry) -> list[str]:
     """What is out of the ordinary about one poison."""
     notes = []
     if not entry.within_budget:
-        notes.append(f"{entry.name}: over budget, {entry.n_poison} rows where {entry.n_allowed} are allowed.")
+        allowed = "1 is" if entry.n_allowed == 1 else f"{entry.n_allowed} are"
+        notes.append(f"{entry.name}: over budget, {entry.n_poison} rows where {allowed} allowed.")
     if entry.domain_violation > 1e-9:
         notes.append(f"{entry.name}: rows leave the domain of the data by up to {entry.domain_violation:.3g}.")
     if entry.n_failed_solves:

@@ -28,15 +28,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: done. 1: the worst-case error is above ``--fail-above``. 2: input that cannot be used, told
         in one line on standard error. 130: interrupted.
     """
-    parser = build_parser()
+    arguments = None
     try:
+        parser = build_parser()
         arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help(sys.stdout)
+            return OK
+        return _guarded(arguments)
     except SystemExit as end:
         return int(end.code or 0)
-    if arguments.command is None:
-        parser.print_help(sys.stdout)
-        return OK
-    return _guarded(arguments)
+    except KeyboardInterrupt:
+        _stop_workers()
+        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{_resume(arguments)}\n")
+        return INTERRUPTED
 
 
 def _guarded(arguments: object) -> int:
@@ -46,10 +51,6 @@ def _guarded(arguments: object) -> int:
         code = commands.run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        _stop_workers()
-        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{_resume(arguments)}\n")
-        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT

@@ -80,7 +80,8 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("--subpopulation", default=None, metavar="WHAT",
                         help="also report who would be hurt, the damage to each subpopulation: clusters or clusters:K, "
                         "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
-                        "one of many values is cut at its quartiles)")  # fmt: skip
+                        "one of more than six values is cut at its quartiles; all columns hold numbers, text has to "
+                        "be encoded)")  # fmt: skip
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
     )
@@ -178,7 +179,8 @@ def _add_subpop(commands: Any) -> None:
     add = parser.add_argument_group("subpopulations").add_argument
     add("--attack", default="label-flip", metavar="NAME", help="label-flip or convex (default: label-flip)")
     add("--match", default="clusters", metavar="WHAT",
-        help="clusters, or a comma list of columns in which rows agree (default: clusters)")  # fmt: skip
+        help="clusters, or a comma list of columns in which rows agree (names or numbers; one of more than six values "
+        "is cut at its quartiles; all columns hold numbers, text has to be encoded) (default: clusters)")  # fmt: skip
     add("--clusters", type=_whole, default=20, metavar="N", help="number of clusters (default: 20)")
     add("--components", type=_whole, default=10, metavar="N",
         help="principal components before clustering (default: 10)")  # fmt: skip

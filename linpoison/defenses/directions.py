@@ -14,6 +14,8 @@ from .spectral import top_direction
 
 _TIGHT, _LOOSE = 1e-12, 1e-5
 """Relative residual of the squared singular value, for models in double and in single precision."""
+_ROUNDING, _COARSE = 1e-13, 1e-5
+"""Variation in units of the mean gradient that is taken for rounding, in double and in single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,8 @@ class GradientFrame:
     Parameters
     ----------
     direction : ndarray of shape (p,)
-        Of length 1, or zero where the gradients do not vary.
+        Of length 1, or zero where the gradients do not vary by more than rounding: by 1e-13 of the mean gradient's
+        length, root mean square, or 1e-5 for a model in single precision.
     centre : float
         The mean gradient along it.
     size : float
@@ -40,7 +43,7 @@ class GradientFrame:
         if hasattr(model, "gradient_products") and len(y) > 1:
             return _from_products(model, X, y)
         mean, direction, size = top_direction(np.asarray(model.gradients(X, y), dtype=np.float64))
-        return cls(direction, float(mean @ direction), size)
+        return _flat(mean) if size <= _noise(model, mean, len(y)) else cls(direction, float(mean @ direction), size)
 
     def scores(self, model: Any, X: Any, y: Any) -> Array:
         """``((g_i - mean g) . v)^2`` of rows, shape (n,)."""
@@ -67,8 +70,10 @@ def _from_products(model: Any, X: Any, y: Any) -> GradientFrame:
     start = np.random.default_rng(0).normal(size=n)
     first = back(start)
     length = float(np.linalg.norm(first))
-    if length == 0 or mean.size == 1:
-        direction = first / (length or 1.0)
+    if length <= _noise(model, mean, n):
+        return _flat(mean)
+    if mean.size == 1:
+        direction = first / length
         return GradientFrame(direction, float(mean @ direction), float(np.linalg.norm(along(direction))))
     operator = LinearOperator((n, mean.size), matvec=along, rmatvec=back, dtype=np.float64)
     tol = _LOOSE if getattr(model, "single_precision", False) else _TIGHT
@@ -79,3 +84,14 @@ def _from_products(model: Any, X: Any, y: Any) -> GradientFrame:
         raise SolverFailed(f"the singular vector of the gradients was not found: {error}. Use float64.") from None
     direction = np.asarray(rows[0], dtype=np.float64)
     return GradientFrame(direction, float(mean @ direction), float(sizes[0]))
+
+
+def _flat(mean: Array) -> GradientFrame:
+    """Of gradients that do not vary."""
+    return GradientFrame(np.zeros(mean.size), 0.0, 0.0)
+
+
+def _noise(model: Any, mean: Array, n: int) -> float:
+    """The singular value, or the length of a product with n standard normal numbers, that rounding alone gives."""
+    rounding = _COARSE if getattr(model, "single_precision", False) else _ROUNDING
+    return rounding * float(np.linalg.norm(mean)) * float(np.sqrt(n))

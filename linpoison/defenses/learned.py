@@ -46,7 +46,8 @@ class RowLearner(Protocol):
     """Trains on rows. A network takes part by an object with this one method: `deep.RiskLearner`.
 
     Its models may also have ``representation(X)``, shape (n, h), for the defences that look at one, and
-    ``self_influence(X, y, train)`` for `InfluenceDefense`.
+    ``self_influence(X, y, train)`` for `InfluenceDefense`. A learner with ``of_classes(classes)`` is told all classes
+    of the rows that a defence is fitted on, before it trains on parts of them that may lack one.
     """
 
     def fit(self, X: Any, y: Any) -> RowModel:
@@ -129,12 +130,12 @@ class LinearRowLearner:
         return LinearRows(self.problem, make_learner(self.problem).fit(data), classes)
 
 
-def learner_of(learner: Any) -> Any:
-    """`None`, a `Problem`, or a `RowLearner`, as a `RowLearner`."""
+def learner_of(learner: Any, classes: Any) -> Any:
+    """`None`, a `Problem`, or a `RowLearner`, as a `RowLearner` of these classes."""
     if learner is None:
         return LinearRowLearner()
     if isinstance(learner, Problem):
         return LinearRowLearner(learner)
     if not hasattr(learner, "fit"):
         raise InputError("a Problem, or an object with fit(X, y)", repr(learner))
-    return learner
+    return learner.of_classes(classes) if hasattr(learner, "of_classes") else learner

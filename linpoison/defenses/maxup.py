@@ -61,7 +61,7 @@ class MaxUp(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.classes_.size < 2:
             raise InputError("rows of two classes or more", f"{self.classes_.size}")
         noise = np.random.default_rng(self.random_state).normal(size=(copies, *rows.shape))
-        clouds, learner = rows + sigma * noise, learner_of(self.learner)
+        clouds, learner = rows + sigma * noise, learner_of(self.learner, self.classes_)
         self.objective_, chosen = np.inf, clouds[0]
         for _ in range(check_integer(self.rounds, "rounds", at_least=1)):
             model = learner.fit(chosen, labels)

@@ -34,7 +34,7 @@ class TrainingDefense(ShapedRows, Defense):
     def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array: ...
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        self.model_ = learner_of(self.learner).fit(X, self.classes_[codes])
+        self.model_ = learner_of(self.learner, self.classes_).fit(X, self.classes_[codes])
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         return self._scores_of(self.model_, X, self.classes_[codes])
@@ -82,7 +82,7 @@ class TRIM(TrainingDefense):
         self.rounds = rounds
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        learner, y = learner_of(self.learner), self.classes_[codes]
+        learner, y = learner_of(self.learner, self.classes_), self.classes_[codes]
         everyone = np.arange(codes.size)
         kept = everyone
         for number in range(check_integer(self.rounds, "rounds", at_least=1)):
@@ -148,7 +148,7 @@ class SEVER(TrainingDefense):
         self.per_class = per_class
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        learner, y = learner_of(self.learner), self.classes_[codes]
+        learner, y = learner_of(self.learner, self.classes_), self.classes_[codes]
         kept = np.arange(codes.size)
         self._last = np.full(codes.size, np.inf)
         for _ in range(check_integer(self.rounds, "rounds", at_least=1)):
@@ -253,7 +253,7 @@ class RONI(TrainingDefense):
         check_number(self.share, "share", above=0, below=1)
         rows, labels = np.asarray(self.trusted[0], dtype=np.float64), np.asarray(self.trusted[1])
         self._codes_of(labels, len(rows))
-        rng, learner = np.random.default_rng(self.random_state), learner_of(self.learner)
+        rng, learner = np.random.default_rng(self.random_state), learner_of(self.learner, self.classes_)
         self._trials = []
         for _ in range(check_integer(self.draws, "draws", at_least=1)):
             order = rng.permutation(len(rows))
@@ -266,7 +266,7 @@ class RONI(TrainingDefense):
         raise CapabilityError("scores of rows one by one", "a model")
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
-        learner, scores = learner_of(self.learner), np.zeros(codes.size)
+        learner, scores = learner_of(self.learner, self.classes_), np.zeros(codes.size)
         dense = X.toarray() if hasattr(X, "toarray") else X
         for i, label in enumerate(self.classes_[codes]):
             for (rows, labels), held, base in self._trials:

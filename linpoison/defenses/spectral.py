@@ -11,6 +11,7 @@ from ..core.errors import CapabilityError
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, Slab
 from .base import Codes, Defense
+from .learned import learner_of
 from .rows import ShapedRows
 
 
@@ -48,7 +49,7 @@ class RepresentationDefense(ShapedRows, Defense):
         rows, codes = super()._begin(X, y)
         self._map = self.representation
         if hasattr(self.representation, "fit"):
-            self.model_ = self.representation.fit(rows, self.classes_[codes])
+            self.model_ = learner_of(self.representation, self.classes_).fit(rows, self.classes_[codes])
             self._map = self.model_.representation
         return rows, codes
 

@@ -205,7 +205,7 @@ def test_sets_that_become_empty_end_a_start_and_are_told(cancer, monkeypatch):
         QUICK.run(scenario)
     found, solves = climb(0.0, QUICK, scenario, [0, 0])
     assert not found
-    assert [solve.status for solve in solves] == ["skipped: InfeasibleSet"]
+    assert [solve.status for solve in solves] == ["skipped: InfeasibleSet: empty"]
 
 
 @pytest.mark.parametrize("name", ["cancer", "words"])

@@ -5,9 +5,9 @@ import pytest
 from kkt_cases import scenario_of
 
 from linpoison.attacks import ranking
-from linpoison.attacks.ranking import Ranker, conclude, roundings
-from linpoison.attacks.trail import Trail
-from linpoison.core import Poison
+from linpoison.attacks.ranking import Ranker, _reasons, conclude, roundings
+from linpoison.attacks.trail import Trail, pack, skipped, unpack
+from linpoison.core import InfeasibleSet, InputError, Poison, SolveInfo, SolverFailed
 from linpoison.sets import ByLabel, Halfspace
 
 
@@ -40,3 +40,15 @@ def test_large_data_have_one_finalist(monkeypatch, costly, scored):
     monkeypatch.setattr(ranking, "score_fully", lambda started, scenario, item: (asked.append(item), ([item], []))[1])
     conclude("test", scenario, found, Trail(time.time(), None, None), seed=0, finalists=2)
     assert len(asked) == scored
+
+
+def test_reasons_are_the_most_frequent_ones_with_their_messages():
+    errors = [*[InputError("a", "b", "Do c.")] * 3, *[SolverFailed("slow.\nvery")] * 2, InfeasibleSet()]
+    solves = [info for error in errors for info in skipped(error)[1]]
+    told = _reasons([*solves, SolveInfo("s", "optimal", 0.0, 0.0)])
+    first = "skipped: InputError: expected a, got b. Do c; skipped: SolverFailed: slow. very"
+    assert told == f" ({first}; another reason)"
+    assert _reasons(solves[:5]) == f" ({first})"
+    assert _reasons([*solves, *skipped(SolverFailed("x"))[1]]).endswith("; 2 other reasons)")
+    assert _reasons([]) == ""
+    assert unpack(pack(([], solves)))[1][0].status == solves[0].status

@@ -1,5 +1,7 @@
 """What an audit says at the border: rows and estimators that do not fit, sizes that no solver can take, no damage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from linpoison import InputError, Poison, audit, evaluate
+from linpoison.auditing.certifying import CertifyOptions
 from linpoison.auditing.inputs import load_split, prepare
-from linpoison.auditing.options import LearnerOptions
-from linpoison.auditing.words import finding
+from linpoison.auditing.options import AuditOptions, LearnerOptions
+from linpoison.auditing.words import cautions, finding
 from linpoison.core import SolverFailed
 from linpoison.datasets import load
 
@@ -84,6 +87,34 @@ def test_the_headline_compares_the_best_defence_with_and_without_poison():
     worst = entry.worst_case_test_error
     assert f"from 5.0% to {worst:.1%} under the best" in finding(entry, {"none": 0.5, "l2": 0.05}, 0.03)
     assert "do no damage" in finding(entry, {"none": 0.01, "l2": worst}, 0.03)
+
+
+def test_one_row_is_one_row():
+    entry = evaluate("gaussians", Poison([[3.0] * 10], [-1], [1]), defenses="l2").attacks[0]
+    worst = entry.worst_case_test_error
+    told = finding(entry, {"none": 0.5, "l2": worst - 0.01}, 0.005)
+    assert told.startswith("1 poison row (0.005 of the training rows) takes the error from ")
+    told = finding(entry, {"none": 0.5, "l2": worst}, 0.005)
+    assert told.startswith("1 poison row (0.005 of the training rows) does no damage: the error was ")
+    assert " without it and is " in told
+    assert "the error on the chosen row " in finding(entry, {"none": 0.5}, 0.005, 1)
+    assert "the error on the 2 chosen rows " in finding(entry, {"none": 0.5}, 0.005, 2)
+    two = replace(entry, n_poison=2, n_allowed=1, within_budget=False)
+    assert finding(two, {"none": 0.0}, 0.01).startswith("2 poison rows (0.01 of the training rows) take")
+    assert "2 rows where 1 is allowed" in cautions(two)[0]
+
+
+@pytest.mark.parametrize("words", ["none,l2", ["l2", "none"], "none,none"])
+def test_no_defence_stands_alone(words):
+    with pytest.raises(InputError, match="defenses by name, or 'none' alone, got .*'none' stands for no defence"):
+        AuditOptions(defenses=words)
+    with pytest.raises(InputError, match="attacks by name, or 'none' alone"):
+        CertifyOptions(attacks="none,kkt")
+
+
+@pytest.mark.parametrize("words", ["none", ["none"], (), None])
+def test_no_defence_at_all(words):
+    assert AuditOptions(defenses=words).defenses == ()
 
 
 def test_an_output_folder_without_a_name_is_refused(frames):

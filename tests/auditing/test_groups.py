@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from linpoison import AuditReport, audit
-from linpoison.auditing.groups import Grouping, _told_apart, damage_by_group, paired_interval
+from linpoison.auditing.groups import Grouping, damage_by_group, paired_interval
 from linpoison.cli import main
 from linpoison.core import Dataset, InputError, LinearModel, Split
 from linpoison.datasets import gaussians
@@ -27,7 +27,8 @@ def people(n, seed):
 def test_damage_is_the_difference_of_errors_in_each_group():
     train, rows = people(200, 0), people(100, 1)
     models = LinearModel([0.0, 0.0], 1.0), LinearModel([-2.0, 0.0], 1.0)  # the second says -1 to group 1
-    found = damage_by_group(Grouping.parse("columns:group"), train, rows, {"none": models[0]}, {"none": models[1]}, 0)
+    division = Grouping.parse("columns:group").divide(train, rows, 0)
+    found = damage_by_group(division, rows, {"none": models[0]}, {"none": models[1]})
     by_name = {group["name"]: group for group in found["groups"]}
     assert set(by_name) == {"group=0", "group=1"}
     inside = rows.X[:, 0] == 1
@@ -43,21 +44,21 @@ def test_damage_is_the_difference_of_errors_in_each_group():
 
 def test_a_numeric_column_is_cut_at_the_quartiles_of_the_training_rows():
     train, rows = people(200, 0), people(100, 1)
-    names, sizes, codes = Grouping.parse("columns:age").assign(train, rows, 0)
-    assert len(names) == 4
-    assert np.abs(sizes - 50).max() <= 1
+    found = Grouping.parse("columns:age").divide(train, rows, 0)
+    assert len(found.names) == 4
+    assert np.abs(found.sizes - 50).max() <= 1
     cuts = np.quantile(train.X[:, 1], [0.25, 0.5, 0.75])
-    lowest = names.index(f"age=below {cuts[0]:.3g}")
-    assert np.array_equal(codes == lowest, rows.X[:, 1] < cuts[0])
+    lowest = found.names.index(f"age=below {cuts[0]:.3g}")
+    assert np.array_equal(found.codes == lowest, rows.X[:, 1] < cuts[0])
 
 
 def test_clusters_are_fitted_on_training_rows_alone():
     train, rows = people(200, 0), people(100, 1)
     grouping = Grouping.parse("clusters:3")
-    first = grouping.assign(train, rows, 0)
-    fewer = grouping.assign(train, rows.take(np.arange(10)), 0)
-    assert np.array_equal(first[2][:10], fewer[2])
-    assert np.array_equal(first[1], fewer[1])
+    first = grouping.divide(train, rows, 0)
+    fewer = grouping.divide(train, rows.take(np.arange(40)), 0)
+    assert np.array_equal(first.codes[:40], fewer.codes)
+    assert np.array_equal(first.sizes, fewer.sizes)
 
 
 def test_interval_of_a_paired_difference():
@@ -133,6 +134,7 @@ def test_the_command_line(tmp_path, capsys):
         ("clusters:99999", "one for each training row"),
         ("columns:", "'columns:' with names"),
         ("columns:0,0", "named once"),
+        ("columns:0,00", "named once"),
         ("columns:height", "by number below"),
         ("columns:99999", "by number below"),
     ],
@@ -149,14 +151,15 @@ def test_mistakes_are_one_line_and_leave_nothing(words, told, tmp_path, capsys):
 def test_groups_that_are_all_too_small_are_told():
     train, rows = people(50, 0), people(4, 1)
     with pytest.raises(InputError, match="at least 5 test rows"):
-        damage_by_group(Grouping.parse("columns:group"), train, rows, {}, {}, 0)
+        Grouping.parse("columns:group").divide(train, rows, 0)
 
 
-@pytest.mark.parametrize("values", [[1234561.0, 1234562.0], [2001.5, 2003.0, 2004.5], [0.1, 0.2]])
-def test_different_numbers_are_different_words(values):
-    words = _told_apart(np.array(values))
-    assert len(set(words)) == len(values)
-    assert [float(word) for word in words] == pytest.approx(values, rel=1e-3)
+def test_rows_are_divided_once(fake_attacks, monkeypatch):
+    real, calls = Grouping.divide, []
+    monkeypatch.setattr(Grouping, "divide", lambda *given: calls.append(given) or real(*given))
+    report = audit(gaussians(seed=0), **{**FAST, "attacks": "kkt"}, subpopulation="clusters:3")
+    assert len(calls) == 1
+    assert report.subpopulations["by"] == "clusters:3"
 
 
 def test_too_many_groups_are_refused_before_any_attack(monkeypatch):

@@ -90,7 +90,9 @@ def test_resumes_from_the_journal(tmp_path, monkeypatch, capsys):
     [
         (["--attack", "magic"], "label-flip, convex"),
         (["--alpha", "0"], "alpha"),
-        (["--match", "height"], "columns by name or number"),
+        (["--match", "height"], "columns by name or by number below 10"),
+        (["--match", "height"], "Or 'clusters'."),
+        (["--match", "0,0"], "named once"),
         (["--clusters", "0"], "clusters"),
         (["--map", "globe"], "pca or tsne"),
     ],

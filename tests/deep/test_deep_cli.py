@@ -258,16 +258,69 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["tgda", "digits", "--epochs", "0"], "epochs"),
         (["tgda", "digits", "--game", "chess"], "--help"),
         (["gradpc", "digits", "--reg", "-1"], "reg"),
+        (["gradpc", "digits", "--radius", "-1"], "radius"),
+        (["gradpc", "digits", "--target-steps", "0"], "steps"),
+        (["gc", "digits", "--params", "nope"], "names among 1.weight, 1.bias"),
+        (["gc", "digits", "--step", "0"], "step"),
+        (["gc", "digits", "--steps", "0"], "steps"),
+        (["gc", "digits", "--epsilon", "nan"], "epsilon"),
+        (["tgda", "digits", "--epsilon", "0"], "epsilon"),
+        (["tgda", "digits", "--cg-steps", "0"], "maxiter"),
+        (["tgda", "digits", "--damping", "-1"], "damping"),
+        (["tgda", "digits", "--batch-size", "0"], "batch_size"),
+        (["tgda", "digits", "--leader-step", "0"], "leader_step"),
+        (["tgda", "digits", "--follower-steps", "-1"], "follower_steps"),
+        (["flip", "digits", "--chunk", "0"], "chunk"),
+        (["flip", "digits", "--momentum", "1"], "momentum"),
         (["attack"], "--help"),
     ],
 )
-def test_mistakes_are_one_line(arguments, words, tmp_path, capsys):
-    quick = ["--epochs-train", "1", "--quiet", "--out", str(tmp_path)] if len(arguments) > 1 else []
+def test_mistakes_are_one_line_before_anything_is_learned_or_deleted(arguments, words, tmp_path, monkeypatch, capsys):
+    from deep import sgd
+
+    def never(*given, **more):
+        raise AssertionError("learned")
+
+    monkeypatch.setattr(sgd.SGDTrainer, "fit", never)
+    (tmp_path / "seed-0.json").write_text("{}")
+    quick = ["--quiet", "--out", str(tmp_path)] if len(arguments) > 1 else []
     assert main([*arguments, *quick]) == 2
     told = capsys.readouterr().err
     assert words in told
     assert told.startswith("deep: error: expected")
     assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-0.json"]
+
+
+def test_rows_that_the_attacker_s_network_does_not_take_are_told_before_anything_is_learned(tmp_path, capsys):
+    X, y = np.random.default_rng(0).uniform(size=(20, 3, 5, 5)), np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", X_train=X, y_train=y, X_test=X, y_test=y)
+    given = ["tgda", str(tmp_path / "own.npz"), "--epsilon", "0.2", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main(given) == 2
+    told = capsys.readouterr().err
+    assert "multiples of 8" in told
+    assert "learning" not in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kind", "told"),
+    [(0.0, "necessary", "none proved"), (float("nan"), "necessary", "none proved"), (None, "necessary", "none proved"),
+     (0.0, "exact", "0.0000"), (0.25, "necessary", "0.2500"), (float("inf"), "necessary", "inf")],
+)  # fmt: skip
+def test_a_threshold_that_proves_nothing_is_called_that(threshold, kind, told):
+    from deep.cli_run import _table
+
+    (_, row) = _table([{"seed": 0, "threshold": threshold, "threshold_kind": kind}]).splitlines()
+    assert row.split("0", 1)[1].strip() == told
+
+
+def test_a_vacuous_bound_on_the_terminal(tmp_path, capsys):
+    given = ["gradpc", *QUICK[:-3], "--device", "cpu", "--radius", "1e-3", "--reg", "0", "--out", str(tmp_path)]
+    assert main(given) == 0
+    (run,) = report(tmp_path)["runs"]
+    assert run["threshold"] == 0
+    assert "none proved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", ["missing", "labels", "nan", "shape", "text"])

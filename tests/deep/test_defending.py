@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import nn, seeded  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from deep import LBFGSTrainer, LinearRisk, RiskLearner, RiskRows, SGDTrainer, TorchRisk, defending  # noqa: E402
+from deep import LBFGSTrainer, LinearRisk, RiskLearner, RiskRows, Sample, SGDTrainer, TorchRisk, defending  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
 from linpoison.defenses import (  # noqa: E402
     RONI,
@@ -194,3 +194,70 @@ def test_labels_it_has_not_learned_are_refused():
     rows = RiskRows(LinearRisk(2, 0.1), np.zeros(8), np.array(["a", "c"]))
     with pytest.raises(InputError, match="labels among"):
         rows.losses(np.zeros((1, 3)), ["b"])
+
+
+RISKS = {"numpy": lambda: LinearRisk(3, 0.1), "torch": lambda: TorchRisk(seeded(lambda: nn.Linear(6, 3)), reg=0.1)}
+
+
+@pytest.mark.parametrize("kind", RISKS)
+def test_codes_are_those_of_torch_though_a_class_is_missing(kind):
+    X, names, _ = planted(20, 0)
+    y = np.searchsorted(["a", "b", "c"], names)
+    some = y != 1
+    risk, trainer = RISKS[kind](), LBFGSTrainer()
+    found = RiskLearner(risk, trainer, classes=range(3)).fit(X[some], y[some])
+    w = trainer.fit(risk, Sample(risk.rows(X[some]), y[some])).w
+    np.testing.assert_allclose(found.w, w, atol=1e-6)
+    np.testing.assert_allclose(found.losses(X, y), risk.loss(w, risk.rows(X), y), atol=1e-5)
+    assert set(found.predict(X[some])) == {0, 2}
+    with pytest.raises(InputError, match="name all in `classes`"):
+        RiskLearner(risk, trainer).fit(X[some], y[some]).losses(X, y)
+
+
+def test_classes_may_come_in_any_order():
+    X, y, _ = planted(20, 0)
+    orders = list("abc"), list("cab")
+    straight, turned = (RiskLearner(LinearRisk(3, 0.1), LBFGSTrainer(), classes=order).fit(X, y) for order in orders)
+    np.testing.assert_allclose(turned.losses(X, y), straight.losses(X, y), atol=1e-5)
+    assert np.array_equal(turned.predict(X), straight.predict(X))
+    scores = (part.risk.scores(part.w, X) for part in (straight, turned))
+    np.testing.assert_allclose(next(scores)[:, [2, 0, 1]], next(scores), atol=1e-4)
+
+
+def test_a_margin_loss_learns_from_one_of_its_two_classes():
+    model = RiskLearner(LinearRisk(Logistic(), 0.1), LBFGSTrainer(), classes=["n", "y"]).fit(np.eye(2), ["y", "y"])
+    assert (model.losses(np.eye(2), ["y", "y"]) < model.losses(np.eye(2), ["n", "n"])).all()
+
+
+@pytest.mark.parametrize("named", [None, ["a", "b", "c"]])
+def test_roni_draws_trusted_rows_that_lack_a_class(named):
+    X, y, poison = flipped(25, 6)
+    trusted = np.r_[0:12, 25:37, 50:51]
+    learner = RiskLearner(LinearRisk(3, 1e-2), LBFGSTrainer(tol=1e-4, newton=0), classes=named)
+    judged = np.r_[12:20, 37:45, 52:60, poison]
+    roni = RONI((X[trusted], y[trusted]), remove=0.12, learner=learner, draws=4).fit(X[judged], y[judged])
+    drawn = [np.unique(labels).size for (_, labels), _, _ in roni._trials]
+    assert min(drawn) == 2
+    assert np.isfinite(roni.decision_scores_).all()
+
+
+def test_a_defence_tells_a_learner_the_classes_of_its_rows_only_if_it_has_none():
+    learner = RiskLearner(LinearRisk(3, 0.1), LBFGSTrainer())
+    assert learner.of_classes(np.array([0, 2])).classes == (0, 2)
+    own = RiskLearner(LinearRisk(3, 0.1), LBFGSTrainer(), classes=range(3))
+    assert own.of_classes(np.array([0, 2])) is own
+    X, names, _ = planted(20, 0)
+    y = np.searchsorted(["a", "b", "c"], names)
+    some = y > 0
+    for defense in (TRIM(0.05, own), SEVER(0.05, own), SpectralSignatures(representation=own)):
+        fitted = clone(defense).fit(X[some], y[some])
+        assert fitted.model_.classes.tolist() == [0, 1, 2]
+    assert clone(MaxUp(own, rounds=1)).fit(X[some], y[some]).model_.classes.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"), [([0, 0, 1], "each named once"), ([], "each named once"), ([0, 5], "among")]
+)
+def test_classes_that_do_not_fit_are_told(classes, words):
+    with pytest.raises(InputError, match=words):
+        RiskLearner(LinearRisk(3, 0.1), LBFGSTrainer(), classes=classes).fit(np.eye(3), [0, 1, 2])
