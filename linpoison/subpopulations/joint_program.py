@@ -210,7 +210,8 @@ class _Ascent:
 
     def step(self, stage: Stage, radius: float) -> JointStep:
         """The program at the model of now."""
-        slopes = [soft_slope(self.model, rows, stage.temperature) for rows in (self.aim.target, self.aim.others)]
+        gains = soft_slope(self.model, self.aim.target, stage.temperature)
+        costs = soft_slope(self.model, self.aim.others, stage.temperature)
         room = stage.collateral - self.growth(self.model, stage)[1]
-        goal = Goal(*slopes, room, PRICE)
+        goal = Goal(gains, costs, room, PRICE)
         return JointStep(self.train, self.problem, self.sets, self.count, self.model, self.poison, goal, radius)
