@@ -21,6 +21,9 @@ _MODEST = 10.0
 """Second-order corrections beyond this many times the mean product come from a few far coordinates, and mislead."""
 _KEEP = 0.99
 _STUCK = 1e-5
+_LEAST = 0.001
+"""Share of the tolerance that slacks and prices may keep. Far below it the system is lost to rounding before curved
+inequalities are met."""
 _NEAR = 0.05
 """Share of the objective in slacks and prices from which the gap is worth computing."""
 
@@ -134,8 +137,8 @@ class Nearest:
             if feasible and (2 * size <= floor**2 or at.slack @ at.price <= _NEAR * size and self.gap(at) <= tol):
                 return at, done
             try:
-                at, length = self._round(at, rows, values, r)
-            except (np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
+                at, length = self._round(at, rows, values, r, _LEAST * tol * size / at.slack.size)
+            except (np.linalg.LinAlgError, ValueError, ArithmeticError) as error:
                 raise SolverFailed(f"expected a definite system, got {error} after {done} steps.") from None
             if length < _STUCK:
                 break
@@ -216,8 +219,10 @@ class Nearest:
             forces.append((on_u, -s, -e))
         return forces, parts[count] - parts[count + 1] - share * pulled
 
-    def _round(self, at: Iterate, rows: list[Rows], values: Array, r: Array) -> tuple[Iterate, float]:
-        """One predictor, one corrector."""
+    def _round(
+        self, at: Iterate, rows: list[Rows], values: Array, r: Array, least: float = 0.0
+    ) -> tuple[Iterate, float]:
+        """One predictor, one corrector, with products of at least `least` in mind."""
         system = self._system(at, rows, values)
         pulled = self._transposed @ r
         broken = values + at.slack
@@ -237,7 +242,7 @@ class Nearest:
         step = direction(products, 1.0)
         center = (1 - at.room(step)) ** 3
         second = np.clip(step.slack * step.price, -_MODEST * mean, _MODEST * mean)
-        step = direction(products + second - center * mean, 1 - center**2)
+        step = direction(products + second - max(center * mean, least), 1 - center**2)
         length = min(1.0, at.room(step) if at.room(step) == 1 else _KEEP * at.room(step))
         return at.moved(length, step), length
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from budget_cases import CONVENTIONS, PLANAR, grid_budget, problem_of, random_models, relearn
@@ -111,3 +113,16 @@ def test_margins_of_other_losses_prove_nothing_of_the_kind():
     proved = [dual_ratio(squared, proof) for proof in toward_margins(squared)]
     bound = min_budget(PLANAR, squared.problem, SMALL, LinearModel([0.5, 0.2])).info["primal"]
     assert max(proved) <= bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["mean", "sum"])
+def test_rounding_of_the_rows_does_not_stop_it(scaling):
+    problem, rng = problem_of("hinge", scaling, "none", 0.05, PLANAR), np.random.default_rng(0)
+    models = list(random_models(problem, 6, 3, PLANAR, sizes=(0.3, 0.7, 1.5)))
+    bounds = [min_budget(PLANAR, problem, cut_discs(2.0), model, method="structured").bound for model in models]
+    for size in (1e-15, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10):
+        moved = replace(PLANAR, X=PLANAR.X * (1 + size * rng.normal(size=PLANAR.X.shape)))
+        for model, bound in zip(models, bounds, strict=True):
+            found = min_budget(moved, problem, cut_discs(2.0), model, method="structured")
+            assert found.bound == pytest.approx(bound, rel=1e-4)
+            assert found.exact or np.isinf(found.bound)

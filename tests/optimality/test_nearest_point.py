@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from kkt_cases import EPSILON, decoy_and_sets, everywhere, residual_by_hand, scenario_of
@@ -249,3 +251,16 @@ def test_gram_of_heavy_and_light_rows():
     dense = RNG.normal(size=(40, 30)) * (RNG.random((40, 30)) < np.linspace(0, 1, 40)[:, None])
     weight = RNG.uniform(size=40)
     np.testing.assert_allclose(Gram(sp.csc_array(dense))(weight), dense.T @ (weight[:, None] * dense), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-16, 1e-14, 1e-11, 1e-8])
+def test_rounding_of_the_rows_does_not_stop_it(size):
+    scenario, decoy, sets = case("breast_cancer", 0.4)
+    rng, X = np.random.default_rng(0), scenario.train.X
+    lengths = []
+    for _ in range(4):
+        moved = replace(scenario.train, X=X * (1 + size * rng.normal(size=X.shape)))
+        found = nearest_of(replace(scenario, train=moved), decoy, sets).solve()
+        assert found.gap <= GAP
+        lengths.append(found.residual_norm)
+    np.testing.assert_allclose(lengths, nearest_of(scenario, decoy, sets).solve().residual_norm, rtol=1e-5)

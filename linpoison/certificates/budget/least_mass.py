@@ -19,6 +19,8 @@ _ROUNDS = 200
 _KEEP = 0.99
 _MODEST = 10.0
 _STUCK = 1e-3
+_LEAST = 0.1
+"""Share of the tolerance that slacks and prices may keep, as in `Nearest`."""
 _PATIENCE = 5
 _START = 0.01
 _UNLIMITED = 1e-200
@@ -56,9 +58,12 @@ class LeastMass(Nearest):
     constant, matrix, members : as in `Nearest`
     soft : float
         Small beside ``|r|^2`` over the weights, great beside its rounding.
+    tol : float
+        Relative difference between the weights and their bound that is wanted: slacks and prices keep a share of it.
     """
 
     soft: float = 1e-4
+    tol: float = 0.0
 
     def descend(self, done: Callable[[Saddle, float, float], bool]) -> int:
         """Iterate until ``done(saddle, length of the residual, largest violation)``; returns the number of steps.
@@ -78,7 +83,7 @@ class LeastMass(Nearest):
                 return step
             try:
                 now, length = self._advance(now, rows, values, r)
-            except (np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
+            except (np.linalg.LinAlgError, ValueError, ArithmeticError) as error:
                 raise SolverFailed(f"expected a definite system, got {error} after {step} steps.") from None
             short = short + 1 if length < _STUCK else 0
             if short > _PATIENCE:
@@ -144,7 +149,8 @@ class LeastMass(Nearest):
         slack, price = at.slack + room.primal * step.at.slack, at.price + room.dual * step.at.price
         center = min(1.0, float(slack @ price) / float(products.sum())) ** 3
         second = np.clip(step.at.slack * step.at.price, -_MODEST * mean, _MODEST * mean)
-        step = direction(products + second - center * mean, 1 - center**2)
+        least = _LEAST * self.tol * float(at.e.sum()) / products.size
+        step = direction(products + second - max(center * mean, least), 1 - center**2)
         return _moved(now, step, _room(at, step.at))
 
     def _system(self, at: Iterate, rows: list[Rows], values: Array) -> System:

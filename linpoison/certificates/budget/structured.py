@@ -89,7 +89,7 @@ class _Search:
             matrix = sp.vstack([matrix[:-1], sp.csc_array((1, matrix.shape[1]))])
             members = [Class(m.label, m.cone, np.append(m.mass[:-1], 0.0)) for m in members]
         soft = max(condition.size, 1e-6) ** 2
-        self.program = LeastMass(constant, sp.csc_array(matrix), members, soft=soft)
+        self.program = LeastMass(constant, sp.csc_array(matrix), members, soft=soft, tol=GAP * tol)
 
     def _cut(self) -> Sequence[tuple[float, SetCone]]:
         """The points of each class whose margin is at most 1."""
