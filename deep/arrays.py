@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,13 @@ def copy_of(values: Any) -> Any:
 
 def row_norms(X: Any) -> Any:
     """Euclidean length of each row of any shape, with axes to broadcast against `X`."""
-    squares = (X * X).reshape(len(X), -1).sum(axis=1) ** 0.5
-    return squares.reshape((-1,) + (1,) * (X.ndim - 1))
+    lengths = flat_rows(X * X).sum(axis=1) ** 0.5
+    return lengths.reshape((-1,) + (1,) * (X.ndim - 1))
+
+
+def flat_rows(X: Any) -> Any:
+    """The rows as vectors, of no rows too: shape (n, d)."""
+    return X.reshape(len(X), math.prod(X.shape[1:]))
 
 
 def per_row(values: Any, X: Any) -> Any:

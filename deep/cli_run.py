@@ -99,9 +99,11 @@ def _one(lab: Lab, attack: Run, seed: int, out: Path, tick: Ticker, digest: str,
 
 def _seeds(text: str) -> list[int]:
     try:
-        seeds = [check_integer(int(part), "seed", at_least=0) for part in text.split(",")]
+        seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError("seeds as whole numbers with commas between them", repr(text)) from None
+    for seed in seeds:
+        check_integer(seed, "seed", at_least=0)
     if len(set(seeds)) < len(seeds):
         raise InputError("different seeds", text)
     return seeds

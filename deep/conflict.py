@@ -10,6 +10,7 @@ from linpoison.core import InputError, check_integer, check_number
 from linpoison.core.validation import Array
 
 from .arrays import to_numpy
+from .flips import checked_labels
 from .samples import Sample
 
 
@@ -52,7 +53,8 @@ def conflicting_rows(
     Raises
     ------
     InputError
-        If the budget is below one pair with every label, or below the pictures asked for; for an odd number of them.
+        If the budget is below one pair with every label, or below the pictures asked for; for an odd number of them;
+        for labels that are not of the classes, or rows with NaN.
 
     Examples
     --------
@@ -65,6 +67,7 @@ def conflicting_rows(
     """
     check_number(length, "length", above=0)
     mass = round(check_number(epsilon, "epsilon", above=0) * clean.total)
+    checked_labels(clean, classes)
     labels = np.array([-1, 1]) if classes is None else np.arange(check_integer(classes, "classes", at_least=2))
     pairs, copies = _shared(mass, len(labels), pictures)
     X = clean.take(range(clean.n)).X
@@ -93,4 +96,6 @@ def _main_directions(X: Any, count: int) -> Array:
     from scipy.linalg import svd
 
     flat = to_numpy(X).reshape(len(X), -1)
+    if not np.isfinite(flat).all():
+        raise InputError("finite rows", "NaN or infinity")
     return np.asarray(svd(flat, full_matrices=False)[2][:count])

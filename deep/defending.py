@@ -67,6 +67,8 @@ class RiskLearner:
         check_number(self.damping, "damping", at_least=0)
         check_integer(self.seed, "seed", at_least=0)
         if self.classes is not None:
+            if np.ndim(self.classes) != 1:
+                raise InputError("classes as a list of labels", repr(self.classes), "Such as range(10).")
             object.__setattr__(self, "classes", tuple(np.asarray(self.classes).tolist()))
             if len(set(self.classes)) < len(self.classes) or not self.classes:
                 raise InputError("classes, each named once", repr(self.classes))

@@ -52,7 +52,7 @@ def flip_labels(
     if rule not in ("reverse", "random"):
         raise InputError("the rule 'reverse' or 'random'", repr(rule))
     rng = np.random.default_rng(check_integer(seed, "seed", at_least=0))
-    labels = _checked(clean, classes)
+    labels = checked_labels(clean, classes)
     wrong = -labels if classes is None else _wrong(labels, classes, rule, rng)
     pool = np.flatnonzero(wrong != labels)
     if not pool.size:
@@ -61,7 +61,8 @@ def flip_labels(
     return Sample(clean.take(index).X, wrong[index])
 
 
-def _checked(clean: Sample, classes: int | None) -> Array:
+def checked_labels(clean: Sample, classes: int | None) -> Array:
+    """All labels; InputError unless they are from 0 to `classes`, or in {-1, +1} if that is None."""
     y = clean.take(range(clean.n)).y if clean.y is None else clean.y
     labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
     allowed = (-1, 1) if classes is None else range(check_integer(classes, "classes", at_least=2))

@@ -10,7 +10,7 @@ import numpy as np
 from linpoison.core import InfeasibleSet, InputError, check_integer, check_number
 from linpoison.core.validation import Array
 
-from .arrays import copy_of, like, row_norms, to_numpy
+from .arrays import copy_of, flat_rows, like, row_norms, to_numpy
 from .protocols import Projection
 
 
@@ -158,10 +158,9 @@ class Sphere(_Convex):
 
     def project(self, X: Any) -> Any:
         center = like(self.center, X)
-        offset = copy_of(X - center)
-        lengths = row_norms(offset).reshape(-1)
-        offset.reshape(len(X), -1)[lengths == 0, 0] = 1.0
-        return center + offset * (self.radius / row_norms(offset))
+        offset = copy_of(flat_rows(X - center))
+        offset[row_norms(offset)[:, 0] == 0, 0] = 1.0
+        return center + (offset * (self.radius / row_norms(offset))).reshape(X.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +197,7 @@ class Tied(_Convex):
     def project(self, X: Any) -> Any:
         if len(X) % self.size:
             raise InputError(f"whole groups of {self.size} rows", f"{len(X)} rows")
-        groups = X.reshape(-1, self.size, *X.shape[1:])
+        groups = X.reshape(len(X) // self.size, self.size, *X.shape[1:])
         index = np.repeat(np.arange(len(groups)), self.size)
         return self.within.project(groups.mean(axis=1))[index]
 

@@ -10,6 +10,7 @@ import scipy.linalg
 
 from ..convex import solve
 from ..core.dataset import Dataset
+from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array
@@ -67,6 +68,11 @@ class JointStep:
     problem : cvxpy.Problem
     step : cvxpy expression of shape (d + 1,)
         How the model moves.
+
+    Raises
+    ------
+    SolverFailed
+        If rounding leaves the Hessian without a Cholesky factor.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class JointStep:
         self.point = {label: cp.Variable(train.d) for label in LABELS}
         self.pull = {label: cp.Variable(nonneg=True) for label in LABELS}
         self.mass = {label: cp.Variable(nonneg=True) for label in LABELS}
-        self.root = np.linalg.cholesky(clean_hessian(model, train, problem))
+        self.root = _root(clean_hessian(model, train, problem))
         ball, over = cp.Variable(train.d + 1), cp.Variable(nonneg=True)  # in units of the radius
         inverse = scipy.linalg.solve_triangular(self.root, np.eye(train.d + 1), lower=True)
         self.step = radius * (inverse.T @ ball)
@@ -169,3 +175,10 @@ def clean_hessian(model: LinearModel, train: Dataset, problem: Problem) -> Array
     hessian = (rows * curvature[:, None]).T @ rows
     hessian[np.diag_indices(train.d + 1)] += problem.reg_at(train.total) * problem.penalty_mask(train.d) + 1e-10
     return np.asarray(hessian)
+
+
+def _root(hessian: Array) -> Array:
+    try:
+        return np.asarray(np.linalg.cholesky(hessian), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        raise SolverFailed("the Hessian has no Cholesky factor. Standardise the columns, or raise reg.") from None

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.errors import InputError
-from ..core.validation import Array
+from ..core.validation import Array, check_integer
 from .matching import FeatureMatch, Matcher
 from .population import Index, Population
 
@@ -34,6 +34,12 @@ class ColumnMatch(Matcher):
         Of all columns, for the names of the subpopulations; "x0", "x1" and so on by default, and of columns that
         share a name.
 
+    Raises
+    ------
+    InputError
+        When rows are fitted or assigned: for a column that there is not, that is named twice, or that is not of
+        numbers; for NaN, or names of some columns only.
+
     Examples
     --------
     >>> X = np.array([[0.0, 20], [0, 31], [0, 42], [1, 53], [1, 64], [1, 75], [1, 86]])
@@ -50,7 +56,12 @@ class ColumnMatch(Matcher):
 
     def fit(self, auxiliary: Population) -> Self:
         """Find the values and quartiles of the columns, and their combinations, among the auxiliary rows."""
-        self.cuts_ = {self._name(place): _Cut.of(_values(auxiliary, place)) for place in self.columns}
+        if self.names is not None and len(self.names) != auxiliary.X.shape[1]:
+            raise InputError(f"{auxiliary.X.shape[1]} names, one for each column", f"{len(self.names)}")
+        values = [_values(auxiliary, place) for place in self.columns]
+        self.cuts_ = {self._name(place): _Cut.of(v) for place, v in zip(self.columns, values, strict=True)}
+        if len(self.cuts_) < len(values):
+            raise InputError("columns that are named once", f"{list(self.columns)}, with one name for two of them")
         self.match_ = FeatureMatch(list(self.cuts_)).fit(self._annotated(auxiliary))
         self.names_, self.sizes_ = self.match_.names_, self.match_.sizes_
         return self
@@ -109,7 +120,7 @@ def column_numbers(words: Sequence[str], names: Sequence[str] | None, d: int, re
     Raises
     ------
     InputError
-        For a column that there is not, or one that is named twice.
+        For a column that there is not, one that is named twice, or a name that several columns share.
 
     Examples
     --------
@@ -123,8 +134,11 @@ def column_numbers(words: Sequence[str], names: Sequence[str] | None, d: int, re
 
 
 def _number(word: str, names: Sequence[str] | None, d: int, remedy: str) -> int:
-    if names is not None and word in names:
-        return list(names).index(word)
+    found = [] if names is None else [place for place, name in enumerate(names) if name == word]
+    if len(found) > 1:
+        raise InputError("a column by a name that no other has", repr(word), f"Say {found[0]} or {found[1]}.")
+    if found:
+        return found[0]
     if word.isascii() and word.isdigit() and int(word) < d:
         return int(word)
     known = "" if names is None else f" (such as {', '.join(names[:5])})"
@@ -147,5 +161,13 @@ def told_apart(values: Array) -> list[str]:
 
 
 def _values(rows: Population, place: int) -> Array:
+    if check_integer(place, "a column", at_least=0) >= rows.X.shape[1]:
+        raise InputError(f"columns below {rows.X.shape[1]}", f"{place}")
     column = rows.X[:, [place]]
-    return np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()
+    try:
+        values = np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()
+    except ValueError:
+        raise InputError(f"numbers in column {place}", "something else", "Encode it, or take FeatureMatch.") from None
+    if np.isnan(values).any():
+        raise InputError(f"numbers in column {place}", "NaN")
+    return values

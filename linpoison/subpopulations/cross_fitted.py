@@ -192,6 +192,8 @@ class CrossFittedAttack:
         for number, reach in product(range(len(self.schedules) if SMOOTH in self.programs else 0), self.reaches):
             for place, stage in enumerate(self.schedules[number]):
                 name = f"joint {number} {stage.temperature:g} {stage.collateral:g} {reach:g}"
+                if name in builders:  # stages that differ in their rounds alone
+                    name += f" ({place})"
                 builders[name] = partial(plan.joint, number, place, reach)
         planted = [name for name in self.programs if name not in ("climb", SMOOTH)]
         for recipe in plan.front(fit) if planted else ():

@@ -86,8 +86,8 @@ def plant_jointly(
 ) -> list[JointPlan]:
     """Poison that raises the error on a target, by convex programs in the model *and* the poison.
 
-    At the model theta that the last poison has planted, with H and g the Hessian and the gradient of the clean
-    objective, each program is
+    At the model theta that the last poison has planted, with H the Hessian of the clean objective, g the
+    gradient of the clean losses and ``c(e) = (1 + e) reg`` (`reg` under sum scaling), each program is
 
     ::
 
@@ -99,7 +99,8 @@ def plant_jointly(
     and ``m_y`` the margin of ``x_y`` at the model after the step, to first order. A decoy that is trained first and
     planted afterwards (`KKTProgram`) is out of reach where the budget binds, as it does for the logistic loss; here
     every model that is considered can be planted. The model that is learned with the poison of the solution is taken
-    if it is better in the smoothed errors themselves; if it is not, the radius shrinks.
+    if it is better in the smoothed errors themselves; if it is not, the radius shrinks. Under mean scaling the
+    program leaves out ``e reg D``: after a poison of large mass and with a large `reg` the model moves less far than D.
 
     Parameters
     ----------
@@ -127,6 +128,8 @@ def plant_jointly(
     ------
     CapabilityError
         If the loss has a kink.
+    SolverFailed
+        If the columns are too far from each other in scale, for so little `reg`, to factorise the Hessian.
 
     References
     ----------
@@ -204,8 +207,9 @@ class _Ascent:
 
     def _proposed(self, stage: Stage, radius: float) -> Poison | None:
         """The poison of one program; None where the solver fails or nothing pulls."""
+        step = self.step(stage, radius)
         with suppress(SolverFailed, InfeasibleSet):
-            return self.step(stage, radius).solve()
+            return step.solve()
         return None
 
     def step(self, stage: Stage, radius: float) -> JointStep:

@@ -176,7 +176,7 @@ def study(
     Raises
     ------
     InputError
-        If no subpopulation has `least_test` test rows.
+        If no subpopulation has `least_test` test rows, and others outside it.
     """
     check_integer(seeds, "seeds", at_least=1)
     if groups is None:
@@ -184,7 +184,7 @@ def study(
     chosen = [(group, group.mask(parts.test)) for group in groups]
     chosen = [(group, mask) for group, mask in chosen if least_test <= mask.sum() < mask.size]
     if not chosen:
-        raise InputError(f"a subpopulation of at least {least_test} test rows", "none")
+        raise InputError(f"a subpopulation of at least {least_test} test rows, and test rows outside it", "none")
     run = _Run(parts, attack, trainer, seeds, store, progress, len(alphas) * len(chosen) * seeds + 2 * seeds)
     before = np.concatenate([run.clean(seed) for seed in range(2 * seeds)])
     found = [run.measure(group, mask, alpha, before) for alpha in alphas for group, mask in chosen]

@@ -13,7 +13,7 @@ import pytest
 from linpoison import cli
 
 SCRIPT = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
 from linpoison.attacks.trail import Trail
 from linpoison.auditing.journal import FolderJournal
 from linpoison.cli import commands, main
@@ -30,6 +30,7 @@ def run(arguments):
     trail.steps("steps", step, [(0,), (1,), (2,), (3,)], arguments.jobs)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts its children without
     commands.run = run
     sys.exit(main(["audit", "--jobs", "2", "--out", sys.argv[1]]))
 """

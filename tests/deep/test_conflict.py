@@ -96,3 +96,16 @@ def test_few_pictures_have_more_copies(digits):
     binary = conflicting_rows(Sample(digits[0].X, np.where(digits[0].y > 4, 1, -1)), 0.009, length=7.0, pictures=2)
     assert binary.y.tolist() == [-1, 1, -1, 1]
     assert binary.total == 8
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 2]])
+def test_labels_of_other_classes_are_told(labels):
+    rows = Sample(np.eye(2), labels)
+    with pytest.raises(InputError, match="labels in {-1, \\+1}"):
+        conflicting_rows(rows, 2.0, length=1.0)
+    assert sorted(set(conflicting_rows(rows, 6.0, length=1.0, classes=3).y.tolist())) == [0, 1, 2]
+
+
+def test_rows_with_nan_are_told():
+    with pytest.raises(InputError, match="finite rows"):
+        conflicting_rows(Sample([[np.nan], [1.0]], [1, -1]), 2.0, length=1.0)

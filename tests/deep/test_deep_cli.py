@@ -247,6 +247,7 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits", "--loss", "zero-one"], "a loss among"),
         (["gc", "digits", "--seed", "a"], "whole numbers with commas"),
         (["gc", "digits", "--seed", "1,1"], "different seeds"),
+        (["gc", "digits", "--seed=-1"], "seed as a whole number of at least 0"),
         (["gc", "digits", "--model", "vgg"], "a model among"),
         (["gc", "digits", "--device", "nowhere"], "a device that torch can use"),
         (["flip", "digits", "--epsilon", "0"], "epsilon"),

@@ -159,3 +159,17 @@ def test_groups_stay_whole():
         part.project(np.zeros((4, D)))
     with pytest.raises(InputError, match="radius"):
         Sphere(0.0)
+
+
+@pytest.mark.parametrize("part", [Sphere(2.0), L2Ball(0.5), Tied(2, Sphere(2.0))], ids=["sphere", "ball", "tied"])
+def test_no_rows_are_no_rows(part):
+    assert part.project(np.zeros((0, 2, 3))).shape == (0, 2, 3)
+    assert part.project(torch.zeros((0, 2, 3))).shape == (0, 2, 3)
+    assert part.violation(np.zeros((0, 2, 3))).shape == (0,)
+
+
+def test_rows_at_the_center_leave_it_however_they_lie_in_memory():
+    rows = torch.ones((2, 3, 4, 4)).to(memory_format=torch.channels_last)
+    found = Sphere(2.0, center=1.0).project(rows)
+    assert found.shape == rows.shape
+    np.testing.assert_allclose(to_numpy(found - 1).reshape(2, -1), 2 * np.eye(1, 48).repeat(2, axis=0))

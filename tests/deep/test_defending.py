@@ -256,7 +256,7 @@ def test_a_defence_tells_a_learner_the_classes_of_its_rows_only_if_it_has_none()
 
 
 @pytest.mark.parametrize(
-    ("classes", "words"), [([0, 0, 1], "each named once"), ([], "each named once"), ([0, 5], "among")]
+    ("classes", "words"), [([0, 0, 1], "each named once"), ([], "each named once"), ([0, 5], "among"), (3, "list")]
 )
 def test_classes_that_do_not_fit_are_told(classes, words):
     with pytest.raises(InputError, match=words):

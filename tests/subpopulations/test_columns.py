@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 from linpoison.auditing.groups import Grouping
 from linpoison.cli import main
-from linpoison.core import Dataset
-from linpoison.subpopulations import ColumnMatch, Population
+from linpoison.core import Dataset, InputError
+from linpoison.subpopulations import ColumnMatch, Population, column_numbers
 from linpoison.subpopulations.columns import told_apart
 
 
@@ -95,3 +95,42 @@ def test_columns_that_share_a_name_are_told_by_number():
     match = ColumnMatch([0, 1, 2], ["a", "a", "b"]).fit(rows)
     assert match.names_ == ["x0=0, x1=5, b=2", "x0=1, x1=5, b=2"]
     assert match.assign(rows).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "words"),
+    [
+        ([2], None, "columns below 2, got 2"),
+        ([-1], None, "at least 0"),
+        ([0, 0], None, "named once"),
+        ([0, 1], ["x1", "x1"], None),
+        ([0], ["a"], "2 names"),
+    ],
+)
+def test_columns_that_there_are_not_are_told(columns, names, words):
+    rows = rows_of([0, 1], [5, 5])
+    if words is None:
+        assert ColumnMatch(columns, names).fit(rows).names_ == ["x0=0, x1=5", "x0=1, x1=5"]
+        return
+    with pytest.raises(InputError, match=words):
+        ColumnMatch(columns, names).fit(rows)
+
+
+@pytest.mark.parametrize("least", [2, 12])
+def test_nan_is_in_no_quarter_but_told(least):
+    values = np.arange(least, dtype=float)
+    match = ColumnMatch([0]).fit(rows_of(values))
+    for call in (match.assign, ColumnMatch([0]).fit):
+        with pytest.raises(InputError, match="numbers in column 0, got NaN"):
+            call(rows_of([*values[:-1], np.nan]))
+
+
+def test_text_is_told():
+    with pytest.raises(InputError, match="numbers in column 0"):
+        ColumnMatch([0]).fit(Population(np.array([["f"], ["m"]]), np.ones(2)))
+
+
+def test_a_name_of_two_columns_names_neither():
+    with pytest.raises(InputError, match="Say 0 or 2"):
+        column_numbers(["a"], ("a", "b", "a"), 3)
+    assert column_numbers(["2", "b"], ("a", "b", "a"), 3) == [2, 1]

@@ -115,6 +115,9 @@ def test_study_resumes_from_its_store():
 def test_study_leaves_out_groups_without_test_rows():
     with pytest.raises(InputError, match="at least 1000 test rows"):
         study(blob_parts(), clusters(), LabelFlip(), EstimatorTrainer(LogisticRegression()), least_test=1000)
+    everyone = clusters().set_params(n_clusters=1)
+    with pytest.raises(InputError, match="test rows outside it"):
+        study(blob_parts(), everyone, LabelFlip(), EstimatorTrainer(LogisticRegression()))
 
 
 def test_class_targeted_study_measures_that_class():

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from group_cases import blob_parts, clusters
 
+from linpoison.attacks import joint_step
 from linpoison.attacks.joint_step import clean_hessian
 from linpoison.core import CapabilityError, Dataset, Domain, InputError, LinearModel, SolverFailed
 from linpoison.learners import make_learner
@@ -214,3 +215,19 @@ def test_an_ascent_that_finds_nothing_is_no_candidate(case):
         _Plan(attack, group, 5, 0).joint(0, 0, 1.0, parts.auxiliary)
     _, scores = attack.candidates(parts.auxiliary, group, 5, ProblemTrainer(LOGISTIC).fit(parts.train, 0), 0)
     assert not [name for name in scores if name.startswith("joint")]
+
+
+def test_a_hessian_without_a_factor_is_told(rows, monkeypatch):
+    # what rounding makes of columns of very different scales, or of dependent ones, with a small regulariser
+    monkeypatch.setattr(joint_step, "clean_hessian", lambda *_: np.diag([1.0, 1.0, -1e-9]))
+    with pytest.raises(SolverFailed, match="Standardise the columns"):
+        plant_jointly(rows[0], LOGISTIC, SETS, rows[1], 10, STAGES)
+
+
+def test_stages_that_differ_in_their_rounds_alone_are_two_candidates(case):
+    parts, group = case
+    twice = ((Stage(1.0, 0.05, 1), Stage(1.0, 0.05, 2)),)
+    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("joint",), schedules=twice, reaches=(2.0,))
+    surrogate = ProblemTrainer(LOGISTIC).fit(parts.train, 0)
+    builders, _ = attack.candidates(parts.auxiliary, group, 10, surrogate, 0)
+    assert [name for name in builders if name.startswith("joint")] == ["joint 0 1 0.05 2", "joint 0 1 0.05 2 (1)"]
