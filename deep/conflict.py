@@ -9,7 +9,7 @@ import numpy as np
 from linpoison.core import InputError, check_integer, check_number
 from linpoison.core.validation import Array
 
-from .arrays import to_numpy
+from .arrays import flat_rows, to_numpy
 from .flips import checked_labels
 from .samples import Sample
 
@@ -68,7 +68,7 @@ def conflicting_rows(
     check_number(length, "length", above=0)
     mass = round(check_number(epsilon, "epsilon", above=0) * clean.total)
     checked_labels(clean, classes)
-    labels = np.array([-1, 1]) if classes is None else np.arange(check_integer(classes, "classes", at_least=2))
+    labels = np.array([-1, 1]) if classes is None else np.arange(classes)
     pairs, copies = _shared(mass, len(labels), pictures)
     X = clean.take(range(clean.n)).X
     span = _main_directions(X, check_integer(directions, "directions", at_least=1))
@@ -95,7 +95,7 @@ def _main_directions(X: Any, count: int) -> Array:
     """First right singular vectors, shape (count, d)."""
     from scipy.linalg import svd
 
-    flat = to_numpy(X).reshape(len(X), -1)
+    flat = flat_rows(to_numpy(X))
     if not np.isfinite(flat).all():
         raise InputError("finite rows", "NaN or infinity")
     return np.asarray(svd(flat, full_matrices=False)[2][:count])

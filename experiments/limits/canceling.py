@@ -8,7 +8,7 @@ clean rows and poison; drops are against what it learns from clean rows alone.
 
 Logistic regression: rows start from labels 9 - y; pixels anywhere, or in [0, 1]. Networks: rows are pictures with all
 ten labels, which stay tied ("tied") and on a sphere; they start as `deep.conflicting_rows`. "start" is no descent
-at all, "untied" the same sphere and rows that start from clean rows with their labels.
+at all; "untied", which no table has, the same sphere and rows that start from clean rows with their labels.
 
 "threshold" is the least budget with which the last layer of the target can be stationary, necessary but not
 sufficient for several classes. "residual" is |r| with the poison / without / the least possible with this budget for
@@ -165,7 +165,6 @@ class Attacker:
         lab, plan = self.lab, self.plan
         found = [self.cell(seed, pixels, epsilon) for seed in range(seeds)]
         column = {name: [cell[name] for cell in found] for name in found[0]}
-        best = lab.recipe.epochs and f"{TGDA[lab.model]:.2f}"
         residual = " / ".join(f"{np.mean(column[name]):.3g}" for name in ("residual", "clean_residual", "bound"))
         seconds = ", ".join(f"{np.mean(column[name]):.0f}" for name in ("target_s", "attack_s", "learner_s"))
         target = f"{plan.radius:g} ({np.mean(column['relative']):.3f}), {spread(column['target'], 2, 100)}"
@@ -173,7 +172,7 @@ class Attacker:
         return [
             lab.model, spread(column["clean"], 2, 100), target, spread(column["threshold"]), f"{epsilon:g}", pixels,
             residual, spread(column["distance"], 1), spread(column["accuracy"], 2, 100), spread(column["drop"], 2, 100),
-            best, lengths, str(seeds), seconds, f"{np.max(column['memory']):.0f}",
+            f"{TGDA[lab.model]:.2f}", lengths, str(seeds), seconds, f"{np.max(column['memory']):.0f}",
         ]  # fmt: skip
 
     def cell(self, seed: int, pixels: str, epsilon: float) -> dict[str, float]:
