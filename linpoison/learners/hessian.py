@@ -95,6 +95,16 @@ class Hessian:
         few_rows = self.rows.shape[0] <= self.rows.shape[1]
         return self._by_rows(vector) if few_rows else self._by_columns(vector)
 
+    def matrix(self) -> Array:
+        """``H``, dense, shape (d + 1, d + 1); with a held intercept its row and column are zero."""
+        full = with_ones(self.rows)
+        weighed = full.multiply(self._root[:, None]).tocsr() if sp.issparse(full) else full * self._root[:, None]
+        gram = weighed.T @ weighed
+        dense = (gram.toarray() if sp.issparse(gram) else gram) + np.diag(self.penalty)
+        if not self.fit_intercept:
+            dense[-1] = dense[:, -1] = 0.0
+        return np.asarray(dense)
+
     @cached_property
     def _root(self) -> Array:
         return np.asarray(np.sqrt(self.curvature))
@@ -138,11 +148,7 @@ class Hessian:
 
     @cached_property
     def _column_factor(self) -> Any:
-        full = with_ones(self.rows)
-        weighed = full.multiply(self._root[:, None]).tocsr() if sp.issparse(full) else full * self._root[:, None]
-        gram = weighed.T @ weighed
-        dense = gram.toarray() if sp.issparse(gram) else gram
-        dense = self._scale[:, None] * (dense + np.diag(self.penalty)) * self._scale
+        dense = self._scale[:, None] * self.matrix() * self._scale
         dense[-1, -1] += float(not self.fit_intercept)
         dense[np.diag_indices_from(dense)] += 1e-15
         return cho_factor(dense, lower=True, overwrite_a=True, check_finite=False)

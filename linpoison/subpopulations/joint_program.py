@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
 
-from ..attacks.joint_step import Goal, JointStep
+from ..attacks.joint_step import Goal, JointStep, Planted
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
@@ -86,8 +86,9 @@ def plant_jointly(
 ) -> list[JointPlan]:
     """Poison that raises the error on a target, by convex programs in the model *and* the poison.
 
-    At the model theta that the last poison has planted, with H the Hessian of the clean objective, g the
-    gradient of the clean losses and ``c(e) = (1 + e) reg`` (`reg` under sum scaling), each program is
+    At the model theta that the last poison has planted, with g the gradient of the clean losses,
+    ``c(e) = (1 + e) reg`` (`reg` under sum scaling) and ``H = g' + c(e0)`` for a last poison of mass ``e0`` per clean
+    row, each program is
 
     ::
 
@@ -99,8 +100,9 @@ def plant_jointly(
     and ``m_y`` the margin of ``x_y`` at the model after the step, to first order. A decoy that is trained first and
     planted afterwards (`KKTProgram`) is out of reach where the budget binds, as it does for the logistic loss; here
     every model that is considered can be planted. The model that is learned with the poison of the solution is taken
-    if it is better in the smoothed errors themselves; if it is not, the radius shrinks. Under mean scaling the
-    program leaves out ``e reg D``: after a poison of large mass and with a large `reg` the model moves less far than D.
+    if it is better in the smoothed errors themselves; if it is not, the radius shrinks. Under mean scaling the term
+    ``(e - e0) reg D`` is left out, which the radius makes small with D, but not beside D: a new poison of another mass
+    ends a little off its model where `reg` is large.
 
     Parameters
     ----------
@@ -171,27 +173,25 @@ class _Ascent:
     """The models and their poisons, one after the other."""
 
     def __init__(self, train: Dataset, problem: Problem, sets: ByLabel, aim: Aim, count: int, learner: Learner) -> None:
-        self.train, self.problem, self.sets, self.aim, self.count = train, problem, sets, aim, count
-        self.learner = learner
-        self.clean = self.model = learner.fit(train)
-        self.poison = Poison(np.zeros((0, train.d)), np.zeros(0), np.zeros(0))
+        self.sets, self.aim, self.count, self.learner = sets, aim, count, learner
+        self.clean = learner.fit(train)
+        self.planted = Planted(train, problem, self.clean, Poison(np.zeros((0, train.d)), np.zeros(0), np.zeros(0)))
 
     def run(self, stage: Stage) -> JointPlan:
         """The best poison after some rounds."""
-        radius, merit = FIRST, self._merit(self.model, stage)
+        radius, merit = FIRST, self._merit(self.planted.model, stage)
         for _ in range(stage.rounds):
-            poison = self._proposed(stage, radius)
-            if poison is not None:
-                model = self.learner.fit(self.train.mix(poison.as_dataset(self.train.domain)), start=self.model)
-                reached = self._merit(model, stage)
+            planted = self._proposed(stage, radius)
+            if planted is not None:
+                reached = self._merit(planted.model, stage)
                 if reached > merit:
-                    self.model, self.poison, merit = model, poison, reached
+                    self.planted, merit = planted, reached
                     radius *= GROW
                     continue
             radius *= SHRINK
             if radius < LEAST:
                 break
-        return JointPlan(self.poison, self.model, *self.growth(self.model, stage))
+        return JointPlan(self.planted.poison, self.planted.model, *self.growth(self.planted.model, stage))
 
     def growth(self, model: LinearModel, stage: Stage) -> tuple[float, float]:
         """Of the smoothed errors on the target and elsewhere, against the clean model."""
@@ -205,17 +205,21 @@ class _Ascent:
         damage, collateral = self.growth(model, stage)
         return damage - PRICE * max(0.0, collateral - stage.collateral)
 
-    def _proposed(self, stage: Stage, radius: float) -> Poison | None:
-        """The poison of one program; None where the solver fails or nothing pulls."""
-        step = self.step(stage, radius)
+    def _proposed(self, stage: Stage, radius: float) -> Planted | None:
+        """What the poison of one program plants; None where the solver fails or nothing pulls."""
+        step, poison = self.step(stage, radius), None
         with suppress(SolverFailed, InfeasibleSet):
-            return step.solve()
-        return None
+            poison = step.solve()
+        if poison is None:
+            return None
+        train = self.planted.train
+        model = self.learner.fit(train.mix(poison.as_dataset(train.domain)), start=self.planted.model)
+        return replace(self.planted, model=model, poison=poison)
 
     def step(self, stage: Stage, radius: float) -> JointStep:
         """The program at the model of now."""
-        gains = soft_slope(self.model, self.aim.target, stage.temperature)
-        costs = soft_slope(self.model, self.aim.others, stage.temperature)
-        room = stage.collateral - self.growth(self.model, stage)[1]
-        goal = Goal(gains, costs, room, PRICE)
-        return JointStep(self.train, self.problem, self.sets, self.count, self.model, self.poison, goal, radius)
+        model = self.planted.model
+        gains = soft_slope(model, self.aim.target, stage.temperature)
+        costs = soft_slope(model, self.aim.others, stage.temperature)
+        room = stage.collateral - self.growth(model, stage)[1]
+        return JointStep(self.planted, self.sets, self.count, Goal(gains, costs, room, PRICE), radius)

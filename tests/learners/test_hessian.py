@@ -36,6 +36,10 @@ def test_every_route_solves_with_the_same_hessian(route, sparse, intercept_penal
     np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
     held = v if fit_intercept else np.append(v[:-1], 0.0)
     np.testing.assert_allclose(solver.product(answer), held, atol=1e-8)
+    free = d + fit_intercept
+    np.testing.assert_allclose(solver.matrix()[:free, :free], full[:free, :free], rtol=1e-12, atol=1e-12)
+    assert not solver.matrix()[free:].any()
+    assert not solver.matrix()[:, free:].any()
     assert solver.stalled == (route == "stalled")
 
 
