@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from ..core.errors import InfeasibleSet, SolverFailed
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.validation import check_integer, check_number
 from .data import MultiDataset
 from .decoys import MultiLabelFlips
@@ -15,6 +16,7 @@ from .influence import MeasureInfluence
 from .losses import CrammerSinger
 from .minmax_program import MinMaxProgram, Progress
 from .problem import MultiProblem
+from .pulling import pulled_in
 from .regions import Regions, ball_regions, capped_regions
 from .results import MultiResult, MultiScenario, Ranking, Relaxed
 
@@ -115,8 +117,8 @@ class MultiInfluence:
         Of the ball around each class mean, see `ball_regions`. A defender who drops 5 % of clean rows
         and poison keeps rows up to about there.
     refit : bool, default True
-        Read the balls again in each step with the poison in, as the defender of the scenario will; then
-        `quantile` is that of the first step alone.
+        Read the balls again in each step with the poison in, as the defender of the scenario will, and again with
+        whole copies, and pull rows into them until they hold still; then `quantile` is that of the first step alone.
     """
 
     name: ClassVar[str] = "influence"
@@ -129,7 +131,7 @@ class MultiInfluence:
 
     def run(self, scenario: MultiScenario, *, seed: int = 0, progress: Progress | None = None) -> MultiResult:
         """Build the strongest poison found; see `MultiMinMax.run`."""
-        ranking = Ranking(self.name, scenario, seed, progress)
+        ranking = Ranking(self.name, scenario, seed, progress, self._settled(scenario))
         found = self.walk.run(
             scenario.train,
             scenario.target,
@@ -140,9 +142,16 @@ class MultiInfluence:
             progress=progress,
         )
         for step, poison in enumerate(found):
-            ranking.add(Relaxed(poison, f"state {step + 1}"))
+            try:
+                ranking.add(Relaxed(poison, f"state {step + 1}"))
+            except InputError as error:  # whole copies may be more than their class has clean rows for
+                ranking.skip(f"state {step + 1}", error)
             ranking.say(step + 1, len(found))
         return ranking.result()
+
+    def _settled(self, scenario: MultiScenario) -> Callable[[MultiDataset], MultiDataset] | None:
+        """What pulls whole copies into the balls that they move: rounding has changed the masses."""
+        return (lambda poison: pulled_in(scenario.train, poison, scenario.remove)) if self.refit else None
 
 
 def _sample(data: MultiDataset, rows: int, seed: int) -> MultiDataset:

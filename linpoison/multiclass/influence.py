@@ -15,12 +15,13 @@ from .data import Labels, MultiDataset, MultiModel
 from .losses import CrammerSinger, Softmax
 from .minmax_program import Progress
 from .problem import MultiProblem
+from .pulling import pulled_in
 from .regions import Regions, ball_regions, loss_caps, loss_halfspaces, refitted_regions
 from .supports import SupportBatch
 from .surrogate import Surrogate, soft_error
 
-Refit = Callable[[MultiDataset], Regions]
-"""From the poison, counted in clean rows, to the regions that it leaves."""
+Refit = Callable[[MultiDataset], tuple[MultiDataset, Regions]]
+"""From poison, counted in clean rows, to its rows pulled into the regions that they leave, and these regions."""
 
 _FORGOTTEN = 1e-3  # share of the budget below which a row is dropped
 _ACTIVE = 0.2  # least hinge that a planted row has towards its rival
@@ -103,8 +104,9 @@ class MeasureInfluence:
             Of the ball around each class mean, see `ball_regions`.
         remove : float, optional
             Share of each class that the defender drops. With it the balls are those of `refitted_regions` after
-            the first step, as the poison so far has moved them, and rows planted before move along;
-            without it they stay those of the clean rows.
+            the first step, as the poison so far has moved them, and rows planted before are pulled in, see
+            `pulled_in`, so that each state lies in the balls that it leaves; without it they stay those of the
+            clean rows.
         seed : int
             Of the rows that are drawn.
         progress : callable, optional
@@ -113,7 +115,13 @@ class MeasureInfluence:
         rng = np.random.default_rng(seed)
         sample = clean.take(np.sort(rng.permutation(clean.n)[: self.rows]))
         walk = _Walk(self, sample, target, epsilon, ball_regions(clean, quantile), clean.total)
-        return walk.run(progress, None if remove is None else partial(refitted_regions, clean, remove=remove))
+        return walk.run(progress, None if remove is None else partial(_refitted, clean, remove=remove))
+
+
+def _refitted(clean: MultiDataset, poison: MultiDataset, remove: float) -> tuple[MultiDataset, Regions]:
+    """The balls as the poison in them moves them."""
+    inside = pulled_in(clean, poison, remove)
+    return inside, refitted_regions(clean, inside, remove)
 
 
 class _Walk:
@@ -167,12 +175,8 @@ class _Walk:
 
     def _refit(self, refit: Refit) -> None:
         """Read the balls again with the poison in, and pull planted rows into them."""
-        self.regions = refit(replace(self.poison, weight=self.poison.weight * self.total))
-        X = np.array(self.poison.X)
-        for label in np.unique(self.poison.y):
-            own = self.poison.y == label
-            X[own] = self.regions[int(label)].project(X[own])
-        self.poison = replace(self.poison, X=X)
+        inside, self.regions = refit(replace(self.poison, weight=self.poison.weight * self.total))
+        self.poison = replace(self.poison, X=inside.X)
 
     def _mixed(self, X: Array, y: Labels, weight: Array, rest: float) -> MultiDataset:
         old = replace(self.poison, weight=self.poison.weight * rest)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
 from ..core.errors import InputError
-from ..core.validation import Array, check_number
+from ..core.validation import Array, Matrix, check_number
 from ..defenses import L2Defense
 from ..sets import Ball, FeasibleSet, Halfspace, domain_set, intersect
 from .data import MultiDataset, MultiModel
@@ -74,16 +74,20 @@ def refitted_regions(data: MultiDataset, poison: MultiDataset, remove: float) ->
     check_number(remove, "remove", at_least=0, below=1)
     regions = {}
     for label in range(data.k):
-        rows, own = data.X[data.y == label], poison.y == label
-        mass = float(poison.weight[own].sum())
-        kept = 1.0 - remove * (1.0 + mass / rows.shape[0]) - _SLACK
-        if kept <= 0:
-            raise InputError("less poison than leaves clean rows in each class", f"a mass of {mass:g} in class {label}")
-        centre = (rows.sum(axis=0) + poison.weight[own] @ poison.X[own]) / (rows.shape[0] + mass)
-        far = euclidean_distances(rows, centre[None])
-        ball = Ball(centre, float(np.quantile(far, kept)))
+        own = poison.y == label
+        ball = refitted_ball(data.X[data.y == label], poison.X[own], poison.weight[own], remove)
         regions[label] = intersect(ball, domain_set(data.domain, data.d))
     return regions
+
+
+def refitted_ball(rows: Matrix, X: Matrix, weight: Array, remove: float) -> Ball:
+    """The ball of one class in `refitted_regions`, from its clean rows, its poison and the weights of that."""
+    mass = float(weight.sum())
+    kept = 1.0 - remove * (1.0 + mass / rows.shape[0]) - _SLACK
+    if kept <= 0:
+        raise InputError("less poison than leaves clean rows in each class", f"a mass of {mass:g} on {rows.shape[0]}")
+    centre = (rows.sum(axis=0) + weight @ X) / (rows.shape[0] + mass)
+    return Ball(centre, float(np.quantile(euclidean_distances(rows, centre[None]), kept)))
 
 
 def loss_halfspaces(model: MultiModel, label: int, cap: float) -> list[Halfspace]:

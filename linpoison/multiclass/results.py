@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -146,12 +146,16 @@ def rounded(relaxed: MultiDataset, total: int) -> MultiDataset:
 
 @dataclass
 class Ranking:
-    """Rounds and scores candidates one after another and keeps the best: greatest least error over the defences."""
+    """Rounds and scores candidates one after another and keeps the best: greatest least error over the defences.
+
+    Whole copies may be `settled` before they are scored: pulled into what they themselves move.
+    """
 
     name: str
     scenario: MultiScenario
     seed: int
     progress: Progress | None = None
+    settled: Callable[[MultiDataset], MultiDataset] | None = None
     _best: tuple[MultiDataset, Relaxed, MultiEvaluation] | None = None
     _steps: list[MultiStep] = field(default_factory=list)
     _skipped: list[str] = field(default_factory=list)
@@ -160,6 +164,8 @@ class Ranking:
     def add(self, relaxed: Relaxed) -> MultiEvaluation:
         """Score one more."""
         poison = rounded(relaxed.poison, self.scenario.n_poison)
+        if self.settled is not None:
+            poison = self.settled(poison)
         found = self.scenario.evaluator.score(poison, self.scenario.target)
         seconds = time.perf_counter() - self._start
         self._steps.append(MultiStep(seconds, relaxed.label, dict(found.error), gap_of(relaxed)))

@@ -24,3 +24,10 @@ def test_quick_run_writes_table_and_figure(tmp_path, capsys):
     assert table == capsys.readouterr().out
     assert "paper" not in table
     assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+def test_the_lines_of_one_attack(tmp_path):
+    main = runpy.run_path(str(SCRIPT), run_name="script")["main"]
+    assert main(["--quick", "--attacks", "influence", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as stream:
+        assert [row["attack"] for row in csv.DictReader(stream)] == ["no poison", "influence", "influence"]
