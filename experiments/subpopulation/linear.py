@@ -29,7 +29,7 @@ were chosen on splits 0 to 2 by looking at test damage. For Enron split 3 is fre
 program was measured on split 3 (8 of 10). Ties count as "at least as much", and are counted.
 
 Expected at alpha 0.5, test collateral within 1 % throughout: Enron, split 3, at least as damaging as both on 10 of 10
-clusters, mean damage six times that of flips; Adult, split 4, on 9 of 10, mean damage .184 against .006, and where it
+clusters, mean damage six times that of flips; Adult, split 4, on 9 of 10, mean damage .183 against .006, and where it
 is less it is so by one test row. With alpha 1 flips alone come up to the limit of the collateral on Enron, and the
 convex attack, which is held to it, no longer outdoes them everywhere.
 """
@@ -71,6 +71,9 @@ from linpoison.subpopulations import (
     poison_count,
     three_parts,
 )
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import written  # noqa: E402
 
 REACHES = (1.0, 0.1, 0.01, 0.001)
 DECOYS = {"programs": ("kkt",)}
@@ -239,7 +242,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             file = options.out / f"linear-{name}-split-{options.split}-alpha-{options.alpha:g}.md"
-            file.write_text("Damage to the cluster, and in brackets to the others, on test rows.\n\n" + table)
+            head = "Damage to the cluster, and in brackets to the others, on test rows.\n\n"
+            file.write_text(f"{head}{table}\n{written.provenance()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -160,44 +160,15 @@ def damage_by_group(
 
 
 def _compared(wrong: Mapping[str, tuple[Any, Any]], mask: Any, z: float) -> dict[str, dict[str, float]]:
+    from ..subpopulations import paired_interval
+
     found = {}
     for name, (before, after) in wrong.items():
         first, second = before[mask], after[mask]
-        low, high = paired_interval(int((second & ~first).sum()), int((first & ~second).sum()), first.size, z)
+        low, high = paired_interval(second.astype(np.float64) - first, z)
         error, later = float(first.mean()), float(second.mean())
         found[name] = {"clean": error, "poisoned": later, "damage": later - error, "low": low, "high": high}
     return found
-
-
-def paired_interval(gained: int, lost: int, n: int, z: float) -> tuple[float, float]:
-    """Interval of a difference of two error rates on the same n rows.
-
-    ::
-
-        d +- z sqrt( (b + c) - (b - c)^2 / m ) / m,   d = (b - c) / m,   b = gained + 1/2,  c = lost + 1/2,  m = n + 2
-
-    which has a width where no row changed too.
-
-    Parameters
-    ----------
-    gained, lost : int
-        Rows that only the second, and only the first model misclassifies.
-    n : int
-    z : float
-        Quantile of the normal distribution.
-
-    References
-    ----------
-    Agresti, Min, "Simple improved confidence intervals for comparing matched proportions", 2005, section 3.
-
-    Examples
-    --------
-    >>> [round(end, 3) for end in paired_interval(0, 0, 98, 1.96)]
-    [-0.02, 0.02]
-    """
-    b, c, m = gained + 0.5, lost + 0.5, n + 2
-    middle, half = (b - c) / m, z * float(np.sqrt(max(b + c - (b - c) ** 2 / m, 0.0))) / m
-    return max(middle - half, -1.0), min(middle + half, 1.0)
 
 
 def hurt(

@@ -4,7 +4,7 @@ from .columns import ColumnMatch, column_numbers
 from .convex_attack import ConvexAttack, Planted
 from .cross_fitted import CrossFittedAttack, Recipe
 from .crossfit import CrossFit, Score, most_damaging
-from .damage import Damage, Estimate, correctness, measure_damage
+from .damage import Damage, Estimate, correctness, measure_damage, paired_interval
 from .decoys import Aim, GroupDecoy, group_decoys
 from .joint_program import JointPlan, Stage, plant_jointly
 from .least_budget import BudgetLadder, BudgetRung, least_budgets
@@ -70,6 +70,7 @@ __all__ = [
     "least_budgets",
     "measure_damage",
     "most_damaging",
+    "paired_interval",
     "plant_jointly",
     "poison_count",
     "study",

@@ -6,10 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from linpoison import AuditReport, audit
-from linpoison.auditing.groups import Grouping, damage_by_group, paired_interval
+from linpoison.auditing.groups import Grouping, damage_by_group
 from linpoison.cli import main
 from linpoison.core import Dataset, InputError, LinearModel, Split
 from linpoison.datasets import gaussians
@@ -59,25 +58,6 @@ def test_clusters_are_fitted_on_training_rows_alone():
     fewer = grouping.divide(train, rows.take(np.arange(40)), 0)
     assert np.array_equal(first.codes[:40], fewer.codes)
     assert np.array_equal(first.sizes, fewer.sizes)
-
-
-def test_interval_of_a_paired_difference():
-    z = norm.ppf(0.975)
-    low, high = paired_interval(12, 2, 98, z)
-    assert (low + high) / 2 == pytest.approx(10 / 100)
-    assert (high - low) / 2 == pytest.approx(z * np.sqrt(15 - 1) / 100)
-    assert paired_interval(5, 0, 5, z)[1] <= 1
-    assert paired_interval(0, 0, 10, z)[0] < 0 < paired_interval(0, 0, 10, z)[1]
-
-
-@pytest.mark.parametrize("truth", [0.0, 0.1])
-def test_intervals_cover_what_they_should(truth):
-    rng, z, covered = np.random.default_rng(0), norm.ppf(0.975), []
-    for _ in range(400):
-        change = rng.choice([1, -1, 0], p=[0.05 + truth, 0.05, 0.9 - truth], size=40)
-        low, high = paired_interval(int((change > 0).sum()), int((change < 0).sum()), 40, z)
-        covered.append(low <= truth <= high)
-    assert np.mean(covered) >= 0.93
 
 
 @pytest.mark.parametrize(("words", "rows"), [("clusters:3", "scored"), ("columns:x0", "unseen")])

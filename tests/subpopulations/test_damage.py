@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from group_cases import blob_parts, clusters
+from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from linpoison.core import InputError
-from linpoison.subpopulations import EstimatorTrainer, LabelFlip, correctness, measure_damage, study
+from linpoison.subpopulations import EstimatorTrainer, LabelFlip, correctness, measure_damage, paired_interval, study
 
 
 def test_damage_is_the_drop_in_accuracy_inside_and_outside():
@@ -28,10 +29,33 @@ def test_interval_is_the_stated_formula():
     before, after = rng.random((3, 30)) < 0.9, rng.random((4, 30)) < 0.6
     found = measure_damage(before, after, mask, level=0.9).target
     a, b = before[:, mask].astype(float), after[:, mask].astype(float)
-    drops = a.mean(0) - b.mean(0)
-    variance = drops.var(ddof=1) / 12 + a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 4
-    assert found.high - found.low == pytest.approx(2 * 1.6448536 * np.sqrt(variance))
-    assert found.value == pytest.approx((found.low + found.high) / 2)
+    drops = np.append(a.mean(0) - b.mean(0), [0.5, -0.5, 0.5, -0.5])  # squares of a pair of halves: one half row each
+    middle = drops.sum() / 14
+    rows = ((drops**2).sum() / 14 - middle**2) / 14
+    spread = 1.6448536 * np.sqrt(rows + a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 4)
+    assert (found.low, found.high) == (pytest.approx(middle - spread), pytest.approx(middle + spread))
+    assert found.value == pytest.approx(drops[:12].mean())
+
+
+@pytest.mark.parametrize("rows", [5, 10, 20, 50])
+@pytest.mark.parametrize(("lost", "won"), [(0.02, 0.01), (0.1, 0.02), (0.3, 0.1), (0.6, 0.05), (0.95, 0.0)])
+def test_interval_of_a_small_group_covers_the_truth(rows, lost, won):
+    rng, hits, mask = np.random.default_rng([rows, round(100 * lost)]), 0, np.arange(rows + 2) < rows
+    for _ in range(400):
+        draw = rng.random((1, rows + 2))
+        before, after = 1.0 * (draw < 1 - won), 1.0 * (draw >= lost)
+        found = measure_damage(before, after, mask).target
+        assert -1 <= found.low <= found.value <= found.high <= 1
+        hits += found.low <= lost - won <= found.high
+    assert hits >= 0.88 * 400  # the plain interval covers as little as 0.14
+
+
+@pytest.mark.parametrize("drop", [0.0, 1.0])
+def test_interval_has_a_width_where_all_rows_drop_alike(drop):
+    found = measure_damage(np.ones((1, 8)), np.full((1, 8), 1 - drop), np.arange(8) < 7).target
+    assert found.value == drop
+    assert found.low <= drop <= found.high
+    assert found.high - found.low > 0.3
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
@@ -42,6 +66,32 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         found = measure_damage(before, after, mask).target
         hits += found.low <= 0.2 <= found.high
     assert hits >= 0.93 * 300
+
+
+def test_interval_of_a_paired_difference():
+    z = norm.ppf(0.975)
+    low, high = paired_interval(np.repeat([1.0, -1.0, 0.0], [12, 2, 84]), z)
+    assert (low + high) / 2 == pytest.approx(10 / 100)
+    assert (high - low) / 2 == pytest.approx(z * np.sqrt(15 - 1) / 100)
+    assert paired_interval(np.ones(5), z)[1] <= 1
+    assert paired_interval(np.zeros(10), z)[0] < 0 < paired_interval(np.zeros(10), z)[1]
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.1])
+def test_intervals_cover_what_they_should(truth):
+    rng, z, covered = np.random.default_rng(0), norm.ppf(0.975), []
+    for _ in range(400):
+        change = rng.choice([1.0, -1.0, 0.0], p=[0.05 + truth, 0.05, 0.9 - truth], size=40)
+        low, high = paired_interval(change, z)
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) >= 0.93
+
+
+def test_interval_of_any_level_holds_the_mean():
+    for z in (0.1, 0.7, 1.2, 1.96):
+        for drops in (np.ones(1), np.ones(9), -np.ones(40), np.zeros(3), np.array([1.0, 1.0, -1.0])):
+            low, high = paired_interval(drops, z)
+            assert -1 <= low <= drops.mean() <= high <= 1
 
 
 @pytest.mark.parametrize("mask", [np.zeros(3, bool), np.ones(3, bool)])
