@@ -28,17 +28,24 @@ class ColumnMatch(Matcher):
 
     Parameters
     ----------
-    columns : sequence of int
-        Numbers of columns of X, see `column_numbers`.
+    columns : sequence of int or str
+        Numbers of columns of X from 0, or names, see `column_numbers`.
     names : sequence of str, optional
-        Of all columns, for the names of the subpopulations; "x0", "x1" and so on by default, and of columns that
-        share a name.
+        Of all columns; the `feature_names` of the auxiliary rows by default. Without any, and of columns that share
+        a name, subpopulations are named by "x0", "x1" and so on.
+
+    Attributes
+    ----------
+    places_ : list of int
+        Numbers of the columns.
+    feature_names_ : list of str or None
+        Names of all columns.
 
     Raises
     ------
     InputError
         When rows are fitted or assigned: for a column that there is not, that is named twice, or that is not of
-        numbers; for NaN, or names of some columns only.
+        numbers; for NaN, for names of some columns only, or rows whose columns have other names than those fitted.
 
     Examples
     --------
@@ -50,16 +57,21 @@ class ColumnMatch(Matcher):
     array([ 3, -1])
     """
 
-    def __init__(self, columns: Sequence[int], names: Sequence[str] | None = None) -> None:
+    def __init__(self, columns: Sequence[int | str], names: Sequence[str] | None = None) -> None:
         self.columns = columns
         self.names = names
 
     def fit(self, auxiliary: Population) -> Self:
         """Find the values and quartiles of the columns, and their combinations, among the auxiliary rows."""
-        if self.names is not None and len(self.names) != auxiliary.X.shape[1]:
-            raise InputError(f"{auxiliary.X.shape[1]} names, one for each column", f"{len(self.names)}")
-        values = [_values(auxiliary, place) for place in self.columns]
-        self.cuts_ = {self._name(place): _Cut.of(v) for place, v in zip(self.columns, values, strict=True)}
+        d, names = auxiliary.X.shape[1], auxiliary.feature_names if self.names is None else self.names
+        if names is not None and len(names) != d:
+            raise InputError(f"{d} names, one for each column", f"{len(names)}")
+        if isinstance(self.columns, str):
+            raise InputError("a list of columns", repr(self.columns), f"Say [{self.columns!r}].")
+        self.feature_names_ = None if names is None else list(names)
+        self.places_ = [_place(column, names, d) for column in self.columns]
+        values = [_values(auxiliary, place) for place in self.places_]
+        self.cuts_ = {self._name(place): _Cut.of(v) for place, v in zip(self.places_, values, strict=True)}
         if len(self.cuts_) < len(values):
             raise InputError("columns that are named once", f"{list(self.columns)}, with one name for two of them")
         self.match_ = FeatureMatch(list(self.cuts_)).fit(self._annotated(auxiliary))
@@ -67,14 +79,17 @@ class ColumnMatch(Matcher):
         return self
 
     def _assign(self, rows: Population) -> Index:
+        known, given = self.feature_names_, rows.feature_names
+        if self.names is None and None not in (known, given) and list(given or ()) != known:
+            raise InputError(f"rows of the columns {known}", f"the columns {list(given or ())}", "Order them alike.")
         return self.match_.assign(self._annotated(rows))
 
     def _name(self, place: int) -> str:
-        own = None if self.names is None else self.names[place]
-        return f"x{place}" if own is None or list(self.names or ()).count(own) > 1 else own
+        names = self.feature_names_ or []
+        return f"x{place}" if not names or names.count(names[place]) > 1 else names[place]
 
     def _annotated(self, rows: Population) -> Population:
-        pairs = zip(self.columns, self.cuts_.items(), strict=True)
+        pairs = zip(self.places_, self.cuts_.items(), strict=True)
         return Population(rows.X, rows.y, {name: cut.words(_values(rows, place)) for place, (name, cut) in pairs})
 
 
@@ -133,6 +148,16 @@ def column_numbers(words: Sequence[str], names: Sequence[str] | None, d: int, re
     return places
 
 
+def _place(column: int | str, names: Sequence[str] | None, d: int) -> int:
+    return _number(column, names, d, "") if isinstance(column, str) else _known(column, d)
+
+
+def _known(place: int, d: int) -> int:
+    if check_integer(place, "a column", at_least=0) >= d:
+        raise InputError(f"columns below {d}", f"{place}")
+    return int(place)
+
+
 def _number(word: str, names: Sequence[str] | None, d: int, remedy: str) -> int:
     found = [] if names is None else [place for place, name in enumerate(names) if name == word]
     if len(found) > 1:
@@ -161,13 +186,12 @@ def told_apart(values: Array) -> list[str]:
 
 
 def _values(rows: Population, place: int) -> Array:
-    if check_integer(place, "a column", at_least=0) >= rows.X.shape[1]:
-        raise InputError(f"columns below {rows.X.shape[1]}", f"{place}")
-    column = rows.X[:, [place]]
+    column = rows.X[:, [_known(place, rows.X.shape[1])]]
     try:
         values = np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()
-    except ValueError:
-        raise InputError(f"numbers in column {place}", "something else", "Encode it, or take FeatureMatch.") from None
+    except (TypeError, ValueError):
+        remedy = f"Encode it, or take FeatureMatch([{place}])."
+        raise InputError(f"numbers in column {place}", "something else", remedy) from None
     if np.isnan(values).any():
         raise InputError(f"numbers in column {place}", "NaN")
     return values

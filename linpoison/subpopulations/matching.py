@@ -89,7 +89,7 @@ class FeatureMatch(Matcher):
     Parameters
     ----------
     by : sequence of str or int
-        Annotations by name, columns of X by number.
+        Annotations by name, columns of X by number or by a name among its `feature_names` that is no annotation's.
     bins : mapping, optional
         For a numeric annotation or column the ascending borders of its ranges: ``{"age": (30, 45, 60)}``
         gives below 30, 30 to 44, 45 to 59, and 60 and above.
@@ -148,12 +148,10 @@ class FeatureMatch(Matcher):
         return np.stack([self._values(rows, name) for name in self.by], axis=1)
 
     def _values(self, rows: Population, name: Any) -> NDArray[Any]:
-        if isinstance(name, str):
-            if name not in rows.annotations:
-                raise InputError(f"an annotation among {sorted(rows.annotations)}", repr(name))
+        if isinstance(name, str) and name in rows.annotations:
             values = rows.annotations[name]
         else:
-            column = rows.X[:, [check_integer(name, "a column", at_least=0)]]
+            column = rows.X[:, [_place(rows, name)]]
             values = np.asarray(column.toarray() if sp.issparse(column) else column).ravel()
         borders = (self.bins or {}).get(name)
         return np.digitize(values, borders).astype(str) if borders is not None else values.astype(str)
@@ -172,6 +170,21 @@ class FeatureMatch(Matcher):
         if not low:
             return f"{what}<{high}"
         return f"{low}<={what}<{high}" if high else f"{what}>={low}"
+
+
+def _place(rows: Population, name: Any) -> int:
+    """The column of a name or a number."""
+    names, d = list(rows.feature_names or ()), rows.X.shape[1]
+    if isinstance(name, str):
+        if names.count(name) > 1:
+            raise InputError("a column by a name that no other has", repr(name), "Give its number.")
+        if name not in names:
+            columns = f" or a column among {names[:5]}" if names else ""
+            raise InputError(f"an annotation among {sorted(rows.annotations)}{columns}", repr(name))
+        return names.index(name)
+    if check_integer(name, "a column", at_least=0) >= d:
+        raise InputError(f"columns below {d}", f"{name}")
+    return int(name)
 
 
 class ClusterMatch(Matcher):

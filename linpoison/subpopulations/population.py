@@ -26,10 +26,18 @@ class Population:
     Parameters
     ----------
     X : array_like or CSR, shape (n, ...)
-        Rows: feature vectors, or images and the like for networks. CSR stays CSR.
+        Rows: feature vectors, or images and the like for networks. CSR stays CSR; a data frame becomes an array,
+        of numbers if all its columns are.
     y : array_like, shape (n,)
     annotations : mapping of str to array_like of shape (n,)
         Attributes that the learner need not see, such as a group or an age.
+    feature_names : sequence of str, optional
+        One for each column; those of a data frame by default, if they are text.
+
+    Raises
+    ------
+    InputError
+        For labels, annotations or names of another shape.
 
     Examples
     --------
@@ -41,22 +49,28 @@ class Population:
     X: Any
     y: NDArray[Any]
     annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    feature_names: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        X = sp.csr_array(self.X) if sp.issparse(self.X) else self.X
-        object.__setattr__(self, "X", np.asarray(X) if isinstance(X, (list, tuple)) else X)
+        names = _column_names(self.X) if self.feature_names is None else tuple(self.feature_names)
+        if isinstance(self.feature_names, str) or not all(isinstance(name, str) for name in names or ()):
+            raise InputError("feature names that are text, one for each column", repr(self.feature_names))
+        object.__setattr__(self, "X", _rows_of(self.X))
+        object.__setattr__(self, "feature_names", names)
         object.__setattr__(self, "y", np.asarray(self.y))
         object.__setattr__(self, "annotations", {name: np.asarray(v) for name, v in self.annotations.items()})
         for name, values in {"y": self.y, **self.annotations}.items():
             if values.shape != (self.n,):
                 raise InputError(f"{name} of shape ({self.n},), one for each row", f"shape {values.shape}")
+        if names is not None and (len(self.X.shape) != 2 or len(names) != self.X.shape[1]):
+            raise InputError("feature names, one for each column", f"{len(names)} for X of shape {self.X.shape}")
 
     @classmethod
     def of(cls, data: Dataset, annotations: Mapping[str, Any] | None = None) -> Population:
         """The rows of a `Dataset`, whose weights must be one."""
         if (data.weight != 1).any():
             raise InputError("rows of weight one", "other weights", "Repeat the rows.")
-        return cls(data.X, data.y, annotations or {})
+        return cls(data.X, data.y, annotations or {}, data.feature_names)
 
     @property
     def n(self) -> int:
@@ -67,19 +81,48 @@ class Population:
         """The rows given by an index array or a boolean mask."""
         index = np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
-        return Population(self.X[index], self.y[index], {name: v[index] for name, v in self.annotations.items()})
+        annotations = {name: v[index] for name, v in self.annotations.items()}
+        return Population(self.X[index], self.y[index], annotations, self.feature_names)
 
     def mix(self, other: Population) -> Population:
-        """These rows, then those of `other`, without annotations: what a learner trains on."""
+        """These rows, then those of `other`, without annotations: what a learner trains on.
+
+        Raises
+        ------
+        InputError
+            If both have names of columns, and not the same.
+        """
+        names = self.feature_names or other.feature_names
+        if None not in (self.feature_names, other.feature_names) and self.feature_names != other.feature_names:
+            raise InputError(f"rows of the columns {self.feature_names}", f"{other.feature_names}", "Order them alike.")
         if sp.issparse(self.X):
             X: Any = sp.csr_array(sp.vstack([self.X, sp.csr_array(other.X)]))
         else:
             X = np.concatenate([self.X, other.X.toarray() if sp.issparse(other.X) else other.X])
-        return Population(X, np.concatenate([self.y, other.y]))
+        return Population(X, np.concatenate([self.y, other.y]), feature_names=names)
 
     def dataset(self, domain: Domain | None = None) -> Dataset:
         """As a `Dataset`, for labels in {-1, +1}."""
-        return Dataset(self.X, self.y, domain=domain or Domain.real())
+        return Dataset(self.X, self.y, domain=domain or Domain.real(), feature_names=self.feature_names)
+
+
+def _rows_of(X: Any) -> Any:
+    """Lists and data frames as arrays, sparse rows as CSR, anything else as it is."""
+    if sp.issparse(X):
+        return sp.csr_array(X)
+    if not hasattr(X, "to_numpy"):
+        return np.asarray(X) if isinstance(X, (list, tuple)) else X
+    rows = X.to_numpy()
+    kinds = {getattr(kind, "kind", "O") for kind in getattr(X, "dtypes", ["O"])} if rows.dtype == object else {"f"}
+    if kinds <= set("biuf") and hasattr(X, "columns"):  # numbers, some of them missing
+        return np.asarray(X.to_numpy(dtype=np.float64, na_value=np.nan))
+    return rows.astype(np.float64) if rows.dtype.kind in "biuf" else rows
+
+
+def _column_names(X: Any) -> tuple[str, ...] | None:
+    """Of a data frame whose columns all have text for a name."""
+    names = tuple(X.columns) if hasattr(X, "to_numpy") and hasattr(X, "columns") else ()
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,11 +77,23 @@ def test_feature_match_keeps_sizes_in_range_and_knows_no_new_group():
     assert match.assign(Population(np.array([[0], [1], [7]]), np.zeros(3))).tolist() == [-1, 0, -1]
 
 
+def test_feature_match_knows_the_columns_of_a_data_frame():
+    X, y = np.array([[0, 5], [0, 6], [1, 5]]), np.zeros(3)
+    rows = Population(X, y, {"age": [20, 30, 40]}, ("sex", "age"))
+    match = FeatureMatch(["sex", "age"], bins={"age": (25,)}).fit(rows)  # the annotation, not the column, of that name
+    assert match.names_ == ["sex=0, age<25", "sex=0, age>=25", "sex=1, age>=25"]
+    with pytest.raises(InputError, match="a name that no other has, got 'sex'"):
+        FeatureMatch(["sex"]).fit(Population(X, y, feature_names=("sex", "sex")))
+    with pytest.raises(InputError, match=r"or a column among \['sex', 'age'\], got 'size'"):
+        FeatureMatch(["size"]).fit(rows)
+
+
 @pytest.mark.parametrize(
     ("match", "text"),
     [
         (FeatureMatch([]), "at least one annotation"),
         (FeatureMatch(["height"]), "an annotation among"),
+        (FeatureMatch([99]), "columns below"),
         (FeatureMatch(["group"], bins={"age": (3,)}), "bins of annotations"),
         (FeatureMatch(["group"], least=1000), "a group of 1000"),
         (ClusterMatch(n_clusters=10**6), "at most"),
