@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,12 +209,15 @@ class GradientCanceling:
 def relative_distance(found: Vector, target: Vector, clean: Vector) -> float:
     """``|found - target| / |clean - target|``: 0 at the target, 1 where the clean parameters are.
 
+    Where the clean parameters are the target, infinite for any others.
+
     Examples
     --------
     >>> relative_distance(np.array([1.0]), np.array([3.0]), np.array([-1.0]))
     0.5
     """
-    return norm(found - target) / norm(clean - target)
+    left, way = norm(found - target), norm(clean - target)
+    return left / way if way else inf if left else 0.0
 
 
 def accuracy(risk: Any, w: Vector, data: Sample) -> float:

@@ -91,7 +91,7 @@ def gradpc(lab: Lab, arguments: Any) -> Run:
 def gc(lab: Lab, arguments: Any) -> Run:
     """Gradient canceling at a target of GradPC. With ``--optimiser lbfgs`` it has no checkpoint."""
     rule, count = _target_rule(arguments), _budget(lab, arguments.epsilon)
-    names = [name.strip() for name in arguments.params.split(",")] if arguments.params else None
+    names = _names(arguments.params)
     Layout(lab.risk.module, names)
     sets = Everywhere() if arguments.free else Box(lab.task.low, lab.task.high)
     attack, steps = GradientCanceling(_optimiser(arguments), sets), arguments.steps
@@ -153,6 +153,17 @@ def tgda(lab: Lab, arguments: Any) -> Run:
 
 ATTACKS: dict[str, Callable[[Lab, Any], Run]] = {"gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip}
 """Command -> a function that checks all of its arguments, before anything is learned, and gives the attack."""
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The parameters of a comma list; None for all of them."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        remedy = "Leave --params out for all."
+        raise InputError("--params as names of parameters with commas between them", repr(text), remedy)
+    return names
 
 
 def _budget(lab: Lab, epsilon: float) -> int:

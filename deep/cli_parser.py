@@ -126,9 +126,17 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32",
                         help="of the module; sums are float64 (default: float32)")  # fmt: skip
     parser.add_argument("--chunk", type=int, default=1024, metavar="N", help="rows at a time (default: 1024)")
-    parser.add_argument("--out", default="deep-report", metavar="DIR", help="output folder (default: deep-report)")
+    parser.add_argument(
+        "--out", type=_folder, default="deep-report", metavar="DIR", help="output folder (default: deep-report)"
+    )
     parser.add_argument("--resume", action="store_true",
                         help="keep what an earlier run of the same command finished, and go on in the "
                         "middle of gc (adam, gradient; not lbfgs) and tgda")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     return parser
+
+
+def _folder(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected the name of a folder, got {text!r}.")
+    return text

@@ -105,7 +105,7 @@ def _seeds(text: str) -> list[int]:
     for seed in seeds:
         check_integer(seed, "seed", at_least=0)
     if len(set(seeds)) < len(seeds):
-        raise InputError("different seeds", text)
+        raise InputError("different seeds", repr(text))
     return seeds
 
 

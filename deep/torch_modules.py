@@ -121,8 +121,9 @@ def _chosen(named: dict[str, Any], params: Callable[[str], bool] | Any) -> list[
         names = [name for name in named if params(name)]
     else:
         wanted = [params] if isinstance(params, str) else list(params)
-        if set(wanted) - set(named):
-            raise InputError(f"names among {', '.join(named)}", ", ".join(sorted(set(wanted) - set(named))))
+        unknown = sorted(set(wanted) - set(named))
+        if unknown:
+            raise InputError(f"names among {', '.join(named)}", ", ".join(map(repr, unknown)))
         names = [name for name in named if name in wanted]
     if not names:
         raise InputError("a module with parameters to differentiate in", "none")

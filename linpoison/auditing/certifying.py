@@ -60,7 +60,10 @@ class CertifyOptions(LearnerOptions):
         chosen = tuple(str(name) for name in _listed(self.certificates))
         unknown = [name for name in chosen if name not in CERTIFICATES]
         if unknown or not chosen:
-            raise InputError(f"certificates among {', '.join(CERTIFICATES)}", ", ".join(unknown) or "none")
+            got = ", ".join(map(repr, unknown)) or "none"
+            raise InputError(f"certificates among {', '.join(CERTIFICATES)}", got)
+        if len(set(chosen)) < len(chosen):
+            raise InputError("certificates that are named once", repr(",".join(chosen)), "Remove the repetition.")
         self._set("certificates", chosen)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 

@@ -86,7 +86,11 @@ def _add_audit(commands: Any) -> None:
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
     )
     parser.add_argument(
-        "--out", default="linpoison-report", metavar="DIR", help="output folder (default: linpoison-report)"
+        "--out",
+        type=_place,
+        default="linpoison-report",
+        metavar="DIR",
+        help="output folder (default: linpoison-report)",
     )
     _add_output(parser)
 
@@ -111,7 +115,7 @@ def _add_sweep(commands: Any) -> None:
         "--jobs", type=_whole, default=None, metavar="N", help="audits at a time (default: one for each processor)"
     )
     parser.add_argument(
-        "--out", default="linpoison-sweep", metavar="DIR", help="output folder (default: linpoison-sweep)"
+        "--out", type=_place, default="linpoison-sweep", metavar="DIR", help="output folder (default: linpoison-sweep)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
 
@@ -140,7 +144,9 @@ def _add_certify(commands: Any) -> None:
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="worker processes of the attacks (default: all)"
     )
-    parser.add_argument("--out", default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)")
+    parser.add_argument(
+        "--out", type=_place, default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)"
+    )
     group = parser.add_argument_group("output")
     group.add_argument("--fail-above", type=_number, default=None, metavar="X",
                        help="exit with code 1 if a certified error is above X")  # fmt: skip
@@ -161,7 +167,9 @@ def _add_budget(commands: Any) -> None:
                         help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
                         "test row I")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
-    parser.add_argument("--out", default=None, metavar="DIR", help="output folder for the certificates and poison")
+    parser.add_argument(
+        "--out", type=_place, default=None, metavar="DIR", help="output folder for the certificates and poison"
+    )
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
     group.add_argument("--quiet", action="store_true", help="no progress and no table")
@@ -191,7 +199,9 @@ def _add_subpop(commands: Any) -> None:
         help="greatest growth of the error elsewhere that convex allows (default: 0.01)")  # fmt: skip
     add("--map", default="pca", metavar="NAME",
         help="of the test rows and the poison: pca or tsne (default: pca)")  # fmt: skip
-    parser.add_argument("--out", default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)")
+    parser.add_argument(
+        "--out", type=_place, default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)"
+    )
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
     group.add_argument("--quiet", action="store_true", help="no progress and no table")
@@ -207,7 +217,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
-    parser.add_argument("--out", default=None, metavar="DIR", help="also write the report to this folder")
+    parser.add_argument("--out", type=_place, default=None, metavar="DIR", help="also write the report to this folder")
     _add_output(parser)
 
 
@@ -220,7 +230,7 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_learner(parser)
     _add_defenses(parser, "--defense", None)
-    parser.add_argument("--out", required=True, metavar="FILE", help="output file, .npz or .csv")
+    parser.add_argument("--out", type=_place, required=True, metavar="FILE", help="output file, .npz or .csv")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -280,6 +290,12 @@ def _add_output(parser: Parser) -> None:
                        help="exit with code 1 if the worst-case test error is above X")  # fmt: skip
     group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
     group.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _place(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, got {text!r}.")
+    return text
 
 
 def _number(text: str) -> float:

@@ -115,6 +115,7 @@ BAD = {
     "test file of named data": ((*AUDIT, "--test", "rows.csv"), nothing, "test"),
     "test fraction of named data": ((*AUDIT, "--test-fraction", "0.5"), nothing, "Its split is fixed"),
     "test fraction of one": (("audit", "rows.csv", "--test-fraction", "1"), nothing, "test_fraction"),
+    "output without a name": ((*AUDIT, "--out", " "), nothing, "a file or folder, got ' '"),
     "output is a file": ((*AUDIT, "--out", "taken"), text("taken", "x"), "the file taken"),
     "output below a file": ((*AUDIT, "--out", "taken/deep"), text("taken", "x"), "cannot"),
     "unknown option": ((*AUDIT, "--fast"), nothing, "--fast"),

@@ -42,6 +42,7 @@ SHARED = {
     "reg in words": (("--reg", "much"), nothing, "a number"),
     "nothing bounds the rows": (("--defenses", "none"), nothing, "Name l2 among --defenses"),
     "defences without a set": (("--defenses", "knn"), nothing, "Name l2 among --defenses"),
+    "output without a name": (("--out", ""), nothing, "a file or folder, got ''"),
     "output is a file": (("--out", "taken"), text("taken", "x"), "the file taken"),
     "output below a file": (("--out", "taken/deep"), text("taken", "x"), "cannot"),
     "unknown option": (("--fast",), nothing, "--fast"),
@@ -69,7 +70,11 @@ BAD = {
     "unknown attack": (("certify", "gaussians", "--attack", "magic"), nothing, "'magic'"),
     "empty attack": (("certify", "gaussians", "--attack", "kkt,"), nothing, "attacks among"),
     "unknown certificate": ((*CERTIFY, "--certificates", "luck"), nothing, "test-error, average-loss"),
-    "empty certificate": ((*CERTIFY, "--certificates", "test-error,"), nothing, "test-error, average-loss"),
+    "empty certificate": ((*CERTIFY, "--certificates", "test-error,"), nothing, "test-error, average-loss, got ''"),
+    "certificate twice": (
+        (*CERTIFY, "--certificates", "average-loss,average-loss"), nothing, "named once, got 'average-loss,aver"
+    ),
+    "blank certificates": ((*CERTIFY, "--certificates", ",,"), nothing, "average-loss, got '', '', ''"),
     "no certificate": ((*CERTIFY, "--certificates", ""), nothing, "test-error, average-loss"),
     "limit above one": ((*CERTIFY, "--fail-above", "20"), nothing, "0.2 means 20 %"),
     "no worker": ((*CERTIFY, "--jobs", "0"), nothing, "jobs"),

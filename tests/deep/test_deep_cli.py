@@ -246,7 +246,8 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits", "--loss", "hinge"], "data of two classes"),
         (["gc", "digits", "--loss", "zero-one"], "a loss among"),
         (["gc", "digits", "--seed", "a"], "whole numbers with commas"),
-        (["gc", "digits", "--seed", "1,1"], "different seeds"),
+        (["gc", "digits", "--seed", "1,1"], "different seeds, got '1,1'."),
+        (["gc", "digits", "--seed", ","], "got ','."),
         (["gc", "digits", "--seed=-1"], "seed as a whole number of at least 0"),
         (["gc", "digits", "--model", "vgg"], "a model among"),
         (["gc", "digits", "--device", "nowhere"], "a device that torch can use"),
@@ -262,6 +263,9 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gradpc", "digits", "--radius", "-1"], "radius"),
         (["gradpc", "digits", "--target-steps", "0"], "steps"),
         (["gc", "digits", "--params", "nope"], "names among 1.weight, 1.bias"),
+        (["gc", "digits", "--params", ",,"], "commas between them, got ',,'. Leave --params out for all."),
+        (["gc", "digits", "--params", "1.weight,"], "got '1.weight,'."),
+        (["gc", "digits", "--params", ""], "got ''."),
         (["gc", "digits", "--step", "0"], "step"),
         (["gc", "digits", "--steps", "0"], "steps"),
         (["gc", "digits", "--epsilon", "nan"], "epsilon"),
@@ -290,6 +294,14 @@ def test_mistakes_are_one_line_before_anything_is_learned_or_deleted(arguments, 
     assert words in told
     assert told.startswith("deep: error: expected")
     assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-0.json"]
+
+
+def test_a_folder_without_a_name_is_refused_and_the_current_one_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed-0.json").write_text("{}")
+    assert main(["flip", "digits", "--quiet", "--out", ""]) == 2
+    assert "the name of a folder, got ''" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["seed-0.json"]
 
 

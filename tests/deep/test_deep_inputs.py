@@ -42,7 +42,7 @@ def numpy_grad(loss=3, X=None, y=None, w=None):
         (lambda: TorchRisk(mlp(), reg=-1), "reg"),
         (lambda: TorchRisk(mlp(), chunk=0), "chunk"),
         (lambda: TorchRisk(mlp(), derivative="both"), "derivative"),
-        (lambda: TorchRisk(mlp(), params=["3.weight"]), "got 3.weight"),
+        (lambda: TorchRisk(mlp(), params=["3.weight"]), "got '3.weight'"),
         (lambda: TorchRisk(mlp(), params=lambda name: False), "got none"),
         (lambda: TorchRisk(mlp().half()), "torch.float16. Use"),
         (lambda: TorchRisk(mlp(), head="9").head, "named 9"),
@@ -104,6 +104,8 @@ def test_accuracy_counts_copies_and_distance_is_relative():
     data = Sample([[1.0], [2.0], [-1.0]], [1.0, -1.0, -1.0], [1.0, 3.0, 1.0])
     assert accuracy(risk, np.ones(1), data) == pytest.approx(0.4)
     assert relative_distance(np.array([0.0, 2.0]), np.zeros(2), np.array([3.0, 4.0])) == pytest.approx(0.4)
+    assert relative_distance(np.ones(2), np.zeros(2), np.zeros(2)) == np.inf
+    assert relative_distance(np.zeros(2), np.zeros(2), np.zeros(2)) == 0
 
 
 def test_rows_are_their_own_parameters():
