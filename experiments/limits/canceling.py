@@ -8,7 +8,7 @@ clean rows and poison; drops are against what it learns from clean rows alone.
 
 Logistic regression: rows start from labels 9 - y; pixels anywhere, or in [0, 1]. Networks: rows are pictures with all
 ten labels, which stay tied ("tied") and on a sphere; they start as `deep.conflicting_rows`. "start" is no descent
-at all; "untied", which no table has, the same sphere and rows that start from clean rows with their labels.
+at all.
 
 "threshold" is the least budget with which the last layer of the target can be stationary, necessary but not
 sufficient for several classes. "residual" is |r| with the poison / without / the least possible with this budget for
@@ -74,8 +74,9 @@ class Plan:
 
     def projection(self, pixels: str) -> Projection:
         """Where poison rows may lie."""
-        sphere = {"tied": Tied(10, Sphere(self.conflict)), "untied": Sphere(self.conflict)} if self.conflict else {}
-        return {"box": Box(0.0, 1.0), **sphere}.get(pixels, Everywhere())
+        if pixels == "tied":
+            return Tied(10, Sphere(self.conflict))
+        return Box(0.0, 1.0) if pixels == "box" else Everywhere()
 
 
 CELLS = (("tied", 0.03, 3), ("start", 0.03, 1))

@@ -51,11 +51,13 @@ class Lab:
         200 digits of 8 x 8 pixels and two epochs in the place of MNIST.
     subset : int, optional
         Training rows, drawn once; by default all.
+    signed : bool, default False
+        Pixels from -1 to 1 in the place of 0 to 1.
     """
 
-    def __init__(self, model: str, out: Path, quick: bool, subset: int | None = None) -> None:
-        self.model, self.quick = model, quick
-        train, test = rows_of(quick)
+    def __init__(self, model: str, out: Path, quick: bool, subset: int | None = None, *, signed: bool = False) -> None:
+        self.model, self.quick, self.low = model, quick, -1.0 if signed else 0.0
+        train, test = (Sample(self.low + (1.0 - self.low) * s.X, s.y) for s in rows_of(quick))
         train = train if subset is None else train.drawn(subset, 0)
         module = make_model(model, train.X.shape[1:], 10).float()
         if model == "cnn":
@@ -64,12 +66,12 @@ class Lab:
         self.train, self.test = (Sample(self.risk.rows(s.X), s.y) for s in (train, test))
         recipe = RECIPES[model]
         self.recipe = replace(recipe, epochs=2, batch_size=20) if quick else recipe
-        self.journal = FolderJournal(out / "journal", f"{model}/{quick}/{subset}/{self.recipe}/")
+        self.journal = FolderJournal(out / "journal", f"{model}/{quick}/{subset}/{self.recipe}/{'signed/' * signed}")
 
-    def kept(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The arrays of a step: from the journal, or made and stored."""
+    def kept(self, key: str, make: Callable[[], dict[str, Any]], needed: Sequence[str] = ()) -> dict[str, Any]:
+        """The arrays of a step: from the journal, unless it lacks `needed` ones, or made and stored."""
         found = self.journal.get(key)
-        if found is None:
+        if found is None or not set(needed) <= set(found):
             print(f"{self.model}: {key}", file=sys.stderr, flush=True)
             self.journal.put(key, {name: _array(value) for name, value in make().items()})
             found = self.journal.get(key)

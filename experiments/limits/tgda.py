@@ -1,19 +1,29 @@
 """Total gradient descent ascent on MNIST (Lu, Kamath, Yu 2022; Tables 2.2 and 2.4 to 2.8 of Lu's thesis), shortened.
 
     LINPOISON_DATA=FOLDER python experiments/limits/tgda.py --out DIR [--models lr nn cnn] [--seeds 3]
-        [--games NAME ...] [--subset N] [--epochs N] [--cg N] [--step X] [--batch N] [--name TABLE] [--quick]
+        [--games NAME ...] [--subset N] [--epochs N] [--cg N] [--step X] [--batch N] [--signed] [--name TABLE] [--quick]
 
-The attacker is a network that makes 3 % of poison, in [0, 1], of clean rows and their labels. It plays m steps
-against n steps of a follower on 70 % of the training rows and judges by the other 30 %, which the follower does not
-see; then its rows are frozen, and another seed learns from scratch on all training rows and the poison.
+The attacker is a network that makes 3 % of poison of clean rows and their labels; pixels are in [0, 1], with --signed
+in [-1, 1], as in the published code. It plays m steps against n steps of a follower on 70 % of the training rows and
+judges by the other 30 %, which the follower does not see in the game (it starts from what its seed learns from all
+clean rows); then the poison is frozen, and another seed learns from scratch on all training rows and the poison.
+
+In the game "tied" (networks only, all training rows) the attacker moves the rows themselves: pictures with all ten
+labels, on the sphere of `TIES`, far outside of the range of pixels. They start as `deep.conflicting_rows`, the same for
+all seeds, and the follower starts as what its seed learns from clean rows and them. "tied start" is what these rows do
+without a game; "thesis" beside both is the main game of the thesis, which has no such one.
 
 Shortened to what a CPU does: `SIZES` in the place of the thesis' 200 epochs, and Adam moves the attacker's network
 where the thesis has plain ascent, which needs all the epochs. "CG residual" is |(H + damping) u - g| / |g|, a mean
-over the game; "indefinite" the share of systems in which the Hessian was not positive.
+over the game; "indefinite" the share of systems in which the Hessian was not positive. "threshold" is the least budget
+with which the last layer of the follower's last parameters w can be stationary, necessary but not sufficient;
+"distance" |w_r - w| / |w_c - w|, with w_r of the seed that learns from scratch and w_c what the game's own seed
+learns from clean rows.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +34,20 @@ import numpy as np
 import torch
 from limits_lab import Clean, Lab, name_of, options, spread, victim, write
 
-from deep import CG, TGDA, LeaderNetwork, Sample, flip_labels, pretrain
+from deep import (
+    CG,
+    TGDA,
+    DirectRows,
+    LeaderNetwork,
+    Sample,
+    Sphere,
+    Tied,
+    conflicting_rows,
+    flip_labels,
+    pretrain,
+    reachability,
+    relative_distance,
+)
 from deep.models import DenseLeader
 
 EPSILON = 0.03
@@ -56,13 +79,19 @@ VARIANTS = {
     "(m, n) = (20, 1)": Variant("3.06 (2.7)", {"leader_steps": 20, "follower_steps": 1}, share=0.2),
     "(m, n) = (20, 20)": Variant("2.57 (2.7)", {"leader_steps": 20}, share=0.2),
     "cold start": Variant("2.51 (2.8)", {"start": "cold"}),
+    "tied": Variant("-"),
 }
 """The thesis prints 2.57 and 2.41 as drops of (20, 20) and the cold start; its accuracies give 2.58 and 2.51."""
 
+BASELINES = ("flip", "tied start")
+TIED = ("tied start", "tied")
+
 HEADER = (
-    "model", "game", "clean", "accuracy", "drop", "thesis", "epochs", "CG residual", "indefinite", "|w - w_c| / |w_c|",
-    "seeds", "CPU s: game, learner", "MiB",
+    "model", "game", "clean", "accuracy", "drop", "thesis", "epochs", "CG residual", "indefinite", "threshold",
+    "|w - w_c| / |w_c|", "distance", "seeds", "CPU s: game, learner", "MiB",
 )  # fmt: skip
+GAME = ("residual", "indefinite", "threshold", "moved", "distance")
+"""What is told of a game, from its journal or, the last, from what was learned after it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,20 @@ class Size:
 SIZES = {"lr": Size(15, 16), "nn": Size(1, 6), "cnn": Size(1, 6)}
 
 
+@dataclass(frozen=True)
+class Tie:
+    """Pictures with all labels, and the game that moves them."""
+
+    length: float
+    pictures: int
+    step: float
+    rows: int
+    """Of the game; learners get all."""
+
+
+TIES = {"nn": Tie(1000.0, 180, 1.0, 60_000), "cnn": Tie(3000.0, 60, 4.0, 15_000)}
+
+
 class Table:
     """Games and baselines of one model."""
 
@@ -91,7 +134,7 @@ class Table:
         seeds = Sample(rows.X, rows.y, np.full(rows.n, train.total / full.total))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = DenseLeader(full.X.shape[1:], 10).float()
+            module = DenseLeader(full.X.shape[1:], 10, self.lab.low).float()
         return LeaderNetwork(module, seeds), seeds
 
     def split(self, seed: int) -> tuple[Sample, Sample]:
@@ -114,34 +157,45 @@ class Table:
         solver = CG(maxiter=size.cg)
         return TGDA(epochs, rule="adam", leader_step=size.step, batch_size=size.batch, solver=solver, **settings)
 
+    def key(self, name: str) -> str:
+        """Of a game in the journal."""
+        return f"{name}, {self.rule(VARIANTS[name])}"
+
+    def opening(self, variant: Variant, seed: int) -> tuple[Any, Any, Any, Sample]:
+        """The follower, the attacker, the attacker's parameters, and labels and copies of its rows."""
+        leader, seeds = self.leader(seed)
+        phi = self.autoencoder(seed) if variant.pretrained else leader.current
+        return self.lab.clean(seed).w, leader, phi, seeds
+
     def game(self, name: str, seed: int) -> dict[str, Any]:
         """A game to its end."""
         variant, clean = VARIANTS[name], self.lab.clean(seed)
         rule = self.rule(variant)
 
         def make() -> dict[str, Any]:
-            leader, seeds = self.leader(seed)
-            phi = self.autoencoder(seed) if variant.pretrained else leader.current
+            w, generator, phi, seeds = self.opening(variant, seed)
             train, validation = self.split(seed)
             began = time.process_time()
-            game = rule.run(self.lab.risk, clean.w, train, validation, leader, phi, seeds, seed=seed)
+            game = rule.run(self.lab.risk, w, train, validation, generator, phi, seeds, seed=seed)
             return {
-                "X": game.poison.X, "y": seeds.y, "seconds": time.process_time() - began, "memory": game.memory,
+                "X": game.poison.X, "y": seeds.y, "copies": np.round(seeds.mass * self.lab.train.total / train.total),
+                "seconds": time.process_time() - began, "memory": game.memory, "w": game.w,
                 "residual": np.nanmean(game.history["residual"]),
                 "indefinite": np.nanmean(game.history["negative_curvature"]),
+                "threshold": reachability(self.lab.risk, game.w, self.lab.train).threshold,
                 "moved": float((game.w - clean.w).norm() / clean.w.norm()),
             }  # fmt: skip
 
-        return self.lab.kept(f"game {name}, {rule}, seed {seed}", make)
+        return self.lab.kept(f"game {self.key(name)}, seed {seed}", make, ("w", "copies", "threshold"))
 
     def row(self, name: str, seeds: int) -> list[str]:
         """A line: means and standard deviations over seeds."""
         lab, cells = self.lab, [self.cell(name, seed) for seed in range(seeds)]
         column = {key: np.array([cell[key] for cell in cells]) for key in cells[0]}
-        thesis = PAPER[lab.model].get(name) or VARIANTS[name].paper
-        game = ["-"] * 4
-        if name != "flip":
-            numbers = [f"{np.mean(column[key]):.2g}" for key in ("residual", "indefinite", "moved")]
+        thesis = PAPER[lab.model].get("main" if name in TIED else name) or VARIANTS[name].paper
+        game = ["-"] * 6
+        if name not in BASELINES:
+            numbers = [f"{np.mean(column[key]):.2g}" for key in GAME]
             game = [f"{self.rule(VARIANTS[name]).epochs}", *numbers]
         times = f"{np.mean(column['game_s']):.0f}, {np.mean(column['learner_s']):.0f}"
         return [
@@ -150,23 +204,26 @@ class Table:
         ]  # fmt: skip
 
     def cell(self, name: str, seed: int) -> dict[str, float]:
-        """What one game, or the label flips, do to another seed."""
-        before = self.lab.clean(victim(seed))
-        found: dict[str, Any] = {} if name == "flip" else self.game(name, seed)
-        after = self.learned(name, seed)
-        numbers = {key: float(found.get(key, np.nan)) for key in ("residual", "indefinite", "moved", "memory")}
+        """What one game, or a baseline, does to another seed."""
+        lab, before = self.lab, self.lab.clean(victim(seed))
+        found: dict[str, Any] = {} if name in BASELINES else self.game(name, seed)
+        after = self.learned(name, victim(seed), seed)
+        numbers = {key: float(found.get(key, np.nan)) for key in (*GAME, "memory") if key != "distance"}
+        if found:
+            numbers["distance"] = relative_distance(after.w, torch.as_tensor(found["w"]), lab.clean(seed).w)
         return numbers | {
             "clean": before.accuracy, "accuracy": after.accuracy, "drop": before.accuracy - after.accuracy,
             "game_s": float(found.get("seconds", 0.0)), "learner_s": after.seconds,
         }  # fmt: skip
 
-    def learned(self, name: str, seed: int) -> Clean:
-        """From clean rows and the poison."""
+    def learned(self, name: str, learner: int, seed: int = 0) -> Clean:
+        """What a seed learns from clean rows and the poison of an attacker's seed."""
         lab = self.lab
         if name == "flip":
-            return lab.learn(f"flip, from {seed}", victim(seed), lambda: self.flipped(seed))
-        found, key = self.game(name, seed), f"{name}, {self.rule(VARIANTS[name])}, from {seed}"
-        return lab.learn(key, victim(seed), lambda: Sample(torch.as_tensor(found["X"]), found["y"]))
+            return lab.learn(f"flip, from {seed}", learner, lambda: self.flipped(seed))
+        found = self.game(name, seed)
+        rows = lambda: Sample(torch.as_tensor(found["X"]), found["y"], found["copies"])  # noqa: E731
+        return lab.learn(f"{self.key(name)}, from {seed}", learner, rows)
 
     def flipped(self, seed: int) -> Sample:
         """The baseline: 9 - y."""
@@ -174,24 +231,82 @@ class Table:
         return Sample(poison.X, poison.y)
 
 
+class TiedTable(Table):
+    """The same where the attacker moves pictures with all labels, on a sphere."""
+
+    def __init__(self, lab: Lab, size: Size, tie: Tie) -> None:
+        super().__init__(lab, replace(size, step=tie.step))
+        self.tie = tie
+
+    def split(self, seed: int) -> tuple[Sample, Sample]:
+        """Of as many rows as the game has."""
+        full = self.lab.train
+        return (full.drawn(self.tie.rows, seed) if self.tie.rows < full.n else full).held_out(0.3, seed)
+
+    def start(self) -> Sample:
+        """The pictures before the game."""
+        size = {"length": self.tie.length, "pictures": self.tie.pictures}
+        return conflicting_rows(self.lab.train, 0.1 if self.lab.quick else EPSILON, classes=10, seed=0, **size)
+
+    def key(self, name: str) -> str:
+        """Of a game in the journal."""
+        return f"{super().key(name)}, {self.tie}"
+
+    def opening(self, variant: Variant, seed: int) -> tuple[Any, Any, Any, Sample]:
+        """The follower has learned from the pictures too."""
+        start, share = self.start(), self.split(seed)[0].total / self.lab.train.total
+        rows = self.lab.risk.rows(start.X)
+        generator = DirectRows(tuple(rows.shape), Tied(10, Sphere(self.tie.length)))
+        return (
+            self.learned("tied start", seed).w,
+            generator,
+            rows.reshape(-1),
+            Sample(rows, start.y, share * start.mass),
+        )
+
+    def learned(self, name: str, learner: int, seed: int = 0) -> Clean:
+        """What a seed learns from clean rows and the pictures."""
+        if name == "tied start":
+            return self.lab.learn(f"{name}, {self.tie}", learner, self.start)
+        return super().learned(name, learner, seed)
+
+
+def tied_games(model: str, given: argparse.Namespace) -> tuple[str, ...]:
+    """Those that there are for a model and these rows."""
+    return TIED if model in TIES and not given.subset else ()
+
+
+def tie_of(model: str, given: argparse.Namespace) -> Tie:
+    """That of the model, with the step that is given."""
+    tie = Tie(30.0, 2, 0.1, 150) if given.quick else TIES[model]
+    return tie if given.step is None else replace(tie, step=given.step)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Play, learn, and write the tables."""
     parser = options(__doc__)
-    parser.add_argument("--games", nargs="+", choices=["flip", *VARIANTS], metavar="NAME", help="lines of the table")
+    games = [*BASELINES, *VARIANTS]
+    parser.add_argument("--games", nargs="+", choices=games, metavar="NAME", help="lines of the table")
     parser.add_argument("--subset", type=int, metavar="N", help="training rows (default: all)")
     parser.add_argument("--name", default="tgda", help="of the table (default: %(default)s)")
+    parser.add_argument("--signed", action="store_true", help="pixels in [-1, 1]")
     for name, kind in (("epochs", int), ("cg", int), ("step", float), ("batch", int)):
         parser.add_argument(f"--{name}", type=kind, help="instead of that in SIZES")
     given = parser.parse_args(argv)
     torch.set_num_threads(1)
+    played = {model: given.games or ["flip", "main", *tied_games(model, given)] for model in given.models}
+    for model, names in played.items():
+        if not set(names) & set(TIED) <= set(tied_games(model, given)):
+            parser.error(f"tied games are for {' and '.join(TIES)} and all rows: give no --subset, and not {model!r}")
     own = {name: getattr(given, name) for name in ("epochs", "cg", "step", "batch") if getattr(given, name) is not None}
     rows = []
-    for model in given.models:
+    for model, names in played.items():
         size = Size(1, 2, batch=70) if given.quick else replace(SIZES[model], **own)
-        table = Table(Lab(model, given.out, given.quick, given.subset), size)
-        for name in given.games or ["flip", "main"]:
-            rows.append(table.row(name, given.seeds if name in ("flip", "main") else 1))
-            write(given.out, name_of(given.name, given.models), HEADER, rows)
+        lab = Lab(model, given.out, given.quick, given.subset, signed=given.signed)
+        for name in names:
+            table = TiedTable(lab, size, tie_of(model, given)) if name in TIED else Table(lab, size)
+            rows.append(table.row(name, given.seeds))
+            write(given.out, name_of(given.name + "-signed" * given.signed, given.models), HEADER, rows)
     return 0
 
 

@@ -68,11 +68,10 @@ def test_networks_meet_tied_pictures_on_a_sphere_that_start_in_conflict(load, tm
     script, lab = load("canceling"), load("limits_lab").Lab("nn", tmp_path, True)
     attacker = script.Attacker(lab, replace(script.quick_plan(), rows=20))
     start = attacker.poison(0, "start", 0.1)
-    found, untied = attacker.poison(0, "tied", 0.1), attacker.poison(0, "untied", 0.1)
-    for poison in (start, found, untied):
+    found = attacker.poison(0, "tied", 0.1)
+    for poison in (start, found):
         np.testing.assert_allclose(np.linalg.norm(poison["X"].reshape(-1, 64), axis=1), 1000, rtol=1e-5)
         assert poison["copies"].sum() == 20
-    for poison in (start, found):
         pictures = poison["X"].reshape(2, 10, 64)
         np.testing.assert_array_equal(pictures, np.tile(pictures[:, :1], (1, 10, 1)))
         assert poison["y"].tolist() == 2 * list(range(10))
@@ -118,6 +117,52 @@ def test_the_variants_are_what_their_names_say(load, tmp_path):
     train, validation = table.split(0)
     assert train.n + validation.n == 200
     assert table.leader(0)[1].total == pytest.approx(0.03 * train.n)
+
+
+def test_the_tied_game_moves_pictures_with_all_labels_on_their_sphere(load, tmp_path, capsys):
+    script = load("tgda")
+    table = script.TiedTable(
+        load("limits_lab").Lab("nn", tmp_path, True), script.Size(2, 2), script.Tie(30.0, 2, 0.5, 150)
+    )
+    train, validation = table.split(0)
+    assert train.n + validation.n == 150
+    found, start = table.game("tied", 0), table.start()
+    pictures = found["X"].reshape(2, 10, 64)
+    np.testing.assert_array_equal(pictures, np.tile(pictures[:, :1], (1, 10, 1)))
+    np.testing.assert_allclose(np.linalg.norm(pictures, axis=2), 30, rtol=1e-5)
+    assert found["y"].tolist() == start.y.tolist() == 2 * list(range(10))
+    assert found["copies"].tolist() == start.mass.tolist()
+    assert np.abs(found["X"] - start.X).max() > 0.1
+    arguments = ["--quick", "--out", str(tmp_path), "--seeds", "1", "--games", "tied start", "tied", "--models"]
+    assert script.main([*arguments, "nn"]) == 0
+    rows = read(tmp_path / "tgda-nn.csv")
+    assert [row["game"] for row in rows] == ["tied start", "tied"]
+    assert rows[0]["clean"] == rows[1]["clean"]
+    assert float(rows[1]["distance"]) > 0
+    for wrong in (["lr"], ["nn", "lr"], ["nn", "--subset", "100"]):
+        with pytest.raises(SystemExit):
+            script.main([*arguments, *wrong])
+        assert "tied games are for nn and cnn and all rows" in capsys.readouterr().err
+
+
+def test_the_default_games_of_a_subset_are_not_tied_and_a_step_of_the_journal_that_lacks_something_is_made_anew(
+    load, tmp_path
+):
+    script, lab = load("tgda"), load("limits_lab").Lab("lr", tmp_path, True)
+    assert script.main(["--quick", "--out", str(tmp_path), "--models", "nn", "--seeds", "1", "--subset", "100"]) == 0
+    assert [row["game"] for row in read(tmp_path / "tgda-nn.csv")] == ["flip", "main"]
+    assert script.main(["--quick", "--out", str(tmp_path), "--models", "nn", "--seeds", "1", "--signed"]) == 0
+    assert len(read(tmp_path / "tgda-signed-nn.csv")) == 4
+    lab.kept("step", lambda: {"a": 1.0})
+    assert float(lab.kept("step", lambda: {"a": 2.0})["a"]) == 1
+    assert sorted(lab.kept("step", lambda: {"a": 2.0, "b": 3.0}, ("a", "b"))) == ["a", "b"]
+
+
+def test_games_of_a_network_have_signed_pixels(load, tmp_path):
+    script, lab = load("tgda"), load("limits_lab").Lab("lr", tmp_path, True, signed=True)
+    assert (float(lab.train.X.min()), float(lab.train.X.max())) == (-1.0, 1.0)
+    found = script.Table(lab, script.Size(1, 2, batch=70)).game("not pretrained", 0)
+    assert -1 <= found["X"].min() < 0
 
 
 def test_an_update_of_tgda_is_taken_apart(monkeypatch):
