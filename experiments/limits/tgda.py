@@ -104,7 +104,7 @@ class Size:
     batch: int = 1000
 
 
-SIZES = {"lr": Size(15, 16), "nn": Size(1, 6), "cnn": Size(1, 6)}
+SIZES = {"lr": Size(60, 16), "nn": Size(2, 6), "cnn": Size(1, 6)}
 
 
 @dataclass(frozen=True)

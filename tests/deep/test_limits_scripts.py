@@ -165,6 +165,35 @@ def test_games_of_a_network_have_signed_pixels(load, tmp_path):
     assert -1 <= found["X"].min() < 0
 
 
+def test_poison_is_transferred_and_defended_against(load, tmp_path, capsys):
+    script = load("defended")
+    arguments = ["--quick", "--out", str(tmp_path), "--models", "lr", "nn", "--onto", "lr", "cnn", "--defend", "lr"]
+    assert script.main(arguments) == 0
+    rows = read(tmp_path / "transfer.csv")
+    assert [(row["game of"], row["learner"]) for row in rows] == [
+        ("lr", "lr"), ("lr", "cnn"), ("nn", "lr"), ("nn", "cnn")
+    ]  # fmt: skip
+    for row in rows:
+        assert float(row["drop"]) == pytest.approx(float(row["clean"]) - float(row["accuracy"]), abs=0.011)
+    kept = {row["defence"]: row for row in read(tmp_path / "defended.csv")}
+    assert list(kept) == ["loss", "SEVER", "MaxUp"]
+    assert (kept["MaxUp"]["poison kept"], kept["MaxUp"]["clean rows kept"]) == ("100.0 %", "100.0 %")
+    for name in ("loss", "SEVER"):
+        assert 90 < float(kept[name]["clean rows kept"].split()[0]) < 100
+    capsys.readouterr()
+    assert script.main(arguments) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_game_s_poison_has_a_row_for_each_copy_and_a_defence_drops_that_many(load, tmp_path):
+    script = load("defended")
+    given = script.options("Test.").parse_args(["--quick", "--out", str(tmp_path)])
+    games = script.Games(given)
+    assert [games.poison(model)[1].n for model in ("lr", "nn")] == [6, 20]
+    found = script.behind("loss", games.labs["lr"], games.poison("lr")[1])
+    assert found["poison"] * 6 + found["clean"] * 200 == pytest.approx(200)
+
+
 def test_an_update_of_tgda_is_taken_apart(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     script = importlib.import_module("tgda_update")
