@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from limits_lab import MODELS, Lab, options, victim, write
-from tgda import SIZES, TIES, Size, Table, Tie, TiedTable
+from tgda import table_of
 
 from deep import RiskLearner, Sample, accuracy
 from linpoison.defenses import SEVER, TRIM, MaxUp
@@ -51,17 +51,12 @@ class Games:
     """The labs of all models, and the poison of their games."""
 
     def __init__(self, given: argparse.Namespace) -> None:
-        self.quick = given.quick
         self.labs = {model: Lab(model, given.out, given.quick) for model in MODELS}
 
     def poison(self, model: str) -> tuple[str, Sample]:
         """The rows that the game of a model ends with, and its name in the journal; one row for each copy."""
-        lab, name = self.labs[model], GAMES[model]
-        size = Size(1, 2, batch=70) if self.quick else SIZES[model]
-        if name == "tied":
-            table: Table = TiedTable(lab, size, Tie(30.0, 2, 0.1, 150) if self.quick else TIES[model])
-        else:
-            table = Table(lab, size)
+        name = GAMES[model]
+        table = table_of(name, self.labs[model], {})
         found = table.game(name, 0)
         copies = np.asarray(found["copies"], dtype=int)
         return table.key(name), Sample(np.repeat(found["X"], copies, axis=0), np.repeat(found["y"], copies))
@@ -101,7 +96,7 @@ def behind(defence: str, lab: Lab, poison: Sample) -> dict[str, Any]:
         reached = accuracy(found.risk, found.w, lab.test)
     n = lab.train.n
     return {
-        "accuracy": reached, "poison": (kept >= n).mean() * len(kept) / poison.n, "clean": (kept < n).sum() / n,
+        "accuracy": reached, "poison": (kept >= n).sum() / poison.n, "clean": (kept < n).sum() / n,
         "seconds": time.process_time() - began,
     }  # fmt: skip
 

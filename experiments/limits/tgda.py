@@ -257,12 +257,8 @@ class TiedTable(Table):
         start, share = self.start(), self.split(seed)[0].total / self.lab.train.total
         rows = self.lab.risk.rows(start.X)
         generator = DirectRows(tuple(rows.shape), Tied(10, Sphere(self.tie.length)))
-        return (
-            self.learned("tied start", seed).w,
-            generator,
-            rows.reshape(-1),
-            Sample(rows, start.y, share * start.mass),
-        )
+        seeds = Sample(rows, start.y, share * start.mass)
+        return self.learned("tied start", seed).w, generator, rows.reshape(-1), seeds
 
     def learned(self, name: str, learner: int, seed: int = 0) -> Clean:
         """What a seed learns from clean rows and the pictures."""
@@ -276,10 +272,13 @@ def tied_games(model: str, given: argparse.Namespace) -> tuple[str, ...]:
     return TIED if model in TIES and not given.subset else ()
 
 
-def tie_of(model: str, given: argparse.Namespace) -> Tie:
-    """That of the model, with the step that is given."""
-    tie = Tie(30.0, 2, 0.1, 150) if given.quick else TIES[model]
-    return tie if given.step is None else replace(tie, step=given.step)
+def table_of(name: str, lab: Lab, own: dict[str, Any]) -> Table:
+    """The one that plays a game, with settings of `Size` in the place of the usual ones."""
+    size = Size(1, 2, batch=70) if lab.quick else replace(SIZES[lab.model], **own)
+    if name not in TIED:
+        return Table(lab, size)
+    tie = Tie(30.0, 2, 0.1, 150) if lab.quick else TIES[lab.model]
+    return TiedTable(lab, size, replace(tie, step=own.get("step", tie.step)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -301,11 +300,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = {name: getattr(given, name) for name in ("epochs", "cg", "step", "batch") if getattr(given, name) is not None}
     rows = []
     for model, names in played.items():
-        size = Size(1, 2, batch=70) if given.quick else replace(SIZES[model], **own)
         lab = Lab(model, given.out, given.quick, given.subset, signed=given.signed)
         for name in names:
-            table = TiedTable(lab, size, tie_of(model, given)) if name in TIED else Table(lab, size)
-            rows.append(table.row(name, given.seeds))
+            rows.append(table_of(name, lab, own).row(name, given.seeds))
             write(given.out, name_of(given.name + "-signed" * given.signed, given.models), HEADER, rows)
     return 0
 
