@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.errors import InputError
-from ..core.validation import Array, check_integer
-from .matching import FeatureMatch, Matcher
+from ..core.validation import Array
+from .matching import FeatureMatch, Matcher, known_column
 from .population import Index, Population
 
 DISTINCT = 6
@@ -149,13 +149,7 @@ def column_numbers(words: Sequence[str], names: Sequence[str] | None, d: int, re
 
 
 def _place(column: int | str, names: Sequence[str] | None, d: int) -> int:
-    return _number(column, names, d, "") if isinstance(column, str) else _known(column, d)
-
-
-def _known(place: int, d: int) -> int:
-    if check_integer(place, "a column", at_least=0) >= d:
-        raise InputError(f"columns below {d}", f"{place}")
-    return int(place)
+    return _number(column, names, d, "") if isinstance(column, str) else known_column(column, d)
 
 
 def _number(word: str, names: Sequence[str] | None, d: int, remedy: str) -> int:
@@ -186,7 +180,7 @@ def told_apart(values: Array) -> list[str]:
 
 
 def _values(rows: Population, place: int) -> Array:
-    column = rows.X[:, [_known(place, rows.X.shape[1])]]
+    column = rows.X[:, [known_column(place, rows.X.shape[1])]]
     try:
         values = np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()
     except (TypeError, ValueError):

@@ -174,7 +174,7 @@ class FeatureMatch(Matcher):
 
 def _place(rows: Population, name: Any) -> int:
     """The column of a name or a number."""
-    names, d = list(rows.feature_names or ()), rows.X.shape[1]
+    names = list(rows.feature_names or ())
     if isinstance(name, str):
         if names.count(name) > 1:
             raise InputError("a column by a name that no other has", repr(name), "Give its number.")
@@ -182,9 +182,14 @@ def _place(rows: Population, name: Any) -> int:
             columns = f" or a column among {names[:5]}" if names else ""
             raise InputError(f"an annotation among {sorted(rows.annotations)}{columns}", repr(name))
         return names.index(name)
-    if check_integer(name, "a column", at_least=0) >= d:
-        raise InputError(f"columns below {d}", f"{name}")
-    return int(name)
+    return known_column(name, rows.X.shape[1])
+
+
+def known_column(place: int, d: int) -> int:
+    """The number of a column, one of `d`."""
+    if check_integer(place, "a column", at_least=0) >= d:
+        raise InputError(f"columns below {d}", f"{place}")
+    return int(place)
 
 
 class ClusterMatch(Matcher):
