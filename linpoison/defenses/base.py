@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from ..sets import FeasibleSet
+from .quota import quota
 
 Codes = NDArray[np.intp]
 VARIANTS = ("paper", "reference")
@@ -193,7 +194,7 @@ def keep_least(scores: Array, members: Codes, remove: float, label: Any) -> Code
     >>> keep_least(np.array([3.0, 1.0, 1.0, 1.0]), np.array([0, 1, 2, 3]), 0.5, "spam")
     array([1, 2])
     """
-    n_keep = round((1 - remove) * members.size)
+    n_keep = members.size - quota(remove, members.size)
     if n_keep == 0:
         raise InputError(
             "at least one row kept of each class",
