@@ -74,6 +74,7 @@ def assemble(
             blind(setting.split.train, clean.scores),
             certified=bracket is not None,
         )
+        + ([] if setting.handed is None else [setting.handed.words()])
         + ([] if subpopulations is None else [caution(subpopulations)]),
         subpopulations=None if subpopulations is None else plain(subpopulations),
         certificates=[] if bracket is None else bracket.summaries(),
@@ -123,6 +124,7 @@ def describe_model(setting: Setting) -> dict[str, Any]:
         "fit_intercept": problem.fit_intercept,
         "scaling": problem.scaling,
         "learner": setting.learner,
+        **({} if setting.handed is None else {"handed_in": setting.handed.as_dict()}),
     }
 
 

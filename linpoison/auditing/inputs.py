@@ -18,6 +18,7 @@ from .options import LearnerOptions
 if TYPE_CHECKING:
     from ..defenses import Defense
     from ..evaluation import Evaluator
+    from .handed import Handed
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Setting:
     problem: Problem
     defenses: Mapping[str, Defense]
     learner: str
+    handed: Handed | None = None
 
     def digest(self) -> str:
         """A hash of all rows and of the domain's bounds."""
@@ -59,10 +61,10 @@ def prepare(data: Any, options: LearnerOptions) -> Setting:
     """Load the data and build the problem and the defences."""
     split = load_split(data, options)
     if options.estimator is None:
-        problem, learner = options.problem(), str(options.model)
+        problem, learner, handed = options.problem(), str(options.model), None
     else:
-        split, problem, learner = _with_estimator(split, options)
-    return Setting(split, problem, build_defenses(options, problem), learner)
+        split, problem, learner, handed = _with_estimator(split, options)
+    return Setting(split, problem, build_defenses(options, problem), learner, handed)
 
 
 def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defense]:
@@ -140,8 +142,9 @@ def in_domain(split: Split, kind: str) -> Split:
     return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
 
 
-def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Problem, str]:
+def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Problem, str, Handed]:
     from ..learners import translate_estimator
+    from .handed import compare
 
     estimator = read_estimator(options.estimator)
     translated = translate_estimator(estimator, split.train.n)
@@ -151,7 +154,8 @@ def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Probl
             f"data of {translated.model.d} features, as the estimator was fitted on", f"{changed.train.d} features",
             "Use the data set that it was made for.",
         )  # fmt: skip
-    return changed, translated.problem, f"{type(estimator).__name__}: {translated.note}"
+    handed = compare(translated, changed, estimator)
+    return changed, translated.problem, f"{type(estimator).__name__}: {translated.note}", handed
 
 
 def _transformed(split: Split, translated: Any, domain: str | None, names: Any) -> Split:

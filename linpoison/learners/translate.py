@@ -13,11 +13,7 @@ from ..core.errors import CapabilityError, InputError
 from ..core.model import LinearModel
 from ..core.validation import Matrix, check_integer
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared, SquaredHinge
-
-SUPPORTED = (
-    "a fitted binary LinearSVC, SVC(kernel='linear'), LogisticRegression, SGDClassifier or RidgeClassifier "
-    "with an L2 penalty and no class weights, or a Pipeline that ends in one"
-)
+from .unwrap import unknown_kind, unwrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +32,8 @@ class TranslatedModel:
         Takes rows as the estimator takes them to rows that `model` takes.
     note : str
         The convention in words, for a report.
+    classifier : object
+        What was read: the classifier at the end of a pipeline or search.
     """
 
     problem: Problem
@@ -43,6 +41,7 @@ class TranslatedModel:
     classes: tuple[Any, Any]
     transform: Callable[[Any], Matrix] = field(repr=False)
     note: str
+    classifier: Any = field(default=None, repr=False)
 
 
 def translate_estimator(estimator: Any, n_train: int) -> TranslatedModel:
@@ -81,36 +80,18 @@ def translate_estimator(estimator: Any, n_train: int) -> TranslatedModel:
     (0.5, True, (0, 1))
     """
     n_train = check_integer(n_train, "n_train", at_least=1)
-    classifier, transform = _unwrap(estimator)
+    classifier, transform = unwrap(estimator)
     read = _READERS.get(type(classifier).__name__) if _is_sklearn(classifier) else None
     if read is None:
-        raise CapabilityError(SUPPORTED, type(classifier).__name__)
+        raise unknown_kind(classifier)
     _check_fitted(estimator, classifier)
     problem, note = read(classifier, n_train)
     classes = classifier.classes_
     if len(classes) != 2:
         raise CapabilityError("an estimator of two classes", f"{len(classes)} classes", "Fit it one class against one.")
-    return TranslatedModel(problem, _model_of(classifier), tuple(np.asarray(classes).tolist()), transform, note)
-
-
-def _unwrap(estimator: Any) -> tuple[Any, Callable[[Any], Matrix]]:
-    """The classifier at the end, and what happens to rows before it."""
-    from sklearn.pipeline import Pipeline
-
-    if not isinstance(estimator, Pipeline):
-        return estimator, _identity
-    inner = estimator.steps[-1][1]
-    classifier, last = _unwrap(inner)
-    before = estimator[:-1] if len(estimator.steps) > 1 else None
-
-    def transform(X: Any) -> Matrix:
-        return last(X if before is None else before.transform(X))
-
-    return classifier, transform
-
-
-def _identity(X: Any) -> Any:
-    return X
+    return TranslatedModel(
+        problem, _model_of(classifier), tuple(np.asarray(classes).tolist()), transform, note, classifier
+    )
 
 
 def _is_sklearn(classifier: Any) -> bool:

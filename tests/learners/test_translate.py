@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 from learner_cases import counts, dense
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -184,9 +193,37 @@ def test_three_classes_are_refused(estimator):
         translate_estimator(estimator.fit(data.X, np.arange(data.n) % 3), data.n)
 
 
+def test_searches_are_read_at_their_best_estimator():
+    data, grid = dense(), {"C": [0.1, 1.0]}
+    search = GridSearchCV(LogisticRegression(), grid).fit(data.X, data.y)
+    found = translate_estimator(search, data.n)
+    assert found.problem.reg == pytest.approx(1 / (search.best_params_["C"] * data.n))
+    with pytest.raises(CapabilityError, match=r"refit=False. Fit its estimator with best_params_"):
+        translate_estimator(GridSearchCV(LogisticRegression(), grid, refit=False).fit(data.X, data.y), data.n)
+    with pytest.raises(InputError, match="GridSearchCV before fit"):
+        translate_estimator(GridSearchCV(LogisticRegression(), grid), data.n)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("estimator", "way"),
+    [
+        (LogisticRegressionCV(cv=2), r"LogisticRegression\(C=cv.C_\[0\]\)"),
+        (RidgeClassifierCV(), r"RidgeClassifier\(alpha=cv.alpha_\)"),
+        (CalibratedClassifierCV(LinearSVC(), cv=2), "hand in the classifier that was calibrated"),
+        (GaussianNB(), "Audit a linear classifier"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_refusals_name_a_way_out(estimator, way):
+    data = dense()
+    with pytest.raises(CapabilityError, match=way):
+        translate_estimator(estimator.fit(data.X, data.y), data.n)
+
+
 def test_a_namesake_of_another_library_is_refused():
     fake = type("LinearSVC", (), {"coef_": np.ones((1, 2))})
-    with pytest.raises(CapabilityError, match="Pipeline that ends in one"):
+    with pytest.raises(CapabilityError, match="Pipeline or search that ends in one"):
         translate_estimator(fake(), 10)
     with pytest.raises(InputError, match="n_train"):
         translate_estimator(LinearSVC(), 0)
