@@ -150,7 +150,7 @@ class Moves:
         pool = np.argpartition(-free, width - 1)[:width]
         pool = pool[np.isfinite(free[pool])]
         added = self.rng.choice(pool, min(number, pool.size), replace=False)
-        present = np.flatnonzero(x > 0)
+        present = np.flatnonzero(x > (0 if self.domain.lower is None else self.domain.lower))
         if present.size:
             worst = present[np.argsort(gain[present])[: max(width // 10, number)]]
             x[self.rng.choice(worst, min(number, worst.size), replace=False)] -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +46,9 @@ class Setting:
         """A hash of all rows and of the domain's bounds."""
         code = hashlib.sha256(f"{self.split.train.digest()} {self.split.test.digest()}".encode())
         domain = self.split.train.domain
+        code.update(f"{domain.kind} {domain.integral}".encode())
         for bound in (domain.lower, domain.upper):
-            code.update(domain.kind.encode() if bound is None else np.ascontiguousarray(bound).tobytes())
+            code.update(b"" if bound is None else np.ascontiguousarray(bound).tobytes())
         return code.hexdigest()[:16]
 
     def evaluator(self) -> Evaluator:
@@ -134,12 +135,11 @@ def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
     return names
 
 
-def in_domain(split: Split, kind: str) -> Split:
-    """The same rows in the domain of another kind, with bounds from the training rows."""
-    domain = Domain.of(kind, split.train.X)
-    if domain.integral:
-        domain.check(split.test.X, "test X")
-    return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
+def in_domain(split: Split, word: str) -> Split:
+    """The same rows in another domain, with bounds from the training rows."""
+    from ..datasets.loading import with_domain
+
+    return with_domain(split, word)
 
 
 def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Problem, str, Handed]:
@@ -163,8 +163,7 @@ def _transformed(split: Split, translated: Any, domain: str | None, names: Any) 
     parts = [_apply(translated.transform, part, names) for part in (split.train, split.test)]
     if _same(parts[0], split.train.X):
         return split
-    kind = domain or "real"
-    space = Domain.of(kind, parts[0])
+    space = Domain.of(domain or "real", parts[0])
     train, test = (
         Dataset(X, part.y, part.weight, space, part.name)
         for X, part in zip(parts, (split.train, split.test), strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Budget, InputError, check_integer, check_number
+from ..core import Budget, InputError, check_integer, check_number, parse_domain
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
 from .groups import Grouping
@@ -55,8 +55,9 @@ class LearnerOptions:
         Definition of the sanitisers.
     remove : float
         Share of each class that a sanitiser removes, in [0, 1).
-    domain : {"real", "box", "counts"}, optional
-        What a row may hold; the data's own domain by default.
+    domain : {"real", "box", "counts", "range", "range:F"}, optional
+        What a row may hold; the data's own domain by default. ``range``: what a check of each column's range lets
+        through, ``range:F`` the range widened by a factor.
     label, test, test_fraction
         How a file is read: name of the label column, a file of test rows, or the share of rows to
         hold out.
@@ -84,7 +85,7 @@ class LearnerOptions:
             "remove", check_number(self.remove, "remove", at_least=0, below=1, remedy="0.05 means 5 % per class.")
         )
         if self.domain is not None:
-            _one_of(self.domain, "domain", ("real", "box", "counts"))
+            parse_domain(self.domain)
         if self.test_fraction is not None:
             self._set("test_fraction", check_number(self.test_fraction, "test_fraction", above=0, below=1))
         check_integer(self.seed, "seed", at_least=0)

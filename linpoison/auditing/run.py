@@ -86,7 +86,7 @@ def audit(
         Definition of the sanitisers.
     remove : float, default 0.05
         Share of each class that a sanitiser removes.
-    domain : {"real", "box", "counts"}, optional
+    domain : {"real", "box", "counts", "range", "range:F"}, optional
         What a poison row may hold; that of the data by default.
     seed : int, default 0
     certify : bool, default False

@@ -251,7 +251,8 @@ def _add_learner(parser: Parser, *, several: bool = False) -> None:
     add("--estimator", metavar="FILE", help="a fitted scikit-learn linear classifier (.skops) instead of --model")
     add("--reg", type=_number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
     add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
-    add("--domain", metavar="KIND", help="what a row may hold: real, box or counts (default: that of the data)")
+    add("--domain", metavar="KIND", help="what a row may hold: real, box, counts, range (what the training rows show "
+        "in each column) or range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip
     add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file")
     add("--test", metavar="FILE", help="file with the test rows")
     add("--test-fraction", type=_number, metavar="F",

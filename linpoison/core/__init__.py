@@ -1,7 +1,7 @@
 """The nouns of the library: data, models, budgets, poisons, results and errors (numpy and scipy only)."""
 
 from .dataset import Dataset, Split, stack_rows
-from .domain import Domain
+from .domain import Domain, parse_domain
 from .errors import (
     CapabilityError,
     CertificateInvalid,
@@ -43,6 +43,7 @@ __all__ = [
     "as_weights",
     "check_integer",
     "check_number",
+    "parse_domain",
     "stack_rows",
     "worst_case",
 ]

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .validation import Array, Matrix
+from .validation import Array, Matrix, check_number
 
-DomainKind = Literal["real", "box", "counts"]
+DomainKind = Literal["real", "box", "counts", "range"]
+KINDS: tuple[DomainKind, ...] = ("real", "box", "counts", "range")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +20,15 @@ class Domain:
 
     Parameters
     ----------
-    kind : {"real", "box", "counts"}
+    kind : {"real", "box", "counts", "range"}
         ``real``: all of R^d. ``box``: ``lower <= x <= upper``, coordinate by coordinate.
-        ``counts``: non-negative whole numbers up to `upper` (word counts).
+        ``counts``: non-negative whole numbers up to `upper` (word counts). ``range``: the box of what
+        clean rows show in each column, see `range`.
     lower, upper : ndarray of shape (d,), optional
         Bounds per coordinate. For counts `lower` is zero and `upper` the largest value that a
         coordinate may take.
+    integral : bool
+        Whether coordinates are whole numbers.
 
     Examples
     --------
@@ -37,6 +41,7 @@ class Domain:
     kind: DomainKind = "real"
     lower: Array | None = field(default=None, repr=False)
     upper: Array | None = field(default=None, repr=False)
+    integral: bool = False
 
     @classmethod
     def real(cls) -> Domain:
@@ -46,10 +51,13 @@ class Domain:
     @classmethod
     def box(cls, lower: Any, upper: Any, d: int | None = None) -> Domain:
         """The box ``lower <= x <= upper``; scalars need `d`."""
-        low, high = _bounds(lower, d), _bounds(upper, d)
+        return cls("box", *cls._checked(_bounds(lower, d), _bounds(upper, d)))
+
+    @staticmethod
+    def _checked(low: Array, high: Array) -> tuple[Array, Array]:
         if low.shape != high.shape or (low > high).any():
             raise InputError("lower <= upper, of one shape", f"shapes {low.shape} and {high.shape}, or lower > upper")
-        return cls("box", low, high)
+        return low, high
 
     @classmethod
     def counts(cls, upper: Any, d: int | None = None) -> Domain:
@@ -57,20 +65,58 @@ class Domain:
         high = np.floor(_bounds(upper, d))
         if (high < 0).any():
             raise InputError("count limits of at least 0", f"{high.min():g}")
-        return cls("counts", np.zeros_like(high), high)
+        return cls("counts", np.zeros_like(high), high, integral=True)
 
     @classmethod
-    def of(cls, kind: str, X: Matrix) -> Domain:
-        """The domain of a kind that the rows of `X` suggest.
+    def range(cls, X: Matrix, factor: float = 1.0, *, integral: bool = False) -> Domain:
+        """What a range check of each column lets through: ``|x - m| <= factor h``, column by column.
+
+        The middle ``m = (min + max) / 2`` and the half width ``h = (max - min) / 2`` are those of the rows of `X`; a
+        factor of 1 gives the range itself.
+
+        Parameters
+        ----------
+        X : ndarray or csr_array, shape (n, d)
+            Clean rows.
+        factor : float, default 1.0
+            How much wider than the range, at least 1.
+        integral : bool, default False
+            Keep whole numbers of at least 0, for rows of counts.
+
+        Examples
+        --------
+        >>> wide = Domain.range(np.array([[0.0, 3.0], [2.0, 3.0]]), 1.5)
+        >>> wide.lower.tolist(), wide.upper.tolist()
+        ([-0.5, 3.0], [2.5, 3.0])
+        """
+        low, high = _column_range(X)
+        more = (check_number(factor, "range factor", at_least=1, remedy=_FACTOR) - 1) / 2 * (high - low)
+        low, high = low - more, high + more
+        if integral:
+            low, high = np.maximum(np.ceil(low), 0.0), np.floor(high)
+        return cls("range", *cls._checked(low, high), integral=integral)
+
+    @classmethod
+    def of(cls, word: str, X: Matrix, *, integral: bool = False) -> Domain:
+        """The domain of a word that the rows of `X` suggest.
 
         A box spans [0, 1] where the data lie in it and the range of each column otherwise. The
         limit of a count is the largest value in its column, at least 1: what the reference
         implementation of Koh et al. lets the attacker write.
+
+        Parameters
+        ----------
+        word : str
+            ``real``, ``box``, ``counts``, ``range``, or ``range:F`` for the range widened by a factor F.
+        X : ndarray or csr_array, shape (n, d)
+        integral : bool, default False
+            Whether the rows are counts, so that a range keeps whole numbers.
         """
+        kind, factor = parse_domain(word)
         if kind == "real":
             return cls.real()
-        if kind not in ("box", "counts"):
-            raise InputError("a domain among real, box and counts", repr(kind))
+        if kind == "range":
+            return cls.range(X, factor, integral=integral)
         low, high = _column_range(X)
         if kind == "box":
             unit = low.min() >= 0 and high.max() <= 1
@@ -78,11 +124,6 @@ class Domain:
         domain = cls.counts(np.maximum(high, 1))
         domain.check(X, "X")
         return domain
-
-    @property
-    def integral(self) -> bool:
-        """Whether coordinates are whole numbers."""
-        return self.kind == "counts"
 
     def clip(self, X: Array) -> Array:
         """Dense rows, or one row, cut to the bounds; `X` itself where there are none."""
@@ -127,14 +168,39 @@ class Domain:
                 raise InputError(f"{name} of counts (0, 1, 2, ...)", f"a value of {values.min():g}", _COUNTS_REMEDY)
             if (values != np.round(values)).any():
                 raise InputError(f"{name} of counts (0, 1, 2, ...)", "values that are not whole", _COUNTS_REMEDY)
-        if self.kind == "box" and (self.violation(X) > 1e-9).any():
-            raise InputError(f"{name} inside its box", "rows outside", "Use the domain 'real' or wider bounds.")
+        if not self.integral and (self.violation(X) > 1e-9).any():
+            raise InputError(f"{name} inside its {self.kind}", "rows outside", "Use the domain 'real' or wider bounds.")
 
     def __repr__(self) -> str:
         size = "" if self.upper is None else f", d={self.upper.size}"
         return f"Domain(kind={self.kind!r}{size})"
 
 
+def parse_domain(word: Any) -> tuple[DomainKind, float]:
+    """The kind that a word names, and the factor of ``range:F`` (1 otherwise).
+
+    Examples
+    --------
+    >>> parse_domain("range:1.5"), parse_domain("box")
+    (('range', 1.5), ('box', 1.0))
+    """
+    name, colon, tail = word.partition(":") if isinstance(word, str) else ("", "", "")
+    for kind in KINDS:
+        if kind == name and not colon:
+            return kind, 1.0
+        if kind == name == "range":
+            return kind, check_number(_number(tail), "range factor", at_least=1, remedy=_FACTOR)
+    raise InputError("a domain among real, box, counts, range and range:F", repr(word), _FACTOR)
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_FACTOR = "range:1.5 widens the range of each column by half about its middle."
 _COUNTS_REMEDY = "Use the domain 'real' or 'box' for such features."
 
 

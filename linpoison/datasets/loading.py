@@ -32,7 +32,7 @@ def load(
         A name that `names` lists, ``mnist:A:B`` for two digits (A is +1), or a file: ``.npz``,
         ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
         of the same name; write ``./name`` for the file.
-    domain : {"real", "box", "counts"}, optional
+    domain : {"real", "box", "counts", "range", "range:F"}, optional
         The space that poison rows must lie in. By default that of the named data set, and ``real``
         for files. The training rows are checked against it and give its bounds.
     label : str, optional
@@ -80,9 +80,9 @@ def load(
     return split if domain is None else with_domain(split, domain)
 
 
-def with_domain(split: Split, kind: str) -> Split:
-    """The same rows in a domain of another kind, with bounds from the training rows."""
-    domain = Domain.of(kind, split.train.X)
+def with_domain(split: Split, word: str) -> Split:
+    """The same rows in another domain, with bounds from the training rows; a range of counts keeps whole numbers."""
+    domain = Domain.of(word, split.train.X, integral=split.train.domain.integral)
     if domain.integral:
         domain.check(split.test.X, "test X")
     return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))

@@ -24,6 +24,12 @@ def test_domains_suggested_by_rows(form):
     counts = Domain.of("counts", form(X * [0, 1]))
     assert counts.upper.tolist() == [1, 3]
     assert (counts.integral, box.integral) == (True, False)
+    observed = Domain.of("range", form(X / 5))
+    assert (observed.kind, observed.lower.tolist(), observed.upper.tolist()) == ("range", [0, 0], [0.2, 0.6])
+    wide = Domain.of("range:2", form(X + 1))
+    assert (wide.lower.tolist(), wide.upper.tolist()) == ([0.5, -0.5], [2.5, 5.5])
+    whole = Domain.of("range:2", form(X + 1), integral=True)
+    assert (whole.integral, whole.lower.tolist(), whole.upper.tolist()) == (True, [1, 0], [2, 5])
 
 
 def test_violation_is_the_worst_coordinate():
@@ -43,6 +49,8 @@ def test_check_names_what_is_wrong():
                 counts.check(form(rows), "X")
     with pytest.raises(InputError, match="inside its box, got rows outside"):
         Domain.box(0, 1, d=2).check(np.array([[0.0, 1.5]]), "X")
+    with pytest.raises(InputError, match="inside its range, got rows outside"):
+        Domain.range(X).check(X * 1.1, "X")
     Domain.real().check(np.array([[-1.5]]), "X")
 
 
@@ -56,6 +64,11 @@ def test_check_names_what_is_wrong():
         lambda: Domain.counts([-1]),
         lambda: Domain.counts([np.nan]),
         lambda: Domain.of("words", X),
+        lambda: Domain.of("box:2", X),
+        lambda: Domain.of("range:", X),
+        lambda: Domain.of("range:0.9", X),
+        lambda: Domain.of("range:nan", X),
+        lambda: Domain.of(None, X),
         lambda: Domain.of("counts", X - 1),
         lambda: Domain.of("counts", X + 0.5),
     ],
