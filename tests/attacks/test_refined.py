@@ -309,3 +309,11 @@ def test_moves_make_one_sparse_row_dense_at_a_time(monkeypatch, kind):
     assert changed is not None
     assert changed.poison.total == 240
     assert tall[0] <= 1
+
+
+def test_words_of_a_range_of_counts_stay_between_its_bounds():
+    domain = Domain.range(np.array([[1.0, 0.0, 2.0], [2.0, 1.0, 2.0]]), integral=True)
+    moves, x = Moves(domain, np.random.default_rng(0)), np.array([1.0, 1.0, 2.0])
+    for _ in range(20):
+        moved = moves._exchange(x.copy(), np.array([-3.0, -2.0, -1.0]), 1)
+        assert domain.violation(moved[None, :])[0] == 0
