@@ -1,29 +1,61 @@
-"""The state in which derivatives are taken: evaluation mode, full precision, no autocast."""
+"""The state in which derivatives are taken: evaluation mode, full precision, kernels that can be differentiated."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from linpoison.core import MissingDependency
 
 try:
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """No dropout and stored batch statistics; afterwards every layer is in the mode that it was in."""
-    modes = [(part, part.training) for part in module.modules()]
+    """No dropout and stored batch statistics; afterwards every layer has the mode and the attributes that it had.
+
+    Layers keep things from a call, attention weights or a weight of the old ``weight_norm``: of a call within a
+    derivative they would be tensors that are of no use outside.
+    """
+    before = [(part, dict(part.__dict__)) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part, attributes in before:
+            part.__dict__.clear()
+            part.__dict__.update(attributes)
+
+
+@contextmanager
+def derivable(module: Any, *, twice: bool = False) -> Iterator[None]:
+    """Kernels that have the derivatives; afterwards the settings are what they were.
+
+    Transformer layers have a fast path without any, recurrent layers of cuDNN have none in evaluation mode, and what
+    ``torch.compile`` made has no second ones. With `twice`, attention goes by its formula: flash attention and its
+    like have no second derivative either.
+    """
+    fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
+    recurrent = any(isinstance(part, torch.nn.RNNBase) for part in module.modules())
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        torch.backends.cudnn.enabled = cudnn and not recurrent
+        with _uncompiled(), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cudnn.enabled = cudnn
+
+
+def _uncompiled() -> Any:
+    """What was compiled runs as it was written, where anything has been compiled in this process."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager

@@ -48,8 +48,9 @@ class Layout:
 
     @property
     def frozen(self) -> dict[str, Any]:
-        """All parameters and buffers, as they are, without gradients."""
-        return {k: v.detach() for k, v in [*self.module.named_parameters(), *self.module.named_buffers()]}
+        """All parameters as they are, and copies of all buffers, in which a call may write; without gradients."""
+        buffers = {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
+        return {**{name: parameter.detach() for name, parameter in self.module.named_parameters()}, **buffers}
 
     def split(self, vector: Any) -> dict[str, Any]:
         """The tensors of a flat vector, by name, in the module's precision."""

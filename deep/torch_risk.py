@@ -12,7 +12,7 @@ from linpoison.losses import MarginLoss
 
 from .arrays import count_rows
 from .linear_risk import shares
-from .precision import evaluating, full_precision
+from .precision import derivable, evaluating, full_precision
 from .score_losses import cross_entropy_reach
 from .torch_losses import Loss, cross_entropy, resolve
 from .torch_modules import Layout, features_of, fresh
@@ -178,12 +178,12 @@ class TorchRisk:
     def per_sample_grad(self, w: Any, X: Any, y: Any) -> Any:
         params = self._params(w)
         one = vmap(grad(lambda p, x, t: self._losses(p, x[None], t[None]).sum()), in_dims=(None, 0, 0))
-        with self._exact(X, y) as parts:
+        with self._exact(X, y, twice=True) as parts:
             return torch.cat([self.layout.flat(one(params, x, t), len(x)) for x, t, _ in parts])
 
     def loss_jvp(self, w: Any, X: Any, y: Any, v: Any) -> Any:
         params, tangent, found = self._params(w), self._params(v), []
-        with self._exact(X, y) as parts:
+        with self._exact(X, y, twice=True) as parts:
             for x, t, _ in parts:
                 found.append(self._second(slopes, lambda p, x=x, t=t: self._losses(p, x, t), params, tangent).double())
         return torch.cat(found)
@@ -192,7 +192,7 @@ class TorchRisk:
         params, tangent = self._params(w), self._params(v)
         share = self._coefficients(self._shares(weights, count_rows(X)))
         total = self.penalty_grad(v)
-        with self._exact(X, y) as parts:
+        with self._exact(X, y, twice=True) as parts:
             for x, t, part in parts:
                 mean = partial(self._weighted, x=x, y=t, share=share[part])
                 total = total + self.layout.flat(self._second(hessian_product, mean, params, tangent))
@@ -200,7 +200,7 @@ class TorchRisk:
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Any:
         params, tangent, found = self._params(w), self._params(u), []
-        with self._exact(X, y) as parts:
+        with self._exact(X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, y=t)
                 found.append(self._second(mixed_product, losses, params, tangent, _moving(x)))
@@ -253,9 +253,10 @@ class TorchRisk:
         return shares(weights.detach().cpu().numpy() if isinstance(weights, torch.Tensor) else weights, n)
 
     @contextmanager
-    def _exact(self, X: Any, y: Any) -> Iterator[Iterator[Chunk]]:
+    def _exact(self, X: Any, y: Any, *, twice: bool = False) -> Iterator[Iterator[Chunk]]:
         """The chunks, while the module and the process are in the state that derivatives need."""
-        with evaluating(self.module), full_precision(self.layout.first.device), torch.no_grad():
+        device = self.layout.first.device
+        with evaluating(self.module), derivable(self.module, twice=twice), full_precision(device), torch.no_grad():
             yield self._labelled(chunks(X, y, self.chunk, self.layout.first))
 
     def _labelled(self, parts: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -53,8 +53,10 @@ def mixed_product(
 
     The loss of a row depends on no other row, so one gradient of the sum holds every row's own.
     """
-    if forward:
-        return grad(lambda z: jvp(lambda p: losses(p, z).sum(), (params,), (tangent,))[1])(x)
+    if (
+        forward
+    ):  # a derivative along parameters of a gradient in the rows: torch errs in the gradient of such a derivative
+        return jvp(lambda p: grad(lambda z: losses(p, z).sum())(x), (params,), (tangent,))[1]
     leaves, rows = _leaves(params), x.detach().requires_grad_()
     with torch.enable_grad():
         along = _backward_slope(losses(leaves, rows).sum(), leaves, tangent)

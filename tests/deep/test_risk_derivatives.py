@@ -187,10 +187,10 @@ import resource, sys
 import numpy as np, torch
 torch.set_num_threads(1)
 from deep import Adam, GradientCanceling, Sample, TorchRisk
-net = torch.nn.Sequential(torch.nn.Linear(20, 2000), torch.nn.Tanh(), torch.nn.Linear(2000, 3)).double()
+net = torch.nn.Sequential(torch.nn.Linear(8, 2000), torch.nn.Tanh(), torch.nn.Linear(2000, 3)).double()
 risk = TorchRisk(net, chunk=64)
 rng = np.random.default_rng(0)
-rows = lambda n: Sample(rng.normal(size=(n, 20)), rng.integers(3, size=n))
+rows = lambda n: Sample(rng.normal(size=(n, 8)), rng.integers(3, size=n))
 GradientCanceling(Adam(steps=1)).run(risk, risk.current, rows(64), 0.5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 GradientCanceling(Adam(steps=1)).run(risk, risk.current, rows(64), 1.0, start=rows(int(sys.argv[1])))
@@ -200,8 +200,8 @@ sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads KiB from getrusage")
 def test_memory_does_not_grow_with_the_poison():
-    outcome = subprocess.run([sys.executable, "-c", PEAK, "6400"], capture_output=True, text=True, check=True)
-    activations = 6400 * 2000 * 8 / 2**10
+    outcome = subprocess.run([sys.executable, "-c", PEAK, "3200"], capture_output=True, text=True, check=True)
+    activations = 3200 * 2000 * 8 / 2**10
     assert float(outcome.stdout) < 0.4 * activations
 
 
