@@ -131,6 +131,12 @@ class Domain:
             return X
         return np.clip(X, self.lower, self.upper)
 
+    def reach(self, center: Array) -> float:
+        """The greatest distance of a row of the domain from a point of shape (d,); infinite in R^d."""
+        if self.lower is None or self.upper is None:
+            return float("inf")
+        return float(np.linalg.norm(np.maximum(np.abs(self.upper - center), np.abs(self.lower - center))))
+
     def violation(self, X: Matrix) -> Array:
         """How far each row is outside, in the largest coordinate (shape (n,), zero inside).
 

@@ -2,8 +2,11 @@
 
 `DEFENSES` are the five of Koh et al., fitted once. `TRIM`, `SEVER`, `InfluenceDefense` and `RONI` train models, of
 the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at a representation, which
-may be that of a `RowLearner`. `MaxUp` is a way to train that drops nothing. `deep.RiskLearner` is a `RowLearner` around
-any torch module, so every defence here takes networks by the same argument.
+may be that of a `RowLearner`. `deep.RiskLearner` is a `RowLearner` around any torch module, so every defence here takes
+networks by the same argument.
+
+`TrustedDefense` fits a defence on trusted rows, `NormClipper` pulls far rows in, `MaxUp` is a way to train: none has a
+quota that poison could overrun, as `class_exposures` tells of the others.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 from ..core.errors import InputError
 from ..losses import Problem
 from .base import Defense
+from .clipping import NormClipper
+from .exposure import ClassExposure, class_exposures
 from .knn import KNNDefense
 from .l2 import L2Defense
 from .learned import LinearRowLearner, ProductModel, RowLearner, RowModel
@@ -21,6 +26,7 @@ from .sanitized import SanitizedClassifier
 from .slab import SlabDefense
 from .spectral import ActivationClustering, SpectralSignatures
 from .svd import SVDDefense
+from .trusted import TrustedDefense
 
 DEFENSES: dict[str, type[Defense]] = {
     "l2": L2Defense,
@@ -62,6 +68,7 @@ __all__ = [
     "SEVER",
     "TRIM",
     "ActivationClustering",
+    "ClassExposure",
     "Defense",
     "InfluenceDefense",
     "KNNDefense",
@@ -69,6 +76,7 @@ __all__ = [
     "LinearRowLearner",
     "LossDefense",
     "MaxUp",
+    "NormClipper",
     "ProductModel",
     "RowLearner",
     "RowModel",
@@ -76,5 +84,7 @@ __all__ = [
     "SanitizedClassifier",
     "SlabDefense",
     "SpectralSignatures",
+    "TrustedDefense",
+    "class_exposures",
     "make_defense",
 ]

@@ -113,6 +113,15 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         limit = self.thresholds_[label] if threshold is None else check_number(threshold, "threshold")
         return self._set_of(int(code), limit)
 
+    @property
+    def copies_to_pass(self) -> int:
+        """Equal rows that it takes for a row far from all others to be no stranger."""
+        return 1
+
+    def n_dropped(self, n: int) -> int:
+        """How many rows of a class of `n` rows are sure to go if theirs are the greatest scores."""
+        return quota(self.remove, n)
+
     @abstractmethod
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         """Learn the parameters of the detector; `codes` index `classes_`."""

@@ -50,6 +50,10 @@ class KNNDefense(Defense):
         """How many other rows a score depends on."""
         return check_integer(self.k, "k", at_least=1) - (self.variant == "reference")
 
+    @property
+    def copies_to_pass(self) -> int:
+        return self.n_others + 1
+
     def fit_beside(self, X: Any, y: Any, known: Neighbors) -> Self:
         """Like `fit`, where the first rows are those of `known`: only pairs with a new row are looked at.
 

@@ -8,7 +8,7 @@ from ..core.validation import Array, Matrix
 from ..sets import Ball, FeasibleSet
 from ..sets.base import squared_distances
 from .base import Codes, Defense
-from .rows import class_means
+from .rows import class_centers
 
 
 class L2Defense(Defense):
@@ -18,6 +18,9 @@ class L2Defense(Defense):
     ----------
     remove : float, default 0.05
     variant : {"paper", "reference"}, default "paper"
+    center : {"mean", "median"}, default "mean"
+        With "median" ``mu_y`` is the median of each column: less than half of a class cannot carry it off, as one
+        far row carries off a mean.
 
     Attributes
     ----------
@@ -35,8 +38,12 @@ class L2Defense(Defense):
     (array([0, 1, 2, 4, 5, 6]), {0: 3.0, 1: 3.0})
     """
 
+    def __init__(self, remove: float = 0.05, variant: str = "paper", center: str = "mean") -> None:
+        super().__init__(remove, variant)
+        self.center = center
+
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        self.means_ = class_means(X, codes, self.classes_.size)
+        self.means_ = class_centers(X, codes, self.classes_.size, self.center)
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         scores = np.zeros(X.shape[0])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..core.errors import InputError
 from ..core.validation import Array, Matrix
 from .base import Codes
 
@@ -33,6 +34,27 @@ def class_means(X: Matrix, codes: Codes, n_classes: int) -> Array:
     average = sp.csr_array((share[codes], (codes, np.arange(n))), shape=(n_classes, n))
     means = average @ X
     return np.asarray(means.toarray() if sp.issparse(means) else means)
+
+
+CENTERS = ("mean", "median")
+
+
+def class_centers(X: Matrix, codes: Codes, n_classes: int, center: str) -> Array:
+    """Mean, or median of each column, of the rows of each class, shape (n_classes, d)."""
+    if center not in CENTERS:
+        raise InputError(f"a center among {', '.join(CENTERS)}", repr(center))
+    if center == "mean":
+        return class_means(X, codes, n_classes)
+    return np.vstack([column_medians(X[np.flatnonzero(codes == code)]) for code in range(n_classes)])
+
+
+def column_medians(X: Matrix) -> Array:
+    """Median of each column, shape (d,)."""
+    if not sp.issparse(X):
+        return np.asarray(np.median(X, axis=0))
+    from sklearn.utils.sparsefuncs import csc_median_axis_0
+
+    return np.asarray(csc_median_axis_0(sp.csc_matrix(X)))
 
 
 def squared_norms(X: Matrix) -> Array:

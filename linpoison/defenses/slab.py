@@ -8,7 +8,7 @@ from ..core.errors import InputError
 from ..core.validation import Array, Matrix
 from ..sets import FeasibleSet, Slab
 from .base import Codes, Defense
-from .rows import class_means
+from .rows import class_centers
 
 
 class SlabDefense(Defense):
@@ -20,6 +20,8 @@ class SlabDefense(Defense):
     ----------
     remove : float, default 0.05
     variant : {"paper", "reference"}, default "paper"
+    center : {"mean", "median"}, default "mean"
+        With "median" ``mu_y`` is the median of each column, which less than half of a class cannot carry off.
 
     Attributes
     ----------
@@ -44,9 +46,13 @@ class SlabDefense(Defense):
     (array([5.]), array([ 5.,  5., 10., 10.]))
     """
 
+    def __init__(self, remove: float = 0.05, variant: str = "paper", center: str = "mean") -> None:
+        super().__init__(remove, variant)
+        self.center = center
+
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self._require_binary("slab")
-        self.means_ = class_means(X, codes, 2)
+        self.means_ = class_centers(X, codes, 2, self.center)
         direction = self.means_[1] - self.means_[0]
         if self.variant == "reference":
             length = float(np.linalg.norm(direction))
