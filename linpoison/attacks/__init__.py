@@ -1,9 +1,5 @@
 """Attacks: each builds the strongest poison it can for a scenario."""
 
-from collections.abc import Callable
-from typing import Any
-
-from ..core.errors import InputError
 from ..optimality.stationarity import KKTSolution, Stationarity
 from .alfa import ALFA
 from .base import Attack, Journal, Progress, Scenario
@@ -21,38 +17,13 @@ from .model_targeted import ModelTargeted, rows_needed
 from .random_flips import RandomFlips
 from .refined import Refined
 from .saddle import SaddleProgram
-
-ATTACKS: dict[str, Callable[..., Attack]] = {
-    attack.name: attack
-    for attack in (
-        RandomFlips,
-        ALFA,
-        KKT,
-        KKTGrid,
-        IterativeKKT,
-        MinMaxBasic,
-        MinMax,
-        InfluenceBasic,
-        Influence,
-        ModelTargeted,
-        GradientCanceling,
-        Refined,
-    )
-}
-"""Every attack by name, the cheapest baselines first; `Refined` starts from another one."""
-
-
-def make_attack(name: str, **options: Any) -> Attack:
-    """The attack of a name; options are those of its class."""
-    if name not in ATTACKS:
-        raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(name))
-    return ATTACKS[name](**options)
-
+from .variants import ATTACKS, VARIANTS, make_attack, make_attacks
 
 __all__ = [
     "ALFA",
     "ATTACKS",
     "KKT",
+    "VARIANTS",
     "Attack",
     "Canceler",
     "Decoy",
@@ -79,6 +50,7 @@ __all__ = [
     "SetPolicy",
     "Stationarity",
     "make_attack",
+    "make_attacks",
     "pareto_front",
     "rows_needed",
 ]

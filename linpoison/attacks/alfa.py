@@ -40,10 +40,10 @@ class ALFA(Attack):
 
     Parameters
     ----------
-    most : sequence of int, optional
-        Largest numbers of copies of one row that are tried. By default 1 (the flips of Xiao et al.:
-        each row once) , 3, and the whole budget on one row (the authors' program: a vertex of the
-        linear program).
+    most : sequence of int or "budget", optional
+        Largest numbers of copies of one row that are tried; "budget": the whole budget on one row (the
+        authors' program: a vertex of the linear program). By default 1 (the flips of Xiao et al.: each
+        row once), 3, and the whole budget.
     pool : {"target", "train"}, default "target"
         Which rows may be flipped: Koh et al. take the target rows.
     rounds : int, default 100
@@ -58,7 +58,7 @@ class ALFA(Attack):
     """
 
     name: ClassVar[str] = "alfa"
-    most: Sequence[int] | None = None
+    most: Sequence[int] | Literal["budget"] | None = None
     pool: Literal["target", "train"] = "target"
     rounds: int = 100
     finalists: int = 3
@@ -69,7 +69,7 @@ class ALFA(Attack):
             raise InputError("a pool 'target' or 'train'", repr(self.pool))
         for name in ("rounds", "finalists"):
             check_integer(getattr(self, name), name, at_least=1)
-        if self.most is not None:
+        if self.most not in (None, "budget"):
             object.__setattr__(self, "most", tuple(check_integer(m, "most", at_least=1) for m in self.most))
             if not self.most:
                 raise InputError("at least one number of copies", "none")
@@ -87,12 +87,17 @@ class ALFA(Attack):
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
         rows = self.flipped(scenario)
-        limits = self.most or tuple(dict.fromkeys((1, 3, scenario.n_poison)))
-        arguments = [(self, scenario, rows, most) for most in limits]
+        arguments = [(self, scenario, rows, most) for most in self.limits(scenario.n_poison)]
         found = [item for step in trail.steps("alfa", alternate, arguments, n_jobs) for item in step]
         return conclude(
             self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info={"pool": rows.n}
         )
+
+    def limits(self, budget: int) -> tuple[int, ...]:
+        """Largest numbers of copies of one row, each once."""
+        if self.most == "budget":
+            return (budget,)
+        return tuple(dict.fromkeys((1, 3, budget))) if self.most is None else tuple(map(int, self.most))
 
     def flipped(self, scenario: Scenario) -> Dataset:
         """The pool: flipped rows in the sets of their new class, or all in the domain if none is."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..convex import chosen_solver
 from ..core.domain import Domain
 from ..core.poison import Poison
 from ..core.results import AttackResult
@@ -77,6 +78,8 @@ class Influence(Attack):
         Copies of each rounded row that are tried, where features are counts.
     draws : int, default 2
         Roundings for each number of repeats at each check.
+    solver : str, optional
+        A conic solver for every projection; by default (None or "structured") the structured one.
 
     References
     ----------
@@ -98,8 +101,10 @@ class Influence(Attack):
     finalists: int = 6
     repeats: Sequence[int] = (2, 3)
     draws: int = 2
+    solver: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
         _check_counts(self, ("starts", "steps", "check", "patience", "finalists", "draws"))
         if self.split is not None:
             check_number(self.split, "split", at_least=0, at_most=1)
@@ -155,6 +160,8 @@ class InfluenceBasic(Attack):
     check : int, default 10
     patience : int, default 4
     finalists : int, default 2
+    solver : str, optional
+        As in `Influence`.
 
     References
     ----------
@@ -168,6 +175,7 @@ class InfluenceBasic(Attack):
     check: int = 10
     patience: int = 4
     finalists: int = 2
+    solver: str | None = None
     behind: ClassVar[bool] = False
     refit: ClassVar[bool] = False
     loss_cap: ClassVar[bool] = False
@@ -176,6 +184,7 @@ class InfluenceBasic(Attack):
     draws: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
         _check_counts(self, ("steps", "check", "patience", "finalists"))
 
     def run(

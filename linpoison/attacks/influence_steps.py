@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix
@@ -78,6 +79,10 @@ class Climber(Protocol):
     @property
     def draws(self) -> int:
         """Roundings for each number of repeats."""
+
+    @property
+    def solver(self) -> str | None:
+        """The conic solver of choice for projections."""
 
     def assumed(self, scenario: Scenario) -> Scenario:
         """The scenario that the sets are read from."""
@@ -164,7 +169,7 @@ class _Start:
     def _begin(self) -> None:
         """Points, sets and views of a poison that nobody has seen yet."""
         clean = make_learner(self.scenario.problem).fit(self.train)
-        self.sets = self._region(None, capped=False).sets(clean)
+        self.sets = self._sets(None, clean, capped=False)
         points = self.attack.points(self.scenario, self.sets, self.rng)
         self.unit = float(np.linalg.norm(_mean(self.train, 1.0) - _mean(self.train, -1.0))) or 1.0
         self.length = self.attack.ascent.length * self.unit
@@ -172,6 +177,9 @@ class _Start:
         self.views = [View(self.train, dict.fromkeys(LABELS, 1.0))]
         if self.attack.behind:
             self._see(self._measure(0))
+
+    def _sets(self, poison: Poison | None, model: LinearModel, *, capped: bool) -> ByLabel:
+        return self._region(poison, capped=capped).sets(model).solved_by(self.attack.solver)
 
     def _region(self, poison: Poison | None, *, capped: bool) -> FeasibleRegion:
         region = FeasibleRegion.fit(self.attack.assumed(self.scenario), self.attack.policy, poison)
@@ -243,8 +251,7 @@ class _Start:
     def _read(self, find: Find) -> None:
         """Sets and views as the defender has them with this poison in."""
         if self.attack.refit:
-            region = self._region(find.poison, capped=self.attack.loss_cap)
-            self.sets = region.sets(self.place.models[0])
+            self.sets = self._sets(find.poison, self.place.models[0], capped=self.attack.loss_cap)
             moved = self._projected(self.place.poison, _dense(self.place.poison.X))
             self.place = replace(self.place, poison=moved)
         if self.attack.behind:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..convex import chosen_solver
 from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer
 from ..optimality.stationarity import KKTSolution
@@ -64,6 +65,9 @@ class KKT(Attack):
         Copies of each rounded row that are tried, where features are counts.
     draws : int, default 2
         Roundings for each number of repeats in step 4 (step 3 makes one).
+    solver : str, optional
+        A conic solver for the programs of steps 2 and 4, as in `KKTProgram`; by default (None or "structured") that of
+        `program`.
 
     References
     ----------
@@ -83,8 +87,12 @@ class KKT(Attack):
     finalists: int = 6
     repeats: Sequence[int] = (2, 3)
     draws: int = 2
+    solver: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
+        if self.solver is not None:
+            object.__setattr__(self, "program", replace(self.program, solver=self.solver))
         for name, least in (("chains", 0), ("generations", 0), ("refits", 1), ("finalists", 1), ("draws", 1)):
             check_integer(getattr(self, name), name, at_least=least)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..convex import solve
+from ..convex import chosen_solver, solve
 from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
@@ -53,7 +53,8 @@ class KKTProgram:
         implementation ignores it.
     kink_tolerance : float, default 1e-3
     solver : str, optional
-        A cvxpy solver; Clarabel and its fall-backs by default.
+        A cvxpy solver such as CLARABEL, ECOS, OSQP (for linear sets and the hinge) or SCS, to more digits than usual.
+        By default ("structured" or None) `method` decides, and Clarabel and its fall-backs solve conic programs.
     method : {"auto", "conic", "nearest"}, default "auto"
         "nearest" solves by `NearestPoint` where it applies (hinge loss, bounded sets of a known
         structure), and by a conic program elsewhere, where the residual vanishes, and where the
@@ -75,6 +76,7 @@ class KKTProgram:
 
     def __post_init__(self) -> None:
         check_number(self.kink_tolerance, "kink_tolerance", at_least=0)
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
         if self.intercept not in ("objective", "ignored"):
             raise InputError("intercept 'objective' or 'ignored'", repr(self.intercept))
         if self.method not in ("auto", "conic", "nearest"):
@@ -112,6 +114,8 @@ class KKTProgram:
             If no solver gives an answer that passes the checks in numpy.
         InfeasibleSet
             If no point of the sets can be a support vector of the decoy.
+        UnfitSolver
+            If the solver of choice cannot take the cones of the program.
         """
         condition = Stationarity(train, problem, decoy, self.kink_tolerance)
         epsilon = check_number(epsilon, "epsilon", above=0)
@@ -259,8 +263,9 @@ class _Parts:
         return self._solution(self._run(cp.Problem(cp.Maximize(pulled), [*constraints, spent == 1]), solver))
 
     def _run(self, program: Any, solver: str | None) -> SolveInfo:
+        brisk = self.condition.train.d >= BRISK
         return solve(
-            program, solver=solver, check=self._worst_violation, tol=1e-5, brisk=self.condition.train.d >= BRISK
+            program, solver=solver, check=self._worst_violation, tol=1e-5, brisk=brisk, tight=solver is not None
         )
 
     def _worst_violation(self) -> float:

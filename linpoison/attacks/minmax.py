@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..convex import chosen_solver
 from ..core.errors import InputError
 from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer, check_number
@@ -46,6 +47,9 @@ class MinMaxBasic(Attack):
         Roundings for each number of repeats, where features are counts.
     finalists : int, default 6
         How many candidates are scored under every defence.
+    solver : str, optional
+        A conic solver for the program, as in `SaddleProgram`, and for every support and projection; by default (None
+        or "structured") that of `program`.
 
     References
     ----------
@@ -61,8 +65,12 @@ class MinMaxBasic(Attack):
     repeats: Sequence[int] = (2, 3)
     draws: int = 2
     finalists: int = 6
+    solver: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
+        if self.solver is not None:
+            object.__setattr__(self, "program", replace(self.program, solver=self.solver))
         if self.method not in ("corrective", "paper"):
             raise InputError("the method 'corrective' or 'paper'", repr(self.method))
         for name, least in (("refits", 0), ("draws", 1), ("finalists", 1)):
@@ -90,7 +98,7 @@ class MinMaxBasic(Attack):
         """
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
-        sets = Sets(scenario, self.policy, self.cap)
+        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
         found = trail.steps("worst rows", plant, [(self, scenario, sets, None, "worst rows", [seed, 0])], 1)[0]
         info = bounds(trail, found) if self.method == "corrective" else {}
         if found and self.refits:
@@ -116,7 +124,7 @@ class MinMax(MinMaxBasic):
 
     Parameters
     ----------
-    method, program, paper, policy, repeats, draws, finalists
+    method, program, paper, policy, repeats, draws, finalists, solver
         See `MinMaxBasic`; `program` stops at a gap of 1e-2 here: on Enron a smaller one changes the
         error by less than rounding does.
     cap : float, optional
@@ -184,7 +192,7 @@ class MinMax(MinMaxBasic):
         self, scenario: Scenario, decoys: Sequence[Decoy], seed: int, n_jobs: int, trail: Trail
     ) -> list[Candidate]:
         """The decoys under the sets of the clean rows, without those that err no more than what is reached."""
-        sets = Sets(scenario, self.policy, self.cap)
+        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
         waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)[: self.tries]
         found: list[Candidate] = []
         batch = 0
@@ -208,7 +216,7 @@ class MinMax(MinMaxBasic):
         chosen = self.regrown.regrow(
             scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=n_jobs
         )
-        sets = Sets(scenario, self.policy, self.cap)
+        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
         arguments = [
             (self, scenario, sets, decoy.model, decoy.label, [seed, 1, generation, index])
             for index, decoy in enumerate(chosen)

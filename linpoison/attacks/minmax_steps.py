@@ -63,18 +63,32 @@ class MinMaxPlan(Protocol):
     def cap(self) -> float | None:
         """Fixed cap on the decoy's loss."""
 
+    @property
+    def solver(self) -> str | None:
+        """The conic solver of choice."""
+
 
 class Sets:
     """The attacker's sets for one state of the training data, with a decoy or without."""
 
-    def __init__(self, scenario: Scenario, policy: SetPolicy, cap: float | None, poison: Poison | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        policy: SetPolicy,
+        cap: float | None,
+        poison: Poison | None = None,
+        solver: str | None = None,
+    ) -> None:
         defenses = {name: each for name, each in scenario.defenses.items() if not isinstance(each, LossDefense)}
-        self.cap, self.loss = cap, scenario.problem.loss
+        self.cap, self.loss, self.solver = cap, scenario.problem.loss, solver
         self.plain = FeasibleRegion.fit(replace(scenario, defenses=defenses), policy, poison)
         self.full = self.plain if cap is not None else FeasibleRegion.fit(scenario, policy, poison)
 
     def of(self, decoy: LinearModel | None) -> ByLabel:
         """Both classes' sets; without a decoy no loss is capped."""
+        return self._of(decoy).solved_by(self.solver)
+
+    def _of(self, decoy: LinearModel | None) -> ByLabel:
         if decoy is None:
             return self.plain.sets(LinearModel(np.zeros(self.plain.scenario.train.d)))
         sets = self.full.sets(decoy)
@@ -132,7 +146,7 @@ def chain(
     solves: list[SolveInfo] = []
     for turn in range(attack.refits):
         try:
-            sets = Sets(scenario, attack.policy, attack.cap, poison)
+            sets = Sets(scenario, attack.policy, attack.cap, poison, attack.solver)
         except (InputError, InfeasibleSet, SolverFailed) as error:
             return found, solves + skipped(error)[1]
         candidates, infos = plant(started, attack, scenario, sets, decoy, f"{label}, refit {turn + 1}", [*seed, turn])

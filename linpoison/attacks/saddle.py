@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..convex import chosen_solver
 from ..core.dataset import Dataset
 from ..core.errors import InputError, SolverFailed
 from ..core.model import LinearModel
@@ -84,6 +85,10 @@ class SaddleProgram:
     max_rounds : int, default 400
     patience : int, default 3
         Newton steps of each round at most.
+    solver : str, optional
+        State the maximum as one conic program (`saddle_conic`) and solve it by this solver of cvxpy; where that
+        fails, the method above, with supports and projections by this solver. By default (None or "structured") the
+        method above, with structured ones.
 
     References
     ----------
@@ -103,8 +108,10 @@ class SaddleProgram:
     tol: float = 1e-4
     max_rounds: int = 400
     patience: int = 3
+    solver: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", chosen_solver(self.solver))
         check_number(self.tol, "tol", above=0)
         check_integer(self.max_rounds, "max_rounds", at_least=1)
         check_integer(self.patience, "patience", at_least=1)
@@ -123,8 +130,17 @@ class SaddleProgram:
         InfeasibleSet
             If a set is empty.
         SolverFailed
-            If the bounds are not finite.
+            If the bounds are not finite, or the conic solver fails.
+        UnfitSolver
+            If the solver of choice cannot take the cones of the program.
         """
+        if self.solver is not None:
+            from .saddle_conic import solve_conic
+
+            try:
+                return solve_conic(train, problem, sets, epsilon, self.solver)
+            except SolverFailed:  # such as OSQP where the program is nearly linear: smaller ones may do
+                sets = sets.solved_by(self.solver)
         began = time.perf_counter()
         state = _State(self, train, problem, sets, epsilon)
         state.begin()

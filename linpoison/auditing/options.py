@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..convex import chosen_solver
 from ..core import Budget, InputError, check_integer, check_number, parse_domain
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
@@ -130,6 +131,11 @@ class AuditOptions(LearnerOptions):
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
     certify : bool
         Hold the poisons against certificates of the same learner behind fixed filters.
+    solver : str, optional
+        A conic solver (CLARABEL, ECOS, OSQP, SCS) for the programs, supports and projections of the attacks that have
+        them, in place of the structured ones; None or ``structured`` for these.
+    attack_variant : {"library", "paper"}
+        The library's own attacks, or those of Koh et al. as published (`linpoison.attacks.make_attack`).
     subpopulation : str, optional
         ``clusters``, ``clusters:K`` or ``columns:A,B,...``: also report the damage to each of these, see `Grouping`.
     jobs : int, optional
@@ -148,6 +154,8 @@ class AuditOptions(LearnerOptions):
     attacks: Any = ("kkt",)
     target: str = "test"
     certify: bool = False
+    solver: str | None = None
+    attack_variant: str = "library"
     subpopulation: str | None = None
     jobs: int | None = None
 
@@ -156,6 +164,8 @@ class AuditOptions(LearnerOptions):
         self._set("epsilon", Budget(self.epsilon).epsilon)
         _flag(self.certify, "certify")
         self._set("attacks", self._checked_attacks())
+        self._set("solver", chosen_solver(self.solver))
+        _one_of(self.attack_variant, "attack_variant", ("library", "paper"))
         Target.parse(self.target)
         if self.subpopulation is not None:
             Grouping.parse(self.subpopulation)

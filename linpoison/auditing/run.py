@@ -42,6 +42,8 @@ def audit(
     domain: str | None = None,
     seed: int = 0,
     certify: bool = False,
+    solver: str | None = None,
+    attack_variant: str = "library",
     subpopulation: str | None = None,
     jobs: int | None = None,
     label: str | None = None,
@@ -92,6 +94,12 @@ def audit(
     certify : bool, default False
         Also bound what any poison of this budget could do, as `linpoison.certify` does, and hold the poisons against
         the bound: the same learner behind filters that are fitted on the clean rows and held fixed.
+    solver : str, optional
+        A conic solver of cvxpy (CLARABEL, ECOS, OSQP, SCS) for the programs, supports and projections of the attacks
+        that have them (kkt, min-max, influence and their kin). By default, and for ``"structured"``, the library's
+        structured solvers, which are faster by orders of magnitude.
+    attack_variant : {"library", "paper"}, default "library"
+        The library's own attacks, or those of Koh et al. as published, see `linpoison.attacks.make_attack`.
     subpopulation : {"clusters", "clusters:K", "columns:A,B,..."}, optional
         Also report who would be hurt: the damage of the strongest poison to each subpopulation, behind each defence.
         Clusters of the training rows, or rows that agree in some columns (by name or number; one of more than six
@@ -119,7 +127,8 @@ def audit(
     options = AuditOptions(
         model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
         penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
-        certify=certify, subpopulation=subpopulation, jobs=jobs, label=label, test=test, test_fraction=test_fraction,
+        certify=certify, solver=solver, attack_variant=attack_variant, subpopulation=subpopulation, jobs=jobs,
+        label=label, test=test, test_fraction=test_fraction,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress)
 
@@ -241,7 +250,7 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
         told = {name: value for name, value in influences(options).items() if name not in ("certify", "subpopulation")}
         digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
-    made = {name: attacks.make_attack(name) for name in options.attack_names()}
+    made = attacks.make_attacks(options.attack_names(), variant=options.attack_variant, solver=options.solver)
     return _Work(options, setting, scorer, scorer.score(None), made, journal, division)
 
 

@@ -37,7 +37,8 @@ def _audit(arguments: Any) -> int:
     limit = _limit(arguments)
     options = AuditOptions(
         epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
-        certify=arguments.certify, subpopulation=arguments.subpopulation, **_learner(arguments),
+        certify=arguments.certify, subpopulation=arguments.subpopulation, solver=arguments.solver,
+        attack_variant=arguments.attack_variant, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
@@ -48,7 +49,7 @@ def _sweep(arguments: Any) -> int:
     shared = {name: value for name, value in _learner(arguments).items() if name not in ("defenses", "seed")}
     combinations = combine(
         epsilons=arguments.epsilon, seeds=arguments.seed, attacks=arguments.attacks, defenses=arguments.defenses,
-        targets=arguments.target, **shared,
+        targets=arguments.target, solver=arguments.solver, attack_variant=arguments.attack_variant, **shared,
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)

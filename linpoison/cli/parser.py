@@ -68,6 +68,7 @@ def _add_audit(commands: Any) -> None:
                         help=f"comma list among {ATTACKS}; or 'all', which is all but kkt-grid (the "
                         "paper's baseline of kkt) and passes over those that fail; refined runs last, from the "
                         "strongest of the others (default: kkt)")  # fmt: skip
+    _add_method(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
     parser.add_argument(
         "--target", default="test", metavar="ROWS",
@@ -108,6 +109,7 @@ def _add_sweep(commands: Any) -> None:
     parser.add_argument("--attack", dest="attacks", nargs="+", default=["kkt"], metavar="NAMES",
                         help="for each audit one word as in 'audit --attack', such as: kkt min-max kkt,refined "
                         "(default: kkt)")  # fmt: skip
+    _add_method(parser)
     _add_defenses(parser, "--defenses", DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
@@ -259,6 +261,20 @@ def _add_learner(parser: Parser, *, several: bool = False) -> None:
         help="share of a file's rows to hold out when it brings no test rows (default: 0.3)")  # fmt: skip
     seeds = _several(0) if several else {"default": 0}
     add("--seed", type=_whole, metavar="N", help="seed of every random draw (default: 0)", **seeds)
+
+
+def _add_method(parser: Parser) -> None:
+    parser.add_argument(
+        "--attack-variant",
+        default="library",
+        metavar="NAME",
+        help="library: the attacks of this library; paper: random-flips, alfa, kkt, "
+        "min-max-basic, min-max, influence-basic and influence as published (default: library)",
+    )
+    # fmt: skip
+    parser.add_argument("--solver", default=None, metavar="NAME",
+                        help="conic solver for the programs, supports and projections of kkt, min-max and influence: "
+                        "CLARABEL, ECOS, OSQP (linear sets only) or SCS (default: structured, far faster)")  # fmt: skip
 
 
 def _add_epsilon(parser: Parser, *, several: bool = False) -> None:

@@ -11,6 +11,27 @@ class UnboundedProblem(SolverFailed):
     """A program whose objective has no finite optimum."""
 
 
+class UnfitSolver(LinpoisonError):
+    """A solver that was asked for by name and cannot take the cones of the program.
+
+    Parameters
+    ----------
+    solver : str
+    cones : str
+        What it lacks, in words.
+    """
+
+    def __init__(self, solver: str, cones: str) -> None:
+        self.solver, self.cones = solver, cones
+        super().__init__(
+            f"expected a solver that takes {cones}, which the program of this set, loss and attack has, got {solver}. "
+            "CLARABEL, ECOS and SCS take them, and so does 'structured', the default."
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.solver, self.cones)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One solver's try: its name and its own word, with the reason if the answer was turned down."""

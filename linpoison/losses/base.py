@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from ..core.errors import CapabilityError
 from ..core.validation import Array
 
 
@@ -67,6 +68,30 @@ class MarginLoss(ABC):
         ``w m = pulled_margin`` the constraints state ``w / psi(m) <= mass``, which is jointly
         convex because ``1 / psi`` is (perspective); hinge states ``w = mass, m <= 1``.
         """
+
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        """The loss by its conjugate: ``mass phi(m) = sup_w gain(w, mass) - w m``, for `mass` of at least 0.
+
+        Parameters
+        ----------
+        pull : cvxpy expression, affine
+            ``w``, scalar or of shape (n,).
+        mass : scalar cvxpy expression, affine, or numbers above 0 of the shape of `pull`
+
+        Returns
+        -------
+        gain : cvxpy expression of the shape of `pull`, jointly concave
+        constraints : list
+            Where it is finite.
+
+        Raises
+        ------
+        CapabilityError
+            If the loss does not state its conjugate.
+        """
+        raise CapabilityError(
+            "a loss that states its conjugate (`gain`)", repr(self), "Leave the conic solver out, or state it."
+        )
 
     @property
     def parameters(self) -> dict[str, float]:

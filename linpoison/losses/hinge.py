@@ -45,6 +45,9 @@ class Hinge(MarginLoss):
     def pull_constraints(self, pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:
         return [pull == mass, pulled_margin <= pull]
 
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return pull, [pull >= 0, pull <= mass]
+
 
 class SquaredHinge(MarginLoss):
     """``phi(m) = max(0, 1 - m)^2 / 2``.
@@ -77,6 +80,18 @@ class SquaredHinge(MarginLoss):
 
     def pull_constraints(self, pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:
         return _quadratic_pull(pull, pulled_margin, mass)
+
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return quadratic_gain(pull, mass), [pull >= 0]
+
+
+def quadratic_gain(pull: Any, mass: Any) -> Any:
+    """``w - w^2 / (2 e)``: the minimum of ``e (1 - m)^2 / 2 + w m`` over the margin."""
+    import cvxpy as cp
+
+    if isinstance(mass, np.ndarray):
+        return pull - cp.multiply(0.5 / mass, cp.square(pull))
+    return pull - cp.quad_over_lin(pull, mass) / 2
 
 
 def _quadratic_pull(pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from scipy.special import expit, lambertw
 
 from ..core.validation import Array
 from .base import MarginLoss
-from .smooth_hinge import _log_expm1
+from .smooth_hinge import _log_expm1, entropy
 
 
 class Logistic(MarginLoss):
@@ -52,3 +52,6 @@ class Logistic(MarginLoss):
         import cvxpy as cp
 
         return [cp.ExpCone(pulled_margin, pull, mass - pull)]
+
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return entropy(pull, mass), []

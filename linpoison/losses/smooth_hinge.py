@@ -62,8 +62,18 @@ class SmoothHinge(MarginLoss):
 
         return [cp.ExpCone((pulled_margin - pull) / self.width, pull, mass - pull)]
 
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return pull + self.width * entropy(pull, mass), []
+
     def __repr__(self) -> str:
         return f"SmoothHinge(width={self.width:g})"
+
+
+def entropy(pull: Any, mass: Any) -> Any:
+    """``-w log(w / e) - (e - w) log((e - w) / e)``: the minimum of ``e log(1 + exp(-m)) + w m`` over the margin."""
+    import cvxpy as cp
+
+    return -cp.rel_entr(pull, mass) - cp.rel_entr(mass - pull, mass)
 
 
 def _log_expm1(t: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.validation import Array
 from .base import MarginLoss
-from .hinge import _quadratic_pull
+from .hinge import _quadratic_pull, quadratic_gain
 
 
 class Squared(MarginLoss):
@@ -42,3 +42,6 @@ class Squared(MarginLoss):
 
     def pull_constraints(self, pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:
         return _quadratic_pull(pull, pulled_margin, mass)
+
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return quadratic_gain(pull, mass), []

@@ -12,6 +12,7 @@ from .intersection import Intersection, intersect
 from .oracle import Oracle
 from .programs import NearestProgram, SupportProgram
 from .slab import Slab
+from .solved_by import SolvedBy
 from .store import pack_sets, sets_digest, unpack_sets
 from .subspace import SubspaceTube
 
@@ -28,6 +29,7 @@ __all__ = [
     "Oracle",
     "Relation",
     "Slab",
+    "SolvedBy",
     "SubspaceTube",
     "SupportBound",
     "SupportProgram",

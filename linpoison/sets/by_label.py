@@ -11,6 +11,7 @@ from ..core.errors import InputError
 from ..core.validation import Array, as_matrix, as_signed_labels
 from .base import FeasibleSet
 from .intersection import intersect
+from .solved_by import SolvedBy
 
 
 class ByLabel(Mapping[int, FeasibleSet]):
@@ -76,6 +77,12 @@ class ByLabel(Mapping[int, FeasibleSet]):
             other = ByLabel(other)
             return ByLabel({label: intersect(part, other[label]) for label, part in self._sets.items()})
         return ByLabel({label: intersect(part, other) for label, part in self._sets.items()})
+
+    def solved_by(self, solver: str | None) -> ByLabel:
+        """The same sets, whose supports and projections the named conic solver computes; themselves for None."""
+        if solver is None:
+            return self
+        return ByLabel({label: SolvedBy(part, solver) for label, part in self._sets.items()})
 
     def __repr__(self) -> str:
         return f"ByLabel({self._sets!r})"

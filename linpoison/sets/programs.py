@@ -31,7 +31,7 @@ class SupportProgram:
         """A point of the set with the greatest ``w . x``, shape (d,)."""
         self._w.value = unit(w)
         try:
-            solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x))
+            solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
         except UnboundedProblem:
             raise unbounded("set") from None
         return np.array(self._x.value)
@@ -55,7 +55,7 @@ class NearestProgram:
     def __call__(self, z: Array, solver: str | None = None) -> Array:
         """The point of the set nearest to `z`, shape (d,)."""
         self._z.value = z
-        solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x))
+        solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
         return np.array(self._x.value)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import cvxpy as cp
 import numpy as np
 import pytest
 
-from linpoison.convex import UnboundedProblem, max_violation, solve
+from linpoison.convex import UnboundedProblem, UnfitSolver, chosen_solver, max_violation, solve
 from linpoison.core import InfeasibleSet, InputError, SolverFailed
 
 
@@ -54,10 +55,43 @@ def test_missing_optional_solver_is_an_input_error(monkeypatch):
     assert solve(least_sum()[0]).solver == "CLARABEL"
 
 
-def test_solver_that_cannot_take_the_cone_fails_with_advice():
+@pytest.mark.parametrize("solver", ["HIGHS", "OSQP"])
+def test_solver_that_cannot_take_the_cone_is_refused_by_the_name_of_the_cone(solver):
     x = cp.Variable(2)
-    with pytest.raises(SolverFailed, match="HIGHS: solver_error"):
-        solve(cp.Problem(cp.Minimize(cp.norm2(x - 1)), [cp.norm2(x) <= 1]), solver="HIGHS")
+    with pytest.raises(UnfitSolver, match=f"takes second-order cones, .*got {solver}") as caught:
+        solve(cp.Problem(cp.Minimize(cp.norm2(x - 1)), [cp.norm2(x) <= 1]), solver=solver)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    curved = cp.Problem(cp.Minimize(cp.sum(cp.exp(x))), [cp.norm2(x) <= 1])
+    with pytest.raises(UnfitSolver, match="second-order cones and exponential cones"):
+        solve(curved, solver=solver)
+
+
+def test_tight_solves_give_more_digits_and_fall_back_on_the_usual_ones():
+    x = cp.Variable(3)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(x - np.arange(3.0))), [cp.norm2(x) <= 1])
+    exact = np.arange(3.0) / np.sqrt(5)
+    for solver, atol in (("CLARABEL", 1e-9), ("ECOS", 1e-7), ("SCS", 1e-7)):
+        solve(problem, solver=solver, tight=True)
+        np.testing.assert_allclose(x.value, exact, atol=atol)
+    words, seen = iter(["infeasible_inaccurate", "optimal"]), []
+    scripted = Scripted(ECOS="optimal")
+
+    def one(solver, **options):
+        seen.append(options)
+        scripted.status = next(words)
+
+    scripted.solve = one
+    assert solve(scripted, solver="ECOS", tight=True).status == "optimal"
+    assert [options.get("abstol") for options in seen] == [1e-12, None]
+
+
+def test_solver_of_choice_by_name(monkeypatch):
+    assert [chosen_solver(name) for name in (None, "structured", "ecos", "OSQP")] == [None, None, "ECOS", "OSQP"]
+    with pytest.raises(InputError, match=r"among structured, CLARABEL.*, got 'nosuch'"):
+        chosen_solver("nosuch")
+    monkeypatch.setattr(cp, "installed_solvers", lambda: ["CLARABEL", "OSQP", "SCS"])
+    with pytest.raises(InputError, match=r"among structured, CLARABEL, OSQP, SCS, got 'ecos'. Install it with: pip"):
+        chosen_solver("ecos")
 
 
 class Scripted:
@@ -68,6 +102,9 @@ class Scripted:
     def __init__(self, **script):
         self.script, self.tried, self.status = script, [], None
         self.objective = cp.Minimize(cp.Constant(7.0))
+
+    def get_problem_data(self, solver):
+        """Every solver takes the program."""
 
     def solve(self, solver, **options):
         self.tried.append(solver)

@@ -1,0 +1,120 @@
+"""The attacks by name: the library's own, or as Koh et al. describe them, with a solver of choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Any
+
+from ..convex import chosen_solver
+from ..core.errors import InputError
+from .alfa import ALFA
+from .ascent import Ascent
+from .base import Attack
+from .feasible import SetPolicy
+from .gradient_canceling import GradientCanceling
+from .influence import Influence, InfluenceBasic
+from .kkt import KKT, IterativeKKT
+from .kkt_grid import KKTGrid
+from .minmax import MinMax, MinMaxBasic
+from .model_targeted import ModelTargeted
+from .random_flips import RandomFlips
+from .refined import Refined
+
+ATTACKS: dict[str, Callable[..., Attack]] = {
+    attack.name: attack
+    for attack in (
+        RandomFlips,
+        ALFA,
+        KKT,
+        KKTGrid,
+        IterativeKKT,
+        MinMaxBasic,
+        MinMax,
+        InfluenceBasic,
+        Influence,
+        ModelTargeted,
+        GradientCanceling,
+        Refined,
+    )
+}
+"""Every attack by name, the cheapest baselines first; `Refined` starts from another one."""
+
+LIBRARY, PAPER = "library", "paper"
+VARIANTS = (LIBRARY, PAPER)
+"""Whose version of an attack runs."""
+
+
+TENTH = SetPolicy(assumed_removal=0.1)
+"""Thresholds as the authors' program has them: the 90th percentile of the clean scores."""
+AS_PUBLISHED: dict[str, tuple[Callable[..., Attack], dict[str, Any]]] = {
+    "random-flips": (RandomFlips, {}),
+    "alfa": (ALFA, {"most": "budget"}),
+    "kkt": (KKTGrid, {"policy": TENTH}),
+    "kkt-grid": (KKTGrid, {"policy": TENTH}),
+    "min-max-basic": (MinMaxBasic, {"method": "paper", "refits": 0, "policy": TENTH}),
+    "min-max": (MinMax, {"method": "paper", "cap": 0.25, "generations": 0, "policy": TENTH}),
+    "influence-basic": (InfluenceBasic, {}),
+    "influence": (
+        Influence,
+        {"behind": False, "refit": False, "adapt_split": False, "ascent": Ascent(objective="loss"), "policy": TENTH},
+    ),
+}
+"""Class and options of each attack as Koh, Steinhardt and Liang describe it (sections 4 and 5, appendices B and D)."""
+
+
+def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
+    """The attack of a name; options are those of its class.
+
+    Parameters
+    ----------
+    name : str
+    variant : {"library", "paper"}
+        The library's own attack, or the one of Koh et al.: for ``influence`` the mean loss as objective and no
+        defence in it, sets of the clean rows and a fixed class balance; for ``min-max`` and ``min-max-basic`` their
+        Algorithm 5 (with a cap of 0.25 on the decoy's loss, or none); for ``kkt`` the grid over the split of the
+        budget (`KKTGrid`); for ``alfa`` all copies on one row.
+    **options
+        Such as ``solver``.
+
+    Examples
+    --------
+    >>> make_attack("min-max", "paper").method
+    'paper'
+    """
+    if name not in ATTACKS:
+        raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(name))
+    if variant not in VARIANTS:
+        raise InputError(f"a variant of an attack among {', '.join(VARIANTS)}", repr(variant))
+    if variant == LIBRARY:
+        return ATTACKS[name](**options)
+    if name not in AS_PUBLISHED:
+        raise InputError(
+            f"an attack of the paper for the variant {PAPER!r}, among {', '.join(AS_PUBLISHED)}", repr(name)
+        )
+    kind, published = AS_PUBLISHED[name]
+    return kind(**{**published, **options})
+
+
+def make_attacks(names: Iterable[str], *, variant: str = LIBRARY, solver: str | None = None) -> dict[str, Attack]:
+    """Several attacks by name; a solver goes to those that take one.
+
+    Raises
+    ------
+    InputError
+        If a name or the solver is unknown, or if a solver is named and no attack takes one.
+    """
+    names = tuple(names)
+    solver = chosen_solver(solver)
+    given = {name: {"solver": solver} if solver is not None and takes_solver(name) else {} for name in names}
+    if solver is not None and not any(given.values()):
+        able = ", ".join(name for name in ATTACKS if takes_solver(name))
+        raise InputError(f"an attack that takes a solver, among {able}", ", ".join(names))
+    chosen = {} if variant == LIBRARY else {"variant": variant}
+    return {name: make_attack(name, **chosen, **given[name]) for name in names}
+
+
+def takes_solver(name: str) -> bool:
+    """Whether the attack of a name states programs that a solver of choice can answer."""
+    kind: Any = ATTACKS[name]
+    return any(item.name == "solver" for item in fields(kind))
