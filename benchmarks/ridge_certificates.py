@@ -59,7 +59,7 @@ def race(name: str, claim: Claim, kind: str, conic_rows: int) -> str:
     """One row of the table."""
     start = time.process_time()
     system = RidgeSystem.of(claim)
-    system.solve(system.moment)
+    system.solve(system.rows.moment)
     if kind == "balls":
         BallDual.of(system)
     setup = time.process_time() - start

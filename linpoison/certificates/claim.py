@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -58,10 +59,10 @@ class Claim:
                 "Leave that set out: the bound then holds for a stronger attacker.",
             )
 
-    @property
+    @cached_property
     def mass(self) -> float:
-        """``n``, the clean rows counted with their weights."""
-        return self.train.total
+        """``n``, the clean rows counted with their weights, rounded once."""
+        return math.fsum(self.train.weight)
 
     @property
     def reg(self) -> float:

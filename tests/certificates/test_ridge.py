@@ -98,7 +98,7 @@ def test_brute_force_in_two_dimensions(convention):
             X = ball.center + share * ball.radius * np.column_stack([np.cos(angles), np.sin(angles)])
             for x in system.extend(X):
                 v = np.linalg.solve(
-                    system.H + claim.epsilon * np.outer(x, x), system.moment + claim.epsilon * label * x
+                    system.H + claim.epsilon * np.outer(x, x), system.rows.moment + claim.epsilon * label * x
                 )
                 best = np.maximum(best, system.directions @ v)
     assert (best <= found.bound + 1e-8).all()
@@ -180,11 +180,11 @@ def test_every_group_is_needed(group, monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda system, claim: replace(system, H=system.H - claim.epsilon * claim.problem.reg * np.eye(len(system.H))),
-        lambda system, claim: replace(system, H=system.H * 2),
-        lambda system, claim: replace(system, moment=-system.moment),
+        lambda system, claim: replace(system, penalty=system.penalty - claim.epsilon * claim.problem.reg),
+        lambda system, claim: replace(system, rows=replace(system.rows, share=2 * system.rows.share)),
+        lambda system, claim: replace(system, rows=replace(system.rows, y=-system.rows.y)),
         lambda system, claim: replace(system, claim=claim.at(claim.epsilon / 2)),
-        lambda system, claim: replace(system, moment=system.moment / 2),
+        lambda system, claim: replace(system, rows=replace(system.rows, y=system.rows.y / 2)),
     ],
     ids=["1 + eps", "1/n", "sign", "half eps", "half moment"],
 )
@@ -269,7 +269,7 @@ def test_values_stay_between_their_bounds_for_real_labels(convention):
         poison = random_poison(claim, rng, 2)
         X, k = system.extend(poison.X), rng.choice([-1, 1]) * (1 - rng.random(2) * rng.integers(0, 2))
         e = poison.count / claim.mass
-        v = np.linalg.solve(system.H + X.T @ (e[:, None] * X), system.moment + X.T @ (e * k))
+        v = np.linalg.solve(system.H + X.T @ (e[:, None] * X), system.rows.moment + X.T @ (e * k))
         assert (-below.bound <= Z @ v + 1e-9).all()
         assert (Z @ v <= above.bound + 1e-9).all()
     for found in (below, above):

@@ -50,7 +50,7 @@ def recover(system: RidgeSystem, points: Array, share: Array, rows: Index) -> At
     alone = used[:, :, None] * np.eye(4)
     masses = system.claim.epsilon * np.concatenate([mixed[:, None], alone], axis=1)
     values = np.where(masses.any(axis=2), retrained(system, points, masses, rows), -np.inf)
-    values[:, 0] = np.where(np.isfinite(values[:, 0]), values[:, 0], -np.inf)
+    values = np.where(np.isfinite(values), values, -np.inf)
     best = np.argmax(values, axis=1)
     at = np.arange(len(rows))
     mass = masses[at, best]
@@ -87,7 +87,10 @@ def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) ->
     T = X @ solved.transpose(0, 2, 1)
     before = labels(system) - X @ system.clean
     right = np.broadcast_to(before[:, None, :, None], (*masses.shape, 1))
-    residuals = np.linalg.solve(np.eye(4) + T[:, None] * masses[:, :, None, :], right)[..., 0]
+    try:
+        residuals = np.linalg.solve(np.eye(4) + T[:, None] * masses[:, :, None, :], right)[..., 0]
+    except np.linalg.LinAlgError:  # numbers too far apart to retrain with: no attack is known
+        return np.full(masses.shape[:2], -np.inf)
     influence = np.einsum("igd,id->ig", X, system.responses[rows])
     clean = system.directions[rows] @ system.clean
     return np.asarray(clean[:, None] + np.einsum("icg,icg,ig->ic", masses, residuals, influence))

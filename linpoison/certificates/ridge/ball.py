@@ -79,14 +79,16 @@ class BallDual:
     levels: Array
 
     @classmethod
-    def of(cls, system: RidgeSystem) -> BallDual:
-        """Diagonalise, in O(d^3)."""
+    def of(cls, system: RidgeSystem) -> BallDual | None:
+        """Diagonalise, in O(d^3); None where numbers overflow."""
         d, H, root = system.claim.train.d, system.H, 1.0
         shift, schur = np.zeros(d), H[:d, :d]
         if system.intercept:
             root = float(np.sqrt(H[d, d]))
             shift = H[:d, d] / H[d, d]
             schur = schur - np.outer(shift, H[:d, d])
+        if not np.isfinite(schur).all():
+            return None
         values, U = eigh(schur)
         L = np.append(values, 1.0) if system.intercept else values
         centers = np.array([system.claim.sets[label].center for label in (1, -1)])  # type: ignore[attr-defined]

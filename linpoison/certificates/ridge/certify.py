@@ -43,8 +43,10 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
         min over comparators v of   ( c'(v0 + v) + |c|_{H^-1} sqrt(|v - v0|_H^2 + eps M(v)^2) ) / 2,
 
     ``M(v)`` the greatest residual ``|k - x'v|`` of any poison under ``v``. Any comparator proves a bound, and
-    the one found is the witness. The bound is attained, and then `exact`, whenever poison that meets the
-    constraint with equality in each group is found; it is found whenever only one group is active.
+    the one found is the witness. Rounding is charged: the bound holds for the exact minimiser although it is
+    computed in floating point (`linpoison.certificates.ridge.model` has the proof), and is infinite where that cannot
+    be shown. The bound is attained, and then `exact`, whenever poison that meets the constraint with equality in each
+    group is found; it is found whenever only one group is active.
 
     Parameters
     ----------
@@ -94,7 +96,8 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
     _check_option("method", method, ("auto", "structured", "conic"))
     _check_option("labels", labels, ("classes", "interval"))
     system = RidgeSystem.of(claim, interval=labels == "interval")
-    found, fallbacks = _solve(system, method)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite proves nothing
+        found, fallbacks = _solve(system, method)
     V = np.concatenate([V for V, _ in found])
     attacks = [attack for _, attack in found]
     bound = comparator_bounds(system, V)
@@ -106,7 +109,7 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
         bound=bound,
         exact=bound - value <= EXACT,
         assumptions=_words(claim, labels),
-        witness={"comparator": V, **_stored(attacks)},
+        witness={"comparator": V, **_origin(system), **_stored(attacks)},
         seconds=time.perf_counter() - start,
         info=_info(bound, value, fallbacks),
     )
@@ -120,20 +123,28 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
 @check("ridge", scores=True, words=claim_words)
 def recompute_ridge(claim: Claim, witness: Witness) -> Array:
     """What the comparators of a witness prove: one bound for each row, infinite where they prove nothing."""
-    return _recompute(RidgeSystem.of(claim), witness)
+    return _recompute(claim, witness)
 
 
 @check("ridge-interval", scores=True, words=lambda claim, _: _words(claim, "interval"))
 def recompute_ridge_interval(claim: Claim, witness: Witness) -> Array:
     """The same for poison with any real label in [-1, 1]."""
-    return _recompute(RidgeSystem.of(claim, interval=True), witness)
+    return _recompute(claim, witness, interval=True)
 
 
-def _recompute(system: RidgeSystem, witness: Witness) -> Array:
+def _recompute(claim: Claim, witness: Witness, *, interval: bool = False) -> Array:
     V = np.asarray(witness.get("comparator", np.empty(0)), dtype=np.float64)
-    if V.shape != system.directions.shape:
-        return np.full(len(system.directions), np.inf)
-    return comparator_bounds(system, V)
+    origin = witness.get("origin")
+    wrong = origin is not None and (np.shape(origin) != (claim.train.d,) or not np.isfinite(origin).all())
+    if wrong or V.shape != (claim.demand_rows().n, claim.train.d + int(claim.problem.fit_intercept)):
+        return np.full(claim.demand_rows().n, np.inf)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return comparator_bounds(RidgeSystem.of(claim, interval=interval, origin=origin), V)
+
+
+def _origin(system: RidgeSystem) -> dict[str, Array]:
+    """The origin of the comparators, where it is not zero: any would do, but the same one gives the same bound."""
+    return {"origin": system.rows.origin} if system.rows.origin.any() else {}
 
 
 def ridge_attack(certificate: Certificate, row: int) -> Poison:
@@ -189,8 +200,7 @@ def _solve(system: RidgeSystem, method: Method) -> tuple[list[tuple[Array, Attac
     rows = np.arange(len(system.directions))
     if system.claim.epsilon == 0:
         return [(np.tile(system.clean, (rows.size, 1)), _nothing(system))], 0
-    if method != "conic" and balls_only(system.claim.sets):
-        dual = BallDual.of(system)
+    if method != "conic" and balls_only(system.claim.sets) and (dual := BallDual.of(system)) is not None:
         parts = np.split(rows, range(_BATCH, rows.size, _BATCH))
         return [_newton(system, dual, part) for part in parts], 0
     columns = None if method == "conic" else ColumnDual(system)
@@ -201,7 +211,11 @@ def _solve(system: RidgeSystem, method: Method) -> tuple[list[tuple[Array, Attac
 
 def _newton(system: RidgeSystem, dual: BallDual, rows: Index) -> tuple[Array, Attacks]:
     shares = dual.minimise(system.directions[rows], system.sizes[rows])
-    return shares.V, recover(system, shares.points, shares.share, rows)
+    plain = np.broadcast_to(system.clean, shares.V.shape)
+    better = comparator_bounds(system, shares.V, rows) <= comparator_bounds(system, plain, rows)
+    share = np.where(np.isfinite(shares.V).all(axis=1, keepdims=True), shares.share, 0.0)
+    attacks = recover(system, np.nan_to_num(shares.points), share, rows)
+    return np.where(better[:, None], shares.V, plain), attacks
 
 
 def _single(
@@ -224,8 +238,14 @@ def _single(
 
 
 def _nothing(system: RidgeSystem) -> Attacks:
-    none, values = np.zeros(0), system.directions @ system.clean
-    return Attacks(values, np.zeros((0, system.claim.train.d)), none, none, np.zeros(0, dtype=np.intp))
+    none = np.zeros(0)
+    return Attacks(
+        (system.about.low + system.about.high) / 2,
+        np.zeros((0, system.claim.train.d)),
+        none,
+        none,
+        np.zeros(0, dtype=np.intp),
+    )
 
 
 def _stored(attacks: list[Attacks]) -> dict[str, Array]:

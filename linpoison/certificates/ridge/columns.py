@@ -62,7 +62,7 @@ class ColumnDual:
 
     def __init__(self, system: RidgeSystem) -> None:
         self.system = system
-        self._lower = np.tril(system.factor[0])
+        self._lower = system.lower
         self._clean = self._lower.T @ system.clean
         self._oracles = {label: Oracle(system.claim.sets[label]) for label in LABELS}
 
@@ -102,7 +102,7 @@ class ColumnDual:
         worst = known
         for g, (label, sign) in enumerate(GROUPS):
             x = self._oracles[label].support(-sign * v[:d])
-            residual = system.pull(label, sign) - sign * (float(x @ v[:d]) + offset)
+            residual = system.pull(label, sign) - sign * (float((x - system.rows.origin) @ v[:d]) + offset)
             if residual > known + 1e-12:
                 pool.X.append(x)
                 pool.white.append(solve_triangular(self._lower, system.extend(x[None])[0], lower=True))

@@ -43,7 +43,7 @@ class RidgeProgram:
 
     def __init__(self, system: RidgeSystem) -> None:
         self.system = system
-        self._lower = np.tril(system.factor[0])
+        self._lower = system.lower
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class RidgeProgram:
         limits: list[Any] = [cp.sum(e) <= 1]
         gain: Any = 0
         for g, (label, sign) in enumerate(GROUPS):
-            row = cp.hstack([u[g], w[g]]) if system.intercept else u[g]
+            row = cp.hstack([u[g] - w[g] * system.rows.origin, w[g]]) if system.intercept else u[g]
             total = total + sign * row
             gain = gain + system.pull(label, sign) * w[g] - slack[g]
             limits += system.claim.sets[label].constraints(u[g], w[g])
