@@ -3,6 +3,7 @@
 from ..optimality.stationarity import KKTSolution, Stationarity
 from .alfa import ALFA
 from .base import Attack, Journal, Progress, Scenario
+from .breakdown import Breakdown
 from .decoys import Decoy, LabelFlipDecoys, pareto_front
 from .feasible import FeasibleRegion, SetPolicy
 from .gradient_canceling import Canceler, GradientCanceling
@@ -25,6 +26,7 @@ __all__ = [
     "KKT",
     "VARIANTS",
     "Attack",
+    "Breakdown",
     "Canceler",
     "Decoy",
     "FeasibleRegion",

@@ -11,6 +11,7 @@ from ..core.errors import InputError
 from .alfa import ALFA
 from .ascent import Ascent
 from .base import Attack
+from .breakdown import Breakdown
 from .feasible import SetPolicy
 from .gradient_canceling import GradientCanceling
 from .influence import Influence, InfluenceBasic
@@ -26,6 +27,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     for attack in (
         RandomFlips,
         ALFA,
+        Breakdown,
         KKT,
         KKTGrid,
         IterativeKKT,

@@ -9,7 +9,7 @@ from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
 ATTACKS = (
-    "random-flips, alfa, kkt, kkt-grid, kkt-iterative, min-max-basic, min-max, influence-basic, influence, "
+    "random-flips, alfa, breakdown, kkt, kkt-grid, kkt-iterative, min-max-basic, min-max, influence-basic, influence, "
     "model-targeted, gradient-canceling, refined"
 )
 DEFENSES = "l2,slab,loss,svd,knn"

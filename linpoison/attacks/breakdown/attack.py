@@ -1,0 +1,272 @@
+"""The breakdown attack: overrun the quota of a filter, or drag the mean that it measures from, and plant any model."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.dataset import Dataset
+from ...core.errors import InputError, SolverFailed
+from ...core.model import LinearModel
+from ...core.results import AttackResult, Candidate
+from ...core.validation import Array, check_integer, check_number
+from ...evaluation import Evaluator
+from ...learners.base import LearnerWarning
+from ..base import Attack, Journal, Progress, Scenario
+from ..ranking import UNKNOWN, exact_evaluator
+from ..trail import Step, Trail, skipped
+from .climb import Climb, State
+from .plans import Ground, Plan, far_plans
+from .rays import Rays, far_direction, worst_rays
+from .trials import Trials, excess
+
+UNCONVERGED = 1e-3
+"""Relative excess of the objective from which a fit is no result: far rows can keep a solver from its optimum."""
+ENTRIES = 12_000
+"""Entries of the training rows up to which a search makes all its moves."""
+_ROWS = 3000  # that directions are searched on
+_ALIKE = 0.97  # cosine of directions that count as one
+
+
+@dataclass(frozen=True)
+class Breakdown(Attack):
+    """Far rows that filters let through, along the direction in which they do the most harm.
+
+    A filter that is fitted on clean and poison rows together drops a fixed share of each class. Two things escape it:
+
+    * *overrun*: m rows at the top of a class with n clean ones are more than the quota r, and ``m - r`` of them stay,
+      wherever they lie;
+    * *drag*: one row, more than about half a class size times as far out as the others, pulls the mean after it; the
+      others are then nearer to the mean than clean rows are, whatever the quota.
+
+    What stays plants every model along any direction that correlates with the labels at all (see
+    `linpoison.attacks.breakdown.rays`), so the search is one over directions, each a fit of two numbers.
+
+    1. The difference of the class means, in every layout (overrun or drag, one class or both) at three radii.
+    2. Ascent on the smoothed error from many directions at once, and the same layouts along the worst of them.
+    3. Local search from the best on the measured least error over the defences, each fitted with the poison in: ascent
+       along the exact gradient of the retrained models, radii, noise, copies from place to place, layouts.
+    4. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
+
+    Where damage is meant for unseen rows, half of the rows that may be looked at are searched on and the other half
+    choose among what was found.
+
+    Parameters
+    ----------
+    directions : int, default 24
+        Directions that ascend side by side.
+    ascents : int, default 120
+        Steps of that ascent.
+    kept : int, default 6
+        Directions whose layouts are measured.
+    radii : sequence of float, default (20, 60, 150)
+        Of the first layouts, in units of the median distance of a clean row to the mean.
+    chains : int, default 2
+        Local searches side by side.
+    steps : int, default 240
+        Moves of each, fewer on data of more than 12,000 entries. Zero leaves the local search out.
+    distinct : bool, default False
+        Make every copy a row of its own, moved by noise that a k-NN filter tolerates.
+    spread : float, default 0.2
+        Length of that noise in units of the median distance.
+    """
+
+    name = "breakdown"
+    directions: int = 24
+    ascents: int = 120
+    kept: int = 6
+    radii: Sequence[float] = (20.0, 60.0, 150.0)
+    chains: int = 2
+    steps: int = 240
+    distinct: bool = False
+    spread: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("directions", "kept", "chains"):
+            check_integer(getattr(self, name), name, at_least=1)
+        for name in ("ascents", "steps"):
+            check_integer(getattr(self, name), name, at_least=0)
+        check_number(self.spread, "spread", above=0)
+        radii = tuple(check_number(radius, "a radius", above=0) for radius in self.radii)
+        if not radii:
+            raise InputError("at least one radius", "none")
+        object.__setattr__(self, "radii", radii)
+
+    def run(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        n_jobs: int = 1,
+        progress: Progress | None = None,
+        journal: Journal | None = None,
+    ) -> AttackResult:
+        """See `Attack.run`. Skipped fits are among ``AttackResult.solves``.
+
+        Raises
+        ------
+        SolverFailed
+            If no poison has a converged fit behind every defence.
+        """
+        trail = Trail(time.time(), progress, journal)
+        scenario.train.require_both_classes()
+        tune, check = goals(scenario, seed)
+        ground = Ground(scenario.train, self.spread if self.distinct else 0.0)
+        found: list[Candidate] = []
+        pool: list[State] = []
+        for stage, directions in enumerate((self._means, self._worst)):
+            trail.say(stage, 2, "directions")
+            climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, stage]))
+            pool += starts(climb, directions(scenario, tune, seed), scenario.n_poison, self.radii)
+            pool.sort(key=lambda state: -state.trial.value)
+            found += self._confirmed(f"first-{stage}", scenario, pool[: 1 + stage], trail)
+        begun = [(state.plan, state.label) for state in pool[:10]]
+        moves = affordable(self.steps, scenario.train)
+        arguments = [
+            (self, scenario, tune, begun, [seed, chain], moves) for chain in range(self.chains if moves else 0)
+        ]
+        found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
+        return self._result(scenario, check, found, trail, seed)
+
+    def _means(self, scenario: Scenario, goal: Dataset, seed: int) -> list[Array]:
+        """Minus the difference of the means: far rows along it plant the constant model."""
+        train = scenario.train
+        means = [np.asarray(train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]
+        across = means[1] - means[0]
+        length = float(np.linalg.norm(across))
+        return [across / length] if length > 0 else []
+
+    def _worst(self, scenario: Scenario, goal: Dataset, seed: int) -> list[Array]:
+        """The far directions of the worst models that can be planted, unlike each other."""
+        rng = np.random.default_rng([seed, 2])
+        train, rows = thinned(scenario.train, rng), thinned(goal, rng)
+        share = train.total / scenario.train.total
+        rays = Rays(scenario.problem, train, rows, share * scenario.n_poison)
+        chosen: list[Array] = []
+        for _, model in worst_rays(rays, rng, self.directions, self.ascents):
+            direction = far_direction(rays, model)
+            if direction.any() and all(abs(float(direction @ other)) < _ALIKE for other in chosen):
+                chosen.append(direction)
+            if len(chosen) == self.kept:
+                break
+        return chosen
+
+    def _confirmed(self, name: str, scenario: Scenario, states: Sequence[State], trail: Trail) -> list[Candidate]:
+        steps = trail.steps(name, confirm, [(scenario, states)], 1)
+        return [item for step in steps for item in step]
+
+    def _result(
+        self, scenario: Scenario, check: Dataset, found: list[Candidate], trail: Trail, seed: int
+    ) -> AttackResult:
+        if not found:
+            reasons = "; ".join(dict.fromkeys(solve.status for solve in trail.solves)) or "no direction to try"
+            raise SolverFailed(
+                f"expected a poison of far rows with converged fits, got none ({reasons}). Scale the columns."
+            )
+        ranked = sorted(found, key=lambda item: -item.worst)
+        if check is not scenario.target:
+            evaluator = exact_evaluator(scenario)
+            shares = [evaluator.score(item.poison, {"check": check}).worst("check") for item in ranked[:8]]
+            ranked = [ranked[i] for i in np.argsort(-np.array(shares), kind="stable")] + ranked[8:]
+        return AttackResult(
+            name=self.name,
+            best=ranked[0],
+            candidates=tuple(ranked),
+            seconds=time.time() - trail.started,
+            seed=seed,
+            solves=tuple(trail.solves),
+            info={"candidates": len(found), "skipped": len(trail.solves)},
+        )
+
+
+def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
+    """The rows that are searched on, and those that choose: halves of the target where unseen rows are meant."""
+    target = scenario.target
+    if scenario.goal == "target":
+        return target, target
+    order = np.random.default_rng([seed, 3]).permutation(target.n)
+    order = order[np.argsort(target.y[order], kind="stable")]
+    return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
+
+
+def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
+    """At most 3000 of the rows."""
+    if data.n <= _ROWS:
+        return data
+    return data.take(np.sort(rng.choice(data.n, _ROWS, replace=False)))
+
+
+def affordable(steps: int, train: Dataset) -> int:
+    """Moves of a chain: all on small data, fewer in proportion to the entries of the rows, but never fewer than 20."""
+    entries = max(1, train.n * train.d)
+    return min(steps, max(20, steps * ENTRIES // entries)) if steps else 0
+
+
+def starts(climb: Climb, directions: Sequence[Array], total: int, radii: Sequence[float]) -> list[State]:
+    """Every layout along every direction, with its outcome."""
+    named = [
+        (plan, f"direction {number}, {layout}" if number else layout)
+        for number, direction in enumerate(directions)
+        for layout, plan in far_plans(climb.ground, direction, total, tuple(radii))
+    ]
+    states = [climb.state(plan, label) for plan, label in named]
+    return [state for state in states if state is not None]
+
+
+def search(
+    started: float,
+    attack: Breakdown,
+    scenario: Scenario,
+    goal: Dataset,
+    begun: Sequence[tuple[Plan, str]],
+    seed: Sequence[int],
+    steps: int,
+) -> Step:
+    """One chain of the local search, and its best three by the defender's own learner."""
+    ground = Ground(scenario.train, attack.spread if attack.distinct else 0.0)
+    climb = Climb(Trials(scenario, goal), ground, np.random.default_rng(seed))
+    pool = [climb.state(plan, f"{label}, local search {seed[1] + 1}") for plan, label in begun]
+    return confirm(started, scenario, climb.run([state for state in pool if state is not None], steps)[:3])
+
+
+def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:
+    """The states by the defender's own learner; one whose fits did not converge is named and left out."""
+    evaluator = exact_evaluator(scenario)
+    found, solves = [], []
+    for state in states:
+        try:
+            found.append(_candidate(started, scenario, evaluator, state))
+        except (InputError, SolverFailed, LearnerWarning) as error:
+            solves += skipped(error)[1]
+    return found, solves
+
+
+def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: State) -> Candidate:
+    poison = state.trial.poison.merged()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LearnerWarning)
+        scores = evaluator.score(poison, {"target": scenario.target})
+    mixed = evaluator.train.mix(poison.expanded())
+    for name, model in scores.models.items():
+        kept = np.delete(np.arange(mixed.n), scores.removed[name])
+        over = excess(scenario.problem, mixed.take(kept), model)
+        if over > UNCONVERGED:
+            raise SolverFailed(
+                f"far fit behind {name} did not converge, its objective is {100 * over:.2g} % too large."
+            )
+    decoy: LinearModel = scores.models["none"]
+    return Candidate(
+        poison=poison,
+        relaxed=poison,
+        decoy=decoy,
+        residual=UNKNOWN,
+        violation=float(scenario.train.domain.violation(poison.X).max()),
+        distance=UNKNOWN,
+        test_error=scores.error["target"],
+        label=state.label,
+        seconds=time.time() - started,
+    )

@@ -1,0 +1,164 @@
+"""Local search on the measured least error: moves of places, radii, copies and layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...core.errors import InputError, SolverFailed
+from ...core.validation import Array
+from .plans import Ground, Plan, clipped
+from .trials import Trial, Trials
+
+POOL = 5
+CAP = 150.0  # units of base that a place lies out at most: farther, the learners of libraries part
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A plan with its outcome and, once asked for, the gradient in its places."""
+
+    plan: Plan
+    trial: Trial
+    label: str
+
+
+@dataclass
+class Climb:
+    """A pool of states, moved one at a time; moves that succeed are drawn more often.
+
+    Parameters
+    ----------
+    trials : Trials
+    ground : Ground
+    rng : numpy.random.Generator
+    """
+
+    trials: Trials
+    ground: Ground
+    rng: np.random.Generator
+    credit: dict[str, float] = field(
+        default_factory=lambda: {
+            "ascent": 0.5,
+            "radius": 0.2,
+            "noise": 0.2,
+            "copies": 0.1,
+            "layout": 0.1,
+            "mirror": 0.1,
+        }
+    )
+    _slopes: dict[int, Array] = field(default_factory=dict)
+
+    def state(self, plan: Plan, label: str, near: Trial | None = None) -> State | None:
+        """A plan with its outcome; None where a defence or a learner refuses it."""
+        try:
+            return State(plan, self.trials.measure(plan.poison(self.ground), near), label)
+        except (InputError, SolverFailed):
+            return None
+
+    def run(self, pool: Sequence[State], steps: int) -> list[State]:
+        """The pool after so many moves, best first."""
+        states = sorted(pool, key=lambda state: -state.trial.value)[:POOL]
+        for step in range(steps):
+            open_to = 1 + int(len(states) * (1 - step / steps))
+            place = int(self.rng.integers(min(len(states), open_to)))
+            current = states[place]
+            kind = self._kind()
+            plan = getattr(self, f"_{kind}")(current).used()
+            moved = self.state(clipped(plan, self.ground, CAP), current.label, current.trial)
+            success = moved is not None and moved.trial.value > current.trial.value
+            self.credit[kind] = 0.95 * self.credit[kind] + 0.05 * float(success)
+            if moved is not None and success:
+                states[place] = moved
+                states.sort(key=lambda state: -state.trial.value)
+        return states
+
+    def _kind(self) -> str:
+        odds = np.array([0.05 + part for part in self.credit.values()])
+        return str(self.rng.choice(list(self.credit), p=odds / odds.sum()))
+
+    def _ascent(self, state: State) -> Plan:
+        """A step of every place along the gradient, relative to its distance from the centre."""
+        plan, slopes = state.plan, self._gradient(state)
+        lengths = np.linalg.norm(slopes, axis=1, keepdims=True)
+        out = np.linalg.norm(plan.points - self.ground.center, axis=1, keepdims=True) + 0.1 * self.ground.base
+        step = 10 ** self.rng.uniform(-2.3, 0.0)
+        return replace(plan, points=plan.points + step * out * slopes / np.maximum(lengths, 1e-300))
+
+    def _gradient(self, state: State) -> Array:
+        key = id(state.trial)
+        if key not in self._slopes:
+            if len(self._slopes) > 4 * POOL:
+                self._slopes.clear()
+            self._slopes[key] = self._in_places(state)
+        return self._slopes[key]
+
+    def _in_places(self, state: State) -> Array:
+        """The gradient in the rows, added up over the rows of each place."""
+        slopes, plan = self.trials.slopes(state.trial), state.plan
+        sources = plan.sources
+        if self.ground.spread > 0:
+            alone = plan.copies - (plan.drags & (plan.copies > 1))
+            sources = np.repeat(sources, np.concatenate([alone, np.ones(sources.size - alone.size, dtype=int)]))
+        total = np.zeros(plan.points.shape)
+        np.add.at(total, sources, np.asarray(slopes.toarray() if hasattr(slopes, "toarray") else slopes))
+        return total
+
+    def _radius(self, state: State) -> Plan:
+        plan, size = state.plan, state.plan.y.size
+        factor = np.ones(size)
+        rows = slice(None) if self.rng.random() < 0.4 else int(self.rng.integers(size))
+        factor[rows] = np.exp(0.6 * self.rng.normal())
+        off = plan.points - self.ground.center
+        return replace(plan, points=self.ground.center + factor[:, None] * off)
+
+    def _noise(self, state: State) -> Plan:
+        plan = state.plan
+        row, points = int(self.rng.integers(plan.y.size)), plan.points.copy()
+        length = np.linalg.norm(points[row] - self.ground.center) * 10 ** self.rng.uniform(-2, -0.3)
+        points[row] += length * self.rng.normal(size=points.shape[1]) / np.sqrt(points.shape[1])
+        return replace(plan, points=points)
+
+    def _copies(self, state: State) -> Plan:
+        """Copies from one place to another, or to a new one."""
+        plan = state.plan
+        size = plan.y.size
+        one = int(self.rng.integers(size))
+        if size < 5 and self.rng.random() < 0.5:
+            return self._split(plan, one)
+        other = int(self.rng.integers(size))
+        moved, copies = int(self.rng.integers(1, plan.copies[one] + 1)), plan.copies.copy()
+        copies[one] -= moved
+        copies[other] += moved
+        return replace(plan, copies=copies)
+
+    def _split(self, plan: Plan, one: int) -> Plan:
+        moved = int(self.rng.integers(1, plan.copies[one] + 1))
+        copies = plan.copies.copy()
+        copies[one] -= moved
+        off = plan.points[one] - self.ground.center
+        sign = -1.0 if self.rng.random() < 0.3 else 1.0
+        noise = self.rng.normal(size=off.size) * np.linalg.norm(off) * 0.1 / np.sqrt(off.size)
+        point = self.ground.center + sign * off * np.exp(self.rng.normal()) + noise
+        return Plan(
+            np.vstack([plan.points, point]),
+            np.append(plan.y, sign * plan.y[one]),
+            np.append(copies, moved),
+            np.append(plan.drags, plan.drags[one]),
+        )
+
+    def _layout(self, state: State) -> Plan:
+        plan = state.plan
+        drags = plan.drags.copy()
+        row = int(self.rng.integers(plan.y.size))
+        drags[row] = not drags[row] and not self.ground.bounded
+        return replace(plan, drags=drags)
+
+    def _mirror(self, state: State) -> Plan:
+        """A place on the other side of the centre, with the other label: the same pull."""
+        plan = state.plan
+        row, points, y = int(self.rng.integers(plan.y.size)), plan.points.copy(), plan.y.copy()
+        points[row], y[row] = 2 * self.ground.center - points[row], -y[row]
+        return replace(plan, points=points, y=y)

@@ -1,0 +1,154 @@
+"""Where far rows go: a few places, each with copies, some of them with a copy that drags the mean of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from ...core.dataset import Dataset
+from ...core.domain import Domain
+from ...core.poison import Poison
+from ...core.validation import LABELS, Array
+from ...defenses.quota import drag_ratio
+
+BEYOND = 1.6
+"""A dragging row lies so many times as far as it must."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What plans are laid out on.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean rows.
+    spread : float
+        Length of the noise that makes copies distinct, in units of `base`; zero for equal copies.
+
+    Attributes
+    ----------
+    center : ndarray of shape (d,)
+        Mean of the clean rows.
+    base : float
+        Their median distance to it: the unit of radii.
+    """
+
+    train: Dataset
+    spread: float = 0.0
+    center: Array = field(init=False)
+    base: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        X = self.train.X
+        center = np.asarray(X.mean(axis=0)).ravel()
+        squares = np.asarray((X.multiply(X) if sp.issparse(X) else X**2).sum(axis=1)).ravel()
+        distances = np.sqrt((squares - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
+        object.__setattr__(self, "center", center)
+        object.__setattr__(self, "base", float(np.median(distances)) or 1.0)
+
+    @property
+    def domain(self) -> Domain:
+        """Where rows may be."""
+        return self.train.domain
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the domain has bounds."""
+        return self.domain.lower is not None
+
+    def of_class(self, label: float) -> float:
+        """Clean rows of a class."""
+        return float(self.train.weight[self.train.y == label].sum())
+
+    def fitted(self, X: Array) -> Array:
+        """Rows put into the domain."""
+        rows = self.domain.clip(X)
+        return np.round(rows) if self.domain.integral else rows
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Places of poison rows.
+
+    Parameters
+    ----------
+    points : ndarray of shape (k, d)
+    y : ndarray of shape (k,)
+    copies : ndarray of int, shape (k,)
+        One copy of a place that drags lies farther out than the others, on the same line from the centre.
+    drags : ndarray of bool, shape (k,)
+    """
+
+    points: Array
+    y: Array
+    copies: np.ndarray
+    drags: np.ndarray
+
+    def poison(self, ground: Ground) -> Poison:
+        """The rows, dragging ones behind the others."""
+        pulled = np.flatnonzero(self.drags & (self.copies > 1))
+        ratio = [
+            BEYOND * max(drag_ratio(int(ground.of_class(self.y[j])), int(self.copies[j]) - 1), 1.0) for j in pulled
+        ]
+        far = ground.center + np.reshape(ratio, (-1, 1)) * (self.points[pulled] - ground.center)
+        X = np.vstack([self.points, far])
+        y = np.concatenate([self.y, self.y[pulled]])
+        count = self.copies.copy()
+        count[pulled] -= 1
+        count = np.concatenate([count, np.ones(pulled.size, dtype=int)])
+        if ground.spread > 0:
+            X, y, count = _apart(X, y, count, ground)
+        X = ground.fitted(X)
+        return Poison(sp.csr_array(X) if ground.train.is_sparse else X, y, count.astype(np.float64))
+
+    @property
+    def sources(self) -> np.ndarray:
+        """The place of each row of `poison` of equal copies."""
+        return np.concatenate([np.arange(self.copies.size), np.flatnonzero(self.drags & (self.copies > 1))])
+
+    def used(self) -> Plan:
+        """Without places of no copies."""
+        rows = self.copies > 0
+        return Plan(self.points[rows], self.y[rows], self.copies[rows], self.drags[rows])
+
+
+def _apart(X: Array, y: Array, count: np.ndarray, ground: Ground) -> tuple[Array, Array, np.ndarray]:
+    """Every copy a row of its own, moved by noise of one length: the same noise for the same number of rows."""
+    rows = np.repeat(np.arange(y.size), count)
+    noise = np.random.default_rng(rows.size).normal(size=(rows.size, X.shape[1]))
+    noise *= ground.spread * ground.base / np.linalg.norm(noise, axis=1, keepdims=True)
+    return X[rows] + noise, y[rows], np.ones(rows.size, dtype=int)
+
+
+def far_plans(ground: Ground, direction: Array, total: int, radii: tuple[float, ...]) -> Iterator[tuple[str, Plan]]:
+    """Every layout of `total` copies along a direction, at every radius in units of `base`, with its name.
+
+    A row of label y lies at ``y R u``, see `Rays`. Overrun: all copies in one place, or in a place of each class. Drag:
+    one of the copies farther out, in one class or in each.
+    """
+    for radius in radii:
+        step = radius * ground.base * direction
+        for drag in (False, True) if total > 1 and not ground.bounded else (False,):
+            name = "drag" if drag else "overrun"
+            for label in LABELS:
+                yield f"{name} {label:+.0f}, radius {radius:g}", _plan(ground, step, (label,), (total,), drag)
+            if total > 3:
+                half = (total - total // 2, total // 2)
+                yield f"{name} both, radius {radius:g}", _plan(ground, step, LABELS, half, drag)
+
+
+def _plan(ground: Ground, step: Array, labels: tuple[float, ...], copies: tuple[int, ...], drag: bool) -> Plan:
+    y = np.array(labels)
+    return Plan(ground.center + y[:, None] * step, y, np.array(copies), np.full(y.size, drag))
+
+
+def clipped(plan: Plan, ground: Ground, cap: float) -> Plan:
+    """With places no farther out than `cap` units of `base`, and inside the bounds of the domain."""
+    off = plan.points - ground.center
+    lengths = np.linalg.norm(off, axis=1, keepdims=True)
+    off *= np.minimum(1.0, cap * ground.base / np.maximum(lengths, 1e-300))
+    return replace(plan, points=ground.domain.clip(ground.center + off))

@@ -1,0 +1,49 @@
+"""The breakdown attack: what it plants, what it beats, and that it keeps what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from kkt_cases import scenario_of
+
+from linpoison.attacks import Breakdown
+from linpoison.core import Domain, Poison
+from linpoison.evaluation import Evaluator
+
+ALL = ("l2", "slab", "loss", "svd", "knn")
+QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=15)
+
+
+def real(name="breast_cancer", epsilon=0.03, defenses=ALL, loss="logistic"):
+    scenario = scenario_of(name, loss, epsilon, defenses)
+    return replace(scenario, train=replace(scenario.train, domain=Domain.real()))
+
+
+def test_it_beats_what_the_simplest_far_rows_do():
+    scenario = real()
+    result = QUICK.run(scenario, seed=0)
+    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    means = [np.asarray(scenario.train.of_class(label).X.mean(axis=0)) for label in (1.0, -1.0)]
+    across = (means[1] - means[0]) / np.linalg.norm(means[1] - means[0])
+    for radius in (20.0, 100.0):
+        for label in (1.0, -1.0):
+            naive = Poison(label * radius * across[None, :], [label], [scenario.n_poison])
+            assert outcome.score(naive, {"target": scenario.target}).worst("target") <= result.best.worst
+    assert result.best.test_error == outcome.score(result.poison, {"target": scenario.target}).error["target"]
+    assert result.best.worst > 0.2
+
+
+@pytest.mark.parametrize("domain", ["box", "counts"])
+def test_poison_stays_within_budget_and_domain(domain):
+    scenario = scenario_of("counts", epsilon=0.1, defenses=ALL)
+    if domain == "box":
+        scenario = real()
+        scenario = replace(scenario, train=replace(scenario.train, domain=Domain.of("box", scenario.train.X)))
+    result = QUICK.run(scenario, seed=0)
+    assert not result.poison.relaxed
+    assert result.poison.total <= scenario.n_poison
+    assert scenario.train.domain.violation(result.poison.X).max() <= 1e-9
+    assert sp.issparse(result.poison.X) == scenario.train.is_sparse
