@@ -24,7 +24,7 @@ from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
 from .report import AttackEntry, AuditReport, plain
-from .words import reading, threat
+from .words import label_words, reading, threat
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -111,7 +111,16 @@ def describe_data(setting: Setting) -> dict[str, Any]:
         "sparse": split.train.is_sparse,
         "train_by_class": {"+1": int((split.train.y > 0).sum()), "-1": int((split.train.y < 0).sum())},
         "digest": setting.digest(),
+        **_own_words(split.train),
     }
+
+
+def _own_words(train: Dataset) -> dict[str, Any]:
+    """Label column and label values of the user's file."""
+    if train.classes is None:
+        return {}
+    negative, positive = (plain(value) for value in train.classes)
+    return {"label": train.label_name, "classes": {"+1": positive, "-1": negative}, "labels": label_words(train)}
 
 
 def describe_model(setting: Setting) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
     return shlex.join(words)
 
 
-_OPTION = {"attacks": "--attack", "epsilons": "--epsilon"}
+_OPTION = {"attacks": "--attack", "epsilons": "--epsilon", "sample_weight": "--weight"}
 
 
 def _word(value: Any) -> str:

@@ -21,7 +21,7 @@ from .files import check_folder, write_all
 from .inputs import prepare
 from .options import LearnerOptions, influences
 from .report import plain
-from .table import aligned, percent, wrapped
+from .table import aligned, own_words, percent, wrapped
 from .trusted import Trusted, trusted
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ class BudgetReport:
         ]
         heading = (
             f"{self.dataset['name']}: {self.n_trusted} training rows inside the fixed filters; "
-            f"{self.model['loss']} loss, reg {self.model['reg']:g}"
+            f"{self.model['loss']} loss, reg {self.model['reg']:g}" + own_words(self.dataset)
         )
         lines = [wrapped(f"{name} was left out: {why}.", "- ") for name, why in self.left_out.items()]
         reading = (*READING, FLIPPED) if self.target.startswith("flip:") else READING
@@ -166,9 +166,8 @@ def _proofs(
     if isinstance(target, LinearModel):
         yield "model", min_budget(train, problem, sets, target)
     elif isinstance(target, int):
-        if not 0 <= target < test.n:
-            raise InputError(f"a test row from 0 to {test.n - 1}", f"{target}")
-        yield f"flip-{target}", budget_to_flip(train, problem, sets, test.take([target])).certificate
+        row = test.take(test.positions([target]))
+        yield f"flip-{target}", budget_to_flip(train, problem, sets, row).certificate
     else:
         from ..attacks import LabelFlipDecoys
 

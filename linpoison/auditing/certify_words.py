@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .table import aligned, percent, wrapped
+from .table import aligned, own_words, percent, wrapped
 
 if TYPE_CHECKING:
     from .certifying import CertifyReport
@@ -55,7 +55,7 @@ def certify_text(report: CertifyReport) -> str:
         f"{data['name']} ({report.n_trusted} of {data['n_train']} training rows inside the fixed filters, "
         f"{data['n_test']} test rows, {data['n_features']} features)\n"
         f"learner: {model['loss']} loss, reg {model['reg']:g}; "
-        f"filters: {', '.join(report.defenses) or 'the domain alone'}"
+        f"filters: {', '.join(report.defenses) or 'the domain alone'}" + own_words(data)
     )
     blocks = [heading, "Test error\n" + aligned(rungs_table(report.rungs))]
     losses = loss_table(report.rungs)

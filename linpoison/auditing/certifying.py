@@ -315,7 +315,7 @@ def _report(
     for item in bracket.certificates:  # the budget that the words name is the largest
         words |= dict.fromkeys(item.assumptions) if item.claim.epsilon == most else {}
     return CertifyReport(
-        dataset=describe_data(setting),
+        dataset=describe_data(setting) | _test_rows(setting),
         model=describe_model(setting),
         rungs=[asdict(rung) for rung in bracket.rungs],
         certificates=bracket.summaries(),
@@ -330,6 +330,12 @@ def _report(
         options=plain(influences(options)),
         failures=failures,
     )
+
+
+def _test_rows(setting: Setting) -> dict[str, Any]:
+    """Numbers of the test rows in the user's file, in the order of bounds by row."""
+    numbers = setting.split.test.row_numbers
+    return {} if numbers is None else {"test_rows": numbers.tolist()}
 
 
 def text_writer(text: str) -> Writer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,13 +58,13 @@ class Setting:
         return Evaluator(self.split.train, self.problem, self.defenses)
 
 
-def prepare(data: Any, options: LearnerOptions) -> Setting:
-    """Load the data and build the problem and the defences."""
-    split = load_split(data, options)
+def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setting:
+    """Load the data and build the problem and the defences; with `whole` no row of a file is held out unasked."""
     if options.estimator is None:
-        problem, learner, handed = options.problem(), str(options.model), None
+        split, problem, handed = load_split(data, options, whole=whole), options.problem(), None
+        learner = str(options.model)
     else:
-        split, problem, learner, handed = _with_estimator(split, options)
+        split, problem, learner, handed = _with_estimator(data, options, whole)
     return Setting(split, problem, build_defenses(options, problem), learner, handed)
 
 
@@ -78,47 +78,87 @@ def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defen
     }
 
 
-def load_split(data: Any, options: LearnerOptions) -> Split:
-    """Training and test rows of a name, a path, a `Split` or ``(X_train, y_train, X_test, y_test)``."""
+def load_split(
+    data: Any, options: LearnerOptions, *, through: Preprocessing | None = None, whole: bool = False
+) -> Split:
+    """Training and test rows of a name, a path, a `Split` or ``(X_train, y_train, X_test, y_test)``.
+
+    Parameters
+    ----------
+    data, options
+    through : Preprocessing, optional
+        What the rows of files and arrays pass first, so that they may hold text and missing values.
+    whole : bool, default False
+        Hold out nothing of a file unless `options` names a share: the test rows are the training rows.
+    """
     if isinstance(data, (str, os.PathLike)):
-        return _load_source(data, options)
-    for name in ("label", "test", "test_fraction"):
+        return _weighted(_load_source(data, options, through, whole), options)
+    for name in ("label", "test", "test_fraction", "header", "index"):
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
-    split = data if isinstance(data, Split) else _split_of_arrays(data)
-    return split if options.domain is None else in_domain(split, options.domain)
+    split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
+    return _weighted(split if options.domain is None else in_domain(split, options.domain), options)
 
 
-def _load_source(data: str | os.PathLike[str], options: LearnerOptions) -> Split:
-    from ..datasets import load, names
+def _load_source(
+    data: str | os.PathLike[str], options: LearnerOptions, through: Preprocessing | None, whole: bool
+) -> Split:
+    from ..datasets import load
+    from ..datasets.loading import is_named, load_path
 
-    name = os.fspath(data)
-    fraction = options.test_fraction
-    named = name.startswith("mnist:") or name in {info.name for info in names()}
+    name, fraction = os.fspath(data), options.test_fraction
+    named = is_named(name)
     if fraction is not None and named:
         raise InputError(f"no test fraction with the named data set {name}", f"{fraction:g}", "Its split is fixed.")
-    extra = {} if fraction is None else {"test_fraction": fraction}
-    return load(data, domain=options.domain, label=options.label, test=options.test, seed=options.seed, **extra)
+    if named:
+        layout: dict[str, Any] = options.layout().given()
+        return load(data, domain=options.domain, test=options.test, seed=options.seed, **layout)
+    share = fraction if fraction is not None else None if whole else _HELD_OUT
+    return load_path(
+        name, options.layout(), domain=options.domain, test=options.test, seed=options.seed, through=through,
+        test_fraction=share,
+    )  # fmt: skip
 
 
-def _split_of_arrays(data: Any) -> Split:
+_HELD_OUT = 0.3  # as in `linpoison.load`
+
+
+def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> Split:
+    from ..datasets import LabelEncoding
+    from ..datasets.scaling import check_scale
+
+    if whole and isinstance(data, (tuple, list)) and len(data) == 2:
+        data = (*data, *data)
     if not isinstance(data, (tuple, list)) or len(data) != 4:
         raise InputError(
             "data as a name, a path, a Split or (X_train, y_train, X_test, y_test)", f"a {type(data).__name__}"
         )
-    from ..datasets import LabelEncoding
-    from ..datasets.scaling import check_scale
-
     X_train, y_train, X_test, y_test = data
     encoding = LabelEncoding.of(y_train)
-    features = _same_names(X_train, X_test)
-    rows, test_rows = as_matrix(X_train, "X_train"), as_matrix(X_test, "X_test")
-    check_scale(rows, "X_train")
-    check_scale(test_rows, "X_test")
-    return Split(
-        Dataset(rows, encoding.encode(y_train), feature_names=features),
-        Dataset(test_rows, encoding.encode(y_test), feature_names=features),
-    )
+    names = _same_names(X_train, X_test)
+
+    def part(X: Any, y: Any, name: str) -> Dataset:
+        rows, columns = (X, names) if through is None else through(X, names)
+        matrix = as_matrix(rows, name)
+        check_scale(matrix, name)
+        classes = (encoding.negative, encoding.positive)
+        return Dataset(matrix, encoding.encode(y), feature_names=columns, classes=classes)
+
+    return Split(part(X_train, y_train, "X_train"), part(X_test, y_test, "X_test"))
+
+
+def _weighted(split: Split, options: LearnerOptions) -> Split:
+    """The training rows with the sample weights that were given as an array; a column of a file has been read."""
+    weight = options.sample_weight
+    if weight is None or isinstance(weight, str):
+        return split
+    train = split.train
+    if train.row_numbers is not None and np.size(weight) != train.n:
+        raise InputError(
+            f"{train.n} sample weights, one for each training row", f"{np.size(weight)}",
+            "Of a file, name the column of weights.",
+        )  # fmt: skip
+    return Split(replace(train, weight=np.asarray(weight)), split.test)
 
 
 def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
@@ -142,52 +182,110 @@ def in_domain(split: Split, word: str) -> Split:
     return with_domain(split, word)
 
 
-def _with_estimator(split: Split, options: LearnerOptions) -> tuple[Split, Problem, str, Handed]:
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """The fixed steps of an estimator before its classifier, from rows of any kind to numbers."""
+
+    transform: Callable[[Any], Any]
+    columns: Any = None
+    names_out: Callable[[Any], Any] | None = None
+
+    @classmethod
+    def of(cls, estimator: Any) -> Preprocessing | None:
+        """That of a fitted estimator, None if its classifier sees the rows as they come."""
+        from ..learners.translate import fitted_classifier
+        from ..learners.unwrap import same_rows
+
+        _, transform = fitted_classifier(estimator)
+        if transform is same_rows:
+            return None
+        inner = getattr(estimator, "best_estimator_", estimator)
+        names_out = getattr(inner[:-1], "get_feature_names_out", None) if hasattr(inner, "steps") else None
+        return cls(transform, getattr(estimator, "feature_names_in_", None), names_out)
+
+    def __call__(self, X: Any, names: tuple[str, ...] | None) -> tuple[Any, tuple[str, ...] | None]:
+        """Numbers, and the names of their columns if they are known."""
+        rows = as_matrix(self._apply(self._framed(X, names)), "transformed X")
+        return rows, self._named(names, rows.shape[1])
+
+    def _apply(self, X: Any) -> Any:
+        try:
+            return self.transform(X)
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                "data that the estimator's preprocessing can transform", f"rows that it refuses ({reason})",
+                "Hand in rows as they were when it was fitted, or pipeline[:-1].transform(X) with pipeline[-1].",
+            ) from None  # fmt: skip
+
+    def _framed(self, X: Any, names: tuple[str, ...] | None) -> Any:
+        """Rows as the estimator was fitted on: a frame of its columns, an array, or one column of texts."""
+        import pandas as pd
+
+        if isinstance(X, pd.DataFrame):
+            if self.columns is not None:
+                return X[list(self.columns)] if set(self.columns) <= set(map(str, X.columns)) else X
+            return X.iloc[:, 0] if X.shape[1] == 1 and not _is_number(X.dtypes.iloc[0]) else X.to_numpy()
+        dense = isinstance(X, np.ndarray) and X.ndim == 2
+        if self.columns is None or names is None or not dense or set(names) != set(self.columns):
+            return X
+        return pd.DataFrame(X, columns=list(names))[list(self.columns)]
+
+    def _named(self, names: tuple[str, ...] | None, d: int) -> tuple[str, ...] | None:
+        if self.names_out is None or (names is None and self.columns is None):
+            return None
+        try:
+            found = tuple(str(name) for name in self.names_out(self.columns if self.columns is not None else names))
+        except (ValueError, TypeError, AttributeError):  # a step that does not know its columns
+            return None
+        return found if len(found) == d else None
+
+
+def _is_number(dtype: Any) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(dtype))
+
+
+def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Split, Problem, str, Handed]:
     from ..learners import translate_estimator
     from .handed import compare
 
     estimator = read_estimator(options.estimator)
-    translated = translate_estimator(estimator, split.train.n)
-    changed = _transformed(split, translated, options.domain, getattr(estimator, "feature_names_in_", None))
-    if changed.train.d != translated.model.d:
+    before = Preprocessing.of(estimator)
+    split = load_split(data, options, through=None if _is_numeric(data) else before, whole=whole)
+    if before is not None and _is_numeric(data):
+        split = _transformed(split, before, options.domain)
+    translated = translate_estimator(estimator, split.train.total)
+    if split.train.d != translated.model.d:
         raise InputError(
-            f"data of {translated.model.d} features, as the estimator was fitted on", f"{changed.train.d} features",
+            f"data of {translated.model.d} features, as the estimator was fitted on", f"{split.train.d} features",
             "Use the data set that it was made for.",
         )  # fmt: skip
-    handed = compare(translated, changed, estimator)
-    return changed, translated.problem, f"{type(estimator).__name__}: {translated.note}", handed
+    handed = compare(translated, split, estimator)
+    return split, translated.problem, f"{type(estimator).__name__}: {translated.note}", handed
 
 
-def _transformed(split: Split, translated: Any, domain: str | None, names: Any) -> Split:
+def _is_numeric(data: Any) -> bool:
+    """Whether the rows are numbers already: those of a `Split` and of the data sets that have a name."""
+    from ..datasets.loading import is_named
+
+    return isinstance(data, Split) or (isinstance(data, (str, os.PathLike)) and is_named(os.fspath(data)))
+
+
+def _transformed(split: Split, before: Preprocessing, domain: str | None) -> Split:
     """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
-    parts = [_apply(translated.transform, part, names) for part in (split.train, split.test)]
-    if _same(parts[0], split.train.X):
+    parts = [before(part.X, part.feature_names) for part in (split.train, split.test)]
+    if _same(parts[0][0], split.train.X):
         return split
-    space = Domain.of(domain or "real", parts[0])
+    space = Domain.of(domain or "real", parts[0][0])
     train, test = (
-        Dataset(X, part.y, part.weight, space, part.name)
-        for X, part in zip(parts, (split.train, split.test), strict=True)
+        replace(part, X=X, domain=space, feature_names=names, image_shape=None)
+        for (X, names), part in zip(parts, (split.train, split.test), strict=True)
     )
     return Split(train, test)
-
-
-def _apply(transform: Any, part: Dataset, names: Any) -> Any:
-    try:
-        return as_matrix(transform(_framed(part, names)), "transformed X")
-    except InputError:
-        raise
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError("data that the estimator can transform", f"{part.d} features ({reason})") from None
-
-
-def _framed(part: Dataset, names: Any) -> Any:
-    """The rows as a data frame with the columns that an estimator was fitted on, if both have the same names."""
-    if names is None or part.feature_names is None or part.is_sparse or set(names) != set(part.feature_names):
-        return part.X
-    import pandas as pd
-
-    return pd.DataFrame(part.X, columns=list(part.feature_names))[list(names)]
 
 
 def _same(one: Any, other: Any) -> bool:

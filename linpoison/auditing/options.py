@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 
 from ..convex import chosen_solver
 from ..core import Budget, InputError, check_integer, check_number, parse_domain
+from ..core.validation import as_weights
+from ..datasets.layout import Layout
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
 from .groups import Grouping
@@ -62,6 +65,10 @@ class LearnerOptions:
     label, test, test_fraction
         How a file is read: name of the label column, a file of test rows, or the share of rows to
         hold out.
+    header, index
+        How a table is laid out: whether it has a header line, and a column of row numbers; see `linpoison.load`.
+    sample_weight : str or array_like, optional
+        Weights of the training rows: the name of a column of the file, or one number for each training row.
     seed : int
     """
 
@@ -77,6 +84,9 @@ class LearnerOptions:
     test: str | None = None
     test_fraction: float | None = None
     seed: int = 0
+    header: str | None = None
+    index: str | None = None
+    sample_weight: Any = None
 
     def __post_init__(self) -> None:
         self._check_learner()
@@ -90,6 +100,9 @@ class LearnerOptions:
         if self.test_fraction is not None:
             self._set("test_fraction", check_number(self.test_fraction, "test_fraction", above=0, below=1))
         check_integer(self.seed, "seed", at_least=0)
+        self.layout()
+        if self.sample_weight is not None and not isinstance(self.sample_weight, str):
+            self._set("sample_weight", as_weights(self.sample_weight, np.size(self.sample_weight), "sample_weight"))
 
     def _check_learner(self) -> None:
         if self.penalize_intercept is not None:
@@ -107,6 +120,11 @@ class LearnerOptions:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def layout(self) -> Layout:
+        """How a table is laid out."""
+        weight = self.sample_weight if isinstance(self.sample_weight, str) else None
+        return Layout(self.label, self.header, self.index, weight)
 
     def problem(self) -> Problem:
         """The learning problem of `model`."""
@@ -202,6 +220,12 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
     values = {name: value for name, value in asdict_shallow(options).items() if name != "jobs"}
     if values["estimator"] is not None and not isinstance(values["estimator"], (str, os.PathLike)):
         values["estimator"] = repr(values["estimator"])
+    if isinstance(values["sample_weight"], np.ndarray):
+        weight = values["sample_weight"]
+        values["sample_weight"] = f"{weight.size} weights, {hashlib.sha256(weight.tobytes()).hexdigest()[:12]}"
+    for name in ("header", "index", "sample_weight"):  # a report that does without them is as it was
+        if values[name] is None:
+            del values[name]
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
 
 

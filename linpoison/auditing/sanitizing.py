@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,39 @@ from numpy.typing import NDArray
 
 from ..core import Dataset, InputError
 from ..core.validation import Array
-from .files import check_folder, write_all
+from ..datasets.files import SUFFIXES
+from ..datasets.layout import Layout
+from ..datasets.loading import is_named
+from ..datasets.rewriting import same_kind, write_rows
+from .files import Writer, check_folder, write_all
 from .inputs import Setting, prepare
 from .options import LearnerOptions
+from .words import ROWS_ARE_NUMBERED, label_words
 
 
 @dataclass(frozen=True, eq=False)
 class Sanitized:
-    """Training rows after defences in a row.
+    """Rows after defences in a row.
 
     Parameters
     ----------
     data : Dataset
-        All training rows, as they came.
+        All rows that were looked at, behind the preprocessing of an estimator if there is one.
     kept, removed : ndarray of int
-        Row numbers in `data`, from 0, ascending.
+        Positions in `data`, from 0, ascending. Their numbers in the user's file are ``data.numbers[kept]``: the same,
+        unless test rows were held out of it.
     removed_by : ndarray of str, shape (n_removed,)
         The defence that took each removed row out.
     defenses : tuple of str
         In the order in which they ran.
     scores : ndarray of shape (n, n_defenses)
         Anomaly scores; NaN where a row was gone already.
+    source : Path, optional
+        The file that the rows come from.
+    layout : Layout, optional
+        Of a table.
+    n_held_out : int
+        Rows of the file that were held out as test rows, and are not in the result.
     """
 
     data: Dataset
@@ -43,22 +55,65 @@ class Sanitized:
     removed_by: NDArray[np.str_]
     defenses: tuple[str, ...]
     scores: Array
+    source: Path | None = None
+    layout: Layout = field(default_factory=Layout)
+    n_held_out: int = 0
+
+    def to_text(self) -> str:
+        """What became of every row, in words."""
+        by = ", ".join(f"{name} {int((self.removed_by == name).sum())}" for name in self.defenses)
+        rows = self.data.n + self.n_held_out
+        what = f"training rows of {self.data.name}" if self.source is None else f"rows of {self.source.name}"
+        text = f"{self.kept.size} of {rows} {what} kept, {self.removed.size} removed ({by})"
+        if self.n_held_out:
+            text += (
+                f", {self.n_held_out} held out as test rows and not in the output (without --test-fraction none are)"
+            )
+        words = label_words(self.data)
+        if words:
+            text += f"; {words}"
+        return text + ROWS_ARE_NUMBERED * (self.source is not None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an ``.npz`` file, or a ``.csv`` of the kept rows with ``NAME.removed.csv`` beside it."""
+        """Write the kept rows, as a table like the input where they come from a file of the same kind.
+
+        Then every column, the header and the label values are those of the input. Removed rows stand beside it in
+        ``NAME.removed.csv``, or in arrays of an ``.npz`` file, by their numbers in the user's file: from 0, a header
+        not counted.
+        """
         target = check_output(path)
-        if target.suffix == ".npz":
-            write_all(target.parent, {target.name: self._write_npz})
-        else:
-            removed = f"{target.stem}.removed.csv"
-            write_all(target.parent, {removed: self._write_removed, target.name: self._write_csv})
+        suffix = target.suffix.lower()
+        like = self.source is not None and same_kind(self.source, target)
+        if not like and suffix not in (".npz", ".csv"):
+            raise InputError("an output file .npz or .csv", str(path), f"{suffix} is for rows of such a file.")
+
+        def write(place: Path) -> None:
+            if like and self.source is not None:
+                extra = self._outcome() if suffix == ".npz" else {}
+                write_rows(self.source, place, self.data.numbers[self.kept], self.layout, suffix, **extra)
+            elif suffix == ".npz":
+                self._write_npz(place)
+            else:
+                self._write_csv(place)
+
+        writers: dict[str, Writer] = {target.name: write}
+        if suffix != ".npz":
+            writers = {f"{target.stem}.removed.csv": self._write_removed, **writers}
+        write_all(target.parent, writers)
+
+    def _outcome(self) -> dict[str, Any]:
+        return {
+            "kept": self.data.numbers[self.kept], "removed": self.data.numbers[self.removed],
+            "removed_by": self.removed_by, "defenses": np.asarray(self.defenses), "scores": self.scores,
+        }  # fmt: skip
 
     def _write_npz(self, path: Path) -> None:
         X = self.data.X[self.kept]
+        y = self.data.y[self.kept].astype(np.int8)
         arrays: dict[str, Any] = {
-            "y": self.data.y[self.kept].astype(np.int8), "kept": self.kept, "removed": self.removed,
-            "removed_by": self.removed_by, "defenses": np.asarray(self.defenses), "scores": self.scores,
-        }  # fmt: skip
+            "y": y if self.data.classes is None else np.asarray(self.data.label_values(y)),
+            **self._outcome(),
+        }
         if sp.issparse(X):
             arrays |= {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": np.asarray(X.shape)}
         else:
@@ -70,33 +125,34 @@ class Sanitized:
         names = self.data.feature_names or tuple(f"x{column}" for column in range(self.data.d))
         with open(path, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow([*names, "label"])
-            for row in self.kept:
+            writer.writerow([*names, self.data.label_name or "label"])
+            for row, label in zip(self.kept, self.data.label_values(self.data.y[self.kept]), strict=True):
                 values = self.data.X[[row]]
                 dense = values.toarray() if sp.issparse(values) else values
-                writer.writerow([*(repr(float(value)) for value in dense.ravel()), int(self.data.y[row])])
+                writer.writerow([*(repr(float(value)) for value in dense.ravel()), label])
 
     def _write_removed(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)])
-            for row, name in zip(self.removed, self.removed_by, strict=True):
+            labels = self.data.label_values(self.data.y[self.removed])
+            for row, label, name in zip(self.removed, labels, self.removed_by, strict=True):
                 scores = ("" if np.isnan(score) else repr(float(score)) for score in self.scores[row])
-                writer.writerow([int(row), int(self.data.y[row]), name, *scores])
+                writer.writerow([int(self.data.numbers[row]), label, name, *scores])
 
 
 def sanitize(data: Any, *, out: str | os.PathLike[str] | None = None, **options: Any) -> Sanitized:
-    """Run the training rows of `data` through defences, one after another.
+    """Run the rows of `data` through defences, one after another.
 
     Each defence is fitted on the rows that the ones before it kept and removes its share of each
-    class of those.
+    class of those. All rows of a file are looked at, unless `test_fraction` holds some out.
 
     Parameters
     ----------
     data : str, path, Split or tuple
-        As in `audit`.
+        As in `audit`, or ``(X, y)``.
     out : path, optional
-        ``.npz`` or ``.csv`` file to write.
+        File to write, see `Sanitized.save`.
     **options
         `defenses`, `variant`, `remove` and the learner and file options of `audit`.
 
@@ -115,7 +171,12 @@ def run_sanitize(data: Any, options: LearnerOptions, *, out: str | os.PathLike[s
         check_output(out)
     if not options.defenses:
         raise InputError("at least one defence", "none", "Name one with --defense, such as l2.")
-    result = _one_after_another(prepare(data, options))
+    setting = prepare(data, options, whole=True)
+    result = _one_after_another(setting)
+    if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):
+        held_out = 0 if options.test_fraction is None or options.test is not None else setting.split.test.n
+        source = Path(data).expanduser()
+        result = replace(result, source=source, layout=options.layout(), n_held_out=held_out)
     if out is not None:
         result.save(out)
     return result
@@ -124,8 +185,8 @@ def run_sanitize(data: Any, options: LearnerOptions, *, out: str | os.PathLike[s
 def check_output(path: str | os.PathLike[str]) -> Path:
     """`path` if it names a file that `Sanitized.save` can write."""
     target = Path(path)
-    if target.suffix not in (".npz", ".csv"):
-        raise InputError("an output file .npz or .csv", str(path))
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError("an output file .npz or .csv, or of the kind of the input", str(path))
     if target.is_dir():
         raise InputError("an output file", f"the folder {path}")
     check_folder(target.parent)

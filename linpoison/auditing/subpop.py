@@ -34,6 +34,7 @@ from .inputs import prepare
 from .journal import FolderJournal, run_digest
 from .options import LearnerOptions, influences
 from .table import aligned, percent
+from .words import label_words
 
 ATTACKS = ("label-flip", "convex")
 
@@ -92,11 +93,14 @@ class SubpopReport:
     data : str
     options : SubpopOptions
     study : Study
+    labels : str
+        The user's label column and values in words, empty for data sets that have a name.
     """
 
     data: str
     options: SubpopOptions
     study: Study
+    labels: str = ""
 
     def to_text(self) -> str:
         """A table for each strength, the most damaged subpopulation first: who would be hurt."""
@@ -104,6 +108,7 @@ class SubpopReport:
         lines = [
             f"{self.data}: {self.options.attack} on subpopulations, clean accuracy {percent(found.clean_accuracy)}"
         ]
+        lines += [self.labels] if self.labels else []
         for alpha in found.alphas:
             worst = found.worst(5, alpha)
             rows: list[tuple[str, ...]] = [
@@ -121,7 +126,7 @@ class SubpopReport:
     def to_json(self) -> str:
         """All numbers."""
         own = {name: value for name, value in vars(self.options).items() if name != "learner"}
-        content = {"data": self.data, "options": own, **asdict(self.study)}
+        content = {"data": self.data, "labels": self.labels, "options": own, **asdict(self.study)}
         return json.dumps(content, indent=1, default=str) + "\n"
 
 
@@ -160,7 +165,7 @@ def run_subpop(
         parts, matcher, recorded, trainer, alphas=options.alphas, seeds=1, store=store,
         groups=matcher.subpopulations()[: options.groups or None], progress=progress,
     )  # fmt: skip
-    report = SubpopReport(setting.split.name, options, found)
+    report = SubpopReport(setting.split.name, options, found, label_words(setting.split.train))
     if out is not None:
         _write(report, matcher, _mapped(report, matcher, parts, recorded, trainer), Path(out))
         if isinstance(store, FolderJournal):

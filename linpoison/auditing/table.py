@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from .lessons import lessons
 from .report import AttackEntry, AuditReport
@@ -159,8 +160,13 @@ def _heading(report: AuditReport) -> str:
         f"linpoison {report.versions.get('linpoison', '')}: {data['name']} ({data['n_train']} training and "
         f"{data['n_test']} test rows, {data['n_features']} features, domain {data['domain']})\n"
         f"learner: {model['loss']} loss, reg {model['reg']:g}, {intercept} intercept; epsilon {report.epsilon:.4g}; "
-        f"target {report.target}; seed {report.seed}"
+        f"target {report.target}; seed {report.seed}" + own_words(data)
     )
+
+
+def own_words(data: Mapping[str, Any]) -> str:
+    """A line on the user's labels, of the `dataset` part of a report; empty where there is none."""
+    return f"\n{data['labels']}" if data.get("labels") else ""
 
 
 def _comparison_block(report: AuditReport) -> str:

@@ -25,7 +25,7 @@ class Target:
     ``test``: the scored rows themselves (the papers' protocol). ``train``: training rows only.
     ``split:F``: a fraction F of the test rows, stratified by class; the rest stay unseen. ``rows:I,J,...`` or
     ``rows:FILE`` (text, ``.csv`` or ``.npy``): the attacker wants exactly these test rows misclassified, and
-    what happens to the others is collateral damage.
+    what happens to the others is collateral damage. Of a file, rows are numbered as in the file.
 
     Examples
     --------
@@ -66,10 +66,8 @@ class Target:
 
     def _given(self, test: Dataset) -> TargetRows:
         """Rows by number, and the other test rows."""
-        if self.index[-1] >= test.n:
-            raise InputError(f"numbers of test rows below {test.n}", str(self.index[-1]), _ROWS)
-        rest = np.setdiff1d(np.arange(test.n), self.index)
-        chosen = test.take(np.array(self.index))
+        positions = test.positions(self.index)
+        chosen, rest = test.take(positions), np.setdiff1d(np.arange(test.n), positions)
         return TargetRows(chosen, chosen, test.take(rest) if rest.size else None, self.index)
 
 
@@ -77,8 +75,8 @@ class Target:
 class TargetRows:
     """Rows the attacker saw, rows behind ``test_error``, and rows behind ``unseen_test_error``.
 
-    In a targeted attack `index` numbers the test rows that the attacker wants misclassified; they are
-    seen and scored, and the unseen rows are those that it does not care about.
+    In a targeted attack `index` numbers the test rows that the attacker wants misclassified (as the user's file does);
+    they are seen and scored, and the unseen rows are those that it does not care about.
     """
 
     seen: Dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core import Dataset
 from ..losses import Problem
 from .report import AttackEntry
 
@@ -52,6 +53,18 @@ _TARGETS = {
     "given": "The poison was handed in: which rows its maker looked at is not known, so the error may be an in-sample "
     "maximum on these test rows.",
 }
+
+
+ROWS_ARE_NUMBERED = "; rows are numbered from 0, a header line not counted, as pandas does"
+
+
+def label_words(data: Dataset) -> str:
+    """The label column and which of its values is +1, where they are the user's; empty for data sets with a name."""
+    if data.classes is None:
+        return ""
+    negative, positive = data.classes
+    column = "" if data.label_name is None else f"the label is the column {data.label_name!r}: "
+    return f"{column}{positive!r} is +1 and {negative!r} is -1"
 
 
 def target_words(target: str) -> str:

@@ -20,7 +20,7 @@ from .progress import ProgressLine
 
 _LEARNER = (
     "model", "estimator", "reg", "penalize_intercept", "defenses", "variant", "remove", "domain", "label", "test",
-    "test_fraction", "seed",
+    "test_fraction", "seed", "header", "index", "sample_weight",
 )  # fmt: skip
 
 
@@ -125,11 +125,7 @@ def _evaluate(arguments: Any) -> int:
 def _sanitize(arguments: Any) -> int:
     result = run_sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
     if not arguments.quiet:
-        by = ", ".join(f"{name} {int((result.removed_by == name).sum())}" for name in result.defenses)
-        sys.stdout.write(
-            f"{result.kept.size} of {result.data.n} training rows kept, {result.removed.size} removed ({by}); "
-            f"written to {arguments.out}\n"
-        )
+        sys.stdout.write(f"{result.to_text()}; written to {arguments.out}\n")
     return 0
 
 

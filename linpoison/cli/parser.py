@@ -225,14 +225,15 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_sanitize(commands: Any) -> None:
     parser = _command(
-        commands, "sanitize", "write the training rows that survive the defences",
-        "Run the training rows through defences, one after another, and write what survives with the removed row "
-        "numbers and scores.",
+        commands, "sanitize", "write the rows that survive the defences",
+        "Run all rows of a file (or the training rows of a data set that has a name) through defences, one after "
+        "another, and write what survives as a table like the input, with the numbers and scores of removed rows.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_learner(parser)
     _add_defenses(parser, "--defense", None)
-    parser.add_argument("--out", type=_place, required=True, metavar="FILE", help="output file, .npz or .csv")
+    parser.add_argument("--out", type=_place, required=True, metavar="FILE",
+                        help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -255,7 +256,11 @@ def _add_learner(parser: Parser, *, several: bool = False) -> None:
     add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
     add("--domain", metavar="KIND", help="what a row may hold: real, box, counts, range (what the training rows show "
         "in each column) or range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip
-    add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file")
+    add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file (default: the one called label, "
+        "target or class, else y, else the last if it alone has two values)")  # fmt: skip
+    add("--header", metavar="LINE", help="first or none: whether the first line of a .csv file names the columns")
+    add("--index", metavar="COLUMN", help="column that numbers or names the rows and is no feature, or none")
+    add("--weight", dest="sample_weight", metavar="COLUMN", help="column (of an .npz file the array) of sample weights")
     add("--test", metavar="FILE", help="file with the test rows")
     add("--test-fraction", type=_number, metavar="F",
         help="share of a file's rows to hold out when it brings no test rows (default: 0.3)")  # fmt: skip

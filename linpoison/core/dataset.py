@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from .domain import Domain
 from .errors import InputError
@@ -33,6 +34,12 @@ class Dataset:
         One for each column.
     image_shape : tuple of int, optional
         ``(height, width)`` if a row is an image.
+    row_numbers : array_like of int, shape (n,), optional
+        Numbers of the rows in the user's file, from 0, a header not counted. Without them a row is its position.
+    classes : tuple, optional
+        The user's label values for -1 and +1.
+    label_name : str, optional
+        The user's name of the label column.
 
     Examples
     --------
@@ -48,6 +55,9 @@ class Dataset:
     name: str = "data"
     feature_names: tuple[str, ...] | None = field(default=None, repr=False)
     image_shape: tuple[int, int] | None = field(default=None, repr=False)
+    row_numbers: NDArray[np.int64] | None = field(default=None, repr=False)
+    classes: tuple[Any, Any] | None = field(default=None, repr=False)
+    label_name: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         X = as_matrix(self.X, allow_empty=True)
@@ -60,6 +70,11 @@ class Dataset:
             raise InputError(f"{X.shape[1]} feature names", f"{len(self.feature_names)}")
         if self.image_shape is not None and int(np.prod(self.image_shape)) != X.shape[1]:
             raise InputError(f"an image shape of {X.shape[1]} pixels", f"{self.image_shape}")
+        if self.row_numbers is not None:
+            numbers = np.asarray(self.row_numbers, dtype=np.int64)
+            if numbers.shape != (n,):
+                raise InputError(f"{n} row numbers", f"shape {numbers.shape}")
+            object.__setattr__(self, "row_numbers", _read_only(numbers))
 
     @property
     def n(self) -> int:
@@ -81,18 +96,49 @@ class Dataset:
         """Whether `X` is CSR."""
         return sp.issparse(self.X)
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Row numbers of the user's file, or positions, shape (n,)."""
+        return np.arange(self.n, dtype=np.int64) if self.row_numbers is None else self.row_numbers
+
+    def positions(self, numbers: Any) -> NDArray[np.intp]:
+        """Positions of rows by their numbers, see `numbers`.
+
+        Raises
+        ------
+        InputError
+            If there is no such row here.
+        """
+        place = {int(number): position for position, number in enumerate(self.numbers)}
+        lost = next((int(number) for number in numbers if int(number) not in place), None)
+        if lost is None:
+            return np.array([place[int(number)] for number in numbers], dtype=np.intp)
+        if self.row_numbers is None:
+            raise InputError(f"numbers of test rows below {self.n}", str(lost))
+        some = ", ".join(map(str, self.row_numbers[:5])) + (", ..." if self.n > 5 else "")
+        raise InputError(
+            f"row numbers of the file among its {self.n} test rows ({some})", str(lost),
+            "Rows are counted from 0, a header not counted; pick others, or give the test rows as a file of their own.",
+        )  # fmt: skip
+
+    def label_values(self, y: Any) -> list[Any]:
+        """The user's label values of signs (an array of shape (m,)); -1 and 1 where there are none."""
+        negative, positive = (-1, 1) if self.classes is None else self.classes
+        return [positive if sign > 0 else negative for sign in np.asarray(y)]
+
     def take(self, rows: Any) -> Dataset:
         """The rows given by an index array or a boolean mask."""
         index = np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
-        return replace(self, X=self.X[index], y=self.y[index], weight=self.weight[index])
+        numbers = None if self.row_numbers is None else self.row_numbers[index]
+        return replace(self, X=self.X[index], y=self.y[index], weight=self.weight[index], row_numbers=numbers)
 
     def of_class(self, label: float) -> Dataset:
         """The rows of one label."""
         return self.take(self.y == label)
 
     def mix(self, other: Dataset) -> Dataset:
-        """These rows followed by the rows of `other`; the domain and names are these."""
+        """These rows followed by the rows of `other`, without row numbers; the domain and names are these."""
         if other.d != self.d:
             raise InputError(f"rows of {self.d} features", f"{other.d} features")
         return replace(
@@ -100,6 +146,7 @@ class Dataset:
             X=stack_rows(self.X, other.X),
             y=np.concatenate([self.y, other.y]),
             weight=np.concatenate([self.weight, other.weight]),
+            row_numbers=None,
         )
 
     def require_both_classes(self, what: str = "training data") -> None:

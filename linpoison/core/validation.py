@@ -60,6 +60,8 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
 def _as_dense(X: Any, name: str) -> Array:
     _refuse_complex(X, name)
     try:
+        if hasattr(X, "to_numpy") and hasattr(X, "dtypes"):  # a data frame, whose nullable columns hold pandas' NA
+            X = X.to_numpy(dtype=np.float64, na_value=np.nan)
         dense = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise _not_numeric(name, error) from None
@@ -118,6 +120,25 @@ def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Arr
     if both and values.size < 2:
         raise InputError("rows of both classes", f"only the label {values.tolist()}")
     return labels
+
+
+def refuse_missing(labels: NDArray[Any]) -> None:
+    """Raise if a label is missing: None, NaN, NaT or pandas' NA."""
+    if labels.dtype.kind in "mM":
+        count = int(np.isnat(labels).sum())
+    else:
+        count = sum(_is_missing(value) for value in labels.tolist()) if labels.dtype.kind in "Ofc" else 0
+    if count:
+        raise InputError("a label for every row", f"{count} missing labels", "Drop those rows first.")
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # what compares as unknown, as pandas' NA does
+        return True
 
 
 def as_weights(weight: Any, n: int, name: str = "weight") -> Array:

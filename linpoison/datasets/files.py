@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +14,82 @@ from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix, as_matrix
 from .labels import LabelEncoding
+from .layout import Layout
 from .readers import Raw, read_npz, read_svmlight
 from .scaling import check_scale
 from .tables import read_csv, read_parquet
 
+Through = Callable[[Any, "tuple[str, ...] | None"], "tuple[Any, tuple[str, ...] | None]"]
 _TABLES = {".csv": read_csv, ".parquet": read_parquet}
-_ARRAYS = {".npz": read_npz, ".svmlight": read_svmlight, ".svm": read_svmlight, ".libsvm": read_svmlight}
 _PICKLES = (".pkl", ".pickle", ".joblib")
 SUFFIXES = (".npz", ".csv", ".parquet", ".svmlight", ".svm", ".libsvm")
 
 
 def load_file(
-    path: Path, *, domain: str | None, label: str | None, test: Path | None, test_fraction: float, seed: int
+    path: Path,
+    *,
+    domain: str | None = None,
+    layout: Layout | None = None,
+    test: Path | None = None,
+    test_fraction: float | None = 0.3,
+    seed: int = 0,
+    through: Through | None = None,
 ) -> Split:
-    """Read, translate labels, split where no test rows came along, and check the domain."""
-    raw = read_raw(path, test, label)
-    X, encoding = _features(raw.X, f"X of {path.name}"), _encoding(raw)
+    """Read, translate labels, split where no test rows came along, and check the domain.
+
+    Parameters
+    ----------
+    path, test : Path
+    domain, seed
+        As in `load`.
+    layout : Layout, optional
+    test_fraction : float or None
+        None holds out nothing: the test rows are the training rows, where the file brings none.
+    through : callable, optional
+        Fixed preprocessing, from raw rows (a data frame for tables) and their column names to numbers and names. Then
+        rows may hold text and missing values.
+    """
+    raw = read_raw(path, test, layout or Layout(), raw=through is not None)
+    read = _reader(raw, through)
+    X, columns = read(raw.X, f"X of {path.name}")
+    encoding = _encoding(raw)
     y = _signed(encoding, raw.y, X, path.name)
-    if raw.test is None:
-        train_rows, test_rows = _split(y, test_fraction, seed, path.name)
-        X, X_test, y, y_test = X[train_rows], X[test_rows], y[train_rows], y[test_rows]
-    else:
-        X_test = _features(raw.test[0], "test X")
+    names: dict[str, Any] = {
+        "name": path.stem, "feature_names": columns, "label_name": raw.label_name,
+        "classes": (encoding.negative, encoding.positive),
+    }  # fmt: skip
+    numbers = np.arange(y.size)
+    if raw.test is not None:
+        X_test, _ = read(raw.test[0], "test X")
         y_test = _signed(encoding, raw.test[1], X_test, "the test rows")
-    space = Domain.of(domain or "real", X)
+        other = Dataset(X_test, y_test, **names, row_numbers=raw.test_start + np.arange(y_test.size))
+        return _in_domain(Dataset(X, y, raw.weight, **names, row_numbers=numbers), other, domain)
+    every = Dataset(X, y, raw.weight, **names, row_numbers=numbers)
+    if test_fraction is None:
+        return _in_domain(every, every, domain)
+    train_rows, test_rows = _split(y, test_fraction, seed, path.name)
+    return _in_domain(every.take(train_rows), every.take(test_rows), domain)
+
+
+def _in_domain(train: Dataset, test: Dataset, kind: str | None) -> Split:
+    space = Domain.of(kind or "real", train.X)
     if space.integral:
-        space.check(X_test, "test X")
-    names = raw.feature_names
-    return Split(
-        Dataset(X, y, domain=space, name=path.stem, feature_names=names),
-        Dataset(X_test, y_test, domain=space, name=path.stem, feature_names=names),
-    )
+        space.check(test.X, "test X")
+    return Split(replace(train, domain=space), replace(test, domain=space))
 
 
-def read_raw(path: Path, test: Path | None, label: str | None) -> Raw:
-    """The raw arrays of a file, by its suffix."""
+def _reader(raw: Raw, through: Through | None) -> Callable[[Any, str], tuple[Matrix, Any]]:
+    """From raw rows, and what errors call them, to numbers and the names of their columns."""
+
+    def read(X: Any, name: str) -> tuple[Matrix, Any]:
+        rows, columns = (X, raw.feature_names) if through is None else through(X, raw.feature_names)
+        return _features(rows, name), columns
+
+    return read
+
+
+def read_raw(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
+    """The raw arrays of a file, by its suffix; with `raw`, features of a table as a data frame."""
     suffix = _suffix(path)
     if test is not None:
         _readable(test)
@@ -54,10 +97,12 @@ def read_raw(path: Path, test: Path | None, label: str | None) -> Raw:
             raise InputError(f"a test file ending in {suffix}", str(test), "Use one kind of file for both.")
     _readable(path)
     if suffix in _TABLES:
-        return _TABLES[suffix](path, test, label)
-    if label is not None:
-        raise InputError(f"no label column with a {suffix} file", repr(label), "It is for .csv and .parquet files.")
-    return _ARRAYS[suffix](path, test)
+        return _TABLES[suffix](path, test, layout, raw=raw)
+    for name, value in layout.given().items():
+        if name != "weight" or suffix != ".npz":
+            what = f"{name} column" if name != "header" else "option header"
+            raise InputError(f"no {what} with a {suffix} file", repr(value), "It is for .csv and .parquet files.")
+    return read_npz(path, test, layout.weight) if suffix == ".npz" else read_svmlight(path, test)
 
 
 def _suffix(path: Path) -> str:

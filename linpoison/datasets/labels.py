@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.validation import Array
+from ..core.validation import Array, refuse_missing
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,7 @@ def _as_labels(y: Any) -> Any:
         raise InputError("labels of shape (n_samples,)", "a ragged sequence") from None
     if labels.ndim != 1:
         raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
-    missing = [value is None or value != value for value in labels.tolist()]
-    if any(missing):
-        raise InputError("a label for every row", f"{sum(missing)} missing labels", "Drop those rows first.")
+    refuse_missing(labels)
     return labels
 
 

@@ -6,12 +6,14 @@ import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..core.dataset import Split
 from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.validation import check_integer, check_number
 from .external import mnist_pair
+from .layout import Layout
 from .registry import ENTRIES
 
 
@@ -23,6 +25,9 @@ def load(
     test: str | os.PathLike[str] | None = None,
     test_fraction: float = 0.3,
     seed: int = 0,
+    header: str | None = None,
+    index: str | None = None,
+    weight: str | None = None,
 ) -> Split:
     """Load a named data set or a file as training and test rows.
 
@@ -36,19 +41,28 @@ def load(
         The space that poison rows must lie in. By default that of the named data set, and ``real``
         for files. The training rows are checked against it and give its bounds.
     label : str, optional
-        The label column of a ``.csv`` or ``.parquet`` file. By default the column called label, y,
-        target or class, else the last one.
+        The label column of a ``.csv`` or ``.parquet`` file. By default the only column called label, target or class,
+        else the one called y, else the last one, if it alone has two values.
     test : str or path, optional
         A file of the same kind with the test rows.
     test_fraction : float, default 0.3
         Share of a file's rows that is held out, class by class, if the file brings no test rows.
     seed : int, default 0
         Seed of that split, and of the generators. Embedded and external data have fixed splits.
+    header : {"first", "none"}, optional
+        Whether the first line of a ``.csv`` file names the columns; by default it does, and is refused where it looks
+        like data. Columns without names are called "0", "1", ...
+    index : str, optional
+        A column that numbers or names the rows and is no feature. One that looks like it is refused unless it is named
+        here, or this is "none".
+    weight : str, optional
+        The column of sample weights (the array of an ``.npz`` file), which is no feature.
 
     Returns
     -------
     Split
-        Labels are in {-1, +1}: of two label values in a file the later in sorted order is +1.
+        Labels are in {-1, +1}: of two label values in a file the later in sorted order is +1 (`Dataset.classes`). Rows
+        of files know their numbers in the file, from 0, a header not counted (`Dataset.row_numbers`).
 
     Raises
     ------
@@ -70,14 +84,26 @@ def load(
         raise InputError("the name of a data set or a path", repr(name_or_path), _known())
     split = _named(name, seed)
     if split is None:
-        from .files import load_file
-
-        path, test_path = _existing(name), None if test is None else Path(test)
-        return load_file(path, domain=domain, label=label, test=test_path, test_fraction=test_fraction, seed=seed)
-    for option, value in (("label", label), ("test", test)):
+        return load_path(
+            name, Layout(label, header, index, weight), domain=domain, test=test, test_fraction=test_fraction, seed=seed
+        )
+    given = {"label": label, "test": test, "header": header, "index": index, "weight": weight}
+    for option, value in given.items():
         if value is not None:
             raise InputError(f"no option {option} with the named data set {name}", repr(value), "It is for files only.")
     return split if domain is None else with_domain(split, domain)
+
+
+def load_path(name: str, layout: Layout, *, test: str | os.PathLike[str] | None = None, **options: Any) -> Split:
+    """`load` of a file, with what else `linpoison.datasets.files.load_file` takes."""
+    from .files import load_file
+
+    return load_file(_existing(name), layout=layout, test=None if test is None else Path(test), **options)
+
+
+def is_named(name: str) -> bool:
+    """Whether `load` knows the name of a data set."""
+    return name in ENTRIES or name.startswith("mnist:")
 
 
 def with_domain(split: Split, word: str) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ class Raw:
     test : tuple of (X, y), optional
         Test rows that came along.
     feature_names : tuple of str, optional
+    label_name : str, optional
+        The label column of a table.
+    weight : array_like of shape (n,), optional
+        Sample weights.
+    test_start : int, default 0
+        Row number of the first test row, which may stand behind the training rows.
     """
 
     X: Matrix
@@ -36,6 +42,9 @@ class Raw:
     where: str
     test: tuple[Matrix, Any] | None = None
     feature_names: tuple[str, ...] | None = None
+    label_name: str | None = None
+    weight: Any = None
+    test_start: int = 0
 
 
 _NPZ = "Save plain arrays X and y (and X_test, y_test) with numpy.savez."
@@ -43,11 +52,16 @@ _SVMLIGHT = "Write one row a line, such as: 1 3:0.5 7:2."
 _CSR_PARTS = ("data", "indices", "indptr", "shape")
 
 
-def read_npz(path: Path, test: Path | None) -> Raw:
-    """Arrays X and y, or the parts of a CSR matrix and y; test rows as X_test and y_test or after n_train rows."""
+def read_npz(path: Path, test: Path | None, weight: str | None = None) -> Raw:
+    """Arrays X and y, or the parts of a CSR matrix and y; test rows as X_test and y_test or after n_train rows.
+
+    `weight` names an array of sample weights.
+    """
     arrays = _arrays(path)
     X, y = _matrix(arrays, path), _array(arrays, "y", path)
     inner = _inner_test(arrays, X, y, path)
+    if weight is not None:
+        inner = replace(inner, weight=_array(arrays, weight, path)[: inner.X.shape[0]])
     if test is None:
         return inner
     if inner.test is not None:
@@ -55,7 +69,7 @@ def read_npz(path: Path, test: Path | None) -> Raw:
             "test rows from one place", f"test rows in {path.name} and the file {test.name}", "Leave out one of them."
         )
     other = _arrays(test)
-    return Raw(X, y, inner.where, (_matrix(other, test), _array(other, "y", test)))
+    return replace(inner, test=(_matrix(other, test), _array(other, "y", test)))
 
 
 def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:
@@ -67,7 +81,7 @@ def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:
     n = check_integer(arrays["n_train"].item() if arrays["n_train"].size == 1 else None, "n_train", at_least=1)
     if n >= X.shape[0]:
         raise InputError(f"n_train below the {X.shape[0]} rows of {path.name}", n)
-    return Raw(X[:n], y[:n], where, (X[n:], y[n:]))
+    return Raw(X[:n], y[:n], where, (X[n:], y[n:]), test_start=n)
 
 
 def _arrays(path: Path) -> dict[str, Any]:

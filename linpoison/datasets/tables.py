@@ -11,99 +11,90 @@ import numpy as np
 
 from ..core.errors import InputError, MissingDependency
 from ..core.validation import Array
+from .layout import ONE_LINE, Layout, check_header_is_no_row, check_names, index_columns, label_column, weight_column
 from .readers import Raw
 
-_LABEL_NAMES = ("label", "y", "target", "class")
-_CSV = "Write one header line, then one line for each row, with the same number of fields in each."
+
+def read_csv(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
+    """A comma-separated table; with `raw`, features of any kind as a data frame."""
+    return _read(path, test, layout, raw, _csv_frame)
 
 
-def read_csv(path: Path, test: Path | None, label: str | None) -> Raw:
-    """A comma-separated table with a header line."""
-    return _read(path, test, label, _csv_frame)
+def read_parquet(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
+    """A Parquet table; needs pyarrow. With `raw`, features of any kind as a data frame."""
+    return _read(path, test, layout, raw, _parquet_frame)
 
 
-def read_parquet(path: Path, test: Path | None, label: str | None) -> Raw:
-    """A Parquet table; needs pyarrow."""
-    return _read(path, test, label, _parquet_frame)
-
-
-def _read(path: Path, test: Path | None, label: str | None, reader: Callable[[Path], Any]) -> Raw:
-    frame = reader(path)
-    column = _label_column(frame, label, path)
-    features = [name for name in frame.columns if name != column]
+def _read(path: Path, test: Path | None, layout: Layout, raw: bool, reader: Callable[[Path, Layout], Any]) -> Raw:
+    frame = reader(path, layout)
+    check_header_is_no_row(frame, layout, path.name)
+    label = label_column(frame, layout, path.name, raw=raw)
+    weight = weight_column(frame, layout, path.name)
+    others = [label, weight, *index_columns(frame, layout, path.name, label)]
+    features = [name for name in frame.columns if name not in others]
     if not features:
         raise InputError(
             f"feature columns besides the label in {path.name}",
-            f"only the column {column!r}",
+            f"only the column {label!r}",
             "Separate fields by commas.",
         )
-    X, y = _numbers(frame, features, path), _labels(frame, column, path)
+
+    def part(table: Any, file: Path) -> tuple[Any, Any]:
+        X = table[features] if raw else _numbers(table, features, file)
+        return X, _labels(table, label, file, layout)
+
     other = None
     if test is not None:
-        table = reader(test)
-        _same_columns(frame, table, path, test)
-        other = (_numbers(table, features, test), _labels(table, column, test))
-    names = tuple(str(name) for name in features)
-    return Raw(X, y, f"column {column!r} of {path.name}", other, names)
+        table = reader(test, layout)
+        _same_columns(frame, table, path, test, others[1:])
+        other = part(table, test)
+    X, y = part(frame, path)
+    return Raw(
+        X, y, f"column {label!r} of {path.name}", other, tuple(str(name) for name in features), label_name=str(label),
+        weight=None if weight is None else _numbers(frame, [weight], path)[:, 0],
+    )  # fmt: skip
 
 
-def _csv_frame(path: Path) -> Any:
+def _csv_frame(path: Path, layout: Layout) -> Any:
     import pandas as pd
 
     try:
-        _check_header(path)
-        frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream)
+            check_names(next(lines, []), next(lines, []), layout, path.name)
+        frame = pd.read_csv(path, **csv_words(layout), low_memory=False)
     except pd.errors.EmptyDataError:
-        raise InputError(f"a table in {path.name}", "an empty file", _CSV) from None
+        raise InputError(f"a table in {path.name}", "an empty file", ONE_LINE) from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise InputError(
-            f"lines of equal length in {path.name}", str(error).strip().split("C error: ")[-1], _CSV
+            f"lines of equal length in {path.name}", str(error).strip().split("C error: ")[-1], ONE_LINE
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"UTF-8 text in {path.name}", "other bytes", "Save the table as UTF-8.") from None
     return _not_empty(frame, path)
 
 
-def _check_header(path: Path) -> None:
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        lines = csv.reader(stream)
-        header, first = next(lines, []), next(lines, [])
-    if header and len(first) > len(header):
-        raise InputError(f"lines of equal length in {path.name}", "a row longer than the header", _CSV)
-    if any(not name.strip() for name in header):
-        raise InputError(
-            f"a name for every column of {path.name}",
-            f"no name for column {[bool(name.strip()) for name in header].index(False) + 1}",
-            "If it is a row number, write the table without it (pandas: index=False).",
-        )
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if header and all(_is_number(name) for name in header) and (doubled or not _is_count_up(header)):
-        raise InputError(f"a header line in {path.name}", "a first line of numbers", _CSV)
-    if doubled:
-        raise InputError(f"different column names in {path.name}", f"{doubled[0]!r} more than once")
+def csv_words(layout: Layout) -> dict[str, Any]:
+    """How pandas is told to read a table of this layout; columns without a header are called 0, 1, ..."""
+    return {"encoding": "utf-8-sig", "header": None if layout.header == "none" else 0}
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_count_up(header: list[str]) -> bool:
-    return header in ([str(i) for i in range(len(header))], [str(i + 1) for i in range(len(header))])
-
-
-def _parquet_frame(path: Path) -> Any:
+def _parquet_frame(path: Path, layout: Layout) -> Any:
     try:
         import pyarrow
+        import pyarrow.parquet
     except ImportError:
         raise MissingDependency("pyarrow", "to read .parquet files", "parquet") from None
     import pandas as pd
 
     try:
+        names = pyarrow.parquet.read_schema(path).names
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled is not None:
+            raise InputError(f"different column names in {path.name}", f"{doubled!r} more than once", "Rename one.")
         frame = pd.read_parquet(path, engine="pyarrow")
+    except InputError:
+        raise
     except (pyarrow.ArrowException, ValueError, OSError):
         raise InputError(f"a Parquet table in {path.name}", "other bytes", "Write it again, or save .csv.") from None
     return _not_empty(frame.reset_index(drop=True), path)
@@ -113,15 +104,6 @@ def _not_empty(frame: Any, path: Path) -> Any:
     if not len(frame) or not len(frame.columns):
         raise InputError(f"at least one row in {path.name}", f"{len(frame)} rows of {len(frame.columns)} columns")
     return frame
-
-
-def _label_column(frame: Any, label: str | None, path: Path) -> Any:
-    if label is None:
-        return next((name for name in frame.columns if str(name).lower() in _LABEL_NAMES), frame.columns[-1])
-    if label not in frame.columns:
-        shown = ", ".join(map(str, frame.columns[:10])) + (", ..." if len(frame.columns) > 10 else "")
-        raise InputError(f"a label column {label!r} in {path.name}", f"the columns {shown}")
-    return label
 
 
 def _numbers(frame: Any, features: list[Any], path: Path) -> Array:
@@ -150,20 +132,39 @@ def _numbers(frame: Any, features: list[Any], path: Path) -> Array:
     return X
 
 
-def _labels(frame: Any, column: Any, path: Path) -> Any:
+def _labels(frame: Any, column: Any, path: Path, layout: Layout) -> Any:
     labels = frame[column]
-    if labels.isna().any():
-        raise InputError(
-            f"a label in every row of {path.name}",
-            f"{int(labels.isna().sum())} empty fields in the column {column!r}",
-            "Drop those rows, or name another column as the label.",
-        )
-    return labels.to_numpy()
+    missing = labels.isna().to_numpy()
+    if not missing.any():
+        return labels.to_numpy()
+    words = _words(path, column, layout) if path.suffix.lower() == ".csv" else None
+    read = {} if words is None else {word: int(np.sum(words[missing] == word)) for word in set(words[missing])}
+    if words is not None and set(read) == {"None"} and not _all_numbers(labels[~missing]):
+        return words  # a class of its own beside other words, which pandas takes for a missing value
+    empty = ", ".join(f"{count} {f'that read {word!r}' if word else 'empty'}" for word, count in sorted(read.items()))
+    raise InputError(
+        f"a label in every row of {path.name}",
+        f"{int(missing.sum())} empty fields in the column {column!r}" + (f" ({empty})" if any(read) else ""),
+        "Drop those rows, write the class in another word, or name another column as the label.",
+    )
 
 
-def _same_columns(frame: Any, other: Any, path: Path, test: Path) -> None:
-    if set(frame.columns) != set(other.columns):
-        odd = sorted(map(str, set(frame.columns) ^ set(other.columns)))
+def _words(path: Path, column: Any, layout: Layout) -> Any:
+    """A column of a table as it is written."""
+    import pandas as pd
+
+    return pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False, **csv_words(layout))[column].to_numpy()
+
+
+def _all_numbers(labels: Any) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(labels.dtype))
+
+
+def _same_columns(frame: Any, other: Any, path: Path, test: Path, optional: list[Any]) -> None:
+    odd = sorted(map(str, (set(frame.columns) ^ set(other.columns)) - set(optional)))
+    if odd:
         raise InputError(
             f"the columns of {path.name} in {test.name}", f"columns in only one of them: {', '.join(odd[:5])}"
         )

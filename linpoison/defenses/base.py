@@ -7,13 +7,14 @@ from collections.abc import Hashable
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array, Matrix, as_matrix, check_number
+from ..core.validation import Array, Matrix, as_matrix, check_number, refuse_missing
 from ..sets import FeasibleSet
 from .quota import quota
 
@@ -81,9 +82,10 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         return self._finish(rows, codes)
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Fit, then return the kept rows and labels in the containers they came in."""
+        """Fit, then return the kept rows and labels in the containers they came in; COO, BSR, DIA and DOK as CSR."""
         self.fit(X, y)
-        return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+        rows = X.tocsr() if sp.issparse(X) and X.format not in ("csr", "csc", "lil") else X
+        return _safe_indexing(rows, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
 
     def decision_function(self, X: Any, y: Any) -> Array:
         """Scores of other rows under the fitted detector, shape (n,).
@@ -217,10 +219,18 @@ def _encode(y: Any, n: int) -> tuple[NDArray[Any], Codes]:
     labels = np.asarray(y)
     if labels.shape != (n,):
         raise InputError(f"labels of shape ({n},), one for each row", f"shape {labels.shape}")
+    refuse_missing(labels)
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise InputError("finite labels", "NaN or infinity among them", "Drop the rows without a label.")
+        raise InputError("finite labels", "infinity among them", "Drop those rows first.")
+    if labels.dtype.kind == "f" and (labels != np.round(labels)).any():
+        raise InputError(
+            "labels of classes", "continuous targets (Unknown label type: continuous)",
+            "Cut them into classes first, such as by a threshold.",
+        )  # fmt: skip
     try:
         classes, codes = np.unique(labels, return_inverse=True)
     except TypeError:
         raise InputError("labels of one type", "a mix of types that cannot be sorted") from None
+    if classes.size == n > 10:
+        raise InputError("labels of classes", f"{n} different labels for {n} rows", "Pass the class of each row.")
     return classes, codes.ravel()

@@ -190,7 +190,7 @@ def _copies(data: Dataset) -> Dataset:
     if (data.weight != np.round(data.weight)).any():
         raise InputError("training rows with whole weights", "fractional ones", "A defence drops whole rows.")
     index = np.repeat(np.arange(data.n), data.weight.astype(int))
-    return replace(data, X=data.X[index], y=data.y[index], weight=np.ones(index.size))
+    return replace(data.take(index), weight=np.ones(index.size))
 
 
 def _share(mask: NDArray[np.bool_], total: int) -> float | None:

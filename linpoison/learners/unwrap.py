@@ -47,7 +47,7 @@ def unwrap(estimator: Any) -> tuple[Any, Callable[[Any], Matrix]]:
         return unwrap(_best(estimator))
     steps = getattr(estimator, "steps", None)
     if not isinstance(steps, list) or not hasattr(estimator, "named_steps"):
-        return estimator, _identity
+        return estimator, same_rows
     _refuse_samplers(estimator)
     classifier, last = unwrap(steps[-1][1])
     before = estimator[:-1] if len(steps) > 1 else None
@@ -115,5 +115,6 @@ def _parts(estimator: Any) -> list[Any]:
     return [inner for part in found if hasattr(part, "fit") for inner in (part, *_parts(part))]
 
 
-def _identity(X: Any) -> Any:
+def same_rows(X: Any) -> Any:
+    """No preprocessing."""
     return X

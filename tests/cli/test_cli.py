@@ -211,7 +211,7 @@ def test_sanitize_writes_survivors(capsys):
     assert main(["sanitize", "gaussians", "--defense", "l2,slab", "--out", "kept.npz"]) == 0
     said = capsys.readouterr().out
     with np.load("kept.npz") as stored:
-        assert f"{stored['kept'].size} of 400 training rows kept" in said
+        assert f"{stored['kept'].size} of 400 training rows of gaussians kept" in said
         assert stored["kept"].size + stored["removed"].size == 400
     assert main(["sanitize", "gaussians", "--defense", "l2", "--out", "kept.csv", "--quiet"]) == 0
     assert capsys.readouterr().out == ""

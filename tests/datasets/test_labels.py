@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +66,13 @@ def test_bad_labels(y, words):
 def test_a_new_value_is_refused():
     with pytest.raises(InputError, match="expected labels among 'a' and 'b', got 'c'"):
         LabelEncoding("a", "b").encode(["a", "c"])
+
+
+@pytest.mark.parametrize("values", [
+    pd.Series([True, pd.NA, False], dtype="boolean"), pd.Series(["a", pd.NA, "b"], dtype="string"),
+    pd.Series([1, pd.NA, 0], dtype="Int64"), pd.Series(["a", None, "b"], dtype="category"),
+    pd.Series([0.0, np.nan, 1.0]), np.array(["a", None], dtype=object), pd.Series([pd.NaT, pd.Timestamp(0)]),
+])  # fmt: skip
+def test_missing_labels_of_any_kind_are_counted(values):
+    with pytest.raises(InputError, match="a label for every row, got 1 missing labels"):
+        LabelEncoding.of(values)

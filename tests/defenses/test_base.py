@@ -172,7 +172,7 @@ def test_bad_input():
         L2Defense().fit(np.where(X > 3, np.nan, X), y)
     with pytest.raises(InputError, match=r"labels of shape \(70,\)"):
         L2Defense().fit(X, y[:-1])
-    with pytest.raises(InputError, match="finite labels"):
+    with pytest.raises(InputError, match="24 missing labels"):
         L2Defense().fit(X, np.where(y > 0, np.nan, 1.0))
     with pytest.raises(InputError, match="labels of one type"):
         L2Defense().fit(X[:2], np.array([1, "a"], dtype=object))
@@ -203,3 +203,23 @@ def test_bad_queries():
 
     with pytest.raises(NotFittedError):
         L2Defense().decision_function(X, y)
+
+
+def test_sparse_rows_that_cannot_be_indexed_come_back_as_csr():
+    X, y = rows()
+    want = L2Defense(0.1).fit(X, y).sample_indices_
+    for name in ("coo", "bsr", "dia", "dok", "csr", "csc"):
+        kept, labels = L2Defense(0.1).fit_resample(sp.csr_array(X).asformat(name), y)
+        assert kept.format == ("csc" if name == "csc" else "csr")
+        np.testing.assert_array_equal(kept.toarray(), X[want])
+        np.testing.assert_array_equal(labels, y[want])
+
+
+def test_targets_that_are_no_classes_are_refused():
+    X, _ = rows()
+    with pytest.raises(InputError, match="Unknown label type: continuous"):
+        L2Defense().fit(X, np.linspace(0, 1, 70))
+    with pytest.raises(InputError, match="70 different labels for 70 rows"):
+        L2Defense().fit(X, [f"row {number}" for number in range(70)])
+    with pytest.raises(InputError, match="35 missing labels. Drop those rows first"):
+        L2Defense().fit(X, np.array(["a", None] * 35, dtype=object))

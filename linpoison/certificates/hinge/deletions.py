@@ -307,4 +307,11 @@ def _planted(bare: Frame, relaxed: Relaxed) -> Any:
     total = sum(mass for mass, _ in relaxed.poison.values())
     X = np.vstack([claim.sets[label].project((u / w)[None]) for label, (w, u) in relaxed.poison.items()])
     mass = np.array([w for w, _ in relaxed.poison.values()]) * (claim.epsilon / total * claim.mass)
-    return replace(claim.train, X=X, y=np.array([float(label) for label in relaxed.poison]), weight=mass, name="poison")
+    return replace(
+        claim.train,
+        X=X,
+        y=np.array([float(label) for label in relaxed.poison]),
+        weight=mass,
+        name="poison",
+        row_numbers=None,
+    )

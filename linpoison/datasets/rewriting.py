@@ -1,0 +1,104 @@
+"""Some rows of a user's file as a file of the same kind: the same columns, label values and header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..core.errors import InputError
+from .layout import Layout
+from .readers import _CSR_PARTS, _arrays, _matrix
+from .tables import csv_words
+
+TABLES = (".csv", ".parquet")
+SVMLIGHT = (".svmlight", ".svm", ".libsvm")
+
+
+def same_kind(source: Path, target: Path) -> bool:
+    """Whether rows of one file can be written to the other as they are."""
+    kinds = (TABLES, SVMLIGHT, (".npz",))
+    return any({source.suffix.lower(), target.suffix.lower()} <= set(kind) for kind in kinds)
+
+
+def write_rows(source: Path, target: Path, rows: NDArray[np.int64], layout: Layout, suffix: str, **extra: Any) -> None:
+    """Write the training rows of a file with the given numbers, every column as it is.
+
+    Parameters
+    ----------
+    source, target : Path
+        Files of the same kind, see `same_kind`.
+    rows : ndarray of int
+        From 0, a header not counted, ascending.
+    layout : Layout
+        Of the table.
+    suffix : str
+        Kind of the target; its own name may be a temporary one.
+    **extra : ndarray
+        Arrays to be added to an ``.npz`` file.
+    """
+    if suffix == ".npz":
+        _write_npz(source, target, rows, extra)
+    elif suffix in SVMLIGHT:
+        _write_svmlight(source, target, rows)
+    else:
+        _write_table(source, target, rows, layout, suffix)
+
+
+def _write_table(source: Path, target: Path, rows: NDArray[np.int64], layout: Layout, suffix: str) -> None:
+    import pandas as pd
+
+    if source.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(source).take(rows)
+        if suffix == ".parquet":
+            pq.write_table(table, target)
+        else:
+            table.to_pandas().to_csv(target, index=False, encoding="utf-8")
+        return
+    if suffix == ".parquet":
+        frame = pd.read_csv(source, **csv_words(layout)).iloc[rows]
+        frame.columns = frame.columns.astype(str)
+        frame.to_parquet(target, index=False)
+        return
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False, **csv_words(layout))
+    frame.iloc[rows].to_csv(target, index=False, header=layout.header != "none", encoding="utf-8")
+
+
+def _write_svmlight(source: Path, target: Path, rows: NDArray[np.int64]) -> None:
+    chosen = set(rows.tolist())
+    number = 0
+    with open(source, "rb") as stream, open(target, "wb") as out:
+        for line in stream:
+            if not line.partition(b"#")[0].strip():
+                continue
+            if number in chosen:
+                out.write(line if line.endswith(b"\n") else line + b"\n")
+            number += 1
+
+
+def _write_npz(source: Path, target: Path, rows: NDArray[np.int64], extra: dict[str, Any]) -> None:
+    """The arrays of a file, those with one entry for each training row cut to the given rows."""
+    arrays = _arrays(source)
+    doubled = sorted(set(arrays) & set(extra))
+    if doubled:
+        raise InputError(f"no array {doubled[0]!r} in {source.name}", "one", "It is a name of the result: rename it.")
+    n = int(arrays["y"].shape[0])
+    n_train = int(arrays["n_train"]) if "n_train" in arrays else n
+    index = np.concatenate([rows, np.arange(n_train, n)])
+    sparse = "X" not in arrays
+    if sparse:
+        X = sp.csr_array(_matrix(arrays, source)[index])
+        parts = {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": np.asarray(X.shape)}
+        arrays |= {part: parts[part].astype(arrays[part].dtype, copy=False) for part in _CSR_PARTS}
+    for name, array in arrays.items():
+        if array.ndim and array.shape[0] == n and not (sparse and name in _CSR_PARTS) and "test" not in name:
+            arrays[name] = array[index]
+    if "n_train" in arrays:
+        arrays["n_train"] = np.int64(rows.size)
+    with open(target, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays, **extra)
