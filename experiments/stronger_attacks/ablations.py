@@ -4,42 +4,37 @@
 
 writes ``table.md``, ``table.csv``, ``figure6.png`` (influence attacks) and ``figure7.png`` (min-max attacks).
 
-The influence attack is taken apart twice: as the library runs it by default, and as the paper describes it
-(mean loss as objective, no defence in the objective, sets of the clean rows, fixed class balance). From the
-second one ``influence-basic`` differs only in what the paper took away: the envelope, then the concentration.
-As in the reference implementation thresholds are the 90th percentile of clean scores with the envelope, the
-80th without.
+Both are taken apart twice: as the library runs them by default, and as the paper describes them (``:paper``: mean
+loss as objective, no defence in the objective, sets of the clean rows, fixed class balance; Algorithm 5 for
+min-max). From ``influence:paper`` ``influence-basic`` differs only in what the paper took away: the envelope, then
+the concentration. As in the reference implementation thresholds are the 90th percentile of clean scores with the
+envelope, the 80th without.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from report import bars, number, percent, write
 from runs import DEFENSES, Outcome, arguments, case_of, measure, small
 
 from linpoison.attacks import Attack, SetPolicy
-from linpoison.attacks.ascent import Ascent
 
-AS_IN_PAPER: dict[str, Any] = {
-    "behind": False,
-    "refit": False,
-    "adapt_split": False,
-    "ascent": Ascent(objective="loss"),
-}
 PAPER = {
     "influence": "18.3 %",
     "influence, no envelope": "a few points less",
-    "influence as in the paper": "18.3 %",
-    "influence as in the paper, no envelope": "a few points less",
+    "influence:paper": "18.3 %",
+    "influence:paper, no envelope": "a few points less",
     "influence-basic": "at most 11 %",
     "min-max": "23.7 %",
     "min-max-basic": "10.0 %",
+    "min-max:paper": "23.7 %",
+    "min-max-basic:paper": "10.0 %",
 }
 """Worst of five defences, as far as the text gives it."""
-PAPER_BARS = {"influence": 0.183, "influence as in the paper": 0.183, "min-max": 0.237, "min-max-basic": 0.100}
+PAPER_BARS = {"influence": 0.183, "min-max": 0.237, "min-max-basic": 0.100}
+PAPER_BARS |= {f"{name}:paper": share for name, share in PAPER_BARS.items()}
 
 
 def variants(quick: bool) -> dict[str, dict[str, Attack]]:
@@ -48,15 +43,15 @@ def variants(quick: bool) -> dict[str, dict[str, Attack]]:
         "influence": {
             "influence": small("influence", quick),
             "influence, no envelope": small("influence", quick, policy=SetPolicy(envelope=False)),
-            "influence as in the paper": small(
-                "influence", quick, policy=SetPolicy(assumed_removal=0.1), **AS_IN_PAPER
-            ),
-            "influence as in the paper, no envelope": small(
-                "influence", quick, policy=SetPolicy(assumed_removal=0.2, envelope=False), **AS_IN_PAPER
+            "influence:paper": small("influence:paper", quick),
+            "influence:paper, no envelope": small(
+                "influence:paper", quick, policy=SetPolicy(assumed_removal=0.2, envelope=False)
             ),
             "influence-basic": small("influence-basic", quick),
         },
-        "min-max": {"min-max": small("min-max", quick), "min-max-basic": small("min-max-basic", quick)},
+        "min-max": {
+            name: small(name, quick) for name in ("min-max", "min-max-basic", "min-max:paper", "min-max-basic:paper")
+        },
     }
 
 

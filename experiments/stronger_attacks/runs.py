@@ -164,17 +164,29 @@ def arguments(doc: str | None, data: str = "enron1", **more: Any) -> argparse.Ar
     return parser
 
 
+AS_PUBLISHED = ":paper"
+"""Behind the name of an attack: as Koh et al. describe it (`linpoison.attacks.make_attack`)."""
+
+
+def attack_of(name: str) -> str:
+    """The attack whose published version a name asks for."""
+    return name.removesuffix(AS_PUBLISHED)
+
+
 def made(name: str, **options: Any) -> Attack:
-    """An attack by name."""
-    return make_attack(name, **options)
+    """An attack by name, such as ``influence`` or ``influence:paper``."""
+    return make_attack(attack_of(name), "paper" if name.endswith(AS_PUBLISHED) else "library", **options)
 
 
 def small(name: str, quick: bool, **options: Any) -> Attack:
     """An attack by name; where `quick` with a small grid of decoys and few steps."""
     if quick:
-        grid = LabelFlipDecoys((0.3, 0.5), (1, 3))
+        grid = LabelFlipDecoys((0.5,), (1, 3))
         shrunk: dict[str, Any] = {"decoys": grid, "regrown": grid, "generations": 1, "reach": (1.1,), "refits": 1}
-        shrunk |= {"tries": 2, "starts": 1, "steps": 20, "rounds": 1, "chains": 1, "finalists": 2}
+        shrunk |= {"tries": 2, "starts": 1, "steps": 4, "check": 2, "rounds": 1, "chains": 1, "finalists": 1}
+        shrunk |= {"draws": 1, "repeats": (2,)}
+        if name.endswith(AS_PUBLISHED):
+            shrunk = {key: value for key, value in shrunk.items() if key not in ("generations", "refits")}
         if name == "refined":
             shrunk["start"] = small("kkt", quick)
         known = {item.name for item in fields(made(name))}  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from report import bars, curves, percent, write
-from runs import DEFENSES, Case, against, arguments, case_of, evaluator_of, measure, small
+from runs import DEFENSES, Case, against, arguments, attack_of, case_of, evaluator_of, measure, small
 
 from linpoison import Dataset, LinearModel, Poison
 from linpoison.core import worst_case
@@ -23,7 +23,7 @@ from linpoison.learners import Learner
 from linpoison.learners.base import with_ones
 from linpoison.losses import Logistic, Problem
 
-ATTACKS = "influence,kkt,min-max"
+ATTACKS = "influence,kkt,min-max,influence:paper,min-max:paper"
 FACTORS = (0.1, 1 / 3, 1.0, 10 / 3, 10.0)
 """The defender's reg over the attacker's: 0.009 to 0.9 on Enron."""
 BEHIND = ("l2", "loss")
@@ -73,7 +73,12 @@ def regularisation(case: Case, poisons: Poisons) -> tuple[list[list[str]], dict[
     paper = PAPER_LEAST_REG if case.name == "enron1" else {}
     pairs = [(name, defense) for defense in BEHIND for name in poisons]
     rows = [
-        [name, defense, *(percent(found[name][reg][defense]) for reg in regs), paper.get((name, defense), "-")]
+        [
+            name,
+            defense,
+            *(percent(found[name][reg][defense]) for reg in regs),
+            paper.get((attack_of(name), defense), "-"),
+        ]
         for name, defense in pairs
     ]
     lines = {f"{name}, {defense}": [[reg, found[name][reg][defense]] for reg in regs] for name, defense in pairs}

@@ -119,6 +119,28 @@ def test_the_variants_are_what_their_names_say(load, tmp_path):
     assert table.leader(0)[1].total == pytest.approx(0.03 * train.n)
 
 
+def test_the_thesis_figures_are_those_of_the_model(load):
+    """Accuracies of Tables 2.2 and 2.4 to 2.8, from which the drops follow; two that it prints do not."""
+    script = load("tgda")
+    clean = {"lr": 92.35, "nn": 98.04, "cnn": 99.13}
+    accuracies = {
+        "flip": (90.83, 97.99, 99.12), "main": (89.56, 96.54, 98.02), "defender first": (89.79, 96.98, 98.66),
+        "zero-sum": (92.33, 98.07, 99.55), "not pretrained": (92.09, 97.47, 98.72), "cold start": (89.84, 96.77, 98.33),
+        "(m, n) = (1, 0)": (92.30, 98.02), "(m, n) = (1, 1)": (89.97, 97.03), "(m, n) = (20, 1)": (89.29, 96.33),
+        "(m, n) = (20, 20)": (89.77, 96.85),
+    }  # fmt: skip
+    found = {(model, name): float(drop) for model, drops in script.THESIS.items() for name, drop in drops.items()}
+    expected = {
+        (model, name): clean[model] - accuracy
+        for name, row in accuracies.items()
+        for model, accuracy in zip(clean, row, strict=False)
+    }
+    assert found == pytest.approx(expected, abs=0.0101)
+    assert set(accuracies) == {"flip", *script.VARIANTS} - set(script.TIED)
+    cells = [script.thesis_of(*cell) for cell in (("nn", "zero-sum"), ("cnn", "(m, n) = (1, 1)"), ("nn", "tied"))]
+    assert cells == ["-0.03 (Table 2.5)", "-", "1.50"]
+
+
 def test_the_tied_game_moves_pictures_with_all_labels_on_their_sphere(load, tmp_path, capsys):
     script = load("tgda")
     table = script.TiedTable(
