@@ -1,8 +1,13 @@
 """``python -m deep``: attack a network on the command line."""
 
-import sys
+from linpoison._frame import run_as_program
 
-from .cli import main
+
+def _main() -> int:
+    from .cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(_main)

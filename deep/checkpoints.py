@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from linpoison.core import InputError
+from linpoison.core.archives import arrays_writer, read_arrays
+from linpoison.core.writing import write_file
 
 from .arrays import to_numpy
 from .samples import Sample
@@ -50,9 +52,8 @@ class Checkpoint:
         if self.path is None:
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                stored = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            stored = read_arrays(self.path)
+        except InputError:
             return None
         return stored if str(stored.pop("digest", "")) == self.digest else None
 
@@ -61,7 +62,5 @@ class Checkpoint:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial.npz")
         held: dict[str, Any] = {name: to_numpy(value) for name, value in arrays.items()}
-        np.savez(partial, digest=np.array(self.digest), **held)
-        os.replace(partial, self.path)
+        write_file(self.path, arrays_writer({"digest": np.array(self.digest), **held}, compressed=False))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .cli_parser import build_parser
-
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+from linpoison._frame import OK, framed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,31 +19,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done. 2: input that cannot be used, told in one line on standard error. 130: interrupted.
+        0: done. 2: input that cannot be used, told in one line on standard error. 70: a defect of the program.
+        130: interrupted.
     """
-    parser = build_parser()
-    try:
+
+    def work() -> int:
+        from .cli_parser import build_parser
+
+        parser = build_parser()
         arguments = parser.parse_args(argv)
-    except SystemExit as end:
-        return int(end.code or 0)
-    if arguments.command is None:
-        parser.print_help(sys.stdout)
-        return OK
-    return _guarded(arguments)
-
-
-def _guarded(arguments: object) -> int:
-    from linpoison.core.errors import LinpoisonError
-
-    try:
+        if arguments.command is None:
+            parser.print_help(sys.stdout)
+            return OK
         from .cli_run import run
 
         run(arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ndeep: interrupted. Run the same command again with --resume to go on.\n")
-        return INTERRUPTED
-    except (LinpoisonError, OSError) as error:
-        text = str(error) if isinstance(error, LinpoisonError) else f"expected files that can be used, got: {error}."
-        sys.stderr.write(f"deep: error: {' '.join(text.split())}\n")
-        return BAD_INPUT
-    return OK
+        return OK
+
+    return framed("deep", work, interrupted=lambda: ". Run the same command again with --resume to go on.")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from linpoison.core import CapabilityError, InputError, check_integer, check_number
+from linpoison.core.writing import write_file
 
 from .arrays import norm, to_numpy
 from .canceling import Canceling, GradientCanceling
@@ -82,7 +83,7 @@ def gradpc(lab: Lab, arguments: Any) -> Run:
 
     def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
         target, notes = _target(lab, rule, clean, tick)
-        np.save(out / f"target-{seed}.npy", to_numpy(target))
+        write_file(out / f"target-{seed}.npy", lambda stream: np.save(stream, to_numpy(target)))
         return Outcome(None, notes)
 
     return run

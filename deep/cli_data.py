@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from linpoison.core import InputError
+from linpoison.core.archives import read_arrays
 
 from .samples import Sample
 
+MOST_CLASSES = 100_000
+"""A network has an output for each class up to the largest label."""
 _ARRAYS = ("X_train", "y_train", "X_test", "y_test")
 
 
@@ -96,21 +98,32 @@ def _digits() -> Any:
 
 
 def _file(path: Path) -> Any:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise InputError("an .npz file of plain arrays", str(path)) from None
+    found = read_arrays(path, "an .npz file of plain arrays", names=_ARRAYS)
     missing = [key for key in _ARRAYS if key not in found]
     if missing:
         raise InputError(f"the arrays {', '.join(_ARRAYS)} in {path.name}", f"none called {', '.join(missing)}")
     X, y, X_test, y_test = (found[key] for key in _ARRAYS)
     for rows, labels, part in ((X, y, "train"), (X_test, y_test, "test")):
-        if labels.shape != (len(rows),) or not len(rows) or not np.isfinite(rows.astype(np.float64)).all():
-            raise InputError(f"finite rows and one label for each in X_{part} and y_{part}", f"{rows.shape}")
-        if (labels != labels.astype(np.int64)).any() or labels.min() < 0:
-            raise InputError(f"whole labels from 0 in y_{part}", f"{np.unique(labels)[:5].tolist()}")
+        _check_rows(rows, part)
+        _check_classes(labels, len(rows), part)
     if X.shape[1:] != X_test.shape[1:]:
         raise InputError(f"test rows of shape {X.shape[1:]}", f"{X_test.shape[1:]}")
     as_floats = (X.astype(np.float64), X_test.astype(np.float64))
     return as_floats[0], y.astype(np.int64), as_floats[1], y_test.astype(np.int64)
+
+
+def _check_rows(rows: Any, part: str) -> None:
+    if rows.ndim < 2 or 0 in rows.shape:
+        raise InputError(f"rows of features in X_{part}, shape (n, d) or (n, channels, height, width)", f"{rows.shape}")
+    if rows.dtype.kind not in "biuf" or not np.isfinite(rows.astype(np.float64)).all():
+        raise InputError(f"finite numbers in X_{part}", f"others, of type {rows.dtype}")
+
+
+def _check_classes(labels: Any, n: int, part: str) -> None:
+    """Whole numbers from 0, few enough that a network can have an output for each up to the largest."""
+    if labels.shape != (n,) or labels.dtype.kind not in "biuf":
+        raise InputError(f"one label for each row in y_{part}", f"shape {labels.shape} of type {labels.dtype}")
+    if not ((labels >= 0) & (labels < MOST_CLASSES)).all() or (labels != labels.astype(np.int64)).any():
+        got = f"{np.unique(labels)[:5].tolist()}"
+        raise InputError(f"labels that are whole numbers from 0, below {MOST_CLASSES}, in y_{part}", got,
+                         "Number the classes from 0.")  # fmt: skip

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from linpoison.core import InputError
+from linpoison.core.archives import arrays_writer
+from linpoison.core.writing import write_file
 
 from .arrays import to_numpy
 from .canceling import accuracy, relative_distance
@@ -108,9 +110,9 @@ class Lab:
         poison = found.poison
         X, y = to_numpy(poison.X), np.asarray(poison.y)
         y = (y > 0).astype(np.int64) if self.risk.margin_loss is not None else y
-        np.savez_compressed(out / f"poison-{seed}.npz", X=X, y=y, copies=poison.mass)
+        write_file(out / f"poison-{seed}.npz", arrays_writer({"X": X, "y": y, "copies": poison.mass}))
         if picture and len(self.task.shape) == 3 and self.task.shape[0] in (1, 3):
-            save_grid(out / f"poison-{seed}.png", found.seeds, poison.X, y)
+            write_file(out / f"poison-{seed}.png", lambda stream: save_grid(stream, found.seeds, poison.X, y))
 
 
 def _of_loss(loss: str, task: Task) -> tuple[bool, Task]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK
+
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line: expected, got."""
@@ -19,8 +21,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="python -m deep",
         description="Poison what a network is trained on, train it again from scratch, and report the damage.",
-        epilog="Exit codes: 0 done; 2 input that cannot be used; 130 interrupted. Use it on models and data that are "
-        "yours to test.",
+        epilog=f"Exit codes: {OK} done; {BAD_INPUT} input that cannot be used; {BUG} a defect of the program itself; "
+        f"{INTERRUPTED} interrupted. Use it on models and data that are yours to test.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer
+from linpoison._frame import say, tell
+from linpoison.core import InputError, check_seed
+from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
 
 from .checkpoints import Checkpoint, digest_of
 from .cli_attacks import ATTACKS, Run
@@ -34,41 +35,47 @@ class Ticker:
         moment = time.monotonic()
         if not self.quiet and (now or moment - self.last >= EVERY):
             self.last = moment
-            sys.stderr.write(f"deep: {what}\n")
-            sys.stderr.flush()
+            tell(f"deep: {what}")
 
 
 def run(arguments: Any) -> None:
     """Run a command for all of its seeds, and write ``results.json`` and the poison of each seed."""
     seeds = _seeds(arguments.seed)
-    out, tick = Path(arguments.out), Ticker(arguments.quiet)
+    out, tick = check_folder(arguments.out), Ticker(arguments.quiet)
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     task = load_task(arguments.data, arguments.rows, seeds[0])
     digest = digest_of(repr(settings), task.train, task.test)
-    runs = []
-    with deterministic():
+    with alone_in(out), deterministic():
         lab = Lab.of(arguments, task)
         attack = ATTACKS[arguments.command](lab, arguments)
-        _begin(out, resume=arguments.resume)
-        for seed in seeds:
-            place = out / f"seed-{seed}.json"
-            record = _finished(place, digest)
-            if record is None:
-                picture = not getattr(arguments, "no_picture", True)
-                record = {**_one(lab, attack, seed, out, tick, digest, picture=picture), "digest": digest}
-                _write(place, record)
-                for kind in ("clean", "canceling"):
-                    (out / f"{kind}-{seed}.npz").unlink(missing_ok=True)
-            runs.append(record)
+        runs = _all(lab, attack, seeds, out, tick, digest, arguments)
     summary = {"settings": settings, "device": lab.device, **_versions(), "runs": runs, "summary": _summary(runs)}
     _write(out / "results.json", summary)
     if not arguments.quiet:
-        sys.stdout.write(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
+        say(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
+
+
+def _all(
+    lab: Lab, attack: Run, seeds: list[int], out: Path, tick: Ticker, digest: str, arguments: Any
+) -> list[dict[str, Any]]:
+    """The record of each seed, read back where an earlier run has finished it."""
+    _begin(out, resume=arguments.resume)
+    runs = []
+    for seed in seeds:
+        place = out / f"seed-{seed}.json"
+        record = _finished(place, digest)
+        if record is None:
+            picture = not getattr(arguments, "no_picture", True)
+            record = {**_one(lab, attack, seed, out, tick, digest, picture=picture), "digest": digest}
+            _write(place, record)
+            for kind in ("clean", "canceling"):
+                (out / f"{kind}-{seed}.npz").unlink(missing_ok=True)
+        runs.append(record)
+    return runs
 
 
 def _begin(out: Path, *, resume: bool) -> None:
-    """Make the folder, without what an earlier run left unless it is resumed."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Remove what an earlier run left, unless it is resumed."""
     if not resume:
         for kind in ("seed-*.json", "game-*.npz", "clean-*.npz", "canceling-*.npz"):
             for stale in out.glob(kind):
@@ -100,10 +107,10 @@ def _one(lab: Lab, attack: Run, seed: int, out: Path, tick: Ticker, digest: str,
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
-    except ValueError:
+    except ValueError:  # of too many digits, too
         raise InputError("seeds as whole numbers with commas between them", repr(text)) from None
     for seed in seeds:
-        check_integer(seed, "seed", at_least=0)
+        check_seed(seed)
     if len(set(seeds)) < len(seeds):
         raise InputError("different seeds", repr(text))
     return seeds
@@ -118,9 +125,7 @@ def _finished(place: Path, digest: str) -> dict[str, Any] | None:
 
 
 def _write(place: Path, record: dict[str, Any]) -> None:
-    partial = place.with_suffix(".partial")
-    partial.write_text(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(place)
+    write_file(place, text_writer(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"))
 
 
 def _plain(value: Any) -> Any:

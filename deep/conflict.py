@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number
+from linpoison.core import InputError, check_integer, check_number, check_seed
 from linpoison.core.validation import Array
 
 from .arrays import flat_rows, to_numpy
@@ -72,7 +72,7 @@ def conflicting_rows(
     pairs, copies = _shared(mass, len(labels), pictures)
     X = clean.take(range(clean.n)).X
     span = _main_directions(X, check_integer(directions, "directions", at_least=1))
-    draws = np.random.default_rng(check_integer(seed, "seed", at_least=0)).normal(size=(pairs, len(span)))
+    draws = np.random.default_rng(check_seed(seed)).normal(size=(pairs, len(span)))
     units = draws / np.linalg.norm(draws, axis=1, keepdims=True) @ span
     distinct = length * np.stack([units, -units], axis=1).reshape(2 * pairs, *X.shape[1:])
     rows = np.repeat(distinct, len(labels), axis=0)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import CapabilityError, InputError, check_integer, check_number
+from linpoison.core import CapabilityError, InputError, check_number, check_seed
 from linpoison.core.validation import Array
 
 from .arrays import like, to_numpy
@@ -65,7 +65,7 @@ class RiskLearner:
         if self.parameters not in ("all", "head"):
             raise InputError("parameters 'all' or 'head'", repr(self.parameters))
         check_number(self.damping, "damping", at_least=0)
-        check_integer(self.seed, "seed", at_least=0)
+        check_seed(self.seed)
         if self.classes is not None:
             if np.ndim(self.classes) != 1:
                 raise InputError("classes as a list of labels", repr(self.classes), "Such as range(10).")

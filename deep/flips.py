@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number
+from linpoison.core import InputError, check_integer, check_number, check_seed
 from linpoison.core.validation import Array
 
 from .samples import Sample
@@ -51,7 +51,7 @@ def flip_labels(
         raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
     if rule not in ("reverse", "random"):
         raise InputError("the rule 'reverse' or 'random'", repr(rule))
-    rng = np.random.default_rng(check_integer(seed, "seed", at_least=0))
+    rng = np.random.default_rng(check_seed(seed))
     labels = checked_labels(clean, classes)
     wrong = -labels if classes is None else _wrong(labels, classes, rule, rng)
     pool = np.flatnonzero(wrong != labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency, check_integer, check_number
+from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
 
 from .precision import evaluating, full_precision
 from .samples import Sample
@@ -126,7 +126,7 @@ def pretrain(
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         check_integer(value, name, at_least=1)
     check_number(step, "step", above=0)
-    module = fresh(leader.module, check_integer(seed, "seed", at_least=0), leader.layout.names).train()
+    module = fresh(leader.module, check_seed(seed), leader.layout.names).train()
     layout = Layout(module, leader.layout.names)
     rows = data.take(range(data.n))
     X, y = as_rows(rows.X, layout.first), as_labels(rows.y, layout.first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,13 +12,13 @@ from linpoison.core import InputError, check_integer
 from .arrays import to_numpy
 
 
-def save_grid(path: Path | str, clean: Any, poison: Any, labels: Any, *, most: int = 10) -> None:
+def save_grid(path: Path | str | BinaryIO, clean: Any, poison: Any, labels: Any, *, most: int = 10) -> None:
     """Write a picture of two rows: clean images, and below each the poison that it became.
 
     Parameters
     ----------
-    path : Path or str
-        Its ending sets the format, such as ``.png``.
+    path : Path, str or binary stream
+        Its ending sets the format, such as ``.png``; a stream gets that.
     clean, poison : array_like or tensor, shape (m, height, width), (m, channels, height, width) or (m, d)
         Flat rows are drawn as squares, if d is a square. All images share one scale.
     labels : sequence, shape (m,)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, as_weights, check_integer, check_number
+from linpoison.core import InputError, as_weights, check_number, check_seed
 from linpoison.core.validation import Array
 
 from .arrays import count_rows, take_rows, to_numpy
@@ -68,14 +68,14 @@ class Sample:
 
     def drawn(self, m: int, seed: int) -> Sample:
         """`m` of the rows with their labels, one copy each: different ones, unless there are fewer than `m`."""
-        rng = np.random.default_rng(check_integer(seed, "seed", at_least=0))
+        rng = np.random.default_rng(check_seed(seed))
         rows = self.take(rng.choice(self.n, size=m, replace=m > self.n))
         return Sample(rows.X, rows.y)
 
     def held_out(self, fraction: float, seed: int) -> tuple[Sample, Sample]:
         """The rows in two disjoint parts; the second has this fraction of them."""
         check_number(fraction, "fraction", above=0, below=1)
-        order = np.random.default_rng(check_integer(seed, "seed", at_least=0)).permutation(self.n)
+        order = np.random.default_rng(check_seed(seed)).permutation(self.n)
         cut = self.n - round(fraction * self.n)
         if cut in (0, self.n):
             raise InputError("at least one row in each part", f"{self.n} rows and the fraction {fraction:g}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number
+from linpoison.core import InputError, SolverFailed, check_integer, check_number, check_seed
 
 from .arrays import norm
 from .protocols import RiskModel, Vector
@@ -78,7 +78,7 @@ class GradPC:
             if getattr(self, name) is not None:
                 check_number(getattr(self, name), name, above=0)
         check_integer(self.steps, "steps", at_least=1)
-        check_integer(self.seed, "seed", at_least=0)
+        check_seed(self.seed)
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", at_least=1)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number
+from linpoison.core import InputError, SolverFailed, check_integer, check_number, check_seed
 from linpoison.core.validation import Array
 
 from .arrays import norm, per_row
@@ -186,7 +186,7 @@ class TGDA:
         SolverFailed
             If the follower or the leader diverges.
         """
-        check_integer(seed, "seed", at_least=0)
+        check_seed(seed)
         train, validation = held(risk, train), held(risk, validation)
         check_disjoint(train, validation)
         table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator, ranks)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
-from linpoison.core import CapabilityError, InputError, MissingDependency, check_integer, check_number
+from linpoison.core import CapabilityError, InputError, MissingDependency, check_integer, check_number, check_seed
 from linpoison.losses import MarginLoss
 
 from .arrays import count_rows
@@ -142,7 +142,7 @@ class TorchRisk:
 
     def fresh_module(self, seed: int) -> Any:
         """A copy of the module with the parameters of `w` drawn anew; global generators are left as they were."""
-        return fresh(self.module, check_integer(seed, "seed", at_least=0), self.layout.names, self._init)
+        return fresh(self.module, check_seed(seed), self.layout.names, self._init)
 
     def module_at(self, w: Any) -> Any:
         """A copy of the module with the parameters `w`."""

@@ -1,8 +1,13 @@
 """``python -m linpoison``: the same as the console script."""
 
-import sys
+from ._frame import run_as_program
 
-from .cli import main
+
+def _main() -> int:
+    from .cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(_main)

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"core", "datasets", "auditing"},
     "deep": {"core", "losses", "datasets", "rounding"},
 }
-"""Room -> rooms that it may import. `_version` is open to all; the facade and ``__main__`` stand above."""
+"""Room -> rooms that it may import. `_version` and `_frame` are open to all; facade and ``__main__`` stand above."""
 
 ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "auditing/plots.py", "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
@@ -90,7 +90,7 @@ def rooms_imported(path: Path, tree: ast.AST) -> set[str]:
     for name in imported(path, tree):
         if name[0] == "deep":
             found.add("deep")
-        elif name[0] == "linpoison" and name[1:2] != ("_version",):
+        elif name[0] == "linpoison" and name[1:2] not in (("_version",), ("_frame",)):
             found.add(name[1] if len(name) > 1 and name[1] in ALLOWED else "")
     return found
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
+from ..core import WorkersLost
+
 Result = TypeVar("Result")
+_log = logging.getLogger("linpoison")
 
 
 def in_parallel(function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], n_jobs: int) -> list[Result]:
@@ -25,19 +31,59 @@ def as_finished(
     Under ``joblib.parallel_config("dask")``, ``"ray"`` or another backend than joblib's own processes the calls
     run there, on as many workers as that backend has or was told to use, and `n_jobs` is not looked at. What a
     call itself asks to run in parallel runs inside its worker, one after another.
+
+    Raises
+    ------
+    WorkersLost
+        If a process is ended from outside twice. The first time what it had in hand starts again.
     """
     workers = None if elsewhere() else min(n_jobs, len(numbered))
     if len(numbered) <= 1 or (workers is not None and workers <= 1):
         for number, arguments in numbered:
             yield _call(number, function, arguments)
         return
+    left = dict(numbered)
+    try:
+        for number, result in _spread(function, left, workers):
+            del left[number]
+            yield number, result
+    except BrokenProcessPool as error:
+        yield from _once_more(function, left, workers, error)
+
+
+def _once_more(
+    function: Callable[..., Result], left: dict[int, tuple[Any, ...]], workers: int | None, error: BrokenProcessPool
+) -> Iterator[tuple[int, Result]]:
+    """What was not finished when a worker was ended from outside, on half as many of them."""
+    half = None if workers is None else max(1, workers // 2)
+    words = "A worker process was ended from outside, most likely for want of memory: %d steps start again on %s."
+    _log.warning(words, len(left), "other workers" if half is None else f"{half} processes")
+    try:
+        yield from as_finished(function, list(left.items()), 1) if half == 1 else _spread(function, left, half)
+    except BrokenProcessPool:
+        raise WorkersLost(
+            "expected worker processes that last, got two that were ended from outside, most likely for want of "
+            "memory. Use fewer --jobs; with --out the same command goes on where this one ended."
+        ) from error
+
+
+def _spread(
+    function: Callable[..., Result], numbered: Mapping[int, tuple[Any, ...]], workers: int | None
+) -> Iterator[tuple[int, Result]]:
+    """Results of worker processes as they come; the pool is closed without a word when the caller leaves early."""
     from joblib import Parallel, delayed
 
-    jobs = (delayed(_alone)(number, function, arguments) for number, arguments in numbered)
+    jobs = [delayed(_alone)(number, function, arguments) for number, arguments in numbered.items()]
     options = {} if workers is None else {"n_jobs": workers}
     with _deaf_children():
         results = Parallel(return_as="generator_unordered", **options)(jobs)
-    yield from results
+    try:
+        for result in results:  # noqa: UP028 (`yield from` would close it before the warning can be kept quiet)
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def elsewhere() -> bool:

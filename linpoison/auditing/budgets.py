@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy as np
 
 from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
 from ..core import Dataset, InputError, LinearModel, Poison
+from ..core.archives import read_arrays
+from ..core.validation import as_whole
+from ..core.writing import check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import Progress, wrong
-from .certifying import text_writer
-from .files import check_folder, write_all
 from .inputs import prepare
 from .options import LearnerOptions, influences
 from .report import plain
@@ -194,25 +194,32 @@ def _entry(name: str, proof: Certificate, poison: Poison | None, defender: Trust
     }
 
 
+_TARGET = "a target: a .npz file with arrays coef (d,) and intercept, 'decoys', or 'flip:I'"
+
+
 def _read(target: Any) -> LinearModel | str | int:
-    if isinstance(target, LinearModel) or target == "decoys":
+    if isinstance(target, LinearModel) or (isinstance(target, str) and target == "decoys"):
         return target
+    if not isinstance(target, (str, os.PathLike)):
+        raise InputError(_TARGET, repr(target))
     text = os.fspath(target)
     if text.startswith("flip:"):
         if not (text[5:].isascii() and text[5:].isdecimal()):
             raise InputError("the number of a test row after 'flip:'", repr(text[5:]), "Such as flip:17.")
-        return int(text[5:])
+        return as_whole(text[5:])
+    arrays = read_arrays(text, _TARGET, names=("coef", "intercept"))
+    missing = [name for name in ("coef", "intercept") if name not in arrays]
+    if missing:
+        raise InputError(_TARGET, f"{text} without {' and '.join(missing)}")
+    coef, intercept = arrays["coef"], arrays["intercept"]
+    if coef.ndim > 2 or (coef.ndim == 2 and len(coef) != 1) or intercept.size != 1:
+        raise InputError(_TARGET, f"{text} with coef of shape {coef.shape} and intercept of shape {intercept.shape}")
+    if coef.dtype.kind not in "biuf" or intercept.dtype.kind not in "biuf":
+        raise InputError(_TARGET, f"{text} with numbers of type {coef.dtype} and {intercept.dtype}")
     try:
-        with np.load(text, allow_pickle=False) as archive:
-            coef, intercept = archive["coef"], archive["intercept"]
-        if coef.ndim > 2 or (coef.ndim == 2 and len(coef) != 1) or intercept.size != 1:
-            raise ValueError(f"coef of shape {coef.shape} and intercept of shape {intercept.shape}")
         return LinearModel(coef.ravel(), float(intercept.ravel()[0]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "a target: a .npz file with arrays coef (d,) and intercept, 'decoys', or 'flip:I'",
-            f"{text or 'none'} ({error})",
-        ) from None
+    except InputError as error:
+        raise InputError(_TARGET, f"{text} ({error})") from None
 
 
 def _named(target: Any) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..certificates import Certificate, Claim
 from ..core import Budget, CertificateInvalid, InputError, LinpoisonError, Poison, check_integer
+from ..core.writing import check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
 from .campaign import Campaign
-from .files import Writer, check_folder, write_all
 from .fixed_attack import NAME as FIXED
 from .fixed_attack import fixed_attack
 from .inputs import Setting, prepare
@@ -336,15 +336,6 @@ def _test_rows(setting: Setting) -> dict[str, Any]:
     """Numbers of the test rows in the user's file, in the order of bounds by row."""
     numbers = setting.split.test.row_numbers
     return {} if numbers is None else {"test_rows": numbers.tolist()}
-
-
-def text_writer(text: str) -> Writer:
-    """What writes a text to a path."""
-
-    def write(path: Path) -> None:
-        path.write_text(text, encoding="utf-8")
-
-    return write
 
 
 def _listed(value: Any) -> Sequence[Any]:

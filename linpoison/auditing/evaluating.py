@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Budget, Dataset, InputError, Poison
+from ..core.writing import check_folder
 from .assemble import assemble
-from .files import check_folder
 from .inputs import prepare
 from .measure import Scorer
 from .options import LearnerOptions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from .files import replacing
+from ..core import InputError
+from ..core.archives import arrays_writer, read_arrays
+from ..core.writing import write_all
 
 
 def run_digest(**influences: Any) -> str:
@@ -43,17 +44,14 @@ class FolderJournal:
     def get(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays stored under a key; None if there are none or the file is damaged."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return read_arrays(self._path(key))
+        except InputError:
             return None
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store arrays under a key, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        stored: dict[str, Any] = dict(arrays)
-        with replacing(self._path(key)) as partial, open(partial, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **stored)
+        path = self._path(key)
+        write_all(path.parent, {path.name: arrays_writer(arrays, compressed=False)})
 
     def discard(self) -> None:
         """Remove the folder, and its parent if that is empty then."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..convex import chosen_solver
-from ..core import Budget, InputError, check_integer, check_number, parse_domain
+from ..core import Budget, InputError, check_integer, check_number, check_seed, parse_domain
 from ..core.validation import as_weights
 from ..datasets.layout import Layout
 from ..losses import Hinge, Logistic, Problem, Squared
@@ -99,7 +99,7 @@ class LearnerOptions:
             parse_domain(self.domain)
         if self.test_fraction is not None:
             self._set("test_fraction", check_number(self.test_fraction, "test_fraction", above=0, below=1))
-        check_integer(self.seed, "seed", at_least=0)
+        check_seed(self.seed)
         self.layout()
         if self.sample_weight is not None and not isinstance(self.sample_weight, str):
             self._set("sample_weight", as_weights(self.sample_weight, np.size(self.sample_weight), "sample_weight"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import InputError, Poison
-from .files import Writer, write_all
+from ..core.writing import Writer, text_writer, write_all
 
 if TYPE_CHECKING:
     from .material import Material
@@ -165,13 +165,12 @@ class AuditReport:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``poison.npz`` (one for each attack), ``report.html`` and ``report.json``, all or none."""
         writers: dict[str, Writer] = {
-            str(entry.file): self.poisons[entry.name].save
+            str(entry.file): self.poisons[entry.name].write
             for entry in self.attacks
             if entry.file and entry.name in self.poisons
         }
-        html, text = self.to_html(), self.to_json()
-        writers["report.html"] = lambda path: _write_text(path, html)
-        writers["report.json"] = lambda path: _write_text(path, text)
+        writers["report.html"] = text_writer(self.to_html())
+        writers["report.json"] = text_writer(self.to_json())
         write_all(Path(folder), writers)
 
 
@@ -195,7 +194,3 @@ def _serial(item: Any, leave: Sequence[str] = ()) -> dict[str, Any]:
 def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
     names = {entry.name for entry in fields(kind)}
     return {name: value for name, value in values.items() if name in names}
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
+from ..core.writing import check_folder
 from .assemble import assemble
 from .campaign import Campaign
-from .files import check_folder
 from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest

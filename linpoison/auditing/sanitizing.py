@@ -6,19 +6,20 @@ import csv
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..core import Dataset, InputError
+from ..core.archives import arrays_writer, parts_of
 from ..core.validation import Array
+from ..core.writing import Writer, as_text, check_folder, write_all
 from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
-from .files import Writer, check_folder, write_all
 from .inputs import Setting, prepare
 from .options import LearnerOptions
 from .words import ROWS_ARE_NUMBERED, label_words
@@ -87,14 +88,14 @@ class Sanitized:
         if not like and suffix not in (".npz", ".csv"):
             raise InputError("an output file .npz or .csv", str(path), f"{suffix} is for rows of such a file.")
 
-        def write(place: Path) -> None:
+        def write(stream: BinaryIO) -> None:
             if like and self.source is not None:
                 extra = self._outcome() if suffix == ".npz" else {}
-                write_rows(self.source, place, self.data.numbers[self.kept], self.layout, suffix, **extra)
+                write_rows(self.source, stream, self.data.numbers[self.kept], self.layout, suffix, **extra)
             elif suffix == ".npz":
-                self._write_npz(place)
+                self._write_npz(stream)
             else:
-                self._write_csv(place)
+                self._write_csv(stream)
 
         writers: dict[str, Writer] = {target.name: write}
         if suffix != ".npz":
@@ -107,33 +108,28 @@ class Sanitized:
             "removed_by": self.removed_by, "defenses": np.asarray(self.defenses), "scores": self.scores,
         }  # fmt: skip
 
-    def _write_npz(self, path: Path) -> None:
+    def _write_npz(self, stream: BinaryIO) -> None:
         X = self.data.X[self.kept]
         y = self.data.y[self.kept].astype(np.int8)
         arrays: dict[str, Any] = {
             "y": y if self.data.classes is None else np.asarray(self.data.label_values(y)),
             **self._outcome(),
         }
-        if sp.issparse(X):
-            arrays |= {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": np.asarray(X.shape)}
-        else:
-            arrays["X"] = X
-        with open(path, "wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+        arrays_writer({**arrays, **parts_of(X)})(stream)
 
-    def _write_csv(self, path: Path) -> None:
+    def _write_csv(self, stream: BinaryIO) -> None:
         names = self.data.feature_names or tuple(f"x{column}" for column in range(self.data.d))
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
+        with as_text(stream) as text:
+            writer = csv.writer(text)
             writer.writerow([*names, self.data.label_name or "label"])
             for row, label in zip(self.kept, self.data.label_values(self.data.y[self.kept]), strict=True):
                 values = self.data.X[[row]]
                 dense = values.toarray() if sp.issparse(values) else values
                 writer.writerow([*(repr(float(value)) for value in dense.ravel()), label])
 
-    def _write_removed(self, path: Path) -> None:
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
+    def _write_removed(self, stream: BinaryIO) -> None:
+        with as_text(stream) as text:
+            writer = csv.writer(text)
             writer.writerow(["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)])
             labels = self.data.label_values(self.data.y[self.removed])
             for row, label, name in zip(self.removed, labels, self.removed_by, strict=True):

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..core import Dataset, InputError, check_integer, check_number
+from ..core.archives import arrays_writer
+from ..core.writing import check_folder, text_writer, write_all
 from ..subpopulations import (
     ClusterMatch,
     ColumnMatch,
@@ -29,7 +31,6 @@ from ..subpopulations import (
     study,
 )
 from ..subpopulations.mapping import METHODS, GroupMap, Recording
-from .files import check_folder, write_all
 from .inputs import prepare
 from .journal import FolderJournal, run_digest
 from .options import LearnerOptions, influences
@@ -211,17 +212,12 @@ def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, folder: Path
     last = {group.name: group.damage.target.value for group in report.study.at(max(report.study.alphas))}
     damage = {code: last[name] for code, name in enumerate(matcher.names_) if name in last}
 
-    def text(path: Path) -> None:
-        path.write_text(report.to_json(), encoding="utf-8")
+    def drawn(stream: BinaryIO) -> None:
+        pictures.damage_figure(report.study).savefig(stream, format="png")
 
-    def drawn(path: Path) -> None:
-        pictures.damage_figure(report.study).savefig(path, format="png")
+    def mapped(stream: BinaryIO) -> None:
+        pictures.map_figure(found, matcher.names_, damage).savefig(stream, format="png", dpi=130)
 
-    def mapped(path: Path) -> None:
-        pictures.map_figure(found, matcher.names_, damage).savefig(path, format="png", dpi=130)
-
-    def places(path: Path) -> None:
-        with open(path, "wb") as stream:
-            np.savez(stream, allow_pickle=False, names=np.array(matcher.names_), **found.arrays())
-
-    write_all(folder, {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text})
+    places = arrays_writer({"names": np.array(matcher.names_), **found.arrays()}, compressed=False)
+    writers = {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text_writer(report.to_json())}
+    write_all(folder, writers)

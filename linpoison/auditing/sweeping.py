@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .._version import __version__
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
+from ..core.writing import as_text, check_folder, write_file
 from .assemble import describe_model
-from .files import check_folder, replacing
 from .inputs import prepare
 from .journal import run_digest
 from .options import DEFAULT_DEFENSES, AuditOptions, influences, processors
@@ -113,8 +113,11 @@ class Sweep:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as a ``.csv`` file; cells are empty where there is no value."""
-        with replacing(Path(path)) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self.columns(), restval="")
+        write_file(path, self._write)
+
+    def _write(self, stream: BinaryIO) -> None:
+        with as_text(stream) as text:
+            writer = csv.DictWriter(text, self.columns(), restval="")
             writer.writeheader()
             writer.writerows(self.rows())
 

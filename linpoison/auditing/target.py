@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core import Dataset, InputError, Split
+from ..core.archives import check_file, read_array
+from ..core.validation import as_whole
 
 Goal = Literal["target", "population"]
 
@@ -111,19 +113,19 @@ def _row_numbers(text: str) -> tuple[int, ...]:
 
 def _listed(text: str) -> list[int]:
     try:
-        return [int(word) for word in text.split(",")] if text else []
+        return [as_whole(word) for word in text.split(",")] if text else []
     except ValueError:
         raise InputError("test rows as whole numbers between commas", repr(text), _ROWS) from None
 
 
 def _in_file(path: Path) -> list[int]:
     """Whole numbers of an ``.npy`` array or a text; the first line of a ``.csv`` file may be a heading."""
+    file = check_file(path, "numbers of test rows, or a file of them", _ROWS)
     try:
-        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_text(encoding="utf-8")
+        content = read_array(file, "a file of whole numbers") if path.suffix == ".npy" else file.read_text("utf-8")
     except OSError as error:
-        reason = error.strerror or "it cannot be read"
-        raise InputError("numbers of test rows, or a file of them", f"{str(path)!r} ({reason})", _ROWS) from None
-    except ValueError:
+        raise InputError("a file of whole numbers", f"{str(path)!r} ({error.strerror})", _ROWS) from None
+    except UnicodeDecodeError:
         raise InputError("a file of whole numbers", f"{path}, which is none", _ROWS) from None
     return _in_text(content, path) if isinstance(content, str) else _in_array(content, path)
 
@@ -142,7 +144,7 @@ def _in_text(text: str, path: Path) -> list[int]:
     wrong = next((word for word in words if word and not number.fullmatch(word)), None)
     if wrong is not None:
         raise InputError("a file of whole numbers", f"{wrong[:40]!r} in {path}", _ROWS)
-    return [int(word) for word in words if word]
+    return [as_whole(word) for word in words if word]
 
 
 def _halves(test: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

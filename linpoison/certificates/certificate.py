@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ..core.archives import arrays_writer, check_file, read_arrays
 from ..core.dataset import Dataset
 from ..core.errors import CertificateInvalid, CertificateViolated, InputError
 from ..core.validation import Array
+from ..core.writing import text_writer, write_all
 from ..losses import Problem, make_loss
 from ..sets import ByLabel, pack_sets, sets_digest, unpack_sets
 from .claim import Claim
@@ -288,13 +289,8 @@ class Certificate:
             "bound": np.asarray(self.bound),
             "exact": np.asarray(self.exact),
         }
-        base.parent.mkdir(parents=True, exist_ok=True)
-        halves = [Path(f"{base}{end}") for end in (".npz", ".json")]
-        drafts = [half.with_name(f".{half.stem}.draft{half.suffix}") for half in halves]
-        np.savez_compressed(drafts[0], **stored)
-        drafts[1].write_text(json.dumps(document, indent=2, default=_plain) + "\n", encoding="utf-8")
-        for draft, half in zip(drafts, halves, strict=True):
-            draft.replace(half)
+        text = json.dumps(document, indent=2, default=_plain) + "\n"
+        write_all(base.parent, {f"{base.name}.npz": arrays_writer(stored), f"{base.name}.json": text_writer(text)})
 
     @classmethod
     def load(cls, path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:
@@ -353,10 +349,11 @@ def _check_data(what: str, expected: Any, data: Dataset | None) -> None:
 
 def _read(base: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
-        document = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
-        with np.load(f"{base}.npz", allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        document = json.loads(check_file(f"{base}.json", "the statement of a certificate").read_text(encoding="utf-8"))
+        stored = read_arrays(f"{base}.npz", "the arrays of a certificate")
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"a certificate in {base}.json and {base}.npz", str(error)) from None
     if not isinstance(document, dict):
         raise InputError(f"a certificate in {base}.json", f"a {type(document).__name__}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .._frame import say
 from ..auditing.budgets import run_budget
 from ..auditing.certifying import CertifyOptions, run_certify
 from ..auditing.evaluating import run_evaluate
@@ -54,9 +55,7 @@ def _sweep(arguments: Any) -> int:
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)
     if not arguments.quiet:
-        sys.stdout.write(
-            f"{_sweep_table(result)}\n\nWritten to {arguments.out}: sweep.csv, and a folder of each audit\n"
-        )
+        say(f"{_sweep_table(result)}\n\nWritten to {arguments.out}: sweep.csv, and a folder of each audit\n")
     return 0
 
 
@@ -108,11 +107,11 @@ def _subpop(arguments: Any) -> int:
 
 def _print(report: Any, arguments: Any, files: str) -> None:
     if arguments.json:
-        sys.stdout.write(report.to_json())
+        say(report.to_json())
     elif not arguments.quiet:
-        sys.stdout.write(report.to_text())
+        say(report.to_text())
         if arguments.out is not None:
-            sys.stdout.write(f"\nWritten to {arguments.out}: {files}\n")
+            say(f"\nWritten to {arguments.out}: {files}\n")
 
 
 def _evaluate(arguments: Any) -> int:
@@ -125,7 +124,7 @@ def _evaluate(arguments: Any) -> int:
 def _sanitize(arguments: Any) -> int:
     result = run_sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
     if not arguments.quiet:
-        sys.stdout.write(f"{result.to_text()}; written to {arguments.out}\n")
+        say(f"{result.to_text()}; written to {arguments.out}\n")
     return 0
 
 
@@ -141,7 +140,7 @@ def _datasets(arguments: Any) -> int:
     lines = aligned(rows).splitlines()
     width = max(map(len, lines))
     table = [f"{line.ljust(width)}  {note}" for line, note in zip(lines, notes, strict=True)]
-    sys.stdout.write("\n".join(table) + "\n")
+    say("\n".join(table) + "\n")
     return 0
 
 
@@ -159,9 +158,9 @@ def _limit(arguments: Any) -> float | None:
 
 def _finish(report: AuditReport, arguments: Any, limit: float | None) -> int:
     if arguments.json:
-        sys.stdout.write(report.to_json())
+        say(report.to_json())
     elif not arguments.quiet:
-        sys.stdout.write(report.to_text())
+        say(report.to_text())
         if arguments.out is not None:
-            sys.stdout.write(f"\nWritten to {arguments.out}: report.html, report.json, poison.npz\n")
+            say(f"\nWritten to {arguments.out}: report.html, report.json, poison.npz\n")
     return int(limit is not None and report.worst_case_test_error > limit)

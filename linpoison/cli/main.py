@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from .parser import build_parser
-
-OK, ABOVE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+from .._frame import OK, framed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,53 +21,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0: done. 1: the worst-case error is above ``--fail-above``. 2: input that cannot be used, told
-        in one line on standard error. 130: interrupted.
+        in one line on standard error. 70: a defect of the program. 130: interrupted.
     """
-    arguments = None
-    try:
+    arguments: list[Any] = []
+
+    def work() -> int:
+        from .parser import build_parser
+
         parser = build_parser()
-        arguments = parser.parse_args(argv)
-        if arguments.command is None:
+        arguments.append(parser.parse_args(argv))
+        if arguments[0].command is None:
             parser.print_help(sys.stdout)
             return OK
-        return _guarded(arguments)
-    except SystemExit as end:
-        return int(end.code or 0)
-    except KeyboardInterrupt:
-        _stop_workers()
-        sys.stderr.write(f"\nlinpoison: interrupted, nothing was reported.{_resume(arguments)}\n")
-        return INTERRUPTED
-
-
-def _guarded(arguments: object) -> int:
-    try:
         from . import commands  # takes a second or more, in which a user may give up
 
-        code = commands.run(arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BAD_INPUT
-    except Exception as error:
-        from .errors import error_line
+        return commands.run(arguments[0])
 
-        line = error_line(error)
-        if line is None:
-            raise
-        sys.stderr.write(line + "\n")
-        return BAD_INPUT
+    return framed("linpoison", work, interrupted=lambda: _interrupted(*arguments))
 
 
-def _stop_workers() -> None:
-    """End the worker processes of this one, which Python would otherwise wait for until they are idle for minutes."""
+def _interrupted(arguments: Any = None) -> str:
+    """End the worker processes, which Python would otherwise wait for until they are idle, and say how to go on."""
+    import contextlib
+    import multiprocessing
+    import os
+    import signal
+
     for child in multiprocessing.active_children():
         if child.pid is not None:
             with contextlib.suppress(OSError):
                 os.kill(child.pid, signal.SIGTERM)
+    return f", nothing was reported.{_resume(arguments)}"
 
 
-def _resume(arguments: object) -> str:
+def _resume(arguments: Any) -> str:
     place = {"audit": "/journal", "subpop": "/journal", "sweep": ""}.get(getattr(arguments, "command", ""))
     out = getattr(arguments, "out", None)
     return "" if place is None or out is None else f" Run the same command again to resume from {out}{place}."

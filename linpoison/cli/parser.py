@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
+from .._frame import CODES as _EXIT
 from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
@@ -14,10 +15,6 @@ ATTACKS = (
 )
 DEFENSES = "l2,slab,loss,svd,knn"
 CERTIFIABLE = "l2,slab,loss"
-_EXIT = (
-    "Exit codes: 0 done; 1 worst-case error above --fail-above, where there is one; 2 input that cannot be used; "
-    "130 interrupted."
-)
 
 
 class Parser(argparse.ArgumentParser):

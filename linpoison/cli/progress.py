@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Self, TextIO
 
+from .._frame import printable, tell
+
 EVERY = 10.0
 """Least seconds between two plain lines about the same step."""
 
@@ -47,7 +49,7 @@ class ProgressLine:
         if self._bar is None or self._bar.total != total or self._what != what:
             if self._bar is not None:
                 self._bar.close()
-            self._bar = tqdm(total=total, desc=what, file=self._stream, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(total=total, desc=printable(what), file=self._stream, leave=False, dynamic_ncols=True)
             self._what = what
         self._bar.update(done - self._bar.n)
 
@@ -58,5 +60,4 @@ class ProgressLine:
         if what == self._what and done == total and total == 0:
             return
         self._what, self._last = what, now
-        self._stream.write(f"linpoison: {what} {done}/{total}\n")
-        self._stream.flush()
+        tell(f"linpoison: {what} {done}/{total}", self._stream)

@@ -11,12 +11,14 @@ from .errors import (
     LinpoisonError,
     MissingDependency,
     SolverFailed,
+    WorkersLost,
+    WriteFailed,
 )
 from .model import LinearModel
 from .poison import Poison
 from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, worst_case
 from .threat import Budget
-from .validation import as_generator, as_matrix, as_signed_labels, as_weights, check_integer, check_number
+from .validation import as_generator, as_matrix, as_signed_labels, as_weights, check_integer, check_number, check_seed
 
 __all__ = [
     "UNDEFENDED",
@@ -37,6 +39,8 @@ __all__ = [
     "SolveInfo",
     "SolverFailed",
     "Split",
+    "WorkersLost",
+    "WriteFailed",
     "as_generator",
     "as_matrix",
     "as_signed_labels",
@@ -44,6 +48,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "parse_domain",
+    "check_seed",
     "stack_rows",
     "worst_case",
 ]

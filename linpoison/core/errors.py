@@ -51,6 +51,26 @@ class MissingDependency(LinpoisonError, ImportError):
         return type(self), (self.package, self.purpose, self.extra)
 
 
+class WriteFailed(LinpoisonError, OSError):
+    """A file that could not be written: no room, no right, a name that the system does not take."""
+
+    def __init__(self, path: object, error: object) -> None:
+        self.path, self.reason = str(path), getattr(error, "strerror", None) or str(error)
+        super().__init__(
+            f"expected to write {self.path}, got: {self.reason}. Make room there, or name another place with --out."
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersLost(LinpoisonError):
+    """Worker processes that were ended from outside, such as by a system that ran out of memory."""
+
+
 class InfeasibleSet(LinpoisonError):
     """A feasible set that holds no point, so that nothing can be planted in it."""
 

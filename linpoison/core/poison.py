@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 
+from .archives import CSR_PARTS, arrays_writer, csr_of, parts_of, read_arrays
 from .dataset import Dataset
 from .domain import Domain
 from .errors import InputError
 from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
+from .writing import write_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,23 +94,17 @@ class Poison:
         Arrays: ``y`` in {-1, +1}, ``count`` integers, and ``X`` dense or ``data``, ``indices``,
         ``indptr``, ``shape`` of a CSR matrix.
         """
+        write_file(path, self.write)
+
+    def write(self, stream: BinaryIO) -> None:
+        """Write the file of `save` to an open stream."""
         count = self.count if self.relaxed else self.count.astype(np.int64)
-        arrays: dict[str, Any] = {"y": self.y.astype(np.int8), "count": count}
-        if sp.issparse(self.X):
-            arrays |= {"data": self.X.data, "indices": self.X.indices, "indptr": self.X.indptr}
-            arrays["shape"] = np.asarray(self.X.shape)
-        else:
-            arrays["X"] = self.X
-        target = Path(path)
-        partial = target.with_name(target.name + ".part")
-        with open(partial, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        partial.replace(target)
+        arrays_writer({"y": self.y.astype(np.int8), "count": count, **parts_of(self.X)})(stream)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Poison:
         """Read a file that `save` or another tool wrote in the same format."""
-        arrays = _read_npz(Path(path))
+        arrays = read_arrays(path, "a poison file (.npz without pickles)", remedy=_FORMAT)
         if "y" not in arrays:
             raise InputError("a poison file with an array 'y'", f"the arrays {sorted(arrays)}", _FORMAT)
         X = _matrix_of(arrays)
@@ -143,26 +137,9 @@ def _sparse_keys(X: Any, y: Array) -> Any:
 _FORMAT = "See the poison file format in docs/files.md."
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except FileNotFoundError:
-        raise InputError("an existing poison file", str(path)) from None
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
-        raise InputError("a poison file (.npz without pickles)", str(path), _FORMAT) from None
-
-
 def _matrix_of(arrays: dict[str, Any]) -> Matrix:
     if "X" in arrays:
         return arrays["X"]
-    parts = ("data", "indices", "indptr", "shape")
-    if not all(part in arrays for part in parts):
+    if not all(part in arrays for part in CSR_PARTS):
         raise InputError("an array 'X', or data, indices, indptr and shape", f"the arrays {sorted(arrays)}", _FORMAT)
-    data, indices, indptr, shape = (arrays[part] for part in parts)
-    try:
-        matrix = sp.csr_array((data, indices, indptr), shape=tuple(int(size) for size in shape))
-        matrix.check_format(full_check=True)
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError("a valid CSR matrix", f"arrays that do not fit ({error})", _FORMAT) from None
-    return matrix
+    return csr_of(arrays, "the poison file", _FORMAT)

@@ -201,6 +201,32 @@ def check_integer(value: Any, name: str, *, at_least: int) -> int:
     return int(value)
 
 
+SEEDS = 2**32
+"""Seeds are below this: what scikit-learn and numpy's older generators take."""
+
+
+def as_whole(text: str) -> int:
+    """A whole number as people write it, of at most 18 digits.
+
+    Raises
+    ------
+    InputError
+        For anything else; it is a `ValueError`, as that of ``int``.
+    """
+    number = text.strip()
+    digits = number.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
+        raise InputError("a whole number of at most 18 digits", repr(text))
+    return int(number)
+
+
+def check_seed(value: Any, name: str = "seed") -> int:
+    """Return a seed as an int from 0 to 2**32 - 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < SEEDS:
+        raise InputError(f"{name} as a whole number of at least 0 and below 2**32", repr(value))
+    return int(value)
+
+
 def as_generator(rng: Any) -> np.random.Generator:
     """Return a numpy Generator for a seed, a Generator or ``None`` (fresh entropy)."""
     if isinstance(rng, np.random.Generator):

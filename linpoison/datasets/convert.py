@@ -7,12 +7,14 @@ import hashlib
 import tarfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..core.archives import arrays_writer
 from ..core.errors import InputError
+from ..core.writing import write_file
 
 # SHA-256 of the entries (see `content_digest`) of the Enron1 matrix released with Sever.
 ENRON_CONTENT = "7f8d94e9a494ea33f84ba014fb9b30dafa8a71b53d2ad9df2e27b1748f3dc99b"
@@ -22,7 +24,11 @@ _UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError, EOFError, O
 
 def gzip_file(raw: Path, target: Path) -> None:
     """Compress a file, without name and time."""
-    target.write_bytes(gzip.compress(raw.read_bytes(), compresslevel=9, mtime=0))
+    write_file(target, lambda stream: _copied(stream, gzip.compress(raw.read_bytes(), compresslevel=9, mtime=0)))
+
+
+def _copied(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
 
 
 def enron_from_mat(raw: Path, target: Path) -> None:
@@ -91,8 +97,6 @@ def _member(archive: tarfile.TarFile, name: str) -> Any:
 
 
 def _save(target: Path, X: sp.csr_array, **extra: Any) -> None:
-    with open(target, "wb") as stream:
-        np.savez_compressed(
-            stream, format=np.bytes_(b"csr"), shape=np.asarray(X.shape, dtype=np.int64),
-            data=X.data, indices=X.indices, indptr=X.indptr, **extra,
-        )  # fmt: skip
+    parts = {"format": np.bytes_(b"csr"), "shape": np.asarray(X.shape, dtype=np.int64)}
+    arrays = {**parts, "data": X.data, "indices": X.indices, "indptr": X.indptr, **extra}
+    write_file(target, arrays_writer(arrays))

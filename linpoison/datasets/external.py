@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from ..core.archives import CSR_PARTS, csr_of, read_arrays
 from ..core.dataset import Dataset, Split
 from ..core.domain import Domain
 from ..core.errors import InputError
@@ -41,16 +41,15 @@ def imdb() -> Split:
     ----------
     Maas et al., "Learning word vectors for sentiment analysis", 2011.
     """
-    with np.load(require("imdb.npz"), allow_pickle=False) as archive:
-        words = tuple(bytes(archive["vocab"]).decode("utf-8").split("\n"))
+    vocabulary = read_arrays(require("imdb.npz"), names=("vocab",))["vocab"]
+    words = tuple(bytes(vocabulary).decode("utf-8").split("\n"))
     return _word_counts("imdb", words)
 
 
 def _word_counts(name: str, words: tuple[str, ...] | None) -> Split:
     path = require(f"{name}.npz")
-    X = sp.csr_array(sp.load_npz(path)).astype(np.float64)
-    with np.load(path, allow_pickle=False) as archive:
-        n, y = int(archive["n_train"]), archive["y"].astype(np.float64)
+    arrays = read_arrays(path, names=("n_train", "y", "format", *CSR_PARTS))
+    X, n, y = csr_of(arrays, path.name), int(arrays["n_train"]), arrays["y"].astype(np.float64)
     domain = Domain.of("counts", X[:n])
     return Split(
         Dataset(X[:n], y[:n], domain=domain, name=name, feature_names=words),

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.dataset import Split
 from ..core.domain import Domain
 from ..core.errors import InputError
-from ..core.validation import check_integer, check_number
+from ..core.validation import check_number, check_seed
 from .external import mnist_pair
 from .layout import Layout
 from .registry import ENTRIES
@@ -77,7 +77,7 @@ def load(
     >>> split.name, split.train.n, split.test.n
     ('breast_cancer', 398, 171)
     """
-    check_integer(seed, "seed", at_least=0)
+    check_seed(seed)
     check_number(test_fraction, "test_fraction", above=0, below=1)
     name = os.fspath(name_or_path) if isinstance(name_or_path, (str, os.PathLike)) else name_or_path
     if not isinstance(name, str) or not name.strip():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..core.archives import CSR_PARTS, csr_of, read_arrays
 from ..core.errors import InputError
 from ..core.validation import Matrix, check_integer
 
@@ -49,7 +48,6 @@ class Raw:
 
 _NPZ = "Save plain arrays X and y (and X_test, y_test) with numpy.savez."
 _SVMLIGHT = "Write one row a line, such as: 1 3:0.5 7:2."
-_CSR_PARTS = ("data", "indices", "indptr", "shape")
 
 
 def read_npz(path: Path, test: Path | None, weight: str | None = None) -> Raw:
@@ -85,23 +83,7 @@ def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:
 
 
 def _arrays(path: Path) -> dict[str, Any]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"an .npz archive without pickles in {path.name}", "other bytes", _NPZ) from None
-    if not hasattr(archive, "files"):
-        raise InputError(f"an .npz archive in {path.name}", "a single array (.npy)", _NPZ)
-    arrays = {}
-    with archive:
-        for key in archive.files:
-            try:
-                arrays[key] = archive[key]
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                pickled = "pickle" in str(error)
-                got = f"a pickled object array {key!r}" if pickled else f"a damaged array {key!r}"
-                remedy = "A pickle can run code when it is read: save numbers, or text as y.astype(str)."
-                raise InputError(f"plain arrays in {path.name}", got, remedy if pickled else _NPZ) from None
-    return arrays
+    return read_arrays(path, f"an .npz archive without pickles in {path.name}", remedy=_NPZ)
 
 
 def _array(arrays: dict[str, Any], key: str, path: Path) -> Any:
@@ -117,18 +99,11 @@ def _array(arrays: dict[str, Any], key: str, path: Path) -> Any:
 
 
 def _matrix(arrays: dict[str, Any], path: Path) -> Matrix:
-    if "X" in arrays or not any(part in arrays for part in _CSR_PARTS):
+    if "X" in arrays or not any(part in arrays for part in CSR_PARTS):
         return _array(arrays, "X", path)
-    data, indices, indptr, shape = (_array(arrays, part, path) for part in _CSR_PARTS)
-    layout = bytes(arrays["format"].astype("S")).rstrip(b"\0") if "format" in arrays else b"csr"
-    if layout != b"csr":
-        raise InputError(f"a CSR matrix in {path.name}", f"the format {layout.decode(errors='replace')!r}", _NPZ)
-    try:
-        matrix = sp.csr_array((data.astype(np.float64), indices, indptr), shape=tuple(int(size) for size in shape))
-        matrix.check_format(full_check=True)
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"a valid CSR matrix in {path.name}", f"arrays that do not fit ({error})", _NPZ) from None
-    return matrix
+    for part in CSR_PARTS:
+        _array(arrays, part, path)
+    return csr_of(arrays, path.name, _NPZ)
 
 
 def read_svmlight(path: Path, test: Path | None) -> Raw:

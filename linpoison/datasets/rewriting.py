@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ..core.archives import CSR_PARTS, arrays_writer, parts_of
 from ..core.errors import InputError
 from .layout import Layout
-from .readers import _CSR_PARTS, _arrays, _matrix
+from .readers import _arrays, _matrix
 from .tables import csv_words
 
 TABLES = (".csv", ".parquet")
@@ -24,19 +25,22 @@ def same_kind(source: Path, target: Path) -> bool:
     return any({source.suffix.lower(), target.suffix.lower()} <= set(kind) for kind in kinds)
 
 
-def write_rows(source: Path, target: Path, rows: NDArray[np.int64], layout: Layout, suffix: str, **extra: Any) -> None:
+def write_rows(
+    source: Path, target: BinaryIO, rows: NDArray[np.int64], layout: Layout, suffix: str, **extra: Any
+) -> None:
     """Write the training rows of a file with the given numbers, every column as it is.
 
     Parameters
     ----------
-    source, target : Path
-        Files of the same kind, see `same_kind`.
+    source : Path
+    target : binary stream
+        Of a file of the same kind, see `same_kind`.
     rows : ndarray of int
         From 0, a header not counted, ascending.
     layout : Layout
         Of the table.
     suffix : str
-        Kind of the target; its own name may be a temporary one.
+        Kind of the target.
     **extra : ndarray
         Arrays to be added to an ``.npz`` file.
     """
@@ -48,7 +52,7 @@ def write_rows(source: Path, target: Path, rows: NDArray[np.int64], layout: Layo
         _write_table(source, target, rows, layout, suffix)
 
 
-def _write_table(source: Path, target: Path, rows: NDArray[np.int64], layout: Layout, suffix: str) -> None:
+def _write_table(source: Path, target: BinaryIO, rows: NDArray[np.int64], layout: Layout, suffix: str) -> None:
     import pandas as pd
 
     if source.suffix.lower() == ".parquet":
@@ -58,7 +62,7 @@ def _write_table(source: Path, target: Path, rows: NDArray[np.int64], layout: La
         if suffix == ".parquet":
             pq.write_table(table, target)
         else:
-            table.to_pandas().to_csv(target, index=False, encoding="utf-8")
+            table.to_pandas().to_csv(target, mode="wb", index=False, encoding="utf-8")
         return
     if suffix == ".parquet":
         frame = pd.read_csv(source, **csv_words(layout)).iloc[rows]
@@ -66,22 +70,22 @@ def _write_table(source: Path, target: Path, rows: NDArray[np.int64], layout: La
         frame.to_parquet(target, index=False)
         return
     frame = pd.read_csv(source, dtype=str, keep_default_na=False, **csv_words(layout))
-    frame.iloc[rows].to_csv(target, index=False, header=layout.header != "none", encoding="utf-8")
+    frame.iloc[rows].to_csv(target, mode="wb", index=False, header=layout.header != "none", encoding="utf-8")
 
 
-def _write_svmlight(source: Path, target: Path, rows: NDArray[np.int64]) -> None:
+def _write_svmlight(source: Path, target: BinaryIO, rows: NDArray[np.int64]) -> None:
     chosen = set(rows.tolist())
     number = 0
-    with open(source, "rb") as stream, open(target, "wb") as out:
+    with open(source, "rb") as stream:
         for line in stream:
             if not line.partition(b"#")[0].strip():
                 continue
             if number in chosen:
-                out.write(line if line.endswith(b"\n") else line + b"\n")
+                target.write(line if line.endswith(b"\n") else line + b"\n")
             number += 1
 
 
-def _write_npz(source: Path, target: Path, rows: NDArray[np.int64], extra: dict[str, Any]) -> None:
+def _write_npz(source: Path, target: BinaryIO, rows: NDArray[np.int64], extra: dict[str, Any]) -> None:
     """The arrays of a file, those with one entry for each training row cut to the given rows."""
     arrays = _arrays(source)
     doubled = sorted(set(arrays) & set(extra))
@@ -93,12 +97,11 @@ def _write_npz(source: Path, target: Path, rows: NDArray[np.int64], extra: dict[
     sparse = "X" not in arrays
     if sparse:
         X = sp.csr_array(_matrix(arrays, source)[index])
-        parts = {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": np.asarray(X.shape)}
-        arrays |= {part: parts[part].astype(arrays[part].dtype, copy=False) for part in _CSR_PARTS}
+        parts = parts_of(X)
+        arrays |= {part: parts[part].astype(arrays[part].dtype, copy=False) for part in CSR_PARTS}
     for name, array in arrays.items():
-        if array.ndim and array.shape[0] == n and not (sparse and name in _CSR_PARTS) and "test" not in name:
+        if array.ndim and array.shape[0] == n and not (sparse and name in CSR_PARTS) and "test" not in name:
             arrays[name] = array[index]
     if "n_train" in arrays:
         arrays["n_train"] = np.int64(rows.size)
-    with open(target, "wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays, **extra)
+    arrays_writer({**arrays, **extra})(target)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import http.client
 import logging
-import os
 import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.errors import InputError
+from ..core.writing import Draft, text_writer, write_file
 from . import convert
 from .store import VARIABLE, data_folder, record_of, sha256_of, verify
 
@@ -102,21 +103,19 @@ def require(name: str) -> Path:
 def download(file: DataFile, path: Path) -> None:
     """Get a file from its source, verify it, convert it, and put it in place, whole or not at all."""
     _make_folder(file, path.parent)
-    parts = [path.with_name(f"{path.name}.{os.getpid()}.{step}.part") for step in ("raw", "converted")]
     try:
-        _copy(file, path, parts[0])
-        _check(file, parts[0])
-        if file.convert is None:
-            parts[0].replace(path)
-            return
-        file.convert(parts[0], parts[1])
-        record_of(path).write_text(sha256_of(parts[1]) + "\n", encoding="ascii")
-        parts[1].replace(path)
+        with Draft(path) as raw:
+            raw.fill(lambda stream: _copy(file, path, stream))
+            _check(file, raw.place)
+            if file.convert is None:
+                raw.commit()
+                return
+            with Draft(path) as converted:
+                file.convert(raw.place, converted.place)
+                write_file(record_of(path), text_writer(sha256_of(converted.place) + "\n"))
+                converted.commit()
     except OSError as error:
         raise _not_writable(file, error) from None
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def _make_folder(file: DataFile, folder: Path) -> None:
@@ -130,18 +129,17 @@ def _not_writable(file: DataFile, error: OSError) -> InputError:
     return InputError(f"a folder for {file.name} that can be written", f"{error}", _remedy(file))
 
 
-def _copy(file: DataFile, path: Path, part: Path) -> None:
-    with open(part, "wb") as target:
-        _log.info("downloading %s", file.url)
-        try:
-            with urllib.request.urlopen(file.url, timeout=_TIMEOUT) as stream:
-                shutil.copyfileobj(stream, target)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise InputError(
-                f"the file {path.name} in {path.parent}, or a network to download it",
-                f"no such file, and nothing from {file.url} ({error})",
-                _remedy(file),
-            ) from None
+def _copy(file: DataFile, path: Path, target: BinaryIO) -> None:
+    _log.info("downloading %s", file.url)
+    try:
+        with urllib.request.urlopen(file.url, timeout=_TIMEOUT) as stream:
+            shutil.copyfileobj(stream, target)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise InputError(
+            f"the file {path.name} in {path.parent}, or a network to download it",
+            f"no such file, and nothing from {file.url} ({error})",
+            _remedy(file),
+        ) from None
 
 
 def _check(file: DataFile, part: Path) -> None:

@@ -173,14 +173,3 @@ def test_save_is_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         report.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    monkeypatch.undo()
-
-    def broken(path):
-        path.write_text("half")
-        raise OSError("disk full")
-
-    from linpoison.auditing.files import write_all
-
-    with pytest.raises(OSError, match="disk full"):
-        write_all(tmp_path / "out", {"a": lambda path: path.write_text("whole"), "b": broken})
-    assert list((tmp_path / "out").iterdir()) == []

@@ -227,5 +227,5 @@ def test_rows_that_are_no_whole_numbers_are_refused(tmp_path):
     np.savez(tmp_path / "many.npz", rows=[1])
     (tmp_path / "many.npz").rename(tmp_path / "many.npy")
     for name in ("float.npy", "many.npy"):
-        with pytest.raises(InputError, match="whole numbers of test rows"):
+        with pytest.raises(InputError, match="whole numbers"):
             Target.parse(f"rows:{tmp_path / name}")

@@ -139,10 +139,15 @@ def test_machine_trouble_is_one_line(failure, capsys, fake_attacks):
     assert re.fullmatch(r"linpoison: error: expected .+, got .+\n", error)
 
 
-def test_a_defect_keeps_its_traceback(fake_attacks):
-    fake_attacks.fail_with = RuntimeError("a defect")
-    with pytest.raises(RuntimeError):
-        main([*AUDIT, "--quiet"])
+def test_a_defect_has_its_own_code_and_keeps_its_traceback(fake_attacks, capsys, monkeypatch):
+    fake_attacks.fail_with = RuntimeError("a\ndefect")
+    assert main([*AUDIT, "--quiet"]) == 70
+    told = capsys.readouterr().err
+    assert told.startswith("linpoison: a defect of the program: RuntimeError: a defect (set LINPOISON_DEBUG=1")
+    assert told.count("\n") == 1
+    monkeypatch.setenv("LINPOISON_DEBUG", "1")
+    assert main([*AUDIT, "--quiet"]) == 70
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_folder_that_cannot_be_written_after_all_is_one_line(capsys, monkeypatch):
@@ -271,7 +276,7 @@ def test_reader_that_left_is_no_traceback():
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == 2
+    assert process.returncode == 0
 
 
 def test_module_is_the_console_script():

@@ -76,6 +76,6 @@ def test_an_interrupt_while_arguments_are_read_is_one_line(monkeypatch, capsys):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules[cli.main.__module__], "build_parser", interrupted)
+    monkeypatch.setattr("linpoison.cli.parser.build_parser", interrupted)
     assert cli.main(["audit"]) == 130
     assert capsys.readouterr().err == "\nlinpoison: interrupted, nothing was reported.\n"

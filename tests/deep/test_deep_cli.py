@@ -239,7 +239,7 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
     ("arguments", "words"),
     [
         (["gc", "nothing"], "'digits', 'mnist' or an .npz file"),
-        (["gc", "nowhere.npz"], "files that can be used"),
+        (["gc", "nowhere.npz"], "No such file"),
         (["gc", "digits", "--rows", "5000"], "from 1 to 1200"),
         (["gc", "digits:3"], "two different digits"),
         (["gc", "digits:3:3"], "two different digits"),

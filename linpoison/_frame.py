@@ -1,0 +1,167 @@
+"""The frame around every command line: what becomes of its outcome, its errors, its streams and its signals.
+
+It imports nothing but the standard library, and nothing else is imported outside of it, so that Ctrl-C, a closed pipe
+or a crash while packages are being loaded end like those that come later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+import unicodedata
+from collections.abc import Callable
+from typing import TextIO
+
+OK, ABOVE, BAD_INPUT, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+"""Exit codes."""
+CODES = (
+    f"Exit codes: {OK} done; {ABOVE} worst-case error above --fail-above, where there is one; {BAD_INPUT} input that "
+    f"cannot be used; {BUG} a defect of the program itself; {INTERRUPTED} interrupted."
+)
+DEBUG = "LINPOISON_DEBUG"
+"""Environment variable that shows the traceback of a defect."""
+
+
+def framed(program: str, work: Callable[[], int], *, interrupted: Callable[[], str]) -> int:
+    """Run `work`, and turn whatever happens into an exit code and at most one line on standard error.
+
+    Parameters
+    ----------
+    program : str
+        Begins the line.
+    work : callable
+        Returns the exit code.
+    interrupted : callable
+        What to say, and what to end, after Ctrl-C.
+    """
+    _open_streams()
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else BAD_INPUT if end.code else OK
+    except KeyboardInterrupt:
+        tell(f"\n{program}: interrupted{interrupted()}")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _settle(sys.stdout)
+        return OK
+    except Exception as error:
+        return _failed(program, error)
+
+
+def _failed(program: str, error: Exception) -> int:
+    from .core.errors import LinpoisonError
+
+    if isinstance(error, LinpoisonError):
+        line = str(error)
+    elif isinstance(error, MemoryError):
+        line = "expected data that fit in memory, got too little memory. Use fewer rows or fewer --jobs."
+    elif isinstance(error, OSError):
+        where = f" for {error.filename}" if error.filename else ""
+        line = f"expected files that can be read and written, got {error.strerror or error}{where}."
+        _settle(sys.stdout)
+    else:
+        return _defect(program, error)
+    tell(f"{program}: error: {' '.join(line.split())}")
+    return BAD_INPUT
+
+
+def _defect(program: str, error: Exception) -> int:
+    """The last line of a traceback, and how to see the others."""
+    if os.environ.get(DEBUG):
+        tell("".join(traceback.format_exception(error)).rstrip())
+    what = " ".join(traceback.format_exception_only(error)[-1].split())[:300]
+    tell(f"{program}: a defect of the program: {what} (set {DEBUG}=1 to see the traceback, and report it, please)")
+    return BUG
+
+
+def say(text: str) -> None:
+    """Write to standard output; when its reader has gone away, such as ``head``, the command goes on without."""
+    try:
+        sys.stdout.write(printable(text))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Write a line to standard error, where somebody still reads it."""
+    stream = stream or sys.stderr
+    try:
+        stream.write(printable(text) + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal, an editor or a browser obeys instead of showing: control characters but for
+    line ends and tabs, changes of direction and other invisible formats, halves of characters.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[31mb\\u202ec")
+    'a\\\\x1b[31mb\\\\u202ec'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if _harmless(letter) else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _harmless(letter: str) -> bool:
+    return letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def _open_streams() -> None:
+    """Put the null device where a standard stream was closed, and show what its encoding lacks as escapes."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                _fill(number)
+                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fill(number: int) -> None:
+    """Open the null device under a number that is free, or the next file would get it."""
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+
+
+def _settle(stream: TextIO) -> None:
+    """Write out what a stream still holds, or let it go where it cannot be written."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere: Python would complain at its end otherwise."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def run_as_program(main: Callable[[], int]) -> None:
+    """End the process with the exit code of `main`, by Ctrl-C during its last steps too."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

@@ -1,0 +1,193 @@
+"""The one writer of files: whole or not at all, under temporary names that nobody can foresee."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from .errors import InputError, WriteFailed
+
+Writer = Callable[[BinaryIO], None]
+"""Writes the content of one file to an open stream."""
+_LONGEST = 255
+"""Bytes of a name that file systems take."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """`path` if a folder is there or can be made there; nothing is created."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError("an output folder", repr(path), "Name one with --out; . is the current folder.")
+    if not os.fspath(path):
+        raise InputError("an output folder", "an empty name", "Name one with --out; . is the current folder.")
+    folder = Path(path)
+    if "\0" in os.fspath(folder) or max(map(len, os.fsencode(folder).split(b"/"))) > _LONGEST:
+        raise InputError("an output folder", f"{os.fspath(folder)[:80]!r}, which is no name of one", "Name another.")
+    if folder.exists() and not folder.is_dir():
+        raise InputError("an output folder", f"the file {folder}", "Name another folder with --out.")
+    parent = _first_existing(folder)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            "an output folder that can be written", f"{folder} under {parent}, which cannot", "Name another with --out."
+        )
+    return folder
+
+
+def _first_existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+class Draft:
+    """A file that becomes `path` when it is committed, and leaves nothing behind otherwise.
+
+    Its temporary name beside `path` is drawn at random and must be new, so that runs do not meet and a link that
+    somebody has laid there is not followed. A context that ends without `commit` removes it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.place = self.path.with_name(f".{secrets.token_hex(8)}.part")
+        with translated(self.path):
+            self.stream: BinaryIO = os.fdopen(os.open(self.place, _NEW, 0o666), "wb")
+
+    def fill(self, write: Writer) -> None:
+        """Write the content, down to the disk."""
+        with translated(self.path):
+            write(self.stream)
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+
+    def commit(self) -> None:
+        """Put the file in the place of `path`, itself never written through: a link there is replaced."""
+        with translated(self.path):
+            os.replace(self.place, self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        with contextlib.suppress(OSError):
+            self.place.unlink(missing_ok=True)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Full disks, missing rights and the like as `WriteFailed`, which names the file."""
+    try:
+        yield
+    except WriteFailed:
+        raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WriteFailed(path, error) from None
+
+
+def write_file(path: str | os.PathLike[str], write: Writer) -> None:
+    """Write one file, whole or not at all.
+
+    Raises
+    ------
+    WriteFailed
+        If there is no room or no right to; what was there before is there still.
+    """
+    with Draft(path) as draft:
+        draft.fill(write)
+        draft.commit()
+
+
+def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> None:
+    """Write every file under a temporary name, then put them all in place, in order. The folder is made."""
+    place = Path(folder)
+    with translated(place), contextlib.ExitStack() as stack:
+        place.mkdir(parents=True, exist_ok=True)
+        drafts: list[Draft] = []
+        for name, write in writers.items():
+            drafts.append(stack.enter_context(Draft(place / name)))
+            drafts[-1].fill(write)
+        for draft in drafts:
+            draft.commit()
+
+
+def text_writer(text: str) -> Writer:
+    """What writes a text to a stream, as UTF-8; halves of characters that no text can hold become question marks."""
+    return lambda stream: _write(stream, text)
+
+
+def _write(stream: BinaryIO, text: str) -> None:
+    stream.write(text.encode("utf-8", errors="replace"))
+
+
+@contextmanager
+def as_text(stream: BinaryIO) -> Iterator[io.TextIOWrapper]:
+    """A binary stream as one of UTF-8 text, such as for `csv.writer`; it stays open afterwards."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="", write_through=False)
+    try:
+        yield text
+        text.flush()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            text.detach()
+
+
+@contextmanager
+def alone_in(folder: Path | None) -> Iterator[None]:
+    """Hold an output folder, which is made, for this run alone; one that stays empty is removed again.
+
+    The lock is on the folder itself, so that no file is left behind, and a run that is killed lets go of it.
+
+    Raises
+    ------
+    InputError
+        If another run holds it.
+    """
+    if folder is None:
+        yield
+        return
+    with translated(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    held = _lock(folder)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # refuses unless it is empty
+
+
+def _lock(folder: Path) -> int | None:
+    """A locked descriptor of the folder; None where the system or its file server knows no such locks."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (ImportError, AttributeError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(
+            "an output folder to itself", f"{folder}, to which another run is writing",
+            "Wait until it has ended, or name another folder with --out.",
+        ) from None  # fmt: skip
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
