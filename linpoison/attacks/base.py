@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.threat import Budget
 from ..core.validation import check_integer
-from ..defenses import Defense
+from ..defenses import Defense, DuplicatesDefense
 from ..losses import Problem
 
 Goal = Literal["target", "population"]
@@ -75,6 +76,9 @@ class Scenario:
     goal : {"target", "population"}, default "target"
         Whether damage is meant for the target rows themselves, or for unseen rows like them. Attacks
         that tune on measured errors (`Refined`) then guard against what would not carry over.
+    distinct : bool, default False
+        Whether no two poison rows of one class may be near-copies of each other, or of clean rows. It goes without
+        saying behind a defence that drops copies.
     """
 
     train: Dataset
@@ -84,6 +88,7 @@ class Scenario:
     target: Dataset
     known: Poison | None = None
     goal: Goal = "target"
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         if self.goal not in ("target", "population"):
@@ -93,6 +98,12 @@ class Scenario:
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
         return self.budget.count(round(self.train.total))
+
+    @cached_property
+    def gap(self) -> float:
+        """Distance beyond which rows of one class are no copies of each other; 0 where copies are allowed."""
+        asked = [DuplicatesDefense()] if self.distinct else []
+        return max((guard.least_gap(self.train.X) for guard in (*self.defenses.values(), *asked)), default=0.0)
 
     @property
     def sees_only_training_rows(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
-from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense, SVDDefense
+from ..defenses import Defense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
 from ..losses import MarginLoss
 from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
@@ -97,11 +97,11 @@ class FeasibleRegion:
         evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
         n, d = scenario.train.n, scenario.train.d
         costly = d * min(n, d) > policy.costly_entries
-        without_set = (LossDefense, KNNDefense, SVDDefense) if costly else (LossDefense, KNNDefense)
+        left_out = (LossDefense, SVDDefense) if costly else LossDefense
         detectors = {
             name: evaluator.fit_detector(name, poison)
             for name, defense in scenario.defenses.items()
-            if not isinstance(defense, without_set)
+            if defense.has_convex_set and not isinstance(defense, left_out)
         }
         train = evaluator.train
         learned = None if poison is None else evaluator.learner.fit(train.mix(poison.expanded()))
@@ -121,7 +121,7 @@ class FeasibleRegion:
         if self.policy.envelope:
             parts = [in_domain(part, domain) for part in parts]
         box = domain_set(domain, d)
-        if box is not None and not any(isinstance(part, CountBall) for part in parts):
+        if box is not None and ((box.lower > 0).any() or not any(isinstance(part, CountBall) for part in parts)):
             parts.append(box)
         models = [decoy] if self.learned is None else [decoy, self.learned]
         for defense in scenario.defenses.values():

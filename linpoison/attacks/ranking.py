@@ -18,7 +18,7 @@ from ..core.results import AttackResult, Candidate, SolveInfo, worst_case
 from ..defenses import KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import make_learner
-from ..rounding import deploy
+from ..rounding import deploy, make_distinct
 from ..sets import ByLabel
 from .base import Scenario
 from .trail import Step, Trail
@@ -31,6 +31,8 @@ MANY = 80
 """Distinct rounded rows of a poison that are enough for its mean."""
 COSTLY = 500_000_000
 """Entries of the training rows, zeros counted, from which one finalist is scored: it takes minutes and gigabytes."""
+SHRINKING = (1.0, 0.97, 0.9)
+"""How much rows that are made distinct are pulled towards the mean of their class: noise alone may carry them out."""
 UNKNOWN = float("nan")
 _REASONS = 2  # that an attack without a poison names
 
@@ -65,6 +67,8 @@ class Ranker:
     ) -> Candidate:
         """A deployable poison with its error behind the quick defences, or behind all.
 
+        Where copies are not allowed (`Scenario.gap`) every row becomes one of its own first.
+
         Parameters
         ----------
         poison : Poison
@@ -81,6 +85,7 @@ class Ranker:
             Score every defence.
         """
         rows = {"target": self.scenario.target}
+        poison = self._distinct(poison)
         scores = exact_evaluator(self.scenario).score(poison, rows) if full else self._quickly(poison, rows)
         return Candidate(
             poison=poison,
@@ -98,6 +103,15 @@ class Ranker:
     def worst(self, poison: Poison) -> float:
         """The least error over the quick defences."""
         return worst_case(self._quickly(poison, {"target": self.scenario.target}).error["target"])
+
+    def _distinct(self, poison: Poison) -> Poison:
+        """The poison with rows that are no copies: of several ways the strongest."""
+        gap, train = self.scenario.gap, self.scenario.train
+        if gap <= 0:
+            return poison
+        versions = [make_distinct(poison, gap, train, np.random.default_rng(0), shrink) for shrink in SHRINKING]
+        filled = [version for version in versions if version.total > 0]
+        return max(filled, key=self.worst, default=poison)
 
     def _quickly(self, poison: Poison, rows: Mapping[str, Dataset]) -> Evaluation:
         return self.evaluator.score(poison, rows, self.quick)

@@ -15,13 +15,13 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import LABELS, Array
-from ..defenses import Defense, KNNDefense, L2Defense, LossDefense, SlabDefense
+from ..defenses import Defense, DuplicatesDefense, KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
 from ..learners import Learner, make_learner
 from .base import Scenario
 
-REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense)
+REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense, DuplicatesDefense)
 """Defences that are fitted anew for every poison; others are frozen between refreshes."""
 
 

@@ -147,6 +147,8 @@ class AuditOptions(LearnerOptions):
         runs last, whatever the order, and starts from the strongest poison of the others.
     target : str
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
+    distinct : bool
+        Whether no two poison rows of one class may be near-copies of each other, or of clean rows.
     certify : bool
         Hold the poisons against certificates of the same learner behind fixed filters.
     solver : str, optional
@@ -171,6 +173,7 @@ class AuditOptions(LearnerOptions):
     epsilon: float = 0.03
     attacks: Any = ("kkt",)
     target: str = "test"
+    distinct: bool = False
     certify: bool = False
     solver: str | None = None
     attack_variant: str = "library"
@@ -181,6 +184,7 @@ class AuditOptions(LearnerOptions):
         super().__post_init__()
         self._set("epsilon", Budget(self.epsilon).epsilon)
         _flag(self.certify, "certify")
+        _flag(self.distinct, "distinct")
         self._set("attacks", self._checked_attacks())
         self._set("solver", chosen_solver(self.solver))
         _one_of(self.attack_variant, "attack_variant", ("library", "paper"))

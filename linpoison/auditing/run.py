@@ -41,6 +41,7 @@ def audit(
     remove: float = 0.05,
     domain: str | None = None,
     seed: int = 0,
+    distinct: bool = False,
     certify: bool = False,
     solver: str | None = None,
     attack_variant: str = "library",
@@ -91,6 +92,9 @@ def audit(
     domain : {"real", "box", "counts", "range", "range:F"}, optional
         What a poison row may hold; that of the data by default.
     seed : int, default 0
+    distinct : bool, default False
+        Ask for poison rows of which no two of one class are near-copies of each other, or of clean rows: they differ by
+        more than the defence ``duplicates`` takes for a copy. Where that defence is chosen they do so anyway.
     certify : bool, default False
         Also bound what any poison of this budget could do, as `linpoison.certify` does, and hold the poisons against
         the bound: the same learner behind filters that are fitted on the clean rows and held fixed.
@@ -128,7 +132,7 @@ def audit(
         model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
         penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
         certify=certify, solver=solver, attack_variant=attack_variant, subpopulation=subpopulation, jobs=jobs,
-        label=label, test=test, test_fraction=test_fraction,
+        distinct=distinct, label=label, test=test, test_fraction=test_fraction,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress)
 
@@ -180,8 +184,9 @@ class _Work:
 
         setting, rows, options = self.setting, self.scorer.rows, self.options
         scenario = Scenario(
-            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, rows.seen, goal=rows.goal
-        )
+            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, rows.seen, goal=rows.goal,
+            distinct=options.distinct,
+        )  # fmt: skip
         jobs = int(options.jobs or 1)
         return Campaign(scenario, options.seed, jobs, options.every, progress, self.journal).run(self.attacks)
 

@@ -39,7 +39,7 @@ def _audit(arguments: Any) -> int:
     options = AuditOptions(
         epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
         certify=arguments.certify, subpopulation=arguments.subpopulation, solver=arguments.solver,
-        attack_variant=arguments.attack_variant, **_learner(arguments),
+        attack_variant=arguments.attack_variant, distinct=arguments.distinct, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
@@ -50,7 +50,8 @@ def _sweep(arguments: Any) -> int:
     shared = {name: value for name, value in _learner(arguments).items() if name not in ("defenses", "seed")}
     combinations = combine(
         epsilons=arguments.epsilon, seeds=arguments.seed, attacks=arguments.attacks, defenses=arguments.defenses,
-        targets=arguments.target, solver=arguments.solver, attack_variant=arguments.attack_variant, **shared,
+        targets=arguments.target, solver=arguments.solver, attack_variant=arguments.attack_variant,
+        distinct=arguments.distinct, **shared,
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)

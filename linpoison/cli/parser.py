@@ -14,6 +14,7 @@ ATTACKS = (
     "model-targeted, gradient-canceling, refined"
 )
 DEFENSES = "l2,slab,loss,svd,knn"
+KNOWN_DEFENSES = "l2, slab, loss, svd, knn, duplicates"
 CERTIFIABLE = "l2,slab,loss"
 
 
@@ -72,6 +73,11 @@ def _add_audit(commands: Any) -> None:
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
         "the test rows; rows:I,J,... or rows:FILE for test rows to be misclassified (default: test)",
     )  # fmt: skip
+    parser.add_argument(
+        "--distinct",
+        action="store_true",
+        help="ask for poison rows that are no copies of each other, as the defence duplicates sees it",
+    )
     parser.add_argument("--certify", action="store_true",
                         help="also bound what any poison of this budget could do behind filters that are held fixed, "
                         "and hold the attacks against it")  # fmt: skip
@@ -110,6 +116,11 @@ def _add_sweep(commands: Any) -> None:
     _add_defenses(parser, "--defenses", DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
+    parser.add_argument(
+        "--distinct",
+        action="store_true",
+        help="ask for poison rows that are no copies of each other, as the defence duplicates sees it",
+    )
     parser.add_argument(
         "--jobs", type=_whole, default=None, metavar="N", help="audits at a time (default: one for each processor)"
     )
@@ -296,7 +307,7 @@ def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bo
     lists = _several(default) if several else {"default": default}
     each = "for each audit one " if several else ""
     group.add_argument(flag, dest="defenses", required=default is None, metavar="NAMES",
-                       help=f"{each}comma list among {DEFENSES.replace(',', ', ')}{none}", **lists)  # fmt: skip
+                       help=f"{each}comma list among {KNOWN_DEFENSES}{none}", **lists)  # fmt: skip
     group.add_argument("--variant", default="paper", metavar="NAME",
                        help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
     group.add_argument("--remove", type=_number, default=0.05, metavar="F",

@@ -1,9 +1,9 @@
 """Data sanitisation defences, scikit-learn and imbalanced-learn style.
 
-`DEFENSES` are the five of Koh et al., fitted once. `TRIM`, `SEVER`, `InfluenceDefense` and `RONI` train models, of
-the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at a representation, which
-may be that of a `RowLearner`. `deep.RiskLearner` is a `RowLearner` around any torch module, so every defence here takes
-networks by the same argument.
+`DEFENSES` are the five of Koh et al., fitted once, and `DuplicatesDefense`. `TRIM`, `SEVER`, `InfluenceDefense` and
+`RONI` train models, of the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at
+a representation, which may be that of a `RowLearner`. `deep.RiskLearner` is a `RowLearner` around any torch module, so
+every defence here takes networks by the same argument.
 
 `TrustedDefense` fits a defence on trusted rows, `NormClipper` pulls far rows in, `MaxUp` is a way to train: none has a
 quota that poison could overrun, as `class_exposures` tells of the others.
@@ -15,6 +15,7 @@ from ..core.errors import InputError
 from ..losses import Problem
 from .base import Defense
 from .clipping import NormClipper
+from .duplicates import DuplicatesDefense
 from .exposure import ClassExposure, class_exposures
 from .knn import KNNDefense
 from .l2 import L2Defense
@@ -34,6 +35,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "loss": LossDefense,
     "svd": SVDDefense,
     "knn": KNNDefense,
+    "duplicates": DuplicatesDefense,
 }
 
 
@@ -45,7 +47,7 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
     name : str
         One of `DEFENSES`.
     remove : float, default 0.05
-        Fraction of each class that is dropped.
+        Fraction of each class that is dropped; `duplicates` drops by rule.
     variant : {"paper", "reference"}, default "paper"
     problem : Problem, optional
         What the model of the loss defence minimises.
@@ -57,9 +59,7 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
     """
     if name not in DEFENSES:
         raise InputError(f"a defence among {', '.join(DEFENSES)}", repr(name))
-    if name == "loss":
-        return LossDefense(remove, variant, problem)
-    return DEFENSES[name](remove, variant)
+    return DEFENSES[name].made(remove, variant, problem)
 
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "ActivationClustering",
     "ClassExposure",
     "Defense",
+    "DuplicatesDefense",
     "InfluenceDefense",
     "KNNDefense",
     "L2Defense",

@@ -115,6 +115,20 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         limit = self.thresholds_[label] if threshold is None else check_number(threshold, "threshold")
         return self._set_of(int(code), limit)
 
+    @classmethod
+    def made(cls, remove: float, variant: str, problem: Any) -> Self:
+        """The defence with the options that all of them share, as far as it has them."""
+        return cls(remove, variant)
+
+    @property
+    def has_convex_set(self) -> bool:
+        """Whether the rows that pass are those of a convex set."""
+        return True
+
+    def least_gap(self, X: Matrix) -> float:
+        """How far apart rows of one class have to lie, beside the rows of `X`, so as not to be taken for copies."""
+        return 0.0
+
     @property
     def copies_to_pass(self) -> int:
         """Equal rows that it takes for a row far from all others to be no stranger."""

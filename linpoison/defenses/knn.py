@@ -51,6 +51,10 @@ class KNNDefense(Defense):
         return check_integer(self.k, "k", at_least=1) - (self.variant == "reference")
 
     @property
+    def has_convex_set(self) -> bool:
+        return False
+
+    @property
     def copies_to_pass(self) -> int:
         return self.n_others + 1
 

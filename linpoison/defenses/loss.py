@@ -61,6 +61,10 @@ class LossDefense(Defense):
         super().__init__(remove, variant)
         self.estimator = estimator
 
+    @classmethod
+    def made(cls, remove: float, variant: str, problem: Any) -> Self:
+        return cls(remove, variant, problem)
+
     def fit_from_model(self, X: Any, y: Any, model: LinearModel, loss: MarginLoss) -> Self:
         """Like `fit`, with a model that has been trained on these very rows already."""
         rows, codes = self._begin(X, y)

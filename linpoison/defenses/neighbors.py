@@ -55,9 +55,7 @@ class Neighbors:
 
         Only the pairs with a new row are looked at, and equal new rows only once.
         """
-        first, which, copies = np.unique(_row_keys(rows), return_index=True, return_inverse=True, return_counts=True)[
-            1:
-        ]
+        first, which, copies = np.unique(row_keys(rows), return_index=True, return_inverse=True, return_counts=True)[1:]
         distinct = _Products(rows[first], self._own)
         copies = np.minimum(copies, self.k + 1)
         old = _merged(self.distances, _repeated(self._own, distinct, copies, self.distances), self.k)
@@ -190,7 +188,7 @@ def pair_distances(X: Matrix, first: Index, others: Matrix, second: Index) -> Ar
     return np.concatenate(parts)
 
 
-def _row_keys(X: Matrix) -> NDArray[np.object_]:
+def row_keys(X: Matrix) -> NDArray[np.object_]:
     """One value for each row, equal for equal rows."""
     if sp.issparse(X):
         rows = sp.csr_array(X, copy=True)

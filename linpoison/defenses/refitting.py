@@ -39,6 +39,10 @@ class TrainingDefense(ShapedRows, Defense):
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         return self._scores_of(self.model_, X, self.classes_[codes])
 
+    @property
+    def has_convex_set(self) -> bool:
+        return False
+
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
         raise CapabilityError("a defence with a convex feasible set", type(self).__name__, "Meet it by evaluation.")
 

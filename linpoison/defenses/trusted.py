@@ -49,6 +49,10 @@ class TrustedDefense(Defense):
         self.defense = defense
         self.trusted = trusted
 
+    @property
+    def has_convex_set(self) -> bool:
+        return self.defense is None or bool(self.defense.has_convex_set)
+
     def n_dropped(self, n: int) -> int:
         return n
 

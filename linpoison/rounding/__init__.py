@@ -3,6 +3,7 @@
 from .balanced import round_balanced
 from .counts import copies_of, largest_remainder
 from .deploy import deploy
+from .distinct import make_distinct
 from .integers import round_point
 
-__all__ = ["copies_of", "deploy", "largest_remainder", "round_balanced", "round_point"]
+__all__ = ["copies_of", "deploy", "largest_remainder", "make_distinct", "round_balanced", "round_point"]
