@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ...core.results import AttackResult, Candidate
 from ...core.validation import Array, check_integer, check_number
 from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
+from ...rounding import make_distinct
 from ..base import Attack, Journal, Progress, Scenario
 from ..ranking import UNKNOWN, exact_evaluator
 from ..trail import Step, Trail, skipped
@@ -115,7 +116,7 @@ class Breakdown(Attack):
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
         tune, check = goals(scenario, seed)
-        ground = Ground(scenario.train, self.spread if self.distinct else 0.0)
+        ground = ground_of(self, scenario)
         found: list[Candidate] = []
         pool: list[State] = []
         for stage, directions in enumerate((self._means, self._worst)):
@@ -193,6 +194,12 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
 
 
+def ground_of(attack: Breakdown, scenario: Scenario) -> Ground:
+    """The clean rows, and how far copies lie apart if the attack or the scenario asks for distinct ones."""
+    ground = Ground(scenario.train)
+    return replace(ground, spread=max(attack.spread if attack.distinct else 0.0, 2 * scenario.gap / ground.base))
+
+
 def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
     """At most 3000 of the rows."""
     if data.n <= _ROWS:
@@ -227,7 +234,7 @@ def search(
     steps: int,
 ) -> Step:
     """One chain of the local search, and its best three by the defender's own learner."""
-    ground = Ground(scenario.train, attack.spread if attack.distinct else 0.0)
+    ground = ground_of(attack, scenario)
     climb = Climb(Trials(scenario, goal), ground, np.random.default_rng(seed))
     pool = [climb.state(plan, f"{label}, local search {seed[1] + 1}") for plan, label in begun]
     return confirm(started, scenario, climb.run([state for state in pool if state is not None], steps)[:3])
@@ -246,7 +253,7 @@ def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step
 
 
 def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: State) -> Candidate:
-    poison = state.trial.poison.merged()
+    poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
     with warnings.catch_warnings():
         warnings.simplefilter("error", LearnerWarning)
         scores = evaluator.score(poison, {"target": scenario.target})
