@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..core.archives import arrays_writer, check_file, read_arrays
 from ..core.dataset import Dataset
 from ..core.errors import CertificateInvalid, CertificateViolated, InputError
 from ..core.validation import Array
-from ..core.writing import text_writer, write_all
-from ..losses import Problem, make_loss
-from ..sets import ByLabel, pack_sets, sets_digest, unpack_sets
+from ..sets import ByLabel, sets_digest
 from .claim import Claim
 
 Kind = Literal["budget", "score", "radius", "loss", "error", "insertions"]
@@ -40,7 +35,6 @@ _CHECKS: dict[str, Recompute] = {}
 _SCORES: set[str] = set()
 _KIND_OF: dict[str, Kind | None] = {}
 _WORDS: dict[str, Words] = {}
-_FORMAT = 1
 RTOL = 1e-7
 """Relative difference between a stored bound and the one recomputed that is put down to rounding."""
 
@@ -126,7 +120,7 @@ class Certificate:
     bound : float or ndarray
         One number, or one for each of ``claim.rows``.
     exact : bool or ndarray of bool
-        Whether an attack is known that attains the bound.
+        Whether an attack is known that attains the bound. `verify` does not look at it.
     assumptions : tuple of str
         What it rests on, in words.
     witness : dict of str to ndarray
@@ -148,14 +142,19 @@ class Certificate:
     info: dict[str, Any] = field(default_factory=dict)
 
     def verify(
-        self, train: Dataset | None = None, rows: Dataset | None = None, sets: ByLabel | None = None
+        self,
+        train: Dataset | None = None,
+        rows: Dataset | None = None,
+        sets: ByLabel | None = None,
+        *,
+        claim: Claim | None = None,
     ) -> float | Array:
         """Recompute the bound from the witness, without a solver.
 
-        What is checked: that the data are those of the claim, that the bound follows from claim and witness up to
-        `RTOL`, that `kind` is what this proof is about, and that no assumption is missing. Whether the bound is
-        attained (`exact`), `seconds`, `info` and further assumptions are the word of whoever made the certificate.
-        The sets are those that came with it: give `sets` to make sure that they are the ones that you trust.
+        What is checked: that the bound follows from claim and witness up to `RTOL`, that `kind` is what this proof is
+        about, and that no assumption is missing. Data, sets, problem and budget are those that came with it: give
+        `claim` to make sure that they are the ones that you mean. Whether the bound is attained (`exact`), `seconds`,
+        `info` and further assumptions are the word of whoever made the certificate.
 
         Parameters
         ----------
@@ -163,6 +162,8 @@ class Certificate:
             Data to check it against; those of the claim by default.
         sets : ByLabel, optional
             Feasible sets to check it against.
+        claim : Claim, optional
+            All of it: data, rows, sets, learning problem and budget.
 
         Returns
         -------
@@ -172,17 +173,15 @@ class Certificate:
         Raises
         ------
         CertificateInvalid
-            If data or sets are others than those of the claim, or if the bound does not follow.
+            If it speaks of something else, or if the bound does not follow.
         """
-        if sets is not None and sets_digest(sets) != sets_digest(self.claim.sets):
-            raise CertificateInvalid("expected the feasible sets that the certificate speaks of, got others.")
-        for what, given, own in (("training rows", train, self.claim.train), ("rows", rows, self.claim.rows)):
-            if given is not None and (own is None or given.digest() != own.digest()):
-                raise CertificateInvalid(f"expected the {what} that the certificate speaks of, got others.")
+        if claim is not None:
+            self._check_claim(claim)
+        self._check_data(train, rows, sets)
         try:
             found = recompute(self.name, self.claim, self.witness)
             words = words_of(self.name, self.claim, self.witness)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             if self.name not in _CHECKS:
                 raise
             raise CertificateInvalid(f"expected a witness of the certificate {self.name}, got {error}") from error
@@ -193,6 +192,28 @@ class Certificate:
             )
         self._check_statement(words)
         return self._weaker(found)
+
+    def _check_claim(self, claim: Claim) -> None:
+        self._check_data(claim.train, None, claim.sets)
+        given, own = claim.rows, self.claim.rows
+        if (given is None) != (own is None):
+            raise CertificateInvalid("expected the rows that the certificate speaks of, got others.")
+        self._check_data(None, given, None)
+        for what in ("loss", "reg", "penalize_intercept", "fit_intercept", "scaling", "n_reference"):
+            asked, spoken = getattr(claim.problem, what), getattr(self.claim.problem, what)
+            if asked != spoken:
+                raise CertificateInvalid(f"expected a certificate about {what} {asked!r}, got one about {spoken!r}.")
+        if claim.epsilon != self.claim.epsilon:
+            raise CertificateInvalid(
+                f"expected a certificate about the budget {claim.epsilon:g}, got one about {self.claim.epsilon:g}."
+            )
+
+    def _check_data(self, train: Dataset | None, rows: Dataset | None, sets: ByLabel | None) -> None:
+        if sets is not None and sets_digest(sets) != sets_digest(self.claim.sets):
+            raise CertificateInvalid("expected the feasible sets that the certificate speaks of, got others.")
+        for what, given, own in (("training rows", train, self.claim.train), ("rows", rows, self.claim.rows)):
+            if given is not None and (own is None or given.digest() != own.digest()):
+                raise CertificateInvalid(f"expected the {what} that the certificate speaks of, got others.")
 
     def _check_statement(self, words: tuple[str, ...]) -> None:
         kind = _KIND_OF[self.name] or self.kind
@@ -244,8 +265,9 @@ class Certificate:
             "name": self.name,
             "kind": self.kind,
             "epsilon": self.claim.epsilon,
-            "bound": _plain(self.bound),
+            "bound": plain(self.bound),
             "exact": bool(np.all(self.exact)),
+            "exact_verified": False,
             "assumptions": list(self.assumptions),
             "verified": self._verifies(),
             "seconds": self.seconds,
@@ -260,111 +282,26 @@ class Certificate:
 
     def save(self, path: Any) -> None:
         """Write ``PATH.json`` and ``PATH.npz``: claim, sets, bound and witness, but not the data, only their hashes."""
-        base = _base(path)
-        specification, arrays = pack_sets(self.claim.sets)
-        problem = self.claim.problem
-        document = {
-            "format": _FORMAT,
-            **self.summary(),
-            "bound": {"array": "bound"} if np.ndim(self.bound) else _plain(self.bound),
-            "problem": {
-                "loss": {"name": problem.loss.name, **problem.loss.parameters},
-                "reg": problem.reg,
-                "penalize_intercept": problem.penalize_intercept,
-                "fit_intercept": problem.fit_intercept,
-                "scaling": problem.scaling,
-                "n_reference": problem.n_reference,
-            },
-            "sets": specification,
-            "digests": {
-                "train": self.claim.train.digest(),
-                "rows": None if self.claim.rows is None else self.claim.rows.digest(),
-                "sets": sets_digest(self.claim.sets),
-            },
-            "info": self.info,
-        }
-        stored: dict[str, Any] = {
-            **arrays,
-            **{f"witness.{name}": value for name, value in self.witness.items()},
-            "bound": np.asarray(self.bound),
-            "exact": np.asarray(self.exact),
-        }
-        text = json.dumps(document, indent=2, default=_plain) + "\n"
-        write_all(base.parent, {f"{base.name}.npz": arrays_writer(stored), f"{base.name}.json": text_writer(text)})
+        from .stored import write_certificate
+
+        write_certificate(self, path)
 
     @classmethod
     def load(cls, path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:
         """Read what `save` wrote. Its bound is believed only after `verify`.
+
+        Sizes are held against the data before memory is taken for them.
 
         Raises
         ------
         CertificateInvalid
             If the data or the sets are others than those that it was saved with.
         InputError
-            If the files are missing or unreadable.
+            If the files are missing, unreadable, of another format, or greater than a claim about such data can need.
         """
-        base = _base(path)
-        document, stored = _read(base)
-        try:
-            return cls._of(document, stored, train, rows)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = f"files without what it needs ({type(error).__name__}: {error})"
-            raise InputError(f"a certificate in {base}.json and {base}.npz", reason) from None
+        from .stored import read_certificate
 
-    @classmethod
-    def _of(
-        cls, document: dict[str, Any], stored: dict[str, Array], train: Dataset, rows: Dataset | None
-    ) -> Certificate:
-        _check_data("train", document["digests"]["train"], train)
-        _check_data("rows", document["digests"]["rows"], rows)
-        sets = unpack_sets(document["sets"], stored)
-        if sets_digest(sets) != document["digests"]["sets"]:
-            raise CertificateInvalid(f"expected sets of hash {document['digests']['sets']}, got {sets_digest(sets)}.")
-        spec = dict(document["problem"])
-        loss = dict(spec.pop("loss"))
-        problem = Problem(make_loss(loss.pop("name"), **loss), **spec)
-        bound, exact = stored["bound"], stored["exact"]
-        return cls(
-            name=document["name"],
-            kind=document["kind"],
-            claim=Claim(train, problem, sets, document["epsilon"], rows),
-            bound=bound if bound.ndim else float(bound),
-            exact=exact if exact.ndim else bool(exact),
-            assumptions=tuple(document["assumptions"]),
-            witness={name[8:]: value for name, value in stored.items() if name.startswith("witness.")},
-            seconds=document["seconds"],
-            info=document["info"],
-        )
-
-
-def _check_data(what: str, expected: Any, data: Dataset | None) -> None:
-    """That data have the hash that a file says; only rows may be absent, from both."""
-    if expected is None and data is None and what == "rows":
-        return
-    if data is None:
-        raise InputError(f"the data {what!r} that the certificate speaks of", "none")
-    if data.digest() != expected:
-        raise CertificateInvalid(f"expected data {what!r} of hash {expected}, got {data.digest()}.")
-
-
-def _read(base: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    try:
-        document = json.loads(check_file(f"{base}.json", "the statement of a certificate").read_text(encoding="utf-8"))
-        stored = read_arrays(f"{base}.npz", "the arrays of a certificate")
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"a certificate in {base}.json and {base}.npz", str(error)) from None
-    if not isinstance(document, dict):
-        raise InputError(f"a certificate in {base}.json", f"a {type(document).__name__}")
-    if document.get("format") != _FORMAT:
-        raise InputError(f"a certificate of format {_FORMAT}", repr(document.get("format")))
-    return document, stored
-
-
-def _base(path: Any) -> Path:
-    base = Path(path)
-    return base.with_suffix("") if base.suffix in (".json", ".npz") else base
+        return read_certificate(path, train, rows)
 
 
 def _agree(found: Any, stored: Any) -> bool:
@@ -382,11 +319,12 @@ def _short(value: Any) -> str:
     return f"{values[0]:.6g}" if values.size == 1 else f"{values.size} bounds from {values.min():.6g}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Arrays and numbers as JSON has them: infinities as text, NaN as null."""
     if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
+        return [plain(item) for item in value.tolist()]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
     return value

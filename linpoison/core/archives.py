@@ -37,6 +37,7 @@ def read_arrays(
     what: str = "an .npz archive of plain arrays",
     *,
     names: Collection[str] | None = None,
+    largest: int | None = None,
     remedy: str = "Save plain arrays with numpy.savez.",
 ) -> dict[str, Any]:
     """The arrays of an ``.npz`` file.
@@ -48,6 +49,8 @@ def read_arrays(
         What errors call such a file.
     names : collection of str, optional
         Read these arrays only, where they are there; all of them by default.
+    largest : int, optional
+        Numbers that no array of such a file holds more of.
     remedy : str
         What errors advise.
 
@@ -62,6 +65,7 @@ def read_arrays(
         with zipfile.ZipFile(file) as archive:
             members = _members(archive, file, names, remedy)
             _check_sizes(list(members.values()), file, remedy)
+            _check_largest(members, largest, file, remedy)
             return {name: _member(archive, member, name, file, remedy) for name, member in members.items()}
     except InputError:
         raise
@@ -174,6 +178,13 @@ def _check_sizes(members: list[zipfile.ZipInfo], file: Path, remedy: str) -> Non
     if total > (memory := _memory()):
         got = f"{total / 2**30:.1f} GiB, where there are {memory / 2**30:.1f} GiB"
         raise InputError(f"arrays in {file.name} that fit in memory", got, "Use fewer rows.")
+
+
+def _check_largest(members: Mapping[str, zipfile.ZipInfo], largest: int | None, file: Path, remedy: str) -> None:
+    for name, member in members.items():
+        if largest is not None and member.file_size > 8 * largest + (1 << 16):
+            got = f"{name!r} with {member.file_size // 8}"
+            raise InputError(f"arrays in {file.name} of at most {largest} numbers", got, remedy)
 
 
 def _memory() -> float:

@@ -159,13 +159,13 @@ class Dataset:
             )
 
     def digest(self) -> str:
-        """A short hash of shape, rows, labels and weights, equal for equal data in the same storage."""
+        """SHA-256 of shape, rows, labels and weights, equal for equal data in the same storage."""
         code = hashlib.sha256(f"{self.X.shape} {self.is_sparse}".encode())
         arrays = [self.X.data, self.X.indices, self.X.indptr] if self.is_sparse else [self.X]
         for array in (*arrays, self.y, self.weight):
             dtype = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64
             code.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
-        return code.hexdigest()[:16]
+        return code.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,9 +101,10 @@ def _unpack(packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeasibleS
 
 
 def sets_digest(sets: ByLabel) -> str:
-    """A short hash of the sets of both classes, equal for equal sets."""
+    """SHA-256 of the sets of both classes, equal for equal sets."""
     specification, arrays = pack_sets(sets)
     code = hashlib.sha256(json.dumps(specification, sort_keys=True).encode())
     for name in sorted(arrays):
+        code.update(f"{name} {arrays[name].shape}".encode())
         code.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return code.hexdigest()[:16]
+    return code.hexdigest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -22,8 +24,9 @@ from budget_cases import (
 
 from linpoison.attacks import KKTProgram
 from linpoison.certificates import comparator_budget, reachability_threshold
-from linpoison.certificates.budget.dual import pull_cap, recompute_min_budget
+from linpoison.certificates.budget.dual import numerator, pull_cap, recompute_min_budget
 from linpoison.certificates.budget.least import budget_poison, min_budget
+from linpoison.certificates.budget.target import BudgetTarget
 from linpoison.certificates.certificate import Certificate
 from linpoison.core import (
     CapabilityError,
@@ -34,6 +37,7 @@ from linpoison.core import (
     Poison,
     SolverFailed,
 )
+from linpoison.learners import make_learner
 from linpoison.losses import Hinge, MarginLoss, Problem
 from linpoison.optimality.stationarity import VANISHING
 from linpoison.sets import Ball, Box, ByLabel, CountBall, Halfspace, Slab, intersect
@@ -374,3 +378,51 @@ def test_slack_that_no_row_can_pad_is_told():
     assert found.bound > 0
     assert found.info["slack"] > 0
     assert not found.exact
+
+
+def test_the_words_hold_the_kink_tolerance_and_what_the_model_misses():
+    problem = problem_of("hinge", train=PLANAR)
+    model = LinearModel([0.3, -0.2], 0.1)
+    found = min_budget(PLANAR, problem, DISCS, model, kink_tolerance=0.02)
+    said = " ".join(found.assumptions)
+    assert "within 2.0e-02 of 1" in said
+    missed = float(found.witness["missed"])
+    assert f"misses optimality by {missed:.1e}" in said
+    assert missed > 1e-3
+    found.verify()
+    for lie in ({"kink_tolerance": np.array(1e-6)}, {"missed": np.array(0.0)}, {"missed": np.array(np.nan)}):
+        with pytest.raises(CertificateInvalid):
+            replace(found, witness={**found.witness, **lie}).verify()
+    smooth = min_budget(PLANAR, problem_of("logistic", train=PLANAR), DISCS, model)
+    assert "may pull with any share" not in " ".join(smooth.assumptions)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared", "squared_hinge"])
+def test_rounding_far_from_the_origin_is_charged(loss):
+    """The numerator of the bound is no more than in rational numbers, for models whose gradient nearly vanishes."""
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(12) % 2, 1.0, -1.0)
+    for offset in (0.0, 1e4, 1e8):
+        X = rng.normal(size=(12, 2)) + 0.6 * y[:, None] + np.array([offset, 0.0])
+        problem, train = Problem(LOSSES[loss], 0.1), Dataset(X, y)
+        sets = ByLabel({k: Ball(X[y == k].mean(axis=0), 2.0) for k in (1, -1)})
+        target = BudgetTarget.of(train, problem, sets, make_learner(problem).fit(train), 1e-6)
+        for v in rng.normal(size=(20, 3)):
+            assert Fraction(numerator(target, v)) <= exact_numerator(target, v)
+
+
+def exact_numerator(target, v):
+    """``min_a <v, g + A a + c0>`` in rational numbers, with every row free whose margin is near the kink."""
+    train, loss = target.condition.train, target.problem.loss
+    v0, v = (list(map(Fraction, map(float, w))) for w in (target.vector, v))
+    total = Fraction(target.problem.reg) * sum(a * b for a, b in zip(v, v0, strict=True))
+    for x, k in zip(train.X, train.y, strict=True):
+        row = [*map(Fraction, map(float, x)), Fraction(1)]
+        margin = int(k) * sum(a * b for a, b in zip(row, v0, strict=True))
+        along = -int(k) * sum(a * b for a, b in zip(row, v, strict=True)) / train.n
+        if loss.kink is not None:
+            near = abs(margin - 1) <= Fraction(1e-6)
+            total += min(along, 0) if near else along * (margin < 1)
+        else:
+            total += along * ((1 - margin) if loss.name == "squared" else max(1 - margin, 0))
+    return total

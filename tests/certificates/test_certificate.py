@@ -1,4 +1,6 @@
 import json
+import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,19 @@ from linpoison.certificates.certificate import Certificate, check
 from linpoison.certificates.claim import Claim
 from linpoison.core import CertificateInvalid, CertificateViolated, Dataset, InputError
 from linpoison.losses import Hinge, Problem, SmoothHinge
-from linpoison.sets import Ball, Box, ByLabel, CountBall, Halfspace, Slab, SubspaceTube, intersect
+from linpoison.sets import (
+    Ball,
+    Box,
+    ByLabel,
+    CountBall,
+    Halfspace,
+    Slab,
+    SubspaceTube,
+    intersect,
+    pack_sets,
+    sets_digest,
+    unpack_sets,
+)  # fmt: skip
 
 
 @check("test-lipschitz")
@@ -80,8 +94,88 @@ def test_other_data_are_noticed(tmp_path):
         made.verify(other)
     with pytest.raises(InputError, match="rows"):
         Certificate.load(tmp_path / "one", made.claim.train)
-    with pytest.raises(InputError, match="a certificate in"):
+    with pytest.raises(InputError, match="a certificate"):
         Certificate.load(tmp_path / "none", made.claim.train)
+
+
+def test_another_problem_or_budget_is_noticed():
+    made, own = certificate(), claim()
+    assert made.verify(claim=own) == 3.0
+    for other, what in (
+        (own.at(0.2), "budget 0.2"),
+        (claim(problem=Problem(SmoothHinge(0.3), 0.2)), "reg 0.2"),
+        (claim(problem=Problem(SmoothHinge(0.4), 0.1)), "loss"),
+        (claim(problem=Problem(SmoothHinge(0.3), 0.1, penalize_intercept=False)), "penalize_intercept False"),
+        (claim(problem=Problem(SmoothHinge(0.3), 0.1, fit_intercept=False)), "fit_intercept False"),
+        (claim(problem=Problem(SmoothHinge(0.3), 0.1, scaling="sum", n_reference=3)), "scaling 'sum'"),
+        (claim(radius=3.0), "sets"),
+        (claim(rows=Dataset([[2.0, 2.1]], [1])), "rows"),
+        (claim(rows=None), "rows"),
+        (Claim(Dataset(own.train.X + 1e-9, own.train.y), own.problem, own.sets, 0.1, own.rows), "training rows"),
+    ):
+        with pytest.raises(CertificateInvalid, match=what):
+            made.verify(claim=other)
+
+
+def test_hashes_are_whole():
+    own = claim()
+    assert len(own.train.digest()) == len(sets_digest(own.sets)) == 64
+
+
+def test_whether_a_bound_is_attained_is_said_to_be_unverified():
+    made = certificate()
+    assert made.summary()["exact_verified"] is False
+    claimed = replace(made, exact=True)
+    assert claimed.verify() == 3.0  # no word of `exact` is believed, nor stated as verified
+    assert claimed.summary()["exact_verified"] is False
+
+
+def nested(depth):
+    inner = {"set": "Ball", "relation": "exact", "center": {"array": "sets.1.center"}, "radius": 2.0}
+    for _ in range(depth):
+        inner = {"set": "Intersection", "sets": [inner]}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda document, arrays: arrays.update({"witness.price": np.zeros(2_000_000)}),
+            "A claim about these rows needs no more",
+        ),
+        (lambda document, arrays: arrays.update({"bound": np.zeros(2)}), "for each of 1 rows"),
+        (lambda document, arrays: arrays.update({"exact": np.zeros((1, 1))}), "for each of 1 rows"),
+        (lambda document, arrays: document["sets"].update({"1": nested(300)}), "4 deep"),
+        (
+            lambda document, arrays: document["sets"].update({"1": {**nested(1), "sets": nested(1)["sets"] * 65}}),
+            "64 sets",
+        ),
+        (lambda document, arrays: document.update(format=1), "Make it again"),
+    ],
+    ids=["array", "bound", "exact", "depth", "sets", "format"],
+)
+def test_sizes_are_held_against_the_claim_before_memory_is_taken(tmp_path, change, words):
+    made = certificate()
+    made.save(tmp_path / "one")
+    edit(tmp_path / "one", change)
+    with pytest.raises(InputError, match=words):
+        Certificate.load(tmp_path / "one", made.claim.train, made.claim.rows)
+
+
+def test_an_archive_that_promises_more_than_it_holds_is_not_unpacked(tmp_path):
+    made = certificate()
+    made.save(tmp_path / "one")
+    header = np.lib.format.magic(1, 0)
+    words = "{'descr': '<f8', 'fortran_order': False, 'shape': (4000000000,), }"
+    with zipfile.ZipFile(tmp_path / "one.npz", "a") as archive:
+        padded = words.ljust(117) + "\n"
+        archive.writestr("witness.huge.npy", header + len(padded).to_bytes(2, "little") + padded.encode())
+    with pytest.raises(InputError, match="witness.huge"):
+        Certificate.load(tmp_path / "one", made.claim.train, made.claim.rows)
+    (tmp_path / "one.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="nested too deep|a certificate in"):
+        Certificate.load(tmp_path / "one", made.claim.train, made.claim.rows)
 
 
 def test_an_attack_beyond_the_bound_raises():
@@ -105,8 +199,6 @@ def test_regulariser_follows_the_scaling():
 
 
 def test_every_set_is_packed():
-    from linpoison.sets import pack_sets, sets_digest, unpack_sets
-
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(3, 2)))[0]
     first = intersect(

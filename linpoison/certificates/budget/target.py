@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from ...core.dataset import Dataset
 from ...core.errors import CapabilityError, InputError
@@ -16,6 +17,8 @@ from ...core.validation import LABELS, Array, check_number
 from ...losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
 from ...optimality.stationarity import Stationarity
 from ...sets import ByLabel, FeasibleSet
+from ..clean.screen import lengths
+from ..rounding import gamma
 
 COVERED = (Hinge, SquaredHinge, SmoothHinge, Logistic, Squared)
 """Losses for which one over the pull is convex in the margin."""
@@ -51,6 +54,8 @@ class BudgetTarget:
     ----------
     condition : Stationarity
     sets : ByLabel
+    asked : float
+        The tolerance at the kink that was asked for; that of `condition` is what rounding makes of it.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class BudgetTarget:
 
     condition: Stationarity
     sets: ByLabel
+    asked: float = 1e-3
 
     def __post_init__(self) -> None:
         problem, train, model = self.condition.problem, self.condition.train, self.condition.decoy
@@ -80,12 +86,46 @@ class BudgetTarget:
     ) -> BudgetTarget:
         """The target of a model."""
         tolerance = check_number(kink_tolerance, "kink_tolerance", at_least=0)
-        return cls(Stationarity(train, problem, model, max(tolerance, KINK)), sets)
+        blur = float(_blur(train, model).max(initial=0.0)) if np.isfinite(model.vector).all() else 0.0
+        return cls(Stationarity(train, problem, model, max(tolerance, KINK) + blur), sets, tolerance)
 
     @property
     def problem(self) -> Problem:
         """The learning problem."""
         return self.condition.problem
+
+    @cached_property
+    def rounding(self) -> float:
+        """No less than the length of what rounding does to ``g`` and to ``A a``.
+
+        A sum of n terms errs by ``gamma_n`` of their magnitudes, of which each is at most ``q_i |phi'_i| |(x_i, 1)|``,
+        and the slope of a smooth loss by its smoothness times what the margin errs by. On the kink the slope is free.
+        """
+        train, model, loss = self.condition.train, self.condition.decoy, self.problem.loss
+        length = lengths(train.X, 1.0)
+        slope = np.where(self.condition.on_kink, 1.0, np.abs(loss.derivative(model.margins(train))))
+        bend = loss.smoothness if np.isfinite(loss.smoothness) else 0.0
+        each = gamma(train.n + 16) * slope + bend * _blur(train, model)
+        return float(train.weight @ (length * each)) / train.total * (1 + 1e-9)
+
+    @cached_property
+    def multipliers(self) -> Array:
+        """Of the clean rows on the kink: those with which the model misses optimality by least, without poison."""
+        matrix = self.condition.kink_matrix
+        if not matrix.shape[1]:
+            return np.zeros(0)
+        rest = self.condition.constant + self.condition.penalty[0]
+        used = slice(None) if self.problem.fit_intercept else slice(-1)
+        size = float(np.abs(matrix.data).max(initial=0.0)) or 1.0
+        found = lsq_linear(matrix[used] / size, -rest[used] / size, (0, 1), lsq_solver="lsmr", max_iter=50)
+        return np.clip(np.asarray(found.x, dtype=np.float64), 0.0, 1.0)
+
+    def missed(self, multipliers: Array) -> float:
+        """What is left of the condition without poison, relative to its terms."""
+        if multipliers.shape != (int(self.condition.on_kink.sum()),):
+            return float("nan")
+        left = self.condition.residual({}, 0.0, multipliers)
+        return float(np.linalg.norm(left)) / max(self.condition.size, 1e-300)
 
     @cached_property
     def vector(self) -> Array:
@@ -123,6 +163,11 @@ class BudgetTarget:
         value[:-1] -= np.asarray(poison.X.T @ weight).ravel()
         value[-1] -= weight.sum() * self.problem.fit_intercept
         return np.asarray(value)
+
+
+def _blur(train: Dataset, model: LinearModel) -> Array:
+    """No less than what rounding does to the margin of each clean row, shape (n,)."""
+    return gamma(train.d + 4) * float(np.linalg.norm(model.vector)) * lengths(train.X, 1.0)
 
 
 class Answer(NamedTuple):

@@ -20,6 +20,9 @@ from .bases import BaseCertifier, BaseProofs, fit_base, proven_levels
 from .hashing import split_rows, whole
 from .votes import certified_insertions, search_levels
 
+_MANY = 1000
+"""Parts that a witness may speak of, or as many as there are rows."""
+
 
 def certify_partition(
     claim: Claim,
@@ -111,6 +114,8 @@ def recompute_partition(claim: Claim, witness: Witness) -> Array:
     """
     values = [witness.get(name, "nothing") for name in ("n_parts", "seed", "deletions")]
     n_parts, seed = whole(values[0], "n_parts", 1), whole(values[1], "seed", 0)
+    if n_parts > max(_MANY, claim.train.n):  # before a dataset is made for each
+        raise InputError(f"at most {max(_MANY, claim.train.n)} parts of {claim.train.n} rows", f"{n_parts}")
     parts = split_rows(claim.train, claim.sets, n_parts, seed)[1]
     levels = proven_levels(claim, parts, witness)
     return certified_insertions(levels, claim.demand_rows().y, whole(values[2], "deletions", 0))
