@@ -38,7 +38,7 @@ as ``c'H^-1 m = c'p + (q + H^-1 s)'delta`` and ``c'H^-1 c = (q + H^-1 s)'(H q + 
            sqrt(r_b^2 + sum_j (r_j + r_b a_j)^2 / (reg P_j)),  ``a_j >= |sum_i q_i e_ij|``, as by Jensen
            ``v'H v >= (b + theta'a)^2 + theta'(reg P) theta``;
       (ii) |s / z| / sqrt(L), ``L <= lambda_min(Z^-1 H Z^-1)`` by a Cholesky factorisation that runs through: that of
-           ``fl(Z^-1 H Z^-1) - t I`` proves ``L = t - (gamma_{2n+32} + gamma_{2D+8}) trace`` (Higham 2002, theorem 10.3).
+           ``fl(Z^-1 H Z^-1) - t I`` proves ``L = t - (gamma_{2n+32} + gamma_{2D+8}) trace`` (Higham 2002, th. 10.3).
 * With a free intercept the rows are moved by any vector ``mu``: ``b`` becomes ``b + theta'mu``, an exact symmetry of
   the learner, and offsets of the columns cost nothing. A penalised intercept has no such symmetry and gets no shift.
 * The result is not allowed below the lower bound of ``c'v0`` from (2). In exact numbers (1) never is, so that this
