@@ -151,7 +151,8 @@ class Dataset:
 
     def require_both_classes(self, what: str = "training data") -> None:
         """Raise unless rows of both labels are present."""
-        if np.unique(self.y[self.weight > 0]).size < 2:
+        labels = self.y[self.weight > 0]
+        if not labels.size or labels.min() == labels.max():
             raise InputError(
                 f"{what} with rows of both classes",
                 f"{self.n} rows of one class" if self.n else "no rows",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,13 +21,13 @@ from ..base import Attack, Journal, Progress, Scenario
 from ..ranking import UNKNOWN, exact_evaluator
 from ..trail import Step, Trail, skipped
 from .climb import Climb, State
-from .plans import Ground, Plan, far_plans
+from .plans import Ground, far_plans
 from .rays import Rays, far_direction, worst_rays
 from .trials import Trials, excess
 
 UNCONVERGED = 1e-3
 """Relative excess of the objective from which a fit is no result: far rows can keep a solver from its optimum."""
-ENTRIES = 12_000
+ENTRIES = 20_000
 """Entries of the training rows up to which a search makes all its moves."""
 _ROWS = 3000  # that directions are searched on
 _ALIKE = 0.97  # cosine of directions that count as one
@@ -53,8 +53,8 @@ class Breakdown(Attack):
        along the exact gradient of the retrained models, radii, noise, copies from place to place, layouts.
     4. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
 
-    Where damage is meant for unseen rows, half of the rows that may be looked at are searched on and the other half
-    choose among what was found.
+    Where damage is meant for unseen rows, half of the rows that may be looked at, training rows among them, are
+    searched on, and the other half choose among what was found.
 
     Parameters
     ----------
@@ -65,11 +65,12 @@ class Breakdown(Attack):
     kept : int, default 6
         Directions whose layouts are measured.
     radii : sequence of float, default (20, 60, 150)
-        Of the first layouts, in units of the median distance of a clean row to the mean.
+        Of the first layouts, in units of the median distance of a clean row to the mean, or more where poison is rarer
+        than one row in 33 (`Ground`).
     chains : int, default 2
         Local searches side by side.
     steps : int, default 240
-        Moves of each, fewer on data of more than 12,000 entries. Zero leaves the local search out.
+        Moves of each, fewer on data of more than 20,000 entries. Zero leaves the local search out.
     distinct : bool, default False
         Make every copy a row of its own, moved by noise that a k-NN filter tolerates.
     spread : float, default 0.2
@@ -116,22 +117,33 @@ class Breakdown(Attack):
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
         tune, check = goals(scenario, seed)
-        ground = ground_of(self, scenario)
+        ground = self.ground(scenario)
         found: list[Candidate] = []
         pool: list[State] = []
-        for stage, directions in enumerate((self._means, self._worst)):
+        climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, 0]))
+        for stage, (directions, radii) in enumerate(self._stages(scenario)):
             trail.say(stage, 2, "directions")
-            climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, stage]))
-            pool += starts(climb, directions(scenario, tune, seed), scenario.n_poison, self.radii)
+            pool += starts(climb, directions(scenario, tune, seed), scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
-            found += self._confirmed(f"first-{stage}", scenario, pool[: 1 + stage], trail)
-        begun = [(state.plan, state.label) for state in pool[:10]]
-        moves = affordable(self.steps, scenario.train)
-        arguments = [
-            (self, scenario, tune, begun, [seed, chain], moves) for chain in range(self.chains if moves else 0)
-        ]
+            found += self._confirmed(f"first-{stage}", scenario, pool[: 4 if tune is not check else 1 + stage], trail)
+        moves, chains = affordable(self.steps, scenario.train, 12), affordable(self.chains, scenario.train, 1)
+        arguments = [(self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains if moves else 0)]
         found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
         return self._result(scenario, check, found, trail, seed)
+
+    def ground(self, scenario: Scenario) -> Ground:
+        """What plans are laid out on, and how far copies lie apart if the attack or the scenario asks for it."""
+        ground = Ground(scenario.train, scenario.n_poison)
+        return replace(ground, spread=max(self.spread if self.distinct else 0.0, 2 * scenario.gap / ground.base))
+
+    def _stages(self, scenario: Scenario) -> list[tuple[Callable[..., list[Array]], tuple[float, ...]]]:
+        """Where directions come from, and the radii that are tried; the constant model is best planted from afar.
+
+        It is the one model that errs as much on rows that nobody has seen.
+        """
+        radii = tuple(self.radii)
+        afar = () if scenario.goal == "target" else (4 * max(radii),)
+        return [(self._means, radii + afar), (self._worst, radii)]
 
     def _means(self, scenario: Scenario, goal: Dataset, seed: int) -> list[Array]:
         """Minus the difference of the means: far rows along it plant the constant model."""
@@ -152,7 +164,7 @@ class Breakdown(Attack):
             direction = far_direction(rays, model)
             if direction.any() and all(abs(float(direction @ other)) < _ALIKE for other in chosen):
                 chosen.append(direction)
-            if len(chosen) == self.kept:
+            if len(chosen) == affordable(self.kept, scenario.train, 1):
                 break
         return chosen
 
@@ -171,8 +183,8 @@ class Breakdown(Attack):
         ranked = sorted(found, key=lambda item: -item.worst)
         if check is not scenario.target:
             evaluator = exact_evaluator(scenario)
-            shares = [evaluator.score(item.poison, {"check": check}).worst("check") for item in ranked[:8]]
-            ranked = [ranked[i] for i in np.argsort(-np.array(shares), kind="stable")] + ranked[8:]
+            shares = [evaluator.score(item.poison, {"check": check}).worst("check") for item in ranked[:10]]
+            ranked = [ranked[i] for i in np.argsort(-np.array(shares), kind="stable")] + ranked[10:]
         return AttackResult(
             name=self.name,
             best=ranked[0],
@@ -185,19 +197,16 @@ class Breakdown(Attack):
 
 
 def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
-    """The rows that are searched on, and those that choose: halves of the target where unseen rows are meant."""
-    target = scenario.target
+    """The rows that are searched on, and those that choose.
+
+    Where unseen rows are meant they are halves of all rows that may be looked at: the target and the training rows.
+    """
     if scenario.goal == "target":
-        return target, target
+        return scenario.target, scenario.target
+    target = scenario.target if scenario.sees_only_training_rows else scenario.train.mix(scenario.target)
     order = np.random.default_rng([seed, 3]).permutation(target.n)
     order = order[np.argsort(target.y[order], kind="stable")]
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
-
-
-def ground_of(attack: Breakdown, scenario: Scenario) -> Ground:
-    """The clean rows, and how far copies lie apart if the attack or the scenario asks for distinct ones."""
-    ground = Ground(scenario.train)
-    return replace(ground, spread=max(attack.spread if attack.distinct else 0.0, 2 * scenario.gap / ground.base))
 
 
 def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
@@ -207,10 +216,9 @@ def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
     return data.take(np.sort(rng.choice(data.n, _ROWS, replace=False)))
 
 
-def affordable(steps: int, train: Dataset) -> int:
-    """Moves of a chain: all on small data, fewer in proportion to the entries of the rows, but never fewer than 20."""
-    entries = max(1, train.n * train.d)
-    return min(steps, max(20, steps * ENTRIES // entries)) if steps else 0
+def affordable(number: int, train: Dataset, least: int) -> int:
+    """All on small data; in proportion fewer the more entries the rows have, but not fewer than `least`."""
+    return min(number, max(least, number * ENTRIES // max(1, train.n * train.d)))
 
 
 def starts(climb: Climb, directions: Sequence[Array], total: int, radii: Sequence[float]) -> list[State]:
@@ -229,15 +237,14 @@ def search(
     attack: Breakdown,
     scenario: Scenario,
     goal: Dataset,
-    begun: Sequence[tuple[Plan, str]],
+    begun: Sequence[State],
     seed: Sequence[int],
     steps: int,
 ) -> Step:
     """One chain of the local search, and its best three by the defender's own learner."""
-    ground = ground_of(attack, scenario)
-    climb = Climb(Trials(scenario, goal), ground, np.random.default_rng(seed))
-    pool = [climb.state(plan, f"{label}, local search {seed[1] + 1}") for plan, label in begun]
-    return confirm(started, scenario, climb.run([state for state in pool if state is not None], steps)[:3])
+    climb = Climb(Trials(scenario, goal), attack.ground(scenario), np.random.default_rng(seed))
+    pool = [replace(state, label=f"{state.label}, local search {seed[1] + 1}") for state in begun]
+    return confirm(started, scenario, climb.run(pool, steps)[:3])
 
 
 def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:

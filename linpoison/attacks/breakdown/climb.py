@@ -13,7 +13,7 @@ from .plans import Ground, Plan, clipped
 from .trials import Trial, Trials
 
 POOL = 5
-CAP = 150.0  # units of base that a place lies out at most: farther, the learners of libraries part
+CAP = 150.0  # units that a place lies out at most: farther, the learners of libraries part
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from ...defenses.quota import drag_ratio
 
 BEYOND = 1.6
 """A dragging row lies so many times as far as it must."""
+_SHARE = 33  # clean rows to a poison row from which radii grow
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class Ground:
     ----------
     train : Dataset
         Clean rows.
+    total : int
+        Poison rows that the budget buys.
     spread : float
         Length of the noise that makes copies distinct, in units of `base`; zero for equal copies.
 
@@ -34,13 +37,18 @@ class Ground:
     center : ndarray of shape (d,)
         Mean of the clean rows.
     base : float
-        Their median distance to it: the unit of radii.
+        Their median distance to it.
+    unit : float
+        The unit of radii. A hinge pulls by at most its mass, so that planting a gradient g takes ``R >= |g| n / s``
+        with s rows that stay: `base`, and in proportion more where poison is less than one row in 33.
     """
 
     train: Dataset
+    total: int
     spread: float = 0.0
     center: Array = field(init=False)
     base: float = field(init=False)
+    unit: float = field(init=False)
 
     def __post_init__(self) -> None:
         X = self.train.X
@@ -49,6 +57,7 @@ class Ground:
         distances = np.sqrt((squares - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "base", float(np.median(distances)) or 1.0)
+        object.__setattr__(self, "unit", self.base * max(1.0, self.train.total / (_SHARE * self.total)))
 
     @property
     def domain(self) -> Domain:
@@ -125,13 +134,13 @@ def _apart(X: Array, y: Array, count: np.ndarray, ground: Ground) -> tuple[Array
 
 
 def far_plans(ground: Ground, direction: Array, total: int, radii: tuple[float, ...]) -> Iterator[tuple[str, Plan]]:
-    """Every layout of `total` copies along a direction, at every radius in units of `base`, with its name.
+    """Every layout of `total` copies along a direction, at every radius in units, with its name.
 
     A row of label y lies at ``y R u``, see `Rays`. Overrun: all copies in one place, or in a place of each class. Drag:
     one of the copies farther out, in one class or in each.
     """
     for radius in radii:
-        step = radius * ground.base * direction
+        step = radius * ground.unit * direction
         for drag in (False, True) if total > 1 and not ground.bounded else (False,):
             name = "drag" if drag else "overrun"
             for label in LABELS:
@@ -147,8 +156,8 @@ def _plan(ground: Ground, step: Array, labels: tuple[float, ...], copies: tuple[
 
 
 def clipped(plan: Plan, ground: Ground, cap: float) -> Plan:
-    """With places no farther out than `cap` units of `base`, and inside the bounds of the domain."""
+    """With places no farther out than `cap` units, and inside the bounds of the domain."""
     off = plan.points - ground.center
     lengths = np.linalg.norm(off, axis=1, keepdims=True)
-    off *= np.minimum(1.0, cap * ground.base / np.maximum(lengths, 1e-300))
+    off *= np.minimum(1.0, cap * ground.unit / np.maximum(lengths, 1e-300))
     return replace(plan, points=ground.domain.clip(ground.center + off))
