@@ -140,3 +140,21 @@ def test_the_module_runs_as_the_command():
         [sys.executable, "-m", "linpoison", "--version"], capture_output=True, text=True, check=False
     )
     assert (outcome.returncode, outcome.stdout.split()[0]) == (0, "linpoison")
+
+
+def test_the_naive_grid_on_a_small_set(tmp_path, capsys):
+    naive = script(ROOT / "experiments" / "stronger_attacks" / "naive.py")
+    assert naive["main"](["--quick", "--no-audit", "--out", str(tmp_path)]) == 0
+    table = (tmp_path / "naive.md").read_text(encoding="utf-8")
+    assert table == capsys.readouterr().out
+    assert len(table.splitlines()) == 2 + 2 * 7
+    split, Best = naive["split_of"]("toy", True), naive["Best"]
+    for domain, least in ((naive["Domain"].real(), 300), (naive["Domain"].range(split.train.X), 100)):
+        ground = naive["Ground"](split.train, 3, np.random.default_rng(0))
+        poisons = naive["grid"](ground, domain)
+        assert len(poisons) >= least
+        assert max(poison.total for poison in poisons.values()) == 3
+        assert max(domain.violation(poison.X).max() for poison in poisons.values()) == 0
+    best = {"real": Best({"all": 0.3, "none": 0.2}, {"all": "far", "none": "near"})}
+    told = list(naive["lines"]("toy", best, {"real": {"all": 0.29, "none": 0.2}}))
+    assert [more for _, more in told] == [True, False]

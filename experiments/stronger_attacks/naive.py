@@ -241,7 +241,7 @@ def run_case(name: str, model: str, given: argparse.Namespace) -> tuple[list[str
     problem = Problem(loss(), REG, penalize_intercept=penalized)
     domains = {"real": Domain.real(), "range": Domain.range(split.train.X)}
     best = {
-        key: best_naive(split, problem, domain, most=20 if given.quick else None) for key, domain in domains.items()
+        key: best_naive(split, problem, domain, most=10 if given.quick else None) for key, domain in domains.items()
     }
     for key, naive in best.items():
         print(f"{name} {model} {key}: {naive.scored} scored, {naive.unconverged} unconverged", file=sys.stderr)

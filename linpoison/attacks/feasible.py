@@ -16,6 +16,8 @@ from ..losses import MarginLoss
 from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
 from .base import Scenario
 
+_MORE = 1.1  # the first refit moves the scores, and what is dropped then is not only clean
+
 
 @dataclass(frozen=True)
 class SetPolicy:
@@ -23,10 +25,10 @@ class SetPolicy:
 
     Parameters
     ----------
-    assumed_removal : float, default 0.06
-        Before any poison is known: thresholds are this upper quantile of the clean scores of a
-        class, a little more than the defences remove by default; it does not follow their own
-        `remove`. (The reference implementation assumes 0.10 throughout.)
+    assumed_removal : float, optional
+        Before any poison is known: thresholds are this upper quantile of the clean scores of a class. By default a
+        tenth more than what each defence drops of the class if the whole budget joins it, ``r(n_c + m) / n_c``: all
+        of these rows are clean where the poison stays. (The reference implementation assumes 0.10 throughout.)
     l2_factor, slab_factor, loss_factor : float
         Safety factors on thresholds that were read off a defence fitted with the poison in:
         rounding and the next refit move the scores a little.
@@ -40,7 +42,7 @@ class SetPolicy:
         (the ablation of Koh et al., section 5.5).
     """
 
-    assumed_removal: float = 0.06
+    assumed_removal: float | None = None
     l2_factor: float = 0.985
     slab_factor: float = 0.96
     loss_factor: float = 1.0
@@ -48,9 +50,16 @@ class SetPolicy:
     envelope: bool = True
 
     def __post_init__(self) -> None:
-        check_number(self.assumed_removal, "assumed_removal", above=0, below=1)
+        if self.assumed_removal is not None:
+            check_number(self.assumed_removal, "assumed_removal", above=0, below=1)
         for name in ("l2_factor", "slab_factor", "loss_factor"):
             check_number(getattr(self, name), name, above=0)
+
+    def share(self, defense: Defense, n: int, n_poison: int) -> float:
+        """Share of the clean scores of a class of `n` rows above the first threshold."""
+        if self.assumed_removal is not None:
+            return self.assumed_removal
+        return min(_MORE * defense.n_dropped(n + n_poison) / n, 1.0)
 
     def factor(self, defense: Defense) -> float:
         """Safety factor of a defence's threshold."""
@@ -142,12 +151,14 @@ class FeasibleRegion:
         return loss_cap(model, label, loss, max(limit, 1e-6))
 
     def _threshold(self, clean_scores: Array, label: float, defense: Defense) -> float:
+        """The greatest score with which all poison rows of a class stay, read off its clean rows."""
+        if not defense.follows_poison:
+            return float(defense.thresholds_[label])
         if self.poison is None:
-            return float(np.quantile(clean_scores, 1 - self.policy.assumed_removal))
-        poisoned = float(self.poison.count[self.poison.y == label].sum())
-        total = clean_scores.size + round(poisoned)
-        removed = total - round((1 - defense.remove) * total)
-        last_removed = np.sort(clean_scores)[-min(max(removed, 1), clean_scores.size)]
+            share = self.policy.share(defense, clean_scores.size, self.scenario.n_poison)
+            return float(np.quantile(clean_scores, 1 - share))
+        total = clean_scores.size + round(float(self.poison.count[self.poison.y == label].sum()))
+        last_removed = np.sort(clean_scores)[-min(max(defense.n_dropped(total), 1), clean_scores.size)]
         return float(last_removed) * self.policy.factor(defense)
 
 

@@ -98,7 +98,7 @@ class Rater:
         """Fit the frozen defences with a poison in."""
         self._frozen = {}
         for name, defense in self.scenario.defenses.items():
-            if not isinstance(defense, REFITTED):
+            if defense.follows_poison and not isinstance(defense, REFITTED):
                 detector = self.evaluator.fit_detector(name, poison)
                 self._frozen[name] = (detector, detector.decision_function(self.train.X, self.train.y))
 

@@ -115,6 +115,11 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         limit = self.thresholds_[label] if threshold is None else check_number(threshold, "threshold")
         return self._set_of(int(code), limit)
 
+    @property
+    def follows_poison(self) -> bool:
+        """Whether scores and thresholds come from the rows to be sanitised, poison included."""
+        return True
+
     @classmethod
     def made(cls, remove: float, variant: str, problem: Any) -> Self:
         """The defence with the options that all of them share, as far as it has them."""

@@ -50,6 +50,10 @@ class TrustedDefense(Defense):
         self.trusted = trusted
 
     @property
+    def follows_poison(self) -> bool:
+        return False
+
+    @property
     def has_convex_set(self) -> bool:
         return self.defense is None or bool(self.defense.has_convex_set)
 

@@ -11,7 +11,8 @@ from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPoli
 from linpoison.attacks.kkt import KKT
 from linpoison.core import Budget, LinearModel, Poison
 from linpoison.datasets import counts, gaussians
-from linpoison.defenses import make_defense
+from linpoison.defenses import TrustedDefense, make_defense
+from linpoison.defenses.quota import quota
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, Box, CountBall
@@ -71,3 +72,26 @@ def test_without_the_envelope_points_lie_in_the_ball_itself():
     inside, ball = (FeasibleRegion.fit(scenario, SetPolicy(envelope=flag)).sets(decoy)[1] for flag in (True, False))
     assert isinstance(inside, CountBall)
     assert {type(part) for part in ball.sets} == {Ball, Box}
+
+
+@pytest.mark.parametrize("remove", [0.02, 0.05, 0.2])
+def test_first_thresholds_follow_what_a_defence_drops_with_the_budget_in(remove):
+    scenario = Scenario(SPLIT.train, PROBLEM, Budget(0.1), {"l2": make_defense("l2", remove=remove)}, SPLIT.test)
+    clean = make_defense("l2", remove=remove).fit(SPLIT.train.X, SPLIT.train.y)
+    for label in (1.0, -1.0):
+        scores = clean.decision_scores_[SPLIT.train.y == label]
+        beyond = (scores > sets_of(scenario)[label].radius).sum()
+        dropped = quota(remove, scores.size + scenario.n_poison)
+        assert dropped <= beyond <= 1.1 * dropped + 1
+    assert (
+        FeasibleRegion.fit(scenario, SetPolicy(assumed_removal=0.3)).sets(DECOY)[1].radius < sets_of(scenario)[1].radius
+    )
+
+
+def test_filters_of_trusted_rows_keep_their_thresholds_whatever_the_poison():
+    trusted = TrustedDefense(make_defense("l2"), (SPLIT.train.X, SPLIT.train.y))
+    scenario = Scenario(SPLIT.train, PROBLEM, Budget(0.1), {"l2": trusted}, SPLIT.test)
+    inner = make_defense("l2").fit(SPLIT.train.X, SPLIT.train.y)
+    for poison in (None, POISON):
+        for label in (1.0, -1.0):
+            assert sets_of(scenario, poison)[label].radius == inner.thresholds_[label]
