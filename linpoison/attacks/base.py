@@ -60,7 +60,7 @@ class Scenario:
     Parameters
     ----------
     train : Dataset
-        Clean training rows.
+        Clean training rows. Sample weights have a mean of 1: a poison row weighs as much as the average row.
     problem : Problem
         What the defender minimises after sanitisation.
     budget : Budget
@@ -97,7 +97,7 @@ class Scenario:
     @property
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
-        return self.budget.count(round(self.train.total))
+        return self.budget.count(self.train.n)
 
     @cached_property
     def gap(self) -> float:

@@ -113,7 +113,6 @@ def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
 def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]) -> Step:
     """One draw, without repetition while there are rows enough."""
     rng, limit = np.random.default_rng(seed), scenario.n_poison
-    source = np.repeat(np.arange(pool.n), pool.weight.astype(int))
-    rows = pool.take(rng.choice(source, size=limit, replace=limit > source.size))
+    rows = pool.take(rng.choice(pool.n, size=limit, replace=limit > pool.n))
     poison = Poison(rows.X, rows.y, np.ones(limit)).merged()
     return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []

@@ -141,7 +141,7 @@ class Rater:
             rest = kept[~np.isin(kept, part)]
             data = mixed.take(rest)
             weight = np.where(rest < n, 1.0, 1.0 - part.size / n)
-            fitted = learner.fit(Dataset(data.X, data.y, weight), start=model)
+            fitted = learner.fit(Dataset(data.X, data.y, weight * data.weight), start=model)
             margins[part] = fitted.margins(self.train.take(part))
         return margins if self.extra is None else np.concatenate([margins, model.margins(self.extra)])
 
@@ -158,8 +158,7 @@ class Rater:
         stored = self.scenario.train
         order = np.random.default_rng(seed).permutation(stored.n)
         order = order[np.argsort(stored.y[order], kind="stable")]
-        source = np.repeat(np.arange(stored.n), stored.weight.astype(int))
-        return [np.flatnonzero(np.isin(source, order[first::folds])) for first in range(folds)]
+        return [np.sort(order[first::folds]) for first in range(folds)]
 
 
 def pressing(error: Mapping[str, float], softness: float = 0.01) -> dict[str, float]:

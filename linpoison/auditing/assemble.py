@@ -24,7 +24,7 @@ from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
 from .report import AttackEntry, AuditReport, plain
-from .words import label_words, reading, threat
+from .words import WEIGHTED, label_words, reading, threat
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -74,6 +74,7 @@ def assemble(
             blind(setting.split.train, clean.scores),
             certified=bracket is not None,
         )
+        + ([] if (setting.split.train.weight == 1).all() else [WEIGHTED])
         + ([] if setting.handed is None else [setting.handed.words()])
         + ([] if subpopulations is None else [caution(subpopulations)]),
         subpopulations=None if subpopulations is None else plain(subpopulations),

@@ -67,7 +67,7 @@ class BudgetReport:
                 percent(item["test_error"]),
                 _share(item["bound"]),
                 _share(item["primal"]),
-                _rows(item["bound"], self.n_trusted),
+                _rows(item["bound"], item.get("total", self.n_trusted)),
                 "yes" if item["exact"] else "no",
                 f"{item['seconds']:.2f}",
             )
@@ -187,6 +187,7 @@ def _entry(name: str, proof: Certificate, poison: Poison | None, defender: Trust
         "bound": float(proof.bound),
         "primal": float(proof.info["primal"]),
         "exact": bool(proof.exact),
+        "total": defender.train.total,
         "learned_test_error": None if learned is None else wrong(learned, test),
         "distance": None if learned is None else float(np.linalg.norm(learned.vector - target.vector)),
         "seconds": proof.seconds,
@@ -230,5 +231,5 @@ def _share(value: float) -> str:
     return percent(value) if np.isfinite(value) else "none will do"
 
 
-def _rows(value: float, n: int) -> str:
+def _rows(value: float, n: float) -> str:
     return str(int(np.ceil(value * n - 1e-9))) if np.isfinite(value) else "-"

@@ -82,7 +82,7 @@ def run_evaluate(
     entry = replace(entry, seen_error=None)
     report = assemble(
         "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[entry], poisons={name: rows},
-        scores={name: scores}, relaxed={}, target="given", epsilon=rows.total / train.total,
+        scores={name: scores}, relaxed={}, target="given", epsilon=rows.total / train.n,
     )  # fmt: skip
     if folder is not None:
         report.save(folder)

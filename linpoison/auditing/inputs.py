@@ -62,6 +62,7 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setti
     """Load the data and build the problem and the defences; with `whole` no row of a file is held out unasked."""
     if options.estimator is None:
         split, problem, handed = load_split(data, options, whole=whole), options.problem(), None
+        split = Split(of_mean_one(split.train)[0], split.test)
         learner = str(options.model)
     else:
         split, problem, learner, handed = _with_estimator(data, options, whole)
@@ -148,17 +149,26 @@ def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> S
 
 
 def _weighted(split: Split, options: LearnerOptions) -> Split:
-    """The training rows with the sample weights that were given as an array; a column of a file has been read."""
-    weight = options.sample_weight
-    if weight is None or isinstance(weight, str):
+    """The training rows with the sample weights that were given, as an array or (read by now) as a column."""
+    weight, train = options.sample_weight, split.train
+    if weight is None:
         return split
-    train = split.train
-    if train.row_numbers is not None and np.size(weight) != train.n:
-        raise InputError(
-            f"{train.n} sample weights, one for each training row", f"{np.size(weight)}",
-            "Of a file, name the column of weights.",
-        )  # fmt: skip
-    return Split(replace(train, weight=np.asarray(weight)), split.test)
+    if not isinstance(weight, str):
+        if np.size(weight) != train.n:
+            of_file = "" if train.row_numbers is None else "Of a file, name the column of weights."
+            raise InputError(f"{train.n} sample weights, one for each training row", f"{np.size(weight)}", of_file)
+        train = replace(train, weight=np.asarray(weight))
+    train.require_both_classes("training rows of positive weight")
+    return Split(train, split.test)
+
+
+def of_mean_one(train: Dataset) -> tuple[Dataset, float]:
+    """The rows with sample weights of mean 1, so that a poison row weighs as much as the average row; and their mean.
+
+    ``C sum_i w_i phi_i`` is ``(C m) sum_i (w_i / m) phi_i``: the constant of a problem takes the mean ``m`` up.
+    """
+    mean = train.total / train.n
+    return (train, 1.0) if mean == 1 else (replace(train, weight=train.weight / mean), mean)
 
 
 def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
@@ -258,7 +268,9 @@ def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Sp
     split = load_split(data, options, through=None if _is_numeric(data) else before, whole=whole)
     if before is not None and _is_numeric(data):
         split = _transformed(split, before, options.domain)
-    translated = translate_estimator(estimator, split.train.total)
+    train, mean = of_mean_one(split.train)
+    split = Split(train, split.test)
+    translated = translate_estimator(estimator, train.n, mean_weight=mean)
     if split.train.d != translated.model.d:
         raise InputError(
             f"data of {translated.model.d} features, as the estimator was fitted on", f"{split.train.d} features",

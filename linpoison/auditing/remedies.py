@@ -122,7 +122,7 @@ def enough(train: Dataset, n_poison: int, remove: float) -> float:
     """
     from ..defenses.quota import quota
 
-    sizes = [round(train.of_class(label).total) + n_poison for label in LABELS]
+    sizes = [train.of_class(label).n + n_poison for label in LABELS]
     for thousandths in range(int(np.ceil(1000 * remove)), 1000):
         if all(quota(thousandths / 1000, n) >= n_poison for n in sizes):
             return max(remove, thousandths / 1000)

@@ -50,6 +50,9 @@ def audit(
     label: str | None = None,
     test: str | None = None,
     test_fraction: float | None = None,
+    header: str | None = None,
+    index: str | None = None,
+    sample_weight: Any = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
@@ -111,8 +114,11 @@ def audit(
         `linpoison subpop` does that.
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
-    label, test, test_fraction : optional
+    label, test, test_fraction, header, index : optional
         How a file is read, see `linpoison.load`.
+    sample_weight : str or array_like of shape (n_train,), optional
+        Weights of the training rows in the learner's objective, as an estimator was fitted with: a column of the file,
+        or numbers. They are divided by their mean, and a poison row weighs as much as the average row.
     out : path, optional
         Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
         finished steps in ``journal`` there; the same call resumes it.
@@ -133,6 +139,7 @@ def audit(
         penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
         certify=certify, solver=solver, attack_variant=attack_variant, subpopulation=subpopulation, jobs=jobs,
         distinct=distinct, label=label, test=test, test_fraction=test_fraction,
+        header=header, index=index, sample_weight=sample_weight,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress)
 

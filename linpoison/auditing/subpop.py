@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core import Dataset, InputError, check_integer, check_number
+from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
 from ..core.archives import arrays_writer
 from ..core.writing import check_folder, text_writer, write_all
 from ..subpopulations import (
@@ -152,6 +152,10 @@ def run_subpop(
     if out is not None:
         check_folder(out)
     setting = prepare(data, options.learner)
+    if options.learner.sample_weight is not None:
+        raise CapabilityError(
+            "no sample weights with subpop", "some", "Its attacks count rows: repeat rows by whole weights instead."
+        )
     train, test = Population.of(setting.split.train), Population.of(setting.split.test)
     order = np.random.default_rng(options.learner.seed).permutation(train.n)
     parts = Parts(train.take(order[::2]), train.take(order[1::2]), test)

@@ -49,7 +49,7 @@ class Trusted:
 
         The claim counts the same poison against the rows that the filters keep, of which there are fewer.
         """
-        share = (self.train.total + self.n_dropped) / self.train.total
+        share = (self.train.n + self.n_dropped) / self.train.total
         return Claim(self.train, self.problem, self.sets, epsilon * share, rows)
 
     def learn(self, poison: Poison) -> tuple[LinearModel, float]:

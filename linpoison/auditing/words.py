@@ -67,6 +67,12 @@ def label_words(data: Dataset) -> str:
     return f"{column}{positive!r} is +1 and {negative!r} is -1"
 
 
+WEIGHTED = (
+    "The training rows carry the sample weights that were given, divided by their mean; a poison row weighs as much as "
+    "the average row. Weights are for the learner: to a defence and to the budget each row is one row."
+)
+
+
 def target_words(target: str) -> str:
     """What the attacker saw."""
     if target.startswith("split:"):

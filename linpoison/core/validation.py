@@ -145,6 +145,7 @@ def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
     """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each."""
     if weight is None:
         return np.ones(n)
+    _refuse_complex(weight, name)
     try:
         values = np.asarray(weight, dtype=np.float64)
     except (TypeError, ValueError):

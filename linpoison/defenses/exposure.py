@@ -86,7 +86,7 @@ def class_exposures(train: Dataset, n_poison: int, defenses: Mapping[str, Defens
 
 def _of_class(train: Dataset, label: float, n_poison: int, filters: list[Defense]) -> ClassExposure:
     rows = train.of_class(label)
-    n = round(rows.total)
+    n = rows.n
     dropped = [_dropped(filters, n + m) for m in range(n_poison + 1)]
     return ClassExposure(
         label=label,
@@ -105,8 +105,8 @@ def _dropped(filters: Iterable[Defense], n: int) -> int:
 
 def _least_drag(rows: Dataset, domain: Domain, n_poison: int, filters: list[Defense]) -> int | None:
     """Working rows at ``reach / ratio`` have to lie beyond the radius of the clean rows that are kept."""
-    n, working = round(rows.total), max((one.copies_to_pass for one in filters), default=1)
-    center = np.asarray(rows.weight @ rows.X).ravel() / rows.total
+    n, working = rows.n, max((one.copies_to_pass for one in filters), default=1)
+    center = np.asarray(rows.X.mean(axis=0)).ravel()
     reach, radius = domain.reach(center), _radius(rows, center, filters)
     for dragging in range(1, n_poison - working + 1):
         if reach > radius * drag_ratio(n, working, dragging):
@@ -115,5 +115,5 @@ def _least_drag(rows: Dataset, domain: Domain, n_poison: int, filters: list[Defe
 
 
 def _radius(rows: Dataset, center: Array, filters: list[Defense]) -> float:
-    distances = np.sort(np.repeat(np.sqrt(squared_distances(rows.X, center)), np.round(rows.weight).astype(int)))
+    distances = np.sort(np.sqrt(squared_distances(rows.X, center)))
     return float(distances[max(0, distances.size - 1 - _dropped(filters, distances.size))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Evaluator:
     Parameters
     ----------
     train : Dataset
-        Clean rows; weights must be whole and count as copies.
+        Clean rows. Weights are those of the learner; to a defence, each row is one row.
     problem : Problem
         What the defender minimises, before and after sanitisation.
     defenses : mapping of str to Defense
@@ -99,7 +99,7 @@ class Evaluator:
     def __init__(self, train: Dataset, problem: Problem, defenses: Mapping[str, Defense]) -> None:
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
-        self.train = _copies(train)
+        self.train = train
         self.problem = problem
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem)
@@ -181,16 +181,6 @@ class Evaluator:
         if name not in self.defenses:
             raise InputError(f"a defence among {', '.join(self.defenses) or 'none'}", repr(name))
         return name
-
-
-def _copies(data: Dataset) -> Dataset:
-    """The data with one row for each copy."""
-    if (data.weight == 1).all():
-        return data
-    if (data.weight != np.round(data.weight)).any():
-        raise InputError("training rows with whole weights", "fractional ones", "A defence drops whole rows.")
-    index = np.repeat(np.arange(data.n), data.weight.astype(int))
-    return replace(data.take(index), weight=np.ones(index.size))
 
 
 def _share(mask: NDArray[np.bool_], total: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from ..core.errors import CapabilityError, InputError
 from ..core.model import LinearModel
-from ..core.validation import Matrix, check_number
+from ..core.validation import Matrix, check_integer, check_number
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared, SquaredHinge
 from .unwrap import unknown_kind, unwrap
 
@@ -44,7 +44,7 @@ class TranslatedModel:
     classifier: Any = field(default=None, repr=False)
 
 
-def translate_estimator(estimator: Any, n_train: float) -> TranslatedModel:
+def translate_estimator(estimator: Any, n_train: int, *, mean_weight: float = 1.0) -> TranslatedModel:
     """The problem and the model of a fitted scikit-learn estimator.
 
     A fixed ``C`` or Ridge's ``alpha`` multiplies a sum over rows, so it is a `Problem` of
@@ -57,8 +57,10 @@ def translate_estimator(estimator: Any, n_train: float) -> TranslatedModel:
     ----------
     estimator : estimator or Pipeline
         Fitted, of two classes.
-    n_train : float
-        Number of rows that it was fitted on, or their total weight.
+    n_train : int
+        Number of rows that it was fitted on.
+    mean_weight : float, default 1.0
+        Mean of the sample weights that it was fitted with. The problem is that of weights divided by it.
 
     Returns
     -------
@@ -79,9 +81,12 @@ def translate_estimator(estimator: Any, n_train: float) -> TranslatedModel:
     >>> translated.problem.reg, translated.problem.penalize_intercept, translated.classes
     (0.5, True, (0, 1))
     """
-    n_train = check_number(n_train, "n_train", above=0)
+    n_train = check_integer(n_train, "n_train", at_least=1)
     classifier, transform = fitted_classifier(estimator)
     problem, note = _READERS[type(classifier).__name__](classifier, n_train)
+    if mean_weight != 1:
+        problem = replace(problem, reg=problem.reg / check_number(mean_weight, "mean_weight", above=0))
+        note += f"; sample weights, of mean {mean_weight:g}, which makes reg {problem.reg:g} beside weights of mean 1"
     classes = classifier.classes_
     if len(classes) != 2:
         raise CapabilityError("an estimator of two classes", f"{len(classes)} classes", "Fit it one class against one.")
@@ -144,7 +149,7 @@ def _require_unit_scaling(classifier: Any) -> None:
 
 
 def _sum_problem(
-    loss: MarginLoss, strength: float, n_train: float, *, penalize: bool, fit_intercept: bool = True
+    loss: MarginLoss, strength: float, n_train: int, *, penalize: bool, fit_intercept: bool = True
 ) -> Problem:
     """``strength / 2 |theta|^2 + sum_i phi_i`` as a problem of scaling ``sum``."""
     return Problem(
@@ -170,7 +175,7 @@ def _c_note(classifier: Any, problem: Problem) -> str:
     )
 
 
-def _read_linear_svc(svc: Any, n_train: float) -> tuple[Problem, str]:
+def _read_linear_svc(svc: Any, n_train: int) -> tuple[Problem, str]:
     _require_plain(svc)
     _require_unit_scaling(svc)
     squared = svc.loss == "squared_hinge"
@@ -180,14 +185,14 @@ def _read_linear_svc(svc: Any, n_train: float) -> tuple[Problem, str]:
     return problem, _c_note(svc, problem)
 
 
-def _read_svc(svc: Any, n_train: float) -> tuple[Problem, str]:
+def _read_svc(svc: Any, n_train: int) -> tuple[Problem, str]:
     _require(svc.kernel == "linear", svc, "kernel='linear'", f"kernel={svc.kernel!r}")
     _require_plain(svc)
     problem = _sum_problem(Hinge(), 1 / svc.C, n_train, penalize=False)
     return problem, _c_note(svc, problem)
 
 
-def _read_logistic(machine: Any, n_train: float) -> tuple[Problem, str]:
+def _read_logistic(machine: Any, n_train: int) -> tuple[Problem, str]:
     _require_plain(machine)
     ridge_only = not machine.l1_ratio or getattr(machine, "penalty", "deprecated") == "l2"
     _require(ridge_only, machine, "an L2 penalty", f"l1_ratio={machine.l1_ratio!r}")
@@ -207,7 +212,7 @@ _SGD_LOSSES: dict[str, tuple[MarginLoss, float]] = {
 }
 
 
-def _read_sgd(machine: Any, n_train: float) -> tuple[Problem, str]:
+def _read_sgd(machine: Any, n_train: int) -> tuple[Problem, str]:
     _require_plain(machine)
     _require(machine.loss in _SGD_LOSSES, machine, f"a loss among {', '.join(_SGD_LOSSES)}", f"loss={machine.loss!r}")
     _require(machine.alpha > 0, machine, "alpha above 0", f"alpha={machine.alpha:g}")
@@ -220,7 +225,7 @@ def _read_sgd(machine: Any, n_train: float) -> tuple[Problem, str]:
     return problem, note
 
 
-def _read_ridge(machine: Any, n_train: float) -> tuple[Problem, str]:
+def _read_ridge(machine: Any, n_train: int) -> tuple[Problem, str]:
     _require(machine.class_weight is None, machine, "class_weight=None", repr(machine.class_weight))
     _require(not machine.positive, machine, "positive=False", "positive=True")
     alpha = float(np.ravel(machine.alpha)[0])
@@ -228,12 +233,12 @@ def _read_ridge(machine: Any, n_train: float) -> tuple[Problem, str]:
     problem = _sum_problem(Squared(), alpha, n_train, penalize=False, fit_intercept=machine.fit_intercept)
     note = (
         f"RidgeClassifier(alpha={alpha:g}): {problem.loss.name}, {_intercept_words(problem)}, reg = {problem.reg:g} "
-        f"at {n_train:g} rows; alpha is fixed, so reg falls as rows are added"
+        f"at {n_train} rows; alpha is fixed, so reg falls as rows are added"
     )
     return problem, note
 
 
-_READERS: dict[str, Callable[[Any, float], tuple[Problem, str]]] = {
+_READERS: dict[str, Callable[[Any, int], tuple[Problem, str]]] = {
     "LinearSVC": _read_linear_svc,
     "SVC": _read_svc,
     "LogisticRegression": _read_logistic,

@@ -39,12 +39,12 @@ def assert_equal_sets(one, other):
         assert one[label].violation(X) == pytest.approx(other[label].violation(X), abs=1e-6)
 
 
-@pytest.mark.parametrize("poison", [None, POISON])
-def test_weights_are_copies_for_the_defences_too(poison):
-    weight = np.random.default_rng(1).integers(0, 4, SPLIT.train.n)
-    weighted = replace(SPLIT.train, weight=weight)
-    copied = SPLIT.train.take(np.repeat(np.arange(SPLIT.train.n), weight))
-    assert_equal_sets(sets_of(scenario_of(weighted), poison), sets_of(scenario_of(copied), poison))
+def test_weights_are_for_the_learner_and_move_no_set_but_that_of_the_loss():
+    weight = np.random.default_rng(1).uniform(0, 4, SPLIT.train.n)
+    weighted, plain = (
+        scenario_of(train, names=("l2", "slab")) for train in (replace(SPLIT.train, weight=weight), SPLIT.train)
+    )
+    assert_equal_sets(sets_of(weighted, POISON), sets_of(plain, POISON))
 
 
 @pytest.mark.parametrize("poison", [None, POISON])

@@ -136,14 +136,15 @@ def test_the_rank_of_one_poison_is_the_hint_for_the_next(monkeypatch):
     assert hints == [None, ranks[0]]
 
 
-def test_whole_weights_are_copies():
-    weight = np.where(np.arange(80) < 10, 3.0, 1.0)
-    index = np.repeat(np.arange(80), weight.astype(int))
-    weighted = evaluator(sample(weight=weight)).score(poison(), {"test": sample(1)})
-    copied = evaluator(sample().take(index)).score(poison(), {"test": sample(1)})
-    assert weighted.error == copied.error
-    with pytest.raises(InputError, match="whole weights"):
-        evaluator(sample(weight=np.full(80, 0.5)))
+def test_weights_are_for_the_learner_and_a_row_is_one_row_to_a_defence():
+    weight = np.where(np.arange(80) < 10, 3.5, 0.5)
+    test = evaluator(sample(weight=weight), names=["l2"])
+    outcome = test.score(poison(), {"test": sample(1)})
+    plain = evaluator(sample(), names=["l2"]).fit_detector("l2", poison())
+    np.testing.assert_array_equal(test.fit_detector("l2", poison()).sample_indices_, plain.sample_indices_)
+    mixed = sample(weight=weight).mix(poison().expanded())
+    want = make_learner(PROBLEM).fit(mixed.take(plain.sample_indices_))
+    assert outcome.models["l2"].distance(want) < 1e-4
 
 
 def test_sum_scaling_is_the_learners():

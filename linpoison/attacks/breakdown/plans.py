@@ -71,7 +71,7 @@ class Ground:
 
     def of_class(self, label: float) -> float:
         """Clean rows of a class."""
-        return float(self.train.weight[self.train.y == label].sum())
+        return float((self.train.y == label).sum())
 
     def fitted(self, X: Array) -> Array:
         """Rows put into the domain."""
