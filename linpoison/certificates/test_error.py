@@ -20,6 +20,7 @@ from .certificate import Certificate, Witness, check, insertion_scores, recomput
 from .claim import Claim
 from .outer.margin import certify_margin
 from .ridge.certify import certify_ridge
+from .rounding import gamma
 from .saddle.certify import AVERAGE, OBJECTIVE, certify_average_loss
 
 NAME = "test-error"
@@ -179,7 +180,25 @@ def _collective(claim: Claim, witness: Witness, failed: Any) -> float | None:
     if not score < np.inf:  # nor is NaN a proof of anything
         return None
     missed = float((rows.weight / rows.total)[failed & ~chosen].sum())
-    return max(0.0, missed + float(share.share.sum()) + combined.scale * score)
+    low = _recomputed("low", claim, witness, rows.n)[chosen]
+    lost = _rounding(claim, share, _allowed(witness["slopes"], high), np.maximum(np.abs(low), np.abs(high)))
+    total = missed + float(share.share.sum()) + combined.scale * score
+    return max(0.0, total + lost + gamma(rows.n + 8) * (1 + abs(combined.scale * score)))
+
+
+def _rounding(claim: Claim, share: _Share, slopes: Array, margins: Array) -> float:
+    """What rounding of the combined row may be worth under any reachable model, of which `margins` are bounds.
+
+    Its entries err by ``gamma_n`` of their magnitudes. With mass ``e`` the objective of the minimiser is at most that
+    of zero, so that ``|theta|^2 <= 2 (1 + e) phi(0) / reg_e``; and ``|b| <= |m_j| + |theta| |z_j|`` for each row.
+    """
+    at_zero = float(claim.problem.loss.value(np.zeros(1))[0])
+    theta = math.sqrt(2 * (1 + claim.epsilon) * at_zero / claim.at(0.0).reg)
+    lengths, pulls = np.sqrt(_squares(share.rows)), share.share * slopes
+    offset = 0.0
+    if claim.problem.fit_intercept:
+        offset = theta if claim.strongly_convex else float(np.min(margins + theta * lengths, initial=math.inf))
+    return gamma(share.rows.n + 16) * float(theta * (pulls @ lengths) + (offset * pulls.sum() if pulls.any() else 0.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import runpy
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ridge_cases import ridge_claim
 
 from linpoison.attacks import ATTACKS
+from linpoison.certificates import certify_ridge
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "theory" / "fuzz.py"
 KINDS = {
@@ -69,3 +72,16 @@ def test_a_false_bound_is_reported(script):
 def test_the_command_writes_a_table(script, tmp_path, capsys):
     assert script["main"](["--poisons", "5", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "table.md").read_text() == capsys.readouterr().out
+
+
+def test_no_bound_is_exceeded_in_60_digits(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    extremes = runpy.run_path(str(SCRIPT.with_name("extremes.py")))
+    tallies, clean, done = extremes["fuzz"](6, seed=1, each=2)
+    assert min(clean, done) >= 6
+    assert tallies["ridge"].clean >= 2
+    assert [words for tally in tallies.values() for words in tally.violations] == []
+    lie = {"ridge": replace(certify_ridge(ridge_claim()), bound=certify_ridge(ridge_claim()).bound - 1.0)}
+    assert extremes["hold"](ridge_claim(), lie, None, tallies)
+    assert len(tallies["ridge"].violations) == ridge_claim().rows.n
+    assert "violations" in extremes["table"](tallies, clean, done)

@@ -17,7 +17,8 @@ from ...sets import support_bound
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
 from ..clean.anchor import anchor
-from ..clean.screen import screen
+from ..clean.screen import lengths, screen
+from ..rounding import gamma
 from .solver import Curve, Piece, SaddleTask, find_comparator, nearest
 
 AVERAGE = "average-loss"
@@ -157,13 +158,21 @@ def _value(claim: Claim, plain: bool, a: Any, v: Array) -> float:
     """The right side at v, rounded up."""
     if not claim.problem.fit_intercept:
         v = np.append(v[:-1], 0.0)
-    clean = float(_share(claim) @ claim.problem.loss.value(_margins(claim, v)))
+    clean = _clean(claim, v)
     ball = None if a is None else _ball(claim, a)
     whole = 0.5 * _strength(claim, plain) * float(claim.mask @ v**2)
     penalty = whole if ball is None else min(whole, _inside(claim, v, *ball))
     worst = _worst(claim, plain, v) if claim.epsilon > 0 else 0.0
     total = clean + penalty + claim.epsilon * worst
     return total + PAD * abs(total) if np.isfinite(total) else float("inf")
+
+
+def _clean(claim: Claim, v: Array) -> float:
+    """No less than the mean clean loss at v: a convex loss is greatest at an end of where rounding leaves a margin."""
+    loss, margins = claim.problem.loss, _margins(claim, v)
+    blur = gamma(claim.train.d + 4) * float(np.linalg.norm(v)) * lengths(claim.train.X, 1.0)
+    values = np.maximum(loss.value(margins - blur), loss.value(margins + blur))
+    return float(_share(claim) @ values) * (1 + gamma(claim.train.n + 64))
 
 
 def _within(claim: Claim, v: Array, tol: float, rounds: int) -> dict[str, Array]:

@@ -241,6 +241,11 @@ def _capped(point: Array, cap: float) -> Array:
     inside = point.clip(min=0)
     if inside.sum() <= cap:
         return np.asarray(inside)
+    if not np.isfinite(inside.sum()):
+        raise SolverFailed("expected finite losses of the worst rows, got an overflow.")
     ordered = np.sort(point)[::-1]
     excess = (np.cumsum(ordered) - cap) / np.arange(1, ordered.size + 1)
-    return np.asarray((point - excess[ordered > excess][-1]).clip(min=0))
+    levels = excess[ordered > excess]
+    if not levels.size:  # so great that the cap is lost in their rounding
+        return np.where(np.arange(point.size) == np.argmax(point), cap, 0.0)
+    return np.asarray((point - levels[-1]).clip(min=0))
