@@ -230,7 +230,9 @@ def table(tallies: dict[str, Tally], clean: int, done: int) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run it; the exit status is 1 if a certificate was violated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--poisons", type=int, default=2000, help="at least so many, and as many checks of clean models")
+    parser.add_argument(
+        "--poisons", type=int, default=2000, help="at least so many, and as many checks of clean models"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="sixty of each")
     parser.add_argument("--out", type=Path, help="folder for extremes.md")
