@@ -93,7 +93,7 @@ def rows_of(report: AuditReport, compare: bool) -> list[Row]:
             target=report.target,
             clean=report.clean["test_error"],
             errors=tuple(entry.test_error[name] for name in DEFENSES),
-            worst=entry.worst_case_test_error,
+            worst=entry.test_error_behind_all,
             paper=PAPER_WORST.get(report.target) if compare else None,
             seconds=entry.seconds,
             seconds_to_level=entry.seconds_to.get("l2", {}).get(TIMED_LEVEL),

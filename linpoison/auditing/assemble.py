@@ -8,9 +8,9 @@ import platform
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from .._version import __version__
 from ..core import Dataset, Poison
 from ..core.validation import Array
+from .damage import ALL, Damage, Scored, fingerprint, with_files
 from .group_words import caution
 from .inputs import Setting
 from .material import Material
@@ -41,18 +42,21 @@ def assemble(
     *,
     clean: Evaluation,
     scorer: Scorer,
-    entries: Sequence[AttackEntry],
-    poisons: Mapping[str, Poison],
-    scores: Mapping[str, Evaluation],
-    relaxed: Mapping[str, Poison],
+    entries: Sequence[tuple[AttackEntry, Poison]],
+    found: Sequence[tuple[Damage, Scored]],
+    domains: Sequence[str],
     target: str,
     epsilon: float,
     failures: Mapping[str, str] | None = None,
+    left_out: Sequence[Mapping[str, str]] = (),
+    unfinished: Sequence[str] = (),
     bracket: Bracket | None = None,
     subpopulations: Mapping[str, Any] | None = None,
 ) -> AuditReport:
-    """The report of one run, pictures of the strongest poison included."""
-    strongest = max(entries, key=lambda entry: entry.worst_case_test_error).name
+    """The report of one run, with pictures of the poison that passes every filter in the widest domain."""
+    damages, poisons = with_files(found)
+    named = _with_files(entries, poisons, domains[0])
+    best = found[0][1]
     return AuditReport(
         dataset=describe_data(setting),
         model=describe_model(setting),
@@ -60,7 +64,9 @@ def assemble(
         clean=scorer.clean(clean),
         target=target,
         target_rows=list(scorer.rows.index) or None,
-        attacks=list(entries),
+        attacks=named,
+        damages=damages,
+        domains=list(domains),
         versions=versions(),
         seed=options.seed,
         command=command_line(verb, data, options),
@@ -81,12 +87,28 @@ def assemble(
         certificates=[] if bracket is None else bracket.summaries(),
         rungs=[] if bracket is None else [asdict(rung) for rung in bracket.rungs],
         failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],
+        left_out=[dict(item) for item in left_out],
+        unfinished=list(unfinished),
         peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
-        material=Material(
-            setting.split.train, poisons[strongest], relaxed.get(strongest), clean.models["none"], scores[strongest]
-        ),
+        material=Material(setting.split.train, best.poison, best.relaxed, clean.models["none"], best.scores),
     )
+
+
+def _with_files(
+    entries: Sequence[tuple[AttackEntry, Poison]], poisons: dict[str, Poison], first: str
+) -> list[AttackEntry]:
+    """The entries with the names of their poison files; those that no damage has brought along are added."""
+    names = {fingerprint(poison): file for file, poison in poisons.items()}
+    named = []
+    for entry, poison in entries:
+        where = "" if entry.domain == first else entry.domain.partition(":")[0]
+        words = ["poison", PurePath(entry.name).name, where, entry.against]
+        file = "-".join(word for word in words if word and word != ALL) + ".npz"
+        file = names.setdefault(fingerprint(poison), file)
+        poisons[file] = poison
+        named.append(replace(entry, file=file))
+    return named
 
 
 def blind(train: Dataset, scores: Mapping[str, Array]) -> tuple[str, ...]:

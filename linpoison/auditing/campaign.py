@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import AttackResult, LinpoisonError, SolverFailed
+from ..core import UNDEFENDED, AttackResult, LinpoisonError, SolverFailed
+from .damage import ALL
 from .journal import FolderJournal
 from .report import plain
 
@@ -17,37 +18,87 @@ if TYPE_CHECKING:
     from ..attacks.base import Attack, Progress, Scenario
 
 _FINISHED = "finished"
+DOMAIN_TOL = 1e-9
+"""How far outside of its domain a row may lie."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One attack on one scenario.
+
+    Parameters
+    ----------
+    name : str
+        Of the attack.
+    attack : Attack
+    scenario : Scenario
+    domain : str
+        What a poison row may hold, as the user would say it.
+    where : str
+        The domain in words, where there are several.
+    against : str
+        ``"all"`` filters at once, or the one defender that the attack is made for: a filter, or ``"none"``.
+    """
+
+    name: str
+    attack: Attack
+    scenario: Scenario
+    domain: str = ""
+    where: str = ""
+    against: str = ALL
+
+    @property
+    def key(self) -> str:
+        """What tells tasks of one run apart."""
+        return "/".join([self.name, *([self.domain] if self.domain else []), *([self.against] if self.alone else [])])
+
+    @property
+    def alone(self) -> bool:
+        """Whether the attack is made for one defender."""
+        return self.against != ALL
+
+    @property
+    def title(self) -> str:
+        """The task in words."""
+        where = f", {self.where}" if self.where else ""
+        behind = "" if not self.alone else " without a filter" if self.against == UNDEFENDED else f" on {self.against}"
+        return f"{self.name}{behind}{where}"
 
 
 @dataclass(frozen=True, eq=False)
 class Campaign:
-    """Attacks on one scenario.
+    """Attacks, one after another.
 
     Parameters
     ----------
-    scenario : Scenario
     seed, jobs : int
     tolerant : bool
         Whether an attack that fails is told and passed over, as long as another one has a result.
     progress : callable, optional
     journal : FolderJournal, optional
         Has the steps of each attack, and its result once it is finished.
+    found : callable, optional
+        Called with each task that has ended and its result.
+
+    Attributes
+    ----------
+    results : dict of AttackResult
+        By the key of the task, those of an interrupted run included.
+    failures : dict of str
+        One line on each that failed.
     """
 
-    scenario: Scenario
     seed: int
     jobs: int
     tolerant: bool
     progress: Progress | None = None
     journal: FolderJournal | None = None
+    found: Callable[[Task, AttackResult], None] | None = None
+    results: dict[str, AttackResult] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
-    def run(self, attacks: Mapping[str, Attack]) -> tuple[dict[str, AttackResult], dict[str, str]]:
-        """Run every attack, in order.
-
-        Returns
-        -------
-        results, failures : dict
-            By name: what was found, and one line on each that failed.
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run every task, in order.
 
         Raises
         ------
@@ -56,32 +107,33 @@ class Campaign:
         SolverFailed
             If every attack fails.
         """
-        results: dict[str, AttackResult] = {}
-        failures: dict[str, str] = {}
-        for name, attack in attacks.items():
+        for task in tasks:
             try:
-                results[name] = self._one(name, attack, results, len(attacks))
+                result = self._one(task, len(tasks))
             except LinpoisonError as error:
                 if not self.tolerant:
                     raise
-                failures[name] = " ".join(str(error).split())
-        if not results:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+                self.failures[task.key] = " ".join(str(error).split())
+                continue
+            self.results[task.key] = result
+            if self.found is not None:
+                self.found(task, result)
+        if not self.results:
+            reasons = "; ".join(f"{task.title}: {self.failures[task.key]}" for task in tasks)
             raise SolverFailed(f"expected a poison of at least one attack, got none ({reasons})")
-        return results, failures
 
-    def _one(self, name: str, attack: Attack, results: Mapping[str, AttackResult], number: int) -> AttackResult:
+    def _one(self, task: Task, number: int) -> AttackResult:
         """The result of one attack, from the journal if it is there."""
-        journal = None if self.journal is None else self.journal.scoped(name)
+        journal = None if self.journal is None else self.journal.scoped(task.key)
         stored = None if journal is None else journal.get(_FINISHED)
         if stored is not None:
             return unpacked(stored)
-        begun, start = begun_from(attack, results)
+        begun, start = begun_from(task, self.results)
         result = begun.run(
-            self.scenario, seed=self.seed, n_jobs=self.jobs, progress=self._named(name, number), journal=journal
+            task.scenario, seed=self.seed, n_jobs=self.jobs, progress=self._named(task.title, number), journal=journal
         )
         if start is not None:
-            result = credited(result, start, results[start].seconds)
+            result = credited(result, start.partition("/")[0], self.results[start].seconds)
         if journal is not None:
             journal.put(_FINISHED, packed(result))
         return result
@@ -94,21 +146,59 @@ class Campaign:
         return lambda done, total, what: tell(done, total, f"{name}: {what}")
 
 
-def begun_from(attack: Attack, results: Mapping[str, AttackResult]) -> tuple[Attack, str | None]:
+@dataclass(eq=False)
+class Teller:
+    """One sentence for each attack that ends: what it did, and the best so far.
+
+    Parameters
+    ----------
+    say : callable
+    wide : str
+        The widest domain, which holds all others.
+    """
+
+    say: Callable[[str], None]
+    wide: str
+    _best: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, task: Task, result: AttackResult) -> None:
+        """Tell of one task."""
+        what = _DEFENDERS.get(task.against, f"behind {task.against} alone")
+        error = max(item.worst for item in (result.best, *result.candidates[:1]))
+        line = f"{task.title}: {error:.1%} {what} after {result.seconds:.0f} s"
+        if not task.alone:
+            best = max(error, self._best.get(task.domain, 0.0))
+            self._best[task.domain] = best
+            line += f"; best so far {best:.1%}"
+        self.say(line)
+
+
+_DEFENDERS = {ALL: "behind every filter at once", UNDEFENDED: "without a filter"}
+
+
+def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack, str | None]:
     """A refinement that was not told where to start, from the strongest poison on the rows that the attacker sees.
+
+    Poisons outside of its domain are passed over.
 
     Returns
     -------
     attack : Attack
     start : str or None
-        Name of the attack that it starts from.
+        Key of the task that it starts from.
     """
     from ..attacks import Refined
 
-    if not isinstance(attack, Refined) or attack.start is not None or not results:
+    attack, domain = task.attack, task.scenario.train.domain
+    if not isinstance(attack, Refined) or attack.start is not None:
         return attack, None
-    start = max(results, key=lambda name: results[name].best.worst)
-    return replace(attack, start=results[start].poison), start
+    inside = {
+        key: result for key, result in results.items() if float(domain.violation(result.poison.X).max()) <= DOMAIN_TOL
+    }
+    if not inside:
+        return attack, None
+    start = max(inside, key=lambda key: inside[key].best.worst)
+    return replace(attack, start=inside[start].poison), start
 
 
 def credited(result: AttackResult, start: str, seconds: float) -> AttackResult:

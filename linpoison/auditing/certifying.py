@@ -15,7 +15,7 @@ from ..core import Budget, CertificateInvalid, InputError, LinpoisonError, Poiso
 from ..core.writing import check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
-from .campaign import Campaign
+from .campaign import Campaign, Task
 from .fixed_attack import NAME as FIXED
 from .fixed_attack import fixed_attack
 from .inputs import Setting, prepare
@@ -257,13 +257,15 @@ def _campaign(
     scenario = Scenario(
         setting.split.train, setting.problem, Budget(epsilon), setting.defenses, setting.split.test, goal="target"
     )
-    made = {name: attacks.make_attack(name) for name in options.attacks}
+    tasks = [Task(name, attacks.make_attack(name), scenario) for name in options.attacks]
     jobs = int(options.jobs or 1)
     found: dict[str, Poison] = {}
     failures: dict[str, str] = {}
     try:
-        results, failures = Campaign(scenario, options.seed, jobs, True, progress, journal).run(made)
-        found = {name: result.poison for name, result in results.items()}
+        campaign = Campaign(options.seed, jobs, True, progress, journal)
+        campaign.run(tasks)
+        failures = dict(campaign.failures)
+        found = {name: result.poison for name, result in campaign.results.items()}
     except LinpoisonError as error:
         failures = {"every attack": " ".join(str(error).split())}
     if "kkt" in options.attacks:

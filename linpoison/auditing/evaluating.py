@@ -11,6 +11,7 @@ from typing import Any
 from ..core import Budget, Dataset, InputError, Poison
 from ..core.writing import check_folder
 from .assemble import assemble
+from .damage import Scored, find_damages
 from .inputs import prepare
 from .measure import Scorer
 from .options import LearnerOptions
@@ -78,11 +79,15 @@ def run_evaluate(
     start = time.perf_counter()
     scores = scorer.score(rows)
     seconds = time.perf_counter() - start
-    entry = scorer.entry(name, rows, scores, seconds, file="poison.npz")
-    entry = replace(entry, seen_error=None)
+    domain = options.domain or train.domain.kind
+    entry = replace(scorer.entry(name, rows, scores, seconds, domain=domain), seen_error=None)
+    found = [
+        (replace(damage, seen_error=None), item)
+        for damage, item in find_damages([Scored(rows, scores, domain, name)], clean, [domain], scorer.rows)
+    ]
     report = assemble(
-        "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[entry], poisons={name: rows},
-        scores={name: scores}, relaxed={}, target="given", epsilon=rows.total / train.n,
+        "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[(entry, rows)], found=found,
+        domains=[domain], target="given", epsilon=rows.total / train.n,
     )  # fmt: skip
     if folder is not None:
         report.save(folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .damage import ALL
+from .domains import domain_words
 from .exhibits import feature_table, figures_of
 from .group_tables import group_by_defense, heading, worst_groups
-from .lessons import lessons
+from .lessons import lessons, points
 from .report import AuditReport
-from .table import by_defense, comparison, error_rows, facts, headline, percent
+from .table import by_defense, comparison, damage_rows, error_rows, facts, headline, percent, shown
 from .words import cautions
 
 TEMPLATE = "report.html.j2"
@@ -34,17 +36,28 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "entries": [
             {
                 "entry": entry,
+                "title": entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}",
                 "finding": headline(report, entry),
                 "rows": error_rows(report, entry),
                 "facts": facts(entry),
                 "cautions": cautions(entry),
                 "seconds_to": entry.seconds_to,
             }
-            for entry in report.ranked
+            for entry in shown(report)
+        ],
+        "headline": report.damage(),
+        "answers": [
+            {
+                "words": domain_words(domain),
+                "all": report.damage(ALL, domain),
+                "adds": points(report.damage(ALL, domain).low, report.damage(ALL, domain).high),
+                "rows": damage_rows(report, domain),
+            }
+            for domain in report.domains
         ],
         "comparisons": [
             (
-                "The strongest first; seconds are wall time, 's to' those until its first poison of that worst case",
+                "The strongest first; seconds are wall time, 's to' those until it first reached that error",
                 comparison(report),
             ),
             ("Error on the scored rows behind each defence alone", by_defense(report)),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from ..core.results import worst_case
+from ..core.results import UNDEFENDED, worst_case
+from .damage import ALL
+from .domains import domain_words
 from .group_words import sentences
 from .report import AttackEntry, AuditReport
 
 NOISE = 0.01
-"""About how far another seed, or another rounding, moves the worst case of an attack."""
+"""About how far another seed, or another rounding, moves the error of an attack behind every filter."""
 SMALL_GAP = 1e-4
 """A relative duality gap up to which a program counts as solved: where min-max-basic stops."""
 LARGE_GAP = 1e-2
@@ -17,36 +19,103 @@ LARGE_GAP = 1e-2
 
 
 def lessons(report: AuditReport) -> list[str]:
-    """Who did most and by how much, what carries over to other rows, which defence holds, and what is proved."""
-    best = report.strongest
-    lines = _winner(report)
+    """How bad it gets, what a range check buys, which defence holds, who did most, and what is proved."""
+    mine = [entry for entry in report.attacks if entry.against == ALL]
+    lines = [_answer(report, domain) for domain in report.domains] + _range_check(report)
+    lines += [line for domain in report.domains for line in _defences(report, domain)]
+    lines += _winner(report, mine)
     lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
-    lines += _collateral(report) if report.target_rows else _carried_over(report)
-    lines += _defences(report, best)
+    lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
     lines += sentences(report.subpopulations) if report.subpopulations else []
     lines += [line for entry in report.ranked for line in _proofs(entry)]
+    lines += [f"{item['name']} was left out: {item['reason']}." for item in report.left_out]
+    lines += [f"{name} had not ended when this report was written." for name in report.unfinished]
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
 
 
-def _winner(report: AuditReport) -> list[str]:
-    if len(report.attacks) < 2:
+def _answer(report: AuditReport, domain: str) -> str:
+    """The figures of one domain in a sentence: every filter at once, the weakest alone, and none."""
+    item, bare = report.damage(ALL, domain), report.damage(UNDEFENDED, domain)
+    rows = f"{item.n_poison} poison row{'' if item.n_poison == 1 else 's'}"
+    what = "the error on the chosen rows" if report.target_rows else "the error"
+    where = (
+        f"behind every filter at once (best against it: {item.filter})"
+        if len(report.filters) > 1
+        else "behind " + (item.filter if report.filters else "no filter")
+    )
+    verb = "takes" if item.n_poison == 1 else "take"
+    line = (
+        f"{domain_words(domain).capitalize()}: {rows} of {item.attack} {verb} {what} {where} from "
+        f"{item.clean_error:.1%} to {item.test_error:.1%} ({points(item.low, item.high)} points)"
+    )
+    if item.unseen_test_error is not None and not report.target_rows and report.target != "train":
+        line += f", on rows that the attacker did not see to {item.unseen_test_error:.1%}"
+    alone = [report.damage(name, domain) for name in report.filters]
+    if len(alone) > 1:
+        worst = max(alone, key=lambda one: one.test_error)
+        line += f". Behind one filter alone it gets up to {worst.test_error:.1%} ({worst.behind})"
+    return line + (f"; without a filter {bare.test_error:.1%}." if report.filters else ".")
+
+
+def _range_check(report: AuditReport) -> list[str]:
+    """What a range check would buy: the difference between the two answers."""
+    if len(report.domains) < 2:
         return []
-    best, *others = report.ranked
-    ahead = best.worst_case_test_error - others[0].worst_case_test_error
-    line = f"{best.name} does the most damage ({best.worst_case_test_error:.1%})"
+    wide, narrow = (report.damage(ALL, domain) for domain in (report.domains[0], report.domains[-1]))
+    saved = wide.test_error - narrow.test_error
+    first = "The first figure holds unless something before the learner refuses rows outside of what each column shows"
+    if saved <= 0:
+        return [f"{first}; such a check buys nothing against the poisons found here."]
+    return [
+        f"{first}. Such a range check takes {_points(saved)} of error off the attacker (from {wide.test_error:.1%} to "
+        f"{narrow.test_error:.1%}); it does not stop a poison inside the range."
+    ]
+
+
+def _defences(report: AuditReport, domain: str) -> list[str]:
+    """Which defence holds best, none of them counted too, against a poison made for it; ties are ties."""
+    items = [item for item in report.damages if item.domain == domain and item.behind != ALL]
+    if len(items) < 2:
+        return []
+    where = f" ({domain_words(domain)})" if len(report.domains) > 1 else ""
+    said = {item.behind: "no filter" if item.behind == UNDEFENDED else item.behind for item in items}
+    holding = sorted((item for item in items if item.holds_best), key=lambda item: item.test_error)
+    others = sorted((item for item in items if not item.holds_best), key=lambda item: -item.test_error)
+    line = f"Each against a poison of its own{where}: "
+    if not others:
+        low, high = holding[0].test_error, holding[-1].test_error
+        return [f"{line}no defence, and none at all, does better than another beyond chance ({low:.1%} to {high:.1%})."]
+    names = _and([said[item.behind] for item in holding])
+    verb = "holds" if len(holding) == 1 else "hold"
+    line += f"{names} {verb} best ({holding[0].test_error:.1%}{'' if len(holding) == 1 else ', alike within chance'})"
+    return [f"{line}; {said[others[0].behind]} is the weakest ({others[0].test_error:.1%})."]
+
+
+def _titled(report: AuditReport, entry: AttackEntry) -> str:
+    return entry.name if len(report.domains) < 2 else f"{entry.name} ({domain_words(entry.domain)})"
+
+
+def _winner(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]:
+    if len(mine) < 2:
+        return []
+    best, *others = sorted(mine, key=lambda entry: -entry.test_error_behind_all)
+    ahead = best.test_error_behind_all - others[0].test_error_behind_all
+    line = f"{_titled(report, best)} does the most damage ({best.test_error_behind_all:.1%})"
     row = 1 / max(1, report.n_scored)
     noise, spread = NOISE + 1e-9, "the point or so by which seeds and rounding move an attack"
     if row > NOISE:
         noise, spread = 1.5 * row, f"a single row of {report.n_scored}, which seeds and rounding can move"
     if ahead > noise:
-        return [f"{line}, {_points(ahead)} more than {others[0].name}: beyond {spread}."]
-    near = [entry.name for entry in others if best.worst_case_test_error - entry.worst_case_test_error <= noise]
+        return [f"{line}, {_points(ahead)} more than {_titled(report, others[0])}: beyond {spread}."]
+    near = [
+        _titled(report, entry) for entry in others if best.test_error_behind_all - entry.test_error_behind_all <= noise
+    ]
     verb = "is" if len(near) == 1 else "are"
     return [f"{line}, but {_and(near)} {verb} within {spread}: there is no order among them."]
 
 
 def _start_of(report: AuditReport, entry: AttackEntry) -> AttackEntry | None:
-    return next((other for other in report.attacks if other.name == entry.info.get("start")), None)
+    return next((other for other in report.attacks if other.name == entry.info.get("start") != entry.name), None)
 
 
 def _refinement(report: AuditReport, entry: AttackEntry) -> str:
@@ -56,9 +125,9 @@ def _refinement(report: AuditReport, entry: AttackEntry) -> str:
         return ""
     line = (
         f"{entry.name} started from the poison of {start.name}, whose seconds it counts as its own, and moved the "
-        f"worst case on rows that it sees from {_seen(start):.1%} to {_seen(entry):.1%}"
+        f"least error over the filters on rows that it sees from {_seen(start):.1%} to {_seen(entry):.1%}"
     )
-    before, after = start.worst_case_unseen_test_error, entry.worst_case_unseen_test_error
+    before, after = start.unseen_test_error_behind_all, entry.unseen_test_error_behind_all
     if before is not None and after is not None and not report.target_rows:
         line += f", on unseen rows from {before:.1%} to {after:.1%}"
     if entry.info.get("cross_fitted"):
@@ -66,9 +135,9 @@ def _refinement(report: AuditReport, entry: AttackEntry) -> str:
     return line + "."
 
 
-def _carried_over(report: AuditReport) -> list[str]:
+def _carried_over(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]:
     """The gap between rows that the attacker saw and rows that it did not."""
-    entries = [entry for entry in report.attacks if entry.worst_case_unseen_test_error is not None]
+    entries = [entry for entry in mine if entry.unseen_test_error_behind_all is not None]
     if not entries:
         return []
     chosen = max(entries, key=_seen)
@@ -101,28 +170,6 @@ def _collateral(report: AuditReport) -> list[str]:
     return [f"{line}. Collateral damage: the error on the other test rows goes from {old:.1%} to {new:.1%}."]
 
 
-def _defences(report: AuditReport, best: AttackEntry) -> list[str]:
-    """Which defence holds best and worst, against the strongest poison and against any."""
-    names = [name for name in best.test_error if name != "none"]
-    if len(names) < 2:
-        return []
-    lines = [f"Against {best.name} {_extremes({name: best.test_error[name] for name in names})}."]
-    if len(report.attacks) > 1:
-        most = {name: max(entry.test_error[name] for entry in report.attacks) for name in names}
-        lines.append(
-            f"Over all attacks {_extremes(most)}. Every poison here had to pass all the defences; one made for a "
-            "single defence may do more to it."
-        )
-    return lines
-
-
-def _extremes(errors: Mapping[str, float]) -> str:
-    low, high = (pick(errors, key=lambda name: errors[name]) for pick in (min, max))
-    if errors[low] == errors[high]:
-        return f"no defence does better than another ({errors[low]:.1%})"
-    return f"{low} is the strongest defence ({errors[low]:.1%}) and {high} the weakest ({errors[high]:.1%})"
-
-
 def _proofs(entry: AttackEntry) -> list[str]:
     """What bounds in `AttackEntry.info` prove, and what they do not."""
     lines = []
@@ -148,7 +195,18 @@ def _seen(entry: AttackEntry) -> float:
 
 
 def _unseen(entry: AttackEntry) -> float:
-    return float(entry.worst_case_unseen_test_error or 0.0)
+    return float(entry.unseen_test_error_behind_all or 0.0)
+
+
+def points(low: float, high: float) -> str:
+    """An interval of shares, in points with a sign.
+
+    Examples
+    --------
+    >>> points(-0.011, 0.3)
+    '-1.1 to +30.0'
+    """
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _points(share: float) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
 from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison
+from .damage import ALL
 from .report import AttackEntry, plain
 from .target import TargetRows
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation, Evaluator
+    from .campaign import Task
 
 LEVELS = (0.05, 0.1, 0.15, 0.17, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Errors whose first time is recorded; 0.17 is the one at which Koh et al. time attacks on Enron."""
@@ -44,26 +45,28 @@ class Scorer:
             n_distinct=n_distinct(poison),
             poison_by_class=plain({key: int(value) for key, value in by_class(poison).items()}),
             test_error=dict(plain(scores.error["scored"])),
-            worst_case_test_error=scores.worst("scored"),
+            test_error_behind_all=scores.worst("scored"),
             unseen_test_error=plain(unseen),
-            worst_case_unseen_test_error=None if unseen is None else scores.worst("unseen"),
+            unseen_test_error_behind_all=None if unseen is None else scores.worst("unseen"),
             seen_error=plain(scores.error["seen"]),
             kept_fraction=plain(scores.kept_fraction),
             kept_clean_fraction=plain(scores.kept_clean_fraction),
             n_allowed=(allowed := self.budget.count(self.train.n)),
             within_budget=bool(poison.total <= allowed),
-            domain_violation=domain_violation(self.train.domain, poison),
-            **more,
+            **{"domain_violation": domain_violation(self.train.domain, poison), **more},
         )
 
-    def attack_entry(self, result: AttackResult, scores: Evaluation) -> AttackEntry:
-        """The entry of what an attack returned."""
-        best, defenses = result.best, tuple(scores.scores)
+    def attack_entry(self, task: Task, result: AttackResult, best: Candidate, scores: Evaluation) -> AttackEntry:
+        """The entry of an attack and of its best candidate."""
+        defenses = tuple(scores.scores) if not task.alone else tuple({task.against} - {UNDEFENDED})
         return self.entry(
-            result.name,
-            result.poison,
+            task.name,
+            best.poison,
             scores,
             result.seconds,
+            domain=task.domain,
+            against=task.against,
+            domain_violation=domain_violation(task.scenario.train.domain, best.poison),
             residual=plain(float(best.residual)),
             violation=plain(float(best.violation)),
             gap=plain(float(best.gap)),
@@ -73,7 +76,7 @@ class Scorer:
             relaxed_distinct=best.relaxed.n_distinct,
             timeline=(line := _timeline(result.candidates, defenses)),
             timeline_by_defense=(lines := _lines(result.candidates, defenses)),
-            seconds_to=_seconds_to({"worst_case": line, **lines}),
+            seconds_to=_seconds_to({ALL: line, **lines}),
             n_candidates=len(result.candidates),
             n_solves=len(result.solves),
             n_failed_solves=sum(not solve.status.startswith("optimal") for solve in result.solves),
@@ -118,13 +121,8 @@ def by_class(poison: Poison) -> dict[str, float]:
     return {name: float(poison.count[poison.y == label].sum()) for name, label in (("+1", 1.0), ("-1", -1.0))}
 
 
-def poison_file(name: str, first: bool) -> str:
-    """The strongest poison is ``poison.npz``; others carry the name of their attack."""
-    return "poison.npz" if first else f"poison-{PurePath(name).name}.npz"
-
-
 def _timeline(candidates: Sequence[Candidate], defenses: Sequence[str]) -> list[list[float]]:
-    """Pairs (seconds, best worst-case error so far) on the attacker's rows, at each improvement."""
+    """Pairs (seconds, best error behind every filter so far) on the attacker's rows, at each improvement."""
     needed = set(defenses) or {UNDEFENDED}
     steps = [(candidate.seconds, candidate.worst) for candidate in candidates if needed <= set(candidate.test_error)]
     return _improvements(steps)

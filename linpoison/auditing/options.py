@@ -22,6 +22,8 @@ from .target import Target
 DEFAULT_DATA = "breast_cancer"
 DEFAULT_MODEL = "svm"
 DEFAULT_REG = 0.01
+PORTFOLIO = "portfolio"
+"""The word for a choice of attacks from cheap to dear, as far as a count of the work allows."""
 EVERY = "all"
 """The word for all attacks."""
 BASELINE = "kkt-grid"
@@ -143,7 +145,8 @@ class AuditOptions(LearnerOptions):
     epsilon : float
         Budget as a fraction of the clean training rows, in (0, 1].
     attacks : sequence of str or comma list
-        Names of attacks, or ``"all"`` alone: every one but kkt-grid, the paper's baseline of kkt. `refined`
+        ``"portfolio"`` alone: attacks from cheap to dear, as far as a count of the work allows. Or names of attacks,
+        or ``"all"`` alone: every one but kkt-grid, the paper's baseline of kkt. `refined`
         runs last, whatever the order, and starts from the strongest poison of the others.
     target : str
         ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
@@ -171,7 +174,7 @@ class AuditOptions(LearnerOptions):
     """
 
     epsilon: float = 0.03
-    attacks: Any = ("kkt",)
+    attacks: Any = (PORTFOLIO,)
     target: str = "test"
     distinct: bool = False
     certify: bool = False
@@ -196,13 +199,14 @@ class AuditOptions(LearnerOptions):
     def _checked_attacks(self) -> tuple[str, ...]:
         known = _known_attacks()
         names = _split_names(self.attacks, "attacks", known)
-        if EVERY in names and len(names) > 1:
-            raise InputError(
-                f"attacks by name, or {EVERY!r} alone", ",".join(map(str, names)),
-                f"Leave out the names: {EVERY!r} runs every attack but {BASELINE}.",
-            )  # fmt: skip
-        if names == (EVERY,):
-            return names
+        for word in (EVERY, PORTFOLIO):
+            if word in names and len(names) > 1:
+                raise InputError(
+                    f"attacks by name, or {word!r} alone", ",".join(map(str, names)),
+                    f"Leave out the names: {EVERY!r} runs every attack but {BASELINE}, {PORTFOLIO!r} a choice of them.",
+                )  # fmt: skip
+            if names == (word,):
+                return names
         names = _names(names, "attacks", known)
         if not names:
             raise InputError(f"attacks among {', '.join(known)}", "none")
@@ -210,12 +214,24 @@ class AuditOptions(LearnerOptions):
 
     @property
     def every(self) -> bool:
-        """Whether all attacks run, so that one that fails does not end the audit."""
+        """Whether all attacks run."""
         return self.attacks == (EVERY,)
+
+    @property
+    def portfolio(self) -> bool:
+        """Whether the attacks are chosen by what the work allows."""
+        return self.attacks == (PORTFOLIO,)
 
     def attack_names(self) -> tuple[str, ...]:
         """Names of the attacks in the order in which they run."""
-        names = [name for name in _known_attacks() if name != BASELINE] if self.every else self.attacks
+        if self.every:
+            names = tuple(name for name in _known_attacks() if name != BASELINE)
+        elif self.portfolio:
+            from .plan import portfolio_names
+
+            return portfolio_names()
+        else:
+            names = self.attacks
         return tuple(sorted(names, key=lambda name: name == LAST))
 
 

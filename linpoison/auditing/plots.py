@@ -15,6 +15,8 @@ from matplotlib.figure import Figure as Canvas
 from ..core import Poison
 from ..core.validation import Array
 from . import plane as geometry
+from .damage import ALL
+from .domains import domain_words
 from .material import LABELS, Figure, Material
 from .report import AttackEntry, AuditReport
 
@@ -80,13 +82,19 @@ def errors(report: AuditReport, entry: AttackEntry) -> Figure:
         f"{name}: {100 * entry.test_error[name]:.1f} % poisoned, {level:.1f} % clean"
         for name, level in zip(names, clean, strict=True)
     )
-    caption = "The attacker must pass every defence, so the lowest bar among the defences is the worst case."
+    caption = (
+        "This one poison has to pass every filter, so the lowest bar among the filters is its error behind all of them."
+    )
     return Figure(f"Test error by defence: {entry.name}", f"Bars of test error. {alt}.", caption, uri)
 
 
 def race(report: AuditReport) -> Figure | None:
     """Best error against seconds, one line for each of several attacks, the strongest last and thick."""
-    lines = {entry.name: entry for entry in reversed(report.ranked) if entry.timeline}
+    mine = [entry for entry in report.ranked if entry.against == ALL and entry.timeline]
+    lines = {
+        entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}": entry
+        for entry in reversed(mine)
+    }
     if len(lines) < 2:
         return None
     with mpl.rc_context(_STYLE):
@@ -97,7 +105,9 @@ def race(report: AuditReport) -> Figure | None:
             axes.step(steps[:, 0].clip(min=FIRST_SECOND), 100 * steps[:, 1], where="post", label=name, **style)
         axes.set_xscale("log")
         axes.set(
-            xlabel="seconds since the attack began (log scale)", ylabel="best worst case so far (%)", ylim=(0, None)
+            xlabel="seconds since the attack began (log scale)",
+            ylabel="best error behind all so far (%)",
+            ylim=(0, None),
         )
         handles, names = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
@@ -106,7 +116,7 @@ def race(report: AuditReport) -> Figure | None:
         f"{name}: {100 * entry.timeline[-1][1]:.1f} % at {entry.timeline[-1][0]:.1f} s" for name, entry in lines.items()
     )
     caption = (
-        "Worst case over the defences on the rows that the attacker looked at, of candidates scored behind all of "
+        "Least error over the defences on the rows that the attacker looked at, of candidates scored behind all of "
         "them; a line ends where its attack does. The clock of an attack that started from another's poison counts the "
         "seconds of that one too."
     )
@@ -180,9 +190,9 @@ def _race_style(place: int) -> dict[str, Any]:
 
 
 def timeline(report: AuditReport) -> Figure | None:
-    """Best error against seconds: worst case, and each defence alone, of the strongest attack."""
+    """Best error against seconds: behind all defences at once, and behind each alone, of the strongest attack."""
     entry = report.strongest
-    lines = {**entry.timeline_by_defense, "worst case": entry.timeline}
+    lines = {**entry.timeline_by_defense, "all at once": entry.timeline}
     lines = {name: line for name, line in lines.items() if line}
     if not lines:
         return None
@@ -191,7 +201,7 @@ def timeline(report: AuditReport) -> Figure | None:
         end = max(entry.seconds, *(line[-1][0] for line in lines.values()))
         for place, (name, line) in enumerate(lines.items()):
             steps = np.asarray([*line, [end, line[-1][1]]])
-            style = _WORST_LINE if name == "worst case" else {**_THIN_LINE, **_LINES[place % len(_LINES)]}
+            style = _WORST_LINE if name == "all at once" else {**_THIN_LINE, **_LINES[place % len(_LINES)]}
             label = "no defence" if name == "none" else name
             axes.step(steps[:, 0], 100 * steps[:, 1], where="post", label=label, **style)
         axes.set(xlabel="seconds since the attack began", ylabel="best error so far (%)", ylim=(0, None))

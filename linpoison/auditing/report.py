@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Poison
+from ..core import UNDEFENDED, InputError, Poison
 from ..core.writing import Writer, text_writer, write_all
+from .damage import ALL, Damage
 
 if TYPE_CHECKING:
     from .material import Material
 
-SCHEMA = 1
+SCHEMA = 2
+_ANOTHER = "Run the audit again; docs/files.md says what changed between schemas."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,10 @@ class AttackEntry:
     test_error, unseen_test_error, seen_error : dict
         Error by defence on the scored rows, on rows that the attacker did not see, and on rows that
         it did see; null where such rows do not exist or are not known.
-    worst_case_test_error, worst_case_unseen_test_error : float
-        The least error over the defences run; of the undefended learner if there is none.
+    test_error_behind_all, unseen_test_error_behind_all : float
+        The least error over the defences run, of this one poison; of the undefended learner if there is none.
+    domain, against : str
+        What its rows may hold, and whether it was made for ``"all"`` filters at once, for one of them, or ``"none"``.
     kept_fraction, kept_clean_fraction : dict
         Share of the poison copies, and of the clean rows, that each defence keeps.
     """
@@ -49,14 +53,16 @@ class AttackEntry:
     n_distinct: int
     poison_by_class: dict[str, int]
     test_error: dict[str, float]
-    worst_case_test_error: float
+    test_error_behind_all: float
     kept_fraction: dict[str, float]
     kept_clean_fraction: dict[str, float]
     n_allowed: int
     within_budget: bool
+    domain: str = ""
+    against: str = ALL
     domain_violation: float = 0.0
     unseen_test_error: dict[str, float] | None = None
-    worst_case_unseen_test_error: float | None = None
+    unseen_test_error_behind_all: float | None = None
     seen_error: dict[str, float] | None = None
     residual: float | None = None
     violation: float | None = None
@@ -99,26 +105,65 @@ class AuditReport:
     rungs: list[dict[str, Any]] = field(default_factory=list)
     target_rows: list[int] | None = None
     subpopulations: dict[str, Any] | None = None
+    damages: list[Damage] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     peak_memory_mb: float | None = None
     schema: int = SCHEMA
     poisons: Mapping[str, Poison] = field(default_factory=dict, compare=False, repr=False)
     material: Material | None = field(default=None, compare=False, repr=False)
 
     @property
-    def worst_case_test_error(self) -> float:
-        """The greatest ``worst_case_test_error`` of the attacks."""
-        return max(entry.worst_case_test_error for entry in self.attacks)
+    def test_error_behind_all(self) -> float:
+        """What the defender can be pushed to behind the filter that it would choose in hindsight.
+
+        The greatest error behind every filter at once, of any poison of the run in the widest domain.
+        """
+        return self.damage().test_error
+
+    def damage(self, behind: str = ALL, domain: str | None = None) -> Damage:
+        """The most that was done to one defender: ``"all"`` filters at once, a filter alone, or ``"none"``.
+
+        Parameters
+        ----------
+        behind : str
+        domain : str, optional
+            One of `domains`; the first, widest one by default.
+
+        Raises
+        ------
+        InputError
+            If the run has no such figure.
+        """
+        where = self.domains[0] if domain is None else domain
+        for item in self.damages:
+            if (item.behind, item.domain) == (behind, where):
+                return item
+        known = ", ".join(dict.fromkeys(item.behind for item in self.damages))
+        raise InputError(f"a defender among {known} and a domain among {', '.join(self.domains)}", f"{behind}, {where}")
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the poison files, each once."""
+        names = [*(item.file for item in self.damages), *(entry.file for entry in self.attacks)]
+        return list(dict.fromkeys(name for name in names if name))
+
+    @property
+    def filters(self) -> list[str]:
+        """Names of the defences, without "none"."""
+        return [name for name in self.clean["by_defense"] if name != UNDEFENDED]
 
     @property
     def strongest(self) -> AttackEntry:
-        """The attack behind `worst_case_test_error`, the first of equals."""
-        return max(self.attacks, key=lambda entry: entry.worst_case_test_error)
+        """The attack whose own poison does most behind every filter at once, the first of equals."""
+        return max(self.attacks, key=lambda entry: entry.test_error_behind_all)
 
     @property
     def ranked(self) -> list[AttackEntry]:
         """The attacks, the strongest on the scored rows first."""
-        return sorted(self.attacks, key=lambda entry: -entry.worst_case_test_error)
+        return sorted(self.attacks, key=lambda entry: -entry.test_error_behind_all)
 
     @property
     def n_scored(self) -> int:
@@ -131,7 +176,8 @@ class AuditReport:
     def to_json(self) -> str:
         """The report as JSON text, as in ``report.json``."""
         values = {"schema": self.schema, **_serial(self, leave=("schema", "poisons", "material"))}
-        values["attacks"] = [_serial(entry) for entry in self.attacks]
+        for name in ("attacks", "damages"):
+            values[name] = [_serial(entry) for entry in getattr(self, name)]
         return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
 
     @classmethod
@@ -143,10 +189,11 @@ class AuditReport:
             raise InputError("a report in JSON", "text that is not JSON") from None
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             schema = values.get("schema") if isinstance(values, dict) else None
-            raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}")
+            raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}", _ANOTHER)
         try:
             entries = [AttackEntry(**_known(AttackEntry, entry)) for entry in values.pop("attacks")]
-            return cls(**_known(cls, values), attacks=entries)
+            damages = [Damage(**_known(Damage, entry)) for entry in values.pop("damages")]
+            return cls(**_known(cls, values), attacks=entries, damages=damages)
         except (KeyError, TypeError) as error:
             raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
 
@@ -163,12 +210,8 @@ class AuditReport:
         return report_html(self)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``poison.npz`` (one for each attack), ``report.html`` and ``report.json``, all or none."""
-        writers: dict[str, Writer] = {
-            str(entry.file): self.poisons[entry.name].write
-            for entry in self.attacks
-            if entry.file and entry.name in self.poisons
-        }
+        """Write ``poison.npz`` and the other poisons, ``report.html`` and ``report.json``, all or none."""
+        writers: dict[str, Writer] = {file: self.poisons[file].write for file in self.files if file in self.poisons}
         writers["report.html"] = text_writer(self.to_html())
         writers["report.json"] = text_writer(self.to_json())
         write_all(Path(folder), writers)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import AttackResult, Budget, LinpoisonError, Poison, SolverFailed
+from ..core import Budget, LinpoisonError, Poison, SolverFailed
 from ..core.writing import check_folder
 from .assemble import assemble
-from .campaign import Campaign
+from .campaign import Campaign, Teller
+from .damage import Damage, Scored, find_damages
+from .domains import settings_of
 from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare
 from .journal import FolderJournal, run_digest
-from .measure import Scorer, poison_file
+from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
+from .plan import Plan, make_plan
+from .pool import Pool
 from .report import AttackEntry, AuditReport
 from .target import Target
 
 if TYPE_CHECKING:
-    from ..attacks.base import Attack, Progress
+    from ..attacks.base import Progress
     from ..evaluation import Evaluation
     from .bracket import Bracket
 
@@ -32,7 +36,7 @@ def audit(
     model: str | None = None,
     reg: float | None = None,
     epsilon: float = 0.03,
-    attacks: Any = ("kkt",),
+    attacks: Any = ("portfolio",),
     defenses: Any = ("l2", "slab", "loss", "svd", "knn"),
     target: str = "test",
     estimator: Any = None,
@@ -55,6 +59,7 @@ def audit(
     sample_weight: Any = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    found: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Attack a linear classifier within a budget, and score the poison past every defence.
 
@@ -74,10 +79,12 @@ def audit(
         ``lambda > 0`` of the objective, 0.01 by default.
     epsilon : float, default 0.03
         Poison rows as a fraction of the clean training rows, in (0, 1].
-    attacks : sequence of str or comma list, default ("kkt",)
-        Names of attacks, or ``"all"``: every one but kkt-grid, the paper's baseline of kkt. `refined`
-        runs last and starts from the poison of the others that is strongest on the rows the attacker
-        looks at. Under ``"all"`` an attack that fails is reported under ``failures`` and does not stop
+    attacks : sequence of str or comma list, default ("portfolio",)
+        ``"portfolio"``: flips, far rows, min-max, kkt, influence and local search, from cheap to dear, as far as a
+        count of the work (rows, columns, defences; no clock) allows; also one attack for each filter alone. What is
+        left out stands in the report. Or names of attacks, or ``"all"``: every one but kkt-grid, the paper's
+        baseline of kkt. `refined` runs last and starts from the poison of the others that is strongest on the rows
+        the attacker looks at. Under both words an attack that fails is reported under ``failures`` and does not stop
         the rest.
     defenses : sequence of str or comma list
         Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner.
@@ -93,7 +100,8 @@ def audit(
     remove : float, default 0.05
         Share of each class that a sanitiser removes.
     domain : {"real", "box", "counts", "range", "range:F"}, optional
-        What a poison row may hold; that of the data by default.
+        What a poison row may hold. By default that of the data; where these are any real numbers, the report answers
+        for no range check and for rows within the range of each column.
     seed : int, default 0
     distinct : bool, default False
         Ask for poison rows of which no two of one class are near-copies of each other, or of clean rows: they differ by
@@ -121,9 +129,12 @@ def audit(
         or numbers. They are divided by their mean, and a poison row weighs as much as the average row.
     out : path, optional
         Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
-        finished steps in ``journal`` there; the same call resumes it.
+        finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have found is
+        written as a report too.
     progress : callable, optional
         Called with (steps done, steps in all, description).
+    found : callable, optional
+        Called with a sentence whenever an attack ends: the best figure so far.
 
     Returns
     -------
@@ -141,7 +152,7 @@ def audit(
         distinct=distinct, label=label, test=test, test_fraction=test_fraction,
         header=header, index=index, sample_weight=sample_weight,
     )  # fmt: skip
-    return run_audit(data, options, out=out, progress=progress)
+    return run_audit(data, options, out=out, progress=progress, found=found)
 
 
 def run_audit(
@@ -150,22 +161,28 @@ def run_audit(
     *,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    found: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """`audit` with options that have been checked."""
     folder = None if out is None else check_folder(out)
     is_new = folder is not None and not folder.exists()
-    work = _begin(data, options, folder)
+    work = _begin(data, options, folder, progress, found)
     attacked = False
     try:
-        results, failures = work.attack(progress)
+        work.campaign.run(work.plan.tasks)
         attacked = True
-        report = work.report(data, results, failures, progress)
+        report = work.report(data, progress)
     except LinpoisonError as error:
         if not attacked:  # finished attacks stay in the journal, such as for a call without `certify`
             work.forget(folder if is_new else None)
         if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
             raise SolverFailed(f"{error} {hint}") from None
         raise
+    except KeyboardInterrupt:
+        if folder is None or not work.campaign.results or attacked:
+            raise
+        work.report(data, None).save(folder)
+        raise KeyboardInterrupt(f"What the attacks that had ended have found is in {folder}/report.html.") from None
     if folder is not None:
         report.save(folder)
     if work.journal is not None:
@@ -178,24 +195,18 @@ class _Work:
     """A checked audit, ready to run."""
 
     options: AuditOptions
-    setting: Setting
+    settings: Mapping[str, Setting]
     scorer: Scorer
     clean: Evaluation
-    attacks: Mapping[str, Attack]
+    plan: Plan
+    campaign: Campaign
     journal: FolderJournal | None
     division: Division | None = None
 
-    def attack(self, progress: Progress | None) -> tuple[dict[str, AttackResult], dict[str, str]]:
-        """Results and failures of the attacks, by name; what an earlier run has finished comes from the journal."""
-        from ..attacks.base import Scenario
-
-        setting, rows, options = self.setting, self.scorer.rows, self.options
-        scenario = Scenario(
-            setting.split.train, setting.problem, self.scorer.budget, setting.defenses, rows.seen, goal=rows.goal,
-            distinct=options.distinct,
-        )  # fmt: skip
-        jobs = int(options.jobs or 1)
-        return Campaign(scenario, options.seed, jobs, options.every, progress, self.journal).run(self.attacks)
+    @property
+    def setting(self) -> Setting:
+        """In the widest domain."""
+        return next(iter(self.settings.values()))
 
     def scale_hint(self) -> str:
         """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
@@ -212,47 +223,86 @@ class _Work:
         if folder is not None and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def report(
-        self, data: Any, results: Mapping[str, AttackResult], failures: Mapping[str, str], progress: Progress | None
-    ) -> AuditReport:
+    def report(self, data: Any, progress: Progress | None) -> AuditReport:
         """Score the poisons, hold them against certificates where that is asked for, put everything together."""
-        poisons: dict[str, Poison] = {name: result.poison for name, result in results.items()}
-        bracket = self._bracket(poisons, progress) if self.options.certify else None
-        scores = {name: self.scorer.score(result.poison) for name, result in results.items()}
-        entries = [
-            replace(self.scorer.attack_entry(result, scores[name]), name=name) for name, result in results.items()
+        pool = Pool(self.scorer)
+        entries: list[AttackEntry] = []
+        poisons: list[Poison] = []
+        scored: list[Scored] = []
+        failures = dict(self.campaign.failures)
+        for task in self.plan.tasks:
+            if (result := self.campaign.results.get(task.key)) is None:
+                continue
+            best = pool.best((result.best, *result.candidates), task.against)
+            scores = None if best is None else pool.score(best.poison)
+            if best is None or scores is None:
+                failures[task.key] = "none of its poisons can be scored by the exact learner"
+                continue
+            entries.append(self.scorer.attack_entry(task, result, best, scores))
+            poisons.append(best.poison)
+            scored += [*pool.finalists(task, result), Scored.of(best, scores, task.domain, task.name)]
+        if not scored:
+            raise SolverFailed(f"expected a poison that can be scored, got none ({'; '.join(failures.values())})")
+        found = find_damages(scored, self.clean, list(self.settings), self.scorer.rows)
+        unfinished = [
+            task.title for task in self.plan.tasks if task.key not in self.campaign.results and task.key not in failures
         ]
-        entries = _with_files(entries)
         return assemble(
             "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
-            entries=entries, poisons=poisons, scores=scores, target=self.options.target, epsilon=self.options.epsilon,
-            relaxed={name: result.best.relaxed for name, result in results.items()}, failures=failures,
-            bracket=bracket, subpopulations=self._hurt(entries, scores),
+            entries=list(zip(entries, poisons, strict=True)), found=found, target=self.options.target,
+            epsilon=self.options.epsilon,
+            failures={self._title(key): reason for key, reason in failures.items()}, left_out=self.plan.left_out,
+            unfinished=unfinished, bracket=self._bracket(scored, progress) if self.options.certify else None,
+            subpopulations=self._hurt(found), domains=list(self.settings),
         )  # fmt: skip
 
-    def _hurt(self, entries: list[AttackEntry], scores: Mapping[str, Evaluation]) -> dict[str, Any] | None:
+    def _title(self, key: str) -> str:
+        return next(task.title for task in self.plan.tasks if task.key == key)
+
+    def _hurt(self, found: Sequence[tuple[Damage, Scored]]) -> dict[str, Any] | None:
         if self.division is None:
             return None
-        best = max(entries, key=lambda entry: entry.worst_case_test_error)
-        models = (self.clean.models, scores[best.name].models)
+        damage, best = found[0]
+        models = (self.clean.models, best.scores.models)
         words = str(self.options.subpopulation)
-        return hurt(self.division, self.scorer.rows.measured, models, (best.name, best.test_error), words=words)
+        errors = best.scores.error["scored"]
+        return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
 
-    def _bracket(self, poisons: Mapping[str, Poison], progress: Progress | None) -> Bracket:
+    def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket:
         from .bracket import build_bracket
         from .trusted import trusted
 
+        poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
         epsilon, rows = self.options.epsilon, self.scorer.rows.scored
         return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=progress)
 
 
-def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
-    from .. import attacks
+def _numbered(scored: Sequence[Scored]) -> list[tuple[int, Scored]]:
+    """Each poison with its number among those of its attack."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for item in scored:
+        number = seen.get(item.attack, 0)
+        seen[item.attack] = number + 1
+        numbered.append((number, item))
+    return numbered
+
+
+def _begin(
+    data: Any,
+    options: AuditOptions,
+    folder: Path | None,
+    progress: Progress | None,
+    found: Callable[[str], None] | None,
+) -> _Work:
+    from ..attacks.base import Scenario
 
     setting = prepare(data, options)
+    settings = settings_of(setting, options.domain)
     budget = Budget(options.epsilon)
     budget.count(setting.split.train.n)
-    rows = Target.parse(options.target).rows(setting.split, options.seed)
+    target = Target.parse(options.target)
+    rows = target.rows(setting.split, options.seed)
     division = None
     if options.subpopulation is not None:  # mistakes are told before hours of attacks, not after
         division = Grouping.parse(options.subpopulation).divide(setting.split.train, rows.measured[1], options.seed)
@@ -262,10 +312,14 @@ def _begin(data: Any, options: AuditOptions, folder: Path | None) -> _Work:
         told = {name: value for name, value in influences(options).items() if name not in ("certify", "subpopulation")}
         digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
-    made = attacks.make_attacks(options.attack_names(), variant=options.attack_variant, solver=options.solver)
-    return _Work(options, setting, scorer, scorer.score(None), made, journal, division)
-
-
-def _with_files(entries: list[AttackEntry]) -> list[AttackEntry]:
-    best = max(range(len(entries)), key=lambda index: entries[index].worst_case_test_error)
-    return [replace(entry, file=poison_file(entry.name, first=index == best)) for index, entry in enumerate(entries)]
+    scenarios = {}
+    for domain, one in settings.items():
+        parts = target.rows(one.split, options.seed)
+        scenarios[domain] = Scenario(
+            one.split.train, one.problem, budget, one.defenses, parts.seen, goal=parts.goal, distinct=options.distinct
+        )
+    plan = make_plan(options, scenarios)
+    tell = None if found is None else Teller(found, wide=next(iter(settings)))
+    tolerant = options.every or options.portfolio
+    campaign = Campaign(options.seed, int(options.jobs or 1), tolerant, progress, journal, tell)
+    return _Work(options, settings, scorer, scorer.score(None), plan, campaign, journal, division)

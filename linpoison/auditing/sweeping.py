@@ -18,7 +18,7 @@ from ..core.writing import as_text, check_folder, write_file
 from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
-from .options import DEFAULT_DEFENSES, AuditOptions, influences, processors
+from .options import DEFAULT_DEFENSES, PORTFOLIO, AuditOptions, influences, processors
 from .report import AttackEntry, AuditReport, plain
 from .run import run_audit
 from .target import Target
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 TABLE = "sweep.csv"
 """The table of a sweep, in its output folder."""
 _FIXED = (
-    "epsilon", "seed", "target", "defenses", "attack", "clean_test_error", "worst_case_test_error",
-    "worst_case_unseen_test_error", "n_poison", "n_distinct", "seconds", "residual", "gap", "peak_memory_mb", "folder",
+    "epsilon", "seed", "target", "defenses", "attack", "domain", "against", "clean_test_error", "test_error_behind_all",
+    "unseen_test_error_behind_all", "n_poison", "n_distinct", "seconds", "residual", "gap", "peak_memory_mb", "folder",
     "failure",
 )  # fmt: skip
 
@@ -107,7 +107,9 @@ class Sweep:
 
     def columns(self) -> list[str]:
         """Names of the columns: those that are always there, and the error behind each defence that was run."""
-        names = dict.fromkeys(name for row in self.rows() for name in row if name.startswith("test_error_"))
+        names = dict.fromkeys(
+            name for row in self.rows() for name in row if name.startswith("test_error_") and name not in _FIXED
+        )
         place = _FIXED.index("n_poison")
         return [*_FIXED[:place], *names, *_FIXED[place:]]
 
@@ -127,7 +129,7 @@ def sweep(
     *,
     epsilons: Iterable[float] = (0.03,),
     seeds: Iterable[int] = (0,),
-    attacks: str | Iterable[Any] = ("kkt",),
+    attacks: str | Iterable[Any] = (PORTFOLIO,),
     defenses: str | Iterable[Any] = (DEFAULT_DEFENSES,),
     targets: Iterable[str] = ("test",),
     jobs: int | None = None,
@@ -148,7 +150,8 @@ def sweep(
     epsilons : iterable of float
     seeds : iterable of int
     attacks : str or iterable
-        Each item is the `attacks` of one audit: a name, a comma list or ``"all"``. A string is one item.
+        Each item is the `attacks` of one audit: ``"portfolio"``, a name, a comma list or ``"all"``. A string is one
+        item.
     defenses : str or iterable
         Each item is the `defenses` of one audit: a comma list, a sequence of names or ``"none"``. A string
         is one item.
@@ -266,7 +269,8 @@ def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | No
         return None
     setting = prepare(data, options)
     same = (
-        report.versions.get("linpoison") == __version__
+        not report.unfinished
+        and report.versions.get("linpoison") == __version__
         and report.dataset.get("digest") == setting.digest()
         and report.model == plain(describe_model(setting))
         and report.options == plain(influences(options))

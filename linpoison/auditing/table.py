@@ -7,10 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .lessons import lessons
+from ..core import UNDEFENDED
+from .damage import ALL
+from .domains import domain_words
+from .lessons import lessons, points
 from .report import AttackEntry, AuditReport
 from .words import cautions, finding
 
+DEFENDERS = {ALL: "every filter at once", UNDEFENDED: "no filter"}
+"""Defenders that are no filter, in words."""
+FEW = 4
+"""Attacks up to which each has a part of its own in the text."""
 PAPERS_LEVEL = "0.17"
 """The error on Enron to which Koh et al. time their attacks."""
 
@@ -19,14 +26,16 @@ def report_text(report: AuditReport) -> str:
     """Heading, one table for each poison, and how to read them."""
     from .group_tables import groups_text
 
-    blocks = [_heading(report)]
-    several = len(report.attacks) > 1 or bool(report.failures)
-    blocks += [_comparison_block(report)] if several else []
+    blocks = [_heading(report), *(_damage_block(report, domain) for domain in report.domains)]
     said = lessons(report)
     blocks += ["What this says\n" + "\n".join(wrapped(line, "- ") for line in said)] if said else []
     blocks += [_bracket_block(report)] if report.rungs else []
     blocks += [groups_text(report.subpopulations)] if report.subpopulations else []
-    blocks += [_entry_block(report, entry) for entry in report.ranked]
+    several = len(report.attacks) > 1 or bool(report.failures)
+    blocks += [_comparison_block(report)] if several else []
+    blocks += [_entry_block(report, entry) for entry in shown(report)]
+    rest = [note for entry in report.attacks if entry not in shown(report) for note in cautions(entry)]
+    blocks += ["\n".join(wrapped(note, "note: ") for note in rest)] if rest else []
     blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in report.reading))
     return "\n\n".join(blocks) + "\n"
 
@@ -40,15 +49,63 @@ def _bracket_block(report: AuditReport) -> str:
     return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, "\n".join(lines)])
 
 
+def damage_rows(report: AuditReport, domain: str) -> list[tuple[str, ...]]:
+    """Header and one row for each defender in one domain.
+
+    The error without poison, with the worst poison found for this very defender, what that one adds (interval), who
+    made it; with the one poison that passes every filter, and how much of that stays.
+    """
+    common = report.damage(ALL, domain)
+    unseen = common.unseen_test_error is not None and report.target != "train"
+    header = [
+        "defence",
+        "clean",
+        "own poison",
+        *(["other rows" if report.target_rows else "unseen rows"] if unseen else []),
+        "adds (points)",
+        "by",
+    ]
+    several = len(report.filters) > 1
+    header += ["common poison", "of it kept"] if several else []
+    rows = []
+    for item in (one for one in report.damages if one.domain == domain):
+        if item.behind == ALL and len(report.filters) < 2:
+            continue
+        row = [DEFENDERS.get(item.behind, item.behind), percent(item.clean_error), percent(item.test_error)]
+        row += [percent(item.unseen_test_error)] if unseen else []
+        row += [points(item.low, item.high), item.attack]
+        row += [percent(common.test_errors[item.filter]), percent(common.kept[item.filter])] if several else []
+        rows.append(tuple(row))
+    return [tuple(header), *rows]
+
+
+def shown(report: AuditReport) -> list[AttackEntry]:
+    """The entries that are told one by one: all if they are few, else those behind the figures for every filter."""
+    if len(report.attacks) <= FEW:
+        return report.ranked
+    files = {report.damage(ALL, domain).file for domain in report.domains}
+    found = [entry for entry in report.ranked if entry.file in files]
+    return [entry for place, entry in enumerate(found) if entry.file not in {one.file for one in found[:place]}]
+
+
+def _damage_block(report: AuditReport, domain: str) -> str:
+    title = f"How bad it gets, {domain_words(domain)}"
+    return f"{title}\n{textwrap.indent(aligned(damage_rows(report, domain)), '  ')}"
+
+
 def comparison(report: AuditReport) -> list[tuple[str, ...]]:
     """Header and one row for each attack, the strongest first: errors, times, and how well it was solved."""
     columns: list[tuple[str, Callable[[AttackEntry], str]]] = [
         ("attack", lambda entry: entry.name),
-        ("worst case", lambda entry: percent(entry.worst_case_test_error)),
     ]
-    if any(entry.worst_case_unseen_test_error is not None for entry in report.attacks):
+    if len(report.domains) > 1:
+        columns.append(("rows", lambda entry: domain_words(entry.domain)))
+    if any(entry.against != ALL for entry in report.attacks):
+        columns.append(("made for", lambda entry: DEFENDERS.get(entry.against, entry.against)))
+    columns.append(("behind all", lambda entry: percent(entry.test_error_behind_all)))
+    if any(entry.unseen_test_error_behind_all is not None for entry in report.attacks):
         title = "other rows" if report.target_rows else "unseen rows"
-        columns.append((title, lambda entry: percent(entry.worst_case_unseen_test_error)))
+        columns.append((title, lambda entry: percent(entry.unseen_test_error_behind_all)))
     columns.append(("seconds", lambda entry: f"{entry.seconds:.1f}"))
     columns += [(f"s to {float(mark):.0%}", partial(_seconds_to, mark)) for mark in marks(report)]
     columns.append(("distinct rows", lambda entry: str(entry.n_distinct)))
@@ -68,13 +125,13 @@ def by_defense(report: AuditReport) -> list[tuple[str, ...]]:
 
 def marks(report: AuditReport) -> list[str]:
     """The error levels to time attacks by: that of Koh et al. if one reached it, and the greatest that one reached."""
-    reached = {level for entry in report.attacks for level in entry.seconds_to.get("worst_case", {})}
+    reached = {level for entry in report.attacks for level in entry.seconds_to.get(ALL, {})}
     chosen = [PAPERS_LEVEL] if PAPERS_LEVEL in reached else []
     return list(dict.fromkeys([*chosen, *sorted(reached, key=float)[-1:]]))
 
 
 def _seconds_to(mark: str, entry: AttackEntry) -> str:
-    seconds = entry.seconds_to.get("worst_case", {}).get(mark)
+    seconds = entry.seconds_to.get(ALL, {}).get(mark)
     return "-" if seconds is None else f"{seconds:.1f}"
 
 
@@ -176,14 +233,14 @@ def _comparison_block(report: AuditReport) -> str:
 
 def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
     lines = [
-        entry.name,
+        entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}",
         wrapped(headline(report, entry), "  "),
         textwrap.indent(aligned(error_rows(report, entry)), "  "),
-        f"  worst case: {percent(entry.worst_case_test_error)}",
+        f"  behind every filter at once: {percent(entry.test_error_behind_all)}",
     ]
-    if entry.worst_case_unseen_test_error is not None and report.target != "train":
+    if entry.unseen_test_error_behind_all is not None and report.target != "train":
         lines[-1] += (
-            f" ({'other' if report.target_rows else 'unseen'} rows: {percent(entry.worst_case_unseen_test_error)})"
+            f" ({'other' if report.target_rows else 'unseen'} rows: {percent(entry.unseen_test_error_behind_all)})"
         )
     lines += [f"  {name}: {value}" for name, value in facts(entry)]
     lines += [wrapped(note, "  note: ") for note in cautions(entry)]

@@ -132,11 +132,12 @@ _CERTIFIED = (
 
 def _defence_words(defenses: tuple[str, ...], remove: float) -> str:
     if not defenses:
-        return "No defence was run: worst_case_test_error is the error of the undefended learner."
+        return "No defence was run: all errors are those of the undefended learner."
     return (
         f"Each defence is fitted on clean and poison rows together, removes {remove:.0%} of each class and the "
-        f"learner is retrained. worst_case_test_error is the least error over {', '.join(defenses)}: one poison has to "
-        "pass all of them."
+        "learner is retrained. Behind every filter at once: one poison has to pass all of them, and its error is the "
+        f"least over {', '.join(defenses)}, as if the defender had chosen the best of them in hindsight. Behind one "
+        "filter alone: the attacker knows which, and has a poison of its own for it, so the error is never less."
     )
 
 
@@ -144,7 +145,7 @@ def _blind_words(name: str) -> str:
     why = " (the main directions of these rows fill the whole space)" if name == "svd" else ""
     return (
         f"The scores of {name} are the same for all clean rows up to rounding{why}: what it removes is arbitrary, and "
-        "so are its error and a worst case that rests on it. Leave it out of --defenses."
+        "so are its error and a least error that rests on it. Leave it out of --defenses."
     )
 
 
@@ -155,7 +156,7 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_ch
     are those of `n_chosen` rows if the attack was targeted.
     """
     before = min([error for name, error in clean.items() if name != "none"] or [clean["none"]])
-    after = entry.worst_case_test_error
+    after = entry.test_error_behind_all
     one = entry.n_poison == 1
     chosen = "chosen row" if n_chosen == 1 else f"{n_chosen} chosen rows"
     what = f"the error on the {chosen}" if n_chosen else "the error"
@@ -163,13 +164,13 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_ch
     if after <= before:
         does, them = ("does", "it") if one else ("do", "them")
         move = f"{does} no damage: {what} was {before:.1%} without {them} and is {after:.1%} with {them},"
-    where = "under the best of the defences run" if len(entry.test_error) > 1 else "without a defence"
+    where = "behind every filter at once" if len(entry.test_error) > 1 else "without a defence"
     rows = "1 poison row" if one else f"{entry.n_poison} poison rows"
     line = f"{rows} ({epsilon:.3g} of the training rows) {move} {where}"
-    if entry.worst_case_unseen_test_error is not None and n_chosen:
-        line += f"; the error on the other test rows is {entry.worst_case_unseen_test_error:.1%} then"
-    elif entry.worst_case_unseen_test_error is not None:
-        line += f"; on rows that the attacker did not see, to {entry.worst_case_unseen_test_error:.1%}"
+    if entry.unseen_test_error_behind_all is not None and n_chosen:
+        line += f"; the error on the other test rows is {entry.unseen_test_error_behind_all:.1%} then"
+    elif entry.unseen_test_error_behind_all is not None:
+        line += f"; on rows that the attacker did not see, to {entry.unseen_test_error_behind_all:.1%}"
     return line + "."
 
 

@@ -42,7 +42,7 @@ def _audit(arguments: Any) -> int:
         attack_variant=arguments.attack_variant, distinct=arguments.distinct, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = run_audit(arguments.data, options, out=arguments.out, progress=progress)
+        report = run_audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note)
     return _finish(report, arguments, limit)
 
 
@@ -61,15 +61,15 @@ def _sweep(arguments: Any) -> int:
 
 
 def _sweep_table(result: Sweep) -> str:
-    header = ("attack", "epsilon", "seed", "target", "defences", "clean", "worst case", "unseen", "seconds")
+    header = ("attack", "epsilon", "seed", "target", "defences", "domain", "clean", "behind all", "unseen", "seconds")
     table, failures = [header], []
     for row in result.rows():
         axes = (str(row["attack"]), f"{row['epsilon']:g}", str(row["seed"]), row["target"], row["defenses"])
         if row["failure"]:
             failures.append(f"failed: {', '.join(axes)}: {row['failure']}")
             continue
-        errors = ("clean_test_error", "worst_case_test_error", "worst_case_unseen_test_error")
-        table.append((*axes, *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}"))
+        errors = ("clean_test_error", "test_error_behind_all", "unseen_test_error_behind_all")
+        table.append((*axes, row["domain"], *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}"))
     return "\n".join([aligned(table), *failures])
 
 
@@ -163,5 +163,5 @@ def _finish(report: AuditReport, arguments: Any, limit: float | None) -> int:
     elif not arguments.quiet:
         say(report.to_text())
         if arguments.out is not None:
-            say(f"\nWritten to {arguments.out}: report.html, report.json, poison.npz\n")
-    return int(limit is not None and report.worst_case_test_error > limit)
+            say(f"\nWritten to {arguments.out}: report.html, report.json, {', '.join(report.files)}\n")
+    return int(limit is not None and report.test_error_behind_all > limit)

@@ -20,10 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done. 1: the worst-case error is above ``--fail-above``. 2: input that cannot be used, told
-        in one line on standard error. 70: a defect of the program. 130: interrupted.
+        0: done. 1: the error behind every filter at once is above ``--fail-above``. 2: input that cannot be used,
+        told in one line on standard error. 70: a defect of the program. 130: interrupted.
     """
     arguments: list[Any] = []
+    reported: list[str] = []
 
     def work() -> int:
         from .parser import build_parser
@@ -35,12 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return OK
         from . import commands  # takes a second or more, in which a user may give up
 
-        return commands.run(arguments[0])
+        try:
+            return commands.run(arguments[0])
+        except KeyboardInterrupt as stop:
+            reported.append(str(stop))
+            raise
 
-    return framed("linpoison", work, interrupted=lambda: _interrupted(*arguments))
+    return framed("linpoison", work, interrupted=lambda: _interrupted("".join(reported), *arguments))
 
 
-def _interrupted(arguments: Any = None) -> str:
+def _interrupted(reported: str, arguments: Any = None) -> str:
     """End the worker processes, which Python would otherwise wait for until they are idle, and say how to go on."""
     import contextlib
     import multiprocessing
@@ -51,7 +56,8 @@ def _interrupted(arguments: Any = None) -> str:
         if child.pid is not None:
             with contextlib.suppress(OSError):
                 os.kill(child.pid, signal.SIGTERM)
-    return f", nothing was reported.{_resume(arguments)}"
+    told = f". {reported}" if reported else ", nothing was reported."
+    return told + _resume(arguments)
 
 
 def _resume(arguments: Any) -> str:

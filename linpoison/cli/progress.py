@@ -43,6 +43,15 @@ class ProgressLine:
         else:
             self._write(done, total, what)
 
+    def note(self, text: str) -> None:
+        """A line that stays: what has been found so far."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.clear()
+        self._stream.write(f"linpoison: {text}\n")
+        self._stream.flush()
+
     def _draw(self, done: int, total: int, what: str) -> None:
         from tqdm import tqdm
 

@@ -125,7 +125,7 @@ def test_estimator_file_is_translated_and_its_scaler_applied(tmp_path, fake_atta
     estimator = fitted(split)
     io.dump(estimator, path)
     for source in (path, estimator):
-        report = linpoison.audit(split, estimator=source, epsilon=0.1, defenses=("l2",))
+        report = linpoison.audit(split, estimator=source, epsilon=0.1, defenses=("l2",), attacks="kkt")
         assert report.model["loss"] == "logistic"
         assert report.model["scaling"] == "sum"
         assert np.allclose(fake_attacks.scenarios[-1].train.X.mean(axis=0), 0)
@@ -136,7 +136,7 @@ def test_estimator_file_is_translated_and_its_scaler_applied(tmp_path, fake_atta
 def test_estimator_without_preprocessing_keeps_names_and_domain(fake_attacks):
     split = audit_cases.small_split(domain=Domain.box(-9.0, 9.0, d=3))
     estimator = LinearSVC(loss="hinge").fit(split.train.X, split.train.y)
-    linpoison.audit(split, estimator=estimator, epsilon=0.1, defenses=())
+    linpoison.audit(split, estimator=estimator, epsilon=0.1, defenses=(), attacks="kkt")
     assert fake_attacks.scenarios[0].train is split.train
 
 
@@ -169,7 +169,7 @@ def poison_for(split: Split, copies: int = 6) -> Poison:
 
 def test_evaluate_agrees_with_the_audit_that_made_the_poison(tmp_path):
     split = audit_cases.small_split()
-    audited = linpoison.audit(split, epsilon=0.1, defenses=("l2", "slab"), out=tmp_path)
+    audited = linpoison.audit(split, epsilon=0.1, defenses=("l2", "slab"), attacks="kkt", domain="real", out=tmp_path)
     scored = linpoison.evaluate(split, tmp_path / "poison.npz", epsilon=0.1, defenses=("l2", "slab"))
     assert scored.attacks[0].test_error == audited.attacks[0].test_error
     assert scored.clean == audited.clean
@@ -264,7 +264,9 @@ def test_sanitized_csv_is_a_data_file(tmp_path):
 
 
 def test_every_option_that_influences_is_in_the_report():
-    report = linpoison.audit(audit_cases.small_split(), epsilon=0.1, defenses=("l2",), remove=0.1, variant="reference")
+    report = linpoison.audit(
+        audit_cases.small_split(), epsilon=0.1, defenses=("l2",), attacks="kkt", remove=0.1, variant="reference"
+    )
     assert report.options["remove"] == 0.1
     assert report.options["variant"] == "reference"
     assert "jobs" not in report.options

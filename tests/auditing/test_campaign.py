@@ -20,7 +20,18 @@ from linpoison.core import InfeasibleSet, InputError, SolverFailed
 
 def small_audit(**options) -> AuditReport:
     data = options.pop("data", None) or audit_cases.small_split()
-    return linpoison.audit(data, **{"epsilon": 0.1, "defenses": ("l2", "loss"), "reg": 0.1, "jobs": 1, **options})
+    return linpoison.audit(
+        data,
+        **{
+            "epsilon": 0.1,
+            "defenses": ("l2", "loss"),
+            "reg": 0.1,
+            "jobs": 1,
+            "attacks": "kkt",
+            "domain": "real",
+            **options,
+        },
+    )
 
 
 class Failing(audit_cases.FakeAttack):
@@ -153,7 +164,9 @@ def test_a_refinement_starts_from_the_strongest_on_rows_that_it_sees(with_refine
     seen = {entry.name: min(entry.seen_error[name] for name in ("l2", "loss")) for entry in report.attacks[:-1]}
     start = max(seen, key=seen.get)
     assert report.attacks[-1].info["start"] == start
-    np.testing.assert_array_equal(with_refined[0].X, report.poisons[start].X)
+    np.testing.assert_array_equal(
+        with_refined[0].X, report.poisons[next(e.file for e in report.attacks if e.name == start)].X
+    )
     assert f"refined started from the poison of {start}" in " ".join(report.to_text().split())
 
 
@@ -161,7 +174,7 @@ def test_a_refinement_counts_the_seconds_of_its_start(with_refined):
     entry = small_audit(attacks="kkt,refined").attacks[-1]
     assert entry.seconds == pytest.approx(31, abs=0.5)
     assert entry.timeline[0][0] >= 30
-    assert min(entry.seconds_to["worst_case"].values()) >= 30
+    assert min(entry.seconds_to["all"].values()) >= 30
     alone = small_audit(attacks="refined").attacks[0]
     assert alone.seconds == 1
     assert with_refined[-1] is None
@@ -180,7 +193,7 @@ def test_a_refinement_goes_on_alone_where_its_start_fails(with_refined, monkeypa
 def test_progress_names_the_attack(fake_attacks):
     seen = []
     small_audit(attacks="kkt,fake", progress=lambda done, total, what: seen.append(what))
-    assert set(seen) == {"kkt: steps", "fake: steps"}
+    assert {what.partition(":")[0].partition(",")[0] for what in seen} == {"kkt", "fake"}
 
 
 def test_an_infeasible_start_is_a_failure_too(monkeypatch, fake_attacks):

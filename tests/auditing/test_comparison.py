@@ -26,7 +26,9 @@ pytestmark = pytest.mark.usefixtures("fake_attacks")
 
 def report_of(**options) -> AuditReport:
     split = audit_cases.small_split(300)
-    return linpoison.audit(split, **{"epsilon": 0.1, "defenses": ("l2", "loss"), "jobs": 1, **options})
+    return linpoison.audit(
+        split, **{"epsilon": 0.1, "defenses": ("l2", "loss"), "jobs": 1, "attacks": "kkt", "domain": "real", **options}
+    )
 
 
 def with_errors(report, **errors):
@@ -36,8 +38,8 @@ def with_errors(report, **errors):
         l2, loss, *unseen = values
         error = {"none": 0.5, "l2": l2, "loss": loss}
         entry = replace(report.attacks[0], name=name, test_error=error, seen_error=error, info={},
-                        worst_case_test_error=min(l2, loss), unseen_test_error=None,
-                        worst_case_unseen_test_error=unseen[0] if unseen else None)  # fmt: skip
+                        test_error_behind_all=min(l2, loss), unseen_test_error=None,
+                        unseen_test_error_behind_all=unseen[0] if unseen else None)  # fmt: skip
         entries.append(entry)
     return replace(report, attacks=entries)
 
@@ -68,10 +70,23 @@ def test_a_single_attack_is_not_compared():
 
 
 def test_the_strongest_and_the_weakest_defence_are_named():
-    text = said(with_errors(report_of(), a=(0.4, 0.3), b=(0.1, 0.35)))
-    assert "Against a loss is the strongest defence (30.0%) and l2 the weakest (40.0%)" in text
-    assert "Over all attacks loss is the strongest defence (35.0%) and l2 the weakest (40.0%)" in text
-    assert "no defence does better than another (20.0%)" in said(with_errors(report_of(), a=(0.2, 0.2)))
+    report = report_of()
+
+    def told(none, l2, loss):
+        """Of errors behind each defence, with whether it holds best."""
+        pairs = {"all": (0.1, False), "none": none, "l2": l2, "loss": loss}
+        damages = [
+            replace(item, test_error=pairs[item.behind][0], holds_best=pairs[item.behind][1]) for item in report.damages
+        ]
+        return said(replace(report, damages=damages))
+
+    lead = "Each against a poison of its own: "
+    text = told((0.4, False), (0.35, False), (0.3, True))
+    assert f"{lead}loss holds best (30.0%); no filter is the weakest (40.0%)." in text
+    text = told((0.29, True), (0.4, False), (0.3, True))
+    assert f"{lead}no filter and loss hold best (29.0%, alike within chance); l2 is the weakest (40.0%)." in text
+    text = told((0.29, True), (0.3, True), (0.3, True))
+    assert f"{lead}no defence, and none at all, does better than another beyond chance (29.0% to 30.0%)." in text
 
 
 def test_what_carries_over_to_unseen_rows_and_what_only_hindsight_knows():
@@ -110,12 +125,12 @@ def test_what_a_bound_proves(info, words):
 def test_the_table_has_times_gaps_and_residuals():
     report = with_errors(report_of(), a=(0.2, 0.1), b=(0.4, 0.3))
     first, second = report.attacks
-    times = {"worst_case": {"0.05": 1.0, "0.17": 2.5}}, {"worst_case": {"0.05": 0.2, "0.17": 4.0, "0.25": 9.0}}
+    times = {"all": {"0.05": 1.0, "0.17": 2.5}}, {"all": {"0.05": 0.2, "0.17": 4.0, "0.25": 9.0}}
     report = replace(report, attacks=[replace(first, seconds_to=times[0], gap=1e-5, residual=None, seconds=3.0),
                                       replace(second, seconds_to=times[1], residual=0.5)])  # fmt: skip
     assert marks(report) == ["0.17", "0.25"]
     header, *rows = comparison(report)
-    assert header == ("attack", "worst case", "seconds", "s to 17%", "s to 25%", "distinct rows", "gap", "residual")
+    assert header == ("attack", "behind all", "seconds", "s to 17%", "s to 25%", "distinct rows", "gap", "residual")
     assert [row[0] for row in rows] == ["b", "a"]
     assert rows[1] == ("a", "10.0 %", "3.0", "2.5", "-", "2", "1.0e-05", "-")
     assert rows[0][3:5] == ("4.0", "9.0")
@@ -192,12 +207,14 @@ def test_a_targeted_report_speaks_of_chosen_rows_and_of_collateral_damage():
 def test_collateral_is_the_error_on_all_other_rows():
     split = audit_cases.small_split(80)
     options = {"epsilon": 0.1, "defenses": ("l2",), "jobs": 1}
-    targeted = linpoison.audit(split, target="rows:5,6,30", **options)
-    scored = linpoison.evaluate(split, targeted.poisons["kkt"], epsilon=0.1, defenses=("l2",))
+    targeted = linpoison.audit(split, target="rows:5,6,30", attacks="kkt", domain="real", **options)
+    scored = linpoison.evaluate(split, targeted.poisons[targeted.attacks[0].file], epsilon=0.1, defenses=("l2",))
     entry, whole = targeted.attacks[0], scored.attacks[0].test_error
     for name, error in whole.items():
         assert 3 * entry.test_error[name] + 77 * entry.unseen_test_error[name] == pytest.approx(80 * error)
-    everything = linpoison.audit(split, target=f"rows:{','.join(map(str, range(80)))}", **options)
+    everything = linpoison.audit(
+        split, target=f"rows:{','.join(map(str, range(80)))}", attacks="kkt", domain="real", **options
+    )
     assert everything.attacks[0].unseen_test_error is None
     assert "Collateral" not in said(everything)
 

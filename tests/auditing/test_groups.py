@@ -70,7 +70,7 @@ def test_the_report_tells_who_is_hurt(words, rows, tmp_path, fake_attacks):
     found = report.subpopulations
     assert (found["by"], found["rows"], found["attack"]) == (words, rows, report.strongest.name)
     best = found["defense"]
-    assert report.strongest.test_error[best] == report.worst_case_test_error
+    assert report.strongest.test_error[best] == report.test_error_behind_all
     damages = [group["defenses"][best]["damage"] for group in found["groups"]]
     assert damages == sorted(damages, reverse=True)
     assert set(found["overall"]) == {"none", "l2", "slab"}

@@ -1,0 +1,213 @@
+"""The most that was done to each defender: behind every filter at once, behind each alone, and without any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core import UNDEFENDED, Candidate, Dataset, Poison, worst_case
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+    from .target import TargetRows
+
+ALL = "all"
+"""The word for every filter at once: one poison has to pass all of them."""
+LEVEL = 0.95
+"""Of the intervals, each on its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """The most that was done to one defender. Meanings, units and null rules: docs/files.md.
+
+    Parameters
+    ----------
+    domain : str
+        What a poison row may hold.
+    behind : str
+        ``"all"``: one poison has to pass every filter, as if the defender chose the best of them in hindsight; the
+        name of a filter that stands alone; or ``"none"``.
+    filter : str
+        The filter whose errors these are: `behind` itself, or, for ``"all"``, the one that holds best.
+    attack, how : str
+        Who made the poison, and how.
+    clean_error, test_error : float
+        Error on the scored rows behind `filter` without and with the poison.
+    low, high : float
+        Ends of the interval of what the poison adds (`LEVEL`, matched pairs).
+    seen_error, unseen_test_error : float or None
+        The same error on rows that the attacker saw, and on those that it did not see.
+    holds_best : bool
+        Whether no other choice of this defender (a filter alone, or none) errs less beyond chance, each with a
+        poison of its own. Several that hold best are tied.
+    test_errors, kept : dict
+        Of this poison behind every filter and without one: error on the scored rows, and share of its copies that stay.
+    n_poison : int
+    file : str
+        Of the poison, beside the report.
+    """
+
+    domain: str
+    behind: str
+    filter: str
+    attack: str
+    how: str
+    clean_error: float
+    test_error: float
+    low: float
+    high: float
+    seen_error: float | None = None
+    unseen_test_error: float | None = None
+    holds_best: bool = False
+    n_poison: int = 0
+    test_errors: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, float | None] = field(default_factory=dict)
+    file: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A poison with the errors of the exact learner behind every filter.
+
+    Parameters
+    ----------
+    poison : Poison
+    scores : Evaluation
+    domain, attack, how : str
+    relaxed : Poison or None
+        Before rounding, if it is known.
+    """
+
+    poison: Poison
+    scores: Evaluation
+    domain: str
+    attack: str
+    how: str = ""
+    relaxed: Poison | None = None
+
+    @classmethod
+    def of(cls, candidate: Candidate, scores: Evaluation, domain: str, attack: str) -> Scored:
+        """A candidate of an attack."""
+        return cls(candidate.poison, scores, domain, attack, candidate.label, candidate.relaxed)
+
+
+def error_behind(error: Mapping[str, float], behind: str) -> float:
+    """Of errors by defence the one behind a filter, or the least over all of them."""
+    return worst_case(error) if behind == ALL else float(error[behind])
+
+
+def filter_of(error: Mapping[str, float], behind: str) -> str:
+    """The filter whose error `error_behind` is."""
+    if behind != ALL:
+        return behind
+    filters = [name for name in error if name != UNDEFENDED] or [UNDEFENDED]
+    return min(filters, key=lambda name: error[name])
+
+
+def find_damages(
+    pool: Sequence[Scored], clean: Evaluation, domains: Sequence[str], rows: TargetRows
+) -> list[tuple[Damage, Scored]]:
+    """For each domain and each defender the poison of the pool that does most to the scored rows.
+
+    Parameters
+    ----------
+    pool : sequence of Scored
+    clean : Evaluation
+        Without poison.
+    domains : sequence of str
+        Each holds all those after it: a poison of a later one counts for the earlier ones too.
+    rows : TargetRows
+    """
+    names = [ALL, *clean.models]
+    found = []
+    for place, domain in enumerate(domains):
+        inside = [item for item in pool if item.domain in domains[place:]]
+        best = {name: _most(inside, name) for name in names} if inside else {}
+        holding = _hold_best({name: item for name, item in best.items() if name != ALL}, rows.scored)
+        found += [(_damage(item, name, domain, clean, rows, name in holding), item) for name, item in best.items()]
+    return found
+
+
+def _most(pool: Sequence[Scored], behind: str) -> Scored:
+    """The poison of the greatest error behind a filter; of equals one that passes the others best."""
+    return max(pool, key=lambda item: (error_behind(error := item.scores.error["scored"], behind), worst_case(error)))
+
+
+def _damage(item: Scored, behind: str, domain: str, clean: Evaluation, rows: TargetRows, holds_best: bool) -> Damage:
+    error = item.scores.error
+    name = filter_of(error["scored"], behind)
+    low, high = added(clean, item.scores, name, rows.scored)
+    return Damage(
+        domain=domain,
+        behind=behind,
+        filter=name,
+        attack=item.attack,
+        how=item.how,
+        clean_error=clean.error["scored"][name],
+        test_error=error["scored"][name],
+        low=low,
+        high=high,
+        seen_error=error_behind(error["seen"], behind) if "seen" in error else None,
+        unseen_test_error=error_behind(error["unseen"], behind) if "unseen" in error else None,
+        holds_best=holds_best,
+        n_poison=int(item.poison.total),
+        test_errors=dict(error["scored"]),
+        kept=dict(item.scores.kept_fraction),
+    )
+
+
+def added(clean: Evaluation, poisoned: Evaluation, name: str, rows: Dataset) -> tuple[float, float]:
+    """Interval of the error that a poison adds behind one filter."""
+    return compared(_wrong(clean, name, rows), _wrong(poisoned, name, rows))
+
+
+def compared(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Interval of by how much more of the same rows are wrong in the second place."""
+    from ..subpopulations import paired_interval
+
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return paired_interval(second.astype(np.float64) - first, z)
+
+
+def _wrong(scores: Evaluation, name: str, rows: Dataset) -> np.ndarray:
+    return np.asarray(scores.models[name].predict(rows.X) != rows.y)
+
+
+def _hold_best(best: Mapping[str, Scored], rows: Dataset) -> set[str]:
+    """The defenders whose own poison does no more beyond chance than that of the one that holds best."""
+    wrong = {name: _wrong(item.scores, name, rows) for name, item in best.items()}
+    if not wrong:
+        return set()
+    least = min(wrong.values(), key=lambda errors: errors.mean())
+    return {name for name, errors in wrong.items() if compared(least, errors)[0] <= 0}
+
+
+def with_files(found: Sequence[tuple[Damage, Scored]]) -> tuple[list[Damage], dict[str, Poison]]:
+    """The damages with names of poison files, and the poisons by file: equal poisons share one.
+
+    The first damage's is ``poison.npz``; the others are named after the domain, unless it is the first one, and after
+    the filter that stands alone.
+    """
+    first = found[0][0].domain
+    names: dict[bytes, str] = {}
+    poisons: dict[str, Poison] = {}
+    damages = []
+    for damage, item in found:
+        words = [
+            *([] if damage.domain == first else [damage.domain.partition(":")[0]]),
+            *([] if damage.behind == ALL else [damage.behind]),
+        ]
+        file = names.setdefault(fingerprint(item.poison), "-".join(["poison", *words]) + ".npz")
+        poisons[file] = item.poison
+        damages.append(replace(damage, file=file))
+    return damages, poisons
+
+
+def fingerprint(poison: Poison) -> bytes:
+    """What tells poisons apart: rows, labels and copies."""
+    return poison.as_dataset().digest().encode()

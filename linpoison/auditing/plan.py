@@ -1,0 +1,140 @@
+"""What an audit runs: the attacks that were named, or a portfolio from cheap to dear."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from ..core import Dataset
+from .campaign import Task
+from .domains import domain_words
+from .options import AuditOptions
+
+if TYPE_CHECKING:
+    from ..attacks.base import Attack, Scenario
+
+UNIT = 72_000
+"""Entries times learners (one for each defence and one without) of breast cancer behind five defences."""
+LIMIT = 600.0
+"""Work of a portfolio at most. One unit of it takes one core of 2020 about a second."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An attack of the portfolio.
+
+    Parameters
+    ----------
+    name : str
+    work : float
+        About the seconds that it takes where data and defences are of the size of `UNIT`.
+    options : tuple of pairs
+        Of the attack, where they differ from its own defaults.
+    """
+
+    name: str
+    work: float
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
+"""Rows of the data with their labels flipped: in every domain, and a first figure at once."""
+PUBLISHED = ("alfa", "min-max", "kkt", "influence")
+"""Those of the portfolio that there are as published, too."""
+INSIDE = (
+    Item("min-max", 4.0),
+    Item("kkt", 9.0),
+    Item("influence", 6.0),
+    Item("refined", 10.0),
+)
+"""Attacks inside the sets of the filters, and a local search on top."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run and what is not.
+
+    Parameters
+    ----------
+    tasks : tuple of Task
+    left_out : tuple of dict
+        ``name`` and ``reason``.
+    """
+
+    tasks: tuple[Task, ...]
+    left_out: tuple[dict[str, str], ...] = ()
+
+
+def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
+    """The tasks of an audit.
+
+    Parameters
+    ----------
+    options : AuditOptions
+    scenarios : mapping of str to Scenario
+        By domain, the widest first; each holds all those after it.
+    """
+    from .. import attacks
+
+    if not options.portfolio:
+        made = attacks.make_attacks(options.attack_names(), variant=options.attack_variant, solver=options.solver)
+        return Plan(
+            tuple(
+                Task(name, attack, scenario, domain, _where(domain, scenarios))
+                for domain, scenario in scenarios.items()
+                for name, attack in made.items()
+            )
+        )
+    return _portfolio(options, scenarios)
+
+
+def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
+    """From cheap to dear, as far as `LIMIT` goes.
+
+    Flips and the attacks inside the sets run in the narrowest domain: their poisons count for the wider ones too.
+    """
+    from .. import attacks
+
+    domain = list(scenarios)[-1]
+    scenario, where = scenarios[domain], _where(domain, scenarios)
+    size = work_size(scenario.train, len(scenario.defenses))
+    items = [item for item in (*FIRST, *INSIDE) if options.attack_variant == "library" or item.name in PUBLISHED]
+    names = [item.name for item in items]
+    made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)
+    left, tasks, missing = LIMIT, [], []
+    for item in items:
+        work = item.work * size
+        if item in FIRST or work <= left:
+            tasks.append(Task(item.name, _set(made[item.name], item.options), scenario, domain, where))
+            left -= work
+        else:
+            missing.append(_missing(item.name, work))
+    return Plan(tuple(tasks), tuple(missing))
+
+
+def _where(domain: str, domains: Collection[str]) -> str:
+    return domain_words(domain) if len(domains) > 1 else ""
+
+
+def work_size(train: Dataset, n_defenses: int) -> float:
+    """How many times the work of a retraining is that of `UNIT`: entries (stored ones if sparse) times learners."""
+    entries = train.X.nnz if train.is_sparse else train.n * train.d
+    return max(1.0, entries * (1 + n_defenses) / UNIT)
+
+
+def portfolio_names() -> tuple[str, ...]:
+    """Names of the attacks of the portfolio, from cheap to dear."""
+    return tuple(item.name for item in (*FIRST, *INSIDE))
+
+
+def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:
+    """The attack with other hyperparameters, where it has any."""
+    return replace(cast(Any, attack), **dict(options)) if options else attack
+
+
+def _missing(name: str, work: float) -> dict[str, str]:
+    return {
+        "name": name,
+        "reason": f"about {work / 60:.0f} minutes of work by a count of rows and columns; --attack {name} runs it",
+    }
