@@ -8,6 +8,7 @@ from .influence import MeasureInfluence
 from .learners import AdaGradLearner, LibraryLearner, MultiLearner, ReferenceLearner, make_multi_learner
 from .losses import CrammerSinger, MultiLoss, Softmax
 from .minmax_program import MinMaxProgram, MinMaxSolution
+from .paper_loop import MultiPaperLoop
 from .problem import MultiProblem
 from .regions import ball_regions, capped_regions, loss_halfspaces, refitted_regions
 from .results import MultiResult, MultiScenario
@@ -31,6 +32,7 @@ __all__ = [
     "MultiLossDefense",
     "MultiMinMax",
     "MultiModel",
+    "MultiPaperLoop",
     "MultiProblem",
     "MultiResult",
     "MultiScenario",

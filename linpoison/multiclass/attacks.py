@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .decoys import MultiLabelFlips
 from .influence import MeasureInfluence
 from .losses import CrammerSinger
 from .minmax_program import MinMaxProgram, Progress
+from .paper_loop import MultiPaperLoop
 from .problem import MultiProblem
 from .pulling import pulled_in
 from .regions import Regions, ball_regions, capped_regions
@@ -45,11 +46,14 @@ class MultiMinMax:
         How many decoys are tried, evenly spread over the front.
     rows : int, default 20000
         Clean rows that the program sees, drawn at random; all if there are no more. Its bounds hold for these rows.
+    method : {"corrective", "paper"}, default "corrective"
+        The program, or the loop of Koh et al. with the defender's own problem, from the defender's own clean model.
+    paper : MultiPaperLoop
 
     References
     ----------
-    Koh, Steinhardt, Liang (2022), sections 4.3 and 5.7, appendix B.3. Their program steps with
-    AdaGrad and draws one rival at random for each label; here all pairs compete.
+    Koh, Steinhardt, Liang (2022), sections 4.3 and 5.7, appendix B.3. Their program draws one rival at
+    random for each label; here all pairs compete.
     """
 
     name: ClassVar[str] = "min-max"
@@ -60,8 +64,12 @@ class MultiMinMax:
     cap: float = 0.25
     most: int = 6
     rows: int = 20_000
+    method: Literal["corrective", "paper"] = "corrective"
+    paper: MultiPaperLoop = MultiPaperLoop()
 
     def __post_init__(self) -> None:
+        if self.method not in ("corrective", "paper"):
+            raise InputError("the method 'corrective' or 'paper'", repr(self.method))
         check_number(self.cap, "cap", at_least=0)
         check_number(self.quantile, "quantile", above=0, at_most=1)
         for name in ("most", "rows"):
@@ -96,14 +104,23 @@ class MultiMinMax:
         for done, (label, sets) in enumerate(stages):
             ranking.say(done, len(stages))
             try:
-                solution = self.program.solve(sample, self.problem, sets, scenario.budget.epsilon)
+                relaxed = self._relaxed(scenario, sample, sets, label)
             except (InfeasibleSet, SolverFailed) as error:
                 ranking.skip(label, error)
                 continue
-            if solution.poison.total > 0:
-                ranking.add(Relaxed(solution.poison, label, solution))
+            if relaxed.poison.total > 0:
+                ranking.add(relaxed)
         ranking.say(len(stages), len(stages))
         return ranking.result()
+
+    def _relaxed(self, scenario: MultiScenario, sample: MultiDataset, sets: Regions, label: str) -> Relaxed:
+        """The poison under one choice of regions, before rounding."""
+        epsilon, learner = scenario.budget.epsilon, scenario.learner
+        if self.method == "corrective":
+            solution = self.program.solve(sample, self.problem, sets, epsilon)
+            return Relaxed(solution.poison, label, solution)
+        start = learner.fit(scenario.train)
+        return Relaxed(self.paper.rows(sample, learner.problem, sets, epsilon, start, scenario.n_poison), label)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from linpoison.multiclass import (
     MultiLossDefense,
     MultiMinMax,
     MultiModel,
+    MultiPaperLoop,
     MultiProblem,
     MultiScenario,
     ReferenceLearner,
@@ -28,6 +29,7 @@ from linpoison.multiclass import (
     refitted_regions,
 )
 from linpoison.multiclass.influence import _Walk
+from linpoison.multiclass.paper_loop import _Walk as _PaperWalk
 from linpoison.multiclass.results import rounded
 from linpoison.sets import Halfspace, Intersection
 
@@ -73,6 +75,44 @@ def test_the_upper_bound_is_the_objective_at_its_model_and_holds_for_other_poiso
         X = np.array([regions[label].project(3 * rng.standard_normal((1, 4)))[0] for label in y])
         other = clean.mix(type(clean)(X, y, np.full(12, 1.0), 3))
         assert (1 + EPSILON) * problem.value(learner.fit(other), other) <= found.upper
+
+
+def test_the_papers_loop_plants_the_worst_rows_of_a_learner_that_moves():
+    clean, problem = blobs(), MultiProblem("crammer_singer", 0.05)
+    regions, start = ball_regions(clean, 0.9), LibraryLearner(problem).fit(clean)
+    loop = MultiPaperLoop(burn_in=0.0, repeats=3)
+    walk = _PaperWalk(loop, clean, problem, regions, EPSILON, start)
+    row, label = walk.step()
+    worst = max(
+        1 + (step := start.coef[rival] - start.coef[own]) @ region.support(step)
+        + start.intercept[rival] - start.intercept[own]
+        for own, region in regions.items() for rival in {0, 1, 2} - {own}
+    )  # fmt: skip
+    losses = problem.loss.value(start.scores(row[None, :]), np.array([label]))
+    assert losses[0] == pytest.approx(worst, abs=1e-6)
+    found = loop.rows(clean, problem, regions, EPSILON, start, 20)
+    assert found.total == pytest.approx(EPSILON)
+    assert np.round(found.weight * 20 / EPSILON, 9).tolist() == [3.0] * 6 + [2.0]
+    for own in range(3):
+        assert regions[own].violation(found.X[found.y == own]).max(initial=0) < 1e-6
+    poisoned = clean.mix(replace(found, weight=found.weight * clean.n))
+    values = [problem.value(LibraryLearner(problem).fit(data), data) for data in (clean, poisoned)]
+    program = MinMaxProgram().solve(clean, problem, regions, EPSILON)
+    assert values[0] < (1 + EPSILON) * values[1] <= program.upper + 1e-6
+    with pytest.raises(InputError, match="at least one poison row"):
+        loop.rows(clean, problem, regions, EPSILON, start, 0)
+
+
+def test_the_papers_loop_raises_the_error_behind_the_defences():
+    setting = scenario(300, 0.1)
+    loop = MultiPaperLoop(repeats=6)
+    attack = MultiMinMax(method="paper", paper=loop, decoys=MultiLabelFlips((0.3,), (4,)), most=1)
+    found = attack.run(setting)
+    assert found.worst > setting.evaluator.score(None, setting.target).worst + 0.02
+    assert found.poison.total == setting.n_poison
+    assert attack.run(setting).error == found.error
+    with pytest.raises(InputError, match="'corrective' or 'paper'"):
+        MultiMinMax(method="grid")
 
 
 def test_lower_bounds_rise_and_upper_bounds_fall():
