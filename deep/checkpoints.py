@@ -29,7 +29,8 @@ def digest_of(*parts: Any) -> str:
     for part in parts:
         for item in (part.X, part.y, part.mass) if isinstance(part, Sample) else (part,):
             raw = hasattr(item, "shape")
-            found.update(to_numpy(item).tobytes() if raw else repr(item).encode())
+            found.update(repr(tuple(item.shape) if raw else item).encode())
+            found.update(to_numpy(item).tobytes() if raw else b"")
     return found.hexdigest()[:16]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +117,19 @@ class Lab:
             write_file(out / f"poison-{seed}.png", lambda stream: save_grid(stream, found.seeds, poison.X, y))
 
 
+def code_of(module: Any) -> str:
+    """What a module is and does, as text: its layers, and the files in which those that torch does not bring stand."""
+    files = {inspect.getsourcefile(type(part)) for part in module.modules() if not _of_torch(type(part))}
+    files |= {inspect.getsourcefile(type(part).forward) for part in module.modules() if not _of_torch(type(part))}
+    texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
+    buffers = [to_numpy(value).tobytes() for value in module.buffers()]
+    return "\n".join([repr(module), *texts, hashlib.sha256(b"".join(buffers)).hexdigest()])
+
+
+def _of_torch(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "torch"
+
+
 def _of_loss(loss: str, task: Task) -> tuple[bool, Task]:
     """Whether it is a loss of the margin; the task then has labels in {-1, +1}."""
     margin = resolve(loss)[1] is not None
@@ -130,6 +145,8 @@ def _device(name: str) -> Any:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
+        place = torch.zeros(1, device=name)
+        place.item()  # which a device without numbers, such as meta, cannot tell
+        return place.device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError("a device that torch can use", f"{name!r} ({str(error).splitlines()[0]})") from None

@@ -16,7 +16,7 @@ from linpoison.core.writing import alone_in, check_folder, text_writer, write_fi
 from .checkpoints import Checkpoint, digest_of
 from .cli_attacks import ATTACKS, Run
 from .cli_data import load_task
-from .cli_lab import Lab
+from .cli_lab import Lab, code_of
 from .sgd import deterministic
 
 EVERY = 5.0
@@ -44,9 +44,9 @@ def run(arguments: Any) -> None:
     out, tick = check_folder(arguments.out), Ticker(arguments.quiet)
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     task = load_task(arguments.data, arguments.rows, seeds[0])
-    digest = digest_of(repr(settings), task.train, task.test)
     with alone_in(out), deterministic():
         lab = Lab.of(arguments, task)
+        digest = digest_of(repr(settings), task.train, task.test, code_of(lab.risk.module), *_versions().items())
         attack = ATTACKS[arguments.command](lab, arguments)
         runs = _all(lab, attack, seeds, out, tick, digest, arguments)
     summary = {"settings": settings, "device": lab.device, **_versions(), "runs": runs, "summary": _summary(runs)}

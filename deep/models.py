@@ -83,9 +83,13 @@ def make_model(name: str, shape: Shape, classes: int) -> Any:
         raise InputError(f"a model among {', '.join(MODELS)}, or package.module:function", repr(name))
     try:
         build = getattr(import_module(place), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
         raise InputError("a function that can be imported", f"{name!r} ({error})") from None
-    module = build(shape, classes)
+    try:
+        module = build(shape, classes)
+    except Exception as error:  # anybody's code, which may raise anything
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"a torch.nn.Module from {name}(shape, classes)", got) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"a torch.nn.Module from {name}(shape, classes)", type(module).__name__)
     return module

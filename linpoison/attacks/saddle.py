@@ -232,7 +232,19 @@ class _State:
         self.poison.add(row, label, slope, offset)
 
     def descend(self) -> None:
-        """Newton steps on the smoothed program over the rows found so far."""
+        """Newton steps on the smoothed program over the rows found so far.
+
+        Raises
+        ------
+        SolverFailed
+            If the rows are so long that rounding hides the penalty beside their squares.
+        """
+        try:
+            self._descend()
+        except np.linalg.LinAlgError as error:
+            raise SolverFailed(f"expected a positive definite system, got: {error}. Rescale the features.") from error
+
+    def _descend(self) -> None:
         for _ in range(self.program.patience):
             margins, values = self.clean.margins(self.v), self.poison.values(self.v)
             piece = self.clean.piece(margins, self.sigma)

@@ -15,7 +15,7 @@ from ..certificates import Certificate, budget_poison, budget_to_flip, min_budge
 from ..core import Dataset, InputError, LinearModel, Poison
 from ..core.archives import read_arrays
 from ..core.validation import as_whole
-from ..core.writing import check_folder, text_writer, write_all
+from ..core.writing import alone_in, check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import Progress, wrong
 from .inputs import prepare
@@ -128,6 +128,13 @@ def run_budget(
 ) -> BudgetReport:
     """`budget` with options that have been checked."""
     folder = None if out is None else check_folder(out)
+    with alone_in(folder):
+        return _run(data, target, options, folder, progress)
+
+
+def _run(
+    data: Any, target: Any, options: LearnerOptions, folder: Path | None, progress: Progress | None
+) -> BudgetReport:
     wanted = _read(target)
     setting = prepare(data, options)
     d = setting.split.train.d

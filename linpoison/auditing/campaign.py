@@ -129,9 +129,11 @@ class Campaign:
         if stored is not None:
             return unpacked(stored)
         begun, start = begun_from(task, self.results)
-        result = begun.run(
-            task.scenario, seed=self.seed, n_jobs=self.jobs, progress=self._named(task.title, number), journal=journal
-        )
+        told = self._named(task.title, number)
+        try:
+            result = begun.run(task.scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal)
+        except np.linalg.LinAlgError as error:
+            raise SolverFailed(f"expected a linear system that numbers of 64 bits solve, got: {error}.") from error
         if start is not None:
             result = credited(result, start.partition("/")[0], self.results[start].seconds)
         if journal is not None:

@@ -80,11 +80,12 @@ def certify_html(report: CertifyReport) -> str:
     """The page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from .html import harmless
     from .plots import bracket
 
     environment = Environment(
         loader=PackageLoader("linpoison.auditing", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=harmless,
     )  # fmt: skip
     return environment.get_template(TEMPLATE).render(
         report=report,

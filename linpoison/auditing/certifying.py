@@ -12,14 +12,14 @@ from typing import Any
 
 from ..certificates import Certificate, Claim
 from ..core import Budget, CertificateInvalid, InputError, LinpoisonError, Poison, check_integer
-from ..core.writing import check_folder, text_writer, write_all
+from ..core.writing import alone_in, check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
 from .campaign import Campaign, Task
 from .fixed_attack import NAME as FIXED
 from .fixed_attack import fixed_attack
 from .inputs import Setting, prepare
-from .journal import FolderJournal, run_digest
+from .journal import FolderJournal
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
 from .report import plain
 from .trusted import Trusted, trusted
@@ -193,8 +193,13 @@ def run_certify(
     progress: Progress | None = None,
 ) -> CertifyReport:
     """`certify` with options that have been checked."""
-    start = time.perf_counter()
     folder = None if out is None else check_folder(out)
+    with alone_in(folder):
+        return _run(data, options, folder, progress)
+
+
+def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Progress | None) -> CertifyReport:
+    start = time.perf_counter()
     setting = prepare(data, options)
     for epsilon in options.epsilons:
         Budget(epsilon).count(setting.split.train.n)
@@ -250,9 +255,7 @@ def _campaign(
 
     journal = None
     if folder is not None:
-        digest = run_digest(
-            data=setting.digest(), problem=repr(setting.problem), options=influences(options), epsilon=epsilon
-        )
+        digest = setting.key(influences(options), epsilon=epsilon)
         journal = FolderJournal(folder / "journal" / digest)
     scenario = Scenario(
         setting.split.train, setting.problem, Budget(epsilon), setting.defenses, setting.split.test, goal="target"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, MissingDependency
+from ..core.archives import UNREADABLE, check_file, user_path
 
 _REMEDY = "Save it with skops.io.dump(estimator, 'model.skops')."
 
@@ -24,7 +25,7 @@ def read_estimator(source: Any) -> Any:
     """
     if not isinstance(source, (str, os.PathLike)):
         return source
-    path = Path(source)
+    path = user_path(source, "an estimator file (.skops)")
     _check_file(path)
     try:
         from skops import io
@@ -38,8 +39,7 @@ def _check_file(path: Path) -> None:
         raise InputError(
             "an estimator file (.skops)", f"the pickle {path}", f"A pickle can run any code when it is read. {_REMEDY}"
         )
-    if not path.is_file():
-        raise InputError("an existing estimator file (.skops)", str(path))
+    check_file(path, "an existing estimator file (.skops)")
     if not zipfile.is_zipfile(path):
         raise InputError("an estimator file (.skops)", f"{path}, which is not one", _REMEDY)
 
@@ -56,7 +56,6 @@ def _load(io: Any, path: Path) -> Any:
         return io.load(path, trusted=[])
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, pickle.UnpicklingError,
-            ImportError) as error:  # fmt: skip
+    except (*UNREADABLE, ImportError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError("an estimator file (.skops) that can be read", f"{path} ({reason})", _REMEDY) from None

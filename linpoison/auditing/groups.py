@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core import UNDEFENDED, Dataset, InputError, LinearModel
+from ..core.validation import as_whole
 
 if TYPE_CHECKING:
     from ..subpopulations import Matcher
@@ -55,8 +56,10 @@ class Grouping:
             For other words, no cluster or no column.
         """
         kind, colon, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if kind == "clusters" and (not colon or (tail.isascii() and tail.isdigit() and int(tail) > 0)):
-            return cls("clusters", int(tail) if colon else CLUSTERS)
+        if kind == "clusters" and not colon:
+            return cls("clusters", CLUSTERS)
+        if kind == "clusters" and tail.isascii() and tail.isdigit() and tail.strip("0"):
+            return cls("clusters", as_whole(tail))
         columns = tuple(word.strip() for word in tail.split(","))
         if kind != "columns" or not all(columns):
             raise InputError(_EXPECTED, repr(text), "Such as --subpopulation clusters:10 or columns:age,sex.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._frame import printable
 from .damage import ALL
 from .domains import domain_words
 from .exhibits import feature_table, figures_of
@@ -22,7 +23,7 @@ def report_html(report: AuditReport) -> str:
 
     environment = Environment(
         loader=PackageLoader("linpoison.auditing", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=harmless,
     )  # fmt: skip
     environment.filters["percent"] = percent
     return environment.get_template(TEMPLATE).render(**_context(report))
@@ -81,3 +82,8 @@ def _groups(found: dict[str, Any] | None) -> dict[str, Any] | None:
         ("Points of error that the poison adds, behind each defence", group_by_defense(found)),
     ]
     return {"heading": heading(found), "tables": tables}
+
+
+def harmless(value: Any) -> Any:
+    """Text from data without characters that a browser obeys."""
+    return printable(value) if type(value) is str else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._frame import printable
 from ..core import Dataset, Domain, InputError, Split, as_matrix
 from ..losses import Problem
 from .estimators import read_estimator
+from .journal import run_digest
 from .options import LearnerOptions
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ class Setting:
             code.update(b"" if bound is None else np.ascontiguousarray(bound).tobytes())
         return code.hexdigest()[:16]
 
+    def key(self, options: Mapping[str, Any], **more: Any) -> str:
+        """What a journal of this question is kept under: a hash of rows, problem, learner, options and versions."""
+        return run_digest(data=self.digest(), problem=repr(self.problem), options=options, learner=self.learner, **more)
+
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
         from ..evaluation import Evaluator
@@ -66,7 +73,22 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setti
         learner = str(options.model)
     else:
         split, problem, learner, handed = _with_estimator(data, options, whole)
+    _warn_of_scales(split)
     return Setting(split, problem, build_defenses(options, problem), learner, handed)
+
+
+def _warn_of_scales(split: Split) -> None:
+    """Say once, before hours of work, that columns are on scales that solvers are slow with."""
+    from ..datasets.scaling import scale_caution
+
+    said = scale_caution(split.train.X, split.train.feature_names)
+    if said and said not in _SAID:
+        _SAID.add(said)
+        _log.warning("linpoison: caution: %s", printable(said))
+
+
+_SAID: set[str] = set()
+_log = logging.getLogger("linpoison")
 
 
 def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defense]:

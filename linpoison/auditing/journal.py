@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,23 @@ from ..core.writing import write_all
 
 
 def run_digest(**influences: Any) -> str:
-    """A short hash of everything that a result depends on, the version of the library included."""
-    text = json.dumps({"linpoison": __version__, **influences}, sort_keys=True, default=str)
+    """A short hash of everything that a result depends on, versions of the library and of what computes too."""
+    told = {"linpoison": __version__, "packages": _packages(), **influences}
+    text = json.dumps(told, sort_keys=True, default=_stated)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stated(value: Any) -> str:
+    """An array by its bytes, anything else in words."""
+    if not hasattr(value, "tobytes"):
+        return str(value)
+    return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """Versions of what computes results."""
+    return {name: metadata.version(name) for name in ("numpy", "scipy", "scikit-learn")}
 
 
 class FolderJournal:

@@ -16,6 +16,7 @@ from ..core.validation import as_weights
 from ..datasets.layout import Layout
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
+from ..losses.problem import LEAST_REG
 from .groups import Grouping
 from .target import Target
 
@@ -116,9 +117,18 @@ class LearnerOptions:
                     "an estimator alone", f"an estimator and {' and '.join(given)}", "The estimator brings its own."
                 )
             return
-        self._set("model", _one_of(self.model or DEFAULT_MODEL, "model", MODELS))
+        self._set("model", _one_of(DEFAULT_MODEL if self.model is None else self.model, "model", MODELS))
         reg = DEFAULT_REG if self.reg is None else self.reg
-        self._set("reg", check_number(reg, "reg", above=0, remedy="It is lambda of the objective, such as 0.01."))
+        self._set(
+            "reg",
+            check_number(
+                reg,
+                "reg",
+                at_least=LEAST_REG,
+                at_most=1 / LEAST_REG,
+                remedy="It is lambda of the objective, such as 0.01.",
+            ),
+        )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

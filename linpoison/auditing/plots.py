@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Canvas
 
 from ..core import Poison
 from ..core.validation import Array
+from ..core.wording import drawable, quiet_fonts
 from . import plane as geometry
 from .damage import ALL
 from .domains import domain_words
@@ -163,7 +164,7 @@ def groups(found: Mapping[str, Any], most: int = 25) -> Figure:
         axes.plot([100 * part["poisoned"] for part in parts], at, "o", color=ORANGE, label="poisoned")
         axes.plot([100 * part["clean"] for part in parts], at, "|", color=INK, ms=13, mew=2, label="clean")
         axes.axvline(100 * found["overall"][best]["poisoned"], color=ORANGE, linestyle="--", linewidth=1)
-        axes.set_yticks(at, [f"{group['name']} ({group['n_rows']})" for group in shown])
+        axes.set_yticks(at, [f"{drawable(group['name'])} ({group['n_rows']})" for group in shown])
         axes.set(xlabel="error (%)", xlim=(-2, 102), ylim=(len(shown) - 0.5, -0.5))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
         uri = _svg(canvas)
@@ -269,7 +270,7 @@ def plane(material: Material) -> Figure | None:
             ends = flat.boundary(model, *limits)
             if ends is not None:
                 axes.plot(*ends.T, color=colour, linestyle=dash, linewidth=2.2, label=text)
-        axes.set(xlim=limits[0], ylim=limits[1], xlabel=flat.names[0], ylabel=flat.names[1])
+        axes.set(xlim=limits[0], ylim=limits[1], xlabel=drawable(flat.names[0]), ylabel=drawable(flat.names[1]))
         legend = axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
         for handle in legend.legend_handles:
             if hasattr(handle, "set_sizes"):
@@ -365,5 +366,6 @@ def _png(canvas: Canvas) -> str:
 
 def _uri(canvas: Canvas, kind: str, mime: str, **options: Any) -> str:
     stream = io.BytesIO()
-    canvas.savefig(stream, format=kind, **options)
+    with quiet_fonts():
+        canvas.savefig(stream, format=kind, **options)
     return f"data:{mime};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -185,16 +185,16 @@ class AuditReport:
         """Read what `to_json` wrote; fields that this version does not know are left out."""
         try:
             values = json.loads(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise InputError("a report in JSON", "text that is not JSON") from None
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             schema = values.get("schema") if isinstance(values, dict) else None
             raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}", _ANOTHER)
         try:
-            entries = [AttackEntry(**_known(AttackEntry, entry)) for entry in values.pop("attacks")]
-            damages = [Damage(**_known(Damage, entry)) for entry in values.pop("damages")]
-            return cls(**_known(cls, values), attacks=entries, damages=damages)
-        except (KeyError, TypeError) as error:
+            entries = [_typed(AttackEntry(**_known(AttackEntry, entry))) for entry in values.pop("attacks")]
+            damages = [_typed(Damage(**_known(Damage, entry))) for entry in values.pop("damages")]
+            return _typed(cls(**_known(cls, values), attacks=entries, damages=damages))
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
 
     def to_text(self) -> str:
@@ -232,6 +232,28 @@ def plain(value: Any) -> Any:
 
 def _serial(item: Any, leave: Sequence[str] = ()) -> dict[str, Any]:
     return {entry.name: getattr(item, entry.name) for entry in fields(item) if entry.name not in leave}
+
+
+_KINDS: dict[str, Any] = {"dict": dict, "list": list, "str": str, "int": int, "float": (int, float), "bool": bool}
+
+
+def _typed(item: Any) -> Any:
+    """`item` itself, if each field holds what it is annotated with.
+
+    Raises
+    ------
+    TypeError
+        For the first that does not.
+    """
+    for entry in fields(item):
+        words = [word.partition("[")[0].strip() for word in str(entry.type).split("|")]
+        kinds = [_KINDS[word] for word in words if word in _KINDS]
+        value = getattr(item, entry.name)
+        if not kinds or (value is None and "None" in words):
+            continue
+        if not any(isinstance(value, kind) for kind in kinds):
+            raise TypeError(f"{entry.name} as {entry.type}, got a {type(value).__name__}")
+    return item
 
 
 def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
-from ..core.writing import check_folder
+from ..core.writing import alone_in, check_folder
 from .assemble import assemble
 from .campaign import Campaign, Teller
 from .damage import Damage, Scored, find_damages
 from .domains import settings_of
 from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare
-from .journal import FolderJournal, run_digest
+from .journal import FolderJournal
 from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .plan import Plan, make_plan
@@ -165,7 +165,17 @@ def run_audit(
 ) -> AuditReport:
     """`audit` with options that have been checked."""
     folder = None if out is None else check_folder(out)
-    is_new = folder is not None and not folder.exists()
+    with alone_in(folder):
+        return _run(data, options, folder, progress, found)
+
+
+def _run(
+    data: Any,
+    options: AuditOptions,
+    folder: Path | None,
+    progress: Progress | None,
+    found: Callable[[str], None] | None,
+) -> AuditReport:
     work = _begin(data, options, folder, progress, found)
     attacked = False
     try:
@@ -174,7 +184,7 @@ def run_audit(
         report = work.report(data, progress)
     except LinpoisonError as error:
         if not attacked:  # finished attacks stay in the journal, such as for a call without `certify`
-            work.forget(folder if is_new else None)
+            work.forget()
         if isinstance(error, SolverFailed) and (hint := work.scale_hint()):
             raise SolverFailed(f"{error} {hint}") from None
         raise
@@ -216,12 +226,10 @@ class _Work:
             return ""
         return f"Or rescale the features, such as by their standard deviations: the largest is {largest:.3g}."
 
-    def forget(self, folder: Path | None) -> None:
-        """Leave nothing behind: no journal, and no folder that was made for it."""
+    def forget(self) -> None:
+        """Leave no journal behind."""
         if self.journal is not None:
             self.journal.discard()
-        if folder is not None and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
     def report(self, data: Any, progress: Progress | None) -> AuditReport:
         """Score the poisons, hold them against certificates where that is asked for, put everything together."""
@@ -310,7 +318,7 @@ def _begin(
     journal = None
     if folder is not None:
         told = {name: value for name, value in influences(options).items() if name not in ("certify", "subpopulation")}
-        digest = run_digest(data=setting.digest(), problem=repr(setting.problem), options=told, rows=rows.index)
+        digest = setting.key(told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     scenarios = {}
     for domain, one in settings.items():

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..core import Dataset, InputError
-from ..core.archives import arrays_writer, parts_of
+from ..core.archives import arrays_writer, parts_of, user_path
 from ..core.validation import Array
 from ..core.writing import Writer, as_text, check_folder, write_all
 from ..datasets.files import SUFFIXES
@@ -171,7 +171,7 @@ def run_sanitize(data: Any, options: LearnerOptions, *, out: str | os.PathLike[s
     result = _one_after_another(setting)
     if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):
         held_out = 0 if options.test_fraction is None or options.test is not None else setting.split.test.n
-        source = Path(data).expanduser()
+        source = user_path(data, "a data file")
         result = replace(result, source=source, layout=options.layout(), n_held_out=held_out)
     if out is not None:
         result.save(out)
@@ -180,6 +180,8 @@ def run_sanitize(data: Any, options: LearnerOptions, *, out: str | os.PathLike[s
 
 def check_output(path: str | os.PathLike[str]) -> Path:
     """`path` if it names a file that `Sanitized.save` can write."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError("the name of an output file", repr(path))
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
         raise InputError("an output file .npz or .csv, or of the kind of the input", str(path))

@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._frame import printable
 from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
 from ..core.archives import arrays_writer
-from ..core.writing import check_folder, text_writer, write_all
+from ..core.wording import quiet_fonts
+from ..core.writing import alone_in, check_folder, text_writer, write_all
 from ..subpopulations import (
     ClusterMatch,
     ColumnMatch,
@@ -31,13 +33,15 @@ from ..subpopulations import (
     study,
 )
 from ..subpopulations.mapping import METHODS, GroupMap, Recording
-from .inputs import prepare
-from .journal import FolderJournal, run_digest
+from .inputs import Setting, prepare
+from .journal import FolderJournal
 from .options import LearnerOptions, influences
 from .table import aligned, percent
 from .words import label_words
 
 ATTACKS = ("label-flip", "convex")
+MOST_ALPHA = 1000.0
+"""Poison rows for each of the attacker's rows."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,11 @@ class SubpopOptions:
         if not self.alphas:
             raise InputError("at least one alpha", "none")
         for alpha in self.alphas:
-            check_number(alpha, "alpha", above=0)
+            check_number(alpha, "alpha", above=0, at_most=MOST_ALPHA)
+        if len(set(self.alphas)) < len(self.alphas):
+            raise InputError(
+                "strengths that differ", f"alpha {' '.join(map(str, self.alphas))}", "Remove the repetition."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +130,7 @@ class SubpopReport:
                 rows.append((*counts, percent(target.value), interval, percent(collateral.value)))
             lines += ["", f"alpha {alpha:g}: worst 5 {percent(worst.damage)}, on rows that did not choose them "
                       f"{percent(worst.unseen)}, without poison {percent(worst.null)}", "", aligned(rows)]  # fmt: skip
-        return "\n".join(lines) + "\n"
+        return printable("\n".join(lines)) + "\n"
 
     def to_json(self) -> str:
         """All numbers."""
@@ -149,8 +157,16 @@ def run_subpop(
         Folder for subpop.json, damage.png, map.png and map.npz; an interrupted run resumes there.
     progress : callable, optional
     """
-    if out is not None:
-        check_folder(out)
+    with alone_in(None if out is None else check_folder(out)):
+        return _run(data, options, out, progress)
+
+
+def _run(
+    data: Any,
+    options: SubpopOptions,
+    out: str | os.PathLike[str] | None,
+    progress: Callable[[int, int, str], None] | None,
+) -> SubpopReport:
     setting = prepare(data, options.learner)
     if options.learner.sample_weight is not None:
         raise CapabilityError(
@@ -164,7 +180,7 @@ def run_subpop(
     attack: SubpopulationAttack = LabelFlip()
     if options.attack == "convex":
         attack = ConvexAttack(problem, parts.train, setting.split.train.domain, collateral=options.collateral)
-    store = None if out is None else FolderJournal(Path(out) / "journal", _key(data, options, setting.split.train))
+    store = None if out is None else FolderJournal(Path(out) / "journal" / _key(options, setting))
     recorded, trainer = Recording(attack), ProblemTrainer(problem)
     found = study(
         parts, matcher, recorded, trainer, alphas=options.alphas, seeds=1, store=store,
@@ -178,9 +194,9 @@ def run_subpop(
     return report
 
 
-def _key(data: Any, options: SubpopOptions, train: Any) -> str:
+def _key(options: SubpopOptions, setting: Setting) -> str:
     own = {name: value for name, value in vars(options).items() if name not in ("learner", "alphas", "groups", "map")}
-    return run_digest(rows=train.digest(), **own, **influences(options.learner)) + "/"
+    return setting.key(influences(options.learner), **own)
 
 
 def _matcher(options: SubpopOptions, train: Dataset) -> Matcher:
@@ -217,10 +233,12 @@ def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, folder: Path
     damage = {code: last[name] for code, name in enumerate(matcher.names_) if name in last}
 
     def drawn(stream: BinaryIO) -> None:
-        pictures.damage_figure(report.study).savefig(stream, format="png")
+        with quiet_fonts():
+            pictures.damage_figure(report.study).savefig(stream, format="png")
 
     def mapped(stream: BinaryIO) -> None:
-        pictures.map_figure(found, matcher.names_, damage).savefig(stream, format="png", dpi=130)
+        with quiet_fonts():
+            pictures.map_figure(found, matcher.names_, damage).savefig(stream, format="png", dpi=130)
 
     places = arrays_writer({"names": np.array(matcher.names_), **found.arrays()}, compressed=False)
     writers = {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text_writer(report.to_json())}

@@ -300,7 +300,10 @@ def _values(name: str, items: Any) -> list[Any]:
         return [items]
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise InputError(f"a list of values for {name} in a sweep", repr(items), "Put it into a list.")
-    values = list(items)
+    try:
+        values = list(items)
+    except (TypeError, NotImplementedError):  # such as of a sparse matrix or a scalar array
+        raise InputError(f"a list of values for {name} in a sweep", repr(items), "Put it into a list.") from None
     if not values:
         raise InputError(f"at least one value for {name} in a sweep", "none")
     return values

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .._frame import printable
 from ..core import UNDEFENDED
 from .damage import ALL
 from .domains import domain_words
@@ -149,6 +150,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     a      1
     long  20
     """
+    rows = [[printable(" ".join(cell.split("\n"))) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

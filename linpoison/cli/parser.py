@@ -341,4 +341,4 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}.") from None
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text[:40]!r}.") from None

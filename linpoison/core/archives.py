@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -26,8 +27,9 @@ _GROWTH = 1040
 """Deflate makes data at most 1032 times smaller; a member that claims more is damaged or lies."""
 _SUSPICIOUS = (1 << 30, 100)
 """Arrays of more bytes than this, compressed by more than this factor, are taken for a bomb."""
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError, KeyError,
-               SyntaxError, MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)  # fmt: skip
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError, KeyError,
+               SyntaxError, MemoryError, IndexError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile,
+              tokenize.TokenError)  # fmt: skip
 """What `zipfile`, `zlib` and numpy's reader of headers raise on damaged bytes (RecursionError is a RuntimeError)."""
 _PICKLE = "A pickle can run code when it is read: save numbers, or text as y.astype(str)."
 
@@ -69,7 +71,7 @@ def read_arrays(
             return {name: _member(archive, member, name, file, remedy) for name, member in members.items()}
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(what, f"{file}, {_kind_of(file, error)}", remedy) from None
 
 
@@ -81,7 +83,7 @@ def read_array(path: str | os.PathLike[str], what: str, *, remedy: str = "Save i
             return _array(stream, os.fstat(stream.fileno()).st_size, f"a plain array in {file.name}", "one", remedy)
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(what, f"{file}, {_kind_of(file, error)}", remedy) from None
 
 
@@ -110,6 +112,14 @@ def check_file(path: str | os.PathLike[str], what: str, remedy: str = "") -> Pat
     if not regular:
         raise InputError(what, f"{str(path)!r}, which is not a file", remedy)
     return file
+
+
+def user_path(name: str | os.PathLike[str], what: str) -> Path:
+    """A path as a user writes it, with ``~`` for a home folder."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(what, f"{os.fspath(name)!r}, a home folder that there is not", "Write out the path.") from None
 
 
 def csr_of(arrays: Mapping[str, Any], what: str, remedy: str = "") -> Any:
@@ -206,7 +216,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, file: 
             return _array(stream, member.file_size, what, f"array {name!r}", remedy)
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(what, f"a damaged array {name!r} ({_brief(error)})", remedy) from None
 
 

@@ -211,7 +211,10 @@ _COUNTS_REMEDY = "Use the domain 'real' or 'box' for such features."
 
 
 def _bounds(value: Any, d: int | None) -> Array:
-    bound = np.asarray(value, dtype=np.float64)
+    try:
+        bound = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("bounds that are numbers", repr(value)) from None
     if bound.ndim == 0:
         if d is None:
             raise InputError("a bound per coordinate, or the number of coordinates d", "a single number")

@@ -26,11 +26,17 @@ class InputError(LinpoisonError, ValueError):
     """
 
     def __init__(self, expected: str, got: object, remedy: str = "") -> None:
-        self.expected, self.got, self.remedy = expected, str(got), remedy
-        super().__init__(f"expected {expected}, got {got}." + (f" {remedy}" if remedy else ""))
+        self.expected, self.got, self.remedy = expected, _short(str(got)), remedy
+        super().__init__(f"expected {expected}, got {self.got}." + (f" {remedy}" if remedy else ""))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.expected, self.got, self.remedy)
+
+
+def _short(text: str) -> str:
+    """On one line, and of what may be a whole file its beginning."""
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= 400 else f"{text[:300]}... ({len(text)} letters)"
 
 
 class CapabilityError(InputError):

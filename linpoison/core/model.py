@@ -33,12 +33,17 @@ class LinearModel:
     intercept: float = 0.0
 
     def __post_init__(self) -> None:
-        coef = np.array(self.coef, dtype=np.float64)
-        if coef.ndim != 1 or not np.isfinite(coef).all() or not np.isfinite(self.intercept):
+        if np.iscomplexobj(self.coef) or np.iscomplexobj(self.intercept):
+            raise InputError("real coef and a real intercept", "complex numbers")
+        try:
+            coef, intercept = np.array(self.coef, dtype=np.float64), float(self.intercept)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError("coef and intercept as numbers", f"others ({error})") from None
+        if coef.ndim != 1 or not np.isfinite(coef).all() or not np.isfinite(intercept):
             raise InputError("finite coef of shape (d,) and a finite intercept", f"shape {coef.shape}")
         coef.setflags(write=False)
         object.__setattr__(self, "coef", coef)
-        object.__setattr__(self, "intercept", float(self.intercept))
+        object.__setattr__(self, "intercept", intercept)
 
     @property
     def d(self) -> int:

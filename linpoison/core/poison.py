@@ -16,6 +16,9 @@ from .errors import InputError
 from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
 from .writing import write_file
 
+MOST_COPIES = 1e15
+"""Whole numbers below are exact in floating point."""
+
 
 @dataclass(frozen=True, eq=False)
 class Poison:
@@ -45,6 +48,8 @@ class Poison:
         object.__setattr__(self, "X", X)
         object.__setattr__(self, "y", as_signed_labels(self.y, X.shape[0]))
         object.__setattr__(self, "count", as_weights(self.count, X.shape[0], "count"))
+        if self.count.sum() > MOST_COPIES:
+            raise InputError(f"at most {MOST_COPIES:g} copies of poison rows", f"{self.count.sum():g}")
 
     @property
     def total(self) -> float:

@@ -42,10 +42,10 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
     if sp.issparse(X):
         if X.ndim != 2:
             raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {X.shape}")
-        _refuse_complex(X, name)
+        _check_kind(X, name)
         try:
-            matrix: Matrix = sp.csr_array(X).astype(np.float64)
-        except (TypeError, ValueError) as error:
+            matrix: Matrix = sp.csr_array(X.tocsr()).astype(np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
             raise _not_numeric(name, error) from None
         matrix.sum_duplicates()
         values = matrix.data
@@ -58,12 +58,12 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
 
 
 def _as_dense(X: Any, name: str) -> Array:
-    _refuse_complex(X, name)
+    _check_kind(X, name)
     try:
         if hasattr(X, "to_numpy") and hasattr(X, "dtypes"):  # a data frame, whose nullable columns hold pandas' NA
             X = X.to_numpy(dtype=np.float64, na_value=np.nan)
         dense = np.asarray(X, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _not_numeric(name, error) from None
     if dense.ndim != 2:
         raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {dense.shape}")
@@ -75,8 +75,14 @@ def _not_numeric(name: str, error: Exception) -> InputError:
     return InputError(f"numeric {name}", reason, "Encode text as numbers first.")
 
 
-def _refuse_complex(X: Any, name: str) -> None:
-    if np.iscomplexobj(X):
+def _check_kind(X: Any, name: str) -> None:
+    try:
+        kind = np.dtype(X.dtype if isinstance(getattr(X, "dtype", None), np.dtype) else np.asarray(X).dtype).kind
+    except (ValueError, TypeError):  # a ragged sequence, say, which is refused in its turn
+        return
+    if kind in "mM":  # numpy would count units of time
+        raise InputError(f"numeric {name}", "dates or durations", "Turn them into numbers of a unit first.")
+    if kind == "c":
         raise InputError(f"real {name}", "complex numbers")
 
 
@@ -106,9 +112,10 @@ def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Arr
     both : bool, default False
         Whether both classes must be present.
     """
+    _check_kind(y, "labels")
     try:
         labels = np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("labels in {-1, +1}", "labels that are not numbers") from None
     if labels.ndim != 1:
         raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
@@ -145,10 +152,10 @@ def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
     """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each."""
     if weight is None:
         return np.ones(n)
-    _refuse_complex(weight, name)
+    _check_kind(weight, name)
     try:
         values = np.asarray(weight, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"numeric {name}", "values that are not numbers") from None
     if values.shape != (n,):
         raise InputError(f"{name} of shape ({n},)", f"shape {values.shape}")
@@ -173,7 +180,10 @@ def check_number(
     expected = f"{name} as a number{limits}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InputError(expected, repr(value), remedy)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number beyond the range of floating point
+        raise InputError(expected, "a number of too many digits", remedy) from None
     broken = (
         not np.isfinite(number)
         or (above is not None and number <= above)
@@ -198,10 +208,21 @@ def _limits(above: float | None, at_least: float | None, below: float | None, at
 def check_integer(value: Any, name: str, *, at_least: int) -> int:
     """Return `value` as an int that is at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < at_least:
-        raise InputError(f"{name} as a whole number of at least {at_least}", repr(value))
+        raise InputError(f"{name} as a whole number of at least {at_least}", _digits(value))
+    if int(value) > LARGEST_INTEGER:
+        raise InputError(f"{name} as a whole number of at most {LARGEST_INTEGER}", _digits(value))
     return int(value)
 
 
+def _digits(value: Any) -> str:
+    """A value in words; Python refuses to write out whole numbers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+LARGEST_INTEGER = 2**63 - 1
 SEEDS = 2**32
 """Seeds are below this: what scikit-learn and numpy's older generators take."""
 
@@ -224,7 +245,7 @@ def as_whole(text: str) -> int:
 def check_seed(value: Any, name: str = "seed") -> int:
     """Return a seed as an int from 0 to 2**32 - 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < SEEDS:
-        raise InputError(f"{name} as a whole number of at least 0 and below 2**32", repr(value))
+        raise InputError(f"{name} as a whole number of at least 0 and below 2**32", _digits(value))
     return int(value)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..core.archives import user_path
 from ..core.dataset import Split
 from ..core.domain import Domain
 from ..core.errors import InputError
@@ -126,7 +127,9 @@ def _named(name: str, seed: int) -> Split | None:
 
 
 def _existing(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = user_path(name, "a data file or the name of a data set")
+    if "\0" in name or len(os.fsencode(path.name)) > 255:
+        raise InputError("a data file or the name of a data set", f"{name!r}, which is neither", _known())
     if path.is_dir():
         raise InputError("a data file or the name of a data set", f"the folder {name}", _known())
     if not path.exists():

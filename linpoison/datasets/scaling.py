@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.sparse import issparse
 
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix
@@ -50,3 +53,37 @@ def check_scale(matrix: Matrix, name: str) -> None:
             f"features of at least {SMALLEST:g} in size in {name}", f"{largest:g} as the largest",
             "Rescale the features first.",
         )  # fmt: skip
+
+
+UNEVEN = 1e3
+"""Columns whose scales, or whose mean and spread, differ by more make solvers slow."""
+
+
+def scale_caution(X: Matrix, names: Sequence[str] | None = None) -> str:
+    """What to say, before the work starts, of columns on very different scales or far from zero; empty for others.
+
+    The regulariser weighs all coefficients alike, so that other units are another problem, which only the user can
+    choose; solvers need many times as long where one column is thousands of times as wide as the next.
+    """
+    if issparse(X):
+        return ""
+    spread, middle = X.std(axis=0), np.abs(X.mean(axis=0))
+    wide = np.flatnonzero(spread > 1e-12 * (1 + middle))
+    if not wide.size:
+        return ""
+    largest, least = wide[np.argmax(spread[wide])], wide[np.argmin(spread[wide])]
+    ratio, offset = spread[largest] / spread[least], (middle / np.where(spread > 0, spread, np.inf))
+    if ratio > UNEVEN:
+        what = f"{_column(largest, names)} is {ratio:.0e} times as wide as {_column(least, names)}"
+    elif (far := int(np.argmax(offset))) in wide and offset[far] > UNEVEN:
+        what = f"{_column(far, names)} lies {offset[far]:.0e} times its spread away from zero"
+    else:
+        return ""
+    return (
+        f"{what}: solvers may need ten times as long, and the penalty hardly touches the wide columns. Standardise the "
+        "columns, or hand in a pipeline that begins with StandardScaler as the estimator."
+    )
+
+
+def _column(number: int, names: Sequence[str] | None) -> str:
+    return f"column {number if names is None else repr(names[number])}"

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from ..core.archives import user_path
 from ..core.errors import InputError
 
 VARIABLE = "LINPOISON_DATA"
@@ -15,7 +16,7 @@ _verified: dict[Path, tuple[int, int, str]] = {}
 def data_folder() -> Path:
     """The folder named by the environment variable LINPOISON_DATA, else ``~/.cache/linpoison``."""
     named = os.environ.get(VARIABLE, "").strip()
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "linpoison"
+    return user_path(named, f"a folder in {VARIABLE}") if named else Path.home() / ".cache" / "linpoison"
 
 
 def sha256_of(path: Path) -> str:

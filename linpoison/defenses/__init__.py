@@ -57,7 +57,7 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
     >>> make_defense("slab", remove=0.1)
     SlabDefense(remove=0.1)
     """
-    if name not in DEFENSES:
+    if not isinstance(name, str) or name not in DEFENSES:
         raise InputError(f"a defence among {', '.join(DEFENSES)}", repr(name))
     return DEFENSES[name].made(remove, variant, problem)
 

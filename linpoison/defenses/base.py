@@ -11,10 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number, refuse_missing
+from ..learners.checked import validate_data
 from ..sets import FeasibleSet
 from .quota import quota
 

@@ -7,9 +7,10 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.validation import Array, Matrix, check_number
+from ..learners.checked import validate_data
 from ..sets.base import squared_distances
 from .rows import column_medians
 

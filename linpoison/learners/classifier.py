@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..losses import MarginLoss, Problem, make_loss
+from .checked import translated, validate_data
 from .factory import Method, make_learner
 
 _FREE_BY_DEFAULT = ("logistic", "squared")
@@ -73,7 +74,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit to rows `X` (dense or sparse), labels of two values, and optional copies of each row."""
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         self.classes_, signs = two_classes(y)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        with translated():
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self.problem_ = self._problem()
         self.model_ = make_learner(self.problem_, method=self.method).fit(Dataset(X, signs, weight))
         self.coef_ = np.array(self.model_.coef)[None, :]
@@ -107,7 +109,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def two_classes(y: Any) -> tuple[Any, Any]:
     """The two sorted classes, and the labels as -1 and +1."""
-    check_classification_targets(y)
+    with translated():
+        check_classification_targets(y)
     if type_of_target(y) == "multiclass":
         raise InputError(
             "two classes", f"{np.unique(y).size}",

@@ -82,6 +82,16 @@ def translate_estimator(estimator: Any, n_train: int, *, mean_weight: float = 1.
     (0.5, True, (0, 1))
     """
     n_train = check_integer(n_train, "n_train", at_least=1)
+    try:
+        return _translated(estimator, n_train, mean_weight)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RecursionError) as error:
+        reason = f"one with parts that do not fit ({type(error).__name__}: {error})"
+        raise InputError("a fitted scikit-learn classifier as fit leaves it", reason, "Fit it again.") from error
+
+
+def _translated(estimator: Any, n_train: int, mean_weight: float) -> TranslatedModel:
     classifier, transform = fitted_classifier(estimator)
     problem, note = _READERS[type(classifier).__name__](classifier, n_train)
     if mean_weight != 1:

@@ -48,6 +48,8 @@ def unwrap(estimator: Any) -> tuple[Any, Callable[[Any], Matrix]]:
     steps = getattr(estimator, "steps", None)
     if not isinstance(steps, list) or not hasattr(estimator, "named_steps"):
         return estimator, same_rows
+    if not steps:
+        raise InputError("a pipeline that ends in a classifier", "one without steps")
     _refuse_samplers(estimator)
     classifier, last = unwrap(steps[-1][1])
     before = estimator[:-1] if len(steps) > 1 else None

@@ -13,6 +13,9 @@ from ..core.model import LinearModel
 from ..core.validation import Array, check_number
 from .base import MarginLoss
 
+LEAST_REG = 1e-15
+"""Below this, and above its inverse, no solver can tell the penalty from rounding."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -50,7 +53,7 @@ class Problem:
     def __post_init__(self) -> None:
         if not isinstance(self.loss, MarginLoss):
             raise InputError("a loss of linpoison.losses", repr(self.loss))
-        object.__setattr__(self, "reg", check_number(self.reg, "reg", above=0))
+        object.__setattr__(self, "reg", check_number(self.reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG))
         if self.scaling not in ("mean", "sum"):
             raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
         if self.scaling == "sum" and not self.n_reference:

@@ -158,7 +158,7 @@ def _number(word: str, names: Sequence[str] | None, d: int, remedy: str) -> int:
         raise InputError("a column by a name that no other has", repr(word), f"Say {found[0]} or {found[1]}.")
     if found:
         return found[0]
-    if word.isascii() and word.isdigit() and int(word) < d:
+    if word.isascii() and word.isdigit() and len(word) <= 18 and int(word) < d:
         return int(word)
     known = "" if names is None else f" (such as {', '.join(names[:5])})"
     raise InputError(f"columns by name{known} or by number below {d}", repr(word), remedy)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..core.wording import drawable
 from .mapping import GroupMap
 from .study import Study
 
@@ -60,7 +61,7 @@ def map_figure(found: GroupMap, names: Sequence[str], damage: Mapping[int, float
             middle = np.median(mine, axis=0)
             axes.scatter([middle[0]], [middle[1]], s=190, facecolor="none", edgecolor=ORANGE, linewidth=2)
             axes.annotate(
-                f"{names[code]}: {value:+.2f}",
+                f"{drawable(names[code])}: {value:+.2f}",
                 (middle[0], middle[1]),
                 xytext=(8, 8),
                 textcoords="offset points",

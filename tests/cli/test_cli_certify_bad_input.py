@@ -83,7 +83,7 @@ BAD = {
     "empty target": (aimed(""), nothing, "'decoys', or 'flip:I'"),
     "no file of a target": (aimed("goal.npz"), nothing, "goal.npz"),
     "folder for a target": (aimed("."), nothing, "'decoys', or 'flip:I'"),
-    "flip out of range": (aimed("flip:99999"), nothing, "a test row from 0 to"),
+    "flip out of range": (aimed("flip:99999"), nothing, "numbers of test rows below"),
     "flip of a word": (aimed("flip:abc"), nothing, "Such as flip:17"),
     "flip of nothing": (aimed("flip:"), nothing, "Such as flip:17"),
     "flip of a negative row": (aimed("flip:-1"), nothing, "Such as flip:17"),

@@ -7,11 +7,12 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError
 from ...core.validation import Array
+from ...learners.checked import validate_data
 from ...learners.classifier import two_classes
 from ...losses import MarginLoss, Problem, make_loss
 from ...sets import Box, ByLabel
