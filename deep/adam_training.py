@@ -12,10 +12,9 @@ from linpoison.core import InputError, MissingDependency, SolverFailed, check_in
 from .arrays import norm
 from .descent import Progress, silent
 from .samples import Sample
-from .sgd import _DIVERGED, _copies, _devices, deterministic
+from .sgd import _DIVERGED, _copies, _devices, batches_of, deterministic
 from .torch_modules import last_linear, untouched
 from .torch_risk import TorchRisk
-from .torch_rows import as_labels
 from .training import Trained, objective
 
 try:
@@ -93,13 +92,13 @@ class AdamTrainer:
         """
         began, index = time.perf_counter(), _copies(data)
         learner = risk.on(risk.fresh_module(seed))
-        rows = data.take(range(data.n))
-        X, y = learner.rows(rows.X), as_labels(rows.y, learner.layout.first)
+        X, y = batches_of(learner, data)
         if (self.shift or self.mirror) and X.ndim != 4:
             raise InputError("rows of shape (channels, height, width) to move", f"shape {tuple(X.shape[1:])}")
         with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
             torch.manual_seed(seed)
             self._train(learner, (X, y), index, progress)
+        learner = risk.learned(learner.module)
         w = learner.current
         size, loss = norm(learner.grad(w, data.X, data.y, data.weights)), objective(learner, w, data)
         if not isfinite(loss):
@@ -118,7 +117,7 @@ class AdamTrainer:
             order = index[torch.randperm(len(index))].to(X.device)
             for part in order.split(self.batch_size):
                 rule.zero_grad(set_to_none=True)
-                loss = learner.training_loss(module(self._moved(X[part])), y[part])
+                loss = learner.training_loss(learner.training_outputs(module, self._moved(X[part])), y[part])
                 (loss + learner.penalty(own) + self._head_penalty(module)).backward()
                 rule.step()
             if not bool(torch.isfinite(loss)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from linpoison.core import CapabilityError, InputError
 from linpoison.core.validation import Array
 
 
@@ -60,12 +61,49 @@ def per_row(values: Any, X: Any) -> Any:
 
 def row_shape(X: Any) -> tuple[int, ...]:
     """Shape of one row of an array, or of the first item of a torch Dataset."""
-    return tuple(X.shape[1:]) if hasattr(X, "shape") else tuple(np.shape(X[0][0]))
+    return tuple(X.shape[1:]) if hasattr(X, "shape") else tuple(np.shape(pair_of(X[0])[0]))
 
 
 def count_rows(X: Any) -> int:
-    """Number of rows of an array, tensor, sparse matrix, sequence or torch Dataset."""
-    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+    """Number of rows of an array, tensor, sparse matrix, sequence or torch Dataset.
+
+    Raises
+    ------
+    InputError
+        For what has no number of rows, or cannot be asked for one of them.
+    """
+    if hasattr(X, "shape"):
+        if not len(X.shape):
+            raise InputError("rows X of shape (n, ...)", "one number")
+        return int(X.shape[0])
+    if not hasattr(X, "__getitem__"):
+        raise InputError("rows that can be asked for by number", f"a {type(X).__name__}", "Such as its `dataset`.")
+    try:
+        return len(X)
+    except (TypeError, NotImplementedError):
+        remedy = "Make a list or a TensorDataset of it."
+        raise InputError("rows that can be counted", f"a {type(X).__name__} without a length", remedy) from None
+
+
+def pair_of(item: Any) -> Any:
+    """Row and label, which is what an item of a Dataset has to be."""
+    if isinstance(item, (tuple, list)) and len(item) == 2:
+        return item
+    keys = f" with the keys {list(item)[:4]}" if isinstance(item, dict) else ""
+    raise InputError("a Dataset whose items are (row, label)", f"a {type(item).__name__}{keys}", "Give arrays X and y.")
+
+
+def movable(X: Any) -> Any:
+    """`X`, if its rows are of numbers that can be moved.
+
+    Raises
+    ------
+    CapabilityError
+        For whole numbers such as tokens.
+    """
+    if "float" not in str(X.dtype):
+        raise CapabilityError("rows to differentiate in", f"{X.dtype}", "Attack the embeddings instead.")
+    return X
 
 
 def take_rows(X: Any, y: Any, index: Any) -> tuple[Any, Any]:
@@ -73,6 +111,9 @@ def take_rows(X: Any, y: Any, index: Any) -> tuple[Any, Any]:
     index = np.asarray(index, dtype=np.intp)
     if y is not None:
         return X[index], y[index]
-    items = [X[int(i)] for i in index]
-    rows = np.stack([np.asarray(item[0]) for item in items])
+    items = [pair_of(X[int(i)]) for i in index]
+    try:
+        rows = np.stack([np.asarray(item[0]) for item in items])
+    except ValueError as error:
+        raise InputError("a Dataset of rows of one shape", str(error)) from None
     return rows, np.asarray([np.asarray(item[1]) for item in items])

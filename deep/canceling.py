@@ -13,7 +13,7 @@ import numpy as np
 from linpoison.core import CapabilityError, InputError, check_integer, check_number
 from linpoison.core.validation import Array
 
-from .arrays import norm
+from .arrays import movable, norm, take_rows
 from .checkpoints import Checkpoint, digest_of
 from .descent import LBFGS, Adam, Keeper, Optimiser, Progress, silent
 from .fields import Cancel, PoisonObjective
@@ -23,6 +23,7 @@ from .protocols import Projection, RiskModel, Vector
 from .ranks import Alone, Ranks
 from .samples import Sample
 from .thresholds import Reachability, reachability
+from .training import Trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +174,7 @@ class GradientCanceling:
         part, sets = seeds.take(own), self.projection.take(own)
         shares = unit * mass * part.mass / seeds.total
         objective = PoisonObjective(risk, target, Cancel(rest), part.y, shares, ranks)
-        first, tol = sets.project(risk.rows(part.X)), 0.5 * (unit * self.tol) ** 2
+        first, tol = sets.project(movable(risk.rows(part.X))), 0.5 * (unit * self.tol) ** 2
         more: dict[str, Any] = {}
         if checkpoint is not None:
             more["kept"] = self._keeper(checkpoint, risk, ranks, target, clean, seeds, mass)
@@ -220,11 +221,35 @@ def relative_distance(found: Vector, target: Vector, clean: Vector) -> float:
     return left / way if way else inf if left else 0.0
 
 
-def accuracy(risk: Any, w: Vector, data: Sample) -> float:
-    """Share of the rows, copies counted, that `w` predicts rightly."""
-    predicted = np.asarray(_host(risk.predict(w, data.X)))
-    y = data.take(range(data.n)).y if data.y is None else data.y
+def accuracy(model: Any, *where: Any) -> float:
+    """Share of the rows, copies counted, that are predicted rightly.
+
+    Parameters
+    ----------
+    model : Trained or RiskModel
+        What was learned, as ``accuracy(learned, data)``; or a risk, as ``accuracy(risk, w, data)``, for parameters that
+        were not learned.
+    where : Sample, or Vector and Sample
+        The parameters after a risk, and the rows.
+
+    Raises
+    ------
+    InputError
+        For other arguments, or labels that are not among those of the risk.
+    """
+    risk, w, data = _model(model, *where)
+    X, y = (data.X, data.y) if data.y is not None else take_rows(data.X, None, range(data.n))
+    if hasattr(risk, "codes"):
+        risk.codes(y, X)
+    predicted = np.asarray(_host(risk.predict(w, X)))
     return float(np.average(predicted == np.asarray(_host(y)), weights=data.mass))
+
+
+def _model(model: Any, *where: Any) -> tuple[Any, Any, Sample]:
+    parts = (model.risk, model.w, *where) if isinstance(model, Trained) else (model, *where)
+    if len(parts) != 3 or not isinstance(parts[2], Sample):
+        raise InputError("accuracy(learned, data) or accuracy(risk, w, data)", f"{len(where) + 1} arguments")
+    return parts  # type: ignore[return-value]
 
 
 def _host(values: Any) -> Any:

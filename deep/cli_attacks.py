@@ -100,7 +100,8 @@ def gc(lab: Lab, arguments: Any) -> Run:
     def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
         target, notes = _target(lab, rule, clean, tick)
         module = clean.risk.module_at(target)
-        risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, params=names)
+        options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": clean.risk.output}
+        risk = TorchRisk(module, arguments.loss, params=names, **options)
         start = lab.task.train.drawn(count, seed)
         told = f"seed {seed}: gradient canceling, step "
         found = attack.run(

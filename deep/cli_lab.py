@@ -59,7 +59,8 @@ class Lab:
         margin, task = _of_loss(arguments.loss, task)
         module = make_model(arguments.model, task.shape, 1 if margin else task.classes)
         module = module.to(device, torch.float64 if arguments.precision == "float64" else torch.float32)
-        risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk)
+        output = int(arguments.output) if (arguments.output or "").isdecimal() else arguments.output
+        risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, output=output)
         trainer = SGDTrainer(
             epochs=arguments.epochs_train,
             batch_size=arguments.batch_train,
@@ -91,7 +92,7 @@ class Lab:
         module = self.risk.fresh_module(seed)
         state = {name: torch.as_tensor(stored[f"state:{name}"]) for name in module.state_dict()}
         module.load_state_dict(state)
-        risk = self.risk.on(module.eval())
+        risk = self.risk.learned(module)
         loss, size, seconds = (float(stored[name]) for name in ("loss", "grad_norm", "seconds"))
         return Trained(risk, risk.current, loss, size, bool(stored["converged"]), seconds)
 

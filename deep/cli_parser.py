@@ -115,6 +115,8 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--loss", default="cross_entropy", metavar="NAME",
                         help="cross_entropy; or hinge, squared_hinge, smooth_hinge, logistic or squared, of data of "
                         "two classes and a model of one output (default: cross_entropy)")  # fmt: skip
+    parser.add_argument("--output", metavar="NAME", help="part of what the model returns that is its scores: a key, "
+                        "such as logits, or a place, such as 0 (default: it returns one tensor)")  # fmt: skip
     parser.add_argument("--reg", type=float, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
     parser.add_argument("--rows", type=int, metavar="N", help="use only N training rows, drawn with the first seed")
     parser.add_argument("--epochs-train", type=int, default=100, metavar="N", help="default: 100")

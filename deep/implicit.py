@@ -10,7 +10,7 @@ import numpy as np
 from linpoison.core import InputError
 from linpoison.core.validation import Array
 
-from .arrays import per_row, to_numpy
+from .arrays import movable, per_row, to_numpy
 from .descent import Optimiser, Progress, ProjectedGradient, silent
 from .fields import Align, Match, PoisonObjective
 from .projections import Everywhere
@@ -101,7 +101,7 @@ def total_gradient(
     """
     slope = risk.data_grad(w, validation.X, validation.y, validation.weights)
     solution = solver.solve(hessian(risk, w, train), slope)
-    u, rows = solution.x, risk.rows(poison.X) if poison.y is not None else poison.X
+    u, rows = solution.x, movable(risk.rows(poison.X)) if poison.y is not None else poison.X
     mixed = risk.mixed_product(w, rows, poison.y, u)
     pulls = to_numpy(risk.loss_jvp(w, rows, poison.y, u)) + float(risk.penalty_grad(w) @ u)
     value = float(np.average(to_numpy(risk.loss(w, validation.X, validation.y)), weights=validation.mass))
@@ -231,7 +231,7 @@ def _craft(
 
     rows = seeds.take(range(seeds.n))
     objective = PoisonObjective(risk, w, aim[0], rows.y, rows.mass / rows.total)
-    start = projection.project(risk.rows(rows.X))
+    start = projection.project(movable(risk.rows(rows.X)))
     found = optimiser.minimise(objective, start, projection, tol=-np.inf, ranks=Alone(), progress=progress)
     return Crafted(Sample(found.X, rows.y, rows.mass), found.history, aim[1])
 

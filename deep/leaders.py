@@ -87,7 +87,7 @@ class LeaderNetwork:
 
     def _made(self, weights: dict[str, Any], x: Any, y: Any) -> Any:
         inputs = (x, y) if self.label_input else (x,)
-        return functional_call(self.module, {**self.layout.frozen, **weights}, inputs)
+        return functional_call(self.module, {**self.layout.own, **self.layout.buffers, **weights}, inputs)
 
 
 def pretrain(

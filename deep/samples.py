@@ -20,8 +20,10 @@ class Sample:
     Parameters
     ----------
     X : array_like or tensor, shape (n, ...), or torch Dataset
-        A map-style Dataset gives (x, y) for each whole number below its length; `y` is left out then.
+        A map-style Dataset gives (x, y) for each whole number below its length; `y` is left out then. Whole numbers,
+        such as tokens, stay whole where the model takes them.
     y : array_like or tensor, shape (n,), optional
+        Labels of any kind for a `TorchRisk`; as numbers for a `LinearRisk`.
     weights : array_like, shape (n,), optional
         Copies of each row, one each by default.
 
@@ -37,13 +39,17 @@ class Sample:
 
     def __post_init__(self) -> None:
         if isinstance(self.X, (list, tuple)):
-            object.__setattr__(self, "X", np.asarray(self.X, dtype=np.float64))
+            object.__setattr__(self, "X", _array(self.X))
         if isinstance(self.y, (list, tuple)):
             object.__setattr__(self, "y", np.asarray(self.y))
         if self.y is None and hasattr(self.X, "shape"):
             raise InputError("labels y with an array X", "none")
-        if self.y is not None and len(self.y) != self.n:
-            raise InputError(f"{self.n} labels, one for each row", f"{len(self.y)}")
+        if hasattr(self.y, "to_numpy"):
+            object.__setattr__(self, "y", self.y.to_numpy())
+        if hasattr(self.X, "to_numpy"):
+            object.__setattr__(self, "X", self.X.to_numpy())
+        if self.y is not None and (np.ndim(self.y) == 0 or len(self.y) != self.n):
+            raise InputError(f"{self.n} labels, one for each row", f"{len(self.y) if np.ndim(self.y) else 'one'}")
         if self.weights is not None:
             object.__setattr__(self, "weights", as_weights(to_numpy(self.weights), self.n))
 
@@ -97,6 +103,17 @@ def _stack(parts: tuple[Any, Any]) -> Any:
     joined[: len(parts[0])] = parts[0]
     joined[len(parts[0]) :] = parts[1]
     return joined
+
+
+def _array(rows: Any) -> Any:
+    """Rows as one array: whole numbers stay whole."""
+    try:
+        found = np.asarray(rows)
+    except ValueError as error:
+        raise InputError("rows X of one length", str(error)[:80]) from None
+    if found.dtype.kind not in "biuf":
+        raise InputError("rows X as an array of numbers", f"{found.dtype}")
+    return found
 
 
 def _labels(y: Any) -> Any:

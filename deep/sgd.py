@@ -19,7 +19,6 @@ from .descent import Progress, silent
 from .samples import Sample
 from .torch_modules import untouched
 from .torch_risk import TorchRisk
-from .torch_rows import as_labels
 from .training import Trained, objective
 
 try:
@@ -98,11 +97,11 @@ class SGDTrainer:
         """
         began, index = time.perf_counter(), _copies(data)
         learner = risk.on(risk.fresh_module(seed))
-        rows = data.take(range(data.n))
-        X, y = learner.rows(rows.X), as_labels(rows.y, learner.layout.first)
+        X, y = batches_of(learner, data)
         with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
             torch.manual_seed(seed)
             self._train(learner, (X, y), index, torch.Generator().manual_seed(seed), progress)
+        learner = risk.learned(learner.module)
         w = learner.current
         size = norm(learner.grad(w, data.X, data.y, data.weights))
         loss = objective(learner, w, data)
@@ -127,7 +126,7 @@ class SGDTrainer:
                     rule.param_groups[0]["lr"] = self.step * (1 + cos(pi * done / (batches * self.epochs))) / 2
                 rule.zero_grad(set_to_none=True)
                 with torch.autocast(X.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                    outputs = module(X[part])
+                    outputs = learner.training_outputs(module, X[part])
                 loss = learner.training_loss(outputs, y[part])
                 (loss + learner.penalty(own)).backward()
                 rule.step()
@@ -156,6 +155,13 @@ def deterministic(enabled: bool = True) -> Iterator[None]:
     finally:
         torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = benchmark
+
+
+def batches_of(learner: TorchRisk, data: Sample) -> tuple[Any, Any]:
+    """All rows and labels as the module and the loss take them, held to what training needs."""
+    learner.look(data.X, data.y)
+    rows = data.take(range(data.n))
+    return learner.rows(rows.X), learner.targets(rows.y, rows.X)
 
 
 def _copies(data: Sample) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 from linpoison.core import InputError, MissingDependency
 from linpoison.losses import LOSSES, Hinge, Logistic, MarginLoss, SmoothHinge, Squared, SquaredHinge, make_loss
 
+from .outputs import scores_of
+
 try:
     import torch
 except ImportError:
@@ -41,16 +43,22 @@ def resolve(loss: str | MarginLoss | Loss) -> tuple[Loss, MarginLoss | None]:
 
 def cross_entropy(outputs: Any, y: Any) -> Any:
     """Cross-entropy of each row; outputs that are log-probabilities already are left as they are."""
-    if outputs.ndim != 2:
-        raise InputError("outputs of shape (n, classes) for cross-entropy", f"shape {tuple(outputs.shape)}")
+    count_classes(outputs)
     return torch.nn.functional.cross_entropy(outputs, y, reduction="none")
+
+
+def count_classes(outputs: Any) -> int:
+    """Number of classes of outputs for cross-entropy, InputError for others."""
+    if scores_of(outputs).ndim != 2:
+        raise InputError("outputs of shape (n, classes) for cross-entropy", f"shape {tuple(outputs.shape)}")
+    return int(outputs.shape[1])
 
 
 def _of_margins(loss: MarginLoss) -> Loss:
     phi = _phi(loss)
 
     def of_rows(outputs: Any, y: Any) -> Any:
-        if outputs.numel() != len(y):
+        if scores_of(outputs).numel() != len(y):
             raise InputError("one output for each row with a margin loss", f"outputs of shape {tuple(outputs.shape)}")
         return phi(y * outputs.reshape(-1))
 

@@ -11,6 +11,7 @@ from linpoison.core import CapabilityError, InputError, MissingDependency
 
 try:
     import torch
+    from torch.nn.utils import parametrize
 except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
@@ -47,10 +48,14 @@ class Layout:
         return dict(self.module.named_parameters())[self.names[0]].detach()
 
     @property
-    def frozen(self) -> dict[str, Any]:
-        """All parameters as they are, and copies of all buffers, in which a call may write; without gradients."""
-        buffers = {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
-        return {**{name: parameter.detach() for name, parameter in self.module.named_parameters()}, **buffers}
+    def own(self) -> dict[str, Any]:
+        """All parameters as they are, those of the vector and others, without gradients."""
+        return {name: parameter.detach() for name, parameter in self.module.named_parameters()}
+
+    @property
+    def buffers(self) -> dict[str, Any]:
+        """Copies of all buffers, for a call may write in them."""
+        return {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
 
     def split(self, vector: Any) -> dict[str, Any]:
         """The tensors of a flat vector, by name, in the module's precision."""
@@ -66,15 +71,15 @@ class Layout:
 
     def current(self) -> Any:
         """The vector of the module's own parameters."""
-        return self.flat({name: self.frozen[name] for name in self.names})
+        return self.flat(self.own)
 
-    def module_at(self, vector: Any) -> Any:
-        """A copy of the module with the parameters of a vector."""
-        copy, values = deepcopy(self.module), self.split(torch.as_tensor(vector))
+    def module_at(self, vector: Any, buffers: dict[str, Any] | None = None) -> Any:
+        """A copy of the module with the parameters of a vector, and these buffers."""
+        copy, values = copied(self.module), {**self.split(torch.as_tensor(vector)), **(buffers or {})}
         with torch.no_grad():
-            for name, parameter in copy.named_parameters():
+            for name, tensor in [*copy.named_parameters(), *copy.named_buffers()]:
                 if name in values:
-                    parameter.copy_(values[name])
+                    tensor.copy_(values[name])
         return copy
 
     def slices(self, test: Callable[[str], bool]) -> list[slice]:
@@ -113,6 +118,29 @@ class Layout:
     def head_outputs(self, name: str | None) -> int:
         """Number of outputs of the last linear layer."""
         return int(last_linear(self.module, name)[1].out_features)
+
+
+def check_module(module: Any) -> None:
+    """Refuse what is no module, or one that cannot be called with other parameters.
+
+    Raises
+    ------
+    InputError, CapabilityError
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise InputError("a torch.nn.Module", type(module).__name__)
+    if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+        raise CapabilityError("a module by itself", type(module).__name__, "Give `module.module`.")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise CapabilityError("a module of Python", type(module).__name__, "Give the one that was scripted.")
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    lazy = [name for name, tensor in tensors if torch.nn.parameter.is_lazy(tensor)]
+    if lazy:
+        raise CapabilityError("parameters that have shapes", f"lazy ones: {', '.join(lazy[:3])}", "Call it once first.")
+    if any(tensor.is_meta for _, tensor in tensors):
+        raise CapabilityError(
+            "parameters with values", "some on the meta device", "Use `module.to_empty` and load them."
+        )
 
 
 def _chosen(named: dict[str, Any], params: Callable[[str], bool] | Any) -> list[str]:
@@ -172,25 +200,38 @@ def untouched(module: Any, names: list[str]) -> list[Any]:
     return found
 
 
+def copied(module: Any) -> Any:
+    """A copy, of layers too that keep a tensor from a call, as those of the old ``weight_norm`` do.
+
+    Raises
+    ------
+    CapabilityError
+        If the module holds what cannot be copied.
+    """
+    kept = [v for part in module.modules() for v in part.__dict__.values() if isinstance(v, torch.Tensor)]
+    try:
+        return deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in kept})
+    except (TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+        why = f"{type(module).__name__} ({str(error).splitlines()[0][:100]})"
+        raise CapabilityError("a module that copy.deepcopy copies", why, "Take out what it holds.") from None
+
+
 def fresh(module: Any, seed: int, names: list[str], init: Callable[[Any], None] | None = None) -> Any:
     """A copy of a module with its parameters of these names, and their layers' statistics, drawn anew.
 
     Raises
     ------
     CapabilityError
-        If a layer has parameters of its own but no ``reset_parameters``, and no `init` is given.
+        If a layer has parameters of its own that no ``reset_parameters`` draws, and no `init` is given.
     """
-    copy = deepcopy(module)
+    copy = copied(module)
     devices = {p.device for p in copy.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted({d.index or 0 for d in devices})):
         torch.manual_seed(seed)
         if init is not None:
             init(copy)
         else:
-            kept = {id(part) for part in untouched(copy, names)}
-            for layer in copy.modules():
-                if id(layer) not in kept:
-                    _reset(layer)
+            _reset_all(copy, {id(part) for part in untouched(copy, names)}, names)
     before = dict(module.named_parameters())
     with torch.no_grad():
         for name, parameter in copy.named_parameters():
@@ -202,10 +243,66 @@ def fresh(module: Any, seed: int, names: list[str], init: Callable[[Any], None] 
     return copy
 
 
+def _reset_all(module: Any, kept: set[int], names: list[str]) -> None:
+    """Every layer by its ``reset_parameters``; then what torch's own layers set above those within them.
+
+    Parameters are NaN before, so that one that nothing draws is found.
+    """
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name in names:
+                parameter.fill_(torch.nan)
+    parts = [part for part in module.modules() if id(part) not in kept]
+    for part in parts:
+        if hasattr(part, "reset_parameters"):
+            _reset(part)
+    for part in reversed(parts):
+        if not hasattr(part, "reset_parameters") and hasattr(part, "_reset_parameters"):
+            part._reset_parameters()
+    for name, parameter in module.named_parameters():
+        if name in names and bool(torch.isnan(parameter).any()):
+            owner = type(module.get_submodule(name.rpartition(".")[0])).__name__
+            raise CapabilityError(
+                "layers with reset_parameters that draw all they have", f"{name} of {owner}",
+                "Give TorchRisk `init`, which sets them anew.",
+            )  # fmt: skip
+
+
 def _reset(layer: Any) -> None:
-    if hasattr(layer, "reset_parameters"):
+    """The layer's own draw; of a parametrised tensor, of what stands behind it."""
+    if not parametrize.is_parametrized(layer):
         layer.reset_parameters()
-    elif any(True for _ in layer.parameters(recurse=False)):
-        raise CapabilityError(
-            "layers with reset_parameters", type(layer).__name__, "Give TorchRisk `init`, which sets them anew."
-        )
+        return
+    names = list(layer.parametrizations)
+    drawn = {}
+    for name in names:  # a plain tensor in the place of the parametrised one, for the draw
+        shape = getattr(layer.parametrizations[name], "original", None)
+        with torch.no_grad():
+            value = getattr(layer, name) if shape is None else shape
+        drawn[name] = torch.nn.Parameter(torch.empty_like(value))
+    kind, layer.__class__ = layer.__class__, type(layer).__mro__[1]
+    try:
+        for name, value in drawn.items():
+            layer.register_parameter(name, value)
+        layer.reset_parameters()
+    finally:
+        for name in names:
+            layer._parameters.pop(name, None)
+        layer.__class__ = kind
+    for name, value in drawn.items():
+        _assign(layer, name, value.detach())
+
+
+def _assign(layer: Any, name: str, value: Any) -> None:
+    mode = layer.training
+    try:
+        setattr(layer, name, value)
+    except (NotImplementedError, RuntimeError):
+        return  # no inverse: what stands behind it stays undrawn, and is found
+    finally:
+        layer.train(mode)
+    if any(True for part in layer.parametrizations[name] for _ in part.buffers()):
+        layer.train()  # vectors of a power iteration, which moves in training mode
+        for _ in range(15):
+            getattr(layer, name)
+        layer.train(mode)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
-from linpoison.core import CapabilityError, InputError, MissingDependency, check_integer, check_number, check_seed
+from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
 from linpoison.losses import MarginLoss
 
-from .arrays import count_rows
+from .arrays import count_rows, movable
+from .labels import Labels, numbers_of
 from .linear_risk import shares
-from .precision import derivable, evaluating, full_precision
+from .outputs import Output, scores_of
 from .score_losses import cross_entropy_reach
-from .torch_losses import Loss, cross_entropy, resolve
-from .torch_modules import Layout, features_of, fresh
-from .torch_rows import Chunk, as_rows, chunks
-from .torch_second import gradient, hessian_product, mixed_product, slopes
+from .statistics import changed, learned, plain, statistics_of
+from .torch_calls import Calls
+from .torch_check import ROWS, Checked
+from .torch_differences import is_floating
+from .torch_losses import Loss, count_classes, cross_entropy, resolve
+from .torch_modules import Layout, check_module, features_of, fresh
+from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
+from .torch_second import WAYS, gradient
 
 try:
     import torch
-    from torch.func import functional_call, grad, vmap
+    from torch.func import grad, vmap
+    from torch.utils._pytree import tree_map
 except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
@@ -41,8 +47,8 @@ class TorchRisk:
     ----------
     module : torch.nn.Module
     loss : str, MarginLoss or callable, default "cross_entropy"
-        "cross_entropy" (labels from 0), a margin loss of the core or its name (one output, labels in {-1, +1}), or a
-        function of outputs and labels that gives one number for each row.
+        "cross_entropy", a margin loss of the core or its name (one output, two classes), or a function of outputs and
+        labels that gives one number for each row.
     reg : float, default 0
     penalize_intercept : bool, default True
         If False, P drops the parameters named "bias".
@@ -53,10 +59,30 @@ class TorchRisk:
     head : str, optional
         Name of the last linear layer, by default the ``torch.nn.Linear`` that the module registers last.
     derivative : {"auto", "forward", "double_backward"}, default "auto"
-        Second derivatives by a forward sweep through a backward one, or by two backward ones, which every
-        differentiable operation supports. "auto" turns to the second where the first is not there.
+        Second derivatives by a forward sweep through a backward one, or by two backward ones. "auto" takes the first
+        that agrees with differences.
     init : callable, optional
         Given a copy of the module, sets its parameters anew; by default every layer's ``reset_parameters``.
+    output : str, int or callable, optional
+        Which part of what the module returns is its scores: a key of a mapping or an attribute such as "logits", a
+        place in a tuple, or a function. Left out, the module returns one tensor.
+    classes : sequence, optional
+        All labels in the order of the outputs. Left out, whole numbers from 0 (-1 and +1 for a loss of the margin) are
+        taken as they are, and any others sorted, from the first that come; for a loss of the margin the second of two
+        is +1. A function as `loss` is given labels as they are.
+    check : bool, default True
+        Whether the first rows that are looked at hold the module to what attacks need: one answer for the same rows,
+        rows that do not depend on each other, and gradients, Hessian and mixed products that agree with differences.
+        It costs some thirty passes over four rows, once, and names the layer that fails. Without it, a module that
+        fails gives wrong numbers.
+
+    Raises
+    ------
+    InputError
+        For what is no module of torch, or one without parameters.
+    CapabilityError
+        For a module that is lazy, on the meta device, wrapped for several devices or of another precision; at the first
+        evaluation, for one that fails the check.
 
     Examples
     --------
@@ -77,25 +103,49 @@ class TorchRisk:
         head: str | None = None,
         derivative: Literal["auto", "forward", "double_backward"] = "auto",
         init: Callable[[Any], None] | None = None,
+        output: Output | None = None,
+        classes: Sequence[Any] | None = None,
+        check: bool = True,
     ) -> None:
-        if not isinstance(module, torch.nn.Module):
-            raise InputError("a torch.nn.Module", type(module).__name__)
-        if derivative not in ("auto", "forward", "double_backward"):
+        check_module(module)
+        if derivative not in WAYS:
             raise InputError("derivative 'auto', 'forward' or 'double_backward'", repr(derivative))
         self.module, self._init, self._head, self.derivative = module, init, head, derivative
-        self._loss, self.margin_loss = resolve(loss)
-        self.loss_function = loss
+        (self._loss, self.margin_loss), self.loss_function = resolve(loss), loss
         self._reg = check_number(reg, "reg", at_least=0)
         self.penalize_intercept = bool(penalize_intercept)
         self.chunk = check_integer(chunk, "chunk", at_least=1)
-        self.layout = Layout(module, params)
+        self.layout, self.check = Layout(module, params), bool(check)
+        self._checked = Checked(self.check, derivative)
+        self._calls, self._finite = Calls(self.layout, output), Finite()
+        self._labels = Labels(self.margin_loss is not None, classes)
+        self._coded = self._loss is cross_entropy or self.margin_loss is not None or classes is not None
+        self._statistics: dict[str, Any] | None = None
 
     def on(self, module: Any) -> TorchRisk:
-        """The same risk of another module of the same shape."""
-        names = self.layout.names
+        """The same risk of another module of the same shape, which is not checked again."""
         options: dict[str, Any] = {"chunk": self.chunk, "head": self._head, "derivative": self.derivative}
-        options |= {"init": self._init, "penalize_intercept": self.penalize_intercept, "params": names}
-        return TorchRisk(module, self.loss_function, self._reg, **options)
+        options |= {"init": self._init, "penalize_intercept": self.penalize_intercept, "params": self.layout.names}
+        risk = TorchRisk(module, self.loss_function, self._reg, output=self.output, check=self.check, **options)
+        risk._checked, risk._labels, risk._coded = self._checked, self._labels, self._coded
+        risk._calls.whole = self._calls.whole
+        return risk
+
+    def learned(self, module: Any) -> TorchRisk:
+        """The same risk of a module that was learned; its vectors bring the buffers that learning changed."""
+        risk = self.on(module.eval())
+        risk._statistics = changed(module, self.module)
+        return risk
+
+    @property
+    def output(self) -> Output | None:
+        """The part of what the module returns that is its scores."""
+        return self._calls.output
+
+    @property
+    def classes_(self) -> Any:
+        """Labels in the order of the outputs, -1 and +1 for a loss of the margin; None before any came."""
+        return self._labels.classes_
 
     @property
     def reg(self) -> float:
@@ -123,19 +173,40 @@ class TorchRisk:
     @property
     def current(self) -> Any:
         """The parameters that the module has, as a vector."""
-        return self.layout.current()
+        return learned(self.layout.current(), self._statistics)
 
     def rows(self, X: Any) -> Any:
-        rows = as_rows(X, self.layout.first)
-        if not rows.is_floating_point():
-            rows = rows.to(self.layout.first.dtype)
-        return rows.clone()
+        """`X` as a copy on the module's device: in its precision, or whole numbers where it takes them."""
+        return self._calls.kind(as_rows(X, self.layout.first)).clone()
 
     def vector(self, w: Any) -> Any:
-        vector = torch.as_tensor(w, dtype=torch.float64, device=self.layout.first.device).detach().clone()
-        if vector.shape != (self.size,) or not bool(torch.isfinite(vector).all()):
-            raise InputError(f"{self.size} finite parameters", f"shape {tuple(vector.shape)}")
-        return vector
+        try:
+            found = plain(w).to(self.layout.first.device, torch.float64).detach().clone()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"{self.size} finite parameters", f"a {type(w).__name__}") from None
+        if found.shape != (self.size,):
+            raise InputError(f"{self.size} finite parameters", f"shape {tuple(found.shape)}")
+        if not bool(torch.isfinite(found).all()):
+            raise InputError(f"{self.size} finite parameters", "NaN or infinity")
+        return learned(found, statistics_of(w) or self._statistics)
+
+    def codes(self, y: Any, X: Any) -> Any:
+        """Labels as numbers that the loss takes, in an array or tensor: the place in `classes_`, or -1 and +1.
+
+        Raises
+        ------
+        InputError
+            For labels that are not among the classes, or not one for each row.
+        """
+        if not self._coded:
+            return numbers_of(y)
+        if self._checked.outputs is None:
+            self._checked.outputs = self._count_outputs(X)
+        return self._labels.codes(y, self._checked.outputs)
+
+    def targets(self, y: Any, X: Any) -> Any:
+        """`codes` as a tensor on the module's device."""
+        return self._target(self.codes(y, X))
 
     def init(self, seed: int, d: int = 0) -> Any:
         return self.on(self.fresh_module(seed)).current
@@ -145,29 +216,31 @@ class TorchRisk:
         return fresh(self.module, check_seed(seed), self.layout.names, self._init)
 
     def module_at(self, w: Any) -> Any:
-        """A copy of the module with the parameters `w`."""
-        return self.layout.module_at(w)
+        """A copy of the module with the parameters `w`, and the statistics that it brings."""
+        return self.layout.module_at(plain(w), statistics_of(w))
 
     def loss(self, w: Any, X: Any, y: Any) -> Any:
+        self._finite.check(X)
         params = self._params(w)
-        with self._exact(X, y) as parts:
+        with self._exact(w, X, y) as parts:
             return torch.cat([self._losses(params, x, t).double() for x, t, _ in parts])
 
     def loss_vjp(self, w: Any, X: Any, y: Any, coefficients: Any) -> Any:
         params, share = self._params(w), self._coefficients(coefficients)
         total = torch.zeros(self.size, dtype=torch.float64, device=self.layout.first.device)
-        with self._exact(X, y) as parts:
+        with self._exact(w, X, y) as parts:
             for x, t, part in parts:
                 mean = partial(self._weighted, x=x, y=t, share=share[part])
                 total += self.layout.flat(gradient(mean, params))
         return total
 
     def data_grad(self, w: Any, X: Any, y: Any, weights: Any = None) -> Any:
+        self._finite.check(X)
         return self.loss_vjp(w, X, y, self._shares(weights, count_rows(X)))
 
     def penalty_grad(self, w: Any) -> Any:
         free = [] if self.penalize_intercept else self.layout.biases
-        penalty = self._reg * w
+        penalty = self._reg * plain(w)
         for part in free:
             penalty[part] = 0.0
         return penalty
@@ -178,65 +251,82 @@ class TorchRisk:
     def per_sample_grad(self, w: Any, X: Any, y: Any) -> Any:
         params = self._params(w)
         one = vmap(grad(lambda p, x, t: self._losses(p, x[None], t[None]).sum()), in_dims=(None, 0, 0))
-        with self._exact(X, y, twice=True) as parts:
+        with self._exact(w, X, y, twice=True) as parts:
             return torch.cat([self.layout.flat(one(params, x, t), len(x)) for x, t, _ in parts])
 
     def loss_jvp(self, w: Any, X: Any, y: Any, v: Any) -> Any:
         params, tangent, found = self._params(w), self._params(v), []
-        with self._exact(X, y, twice=True) as parts:
+        with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
-                found.append(self._second(slopes, lambda p, x=x, t=t: self._losses(p, x, t), params, tangent).double())
+                losses = partial(self._losses, x=x, y=t)
+                found.append(self._checked.second("slopes", losses, params, tangent).double())
         return torch.cat(found)
 
     def hvp(self, w: Any, X: Any, y: Any, v: Any, weights: Any = None) -> Any:
+        self._finite.check(X)
         params, tangent = self._params(w), self._params(v)
         share = self._coefficients(self._shares(weights, count_rows(X)))
         total = self.penalty_grad(v)
-        with self._exact(X, y, twice=True) as parts:
+        with self._exact(w, X, y, twice=True) as parts:
             for x, t, part in parts:
                 mean = partial(self._weighted, x=x, y=t, share=share[part])
-                total = total + self.layout.flat(self._second(hessian_product, mean, params, tangent))
+                total = total + self.layout.flat(self._checked.second("hessian_product", mean, params, tangent))
         return total
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Any:
         params, tangent, found = self._params(w), self._params(u), []
-        with self._exact(X, y, twice=True) as parts:
+        with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, y=t)
-                found.append(self._second(mixed_product, losses, params, tangent, _moving(x)))
+                found.append(self._checked.second("mixed_product", losses, params, tangent, movable(x)))
         return torch.cat(found)
 
     def row_grad(self, w: Any, X: Any, y: Any) -> Any:
         params, found = self._params(w), []
-        with self._exact(X, y) as parts:
+        with self._exact(w, X, y) as parts:
             for x, t, _ in parts:
-                found.append(gradient(partial(self._total, params, t), {"x": _moving(x)})["x"])
+                found.append(gradient(partial(self._total, params, t), {"x": movable(x)})["x"])
         return torch.cat(found)
 
     def scores(self, w: Any, X: Any) -> Any:
+        self._finite.check(X)
         params = self._params(w)
-        with self._exact(X, None) as parts:
-            outputs = torch.cat([self._outputs(params, x) for x, _, _ in parts])
-        return outputs.reshape(len(outputs), -1).double()
+        with self._exact(w, X, None) as parts:
+            outputs = torch.cat([scores_of(self._calls.outputs(params, x)).reshape(len(x), -1) for x, _, _ in parts])
+        return outputs.double()
 
     def predict(self, w: Any, X: Any) -> Any:
+        """Labels, shape (n,): of the kind that the risk was given, as torch counts them if it was given none."""
         scores = self.scores(w, X)
-        if self.margin_loss is not None:
-            return torch.where(scores[:, 0] > 0, 1.0, -1.0).double()
-        return scores.argmax(dim=1)
+        margin = self.margin_loss is not None
+        codes = torch.where(scores[:, 0] > 0, 1.0, -1.0).double() if margin else scores.argmax(dim=1)
+        if self._labels.classes_ is None or self._labels.native:
+            return codes
+        return self._labels.names(codes.cpu().numpy())
 
     def features(self, w: Any, X: Any, layer: str | None = None) -> Any:
         """What the last linear layer is given, or what the layer of a name gives, shape (n, h)."""
-        params, name = self._params(w), self._head if layer is None else layer
-        with self._exact(X, None) as parts, features_of(self.module, name, output=layer is not None) as seen:
+        params, name, found = self._params(w), self._head if layer is None else layer, []
+        with self._exact(w, X, None) as parts, features_of(self.module, name, output=layer is not None) as seen:
             for x, _, _ in parts:
-                self._outputs(params, x)
-        return torch.cat([part.reshape(len(part), -1) for part in seen]).double()
+                self._calls.outputs(params, x)
+                found.append(seen[-1].reshape(len(x), -1))
+        return torch.cat(found).double()
+
+    def training_outputs(self, module: Any, x: Any) -> Any:
+        """What a module in any mode gives for a batch, with its graph."""
+        return self._calls.returned(module, x)
 
     def training_loss(self, outputs: Any, y: Any) -> Any:
-        """Mean loss of a batch, for training: outputs of a module in any mode and precision, with their graph."""
-        labels = y if self.margin_loss is None else y.to(outputs.dtype)
-        return self._loss(outputs.to(self.layout.first.dtype), labels).mean()
+        """Mean loss of a batch, for training: outputs in any precision, with their graph, and `targets`."""
+        kind = self.layout.first.dtype
+        return self._loss(tree_map(lambda t: t.to(kind) if is_floating(t) else t, outputs), y).mean()
+
+    def look(self, X: Any, y: Any) -> None:
+        """Hold the module to what attacks need, unless that is done."""
+        self._finite.check(X)
+        with self._exact(self.current, X, y):
+            pass
 
     def penalty(self, tensors: dict[str, Any]) -> Any:
         """``reg/2 |P w|^2`` of tensors by name, with their graph."""
@@ -244,7 +334,7 @@ class TorchRisk:
         return self._reg / 2 * sum((tensors[k] ** 2).sum() for k in kept) if self._reg else 0.0
 
     def _params(self, w: Any) -> dict[str, Any]:
-        return self.layout.split(torch.as_tensor(w))
+        return self.layout.split(plain(w))
 
     def _coefficients(self, values: Any) -> Any:
         return torch.as_tensor(values, dtype=torch.float64).to(self.layout.first)
@@ -253,44 +343,58 @@ class TorchRisk:
         return shares(weights.detach().cpu().numpy() if isinstance(weights, torch.Tensor) else weights, n)
 
     @contextmanager
-    def _exact(self, X: Any, y: Any, *, twice: bool = False) -> Iterator[Iterator[Chunk]]:
-        """The chunks, while the module and the process are in the state that derivatives need."""
-        device = self.layout.first.device
-        with evaluating(self.module), derivable(self.module, twice=twice), full_precision(device), torch.no_grad():
-            yield self._labelled(chunks(X, y, self.chunk, self.layout.first))
+    def _exact(self, w: Any, X: Any, y: Any, *, twice: bool = False) -> Iterator[Iterator[Chunk]]:
+        """The chunks, while the module and the process are in the state that derivatives at `w` need."""
+        before, self._calls.here = self._calls.here, statistics_of(w)
+        try:
+            with self._calls.state(twice=twice):
+                if y is not None:
+                    y = self.codes(y, X)
+                if self._checked.misses(y is not None or not hasattr(X, "shape"), count_rows(X)):
+                    self._look(X, y)
+                yield self._chunks(X, y, self.chunk)
+        finally:
+            self._calls.here = before
 
-    def _labelled(self, parts: Iterator[Chunk]) -> Iterator[Chunk]:
-        for x, t, part in parts:
-            yield x, t if t is None or self.margin_loss is None else t.to(self.layout.first.dtype), part
+    def _chunks(self, X: Any, y: Any, size: int) -> Iterator[Chunk]:
+        """Rows and labels as the module and the loss take them."""
+        for x, t, part in chunks(X, y, size, self.layout.first):
+            if t is not None and y is None:  # of a Dataset, whose labels come with its rows
+                t = self.codes(t, x)
+            yield self._calls.kind(x), None if t is None else self._target(t), part
 
-    def _outputs(self, params: dict[str, Any], x: Any) -> Any:
-        return functional_call(self.module, {**self.layout.frozen, **params}, (x,))
+    def _target(self, codes: Any) -> Any:
+        labels = as_labels(codes, self.layout.first)
+        return labels if self.margin_loss is None else labels.to(self.layout.first.dtype)
+
+    def _count_outputs(self, X: Any) -> int:
+        with self._calls.state():
+            x = self._calls.kind(next(chunks(X, None, ROWS, self.layout.first))[0])
+            outputs = self._calls.outputs(self._calls.copies(), x)
+        return 1 if self.margin_loss is not None else count_classes(outputs)
+
+    def _look(self, X: Any, y: Any) -> None:
+        """Hold the module to what is needed, on the first rows."""
+        x, t, _ = next(self._chunks(X, y, ROWS))
+        if not hasattr(X, "shape") and not torch.equal(x, next(self._chunks(X, y, ROWS))[0]):
+            remedy = "Leave augmentation out, or draw it once and keep the rows."
+            raise InputError("a Dataset that gives the same rows again", "others the second time", remedy)
+        for kind in (torch.float64, self.layout.first.dtype):
+            try:
+                tried = self._calls.probe(x, t, kind, self._loss)
+                tried.call(tried.params, tried.x)
+            except InputError:
+                if kind == self.layout.first.dtype:
+                    raise
+            else:
+                self._checked.look(self._calls.probe(x, t, kind, self._loss))
+                return
 
     def _losses(self, params: dict[str, Any], x: Any, y: Any) -> Any:
-        return self._loss(self._outputs(params, x), y)
+        return self._loss(self._calls.outputs(params, x), y)
 
     def _total(self, params: dict[str, Any], y: Any, rows: dict[str, Any]) -> Any:
         return self._losses(params, rows["x"], y).sum()
 
     def _weighted(self, params: dict[str, Any], x: Any, y: Any, share: Any) -> Any:
         return (share * self._losses(params, x, y)).sum()
-
-    def _second(self, rule: Callable[..., Any], *arguments: Any) -> Any:
-        """A second derivative by the forward sweep, or by two backward ones."""
-        if self.derivative == "double_backward":
-            return rule(*arguments, forward=False)
-        try:
-            return rule(*arguments, forward=True)
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, NotImplementedError):
-            if self.derivative == "forward":
-                raise
-            return rule(*arguments, forward=False)
-
-
-def _moving(x: Any) -> Any:
-    """Rows that can be differentiated in."""
-    if not x.is_floating_point():
-        raise CapabilityError("rows to differentiate in", f"{x.dtype}", "Attack the embeddings instead.")
-    return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 
 from linpoison.core import InputError, MissingDependency
 
-from .arrays import count_rows
+from .arrays import count_rows, pair_of
 
 try:
     import torch
@@ -18,11 +19,11 @@ except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 Chunk = tuple[Any, Any, slice]
-"""Rows, labels (None if there are none) and which of the rows they are."""
+"""Rows, labels as they came (None if there are none) and which of the rows they are."""
 
 
 def chunks(X: Any, y: Any, size: int, like: Any) -> Iterator[Chunk]:
-    """`X` and `y` in their order, `size` rows at a time, on the device and in the precision of `like`.
+    """`X` and `y` in their order, `size` rows at a time, the rows on the device and in the precision of `like`.
 
     Parameters
     ----------
@@ -41,17 +42,62 @@ def chunks(X: Any, y: Any, size: int, like: Any) -> Iterator[Chunk]:
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
         rows, labels = _read(X, y, part)
-        yield as_rows(rows, like), None if labels is None else as_labels(labels, like), part
+        yield as_rows(rows, like), labels, part
 
 
 def as_rows(X: Any, like: Any) -> Any:
     """`X` as a tensor on the device of `like`; in its precision, unless X holds whole numbers such as tokens."""
     try:
-        rows = X if isinstance(X, torch.Tensor) else torch.as_tensor(X.toarray() if sp.issparse(X) else np.asarray(X))
+        rows = X if isinstance(X, torch.Tensor) else torch.as_tensor(_plain(X))
     except (TypeError, ValueError) as error:
         raise InputError("rows X as an array of numbers", f"a {type(X).__name__} ({error})") from None
     rows = rows.detach()
+    if rows.is_complex():
+        raise InputError("rows X of real numbers", f"{rows.dtype}", "Stack real and imaginary parts.")
     return rows.to(like.device, like.dtype) if rows.is_floating_point() else rows.to(like.device)
+
+
+def _plain(X: Any) -> Any:
+    """An array that torch takes: unsigned integers other than bytes become signed ones."""
+    array = np.asarray(X.toarray() if sp.issparse(X) else X)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        return array.astype(np.int64)
+    return array if array.flags.writeable else array.copy()
+
+
+class Finite:
+    """Remembers arrays that hold finite numbers only, so that each is looked at once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}
+
+    def check(self, X: Any) -> None:
+        """InputError for rows with NaN or infinity."""
+        if not hasattr(X, "shape"):  # rows of a Dataset are looked at as they are read
+            return
+        known = self._seen.get(id(X))
+        if known is not None and known() is X:
+            return
+        _check_finite(X.data if sp.issparse(X) else X)
+        if hasattr(X, "dtype") and not sp.issparse(X):
+            if len(self._seen) > 16:
+                self._seen.clear()
+            self._seen[id(X)] = weakref.ref(X)
+
+
+def _check_finite(X: Any) -> None:
+    if isinstance(X, torch.Tensor):
+        good = not X.is_floating_point() or bool(torch.isfinite(X).all())
+    else:
+        array = np.asarray(X)
+        good = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    if not good:
+        raise InputError("finite rows X", "NaN or infinity", "Fill or drop them first.")
+
+
+def whole_kinds(rows: Any, like: Any) -> tuple[Any, ...]:
+    """What a module may take rows of whole numbers as: themselves, tokens, or numbers like any others."""
+    return rows, rows.to(torch.int64), rows.to(like.dtype)
 
 
 def as_labels(y: Any, like: Any) -> Any:
@@ -65,18 +111,23 @@ def _count(X: Any, y: Any) -> int:
     n = count_rows(X)
     if not n:
         raise InputError("at least one row", "none")
-    if y is not None and len(y) != n:
+    if y is not None and count_rows(y) != n:
         raise InputError(f"{n} labels, one for each row", f"{len(y)} labels")
     return n
 
 
 def _read(X: Any, y: Any, part: slice) -> tuple[Any, Any]:
-    if not isinstance(X, torch.utils.data.Dataset):
+    if hasattr(X, "shape") or not isinstance(X, torch.utils.data.Dataset):
         return X[part], None if y is None else y[part]
-    items = [X[i] for i in range(part.start, part.stop)]
-    rows = torch.stack([torch.as_tensor(x) for x, _ in items])
-    return rows, torch.as_tensor(np.asarray([_label(t) for _, t in items]))
+    items = [pair_of(X[i]) for i in range(part.start, part.stop)]
+    try:
+        rows = torch.stack([torch.as_tensor(np.asarray(x) if not isinstance(x, torch.Tensor) else x) for x, _ in items])
+    except (RuntimeError, TypeError, ValueError) as error:
+        got = f"{type(items[0][0]).__name__} ({str(error).splitlines()[0][:80]})"
+        raise InputError("a Dataset of rows of one shape", got, "Add a transform that gives tensors.") from None
+    _check_finite(rows)
+    return rows, np.asarray([_label(t) for _, t in items])
 
 
 def _label(label: Any) -> Any:
-    return label.item() if isinstance(label, torch.Tensor) else label
+    return label.item() if isinstance(label, torch.Tensor) and label.numel() == 1 else label

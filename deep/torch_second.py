@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from linpoison.core import MissingDependency
@@ -10,10 +12,54 @@ from linpoison.core import MissingDependency
 try:
     import torch
     from torch.func import grad, jvp
+    from torch.overrides import TorchFunctionMode
 except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a second derivative is taken.
+
+    Parameters
+    ----------
+    forward : bool
+        By a forward sweep through a backward one; otherwise by two backward ones.
+    written_out : bool, default False
+        With the weights of ``weight_norm`` by their formula: torch's own kernel has a first derivative that is right
+        and a second one that is not.
+    """
+
+    forward: bool
+    written_out: bool = False
+
+    def by(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """The operation, one of this file, taken in this way."""
+        with _WrittenOut() if self.written_out else nullcontext():
+            return operation(*arguments, forward=self.forward)
+
+
+WAYS = {
+    "auto": (Way(True), Way(False), Way(True, True), Way(False, True)),
+    "forward": (Way(True), Way(True, True)),
+    "double_backward": (Way(False), Way(False, True)),
+}
+"""What may be tried, the cheapest first, by the name that `deep.TorchRisk` has for it."""
+
+
+class _WrittenOut(TorchFunctionMode):  # type: ignore[misc]
+    """Calls of torch's kernel of ``weight_norm`` become ``v g / |v|``."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch._weight_norm:  # noqa: SLF001
+            return _normed(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+
+def _normed(v: Any, g: Any, dim: int = 0) -> Any:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
 def gradient(value: Callable[[Params], Any], params: Params) -> Params:

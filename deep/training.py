@@ -21,13 +21,15 @@ from .solvers import CG
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a learner learned.
+    """What a learner learned: one model, with parameters, batch statistics and labels.
 
     Parameters
     ----------
     risk : RiskModel
-        To use with `w`: the risk that was given, but for statistics that training changed.
+        Of what was learned.
     w : Vector
+        The parameters. Those of a module bring the buffers that training changed: at them, and at vectors made from
+        them, every risk of such a module computes with these.
     loss : float
         The objective at `w`, in evaluation mode.
     grad_norm : float
@@ -43,6 +45,14 @@ class Trained:
     grad_norm: float
     converged: bool
     seconds: float
+
+    def predict(self, X: Any) -> Any:
+        """Labels, shape (n,)."""
+        return self.risk.predict(self.w, X)
+
+    def scores(self, X: Any) -> Any:
+        """What the loss sees: (n, 1) for a margin loss, (n, c) for cross-entropy."""
+        return self.risk.scores(self.w, X)
 
     def distance_bound(self) -> float:
         """How far `w` can be from the minimiser of a *convex* objective that penalises every parameter.

@@ -202,6 +202,25 @@ def test_a_file_and_a_model_of_the_user_s_own(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "poison-0.png").exists()
 
 
+@pytest.mark.parametrize(("output", "code"), [("logits", 0), ("1", 0), (None, 2), ("other", 2)])
+def test_the_scores_of_a_model_are_picked(output, code, tmp_path, monkeypatch, capsys):
+    class Giving(torch.nn.Module):
+        def __init__(self, classes):
+            super().__init__()
+            self.line = torch.nn.Linear(64, classes)
+
+        def forward(self, x):
+            scores = self.line(x.flatten(1))
+            return {"logits": scores} if output != "1" else (x, scores)
+
+    module = ModuleType("of_mine_too")
+    module.giving = lambda shape, classes: Giving(classes)
+    monkeypatch.setitem(sys.modules, "of_mine_too", module)
+    given = ["gc", *QUICK, *COMMANDS["gc"], "--model", "of_mine_too:giving", "--out", str(tmp_path)]
+    assert main([*given, *([] if output is None else ["--output", output])]) == code
+    assert ("--output" in capsys.readouterr().err or output == "other") == (code != 0)
+
+
 def test_the_embedded_digits_and_a_part_of_them():
     task = load_task("digits", None, 0)
     assert (task.train.n, task.test.n, task.classes, task.shape) == (1200, 597, 10, (1, 8, 8))

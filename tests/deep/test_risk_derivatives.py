@@ -15,6 +15,7 @@ from deep_cases import conv, images, mlp, seeded, several, slope, vectors  # noq
 from deep import Sample, TorchRisk  # noqa: E402
 from deep.arrays import to_numpy  # noqa: E402
 from deep.precision import full_precision  # noqa: E402
+from linpoison.core import CapabilityError, InputError  # noqa: E402
 
 nn = torch.nn
 RULES = ["forward", "double_backward"]
@@ -153,7 +154,7 @@ def test_an_operation_without_a_forward_rule_is_differentiated_by_two_backward_s
     for first, second in zip(*found, strict=True):
         torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-13)
     forward = TorchRisk(Squares(True).double(), derivative="forward")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(CapabilityError, match="second derivatives"):
         forward.hvp(w, data.X, data.y, u)
 
 
@@ -226,7 +227,7 @@ def test_derivatives_are_those_of_evaluation_mode_and_modes_are_restored():
 def test_modes_are_restored_after_a_failure():
     module = mlp().train()
     risk = TorchRisk(module)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=r"rows X that the module takes, got rows of shape \(9,\)"):
         risk.grad(risk.current, np.zeros((2, 9)), np.zeros(2, dtype=int))
     assert module.training
 

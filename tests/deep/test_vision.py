@@ -153,7 +153,9 @@ def test_mirrored_pictures_are_learned_too():
 def test_what_cannot_be_trained():
     with pytest.raises(InputError, match="to move"):
         AdamTrainer(1, mirror=True).fit(TorchRisk(torch.nn.Linear(2, 2)), Sample(np.ones((4, 2)), [0, 1, 0, 1]))
-    with pytest.raises(SolverFailed, match="no longer a number"):
+    with pytest.raises(InputError, match="finite rows"):
         AdamTrainer(1).fit(TorchRisk(torch.nn.Linear(1, 2)), Sample([[np.inf], [1.0]], [0, 1]))
+    with pytest.raises(SolverFailed, match="no longer a number"):
+        AdamTrainer(9, step=1e37).fit(TorchRisk(torch.nn.Linear(1, 2)), Sample([[99.0], [99.0]], [0, 1]))
     with pytest.raises(InputError, match="'ll' or 'ft'"):
         transfer_risk(pretrained(), "all")

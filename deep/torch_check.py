@@ -1,0 +1,334 @@
+"""Whether a module has what attacks need, seen on its first rows: one answer, rows apart, derivatives that are right.
+
+torch differentiates what it is given without a word where an operation's second derivative has a fault, where a layer
+couples the rows of a batch, or where evaluation draws noise. So the first rows that a `deep.TorchRisk` sees are used to
+hold all that it will compute against differences, in float64 where the module can be run in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from linpoison.core import CapabilityError, InputError, MissingDependency
+
+from .precision import derivable
+from .torch_differences import (
+    MISSING,
+    OPERATIONS,
+    Found,
+    Function,
+    bend_of,
+    is_floating,
+    kept,
+    tensors_of,
+    ways_of,
+)
+from .torch_second import WAYS, Way
+
+try:
+    import torch
+except ImportError:
+    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+
+Params = dict[str, Any]
+ROWS = 4
+"""Rows that are looked at."""
+_NAMES = {"slopes": "derivative of the losses", "hessian_product": "Hessian product", "mixed_product": "mixed product"}
+_USE = "Write that layer in plain torch operations, or take it as it is with TorchRisk(check=False)."
+
+
+class Checked:
+    """What is known of a module: which looks it has passed, and the way in which each second derivative is right.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether to look at all.
+    derivative : str
+        A key of `WAYS`.
+
+    Attributes
+    ----------
+    outputs : int or None
+        Number of scores of a row, once it is known.
+    """
+
+    def __init__(self, wanted: bool, derivative: str) -> None:
+        self.derivative = derivative
+        self.answers = self.apart = self.derivatives = not wanted
+        self.ways: dict[str, Way | str] = {}
+        self.outputs: int | None = None
+
+    def look(self, probe: Probe) -> None:
+        """Look at what the rows of a probe allow and no earlier ones did.
+
+        Raises
+        ------
+        CapabilityError
+            For a module that fails, with the layer that does.
+        """
+        with torch.random.fork_rng(devices=_devices(probe.x)), derivable(probe.module, twice=True):
+            if not self.answers:
+                _check_answers(probe)
+                self.answers = True
+            if not self.apart and len(probe.x) > 1:
+                _check_apart(probe)
+                self.apart = True
+            if not self.derivatives and probe.loss is not None:
+                found = ways_of(probe.function(), WAYS[self.derivative], probe.tol)
+                if found is not None:
+                    self._note(found, probe)
+                    self.derivatives = True
+
+    def misses(self, labelled: bool, rows: int) -> bool:
+        """Whether there is anything left to look at."""
+        return not (self.answers and (self.apart or rows < 2) and (self.derivatives or not labelled))
+
+    def second(self, name: str, *arguments: Any) -> Any:
+        """A second derivative, by the way that is known to be right; untried, by the first that there is."""
+        operation, way = OPERATIONS[name], self.ways.get(name)
+        if isinstance(way, str):
+            raise CapabilityError("operations that have second derivatives", way)
+        if way is not None:
+            return way.by(operation, *arguments)
+        failed: Exception | None = None
+        for untried in WAYS[self.derivative]:
+            try:
+                return untried.by(operation, *arguments)
+            except MISSING as error:
+                failed = kept(error)
+        raise CapabilityError("operations that have second derivatives", said(failed))
+
+    def _note(self, found: Found, probe: Probe) -> None:
+        for name, error in found.off.items():
+            if name not in found.ways:
+                what = _NAMES.get(name, name)
+                got = f"a {what} that is off by {error:.1g} of its size in {_culprit(probe, self.derivative)}"
+                raise CapabilityError("a module whose derivatives agree with differences", got, _USE)
+        missing = {name: said(error) for name, error in found.missing.items() if name not in found.ways}
+        self.ways = {**missing, **found.ways}
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A module on a few rows, in float64 where it can be.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    call : callable
+        From parameters by name and rows to outputs of any structure.
+    loss : callable or None
+        From outputs to losses; None without labels.
+    params, frozen : dict
+        The parameters of `w`, and the others; copies.
+    x : tensor
+    tol : float
+        Relative.
+    """
+
+    module: Any
+    call: Callable[[Params, Any], Any]
+    loss: Callable[[Any], Any] | None
+    params: Params
+    frozen: Params
+    x: Any
+    tol: float = 1e-3
+
+    def function(self) -> Function:
+        """A loss of each row that no confident output flattens: the risk's own, and a bent sum of the outputs."""
+        loss = self.loss
+        bend = bend_of(self.call(self.params, self.x), len(self.x))
+
+        def rows(params: Params, x: Any) -> Any:
+            outputs = self.call(params, x)
+            return (loss(outputs) if loss is not None else 0.0) + bend(outputs)
+
+        return Function(rows, self.params, self.x)
+
+
+def _check_answers(probe: Probe) -> None:
+    """One answer for the same rows, and parameters that a call leaves alone."""
+    before = {name: value.clone() for name, value in {**probe.params, **probe.frozen}.items()}
+    first, second = (_record(probe, probe.x, probe.params) for _ in range(2))
+    written = [k for k, value in before.items() if not torch.equal(value, {**probe.params, **probe.frozen}[k])]
+    if written:
+        got = f"a call that writes in {written[0]}, of {_place(probe.module, written[0].rpartition('.')[0])}"
+        raise CapabilityError("a module that leaves its parameters alone in evaluation mode", got, "Such as max_norm.")
+    layer = _first_difference(first, second, len(probe.x), probe.tol * 1e-6)
+    if layer is not None:
+        raise CapabilityError(
+            "a module that gives one answer for the same rows in evaluation mode",
+            f"two answers from {_place(probe.module, layer)}",
+            "Tie its noise to the mode, as in dropout(x, training=self.training).",
+        )
+
+
+def _check_apart(probe: Probe) -> None:
+    """Rows that do not depend on which others are in the batch: the last ones alone, for an order may couple them."""
+    whole = _record(probe, probe.x, probe.params)
+    for count in (min(2, len(probe.x) - 1), 1):
+        layer: str | None
+        try:
+            part = _record(probe, probe.x[-count:], probe.params)
+            layer = _first_difference(whole, part, count, probe.tol * 1e-4)
+            got = "another output of a row beside other rows"
+        except InputError as error:
+            layer, got = _deepest(probe, probe.x[-count:]), f"no output for {count} of the rows ({error.got})"
+        if layer is not None:
+            raise CapabilityError(
+                "rows that do not depend on each other in evaluation mode",
+                f"{got}, in {_place(probe.module, layer)}",
+                "Batch statistics need track_running_stats=True, sequences batch_first=True.",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call of a layer: its name, and the tensors that it took and gave."""
+
+    name: str
+    taken: list[Any]
+    given: list[Any]
+
+
+def _record(probe: Probe, x: Any, params: Params) -> list[_Call]:
+    """What each layer takes and gives, in the order in which they finish; the whole module at the end."""
+    seen: list[_Call] = []
+    names = {id(part): name for name, part in probe.module.named_modules()}
+
+    def note(part: Any, taken: Any, given: Any) -> None:
+        copies = [[t.detach().clone() for t in tensors_of(values)] for values in (taken, given)]
+        seen.append(_Call(names[id(part)], *copies))
+
+    with _hooked(probe.module, after=note):
+        outputs = probe.call(params, x)
+    return [*seen, _Call("", [], tensors_of(outputs))]
+
+
+@contextmanager
+def _hooked(module: Any, *, before: Any = None, after: Any = None) -> Iterator[None]:
+    """Functions that are told of the calls of all layers."""
+    hooks = [part.register_forward_pre_hook(before) for part in module.modules() if before is not None]
+    hooks += [part.register_forward_hook(after) for part in module.modules() if after is not None]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _deepest(probe: Probe, x: Any) -> str:
+    """The layer in which a call ends in an error: the last that began and did not finish."""
+    begun: list[str] = []
+    names = {id(part): name for name, part in probe.module.named_modules()}
+    try:
+        with _hooked(probe.module, before=lambda part, _: begun.append(names[id(part)]), after=lambda *_: begun.pop()):
+            probe.call(probe.params, x)
+    except InputError:
+        return begun[-1] if begun else ""
+    return ""
+
+
+def _first_difference(first: list[_Call], second: list[_Call], count: int, tol: float) -> str | None:
+    """Where the last `count` rows of two calls differ first; None if they are the same at the end.
+
+    That is a layer that gives something else for the same, or the one around a layer that is given something else.
+    """
+    if not _differ(first[-1].given, second[-1].given, count, tol):
+        return None
+    for one, two in zip(first, second, strict=False):
+        if one.name != two.name:
+            return ""
+        if _differ(one.given, two.given, count, tol):
+            return one.name.rpartition(".")[0] if _differ(one.taken, two.taken, count, tol) else one.name
+    return ""
+
+
+def _differ(one: list[Any], two: list[Any], count: int, tol: float) -> bool:
+    """Whether tensors differ in their last rows, as far as they have some."""
+    return len(one) != len(two) or any(_apart(a, b, count, tol) for a, b in zip(one, two, strict=True))
+
+
+def _apart(a: Any, b: Any, count: int, tol: float) -> bool:
+    if a.shape == b.shape:
+        pass
+    elif b.ndim == 0:
+        a = a[-1:]
+    elif a.ndim and a.shape[1:] == b.shape[1:] and min(len(a), len(b)) >= count:
+        a, b = a[-count:], b[-count:]
+    else:  # a layer that works across the rows, or has none
+        return False
+    if a.numel() != b.numel():
+        return True
+    slack = tol * float(torch.nan_to_num(abs(a)).max()) if a.numel() else 0.0
+    return not bool(torch.isclose(a.reshape(-1), b.reshape(-1), rtol=tol, atol=slack, equal_nan=True).all())
+
+
+def _culprit(probe: Probe, derivative: str) -> str:
+    """The first layer to finish whose own derivatives disagree with differences."""
+    calls: list[tuple[Any, Any, Any]] = []
+    hooks = [
+        part.register_forward_hook(lambda part, args, kwargs, _: calls.append((part, args, kwargs)), with_kwargs=True)
+        for part in probe.module.modules()
+    ]
+    try:
+        probe.call(probe.params, probe.x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    names = {id(part): name for name, part in probe.module.named_modules()}
+    for part, args, kwargs in calls:
+        name = names[id(part)]
+        if not name or (own := _layer(part, name, args, kwargs, probe.params)) is None:
+            continue
+        try:
+            found = ways_of(own, WAYS[derivative], probe.tol)
+        except MISSING:
+            continue
+        if found is not None and set(found.off) - set(found.ways):
+            return _place(probe.module, name)
+    return _place(probe.module, "")
+
+
+def _layer(part: Any, name: str, args: Any, kwargs: Any, params: Params) -> Function | None:
+    """One layer as a function of its parameters and of what it was given."""
+    prefix = f"{name}."
+    own = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}
+    given = {f"input {i}": a.detach() for i, a in enumerate(args) if is_floating(a)}
+    variables = {**own, **given}
+    if not variables:
+        return None
+    like = next(iter(variables.values()))
+    fixed = {k: v.detach().to(like.dtype) if v.is_floating_point() else v.detach()
+             for k, v in [*part.named_parameters(), *part.named_buffers()]}  # fmt: skip
+
+    def call(values: Params) -> Any:
+        places = [values.get(f"input {i}", a) for i, a in enumerate(args)]
+        tensors = {**{k: v.clone() for k, v in fixed.items()}, **{k: values[k] for k in own}}
+        return torch.func.functional_call(part, tensors, tuple(places), kwargs)
+
+    try:
+        bend = bend_of(call(variables), 1)
+    except MISSING:
+        return None
+    return Function(lambda values, _: bend(call(values)), variables, None)
+
+
+def _place(module: Any, name: str) -> str:
+    parts = dict(module.named_modules())
+    part = parts.get(name, module)
+    return f"the layer {name} ({type(part).__name__})" if name else f"{type(module).__name__} itself"
+
+
+def _devices(x: Any) -> list[int]:
+    return [x.device.index or 0] if x.is_cuda else []
+
+
+def said(error: Exception | None) -> str:
+    """The beginning of what an error says, on one line."""
+    words = " ".join(str(getattr(error, "got", error)).split())
+    return words[:160] or type(error).__name__
