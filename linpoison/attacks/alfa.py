@@ -58,6 +58,7 @@ class ALFA(Attack):
     """
 
     name: ClassVar[str] = "alfa"
+    takes_class_weights: ClassVar[bool] = True
     most: Sequence[int] | Literal["budget"] | None = None
     pool: Literal["target", "train"] = "target"
     rounds: int = 100

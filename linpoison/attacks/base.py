@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
@@ -105,6 +105,19 @@ class Scenario:
         asked = [DuplicatesDefense()] if self.distinct else []
         return max((guard.least_gap(self.train.X) for guard in (*self.defenses.values(), *asked)), default=0.0)
 
+    def without_class_weights(self) -> Scenario:
+        """The same question with the class weights of the clean rows written out as weights of mean 1.
+
+        Its poison weighs 1 in both classes: a surrogate, whose results are to be scored in this scenario.
+        """
+        if self.problem.class_weight is None:
+            return self
+        problem, train = self.problem.at(self.train)
+        mean = train.total / train.n
+        if problem.scaling == "sum":  # reg n_reference beside sum_i (w_i / mean) phi_i
+            problem = replace(problem, reg=problem.reg / mean)
+        return replace(self, problem=problem, train=replace(train, weight=train.weight / mean))
+
     @property
     def sees_only_training_rows(self) -> bool:
         """Whether the target rows are the training rows."""
@@ -115,6 +128,8 @@ class Attack(ABC):
     """Hyperparameters in the constructor, the scenario at call time."""
 
     name: ClassVar[str]
+    takes_class_weights: ClassVar[bool] = False
+    """Whether the attack only trains and measures, so that class weights need no mathematics of their own."""
 
     @abstractmethod
     def run(

@@ -41,6 +41,7 @@ class RandomFlips(Attack):
     """
 
     name: ClassVar[str] = "random-flips"
+    takes_class_weights: ClassVar[bool] = True
     draws: int = 8
     feasible: bool = True
     finalists: int = 2

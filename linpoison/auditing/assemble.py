@@ -25,7 +25,7 @@ from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
 from .report import AttackEntry, AuditReport, plain
-from .words import WEIGHTED, label_words, reading, threat
+from .words import WEIGHTED, class_weight_words, label_words, reading, threat
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -80,6 +80,7 @@ def assemble(
             blind(setting.split.train, clean.scores),
             certified=bracket is not None,
         )
+        + class_weight_words(setting.problem)
         + ([] if (setting.split.train.weight == 1).all() else [WEIGHTED])
         + ([] if setting.handed is None else [setting.handed.words()])
         + ([] if subpopulations is None else [caution(subpopulations)]),
@@ -156,6 +157,7 @@ def describe_model(setting: Setting) -> dict[str, Any]:
         "fit_intercept": problem.fit_intercept,
         "scaling": problem.scaling,
         "learner": setting.learner,
+        **({} if problem.class_weight is None else {"class_weight": plain(problem.class_weight)}),
         **({} if setting.handed is None else {"handed_in": setting.handed.as_dict()}),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
-from ..core import Dataset, InputError, LinearModel, Poison
+from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
 from ..core.archives import read_arrays
 from ..core.validation import as_whole
 from ..core.writing import alone_in, check_folder, text_writer, write_all
@@ -137,6 +137,11 @@ def _run(
 ) -> BudgetReport:
     wanted = _read(target)
     setting = prepare(data, options)
+    if setting.problem.class_weight is not None:
+        raise CapabilityError(
+            "an estimator without class weights for a least budget", repr(setting.problem.class_weight),
+            "Write them out as sample weights: fit without class_weight and with sample_weight, and pass that.",
+        )  # fmt: skip
     d = setting.split.train.d
     if isinstance(wanted, LinearModel) and wanted.d != d:
         raise InputError(f"a target model of {d} features", f"{wanted.d}", "Use the data set that it was made for.")

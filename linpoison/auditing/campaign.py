@@ -130,8 +130,9 @@ class Campaign:
             return unpacked(stored)
         begun, start = begun_from(task, self.results)
         told = self._named(task.title, number)
+        scenario = task.scenario if begun.takes_class_weights else task.scenario.without_class_weights()
         try:
-            result = begun.run(task.scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal)
+            result = begun.run(scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal)
         except np.linalg.LinAlgError as error:
             raise SolverFailed(f"expected a linear system that numbers of 64 bits solve, got: {error}.") from error
         if start is not None:

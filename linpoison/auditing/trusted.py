@@ -35,6 +35,8 @@ class Trusted:
         Defences with a set here.
     left_out : dict of str to str
         Defences without one, and why. The bound then holds for a defender without them.
+    class_weights : tuple of float
+        What a poison row labelled -1, and one labelled +1, weighs. Those of the clean rows are in `train`.
     """
 
     problem: Problem
@@ -43,19 +45,23 @@ class Trusted:
     n_dropped: int
     names: tuple[str, ...]
     left_out: dict[str, str]
+    class_weights: tuple[float, float] = (1.0, 1.0)
 
     def claim(self, epsilon: float, rows: Dataset) -> Claim:
         """What is to be certified, `epsilon` being a fraction of all clean rows as in an audit.
 
         The claim counts the same poison against the rows that the filters keep, of which there are fewer.
         """
-        share = (self.train.n + self.n_dropped) / self.train.total
+        # a poison of m rows weighs at most m max_y w(y), and a certificate bounds every poison up to a mass
+        share = max(self.class_weights) * (self.train.n + self.n_dropped) / self.train.total
         return Claim(self.train, self.problem, self.sets, epsilon * share, rows)
 
     def learn(self, poison: Poison) -> tuple[LinearModel, float]:
         """The model trained behind the fixed filters, and the mass of poison that passes them."""
         inside = self.sets.contains(poison.X, poison.y, 1e-7)
-        kept = Poison(poison.X[inside], poison.y[inside], poison.count[inside])
+        low, high = self.class_weights
+        mass = poison.count * np.where(poison.y > 0, high, low)
+        kept = Poison(poison.X[inside], poison.y[inside], mass[inside])
         data = self.train.mix(kept.as_dataset()) if kept.total else self.train
         return make_learner(self.problem).fit(data), kept.total / self.train.total
 
@@ -98,4 +104,21 @@ def trusted(setting: Setting) -> Trusted:
     inside = np.asarray(sets.contains(train.X, train.y, 1e-9))
     kept = train.take(inside)
     kept.require_both_classes("the rows that all fixed filters keep")
-    return Trusted(setting.problem, kept, sets, int((~inside).sum()), tuple(names), left_out)
+    problem, weights = setting.problem, (1.0, 1.0)
+    if problem.class_weight is not None:
+        weights = _fixed(problem, kept)
+        problem, kept = problem.at(kept)
+    return Trusted(problem, kept, sets, int((~inside).sum()), tuple(names), left_out, weights)
+
+
+def _fixed(problem: Problem, data: Dataset) -> tuple[float, float]:
+    """Class weights that no poison moves, beside a regulariser that no poison moves."""
+    if problem.class_weight == "balanced" or problem.scaling != "sum":
+        what = "balanced ones" if problem.class_weight == "balanced" else "those of a mean (SGDClassifier)"
+        low, high = problem.class_weights(data)
+        raise CapabilityError(
+            "class weights that poison does not move", what,
+            "Fit LinearSVC, LogisticRegression or RidgeClassifier with today's weights written out "
+            f"({low:.4g} for -1 and {high:.4g} for +1).",
+        )  # fmt: skip
+    return problem.class_weights(data)

@@ -73,6 +73,17 @@ WEIGHTED = (
 )
 
 
+def class_weight_words(problem: Problem) -> list[str]:
+    """What class weights mean for a poison row."""
+    if problem.class_weight is None:
+        return []
+    how = "those of the counts with the poison in" if problem.class_weight == "balanced" else repr(problem.class_weight)
+    return [
+        f"Rows of the classes -1 and +1 carry class weights ({how}), poison rows as well. Every error stated is that "
+        "of a learner with these weights; attacks but random-flips and alfa search with the weights of the clean rows."
+    ]
+
+
 def target_words(target: str) -> str:
     """What the attacker saw."""
     if target.startswith("split:"):

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..core.dataset import Dataset
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
@@ -49,6 +49,11 @@ class Claim:
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_number(self.epsilon, "epsilon", at_least=0))
         self.train.require_both_classes()
+        if self.problem.class_weight is not None:
+            raise CapabilityError(
+                "a claim on a problem without class weights", f"class_weight={self.problem.class_weight!r}",
+                "Write fixed ones out as weights of the rows, with the mass of poison times the greater of the two.",
+            )  # fmt: skip
         for what, d in (("sets", self.sets.d), ("rows", self.train.d if self.rows is None else self.rows.d)):
             if d != self.train.d:
                 raise InputError(f"{what} of {self.train.d} features", f"{d}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,6 +59,10 @@ class Learner(ABC):
             If the rows are of one class, or `start` has another number of features.
         """
         data.require_both_classes()
+        if self.problem.class_weight is not None:
+            plain = copy(self)
+            plain.problem, weighted = self.problem.at(data)
+            return plain.fit(weighted, start)
         if start is not None and start.d != data.d:
             raise InputError(f"a start of {data.d} coefficients", f"{start.d} coefficients")
         used = data.weight > 0

@@ -100,6 +100,9 @@ def _translated(estimator: Any, n_train: int, mean_weight: float) -> TranslatedM
     classes = classifier.classes_
     if len(classes) != 2:
         raise CapabilityError("an estimator of two classes", f"{len(classes)} classes", "Fit it one class against one.")
+    problem = replace(problem, class_weight=_class_weight(classifier, np.asarray(classes).tolist()))
+    if problem.class_weight is not None:
+        note += f"; class weights {classifier.class_weight!r}"
     return TranslatedModel(
         problem, _model_of(classifier), tuple(np.asarray(classes).tolist()), transform, note, classifier
     )
@@ -142,10 +145,17 @@ def _require(condition: bool, classifier: Any, expected: str, got: str) -> None:
 
 
 def _require_plain(classifier: Any) -> None:
-    """No class weights, and an L2 penalty, under the old and the new names of the parameters."""
-    _require(classifier.class_weight is None, classifier, "class_weight=None", repr(classifier.class_weight))
+    """An L2 penalty, under the old and the new names of the parameters."""
     penalty = getattr(classifier, "penalty", "deprecated")
     _require(penalty in ("l2", "deprecated"), classifier, "an L2 penalty", f"penalty={penalty!r}")
+
+
+def _class_weight(classifier: Any, classes: list[Any]) -> Any:
+    """Weights of the two classes in their order, "balanced", or None."""
+    weight = classifier.class_weight
+    if weight is None or isinstance(weight, str):
+        return weight
+    return tuple(float(weight.get(label, 1.0)) for label in classes)
 
 
 def _require_unit_scaling(classifier: Any) -> None:
@@ -236,7 +246,6 @@ def _read_sgd(machine: Any, n_train: int) -> tuple[Problem, str]:
 
 
 def _read_ridge(machine: Any, n_train: int) -> tuple[Problem, str]:
-    _require(machine.class_weight is None, machine, "class_weight=None", repr(machine.class_weight))
     _require(not machine.positive, machine, "positive=False", "positive=True")
     alpha = float(np.ravel(machine.alpha)[0])
     _require(alpha > 0, machine, "alpha above 0", f"alpha={alpha:g}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..core.dataset import Dataset
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.model import LinearModel
 from ..core.validation import Array, check_number
 from .base import MarginLoss
@@ -41,6 +41,11 @@ class Problem:
         ``sum`` (a fixed C of scikit-learn): ``reg_N = reg * n_reference / N``.
     n_reference : float, optional
         The number of rows at which `reg` holds; needed by ``sum``.
+    class_weight : tuple of float or "balanced", optional
+        Weights of the rows labelled -1 and of those labelled +1, poison included: the sum runs over
+        ``c_i w(y_i) phi(...)``, while N still counts ``c_i``. "balanced" is ``w(y) = N / (2 N_y)``, counted afresh in
+        each fit, with the poison in. Learners, `value` and `gradient` take class weights; what works on the terms of
+        the sum itself takes `at`, or refuses.
     """
 
     loss: MarginLoss
@@ -49,6 +54,7 @@ class Problem:
     fit_intercept: bool = True
     scaling: Literal["mean", "sum"] = "mean"
     n_reference: float | None = None
+    class_weight: tuple[float, float] | Literal["balanced"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, MarginLoss):
@@ -60,16 +66,48 @@ class Problem:
             raise InputError("n_reference with the scaling 'sum'", "none", "Give the number of rows that reg is for.")
         if self.n_reference is not None:
             object.__setattr__(self, "n_reference", check_number(self.n_reference, "n_reference", above=0))
+        if self.class_weight is not None:
+            object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
 
     def reg_at(self, total: float) -> float:
-        """``reg_N`` for N = `total` rows."""
-        if self.scaling == "mean":
-            return self.reg
-        return self.reg * float(self.n_reference or 0) / total
+        """``reg_N`` for N = `total` rows; refused under class weights, where a row is not one of N."""
+        if self.class_weight is not None:
+            raise CapabilityError(
+                "a problem without class weights here", f"class_weight={self.class_weight!r}",
+                "Write them out as sample weights of the rows (sample_weight=), which every method takes.",
+            )  # fmt: skip
+        return self._reg_at(total)
+
+    def _reg_at(self, total: float) -> float:
+        return self.reg if self.scaling == "mean" else self.reg * float(self.n_reference or 0) / total
 
     def pinned(self, total: float) -> Problem:
         """The same problem under ``mean`` scaling, with the ``reg`` that holds at `total` rows."""
-        return replace(self, reg=self.reg_at(total), scaling="mean", n_reference=None)
+        return replace(self, reg=self._reg_at(total), scaling="mean", n_reference=None)
+
+    def class_weights(self, data: Dataset) -> tuple[float, float]:
+        """``w(-1)`` and ``w(+1)`` on `data`; 1 where there are none."""
+        if self.class_weight is None:
+            return 1.0, 1.0
+        if self.class_weight != "balanced":
+            return self.class_weight
+        counts = [float(data.weight[data.y == label].sum()) for label in (-1.0, 1.0)]
+        if min(counts) <= 0:
+            raise InputError("rows of both classes for balanced class weights", "rows of one class")
+        return data.total / (2 * counts[0]), data.total / (2 * counts[1])
+
+    def at(self, data: Dataset) -> tuple[Problem, Dataset]:
+        """The problem without class weights, and the rows weighted by them, that have the same minimiser on `data`.
+
+        With ``N' = sum_i c_i w(y_i)`` the objective there is that of this problem times ``N / N'``: under ``mean``
+        scaling reg becomes ``reg N / N'``, under ``sum`` scaling ``reg_N' = reg n_reference / N'`` is so already.
+        """
+        if self.class_weight is None:
+            return self, data
+        low, high = self.class_weights(data)
+        weighted = replace(data, weight=data.weight * np.where(data.y > 0, high, low))
+        reg = self.reg * data.total / weighted.total if self.scaling == "mean" else self.reg
+        return replace(self, reg=reg, class_weight=None), weighted
 
     def penalty_mask(self, d: int) -> Array:
         """Which entries of ``(theta, b)`` are penalised, as 0 / 1, shape (d + 1,)."""
@@ -79,6 +117,9 @@ class Problem:
 
     def value(self, model: LinearModel, data: Dataset) -> float:
         """The objective at `model`."""
+        if self.class_weight is not None:
+            plain, weighted = self.at(data)
+            return plain.value(model, weighted) * weighted.total / data.total
         losses = self.loss.value(model.margins(data))
         vector = model.vector
         penalty = float(self.penalty_mask(model.d) @ vector**2)
@@ -86,6 +127,9 @@ class Problem:
 
     def data_gradient(self, model: LinearModel, data: Dataset) -> Array:
         """Gradient of the mean loss alone in ``(theta, b)``, shape (d + 1,)."""
+        if self.class_weight is not None:
+            plain, weighted = self.at(data)
+            return plain.data_gradient(model, weighted) * (weighted.total / data.total)
         pull = data.weight * data.y * self.loss.derivative(model.margins(data)) / data.total
         return np.append(np.asarray(data.X.T @ pull).ravel(), pull.sum())
 
@@ -94,5 +138,17 @@ class Problem:
 
         Without an intercept the last entry is the pull on an intercept that is held at zero.
         """
-        reg = self.reg_at(data.total) * self.penalty_mask(model.d)
+        reg = self._reg_at(data.total) * self.penalty_mask(model.d)
         return self.data_gradient(model, data) + reg * model.vector
+
+
+def _class_weight(value: Any) -> tuple[float, float] | Literal["balanced"] | None:
+    """Class weights as a pair; None if both are 1."""
+    if isinstance(value, str):
+        if value != "balanced":
+            raise InputError("class weights for -1 and +1, or 'balanced'", repr(value))
+        return "balanced"
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InputError("class weights for -1 and +1, or 'balanced'", repr(value))
+    low, high = (check_number(weight, "class weight", above=0) for weight in value)
+    return None if low == high == 1 else (low, high)
