@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
 from ...core.model import LinearModel
-from ...core.results import AttackResult, Candidate
+from ...core.results import UNDEFENDED, AttackResult, Candidate
 from ...core.validation import Array, check_integer, check_number
 from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
@@ -21,9 +21,10 @@ from ..base import Attack, Journal, Progress, Scenario
 from ..ranking import UNKNOWN, exact_evaluator
 from ..trail import Step, Trail, skipped
 from .climb import Climb, State
-from .plans import Ground, far_plans
+from .newton import COLUMNS
+from .plans import Aim, Ground, far_plans
 from .rays import Rays, far_direction, worst_rays
-from .trials import Trials, excess
+from .trials import Trial, Trials, excess
 
 UNCONVERGED = 1e-3
 """Relative excess of the objective from which a fit is no result: far rows can keep a solver from its optimum."""
@@ -49,9 +50,10 @@ class Breakdown(Attack):
 
     1. The difference of the class means, in every layout (overrun or drag, one class or both) at three radii.
     2. Ascent on the smoothed error from many directions at once, and the same layouts along the worst of them.
-    3. Local search from the best on the measured least error over the defences, each fitted with the poison in: ascent
+    3. The same again for models of the rows that the defences left, since each defence drops other clean rows.
+    4. Local search from the best on the measured least error over the defences, each fitted with the poison in: ascent
        along the exact gradient of the retrained models, radii, noise, copies from place to place, layouts.
-    4. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
+    5. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
 
     Where damage is meant for unseen rows, half of the rows that may be looked at, training rows among them, are
     searched on, and the other half choose among what was found.
@@ -64,6 +66,8 @@ class Breakdown(Attack):
         Steps of that ascent.
     kept : int, default 6
         Directions whose layouts are measured.
+    remade : int, default 2
+        Times that models are sought anew on the rows that the defences left of the strongest poison so far.
     radii : sequence of float, default (20, 60, 150)
         Of the first layouts, in units of the median distance of a clean row to the mean, or more where poison is rarer
         than one row in 33 (`Ground`).
@@ -81,6 +85,7 @@ class Breakdown(Attack):
     directions: int = 24
     ascents: int = 120
     kept: int = 6
+    remade: int = 2
     radii: Sequence[float] = (20.0, 60.0, 150.0)
     chains: int = 2
     steps: int = 240
@@ -90,7 +95,7 @@ class Breakdown(Attack):
     def __post_init__(self) -> None:
         for name in ("directions", "kept", "chains"):
             check_integer(getattr(self, name), name, at_least=1)
-        for name in ("ascents", "steps"):
+        for name in ("ascents", "steps", "remade"):
             check_integer(getattr(self, name), name, at_least=0)
         check_number(self.spread, "spread", above=0)
         radii = tuple(check_number(radius, "a radius", above=0) for radius in self.radii)
@@ -121,12 +126,17 @@ class Breakdown(Attack):
         found: list[Candidate] = []
         pool: list[State] = []
         climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, 0]))
-        for stage, (directions, radii) in enumerate(self._stages(scenario)):
-            trail.say(stage, 2, "directions")
-            pool += starts(climb, directions(scenario, tune, seed), scenario.n_poison, radii)
+        for stage in range(2 + self.remade):
+            trail.say(stage, 2 + self.remade, "directions")
+            aims, radii = self._aims(scenario, tune, [seed, stage], pool)
+            pool += starts(climb, aims, scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
-            found += self._confirmed(f"first-{stage}", scenario, pool[: 4 if tune is not check else 1 + stage], trail)
+            found += self._confirmed(
+                f"first-{stage}", scenario, pool[: 4 if tune is not check else 1 + (stage == 1)], trail
+            )
         moves, chains = affordable(self.steps, scenario.train, 12), affordable(self.chains, scenario.train, 1)
+        if scenario.train.is_sparse or scenario.train.d > COLUMNS:
+            moves = 0
         arguments = [(self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains if moves else 0)]
         found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
         return self._result(scenario, check, found, trail, seed)
@@ -136,35 +146,34 @@ class Breakdown(Attack):
         ground = Ground(scenario.train, scenario.n_poison)
         return replace(ground, spread=max(self.spread if self.distinct else 0.0, 2 * scenario.gap / ground.base))
 
-    def _stages(self, scenario: Scenario) -> list[tuple[Callable[..., list[Array]], tuple[float, ...]]]:
-        """Where directions come from, and the radii that are tried; the constant model is best planted from afar.
+    def _aims(
+        self, scenario: Scenario, goal: Dataset, seed: Sequence[int], pool: Sequence[State]
+    ) -> tuple[list[Aim], tuple[float, ...]]:
+        """What is planted next, and at which radii.
 
-        It is the one model that errs as much on rows that nobody has seen.
+        First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar. Then
+        the worst models of the clean rows, then those of the rows that the defences left of the strongest poison so far.
         """
-        radii = tuple(self.radii)
-        afar = () if scenario.goal == "target" else (4 * max(radii),)
-        return [(self._means, radii + afar), (self._worst, radii)]
+        radii, train = tuple(self.radii), scenario.train
+        if seed[1] == 0:
+            return _constant(train), radii + (() if scenario.goal == "target" else (4 * max(radii),))
+        if seed[1] == 1 or not pool:
+            return self._worst(scenario, train, goal, seed, self.kept), radii
+        left = replace(train, weight=train.weight * kept_share(pool[0].trial, train))
+        return self._worst(scenario, left, goal, seed, max(1, self.kept // 2)), radii[-2:]
 
-    def _means(self, scenario: Scenario, goal: Dataset, seed: int) -> list[Array]:
-        """Minus the difference of the means: far rows along it plant the constant model."""
-        train = scenario.train
-        means = [np.asarray(train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]
-        across = means[1] - means[0]
-        length = float(np.linalg.norm(across))
-        return [across / length] if length > 0 else []
-
-    def _worst(self, scenario: Scenario, goal: Dataset, seed: int) -> list[Array]:
-        """The far directions of the worst models that can be planted, unlike each other."""
-        rng = np.random.default_rng([seed, 2])
-        train, rows = thinned(scenario.train, rng), thinned(goal, rng)
-        share = train.total / scenario.train.total
-        rays = Rays(scenario.problem, train, rows, share * scenario.n_poison)
-        chosen: list[Array] = []
-        for _, model in worst_rays(rays, rng, self.directions, self.ascents):
-            direction = far_direction(rays, model)
-            if direction.any() and all(abs(float(direction @ other)) < _ALIKE for other in chosen):
-                chosen.append(direction)
-            if len(chosen) == affordable(self.kept, scenario.train, 1):
+    def _worst(self, scenario: Scenario, train: Dataset, goal: Dataset, seed: Sequence[int], most: int) -> list[Aim]:
+        """The worst models of some rows that can be planted, with directions unlike each other."""
+        rng = np.random.default_rng([*seed, 2])
+        few, rows = thinned(train, rng), thinned(goal, rng)
+        rays = Rays(scenario.problem, few, rows, scenario.n_poison * few.total / scenario.train.total)
+        number, steps = affordable(self.directions, train, 8), affordable(self.ascents, train, 40)
+        chosen: list[Aim] = []
+        for _, model in worst_rays(rays, rng, number, steps):
+            aim = Aim(far_direction(rays, model), model)
+            if aim.direction.any() and all(abs(float(aim.direction @ other.direction)) < _ALIKE for other in chosen):
+                chosen.append(aim)
+            if len(chosen) == affordable(most, train, 1 + 2 * train.is_sparse):
                 break
         return chosen
 
@@ -209,6 +218,29 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
 
 
+def _constant(train: Dataset) -> list[Aim]:
+    """The model that is zero: far rows along minus the difference of the means plant it."""
+    means = [np.asarray(train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]
+    across = means[1] - means[0]
+    length = float(np.linalg.norm(across))
+    return [Aim(across / length, LinearModel(np.zeros(train.d)))] if length > 0 else []
+
+
+def kept_share(trial: Trial, train: Dataset) -> Array:
+    """The share of the defences that keep each stored clean row.
+
+    A decoy that is optimal on all clean rows is not on those that a defence leaves, and each leaves others: of rows of
+    which some defences let go it is to need less.
+    """
+    copies = train.weight.astype(int) if (train.weight == np.round(train.weight)).all() else np.ones(train.n, dtype=int)
+    owner = np.repeat(np.arange(train.n), copies)
+    dropped = np.zeros(train.n)
+    guards = [rows for name, rows in trial.removed.items() if name != UNDEFENDED]
+    for rows in guards:
+        np.add.at(dropped, owner[rows[rows < owner.size]], 1.0)
+    return np.asarray(1.0 - dropped / np.maximum(copies * max(len(guards), 1), 1))
+
+
 def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
     """At most 3000 of the rows."""
     if data.n <= _ROWS:
@@ -218,15 +250,16 @@ def thinned(data: Dataset, rng: np.random.Generator) -> Dataset:
 
 def affordable(number: int, train: Dataset, least: int) -> int:
     """All on small data; in proportion fewer the more entries the rows have, but not fewer than `least`."""
-    return min(number, max(least, number * ENTRIES // max(1, train.n * train.d)))
+    entries = int(train.X.nnz) if train.is_sparse else train.n * train.d
+    return min(number, max(least, number * ENTRIES // max(1, entries)))
 
 
-def starts(climb: Climb, directions: Sequence[Array], total: int, radii: Sequence[float]) -> list[State]:
+def starts(climb: Climb, aims: Sequence[Aim], total: int, radii: Sequence[float]) -> list[State]:
     """Every layout along every direction, with its outcome."""
     named = [
         (plan, f"direction {number}, {layout}" if number else layout)
-        for number, direction in enumerate(directions)
-        for layout, plan in far_plans(climb.ground, direction, total, tuple(radii))
+        for number, aim in enumerate(aims)
+        for layout, plan in far_plans(climb.ground, aim, total, tuple(radii))
     ]
     states = [climb.state(plan, label) for plan, label in named]
     return [state for state in states if state is not None]

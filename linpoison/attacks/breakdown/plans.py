@@ -10,12 +10,15 @@ import scipy.sparse as sp
 
 from ...core.dataset import Dataset
 from ...core.domain import Domain
+from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.validation import LABELS, Array
 from ...defenses.quota import drag_ratio
 
 BEYOND = 1.6
 """A dragging row lies so many times as far as it must."""
+_NAMES = {False: "overrun", True: "drag"}
+_WIDE = 10.0  # units for each clean row that a domain is across if a row may drag
 _SHARE = 33  # clean rows to a poison row from which radii grow
 
 
@@ -66,8 +69,16 @@ class Ground:
 
     @property
     def bounded(self) -> bool:
-        """Whether the domain has bounds."""
-        return self.domain.lower is not None
+        """Whether the domain is too narrow for rows that drag a mean."""
+        if self.domain.lower is None or self.domain.upper is None:
+            return False
+        width = float(np.linalg.norm(self.domain.upper - self.domain.lower))
+        return width < _WIDE * self.unit * max(self.train.total, 1.0)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether rows are whole numbers from zero up: a row and its mirror image cannot both be planted."""
+        return self.domain.integral
 
     def of_class(self, label: float) -> float:
         """Clean rows of a class."""
@@ -133,26 +144,67 @@ def _apart(X: Array, y: Array, count: np.ndarray, ground: Ground) -> tuple[Array
     return X[rows] + noise, y[rows], np.ones(rows.size, dtype=int)
 
 
-def far_plans(ground: Ground, direction: Array, total: int, radii: tuple[float, ...]) -> Iterator[tuple[str, Plan]]:
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """A model to plant, and the direction of the rows that do it.
+
+    Parameters
+    ----------
+    direction : ndarray of shape (d,)
+        ``u = g / |g|``, see `Rays`.
+    model : LinearModel
+    """
+
+    direction: Array
+    model: LinearModel
+
+
+def far_plans(ground: Ground, aim: Aim, total: int, radii: tuple[float, ...]) -> Iterator[tuple[str, Plan]]:
     """Every layout of `total` copies along a direction, at every radius in units, with its name.
 
     A row of label y lies at ``y R u``, see `Rays`. Overrun: all copies in one place, or in a place of each class. Drag:
-    one of the copies farther out, in one class or in each.
+    one of the copies farther out, in one class or in each. Rows of counts are split between both classes (`halves`).
     """
+    drags = (False, True) if total > 1 and not ground.bounded else (False,)
+    half = (total - total // 2, total // 2)
     for radius in radii:
-        step = radius * ground.unit * direction
-        for drag in (False, True) if total > 1 and not ground.bounded else (False,):
-            name = "drag" if drag else "overrun"
+        length = radius * ground.unit
+        if ground.one_sided and total > 1:
+            points, drag = halves(aim, length), drags[-1] and total > 3
+            yield f"{_NAMES[drag]} both, radius {radius:g}", _plan(ground, points, LABELS, half, drag)
+            continue
+        step = length * aim.direction
+        for drag in drags:
             for label in LABELS:
-                yield f"{name} {label:+.0f}, radius {radius:g}", _plan(ground, step, (label,), (total,), drag)
+                points = ground.center + label * step[None, :]
+                yield f"{_NAMES[drag]} {label:+.0f}, radius {radius:g}", _plan(ground, points, (label,), (total,), drag)
             if total > 3:
-                half = (total - total // 2, total // 2)
-                yield f"{name} both, radius {radius:g}", _plan(ground, step, LABELS, half, drag)
+                points = ground.center + np.array(LABELS)[:, None] * step
+                yield f"{_NAMES[drag]} both, radius {radius:g}", _plan(ground, points, LABELS, half, drag)
 
 
-def _plan(ground: Ground, step: Array, labels: tuple[float, ...], copies: tuple[int, ...], drag: bool) -> Plan:
-    y = np.array(labels)
-    return Plan(ground.center + y[:, None] * step, y, np.array(copies), np.full(y.size, drag))
+def halves(aim: Aim, length: float) -> Array:
+    """Rows of at least zero of the labels +1 and -1 that together pull as one row ``R u`` does, shape (2, d).
+
+    ::
+
+        u = z_+ - z_-,   z_+ = max(u, 0) + e,   z_- = max(-u, 0) + e,   e >= 0
+
+    with the row ``R z_+`` in the class +1 and ``R z_-`` in the class -1, of equal pull. The first lies on the margin if
+    ``theta . z_+ = (1 - b) / R``: e is taken on the words whose coefficients have the sign that is missing, in
+    proportion to them. Then ``theta . z_- = theta . z_+ - theta . u``, where ``theta . u = 0``.
+    """
+    up, down = np.maximum(aim.direction, 0.0), np.maximum(-aim.direction, 0.0)
+    theta = aim.model.coef
+    missing = (1.0 - aim.model.intercept) / length - float(theta @ up)
+    part = np.maximum(0.0, np.sign(missing) * theta)
+    square = float(part @ part)
+    extra = part * (abs(missing) / square) if square > 0 else part
+    return np.asarray(length * np.stack([up + extra, down + extra]))
+
+
+def _plan(ground: Ground, points: Array, labels: tuple[float, ...], copies: tuple[int, ...], drag: bool) -> Plan:
+    return Plan(ground.fitted(points), np.array(labels), np.array(copies), np.full(len(labels), drag))
 
 
 def clipped(plan: Plan, ground: Ground, cap: float) -> Plan:
