@@ -152,7 +152,7 @@ class Breakdown(Attack):
         """What is planted next, and at which radii.
 
         First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar. Then
-        the worst models of the clean rows, then those of the rows that the defences left of the strongest poison so far.
+        the worst models of the clean rows, then those of the rows that the defences left of the strongest poison.
         """
         radii, train = tuple(self.radii), scenario.train
         if seed[1] == 0:
