@@ -169,7 +169,7 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _budget(lab: Lab, epsilon: float) -> int:
-    rows = round(check_number(epsilon, "epsilon", above=0) * lab.train.total)
+    rows = round(check_number(epsilon, "epsilon", above=0, at_most=1000) * lab.train.total)
     if not rows:
         raise InputError("a budget of at least one row", f"{epsilon:g} of {lab.train.n} rows")
     return rows

@@ -66,7 +66,7 @@ def conflicting_rows(
     True
     """
     check_number(length, "length", above=0)
-    mass = round(check_number(epsilon, "epsilon", above=0) * clean.total)
+    mass = round(check_number(epsilon, "epsilon", above=0, at_most=1000) * clean.total)
     checked_labels(clean, classes)
     labels = np.array([-1, 1]) if classes is None else np.arange(classes)
     pairs, copies = _shared(mass, len(labels), pictures)

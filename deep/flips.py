@@ -46,7 +46,7 @@ def flip_labels(
     >>> sorted(zip(poison.X[:, 0].tolist(), poison.y.tolist()))
     [(0.0, 9), (1.0, 0), (2.0, 6), (3.0, 4)]
     """
-    m = round(check_number(epsilon, "epsilon", above=0) * clean.total)
+    m = round(check_number(epsilon, "epsilon", above=0, at_most=1000) * clean.total)
     if m == 0:
         raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
     if rule not in ("reverse", "random"):

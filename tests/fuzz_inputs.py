@@ -5,7 +5,7 @@
 
 A case is one call in this process. It may be refused in one line (exit code 2; in Python a `LinpoisonError`), or
 answered.
-Counted are tracebacks (any other exception, exit code 70), hangs (ten seconds of processor time, or a minute of any),
+Counted are tracebacks (any other exception, exit code 70), hangs (ten seconds of processor time, or 100 of any),
 errors of more than one line, and silent changes: input that means nothing, such as complex numbers, and that is taken
 all the same.
 """
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import fuzz_cases
 
-CPU, WALL = 10.0, 60.0
+CPU, WALL = 10.0, 100.0
 """Seconds."""
 
 
@@ -130,6 +130,7 @@ def run(n: int, seed: int, *, only: str = "", tell: Callable[[str], None] = prin
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
+            fuzz_cases.warm_up(of_command)
             for case in fuzz_cases.cases(n, seed, only):
                 outcome = judged(case)
                 counts[outcome.kind] += 1

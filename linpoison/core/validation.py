@@ -82,6 +82,8 @@ def _check_kind(X: Any, name: str) -> None:
         return
     if kind in "mM":  # numpy would count units of time
         raise InputError(f"numeric {name}", "dates or durations", "Turn them into numbers of a unit first.")
+    if kind == "V":
+        raise InputError(f"numeric {name}", "records", "Take the columns out of them.")
     if kind == "c":
         raise InputError(f"real {name}", "complex numbers")
 
@@ -193,6 +195,8 @@ def check_number(
     )
     if broken:
         raise InputError(expected, f"{number:g}", remedy)
+    if at_most is None and abs(number) > LARGEST_NUMBER:
+        raise InputError(f"{expected}, of a size of at most {LARGEST_NUMBER:g}", f"{number:g}", remedy)
     return number
 
 
@@ -222,6 +226,8 @@ def _digits(value: Any) -> str:
         return "a number of thousands of digits"
 
 
+LARGEST_NUMBER = 1e30
+"""No option means anything beyond: squares of such numbers leave single precision, and their cubes double."""
 LARGEST_INTEGER = 2**63 - 1
 SEEDS = 2**32
 """Seeds are below this: what scikit-learn and numpy's older generators take."""
