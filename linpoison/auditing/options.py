@@ -281,14 +281,18 @@ def _names(value: Any, what: str, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def _split_names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    if value is None or value == "none":
+    if value is None or (isinstance(value, str) and value == "none"):
         return ()
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(","))
     try:
-        return tuple(value)
-    except TypeError:
+        names = tuple(value)
+    except (TypeError, NotImplementedError):
         raise InputError(f"{what} as names among {', '.join(known)}", repr(value)) from None
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{what} as names among {', '.join(known)}", f"a {type(name).__name__} among them")
+    return names
 
 
 def _flag(value: Any, name: str) -> None:

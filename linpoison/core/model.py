@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .validation import Array, Matrix
+from .validation import Array, Matrix, check_kind
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -33,8 +33,8 @@ class LinearModel:
     intercept: float = 0.0
 
     def __post_init__(self) -> None:
-        if np.iscomplexobj(self.coef) or np.iscomplexobj(self.intercept):
-            raise InputError("real coef and a real intercept", "complex numbers")
+        check_kind(self.coef, "coef")
+        check_kind(self.intercept, "intercept")
         try:
             coef, intercept = np.array(self.coef, dtype=np.float64), float(self.intercept)
         except (TypeError, ValueError, OverflowError) as error:

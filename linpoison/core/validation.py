@@ -42,7 +42,7 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
     if sp.issparse(X):
         if X.ndim != 2:
             raise InputError(f"{name} of shape (n_samples, n_features)", f"shape {X.shape}")
-        _check_kind(X, name)
+        check_kind(X, name)
         try:
             matrix: Matrix = sp.csr_array(X.tocsr()).astype(np.float64)
         except (TypeError, ValueError, OverflowError) as error:
@@ -58,7 +58,7 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
 
 
 def _as_dense(X: Any, name: str) -> Array:
-    _check_kind(X, name)
+    check_kind(X, name)
     try:
         if hasattr(X, "to_numpy") and hasattr(X, "dtypes"):  # a data frame, whose nullable columns hold pandas' NA
             X = X.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -75,7 +75,8 @@ def _not_numeric(name: str, error: Exception) -> InputError:
     return InputError(f"numeric {name}", reason, "Encode text as numbers first.")
 
 
-def _check_kind(X: Any, name: str) -> None:
+def check_kind(X: Any, name: str) -> None:
+    """Refuse complex numbers, dates, durations and records, which numpy would turn into real numbers silently."""
     try:
         kind = np.dtype(X.dtype if isinstance(getattr(X, "dtype", None), np.dtype) else np.asarray(X).dtype).kind
     except (ValueError, TypeError):  # a ragged sequence, say, which is refused in its turn
@@ -114,7 +115,7 @@ def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Arr
     both : bool, default False
         Whether both classes must be present.
     """
-    _check_kind(y, "labels")
+    check_kind(y, "labels")
     try:
         labels = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -154,7 +155,7 @@ def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
     """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each."""
     if weight is None:
         return np.ones(n)
-    _check_kind(weight, name)
+    check_kind(weight, name)
     try:
         values = np.asarray(weight, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
