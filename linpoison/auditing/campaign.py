@@ -96,6 +96,7 @@ class Campaign:
     found: Callable[[Task, AttackResult], None] | None = None
     results: dict[str, AttackResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    _shared: dict[str, AttackResult] = field(default_factory=dict)
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run every task, in order.
@@ -116,6 +117,8 @@ class Campaign:
                 self.failures[task.key] = " ".join(str(error).split())
                 continue
             self.results[task.key] = result
+            if not task.alone:
+                self._shared[task.key] = result
             if self.found is not None:
                 self.found(task, result)
         if not self.results:
@@ -128,7 +131,7 @@ class Campaign:
         stored = None if journal is None else journal.get(_FINISHED)
         if stored is not None:
             return unpacked(stored)
-        begun, start = begun_from(task, self.results)
+        begun, start = begun_from(task, self._shared)
         told = self._named(task.title, number)
         scenario = task.scenario if begun.takes_class_weights else task.scenario.without_class_weights()
         try:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from ..core import Dataset
+from ..core import UNDEFENDED, Dataset
 from .campaign import Task
+from .damage import ALL
 from .domains import domain_words
 from .options import AuditOptions
 
@@ -40,13 +41,18 @@ class Item:
 
 FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
 """Rows of the data with their labels flipped: in every domain, and a first figure at once."""
+LIBRARY = "library"
 PUBLISHED = ("alfa", "min-max", "kkt", "influence")
 """Those of the portfolio that there are as published, too."""
+FAR = Item("breakdown", 20.0)
+"""Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
+FAR_ALONE = Item("breakdown", 1.5, (("steps", 60), ("chains", 1)))
+"""The same made for one filter alone, and for no filter."""
 INSIDE = (
     Item("min-max", 4.0),
     Item("kkt", 9.0),
     Item("influence", 6.0),
-    Item("refined", 10.0),
+    Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100))),
 )
 """Attacks inside the sets of the filters, and a local search on top."""
 
@@ -92,25 +98,43 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
 def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
     """From cheap to dear, as far as `LIMIT` goes.
 
-    Flips and the attacks inside the sets run in the narrowest domain: their poisons count for the wider ones too.
+    Far rows have the widest domain. Flips and the attacks inside the sets run in the narrowest: their poisons count for
+    the wider ones too.
     """
     from .. import attacks
 
-    domain = list(scenarios)[-1]
-    scenario, where = scenarios[domain], _where(domain, scenarios)
-    size = work_size(scenario.train, len(scenario.defenses))
-    items = [item for item in (*FIRST, *INSIDE) if options.attack_variant == "library" or item.name in PUBLISHED]
-    names = [item.name for item in items]
+    wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
+    runs = [(item, narrow, ALL) for item in FIRST] + [(FAR, wide, ALL)]
+    runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])] + [(item, narrow, ALL) for item in INSIDE]
+    runs = [run for run in runs if options.attack_variant == LIBRARY or run[0].name in PUBLISHED]
+    names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)
-    left, tasks, missing = LIMIT, [], []
-    for item in items:
-        work = item.work * size
+    left, tasks = LIMIT, []
+    missing: dict[str, dict[str, str]] = {}
+    for item, domain, against in runs:
+        scenario = _against(scenarios[domain], against)
+        work = item.work * work_size(scenario.train, len(scenario.defenses))
         if item in FIRST or work <= left:
-            tasks.append(Task(item.name, _set(made[item.name], item.options), scenario, domain, where))
+            attack = _set(made[item.name], item.options)
+            tasks.append(Task(item.name, attack, scenario, domain, _where(domain, scenarios), against))
             left -= work
         else:
-            missing.append(_missing(item.name, work))
-    return Plan(tuple(tasks), tuple(missing))
+            missing.setdefault(item.name, _missing(item.name, work))
+    ran = {task.name for task in tasks}
+    return Plan(tuple(tasks), tuple(reason for name, reason in missing.items() if name not in ran))
+
+
+def _alone(scenario: Scenario) -> list[str]:
+    """The defenders that an attack is made for by itself: each filter, and none; not the only one there is."""
+    names = [UNDEFENDED, *scenario.defenses]
+    return [] if len(names) == 1 else [name for name in names if len(names) > 2 or name == UNDEFENDED]
+
+
+def _against(scenario: Scenario, behind: str) -> Scenario:
+    """The scenario with one filter only, or none; itself for all at once."""
+    if behind == ALL:
+        return scenario
+    return replace(scenario, defenses={name: one for name, one in scenario.defenses.items() if name == behind})
 
 
 def _where(domain: str, domains: Collection[str]) -> str:
@@ -125,7 +149,7 @@ def work_size(train: Dataset, n_defenses: int) -> float:
 
 def portfolio_names() -> tuple[str, ...]:
     """Names of the attacks of the portfolio, from cheap to dear."""
-    return tuple(item.name for item in (*FIRST, *INSIDE))
+    return tuple(item.name for item in (*FIRST, FAR, *INSIDE))
 
 
 def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:

@@ -1,0 +1,151 @@
+"""The default audit: what is run, and that no poison of the run does more than its figures say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import audit_cases
+import numpy as np
+import pytest
+
+import linpoison
+from linpoison.attacks import Scenario, make_attack
+from linpoison.auditing import AuditOptions, AuditReport, plan
+from linpoison.auditing.campaign import Task, begun_from
+from linpoison.auditing.inputs import build_defenses, in_domain
+from linpoison.core import Budget, InputError, worst_case
+from linpoison.evaluation import Evaluator
+
+OPTIONS = AuditOptions(epsilon=0.1, reg=0.1, defenses=("l2", "loss"))
+
+
+def scenarios():
+    split, defenses = audit_cases.small_split(), build_defenses(OPTIONS, OPTIONS.problem())
+    return {
+        kind: Scenario((part := in_domain(split, kind)).train, OPTIONS.problem(), Budget(0.1), defenses, part.test)
+        for kind in ("real", "range")
+    }
+
+
+def test_far_rows_have_the_widest_domain_and_each_defender_an_attack_of_its_own():
+    found = plan.make_plan(OPTIONS, scenarios())
+    assert not found.left_out
+    runs = [(task.name, task.domain, task.against) for task in found.tasks]
+    assert runs[:2] == [("random-flips", "range", "all"), ("alfa", "range", "all")]
+    assert runs[2:6] == [("breakdown", "real", behind) for behind in ("all", "none", "l2", "loss")]
+    assert [list(task.scenario.defenses) for task in found.tasks[3:6]] == [[], ["l2"], ["loss"]]
+    assert runs[6:] == [(name, "range", "all") for name in ("min-max", "kkt", "influence", "refined")]
+    assert len({task.key for task in found.tasks}) == len(runs)
+
+
+def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
+    monkeypatch.setattr(plan, "LIMIT", 26.0)
+    found = plan.make_plan(OPTIONS, scenarios())
+    assert [item["name"] for item in found.left_out] == ["min-max", "kkt", "influence", "refined"]
+    assert "--attack kkt runs it" in found.left_out[1]["reason"]
+    monkeypatch.setattr(plan, "LIMIT", 0.0)
+    assert {task.name for task in plan.make_plan(OPTIONS, scenarios()).tasks} == {"random-flips", "alfa"}
+
+
+def test_named_attacks_are_not_left_out(monkeypatch):
+    monkeypatch.setattr(plan, "LIMIT", 0.0)
+    found = plan.make_plan(replace(OPTIONS, attacks="kkt,min-max"), scenarios())
+    assert [task.key for task in found.tasks] == ["kkt/real", "min-max/real", "kkt/range", "min-max/range"]
+
+
+def test_a_refinement_starts_inside_its_domain():
+    real, narrow = scenarios().values()
+    results = {
+        name: audit_cases.FakeAttack().run(one, seed=0) for name, one in (("far", real), ("near", narrow))
+    }  # the fake attack goes on from the class means, out of the range of the rows
+    far = results["far"]
+    outside = replace(far.best, poison=replace(far.best.poison, X=100 * far.best.poison.X))
+    results["far"] = replace(far, best=outside)
+    _, start = begun_from(Task("refined", make_attack("refined"), narrow, "range"), results)
+    assert start == "near"
+
+
+NAMES = ("random-flips", "alfa", "min-max-basic")
+
+
+@pytest.fixture(scope="module")
+def report() -> AuditReport:
+    return linpoison.audit(
+        audit_cases.small_split(), attacks=NAMES, epsilon=0.1, reg=0.1, defenses=("l2", "loss"), jobs=1
+    )
+
+
+def test_no_candidate_of_the_run_does_more_than_the_report_says(report):
+    for domain, scenario in scenarios().items():
+        judge = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        for name in NAMES:
+            for item in make_attack(name).run(scenario, seed=0).candidates:
+                error = judge.score(item.poison, {"test": scenario.target}).error["test"]
+                assert worst_case(error) <= report.damage("all", domain).test_error
+                assert all(value <= report.damage(behind, domain).test_error for behind, value in error.items())
+
+
+def test_a_wider_domain_is_never_safer_nor_is_a_filter_alone(report):
+    for behind in ("all", "none", "l2", "loss"):
+        assert report.damage(behind, "real").test_error >= report.damage(behind, "range").test_error
+    for domain in report.domains:
+        alone = [report.damage(behind, domain).test_error for behind in report.filters]
+        assert report.damage("all", domain).test_error <= min(alone)
+
+
+def test_intervals_hold_what_the_poison_adds(report):
+    for item in report.damages:
+        assert item.low <= item.test_error - item.clean_error <= item.high
+        assert item.test_error == item.test_errors[item.filter]
+
+
+def test_both_answers_are_told_and_the_first_is_the_headline(report):
+    text, page = " ".join(report.to_text().split()), report.to_html()
+    for words in ("no range check", "within the range of each column", "every filter at once", "no filter"):
+        assert words in text
+        assert words in page
+    assert report.domains == ["real", "range"]
+    assert report.test_error_behind_all == report.damage("all", "real").test_error
+    assert AuditReport.from_json(report.to_json()) == report
+    with pytest.raises(InputError, match="a defender among all, none, l2, loss"):
+        report.damage("svd")
+
+
+def test_poisons_within_the_range_are(report):
+    train = in_domain(audit_cases.small_split(), "range").train
+    for item in report.damages:
+        if item.domain == "range":
+            assert np.all(train.domain.violation(report.poisons[item.file].X) <= 1e-9)
+
+
+def test_figures_are_told_as_they_are_found():
+    said: list[str] = []
+    linpoison.audit(
+        audit_cases.small_split(), attacks=NAMES[:2], epsilon=0.1, reg=0.1, defenses=("l2",), domain="real", jobs=1,
+        found=said.append,
+    )  # fmt: skip
+    assert [line.partition(":")[0] for line in said] == list(NAMES[:2])
+    assert all("behind every filter at once" in line and "best so far" in line for line in said)
+
+
+def test_an_interrupted_run_reports_what_had_ended_and_resumes(tmp_path, fake_attacks, monkeypatch):
+    class Interrupted(audit_cases.OneClassAttack):
+        stop = True
+
+        def run(self, scenario, **options):
+            if self.stop:
+                raise KeyboardInterrupt
+            return super().run(scenario, **options)
+
+    monkeypatch.setitem(audit_cases.REGISTRY, "one-class", Interrupted)
+    options = {"attacks": "fake,one-class", "epsilon": 0.1, "defenses": ("l2",), "domain": "real", "jobs": 1}
+    with pytest.raises(KeyboardInterrupt, match="have found is in"):
+        linpoison.audit(audit_cases.small_split(), out=tmp_path, **options)
+    partial = AuditReport.from_json((tmp_path / "report.json").read_text())
+    assert partial.unfinished == ["one-class"]
+    assert "one-class had not ended" in partial.to_text()
+    assert (tmp_path / "journal").is_dir()
+    Interrupted.stop = False
+    whole = linpoison.audit(audit_cases.small_split(), out=tmp_path, **options)
+    assert fake_attacks.steps == [0, 1, 2, 0, 1, 2]
+    assert not whole.unfinished
