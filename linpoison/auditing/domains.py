@@ -7,14 +7,13 @@ stands beside it, and the difference is what a range check would buy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .inputs import Setting
 
-REAL, RANGE = "real", "range"
+REAL, RANGE, BOX = "real", "range", "box"
 
 
 def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
@@ -30,8 +29,10 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
     from .inputs import in_domain
 
     kind = setting.split.train.domain.kind
-    if asked is not None or kind != REAL:
+    if asked is not None or kind not in (REAL, BOX):
         return {asked or kind: setting}
+    if kind == BOX:
+        return {REAL: replace(setting, split=in_domain(setting.split, REAL)), BOX: setting}
     return {REAL: setting, RANGE: replace(setting, split=in_domain(setting.split, RANGE))}
 
 
@@ -41,14 +42,9 @@ def domain_words(domain: str) -> str:
     words = {
         REAL: "no range check",
         RANGE: "within the range of each column",
-        "box": "within the box of the features",
+        BOX: "within the box of the features",
         "counts": "counts up to the largest of each column",
     }
     if kind == RANGE and factor:
         return f"within {factor} times the range of each column"
     return words.get(kind, domain)
-
-
-def narrowest(domains: Sequence[str]) -> str:
-    """The last of nested domains."""
-    return domains[-1]

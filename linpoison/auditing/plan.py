@@ -49,7 +49,7 @@ FAR = Item("breakdown", 20.0)
 FAR_ALONE = Item("breakdown", 1.5, (("steps", 60), ("chains", 1)))
 """The same made for one filter alone, and for no filter."""
 INSIDE = (
-    Item("min-max", 4.0),
+    Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
     Item("kkt", 9.0),
     Item("influence", 6.0),
     Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100))),

@@ -100,8 +100,8 @@ def audit(
     remove : float, default 0.05
         Share of each class that a sanitiser removes.
     domain : {"real", "box", "counts", "range", "range:F"}, optional
-        What a poison row may hold. By default that of the data; where these are any real numbers, the report answers
-        for no range check and for rows within the range of each column.
+        What a poison row may hold. By default the report answers twice, for no range check and for rows within the
+        range of each column (or the box of the data); of counts only for these.
     seed : int, default 0
     distinct : bool, default False
         Ask for poison rows of which no two of one class are near-copies of each other, or of clean rows: they differ by
@@ -205,6 +205,7 @@ class _Work:
     """A checked audit, ready to run."""
 
     options: AuditOptions
+    setting: Setting
     settings: Mapping[str, Setting]
     scorer: Scorer
     clean: Evaluation
@@ -212,11 +213,6 @@ class _Work:
     campaign: Campaign
     journal: FolderJournal | None
     division: Division | None = None
-
-    @property
-    def setting(self) -> Setting:
-        """In the widest domain."""
-        return next(iter(self.settings.values()))
 
     def scale_hint(self) -> str:
         """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
@@ -330,4 +326,4 @@ def _begin(
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
     tolerant = options.every or options.portfolio
     campaign = Campaign(options.seed, int(options.jobs or 1), tolerant, progress, journal, tell)
-    return _Work(options, settings, scorer, scorer.score(None), plan, campaign, journal, division)
+    return _Work(options, setting, settings, scorer, scorer.score(None), plan, campaign, journal, division)
