@@ -6,8 +6,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..core import UNDEFENDED, InputError, Poison
 from ..core.writing import Writer, text_writer, write_all
@@ -209,9 +212,25 @@ class AuditReport:
 
         return report_html(self)
 
+    def _words(self, poison: Poison) -> dict[str, Any]:
+        """The user's label values of poison rows, and names of the columns, as arrays of a poison file."""
+        words: dict[str, Any] = {}
+        if self.material is None:
+            return words
+        train = self.material.train
+        if train.classes is not None:
+            words["label"] = np.array(train.label_values(poison.y))
+        if train.feature_names is not None:
+            words["columns"] = np.array(train.feature_names)
+        return words
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``poison.npz`` and the other poisons, ``report.html`` and ``report.json``, all or none."""
-        writers: dict[str, Writer] = {file: self.poisons[file].write for file in self.files if file in self.poisons}
+        writers: dict[str, Writer] = {
+            file: partial(self.poisons[file].write, **self._words(self.poisons[file]))
+            for file in self.files
+            if file in self.poisons
+        }
         writers["report.html"] = text_writer(self.to_html())
         writers["report.json"] = text_writer(self.to_json())
         write_all(Path(folder), writers)

@@ -101,10 +101,10 @@ class Poison:
         """
         write_file(path, self.write)
 
-    def write(self, stream: BinaryIO) -> None:
-        """Write the file of `save` to an open stream."""
+    def write(self, stream: BinaryIO, **words: Any) -> None:
+        """Write the file of `save` to an open stream; `words` are more arrays, which `load` passes over."""
         count = self.count if self.relaxed else self.count.astype(np.int64)
-        arrays_writer({"y": self.y.astype(np.int8), "count": count, **parts_of(self.X)})(stream)
+        arrays_writer({"y": self.y.astype(np.int8), "count": count, **parts_of(self.X), **words})(stream)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Poison:

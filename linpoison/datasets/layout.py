@@ -14,6 +14,7 @@ LABEL_NAMES = (("label", "labels", "target", "class"), ("y",))
 """Names of label columns, those of the first group before those of the second."""
 HEADERS = ("first", "none")
 NO_COLUMN = "none"
+_ROW_NAMES = ("id", "idx", "index", "row", "row_id", "rowid", "row_number", "rownames", "level_0", "__index_level_0__")
 _ENOUGH = 20  # rows from which a column that counts them up is no accident
 
 
@@ -116,8 +117,9 @@ def index_columns(frame: Any, layout: Layout, name: str, label: Any) -> list[Any
         if column == label or column == layout.weight:
             continue
         unnamed = str(column).startswith("Unnamed: ") or not str(column).strip()
-        if unnamed or _numbers_rows(frame[column]):
-            what = "without a name" if unnamed else "that counts the rows"
+        called = str(column).strip().lower() in _ROW_NAMES
+        if unnamed or _numbers_rows(frame[column], any_order=called):
+            what = "without a name" if unnamed else "of numbers of rows" if called else "that counts the rows"
             raise InputError(
                 f"feature columns in {name}",
                 f"the column {column!r} {what}",
@@ -193,11 +195,14 @@ def _counts_up(header: Sequence[str]) -> bool:
     )
 
 
-def _numbers_rows(column: Any) -> bool:
+def _numbers_rows(column: Any, *, any_order: bool) -> bool:
+    """Whether a column counts the rows from 0 or 1, or (in `any_order`) gives each a whole number of its own."""
     from pandas.api.types import is_integer_dtype
 
     if len(column) < _ENOUGH or not is_integer_dtype(column.dtype) or column.isna().any():
         return False
+    if any_order:
+        return bool(column.is_unique)
     values = column.to_numpy(dtype=np.int64)
     return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
 

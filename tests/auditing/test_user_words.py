@@ -50,6 +50,9 @@ def test_reports_name_the_label_and_rows_are_those_of_the_file(tmp_path):
     assert report.dataset["classes"] == {"+1": "spam", "-1": "ham"}
     assert words in report.to_text()
     assert "label is the column" in report.to_html()
+    report.save(tmp_path / "out")
+    with np.load(tmp_path / "out" / "poison.npz") as stored:
+        assert (stored["label"].tolist(), stored["columns"].tolist()) == (["spam"], ["a", "b"])
     proved = linpoison.certify(str(tmp_path / "t.csv"), label="Kind", model="ridge", epsilon=0.03, defenses="l2")
     assert json.loads(proved.to_json())["dataset"]["test_rows"] == split.test.row_numbers.tolist()
     assert words in proved.to_text()

@@ -58,8 +58,9 @@ def test_label_names_are_ranked_and_two_are_asked_about(tmp_path):
 
 
 def test_columns_that_number_the_rows_are_asked_about(tmp_path):
-    for name in ("Unnamed: 0", "id"):
-        path = table(tmp_path, **{name: np.arange(40), "a": X[:, 0], "label": Y})
+    counts = {"Unnamed: 0": np.arange(40), "nr": np.arange(1, 41), "index": RNG.permutation(90)[:40]}
+    for name, numbers in counts.items():
+        path = table(tmp_path, **{name: numbers, "a": X[:, 0], "label": Y})
         refused(f"the column '{name}' .*index='{name}'", path)
         assert load(path, index=name).train.feature_names == ("a",)
         assert load(path, index="none").train.feature_names == (name, "a")
