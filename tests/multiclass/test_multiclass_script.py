@@ -16,13 +16,14 @@ def test_quick_run_writes_table_and_figure(tmp_path, capsys):
         clean, *rows = list(csv.DictReader(stream))
     assert [(row["attack"], row["aimed at"]) for row in rows] == [
         ("min-max", "both"),
+        ("min-max:paper", "both"),
         ("influence", "both"),
         ("influence", "l2"),
     ]
     assert all(float(row["l2"]) > float(clean["l2"]) for row in rows)
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert table == capsys.readouterr().out
-    assert "paper" not in table
+    assert "paper: " not in table
     assert (tmp_path / "figure.png").stat().st_size > 0
 
 
