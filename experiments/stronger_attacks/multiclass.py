@@ -105,7 +105,7 @@ def attacks(quick: bool) -> list[tuple[Any, str, tuple[str, ...]]]:
         loop = MultiMinMax(method="paper", paper=MultiPaperLoop(repeats=6), decoys=flips, most=1)
     else:
         minmax = MultiMinMax(program=MinMaxProgram(tol=5e-3, max_iter=100), most=4, quantile=0.92)
-        loop = MultiMinMax(method="paper", paper=LOOP, decoys=AMBITIOUS, most=3, quantile=0.945, rows=3000)
+        loop = MultiMinMax(method="paper", paper=LOOP, decoys=AMBITIOUS, most=3, quantile=0.92, rows=3000)
     return [
         (minmax, "both", ("l2", "loss")),
         (loop, "both", ("l2", "loss")),
