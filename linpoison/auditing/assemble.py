@@ -30,6 +30,7 @@ from .words import WEIGHTED, class_weight_words, label_words, reading, threat
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
     from .bracket import Bracket
+    from .remedies import Remedy
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cvxpy", "clarabel", "osqp", "ecos", "scs", "joblib", "matplotlib")
 
@@ -52,6 +53,8 @@ def assemble(
     unfinished: Sequence[str] = (),
     bracket: Bracket | None = None,
     subpopulations: Mapping[str, Any] | None = None,
+    exposures: Sequence[Mapping[str, Any]] = (),
+    remedies: Sequence[Remedy] = (),
 ) -> AuditReport:
     """The report of one run, with pictures of the poison that passes every filter in the widest domain."""
     damages, poisons = with_files(found)
@@ -87,6 +90,8 @@ def assemble(
         subpopulations=None if subpopulations is None else plain(subpopulations),
         certificates=[] if bracket is None else bracket.summaries(),
         rungs=[] if bracket is None else [asdict(rung) for rung in bracket.rungs],
+        exposures=[plain(dict(item)) for item in exposures],
+        remedies=[plain(asdict(item)) for item in remedies],
         failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],
         left_out=[dict(item) for item in left_out],
         unfinished=list(unfinished),

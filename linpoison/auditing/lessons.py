@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..core.results import UNDEFENDED, worst_case
 from .damage import ALL
@@ -23,6 +24,7 @@ def lessons(report: AuditReport) -> list[str]:
     mine = [entry for entry in report.attacks if entry.against == ALL]
     lines = [_answer(report, domain) for domain in report.domains] + _range_check(report)
     lines += [line for domain in report.domains for line in _defences(report, domain)]
+    lines += [exposure_words(item, report) for item in report.exposures] + remedy_words(report)
     lines += _winner(report, mine)
     lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
     lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
@@ -31,6 +33,33 @@ def lessons(report: AuditReport) -> list[str]:
     lines += [f"{item['name']} was left out: {item['reason']}." for item in report.left_out]
     lines += [f"{name} had not ended when this report was written." for name in report.unfinished]
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
+
+
+def exposure_words(item: Mapping[str, Any], report: AuditReport) -> str:
+    """Whether a class can be overrun and its mean dragged, and by how few rows."""
+    where = f", {domain_words(item['domain'])}" if len(report.domains) > 1 else ""
+    stays = "so it can be overrun" if item["n_surviving"] else "so it cannot be overrun"
+    least = f", by {item['least_overrun']} rows or more" if item["least_overrun"] else ""
+    drag = "its mean cannot be dragged" if item["least_drag"] is None else f"{item['least_drag']} drag its mean"
+    return (
+        f"Class {item['label']:+.0f}{where}: {item['n_poison']} rows against {item['n_dropped']} dropped, "
+        f"{stays}{least}; {drag}."
+    )
+
+
+def remedy_words(report: AuditReport) -> list[str]:
+    """What each measure does to the poison that passes every filter, and what it costs without poison."""
+    before = [error for name, error in report.clean["by_defense"].items() if name != UNDEFENDED]
+    lines = []
+    for item in report.remedies:
+        clean = [error for name, error in item["clean_error"].items() if name != UNDEFENDED]
+        line = f"To {item['words']} leaves an error of {min(clean):.1%} to {max(clean):.1%} behind the filters without"
+        line += f" poison ({min(before):.1%} to {max(before):.1%} as it is)"
+        if item["poisoned_error"] is not None:
+            line += f", and {worst_case(item['poisoned_error']):.1%} behind all of them with this poison"
+        lines.append(f"{line}." if not item["touched"] else f"{line}; it touches {item['touched']:.1%} of clean rows.")
+    told = "The poison was not made against these measures: an attacker who knows them may do more."
+    return [*lines, told] if lines else []
 
 
 def _answer(report: AuditReport, domain: str) -> str:

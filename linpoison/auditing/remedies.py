@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
 
-from ..core import Dataset, Domain, InputError, Poison
+from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
 from ..core.validation import LABELS, Matrix
 from ..defenses import Defense, NormClipper, TrustedDefense
 
@@ -53,7 +54,7 @@ class Remedy:
 
 
 def find_remedies(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None = None) -> list[Remedy]:
-    """Measure each remedy on clean data, and against a poison.
+    """Measure each remedy on clean data, and against a poison; one that cannot be applied is left out.
 
     Parameters
     ----------
@@ -67,7 +68,11 @@ def find_remedies(setting: Setting, rows: Dataset, n_poison: int, poison: Poison
         knows them may do more.
     """
     measures: list[Callable[..., Remedy]] = [_range, _clip, _median, _trusted]
-    return [measure(setting, rows, n_poison, poison) for measure in measures]
+    found = []
+    for measure in measures:
+        with suppress(InputError, CapabilityError, SolverFailed):
+            found.append(measure(setting, rows, n_poison, poison))
+    return found
 
 
 def _range(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None) -> Remedy:
@@ -101,7 +106,7 @@ def _median(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | Non
     defenses = {name: _robust(one, setting.split.train, n_poison) for name, one in setting.defenses.items()}
     clean, poisoned = _scores(replace(setting, defenses=defenses), rows, poison)
     share = max((one.get_params().get("remove", 0.0) for one in defenses.values()), default=0.0)
-    return _remedy("median", f"medians for means, and {share:.1%} removed of each class", clean, poisoned, 0.0)
+    return _remedy("median", f"take medians for means and remove {share:.1%} of each class", clean, poisoned, 0.0)
 
 
 def _trusted(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None) -> Remedy:
@@ -109,7 +114,7 @@ def _trusted(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | No
     half = train.take(np.sort(np.concatenate([np.flatnonzero(train.y == label)[::2] for label in LABELS])))
     defenses = {name: TrustedDefense(one, (half.X, half.y)) for name, one in setting.defenses.items()}
     clean, poisoned = _scores(replace(setting, defenses=defenses), rows, poison)
-    return _remedy("trusted", "fit the filters on trusted rows, half of the clean ones", clean, poisoned, 0.0)
+    return _remedy("trusted", "fit the filters on trusted rows (half of the clean ones)", clean, poisoned, 0.0)
 
 
 def enough(train: Dataset, n_poison: int, remove: float) -> float:

@@ -110,6 +110,8 @@ class AuditReport:
     subpopulations: dict[str, Any] | None = None
     damages: list[Damage] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
+    exposures: list[dict[str, Any]] = field(default_factory=list)
+    remedies: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .inputs import Setting, prepare
 from .journal import FolderJournal
 from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, work_size
 from .pool import Pool
 from .report import AttackEntry, AuditReport
 from .target import Target
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..attacks.base import Progress
     from ..evaluation import Evaluation
     from .bracket import Bracket
+    from .remedies import Remedy
 
 
 def audit(
@@ -200,6 +201,10 @@ def _run(
     return report
 
 
+MEASURED = 60.0
+"""Size of a retraining (`work_size`) up to which a report measures what stops far rows: some ten rounds of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Work:
     """A checked audit, ready to run."""
@@ -257,8 +262,29 @@ class _Work:
             epsilon=self.options.epsilon,
             failures={self._title(key): reason for key, reason in failures.items()}, left_out=self.plan.left_out,
             unfinished=unfinished, bracket=self._bracket(scored, progress) if self.options.certify else None,
-            subpopulations=self._hurt(found), domains=list(self.settings),
+            subpopulations=self._hurt(found), domains=list(self.settings), exposures=self._exposures(),
+            remedies=self._remedies(found[0][1].poison),
         )  # fmt: skip
+
+    def _exposures(self) -> list[dict[str, Any]]:
+        """What the budget can do to filters that are fitted with the poison in, by domain and class."""
+        from ..defenses import class_exposures
+
+        n_poison = self.scorer.budget.count(self.setting.split.train.n)
+        return [
+            {"domain": domain, **asdict(item)}
+            for domain, one in self.settings.items()
+            for item in class_exposures(one.split.train, n_poison, one.defenses).values()
+            if one.defenses
+        ]
+
+    def _remedies(self, poison: Poison) -> list[Remedy]:
+        from .remedies import find_remedies
+
+        train, rows = self.setting.split.train, self.scorer.rows.scored
+        if not self.setting.defenses or work_size(train, len(self.setting.defenses)) > MEASURED:
+            return []
+        return find_remedies(self.setting, rows, self.scorer.budget.count(train.n), poison)
 
     def _title(self, key: str) -> str:
         return next(task.title for task in self.plan.tasks if task.key == key)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from linpoison import AuditReport, audit
 from linpoison.auditing.inputs import prepare
+from linpoison.auditing.lessons import lessons
 from linpoison.auditing.options import AuditOptions
 from linpoison.auditing.remedies import enough, find_remedies
 from linpoison.core import Dataset, InputError, Poison, Split
@@ -58,3 +60,23 @@ def test_enough_is_the_least_share_in_thousandths(setting):
     assert enough(train, 1, 0.3) == 0.3
     with pytest.raises(InputError, match="budget"):
         enough(train, 10**6, 0.05)
+
+
+def test_the_report_says_what_can_be_overrun_and_what_stops_it(setting):
+    report = audit(setting.split, defenses="l2,knn", attacks="random-flips", epsilon=0.06)
+    said = lessons(report)
+    assert [(item["domain"], item["label"]) for item in report.exposures] == [
+        (domain, label) for domain in ("real", "range") for label in (1.0, -1.0)
+    ]
+    item = report.exposures[0]
+    first = f"Class +1, no range check: 12 rows against {item['n_dropped']} dropped, so it can be overrun, by"
+    assert sum(line.startswith(first) and "7 drag its mean" in line for line in said) == 1
+    assert sum("its mean cannot be dragged" in line for line in said) == 2
+    fresh = find_remedies(setting, setting.split.test, 12, next(iter(report.poisons.values())))
+    assert [(one["name"], one["poisoned_error"]) for one in report.remedies] == [
+        (one.name, one.poisoned_error) for one in fresh
+    ]
+    assert sum("behind all of them with this poison" in line for line in said) == 4
+    assert AuditReport.from_json(report.to_json()).remedies == report.remedies
+    bare = audit(setting.split, defenses="none", attacks="random-flips")
+    assert bare.exposures == bare.remedies == []
