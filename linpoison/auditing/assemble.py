@@ -210,6 +210,8 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
             words.append("--penalize-intercept" if value else "--no-penalize-intercept")
         elif name == "estimator" and value is not None and not isinstance(options.estimator, (str, os.PathLike)):
             words += ["--estimator", "<estimator>"]
+        elif name == "sample_weight" and not isinstance(options.sample_weight, str):
+            words += ["--weight", "<weights>"]
         elif isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
         elif value is not None:

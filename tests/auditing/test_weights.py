@@ -56,6 +56,8 @@ def test_the_scale_of_weights_is_theirs_and_a_column_is_an_array(tmp_path):
     plain = linpoison.evaluate((X, Y, X, Y), POISON, **options)
     assert one.attacks[0].test_error == two.attacks[0].test_error
     assert one.attacks[0].kept_fraction == plain.attacks[0].kept_fraction
+    assert one.command.endswith("--weight '<weights>'")
+    assert two.command.endswith("--weight cost")
     assert "divided by their mean" in one.to_text()
     assert "divided by their mean" not in plain.to_text()
     assert one.dataset["digest"] != plain.dataset["digest"]
