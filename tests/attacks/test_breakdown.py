@@ -14,7 +14,7 @@ from linpoison.core import Domain, Poison
 from linpoison.evaluation import Evaluator
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
-QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=15)
+QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0))
 
 
 def real(name="breast_cancer", epsilon=0.03, defenses=ALL, loss="logistic"):
@@ -47,3 +47,31 @@ def test_poison_stays_within_budget_and_domain(domain):
     assert result.poison.total <= scenario.n_poison
     assert scenario.train.domain.violation(result.poison.X).max() <= 1e-9
     assert sp.issparse(result.poison.X) == scenario.train.is_sparse
+
+
+def test_the_same_seed_gives_the_same_poison_for_any_number_of_jobs():
+    scenario = scenario_of("counts", "logistic", 0.1, ("l2",))
+    scenario = replace(scenario, train=replace(scenario.train, X=scenario.train.X.toarray(), domain=Domain.real()))
+    attack = replace(QUICK, chains=2, steps=6, remade=0)
+    first, second = (attack.run(scenario, seed=3, n_jobs=jobs).poison for jobs in (1, 2))
+    assert (first.X == second.X).all()
+    assert (first.count == second.count).all()
+
+
+@pytest.mark.parametrize("defenses", [(), ("knn",)])
+def test_it_plants_behind_one_filter_or_none(defenses):
+    scenario = real(defenses=defenses)
+    result = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
+    clean = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(None, {"target": scenario.target})
+    assert result.best.worst > clean.worst("target") + 0.3
+
+
+def test_unseen_rows_are_hurt_as_well():
+    scenario = real()
+    scenario = replace(scenario, target=scenario.train, goal="population")
+    result = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
+    test = scenario_of("breast_cancer").target
+    assert (
+        Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": test}).worst("t")
+        > 0.3
+    )

@@ -1,0 +1,130 @@
+"""The parts of the breakdown attack against closed forms, finite differences, linear programs and other learners."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.optimize import linprog
+
+from linpoison.attacks.breakdown.newton import NewtonLearner
+from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
+from linpoison.attacks.breakdown.rays import Rays, far_direction
+from linpoison.attacks.breakdown.trials import excess
+from linpoison.core import Dataset, Domain, LinearModel, Poison
+from linpoison.datasets import gaussians
+from linpoison.defenses import make_defense
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
+
+SPLIT = gaussians(n=60, d=4, seed=1)
+PROBLEMS = [
+    Problem(Hinge(), 0.05),
+    Problem(Hinge(), 0.05, fit_intercept=False),
+    Problem(SmoothHinge(0.2), 0.05),
+    Problem(Logistic(), 0.05, penalize_intercept=False),
+    Problem(Squared(), 0.05, penalize_intercept=False),
+    Problem(Logistic(), 0.05, scaling="sum", n_reference=60),
+]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=repr)
+def test_newton_finds_the_minimum_of_other_learners_with_far_rows_in(problem):
+    far = Dataset([[300.0, 100.0, 0.0, 50.0]], [1.0], [4.0])
+    data = SPLIT.train.mix(far)
+    other = make_learner(problem).fit(data)
+    assert problem.value(NewtonLearner(problem).fit(data), data) <= problem.value(other, data) + 3e-3
+    assert excess(problem, data, other) <= 1e-3
+    assert excess(problem, data, LinearModel(other.coef + 0.3, other.intercept)) > 1e-2
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Squared()])
+def test_models_of_rays_are_stationary_and_far_rows_plant_them(loss):
+    problem = Problem(loss, 0.05, penalize_intercept=False)
+    copies = 6.0
+    rays = Rays(problem, SPLIT.train, SPLIT.test, copies)
+    W = np.random.default_rng(0).normal(size=(4, 3)) + 0.8
+    models = rays.models(W, *rays.fit(W, steps=60))
+    for model in models:
+        g = np.append(
+            problem.data_gradient(model, SPLIT.train)[:-1] + rays.reg * model.coef,
+            problem.data_gradient(model, SPLIT.train)[-1],
+        )
+        assert model.coef @ g[:-1] == pytest.approx(0, abs=1e-6)
+        assert g[-1] == pytest.approx(0, abs=1e-6)
+        distances = []
+        for radius in (1e2, 1e4):
+            row = radius * far_direction(rays, model)
+            data = SPLIT.train.mix(Dataset(row[None, :], [1.0], [copies]))
+            distances.append(NewtonLearner(problem).fit(data).distance(model))
+        assert distances[1] < 0.02 < 0.5 * distances[0] + 0.02
+
+
+def test_slope_of_the_error_is_its_derivative():
+    rays = Rays(Problem(Logistic(), 0.05, penalize_intercept=False), SPLIT.train, SPLIT.test)
+    W = np.random.default_rng(1).normal(size=(4, 2)) + 0.5
+    step, h = np.random.default_rng(2).normal(size=W.shape), 1e-5
+    t, b = rays.fit(W, steps=60)
+    width = 0.5 * (SPLIT.test.X @ W * t + b).std(axis=0)
+
+    def error(moved):
+        t, b = rays.fit(moved, steps=60)
+        return (1 / (1 + np.exp(SPLIT.test.y[:, None] * (SPLIT.test.X @ moved * t + b) / width))).mean(axis=0)
+
+    central = (error(W + h * step) - error(W - h * step)) / (2 * h)
+    assert (rays.slope(W, t, b, 0.5) * step).sum(axis=0) == pytest.approx(central, rel=1e-3)
+
+
+def test_least_mass_of_a_model_is_the_closed_form():
+    """Of a hinge: ``theta . g + b g_b``, or what the intercept asks, by a linear program in ``a_y x_y`` and ``a_y``."""
+    rng = np.random.default_rng(3)
+    for _ in range(8):
+        theta, g, b, g_b = rng.normal(size=3), rng.normal(size=3), rng.normal(), 0.3 * rng.normal()
+        equal = np.zeros((4, 8))
+        equal[:3, :3], equal[:3, 3:6], equal[3, 6:] = np.eye(3), -np.eye(3), (1, -1)
+        margin = np.vstack([np.r_[theta, np.zeros(3), b - 1, 0], np.r_[np.zeros(3), -theta, 0, -b - 1]])
+        found = linprog(
+            np.r_[np.zeros(6), 1, 1], margin, np.zeros(2), equal, np.r_[g, g_b],
+            bounds=[(None, None)] * 6 + [(0, None)] * 2,
+        )  # fmt: skip
+        assert found.fun == pytest.approx(max(theta @ g + b * g_b, abs(g_b)), abs=1e-8)
+
+
+def test_dragged_means_keep_the_working_rows_and_overrun_keeps_what_is_over_the_quota():
+    train = SPLIT.train
+    ground, aim = Ground(train, 8), Aim(np.array([0.6, 0.8, 0.0, 0.0]), LinearModel(np.zeros(4)))
+    plans = dict(far_plans(ground, aim, 8, (60.0,)))
+    assert set(plans) == {f"{name} {who}, radius 60" for name in ("drag", "overrun") for who in ("+1", "-1", "both")}
+    for name, stay in (("drag +1, radius 60", 7), ("overrun +1, radius 60", 8 - 2)):
+        mixed = train.mix(plans[name].poison(ground).expanded())
+        for guard in ("l2", "slab"):
+            kept = make_defense(guard).fit(mixed.X, mixed.y).sample_indices_
+            assert (kept >= train.n).sum() == stay
+
+
+def test_rows_of_counts_split_a_direction_and_lie_on_the_margin():
+    rng = np.random.default_rng(4)
+    theta = rng.normal(size=30)
+    u = rng.normal(size=30)
+    u -= theta * (u @ theta) / (theta @ theta)
+    u /= np.linalg.norm(u)
+    model = LinearModel(theta, -0.4)
+    rows = halves(Aim(u, model), 50.0)
+    assert rows.min() >= 0
+    assert rows[0] - rows[1] == pytest.approx(50.0 * u)
+    assert model.decision_function(rows) == pytest.approx([1.0, 1.0])
+
+
+def test_distinct_copies_are_apart_and_a_sparse_ground_gives_sparse_rows():
+    ground = Ground(SPLIT.train, 8, spread=0.2)
+    plan = Plan(np.array([[50.0, 0.0, 0.0, 0.0]]), np.array([1.0]), np.array([8]), np.array([True]))
+    poison = plan.poison(ground)
+    assert poison.n_distinct == 8
+    assert np.unique(poison.X, axis=0).shape[0] == 8
+    assert np.linalg.norm(poison.X[:7] - plan.points, axis=1) == pytest.approx(0.2 * ground.base)
+    counts = replace(SPLIT.train, X=sp.csr_array(np.abs(np.round(SPLIT.train.X))), domain=Domain.counts(9, d=4))
+    sparse: Poison = plan.poison(Ground(counts, 8))
+    assert sp.issparse(sparse.X)
+    assert sparse.X.toarray().max() <= 9
