@@ -1,6 +1,11 @@
 """``python -m deep``: attack a network on the command line."""
 
-from linpoison._frame import run_as_program
+import sys
+
+try:
+    from linpoison._frame import run_as_program
+except KeyboardInterrupt:  # in the first tenth of a second
+    sys.exit(130)
 
 
 def _main() -> int:

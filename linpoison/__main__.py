@@ -1,6 +1,11 @@
 """``python -m linpoison``: the same as the console script."""
 
-from ._frame import run_as_program
+import sys
+
+try:
+    from ._frame import run_as_program
+except KeyboardInterrupt:  # in the first tenth of a second
+    sys.exit(130)
 
 
 def _main() -> int:

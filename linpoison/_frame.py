@@ -10,8 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
-import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
@@ -73,6 +71,8 @@ def _failed(program: str, error: Exception) -> int:
 
 def _defect(program: str, error: Exception) -> int:
     """The last line of a traceback, and how to see the others."""
+    import traceback
+
     if os.environ.get(DEBUG):
         tell("".join(traceback.format_exception(error)).rstrip())
     what = " ".join(traceback.format_exception_only(error)[-1].split())[:300]
@@ -114,6 +114,8 @@ def printable(text: str) -> str:
 
 
 def _harmless(letter: str) -> bool:
+    import unicodedata
+
     return letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
