@@ -66,7 +66,6 @@ class HingeLearner(Learner):
     warm_gap = 1e-9
     cache_size = 500
     fallback_entries = 2_000_000
-    small_entries = 20_000
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
@@ -107,8 +106,6 @@ class HingeLearner(Learner):
             )
             if converged(partial(machine.fit, X, data.y, sample_weight=data.weight)):
                 return _model_of(machine), True
-            if data.X.shape[0] * data.X.shape[1] <= self.small_entries:
-                break  # the reference is exact and quicker than a second try on rows of such scales
         return _model_of(machine), False
 
     def _libsvm(self, data: Dataset) -> tuple[LinearModel, bool]:
