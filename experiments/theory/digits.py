@@ -8,15 +8,17 @@ with all conditions of optimality checked in 60 digits. What is not confirmed is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 
 import numpy as np
 
-from linpoison.core import Dataset
+from linpoison.core import Dataset, LinpoisonError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem, SmoothHinge, Squared
 
 DIGITS = 60
+EXACT = Context(prec=DIGITS, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""Without traps: what overflows is infinite, and an infinite gradient is no minimum."""
 ZERO, ONE = Decimal(0), Decimal(1)
 _KINKS = (1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 Vector = list[Decimal]
@@ -24,7 +26,7 @@ Vector = list[Decimal]
 
 def minimiser(problem: Problem, data: Dataset) -> Vector | None:
     """``(theta, b)`` of mean scaling or sum scaling, with dense rows; None if it could not be confirmed."""
-    with localcontext(Context(prec=DIGITS)):
+    with localcontext(EXACT):
         task = _Task(problem, data)
         if isinstance(problem.loss, Squared):
             return task.ridge()
@@ -33,7 +35,7 @@ def minimiser(problem: Problem, data: Dataset) -> Vector | None:
 
 def scores(v: Vector, rows: Dataset) -> Vector:
     """``-k (z . theta + b)`` of dense rows."""
-    with localcontext(Context(prec=DIGITS)):
+    with localcontext(EXACT):
         return [
             -Decimal(int(k)) * (_dot(v[:-1], list(map(Decimal, map(float, z)))) + v[-1])
             for z, k in zip(rows.X, rows.y, strict=True)
@@ -122,7 +124,10 @@ class _Task:
 
     def hinge(self) -> Vector | None:
         """The rows on the kink, from a float solution, and everything else from them."""
-        margins = make_learner(self.problem, method="reference").fit(self.data).margins(self.data)
+        try:
+            margins = make_learner(self.problem, method="reference").fit(self.data).margins(self.data)
+        except LinpoisonError:
+            return None
         for width in _KINKS:
             found = self.on_kink(np.flatnonzero(np.abs(margins - 1) <= width), np.flatnonzero(margins < 1 - width))
             if found is not None:

@@ -19,7 +19,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,8 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
         else:
             values = scores
         for value, most in zip(values, bound, strict=True):
+            if not value.is_finite():
+                return False
             slack = Decimal(float(most)) - value if np.isfinite(most) else Decimal("inf")
             if slack < 0 and not (name == "test-error" and -slack < Decimal("1e-12")):
                 where = "clean" if poison is None else f"poison of {poison.n_distinct}"
@@ -171,7 +173,7 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
 
 def mean_loss(claim: Claim, v: digits.Vector, *, plain: bool) -> Decimal:
     """What an average-loss certificate bounds, in 60 digits."""
-    with localcontext(Context(prec=digits.DIGITS)):
+    with localcontext(digits.EXACT):
         train, loss = claim.train, claim.problem.loss
         margins = [-score for score in digits.scores(v, Dataset(train.X, train.y))]
         weight = [Decimal(float(w)) for w in train.weight]

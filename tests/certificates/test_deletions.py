@@ -28,9 +28,16 @@ def ball_of(claim, count, flips):
 
 
 @pytest.mark.parametrize(
-    ("convention", "count"), [("penalised", 1), ("penalised", 2), ("no intercept", 2), ("free", 1), ("sum", 2)]
+    ("convention", "count", "name"),
+    [
+        ("penalised", 1, "deletions"),
+        ("penalised", 2, "flips"),
+        ("no intercept", 2, "deletions"),
+        ("free", 1, "deletions"),
+        ("free", 1, "flips"),
+        ("sum", 2, "flips"),
+    ],
 )
-@pytest.mark.parametrize("name", CERTIFY)
 def test_enumeration_never_exceeds_a_bound_that_is_much_below_the_ball(convention, name, count):
     claim = small_claim(convention, epsilon=0.0, reg=0.3)
     best = brute_force(claim, count, name == "flips")
@@ -52,8 +59,9 @@ def test_sixteen_rows(name):
     assert found.bound[0] - best[0] < 0.4 * (ball_of(claim, 2, name == "flips")[0] - best[0])
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("name", CERTIFY)
+@pytest.mark.parametrize(
+    ("convention", "name"), [(convention, list(CERTIFY)[i % len(CERTIFY)]) for i, convention in enumerate(CONVENTIONS)]
+)
 def test_changed_rows_together_with_poison(convention, name):
     claim = small_claim(convention, epsilon=0.1, n=10, reg=0.3)
     found = CERTIFY[name](claim, 1, rounds=1)
@@ -83,7 +91,7 @@ def test_more_changes_and_fewer_rounds_do_not_lower_the_bound(name):
     certify = CERTIFY[name]
     by_count = [certify(claim, count, rounds=1).bound for count in (0, 1, 2)]
     assert (np.diff(by_count, axis=0) >= -1e-6).all()
-    by_rounds = [certify(claim, 1, rounds=rounds).bound for rounds in (0, 1, 3)]
+    by_rounds = [certify(claim, 1, rounds=0).bound, by_count[1], certify(claim, 1, rounds=3).bound]
     assert (np.diff(by_rounds, axis=0) <= 1e-6).all()
     assert (by_rounds[2] < by_rounds[0] - 0.02).all()
 

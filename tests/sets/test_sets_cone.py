@@ -37,7 +37,7 @@ def test_cone_at_every_scale_is_the_scaled_set(name, solver):
     assert inside.any()
     assert clearly_outside.any()
     for x, is_in, is_out in zip(points, inside, clearly_outside, strict=True):
-        for t in (1.0, 0.01, 3.0):
+        for t in (0.01, 3.0):
             distance = cone.distance(t * x, t)
             assert not is_in or distance < 1e-6
             assert not is_out or distance > 1e-5 * t
