@@ -155,3 +155,22 @@ class Attack(ABC):
         journal : Journal, optional
             Finished steps are read from it and written to it.
         """
+
+
+def check_start(start: Poison, scenario: Scenario) -> None:
+    """Raise unless a given poison can be planted as it is."""
+    limit, domain = scenario.n_poison, scenario.train.domain
+    if start.relaxed or not 1 <= start.total <= limit:
+        raise InputError(
+            f"a poison of 1 to {limit} whole copies to start from",
+            f"{start.total:g} copies" + (", not all whole" if start.relaxed else ""),
+            "Round it, or drop copies.",
+        )
+    if start.X.shape[1] != scenario.train.d:
+        raise InputError(f"a poison of {scenario.train.d} features to start from", f"{start.X.shape[1]} features")
+    worst = float(domain.violation(start.X).max())
+    if worst > DOMAIN_TOL:
+        raise InputError(
+            f"a poison in the domain {domain.kind!r} to start from", f"rows outside by up to {worst:g}",
+            "Clip and round its rows, or widen the domain.",
+        )  # fmt: skip

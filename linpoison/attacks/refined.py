@@ -15,7 +15,7 @@ from ..core.results import AttackResult, Candidate
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel
-from .base import DOMAIN_TOL, Attack, Journal, Progress, Scenario
+from .base import Attack, Journal, Progress, Scenario, check_start
 from .feasible import FeasibleRegion, SetPolicy, active
 from .iterative import Scoped
 from .kkt import KKT
@@ -142,7 +142,7 @@ class Refined(Attack):
     def _begin(self, scenario: Scenario, seed: int, n_jobs: int, trail: Trail) -> Candidate:
         """The candidate to start from."""
         if isinstance(self.start, Poison):
-            _check_start(self.start, scenario)
+            check_start(self.start, scenario)
             return Ranker(scenario, trail.started).candidate(self.start, label="given poison", full=True)
         attack = KKT() if self.start is None else self.start
         inner = None if trail.journal is None else Scoped(trail.journal, "start-")
@@ -150,25 +150,6 @@ class Refined(Attack):
         trail.started = min(trail.started, time.time() - result.seconds)
         trail.solves.extend(result.solves)
         return replace(result.best, label=f"{attack.name}: {result.best.label}")
-
-
-def _check_start(start: Poison, scenario: Scenario) -> None:
-    """Raise unless a given poison can be planted as it is."""
-    limit, domain = scenario.n_poison, scenario.train.domain
-    if start.relaxed or not 1 <= start.total <= limit:
-        raise InputError(
-            f"a poison of 1 to {limit} whole copies to start from",
-            f"{start.total:g} copies" + (", not all whole" if start.relaxed else ""),
-            "Round it, or drop copies.",
-        )
-    if start.X.shape[1] != scenario.train.d:
-        raise InputError(f"a poison of {scenario.train.d} features to start from", f"{start.X.shape[1]} features")
-    worst = float(domain.violation(start.X).max())
-    if worst > DOMAIN_TOL:
-        raise InputError(
-            f"a poison in the domain {domain.kind!r} to start from", f"rows outside by up to {worst:g}",
-            "Clip and round its rows, or widen the domain.",
-        )  # fmt: skip
 
 
 def rated(scenario: Scenario, poison: Poison, folds: int, seed: int) -> Rating:

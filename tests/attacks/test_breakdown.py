@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from kkt_cases import scenario_of
 
 from linpoison.attacks import Breakdown
-from linpoison.core import Domain, Poison
+from linpoison.core import Domain, InputError, Poison
 from linpoison.evaluation import Evaluator
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
@@ -75,3 +75,15 @@ def test_unseen_rows_are_hurt_as_well():
         Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": test}).worst("t")
         > 0.3
     )
+
+
+def test_it_goes_on_from_a_given_poison_where_no_row_is_far():
+    scenario = real()
+    scenario = replace(scenario, train=replace(scenario.train, domain=Domain.of("box", scenario.train.X)))
+    flipped = scenario.train.X[np.argsort(scenario.train.X[:, 0])[:4]]
+    start = Poison(flipped, [1.0] * 4, [3] * 4)
+    before = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(start, {"t": scenario.target})
+    result = replace(QUICK, start=start, steps=25, remade=0, ascents=0).run(scenario, seed=0)
+    assert result.best.worst >= before.worst("t")
+    with pytest.raises(InputError, match="copies to start from"):
+        replace(QUICK, start=Poison(flipped, [1.0] * 4, [9] * 4)).run(scenario)

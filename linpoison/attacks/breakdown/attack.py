@@ -18,12 +18,12 @@ from ...core.validation import Array, check_integer, check_number
 from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
 from ...rounding import make_distinct
-from ..base import Attack, Journal, Progress, Scenario
+from ..base import Attack, Journal, Progress, Scenario, check_start
 from ..ranking import UNKNOWN, exact_evaluator
 from ..trail import Step, Trail, skipped
 from .climb import Climb, State
 from .newton import COLUMNS
-from .plans import Aim, Ground, far_plans
+from .plans import Aim, Ground, Plan, far_plans
 from .rays import Rays, far_direction, worst_rays
 from .trials import Trial, Trials, excess
 
@@ -82,6 +82,9 @@ class Breakdown(Attack):
         Make every copy a row of its own, moved by noise that a k-NN filter tolerates.
     spread : float, default 0.2
         Length of that noise in units of the median distance.
+    start : Poison, optional
+        A poison within budget and domain, such as that of an attack inside the sets, which the local search goes on
+        from beside far rows: in a narrow domain no row is far, and this does more.
     """
 
     name = "breakdown"
@@ -94,6 +97,7 @@ class Breakdown(Attack):
     steps: int = 240
     distinct: bool = False
     spread: float = 0.2
+    start: Poison | None = None
 
     def __post_init__(self) -> None:
         for name in ("directions", "kept", "chains"):
@@ -130,6 +134,9 @@ class Breakdown(Attack):
         found: list[Candidate] = []
         pool: list[State] = []
         climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, 0]))
+        if self.start is not None:
+            check_start(self.start, scenario)
+            pool += [state for state in [climb.state(given(self.start), "given poison")] if state is not None]
         for stage in range(2 + self.remade):
             trail.say(stage, 2 + self.remade, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
@@ -159,7 +166,9 @@ class Breakdown(Attack):
         First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar. Then
         the worst models of the clean rows, then those of the rows that the defences left of the strongest poison.
         """
-        radii, train = tuple(self.radii), scenario.train
+        train = scenario.train
+        near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
+        radii = tuple(near * radius for radius in self.radii)
         if seed[1] == 0:
             return _constant(train), radii + (() if scenario.goal == "target" else (4 * max(radii),))
         if seed[1] == 1 or not pool:
@@ -221,6 +230,12 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
     order = np.random.default_rng([seed, 3]).permutation(target.n)
     order = order[np.argsort(target.y[order], kind="stable")]
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
+
+
+def given(poison: Poison) -> Plan:
+    """A poison as a plan without rows that drag."""
+    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.array(poison.X)
+    return Plan(X, poison.y, poison.count.astype(int), np.zeros(poison.y.size, dtype=bool))
 
 
 def _constant(train: Dataset) -> list[Aim]:
