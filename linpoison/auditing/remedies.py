@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
 from ..core.validation import LABELS, Matrix
-from ..defenses import Defense, NormClipper, TrustedDefense
+from ..defenses import Defense, DuplicatesDefense, NormClipper, TrustedDefense
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -31,7 +31,8 @@ class Remedy:
         ``range``: rows beyond the range of the clean rows in some column are refused. ``clip``: rows are pulled back
         to the 95 % quantile of the distances to the median, in training and in use. ``median``: `l2` and `slab` take
         medians, and every filter removes enough to hold the whole budget. ``trusted``: the filters are fitted on one
-        half of the clean rows, every other one of each class.
+        half of the clean rows, every other one of each class. ``duplicates``: near-copies of earlier rows of a class
+        are dropped before the filters.
     words : str
         The measure in a few words.
     clean_error : dict of float
@@ -40,7 +41,8 @@ class Remedy:
         The same with the poison that was given.
     touched : float
         Share of clean rows that the measure itself refuses or moves: of the test rows for ``range``, which knows the
-        training rows, and of the training rows for ``clip``; 0 for the others, whose filters drop rows.
+        training rows, and of the training rows for ``clip`` and ``duplicates``; 0 for the others, whose filters
+        drop rows.
     kept_clean_fraction : dict of float
         Share of the clean training rows that pass each filter without poison.
     """
@@ -67,7 +69,7 @@ def find_remedies(setting: Setting, rows: Dataset, n_poison: int, poison: Poison
         With whole copies, such as the strongest found. It was made without regard to the measures: an attacker who
         knows them may do more.
     """
-    measures: list[Callable[..., Remedy]] = [_range, _clip, _median, _trusted]
+    measures: list[Callable[..., Remedy]] = [_range, _clip, _median, _trusted, _duplicates]
     found = []
     for measure in measures:
         with suppress(InputError, CapabilityError, SolverFailed):
@@ -115,6 +117,24 @@ def _trusted(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | No
     defenses = {name: TrustedDefense(one, (half.X, half.y)) for name, one in setting.defenses.items()}
     clean, poisoned = _scores(replace(setting, defenses=defenses), rows, poison)
     return _remedy("trusted", "fit the filters on trusted rows (half of the clean ones)", clean, poisoned, 0.0)
+
+
+def _duplicates(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None) -> Remedy:
+    train = setting.split.train
+    alone = DuplicatesDefense().fit(train.X, train.y).sample_indices_
+    clean, poisoned = _scores(_trained_on(setting, train.take(alone)), rows, None)
+    if poison is not None:
+        mixed = train.mix(poison.expanded())
+        kept = DuplicatesDefense().fit(mixed.X, mixed.y).sample_indices_
+        left = mixed.take(kept[kept >= train.n])
+        distinct = Poison(left.X, left.y, np.ones(left.n))
+        poisoned = _scores(_trained_on(setting, train.take(kept[kept < train.n])), rows, distinct)[1]
+    words = "drop near-copies of rows before the filters (distinct rows, --distinct, pass)"
+    return _remedy("duplicates", words, clean, poisoned, 1 - alone.size / train.n)
+
+
+def _trained_on(setting: Setting, train: Dataset) -> Setting:
+    return replace(setting, split=replace(setting.split, train=train))
 
 
 def enough(train: Dataset, n_poison: int, remove: float) -> float:

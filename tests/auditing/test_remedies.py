@@ -36,7 +36,7 @@ def test_every_remedy_stops_a_drag_behind_l2(setting):
     clean = evaluator.score(None, {"test": test}).error["test"]
     assert evaluator.score(poison, {"test": test}).error["test"]["l2"] > clean["l2"] + 0.2
     found = {one.name: one for one in find_remedies(setting, test, 7, poison)}
-    assert list(found) == ["range", "clip", "median", "trusted"]
+    assert list(found) == ["range", "clip", "median", "trusted", "duplicates"]
     for one in found.values():
         assert one.clean_error["l2"] <= clean["l2"] + 0.05
         assert one.poisoned_error["l2"] <= one.clean_error["l2"] + 0.05
@@ -76,7 +76,7 @@ def test_the_report_says_what_can_be_overrun_and_what_stops_it(setting):
     assert [(one["name"], one["poisoned_error"]) for one in report.remedies] == [
         (one.name, one.poisoned_error) for one in fresh
     ]
-    assert sum("behind all of them with this poison" in line for line in said) == 4
+    assert sum("behind all of them with this poison" in line for line in said) == 5
     assert AuditReport.from_json(report.to_json()).remedies == report.remedies
     bare = audit(setting.split, defenses="none", attacks="random-flips")
     assert bare.exposures == bare.remedies == []
