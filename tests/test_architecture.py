@@ -276,3 +276,11 @@ def test_every_script_can_be_imported_without_running(tmp_path):
         [sys.executable, "-c", code, *map(str, SCRIPTS)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (outcome.returncode, outcome.stdout, list(tmp_path.iterdir())) == (0, "", []), outcome.stderr
+
+
+def test_the_quick_part_has_tests_of_every_room():
+    root = Path(__file__).parent
+    named = [root.parent / line for line in (root / "quick.txt").read_text(encoding="utf-8").split()]
+    assert all(path.is_file() for path in named)
+    rooms = {path.parent for path in root.glob("*/test_*.py")}
+    assert rooms - {path.parent for path in named} == set()
