@@ -15,7 +15,7 @@ from linpoison.core.writing import write_file
 
 from .arrays import norm, to_numpy
 from .canceling import Canceling, GradientCanceling
-from .cli_lab import Lab
+from .cli_lab import Lab, output_of
 from .descent import LBFGS, Adam, ProjectedGradient
 from .flips import flip_labels
 from .leaders import LeaderNetwork, pretrain
@@ -100,7 +100,7 @@ def gc(lab: Lab, arguments: Any) -> Run:
     def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
         target, notes = _target(lab, rule, clean, tick)
         module = clean.risk.module_at(target)
-        options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": clean.risk.output}
+        options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": output_of(arguments.output)}
         risk = TorchRisk(module, arguments.loss, params=names, **options)
         start = lab.task.train.drawn(count, seed)
         told = f"seed {seed}: gradient canceling, step "

@@ -59,7 +59,7 @@ class Lab:
         margin, task = _of_loss(arguments.loss, task)
         module = make_model(arguments.model, task.shape, 1 if margin else task.classes)
         module = module.to(device, torch.float64 if arguments.precision == "float64" else torch.float32)
-        output = int(arguments.output) if (arguments.output or "").isdecimal() else arguments.output
+        output = output_of(arguments.output)
         risk = TorchRisk(module, arguments.loss, reg=arguments.reg, chunk=arguments.chunk, output=output)
         trainer = SGDTrainer(
             epochs=arguments.epochs_train,
@@ -129,6 +129,11 @@ def code_of(module: Any) -> str:
 
 def _of_torch(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "torch"
+
+
+def output_of(text: str | None) -> str | int | None:
+    """A place if it is a number, otherwise a key."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
 def _of_loss(loss: str, task: Task) -> tuple[bool, Task]:

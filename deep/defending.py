@@ -89,7 +89,8 @@ class RiskLearner:
         if self.risk.margin_loss is not None and classes.size != 2:
             raise InputError("rows of two classes with a margin loss", f"{classes.size}")
         coded = _coded(self.risk, _codes(classes, y, "Name it in `classes`."))
-        trained = self.trainer.fit(self.risk, Sample(self.risk.rows(X), coded), seed=self.seed)
+        risk = self.risk.of_codes() if hasattr(self.risk, "of_codes") else self.risk
+        trained = self.trainer.fit(risk, Sample(risk.rows(X), coded), seed=self.seed)
         return RiskRows(trained.risk, trained.w, classes, self.parameters, self.damping)
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, LinearModel, MissingDependency, check_integer
+from linpoison.core import CapabilityError, InputError, LinearModel, MissingDependency, check_integer
 from linpoison.core.validation import Array
 
 from .precision import evaluating
+from .torch_calls import Calls
+from .torch_check import ROWS, Checked
+from .torch_modules import Layout, check_module
 
 try:
     import torch
@@ -71,7 +74,8 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     module : torch.nn.Linear or torch.nn.Sequential
         As for `linear_model_of`. The features of a bare layer are the rows themselves.
     X : array_like or tensor, shape (n, ...)
-        Input rows, cast to the precision and moved to the device of the last layer.
+        Input rows, moved to the device of the last layer and cast to its precision; whole numbers, such as tokens, stay
+        whole where the network takes them.
     batch_size : int, default 256
         Rows for each forward pass. Has no influence on the result but rounding.
 
@@ -85,6 +89,8 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     ------
     InputError
         For another kind of module, rows that it cannot take, or features that are not a matrix.
+    CapabilityError
+        For a network that couples the rows of a batch, or gives other answers to the same rows.
 
     Examples
     --------
@@ -96,6 +102,7 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     size = check_integer(batch_size, "batch_size", at_least=1)
     layer = _last_linear(module)
     rows = _as_rows(X, layer.weight)
+    rows = _held(module, rows, layer.weight)
     seen: list[Any] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
@@ -121,7 +128,8 @@ def _last_linear(module: Any) -> Any:
 
 def _as_rows(X: Any, like: Any) -> Any:
     try:
-        rows = torch.as_tensor(X if isinstance(X, torch.Tensor) else np.asarray(X)).to(like.device, like.dtype)
+        rows = torch.as_tensor(X if isinstance(X, torch.Tensor) else np.asarray(X)).to(like.device)
+        rows = rows.to(like.dtype) if rows.is_floating_point() else rows
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError("rows X as an array of numbers", f"a {type(X).__name__} ({_line(error)})") from None
     if rows.ndim < 2 or not len(rows):
@@ -129,11 +137,28 @@ def _as_rows(X: Any, like: Any) -> Any:
     return rows
 
 
+def _held(module: Any, rows: Any, like: Any) -> Any:
+    """Rows as the network takes them, once it is known to look at each by itself."""
+    check_module(module)
+    if like.dtype not in (torch.float32, torch.float64):  # too coarse to compare in
+        return rows.to(like.dtype)
+    calls = Calls(Layout(module, lambda _: True), None)
+    try:
+        with calls.state():
+            rows = calls.kind(rows)
+            Checked(True, "auto").look(calls.fair_probe(rows[:ROWS], None, None))
+    except CapabilityError:
+        raise
+    except InputError as error:
+        raise InputError("rows X that the network takes", error.got) from None
+    return rows
+
+
 def _forward(module: Any, rows: Any, seen: list[Any]) -> Array:
     seen.clear()
     try:
         module(rows)
-    except RuntimeError as error:
+    except Exception as error:  # a user's network may raise anything
         raise InputError("rows X that the network takes", f"shape {tuple(rows.shape)} ({_line(error)})") from None
     part = _as_numpy(seen[-1])
     if part.ndim != 2 or not np.isfinite(part).all():

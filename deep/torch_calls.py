@@ -74,6 +74,20 @@ class Calls:
         """The parameters for a first call, which is not known to leave them alone."""
         return {name: parameter.clone() for name, parameter in self.layout.own.items()}
 
+    def fair_probe(self, x: Any, t: Any, loss: Any) -> Probe:
+        """The module on rows and labels, in float64 where it can be run in it."""
+        own = self.layout.first.dtype
+        for kind in (torch.float64, own):
+            try:
+                tried = self.probe(x, t, kind, loss)
+                tried.call(tried.params, tried.x)
+            except (InputError, TypeError):
+                if kind == own:
+                    raise
+            else:
+                break
+        return self.probe(x, t, kind, loss)
+
     def probe(self, x: Any, t: Any, kind: Any, loss: Any) -> Probe:
         """The module on rows and labels, in a precision."""
 

@@ -138,6 +138,11 @@ class Probe:
     x: Any
     tol: float = 1e-3
 
+    @property
+    def double(self) -> bool:
+        """Whether it is in float64."""
+        return self.tol < 0.01
+
     def function(self) -> Function:
         """A loss of each row that no confident output flattens: the risk's own, and a bent sum of the outputs."""
         loss = self.loss
@@ -158,7 +163,7 @@ def _check_answers(probe: Probe) -> None:
     if written:
         got = f"a call that writes in {written[0]}, of {_place(probe.module, written[0].rpartition('.')[0])}"
         raise CapabilityError("a module that leaves its parameters alone in evaluation mode", got, "Such as max_norm.")
-    layer = _first_difference(first, second, len(probe.x), probe.tol * 1e-6)
+    layer = _first_difference(first, second, len(probe.x), 1e-9 if probe.double else 1e-5)
     if layer is not None:
         raise CapabilityError(
             "a module that gives one answer for the same rows in evaluation mode",
@@ -174,7 +179,7 @@ def _check_apart(probe: Probe) -> None:
         layer: str | None
         try:
             part = _record(probe, probe.x[-count:], probe.params)
-            layer = _first_difference(whole, part, count, probe.tol * 1e-4)
+            layer = _first_difference(whole, part, count, 1e-7 if probe.double else 1e-3)
             got = "another output of a row beside other rows"
         except InputError as error:
             layer, got = _deepest(probe, probe.x[-count:]), f"no output for {count} of the rows ({error.got})"

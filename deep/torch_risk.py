@@ -126,7 +126,7 @@ class TorchRisk:
         """The same risk of another module of the same shape, which is not checked again."""
         options: dict[str, Any] = {"chunk": self.chunk, "head": self._head, "derivative": self.derivative}
         options |= {"init": self._init, "penalize_intercept": self.penalize_intercept, "params": self.layout.names}
-        risk = TorchRisk(module, self.loss_function, self._reg, output=self.output, check=self.check, **options)
+        risk = TorchRisk(module, self.loss_function, self._reg, output=self._calls.output, check=self.check, **options)
         risk._checked, risk._labels, risk._coded = self._checked, self._labels, self._coded
         risk._calls.whole = self._calls.whole
         return risk
@@ -137,10 +137,11 @@ class TorchRisk:
         risk._statistics = changed(module, self.module)
         return risk
 
-    @property
-    def output(self) -> Output | None:
-        """The part of what the module returns that is its scores."""
-        return self._calls.output
+    def of_codes(self) -> TorchRisk:
+        """The same risk for labels as torch counts them, whatever labels it has been given."""
+        risk = self.on(self.module)
+        risk._labels = Labels(self.margin_loss is not None)
+        return risk
 
     @property
     def classes_(self) -> Any:
@@ -379,16 +380,7 @@ class TorchRisk:
         if not hasattr(X, "shape") and not torch.equal(x, next(self._chunks(X, y, ROWS))[0]):
             remedy = "Leave augmentation out, or draw it once and keep the rows."
             raise InputError("a Dataset that gives the same rows again", "others the second time", remedy)
-        for kind in (torch.float64, self.layout.first.dtype):
-            try:
-                tried = self._calls.probe(x, t, kind, self._loss)
-                tried.call(tried.params, tried.x)
-            except InputError:
-                if kind == self.layout.first.dtype:
-                    raise
-            else:
-                self._checked.look(self._calls.probe(x, t, kind, self._loss))
-                return
+        self._checked.look(self._calls.fair_probe(x, t, self._loss))
 
     def _losses(self, params: dict[str, Any], x: Any, y: Any) -> Any:
         return self._loss(self._calls.outputs(params, x), y)

@@ -102,7 +102,11 @@ def whole_kinds(rows: Any, like: Any) -> tuple[Any, ...]:
 
 def as_labels(y: Any, like: Any) -> Any:
     """`y` as a tensor on the device of `like`: whole numbers stay whole, others take its precision."""
-    labels = y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+    try:
+        labels = y if isinstance(y, torch.Tensor) else torch.as_tensor(_plain(y))
+    except (TypeError, ValueError):
+        remedy = "A TorchRisk numbers them: risk.codes(y, X)."
+        raise InputError("labels as numbers", f"{np.asarray(y).dtype}", remedy) from None
     labels = labels.detach()
     return labels.to(like.device, like.dtype) if labels.is_floating_point() else labels.to(like.device, torch.int64)
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from linpoison.core import MissingDependency
+from linpoison.core import CapabilityError, MissingDependency
 
 try:
     import torch
@@ -121,4 +121,10 @@ def _backward_slope(value: Any, leaves: Params, tangent: Params) -> Any:
 def _gradient(value: Any, of: list[Any]) -> Any:
     if not value.requires_grad:
         return [torch.zeros_like(item) for item in of]
-    return torch.autograd.grad(value, of, materialize_grads=True)
+    try:
+        return torch.autograd.grad(value, of, materialize_grads=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise CapabilityError("operations that can be differentiated", why) from error

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deep_cases import nn, seeded  # noqa: E402
+from deep_cases import mlp, nn, seeded  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
 from deep import LBFGSTrainer, LinearRisk, RiskLearner, RiskRows, Sample, SGDTrainer, TorchRisk, defending  # noqa: E402
@@ -261,3 +261,14 @@ def test_a_defence_tells_a_learner_the_classes_of_its_rows_only_if_it_has_none()
 def test_classes_that_do_not_fit_are_told(classes, words):
     with pytest.raises(InputError, match=words):
         RiskLearner(LinearRisk(3, 0.1), LBFGSTrainer(), classes=classes).fit(np.eye(3), [0, 1, 2])
+
+
+def test_a_network_that_knows_labels_by_name_goes_through_a_defence():
+    risk = TorchRisk(mlp(2, 2), reg=0.05)
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
+    trainer = LBFGSTrainer(tol=1e-3, maxiter=20, newton=0)
+    learned = trainer.fit(risk, Sample(X, y))
+    kept = TRIM(remove=0.1, learner=RiskLearner(risk, trainer)).fit(X, y)
+    assert kept.sample_indices_.size == 36
+    assert set(learned.predict(X)) == {"a", "b"}

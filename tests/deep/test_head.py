@@ -144,6 +144,25 @@ def test_other_modules_are_refused(module, got):
             function(module)
 
 
+def test_tokens_stay_whole():
+    module = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(12, 2)).double()
+    X = np.random.default_rng(0).integers(0, 9, size=(7, 4))
+    with torch.no_grad():
+        expected = module[:2](torch.as_tensor(X)).numpy()
+    for kind in ("int64", "int32", "uint8"):
+        np.testing.assert_array_equal(features(module, X.astype(kind), 3), expected)
+    with pytest.raises(InputError, match="rows X that the network takes"):
+        features(module, X + 9)
+
+
+def test_rows_that_are_looked_at_together_are_refused():
+    """Otherwise features depend on `batch_size`."""
+    for single in (False, True):
+        module = network(2, 7, nn.BatchNorm1d(7, track_running_stats=False))
+        with pytest.raises(InputError, match=r"depend on each other.*BatchNorm1d"):
+            features(module.float() if single else module, rows())
+
+
 def test_more_than_two_outputs_are_refused():
     with pytest.raises(InputError, match="got 3 outputs"):
         linear_model_of(nn.Linear(4, 3))
