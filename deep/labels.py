@@ -63,7 +63,7 @@ class Labels:
         elif not self.margin and self.classes_.size != outputs:
             raise InputError(f"{outputs} classes, one for each output", f"{self.classes_.size}")
         found = self._coded(values)
-        if self.native and hasattr(y, "detach"):
+        if self.native and hasattr(y, "detach") and (self.margin or not y.is_floating_point()):
             found = y  # where it lies
         self._last = (weakref.ref(y), found) if hasattr(y, "dtype") else None
         return found

@@ -44,6 +44,8 @@ KINDS = {
     "fractions": lambda y: np.array([0.25, 0.5, 0.75])[y],
     "small integers": lambda y: y.astype(np.uint8),
     "tensor": lambda y: torch.as_tensor(y).int(),
+    "tensor of floats": lambda y: torch.as_tensor(y).double(),
+    "tensor from one": lambda y: torch.as_tensor(y).float() + 1,
 }
 
 
