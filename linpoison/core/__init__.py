@@ -47,8 +47,8 @@ __all__ = [
     "as_weights",
     "check_integer",
     "check_number",
-    "parse_domain",
     "check_seed",
+    "parse_domain",
     "stack_rows",
     "worst_case",
 ]
