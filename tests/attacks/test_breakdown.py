@@ -14,7 +14,7 @@ from linpoison.core import Domain, InputError, Poison
 from linpoison.evaluation import Evaluator
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
-QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0))
+QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0), inside=False)
 
 
 def real(name="breast_cancer", epsilon=0.03, defenses=ALL, loss="logistic"):

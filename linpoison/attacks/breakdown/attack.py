@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.dataset import Dataset
-from ...core.errors import InputError, SolverFailed
+from ...core.errors import InfeasibleSet, InputError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, AttackResult, Candidate
@@ -19,6 +19,8 @@ from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
 from ...rounding import make_distinct
 from ..base import Attack, Journal, Progress, Scenario, check_start
+from ..iterative import Scoped
+from ..kkt import KKT
 from ..ranking import UNKNOWN, exact_evaluator
 from ..trail import Step, Trail, skipped
 from .climb import Climb, State
@@ -85,6 +87,8 @@ class Breakdown(Attack):
     start : Poison, optional
         A poison within budget and domain, such as that of an attack inside the sets, which the local search goes on
         from beside far rows: in a narrow domain no row is far, and this does more.
+    inside : bool, default True
+        Where there is none and small data have a narrow domain, take the poison of `KKT`.
     """
 
     name = "breakdown"
@@ -98,6 +102,7 @@ class Breakdown(Attack):
     distinct: bool = False
     spread: float = 0.2
     start: Poison | None = None
+    inside: bool = True
 
     def __post_init__(self) -> None:
         for name in ("directions", "kept", "chains"):
@@ -147,6 +152,9 @@ class Breakdown(Attack):
                 found += [_measured(trail.started, scenario, state) for state in best[:1]]
             else:
                 found += self._confirmed(f"first-{stage}", scenario, best, trail)
+        if self.start is None and self.inside and ground.bounded and affordable(1, scenario.train, 0) and not costly:
+            pool = inner_states(climb, scenario, seed, n_jobs, trail) + pool
+            pool.sort(key=lambda state: -state.trial.value)
         chains, moves = affordable(self.chains, scenario.train, 1), affordable(self.steps, scenario.train, 12)
         moves = 0 if costly else moves
         arguments = [(self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains if moves else 0)]
@@ -199,7 +207,10 @@ class Breakdown(Attack):
         self, scenario: Scenario, check: Dataset, found: list[Candidate], trail: Trail, seed: int
     ) -> AttackResult:
         if not found:
-            reasons = "; ".join(dict.fromkeys(solve.status for solve in trail.solves)) or "no direction to try"
+            reasons = (
+                "; ".join(dict.fromkeys(solve.status for solve in trail.solves if "skipped" in solve.status))
+                or "no direction to try"
+            )
             raise SolverFailed(
                 f"expected a poison of far rows with converged fits, got none ({reasons}). Scale the columns."
             )
@@ -215,7 +226,7 @@ class Breakdown(Attack):
             seconds=time.time() - trail.started,
             seed=seed,
             solves=tuple(trail.solves),
-            info={"candidates": len(found), "skipped": len(trail.solves)},
+            info={"candidates": len(found), "skipped": sum("skipped" in solve.status for solve in trail.solves)},
         )
 
 
@@ -230,6 +241,18 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
     order = np.random.default_rng([seed, 3]).permutation(target.n)
     order = order[np.argsort(target.y[order], kind="stable")]
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
+
+
+def inner_states(climb: Climb, scenario: Scenario, seed: int, n_jobs: int, trail: Trail) -> list[State]:
+    """The poison of the KKT attack, if there is one, as a state to go on from."""
+    journal = None if trail.journal is None else Scoped(trail.journal, "inside-")
+    try:
+        result = KKT().run(scenario, seed=seed, n_jobs=n_jobs, progress=trail.progress, journal=journal)
+    except (InputError, SolverFailed, InfeasibleSet):
+        return []
+    trail.solves += result.solves
+    state = climb.state(given(result.poison), f"kkt: {result.best.label}")
+    return [] if state is None else [state]
 
 
 def given(poison: Poison) -> Plan:
