@@ -98,14 +98,18 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
 def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
     """From cheap to dear, as far as `LIMIT` goes.
 
-    Far rows have the widest domain. Flips and the attacks inside the sets run in the narrowest: their poisons count for
-    the wider ones too.
+    Far rows have the widest domain, and are tried in the narrowest, where a defender without a filter, or with one
+    alone, may still fall to a corner of it. Flips and the attacks inside the sets run in the narrowest: their poisons
+    count for the wider ones too.
     """
     from .. import attacks
 
     wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
     runs = [(item, narrow, ALL) for item in FIRST] + [(FAR, wide, ALL)]
-    runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])] + [(item, narrow, ALL) for item in INSIDE]
+    runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])]
+    if narrow != wide:
+        runs += [(FAR_ALONE, narrow, behind) for behind in (ALL, *_alone(scenarios[narrow]))]
+    runs += [(item, narrow, ALL) for item in INSIDE]
     runs = [run for run in runs if options.attack_variant == LIBRARY or run[0].name in PUBLISHED]
     names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)

@@ -34,7 +34,8 @@ def test_far_rows_have_the_widest_domain_and_each_defender_an_attack_of_its_own(
     assert runs[:2] == [("random-flips", "range", "all"), ("alfa", "range", "all")]
     assert runs[2:6] == [("breakdown", "real", behind) for behind in ("all", "none", "l2", "loss")]
     assert [list(task.scenario.defenses) for task in found.tasks[3:6]] == [[], ["l2"], ["loss"]]
-    assert runs[6:] == [(name, "range", "all") for name in ("min-max", "kkt", "influence", "refined")]
+    assert runs[6:10] == [("breakdown", "range", behind) for behind in ("all", "none", "l2", "loss")]
+    assert runs[10:] == [(name, "range", "all") for name in ("min-max", "kkt", "influence", "refined")]
     assert len({task.key for task in found.tasks}) == len(runs)
 
 
