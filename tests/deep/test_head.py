@@ -207,7 +207,7 @@ def test_the_representation_of_a_network_can_be_audited(fake_attacks):
     module = network()
     X, y = rows(80), np.where(rows(80)[:, 0] > 0, 1, -1)
     H = features(module, X)
-    report = audit((H[:50], y[:50], H[50:], y[50:]), defenses="l2", epsilon=0.1, jobs=1)
+    report = audit((H[:50], y[:50], H[50:], y[50:]), attacks="kkt", defenses="l2", epsilon=0.1, jobs=1)
     assert report.dataset["n_features"] == linear_model_of(module).d == 7
 
 

@@ -66,7 +66,7 @@ def test_regulariser_and_rows():
     ("arguments", "words"),
     [
         (("hinge", 0.1), "a loss of linpoison.losses"),
-        ((Hinge(), 0), "reg as a number above 0"),
+        ((Hinge(), 0), "reg as a number of at least 1e-15"),
         ((Hinge(), -1.0), "reg"),
         ((Hinge(), np.nan), "reg"),
         ((Hinge(), "0.1"), "reg"),
