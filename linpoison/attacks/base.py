@@ -131,6 +131,11 @@ class Attack(ABC):
     takes_class_weights: ClassVar[bool] = False
     """Whether the attack only trains and measures, so that class weights need no mathematics of their own."""
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether the attack only improves on a poison and has not been told which."""
+        return False
+
     @abstractmethod
     def run(
         self,

@@ -87,6 +87,11 @@ class Refined(Attack):
         check_integer(self.folds, "folds", at_least=2)
         check_number(self.least_gain, "least_gain", at_least=0)
 
+    @property
+    def needs_start(self) -> bool:
+        """See `Attack.needs_start`."""
+        return self.start is None
+
     def run(
         self,
         scenario: Scenario,

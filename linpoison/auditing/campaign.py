@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..core import UNDEFENDED, AttackResult, LinpoisonError, SolverFailed
+from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
 from .damage import ALL
 from .journal import FolderJournal
 from .report import plain
@@ -38,6 +38,8 @@ class Task:
         The domain in words, where there are several.
     against : str
         ``"all"`` filters at once, or the one defender that the attack is made for: a filter, or ``"none"``.
+    onward : bool
+        Whether the attack goes on from the strongest poison of those before it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Task:
     domain: str = ""
     where: str = ""
     against: str = ALL
+    onward: bool = False
 
     @property
     def key(self) -> str:
@@ -183,9 +186,9 @@ _DEFENDERS = {ALL: "behind every filter at once", UNDEFENDED: "without a filter"
 
 
 def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack, str | None]:
-    """A refinement that was not told where to start, from the strongest poison on the rows that the attacker sees.
+    """An attack that was not told where to start, from the strongest poison on the rows that the attacker sees.
 
-    Poisons outside of its domain are passed over.
+    Strongest behind the defender that it is made for. Poisons outside of its domain are passed over.
 
     Returns
     -------
@@ -193,18 +196,26 @@ def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack,
     start : str or None
         Key of the task that it starts from.
     """
-    from ..attacks import Refined
-
-    attack, domain = task.attack, task.scenario.train.domain
-    if not isinstance(attack, Refined) or attack.start is not None:
+    attack, domain = cast(Any, task.attack), task.scenario.train.domain
+    if not (task.onward or attack.needs_start):
         return attack, None
     inside = {
-        key: result for key, result in results.items() if float(domain.violation(result.poison.X).max()) <= DOMAIN_TOL
+        key: best
+        for key, result in results.items()
+        for best in [max((result.best, *result.candidates), key=lambda item: _strength(item, task.against))]
+        if float(domain.violation(best.poison.X).max()) <= DOMAIN_TOL
     }
     if not inside:
         return attack, None
-    start = max(inside, key=lambda key: inside[key].best.worst)
+    start = max(inside, key=lambda key: _strength(inside[key], task.against))
     return replace(attack, start=inside[start].poison), start
+
+
+def _strength(candidate: Candidate, against: str) -> tuple[bool, float]:
+    """The error behind the defender that is asked about; candidates that were not scored there are the least."""
+    if against == ALL:
+        return True, candidate.worst
+    return against in candidate.test_error, candidate.test_error.get(against, candidate.worst)
 
 
 def credited(result: AttackResult, start: str, seconds: float) -> AttackResult:

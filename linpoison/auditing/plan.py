@@ -32,11 +32,14 @@ class Item:
         About the seconds that it takes where data and defences are of the size of `UNIT`.
     options : tuple of pairs
         Of the attack, where they differ from its own defaults.
+    onward : bool
+        Whether it goes on from the strongest poison of those before it.
     """
 
     name: str
     work: float
     options: tuple[tuple[str, Any], ...] = ()
+    onward: bool = False
 
 
 FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
@@ -52,9 +55,14 @@ INSIDE = (
     Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
     Item("kkt", 9.0),
     Item("influence", 6.0),
-    Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100))),
 )
-"""Attacks inside the sets of the filters, and a local search on top."""
+"""Attacks inside the sets of the filters."""
+ON_TOP = Item("breakdown", 8.0, (("inside", False), ("chains", 1)), onward=True)
+WORDS_ON_TOP = Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100)))
+"""A local search from the strongest of them, in the narrowest domain: rows are moved, or words exchanged in sparse rows
+and in counts."""
+NEAR_ALONE = Item("breakdown", 1.5, (("inside", False), ("steps", 60), ("chains", 1)), onward=True)
+"""The same made for one filter alone, and for no filter."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +107,19 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     """From cheap to dear, as far as `LIMIT` goes.
 
     Far rows have the widest domain, and are tried in the narrowest, where a defender without a filter, or with one
-    alone, may still fall to a corner of it. Flips and the attacks inside the sets run in the narrowest: their poisons
-    count for the wider ones too.
+    alone, may still fall to a corner of it. Flips and the attacks inside the sets run in the narrowest, with a local
+    search from the strongest of their poisons: they count for the wider domains too.
     """
     from .. import attacks
 
     wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
+    train = scenarios[narrow].train
+    on_top = WORDS_ON_TOP if train.is_sparse or train.domain.integral else ON_TOP
     runs = [(item, narrow, ALL) for item in FIRST] + [(FAR, wide, ALL)]
     runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])]
+    runs += [(item, narrow, ALL) for item in (*INSIDE, *([] if on_top is ON_TOP and wide == narrow else [on_top]))]
     if narrow != wide:
-        runs += [(FAR_ALONE, narrow, behind) for behind in (ALL, *_alone(scenarios[narrow]))]
-    runs += [(item, narrow, ALL) for item in INSIDE]
+        runs += [(NEAR_ALONE, narrow, behind) for behind in _alone(scenarios[narrow])]
     runs = [run for run in runs if options.attack_variant == LIBRARY or run[0].name in PUBLISHED]
     names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)
@@ -120,7 +130,7 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
         work = item.work * work_size(scenario.train, len(scenario.defenses))
         if item in FIRST or work <= left:
             attack = _set(made[item.name], item.options)
-            tasks.append(Task(item.name, attack, scenario, domain, _where(domain, scenarios), against))
+            tasks.append(Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward))
             left -= work
         else:
             missing.setdefault(item.name, _missing(item.name, work))
@@ -153,7 +163,7 @@ def work_size(train: Dataset, n_defenses: int) -> float:
 
 def portfolio_names() -> tuple[str, ...]:
     """Names of the attacks of the portfolio, from cheap to dear."""
-    return tuple(item.name for item in (*FIRST, FAR, *INSIDE))
+    return tuple(item.name for item in (*FIRST, FAR, *INSIDE, WORDS_ON_TOP))
 
 
 def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:

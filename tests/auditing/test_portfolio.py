@@ -34,15 +34,16 @@ def test_far_rows_have_the_widest_domain_and_each_defender_an_attack_of_its_own(
     assert runs[:2] == [("random-flips", "range", "all"), ("alfa", "range", "all")]
     assert runs[2:6] == [("breakdown", "real", behind) for behind in ("all", "none", "l2", "loss")]
     assert [list(task.scenario.defenses) for task in found.tasks[3:6]] == [[], ["l2"], ["loss"]]
-    assert runs[6:10] == [("breakdown", "range", behind) for behind in ("all", "none", "l2", "loss")]
-    assert runs[10:] == [(name, "range", "all") for name in ("min-max", "kkt", "influence", "refined")]
+    assert runs[6:10] == [(name, "range", "all") for name in ("min-max", "kkt", "influence", "breakdown")]
+    assert runs[10:] == [("breakdown", "range", behind) for behind in ("none", "l2", "loss")]
+    assert [task.onward for task in found.tasks] == [False] * 9 + [True] * 4
     assert len({task.key for task in found.tasks}) == len(runs)
 
 
 def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
     monkeypatch.setattr(plan, "LIMIT", 26.0)
     found = plan.make_plan(OPTIONS, scenarios())
-    assert [item["name"] for item in found.left_out] == ["min-max", "kkt", "influence", "refined"]
+    assert [item["name"] for item in found.left_out] == ["min-max", "kkt", "influence"]
     assert "--attack kkt runs it" in found.left_out[1]["reason"]
     monkeypatch.setattr(plan, "LIMIT", 0.0)
     assert {task.name for task in plan.make_plan(OPTIONS, scenarios()).tasks} == {"random-flips", "alfa"}
@@ -61,9 +62,16 @@ def test_a_refinement_starts_inside_its_domain():
     }  # the fake attack goes on from the class means, out of the range of the rows
     far = results["far"]
     outside = replace(far.best, poison=replace(far.best.poison, X=100 * far.best.poison.X))
-    results["far"] = replace(far, best=outside)
-    _, start = begun_from(Task("refined", make_attack("refined"), narrow, "range"), results)
-    assert start == "near"
+    results["far"] = replace(far, best=outside, candidates=(outside,))
+    for task in (
+        Task("refined", make_attack("refined"), narrow, "range"),
+        Task("breakdown", make_attack("breakdown"), narrow, "range", against="l2", onward=True),
+    ):
+        begun, start = begun_from(task, results)
+        assert start == "near"
+        assert begun.start is results["near"].poison
+    attack = make_attack("breakdown")
+    assert begun_from(Task("breakdown", attack, narrow, "range"), results) == (attack, None)
 
 
 NAMES = ("random-flips", "alfa", "min-max-basic")

@@ -49,7 +49,7 @@ class Climb:
             "mirror": 0.1,
         }
     )
-    _slopes: dict[int, tuple[Trial, Array]] = field(default_factory=dict)
+    _slopes: dict[State, Array] = field(default_factory=dict)
 
     def state(self, plan: Plan, label: str, near: Trial | None = None) -> State | None:
         """A plan with its outcome; None where a defence or a learner refuses it."""
@@ -88,12 +88,11 @@ class Climb:
         return replace(plan, points=plan.points + step * out * slopes / np.maximum(lengths, 1e-300))
 
     def _gradient(self, state: State) -> Array:
-        key = id(state.trial)
-        if key not in self._slopes:
+        if state not in self._slopes:
             if len(self._slopes) > 4 * POOL:
                 self._slopes.clear()
-            self._slopes[key] = (state.trial, self._in_places(state))  # held, so that no other trial gets its id
-        return self._slopes[key][1]
+            self._slopes[state] = self._in_places(state)
+        return self._slopes[state]
 
     def _in_places(self, state: State) -> Array:
         """The gradient in the rows, added up over the rows of each place."""
