@@ -47,9 +47,9 @@ FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
 LIBRARY = "library"
 PUBLISHED = ("alfa", "min-max", "kkt", "influence")
 """Those of the portfolio that there are as published, too."""
-FAR = Item("breakdown", 20.0)
+FAR = Item("breakdown", 14.0, (("steps", 180),))
 """Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
-FAR_ALONE = Item("breakdown", 1.5, (("steps", 60), ("chains", 1)))
+FAR_ALONE = Item("breakdown", 2.0, (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)))
 """The same made for one filter alone, and for no filter."""
 INSIDE = (
     Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
@@ -57,11 +57,13 @@ INSIDE = (
     Item("influence", 6.0),
 )
 """Attacks inside the sets of the filters."""
-ON_TOP = Item("breakdown", 8.0, (("inside", False), ("chains", 1)), onward=True)
+ON_TOP = Item("breakdown", 9.0, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 400)), onward=True)
 WORDS_ON_TOP = Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100)))
 """A local search from the strongest of them, in the narrowest domain: rows are moved, or words exchanged in sparse rows
 and in counts."""
-NEAR_ALONE = Item("breakdown", 1.5, (("inside", False), ("steps", 60), ("chains", 1)), onward=True)
+NEAR_ALONE = Item(
+    "breakdown", 1.5, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 40), ("chains", 1)), onward=True
+)
 """The same made for one filter alone, and for no filter."""
 
 

@@ -74,8 +74,11 @@ def newton(
     value = float(share @ loss.value(margins) + 0.5 * penalty @ vector**2)
     for _ in range(steps):
         gradient = Z.T @ (share * loss.derivative(margins)) + penalty * vector
-        hessian = (Z * (share * loss.second_derivative(margins))[:, None]).T @ Z
-        hessian[np.diag_indices_from(hessian)] += penalty + 1e-10
+        curvature = share * loss.second_derivative(margins)
+        curved = np.flatnonzero(curvature)  # few rows, where a kink is smoothed
+        rows = Z[curved]
+        hessian = (rows * curvature[curved, None]).T @ rows
+        hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
         step = -np.linalg.solve(hessian, gradient)
         promised = float(-gradient @ step)
         if not promised > tol * max(value, 1e-6):
