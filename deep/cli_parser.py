@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK
+from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK, print_message
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,6 +14,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
         self.exit(2, f"deep: error: expected arguments as in '{self.prog} --help', got {' '.join(message.split())}.\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write it; argparse passes over a disk that is full."""
+        print_message(message, file)
 
 
 def build_parser() -> Parser:

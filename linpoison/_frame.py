@@ -37,11 +37,9 @@ def framed(program: str, work: Callable[[], int], *, interrupted: Callable[[], s
     """
     _open_streams()
     try:
-        code = work()
+        code = _code_of(work)
         sys.stdout.flush()
         return code
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else BAD_INPUT if end.code else OK
     except KeyboardInterrupt:
         tell(f"\n{program}: interrupted{interrupted()}")
         return INTERRUPTED
@@ -50,6 +48,14 @@ def framed(program: str, work: Callable[[], int], *, interrupted: Callable[[], s
         return OK
     except Exception as error:
         return _failed(program, error)
+
+
+def _code_of(work: Callable[[], int]) -> int:
+    """What `work` returns, or exits with, as the help does."""
+    try:
+        return work()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else BAD_INPUT if end.code else OK
 
 
 def _failed(program: str, error: Exception) -> int:
@@ -97,6 +103,14 @@ def tell(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
     except (OSError, ValueError):
         _silence(stream)
+
+
+def print_message(message: str, stream: TextIO | None) -> None:
+    """Write what a parser has to say: help to standard output, where a failure counts; an error as `tell` does."""
+    if message and stream is sys.stdout:
+        stream.write(message)
+    elif message:
+        tell(message.rstrip("\n"), stream)
 
 
 def printable(text: str) -> str:

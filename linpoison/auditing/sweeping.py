@@ -181,8 +181,8 @@ def sweep(
     Examples
     --------
     >>> result = sweep("gaussians", epsilons=(0.01, 0.05), attacks=("random-flips",), defenses=("l2",), jobs=1)
-    >>> [(row["epsilon"], row["n_poison"]) for row in result.rows()]
-    [(0.01, 4), (0.05, 20)]
+    >>> [(row["domain"], row["epsilon"], row["n_poison"]) for row in result.rows()]
+    [('real', 0.01, 4), ('range', 0.01, 4), ('real', 0.05, 20), ('range', 0.05, 20)]
     """
     combinations = combine(
         epsilons=epsilons, seeds=seeds, attacks=attacks, defenses=defenses, targets=targets, **options

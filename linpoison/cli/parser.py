@@ -6,6 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .._frame import CODES as _EXIT
+from .._frame import print_message
 from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
@@ -27,6 +28,10 @@ class Parser(argparse.ArgumentParser):
         if "expected" not in text or ", got " not in text:
             text = f"expected arguments as in '{self.prog} --help', got {text}."
         self.exit(2, f"linpoison: error: {text}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write it; argparse passes over a disk that is full."""
+        print_message(message, file)
 
 
 def build_parser() -> Parser:

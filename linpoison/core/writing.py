@@ -149,6 +149,8 @@ def as_text(stream: BinaryIO) -> Iterator[io.TextIOWrapper]:
 def alone_in(folder: Path | None) -> Iterator[None]:
     """Hold an output folder, which is made, for this run alone; one that stays empty is removed again.
 
+    So are the folders above it that were made for it.
+
     The lock is on the folder itself, so that no file is left behind, and a run that is killed lets go of it.
 
     Raises
@@ -159,6 +161,7 @@ def alone_in(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
     held = _lock(folder)
@@ -168,7 +171,8 @@ def alone_in(folder: Path | None) -> Iterator[None]:
         if held is not None:
             os.close(held)
         with contextlib.suppress(OSError):
-            folder.rmdir()  # refuses unless it is empty
+            for one in made or [folder]:
+                one.rmdir()  # refuses unless it is empty
 
 
 def _lock(folder: Path) -> int | None:

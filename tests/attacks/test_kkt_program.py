@@ -264,7 +264,7 @@ def test_a_decoy_that_costs_nothing_is_reached_with_any_budget_but_at_no_least_m
 def test_exact_says_where_its_points_pull_harder_than_they_should():
     """The least mass of the program is then a lower bound only; `solve` may spend more and be exact."""
     scenario = scenario_of("breast_cancer", "logistic", epsilon=0.3)
-    decoy, sets = decoy_and_sets(scenario, 0.2, 1)
+    decoy, sets = decoy_and_sets(scenario_of("breast_cancer", "logistic", epsilon=0.03), 0.2, 1)
     with pytest.raises(SolverFailed, match=r"least mass of the convex program, 0\.143 .* pull harder") as caught:
         KKTProgram().exact(decoy, scenario.train, scenario.problem, sets, 0.3)
     assert "farther out" not in str(caught.value)

@@ -20,7 +20,7 @@ from linpoison.auditing import AuditOptions, LearnerOptions
 from linpoison.auditing.assemble import command_line
 from linpoison.auditing.journal import FolderJournal, run_digest
 from linpoison.auditing.target import Target
-from linpoison.cli.parser import ATTACKS, DEFENSES, MODELS, build_parser
+from linpoison.cli.parser import ATTACKS, DEFENSES, KNOWN_DEFENSES, MODELS, build_parser
 from linpoison.core import CapabilityError, Dataset, Domain, InputError, Poison, Split
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
@@ -103,7 +103,8 @@ def test_names_in_the_help_are_the_registered_ones():
     from linpoison.defenses import DEFENSES as registered
 
     assert MODELS.split(", ") == list(known)
-    assert tuple(DEFENSES.split(",")) == DEFAULT_DEFENSES == tuple(registered)
+    assert tuple(DEFENSES.split(",")) == DEFAULT_DEFENSES
+    assert KNOWN_DEFENSES.split(", ") == list(registered)
     from linpoison.attacks.base import Attack
 
     assert set(ATTACKS.split(", ")) == {kind.name for kind in known_attacks(Attack)}

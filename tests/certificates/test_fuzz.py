@@ -78,7 +78,8 @@ def test_no_bound_is_exceeded_in_60_digits(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     extremes = runpy.run_path(str(SCRIPT.with_name("extremes.py")))
     tallies, clean, done = extremes["fuzz"](6, seed=1, each=2)
-    assert min(clean, done) >= 6
+    assert done >= 6
+    assert clean >= 3
     assert tallies["ridge"].clean >= 2
     assert [words for tally in tallies.values() for words in tally.violations] == []
     lie = {"ridge": replace(certify_ridge(ridge_claim()), bound=certify_ridge(ridge_claim()).bound - 1.0)}
