@@ -95,7 +95,7 @@ def test_bound_is_true_for_a_target_that_was_planted(loss, count):
 
 def test_loss_difference_shrinks_and_the_model_comes_near():
     scenario = scenario_of("breast_cancer")
-    decoy, sets = decoy_and_sets(scenario, quantile=0.3, repeats=3)
+    decoy, sets = decoy_and_sets(scenario_of("breast_cancer", epsilon=0.03), quantile=0.1, repeats=1)
     clean = make_learner(scenario.problem).fit(scenario.train)
     near, far = (chase(decoy, scenario.train, scenario.problem, sets, limit, tol=0.01) for limit in (80, 5))
     assert near.gap < far.gap

@@ -77,9 +77,8 @@ def test_the_command_writes_a_table(script, tmp_path, capsys):
 def test_no_bound_is_exceeded_in_60_digits(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     extremes = runpy.run_path(str(SCRIPT.with_name("extremes.py")))
-    tallies, clean, done = extremes["fuzz"](6, seed=1, each=2)
-    assert done >= 6
-    assert clean >= 3
+    tallies, clean, done = extremes["fuzz"](6, seed=1, each=1)
+    assert min(clean, done) >= 6
     assert tallies["ridge"].clean >= 2
     assert [words for tally in tallies.values() for words in tally.violations] == []
     lie = {"ridge": replace(certify_ridge(ridge_claim()), bound=certify_ridge(ridge_claim()).bound - 1.0)}
