@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..attacks.base import Attack, Progress, Scenario
 
 _FINISHED = "finished"
-DOMAIN_TOL = 1e-9
-"""How far outside of its domain a row may lie."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +194,8 @@ def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack,
     start : str or None
         Key of the task that it starts from.
     """
+    from ..attacks.base import DOMAIN_TOL
+
     attack, domain = cast(Any, task.attack), task.scenario.train.domain
     if not (task.onward or attack.needs_start):
         return attack, None
