@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import configparser
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 400
@@ -58,6 +58,7 @@ def room_of(path: Path) -> str:
     return parts[1] if len(parts) > 2 else ""
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -103,8 +104,8 @@ def id_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_file = pytest.mark.parametrize("path", library_files(), ids=id_of)
-every_room_file = pytest.mark.parametrize("path", [p for p in library_files() if room_of(p)], ids=id_of)
+def files_of_rooms() -> list[Path]:
+    return [path for path in library_files() if room_of(path)]
 
 
 def test_the_table_names_every_room():
@@ -117,10 +118,10 @@ def test_the_table_has_no_cycles():
     assert order[0] == "core"
 
 
-@every_room_file
-def test_imports_flow_one_way(path):
-    room = room_of(path)
-    assert rooms_imported(path, tree_of(path)) - {room} <= ALLOWED[room]
+def test_imports_flow_one_way():
+    for path in files_of_rooms():
+        room = room_of(path)
+        assert rooms_imported(path, tree_of(path)) - {room} <= ALLOWED[room], id_of(path)
 
 
 def test_attacks_and_certificates_are_independent():
@@ -171,9 +172,9 @@ def is_problem(node: ast.AST) -> bool:
     return name in ("cp.Problem", "cvxpy.Problem")
 
 
-@every_room_file
-def test_only_convex_solves_a_cvxpy_problem(path):
-    assert room_of(path) == "convex" or not solves(tree_of(path))
+def test_only_convex_solves_a_cvxpy_problem():
+    for path in files_of_rooms():
+        assert room_of(path) == "convex" or not solves(tree_of(path)), id_of(path)
 
 
 def test_the_reader_of_solves_sees_them():
@@ -185,23 +186,18 @@ def test_the_reader_of_solves_sees_them():
     assert len(convex) > 0
 
 
-@every_file
-def test_heavy_packages_stay_in_their_rooms(path):
-    names = {name[0] for name in imported(path, tree_of(path))}
-    inside = path.relative_to(ROOT).as_posix().removeprefix("linpoison/")
-    for package in names & set(ONLY_IN):
-        assert {room_of(path), inside} & ONLY_IN[package], f"{package} is for {ONLY_IN[package]}"
+def test_heavy_packages_stay_in_their_rooms():
+    for path in library_files():
+        names = {name[0] for name in imported(path, tree_of(path))}
+        inside = path.relative_to(ROOT).as_posix().removeprefix("linpoison/")
+        for package in names & set(ONLY_IN):
+            assert {room_of(path), inside} & ONLY_IN[package], f"{id_of(path)}: {package} is for {ONLY_IN[package]}"
 
 
-@pytest.mark.parametrize("path", [path for path in library_files() if room_of(path) == "deep"], ids=id_of)
-def test_deep_needs_no_cvxpy(path):
-    assert "cvxpy" not in {name[0] for name in imported(path, tree_of(path))}
-
-
-def test_deep_loads_no_cvxpy():
-    pytest.importorskip("torch")
-    code = "import sys, deep; deep.features; sys.exit('cvxpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+def test_deep_needs_no_cvxpy():
+    for path in library_files():
+        if room_of(path) == "deep":
+            assert "cvxpy" not in {name[0] for name in imported(path, tree_of(path))}, id_of(path)
 
 
 LEGACY_RANDOM = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenerator"}
@@ -222,9 +218,8 @@ def offences(tree: ast.AST) -> list[str]:
     return found
 
 
-@every_file
-def test_no_print_no_assert_no_global_random_state(path):
-    assert offences(tree_of(path)) == []
+def test_no_print_no_assert_no_global_random_state():
+    assert {id_of(path): found for path in library_files() if (found := offences(tree_of(path)))} == {}
 
 
 def test_the_reader_of_offences_sees_them():
@@ -232,9 +227,9 @@ def test_the_reader_of_offences_sees_them():
     assert len(offences(ast.parse(text))) == 4
 
 
-@pytest.mark.parametrize("path", [*library_files(), *SCRIPTS], ids=id_of)
-def test_files_are_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def test_files_are_small():
+    lengths = {id_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in [*library_files(), *SCRIPTS]}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def listed_packages() -> set[str]:
@@ -249,33 +244,35 @@ def test_the_package_list_is_the_tree():
     assert all((ROOT / Path(*name.split(".")) / "__init__.py").is_file() for name in packages)
 
 
-def test_every_module_can_be_imported():
+IMPORTS = """
+import importlib, json, os, runpy, sys
+modules, scripts = json.load(sys.stdin)
+try:
+    import deep
+    deep.features
+except ImportError:
+    modules = [name for name in modules if not name.startswith("deep.")]
+print("cvxpy" in sys.modules)
+for name in modules:
+    importlib.import_module(name)
+print("modules")
+for path in scripts:
+    sys.path[0] = os.path.dirname(path)
+    runpy.run_path(path, run_name="imported")
+print("scripts")
+"""
+
+
+def test_every_module_and_script_can_be_imported_without_running_and_deep_loads_no_cvxpy(tmp_path):
     modules = [".".join(module_of(path)) for path in library_files() if path.name != "__main__.py"]
-    if not has_torch():
-        modules = [name for name in modules if not name.startswith("deep.")]
-    code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
-    outcome = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stderr
-
-
-def has_torch() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None
-
-
-def test_every_script_can_be_imported_without_running(tmp_path):
     assert len(SCRIPTS) >= 3
-    code = (
-        "import os, runpy, sys\n"
-        "for path in sys.argv[1:]:\n"
-        "    sys.path[0] = os.path.dirname(path)\n"
-        "    runpy.run_path(path, run_name='imported')"
-    )
     outcome = subprocess.run(
-        [sys.executable, "-c", code, *map(str, SCRIPTS)], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (outcome.returncode, outcome.stdout, list(tmp_path.iterdir())) == (0, "", []), outcome.stderr
+        [sys.executable, "-c", IMPORTS], input=json.dumps([modules, [str(path) for path in SCRIPTS]]),
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = outcome.stdout.splitlines()
+    assert (outcome.returncode, said) == (0, ["False", "modules", "scripts"]), outcome.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_quick_part_has_tests_of_every_room():
