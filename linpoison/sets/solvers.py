@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.validation import Array
 from .crossover import Crossover
+from .faces import BallFaces
 from .lagrangian import Lagrangian, Multipliers, Point
 from .newton import maximize
 from .structure import Structure
@@ -61,13 +62,16 @@ class Supporter:
         self.structure = structure
         self.dual = Lagrangian(structure)
         self.crossover = Crossover(self.dual)
+        self.faces = BallFaces(structure) if BallFaces.fits(structure) else None
         self.start: Multipliers | None = None
 
     def __call__(self, w: Array) -> tuple[Array, float] | None:
         """A support point and the relative duality gap; None where it was not found."""
         if self.structure.reach == inf:
             return None
-        found = self._by_core(w) if self.dual.core else None
+        found = None if self.faces is None else self.faces(w)
+        if found is None and self.dual.core:
+            found = self._by_core(w)
         return found or self._by_steps(w)
 
     def bound(self, w: Array, theta: Multipliers) -> float:

@@ -120,6 +120,26 @@ def test_support_of_counts_is_basic(seed, rows, wide):
     assert np.sum(np.abs(x - np.rint(x)) > 1e-9) <= 1 + len(rows.split())
 
 
+@pytest.mark.parametrize("tilt", [0.0, 1e-12, 1e-9, 1e-6, 1e-3])
+def test_a_ball_is_cut_in_closed_form_where_the_direction_is_nearly_a_normal(tilt):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        center, across = rng.normal(size=(2, 8))
+        first, second = np.linalg.qr(rng.normal(size=(8, 2)))[0].T
+        across -= (across @ first) * first + (across @ second) * second
+        across /= np.linalg.norm(across)
+        oracle = Oracle(Intersection([Ball(center, 2.0), Slab(first, first @ center, 0.6), Halfspace(
+            second, second @ center + 0.8)]))  # fmt: skip
+        for a, b in ((1.0, 0.0), (-0.4, 0.9), (0.7, 0.7)):
+            w = a * first + b * second + tilt * across
+            x = oracle.support(w)
+            height, room = (0.8, np.sqrt(4 - 0.36 - 0.64)) if b else (0.0, np.sqrt(4 - 0.36))
+            best = w @ center + abs(a) * 0.6 + b * height + tilt * room
+            assert w @ x == pytest.approx(best, abs=1e-12)
+            assert oracle.feasible.violation(x[None, :])[0] < 1e-11
+        assert oracle.fallbacks == 0
+
+
 def test_support_over_a_box_is_basic():
     feasible, rng = random_set(3, "none", "box", "slab cap", False, d=80)
     box = feasible.sets[0]
