@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Budget, Dataset, InputError, Poison
-from ..core.writing import check_folder
+from ..core.writing import alone_in, check_folder
 from .assemble import assemble
 from .damage import Scored, find_damages
 from .inputs import prepare
@@ -70,6 +70,14 @@ def run_evaluate(
     """`evaluate` with options that have been checked."""
     budget = Budget(epsilon)
     folder = None if out is None else check_folder(out)
+    with alone_in(folder):
+        report = _scored(data, poison, options, budget)
+        if folder is not None:
+            report.save(folder)
+    return report
+
+
+def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: LearnerOptions, budget: Budget) -> AuditReport:
     rows, name = (poison, "poison") if isinstance(poison, Poison) else (Poison.load(poison), Path(poison).name)
     setting = prepare(data, options)
     train = setting.split.train
@@ -85,13 +93,10 @@ def run_evaluate(
         (replace(damage, seen_error=None), item)
         for damage, item in find_damages([Scored(rows, scores, domain, name)], clean, [domain], scorer.rows)
     ]
-    report = assemble(
+    return assemble(
         "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[(entry, rows)], found=found,
         domains=[domain], target="given", epsilon=rows.total / train.n,
     )  # fmt: skip
-    if folder is not None:
-        report.save(folder)
-    return report
 
 
 def check_poison(poison: Poison, train: Dataset) -> None:

@@ -126,18 +126,18 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)
     left, tasks = LIMIT, []
-    missing: dict[str, dict[str, str]] = {}
+    missing: list[tuple[Task, float]] = []
     for item, domain, against in runs:
         scenario = _against(scenarios[domain], against)
         work = item.work * work_size(scenario.train, len(scenario.defenses))
+        attack = _set(made[item.name], item.options)
+        task = Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward)
         if item in FIRST or work <= left:
-            attack = _set(made[item.name], item.options)
-            tasks.append(Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward))
+            tasks.append(task)
             left -= work
         else:
-            missing.setdefault(item.name, _missing(item.name, work))
-    ran = {task.name for task in tasks}
-    return Plan(tuple(tasks), tuple(reason for name, reason in missing.items() if name not in ran))
+            missing.append((task, work))
+    return Plan(tuple(tasks), _left_out(missing, {task.name for task in tasks}))
 
 
 def _alone(scenario: Scenario) -> list[str]:
@@ -173,8 +173,15 @@ def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:
     return replace(cast(Any, attack), **dict(options)) if options else attack
 
 
-def _missing(name: str, work: float) -> dict[str, str]:
-    return {
-        "name": name,
-        "reason": f"about {work / 60:.0f} minutes of work by a count of rows and columns; --attack {name} runs it",
-    }
+def _left_out(missing: Sequence[tuple[Task, float]], ran: Collection[str]) -> tuple[dict[str, str], ...]:
+    """An attack that did not run at all by its name, once; of one that did, what it was left out of."""
+    reasons: dict[str, str] = {}
+    for task, work in missing:
+        why = f"about {work / 60:.0f} minutes of work by a count of rows and columns"
+        if task.name not in ran:
+            reasons.setdefault(task.name, f"{why}; --attack {task.name} runs it")
+        elif task.onward and not task.alone:
+            reasons[f"{task.title}, from the strongest poison on"] = why
+        else:
+            reasons[task.title] = why
+    return tuple({"name": name, "reason": reason} for name, reason in reasons.items())

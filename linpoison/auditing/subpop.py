@@ -182,13 +182,14 @@ def _run(
         attack = ConvexAttack(problem, parts.train, setting.split.train.domain, collateral=options.collateral)
     store = None if out is None else FolderJournal(Path(out) / "journal" / _key(options, setting))
     recorded, trainer = Recording(attack), ProblemTrainer(problem)
-    found = study(
+    measured = study(
         parts, matcher, recorded, trainer, alphas=options.alphas, seeds=1, store=store,
         groups=matcher.subpopulations()[: options.groups or None], progress=progress,
     )  # fmt: skip
-    report = SubpopReport(setting.split.name, options, found, label_words(setting.split.train))
+    report = SubpopReport(setting.split.name, options, measured, label_words(setting.split.train))
     if out is not None:
-        _write(report, matcher, _mapped(report, matcher, parts, recorded, trainer), Path(out))
+        found = _mapped(report, matcher, parts, recorded, trainer)
+        _write(report, matcher, found, setting.split.test.numbers[found.index], Path(out))
         if isinstance(store, FolderJournal):
             store.discard()
     return report
@@ -226,7 +227,7 @@ def _mapped(
     return group_map(matcher, parts.auxiliary, parts.test, poison, method=report.options.map, random_state=seed)
 
 
-def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, folder: Path) -> None:
+def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, numbers: Any, folder: Path) -> None:
     from ..subpopulations import pictures
 
     last = {group.name: group.damage.target.value for group in report.study.at(max(report.study.alphas))}
@@ -240,6 +241,7 @@ def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, folder: Path
         with quiet_fonts():
             pictures.map_figure(found, matcher.names_, damage).savefig(stream, format="png", dpi=130)
 
-    places = arrays_writer({"names": np.array(matcher.names_), **found.arrays()}, compressed=False)
+    own = {"names": np.array(matcher.names_), "row_numbers": numbers}
+    places = arrays_writer({**own, **found.arrays()}, compressed=False)
     writers = {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text_writer(report.to_json())}
     write_all(folder, writers)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .._version import __version__
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
-from ..core.writing import as_text, check_folder, write_file
+from ..core.writing import alone_in, as_text, check_folder, write_file
 from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
@@ -222,12 +222,22 @@ def run_sweep(
     progress: Progress | None = None,
 ) -> Sweep:
     """`sweep` over options that have been checked."""
-    from ..attacks.parallel import as_finished
-
     workers = processors() if jobs is None else check_integer(jobs, "jobs", at_least=1)
     folder = None if out is None else check_folder(out).absolute()
-    is_new = folder is not None and not folder.exists()
     _check(data, combinations)
+    with alone_in(folder):
+        return _run(data, combinations, workers, folder, progress)
+
+
+def _run(
+    data: Any,
+    combinations: Sequence[AuditOptions],
+    workers: int,
+    folder: Path | None,
+    progress: Progress | None,
+) -> Sweep:
+    from ..attacks.parallel import as_finished
+
     if len(combinations) == 1:
         combinations = [replace(combinations[0], jobs=workers)]
     arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]
@@ -238,12 +248,9 @@ def run_sweep(
         _say(progress, len(done), len(arguments))
     result = Sweep(tuple(done[number] for number in range(len(arguments))))
     if not result.reports:
-        if folder is not None and is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
         first = result.cells[0].failure
         raise SolverFailed(f"expected an audit of the sweep that ends, got {len(done)} that failed: {first}")
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         result.save(folder / TABLE)
     return result
 

@@ -112,7 +112,10 @@ def write_file(path: str | os.PathLike[str], write: Writer) -> None:
 
 
 def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> None:
-    """Write every file under a temporary name, then put them all in place, in order. The folder is made."""
+    """Write every file under a temporary name, then put them all in place, in order. The folder is made.
+
+    Where several runs write the same names at once, all files are those of one of them.
+    """
     place = Path(folder)
     with translated(place), contextlib.ExitStack() as stack:
         place.mkdir(parents=True, exist_ok=True)
@@ -120,8 +123,38 @@ def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> 
         for name, write in writers.items():
             drafts.append(stack.enter_context(Draft(place / name)))
             drafts[-1].fill(write)
-        for draft in drafts:
-            draft.commit()
+        with _one_at_a_time(place / ".commit"):
+            for draft in drafts:
+                draft.commit()
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait until no other run is inside; the file that is locked for that is removed again."""
+    held = None
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # where there are no such locks, go on without
+        import fcntl
+
+        while held is None:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_file(lock, descriptor):
+                held = descriptor
+            else:  # the run before has removed it
+                os.close(descriptor)
+    try:
+        yield
+    finally:
+        if held is not None:
+            lock.unlink(missing_ok=True)
+            os.close(held)
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def text_writer(text: str) -> Writer:

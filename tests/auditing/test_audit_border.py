@@ -10,12 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from linpoison import InputError, Poison, audit, evaluate
+from linpoison import InputError, Poison, audit, evaluate, sweep
 from linpoison.auditing.certifying import CertifyOptions
 from linpoison.auditing.inputs import load_split, prepare
 from linpoison.auditing.options import AuditOptions, LearnerOptions
 from linpoison.auditing.words import cautions, finding
 from linpoison.core import SolverFailed
+from linpoison.core.writing import alone_in
 from linpoison.datasets import load
 
 NAMES = ["a", "b", "c"]
@@ -150,3 +151,16 @@ def test_a_defence_that_cannot_tell_rows_apart_is_named():
     y = np.arange(60) % 2
     X = rng.normal(size=(60, 10)) * 2.0 ** -np.arange(10.0) + y[:, None]
     assert not words((X, y, X, y))
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sweep"])
+def test_a_folder_to_which_another_run_is_writing_is_refused(verb, tmp_path):
+    poison = Poison([[3.0] * 10], [-1], [12])
+    (tmp_path / "kept").touch()
+    calls = {
+        "evaluate": lambda: evaluate("gaussians", poison, defenses="l2", out=tmp_path),
+        "sweep": lambda: sweep("gaussians", attacks=["random-flips"], jobs=1, out=tmp_path),
+    }
+    with alone_in(tmp_path), pytest.raises(InputError, match="another run is writing"):
+        calls[verb]()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -43,8 +43,12 @@ def test_far_rows_have_the_widest_domain_and_each_defender_an_attack_of_its_own(
 def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
     monkeypatch.setattr(plan, "LIMIT", 22.0)
     found = plan.make_plan(OPTIONS, scenarios())
-    assert [item["name"] for item in found.left_out] == ["min-max", "kkt", "influence"]
+    names = [item["name"] for item in found.left_out]
+    assert names[:3] == ["min-max", "kkt", "influence"]
     assert "--attack kkt runs it" in found.left_out[1]["reason"]
+    assert names[3] == "breakdown, within the range of each column, from the strongest poison on"
+    assert all(name.startswith("breakdown ") for name in names[4:])
+    assert len(names) + len(found.tasks) == 13
     monkeypatch.setattr(plan, "LIMIT", 0.0)
     assert {task.name for task in plan.make_plan(OPTIONS, scenarios()).tasks} == {"random-flips", "alfa"}
 

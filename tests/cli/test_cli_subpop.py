@@ -34,7 +34,8 @@ def test_the_map_is_that_of_scikit_learn(match, tmp_path, monkeypatch):
     monkeypatch.setattr(subpop, "group_map", lambda *given, **more: seen.append(given) or group_map(*given, **more))
     X = np.random.default_rng(0).integers(3, size=(120, 4)).astype(float)
     data = tmp_path / "a.npz"
-    np.savez(data, X=X, y=np.where(X[:, 1] + X[:, 2] > 2, 1, -1))
+    y = np.where(X[:, 1] + X[:, 2] > 2, 1, -1)
+    np.savez(data, X=X, y=y)
     given = ["subpop", str(data), "--match", match, "--clusters", "3", "--alpha", "1", "--groups", "2", "--quiet"]
     assert main([*given, "--out", str(tmp_path / "r")]) == 0
     (matcher, auxiliary, rows, poison), found = seen[0], np.load(tmp_path / "r" / "map.npz")
@@ -44,6 +45,11 @@ def test_the_map_is_that_of_scikit_learn(match, tmp_path, monkeypatch):
     assert str(found["method"]) == "pca"
     np.testing.assert_allclose(np.abs(found["points"]), np.abs(theirs), atol=1e-8)
     assert np.array_equal(found["codes"], matcher.assign(rows))
+    numbers = found["row_numbers"]
+    np.testing.assert_array_equal(X[numbers], rows.X[found["index"]])
+    np.testing.assert_array_equal(y[numbers], rows.y[found["index"]])
+    assert np.unique(numbers).size == 36  # 30 % of the file, scattered over it
+    assert not np.array_equal(numbers, found["index"])
     assert set(found["poison_codes"]) == set(poison)
     assert len(poison) == 2
     assert len(found["poison"]) == sum(part.n for part in poison.values())

@@ -89,6 +89,20 @@ def test_a_folder_belongs_to_one_run(tmp_path):
     assert [path.name for path in out.iterdir()] == ["a"]
 
 
+def test_files_that_runs_write_together_are_those_of_one(tmp_path):
+    code = (
+        "import sys, pathlib; from linpoison.core.writing import text_writer, write_all\n"
+        "for turn in range(60):\n"
+        "    text = f'{sys.argv[1]} {turn}'\n"
+        "    write_all('.', {name: text_writer(text) for name in ('a', 'b', 'c')})\n"
+        "    with open(f'seen{sys.argv[1]}', 'a') as seen: seen.write('.')"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code, str(k)], cwd=tmp_path) for k in (1, 2)]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == (tmp_path / "c").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "seen1", "seen2"]
+
+
 @pytest.mark.parametrize("place", ["", 7, None, b"x", "a\0b", "~nouser-at-all/x", "x" * 5000])
 def test_folders_that_cannot_be(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
