@@ -129,36 +129,42 @@ class Evaluator:
             For an unknown name, fractional copies, or a defence that would drop a whole class.
         """
         names = [self._known(name) for name in (self.defenses if defenses is None else defenses)]
-        mixed = self._mixed(poison)
-        undefended = self.learner.fit(mixed)
-        detectors = {name: self._fitted(name, mixed, undefended) for name in names}
-        kept = {UNDEFENDED: np.arange(mixed.n)} | {name: d.sample_indices_ for name, d in detectors.items()}
-        models = {
-            name: self.learner.fit(mixed.take(index), start=undefended) if index.size < mixed.n else undefended
-            for name, index in kept.items()
-        }
-        n_clean = self.train.n
+        outcome = self.open(poison)
+        models = {name: outcome.model(name) for name in (UNDEFENDED, *names)}
+        kept = {name: outcome.kept(name) for name in models}
+        mixed, n_clean = outcome.mixed, self.train.n
         return Evaluation(
             error={key: {name: model.error(data) for name, model in models.items()} for key, data in rows.items()},
             kept_fraction={name: _share(index >= n_clean, mixed.n - n_clean) for name, index in kept.items()},
             kept_clean_fraction={name: float((index < n_clean).sum()) / n_clean for name, index in kept.items()},
-            removed={name: np.setdiff1d(np.arange(mixed.n), index) for name, index in kept.items()},
+            removed={name: outcome.removed(name) for name in models},
             models=models,
-            scores={name: detector.decision_scores_ for name, detector in detectors.items()},
-            thresholds={name: dict(detector.thresholds_) for name, detector in detectors.items()},
+            scores={name: outcome.detector(name).decision_scores_ for name in names},
+            thresholds={name: dict(outcome.detector(name).thresholds_) for name in names},
             n_poison=mixed.n - n_clean,
         )
 
+    def open(self, poison: Poison | None, starts: Mapping[str, LinearModel] | None = None) -> Retraining:
+        """The outcome of one poison, defence by defence as each is asked for.
+
+        Parameters
+        ----------
+        poison : Poison or None
+        starts : mapping of str to LinearModel, optional
+            Guesses at the retrained models by defence; by default the undefended model of the same rows.
+        """
+        return Retraining(self, self._mixed(poison), dict(starts or {}))
+
     def fit_detector(self, name: str, poison: Poison | None = None) -> Defense:
         """One defence, fitted on the clean rows and the copies of `poison`."""
-        self._known(name)
-        return self._fitted(name, self._mixed(poison), None)
+        return self.open(poison).detector(name)
 
-    def _fitted(self, name: str, mixed: Dataset, undefended: LinearModel | None) -> Defense:
-        detector: Any = clone(self.defenses[name])
+    def fit(self, name: str, outcome: Retraining) -> Defense:
+        """One defence, fitted on the rows of an opened outcome."""
+        detector: Any = clone(self.defenses[self._known(name)])
+        mixed = outcome.mixed
         if isinstance(detector, LossDefense) and (detector.estimator is None or detector.estimator == self.problem):
-            model = self.learner.fit(mixed) if undefended is None else undefended
-            return detector.fit_from_model(mixed.X, mixed.y, model, self.problem.loss)
+            return detector.fit_from_model(mixed.X, mixed.y, outcome.model(UNDEFENDED), self.problem.loss)
         if isinstance(detector, SVDDefense) and detector.rank_hint is None:
             detector.set_params(rank_hint=self._ranks.get(name)).fit(mixed.X, mixed.y)
             self._ranks[name] = detector.rank_
@@ -181,6 +187,53 @@ class Evaluator:
         if name not in self.defenses:
             raise InputError(f"a defence among {', '.join(self.defenses) or 'none'}", repr(name))
         return name
+
+
+class Retraining:
+    """One poison before every defence of an `Evaluator`: each fit is made when it is first asked for.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+    mixed : Dataset
+        Clean rows, then the copies.
+    starts : dict of LinearModel
+        Guesses at the retrained models by defence.
+    """
+
+    def __init__(self, evaluator: Evaluator, mixed: Dataset, starts: dict[str, LinearModel]) -> None:
+        self.evaluator, self.mixed, self.starts = evaluator, mixed, starts
+        self._detectors: dict[str, Defense] = {}
+        self._models: dict[str, LinearModel] = {}
+
+    def detector(self, name: str) -> Defense:
+        """A defence, fitted on all rows."""
+        if name not in self._detectors:
+            self._detectors[name] = self.evaluator.fit(name, self)
+        return self._detectors[name]
+
+    def kept(self, name: str) -> NDArray[np.intp]:
+        """Rows that a defence keeps; all without one."""
+        return np.arange(self.mixed.n) if name == UNDEFENDED else self.detector(name).sample_indices_
+
+    def removed(self, name: str) -> NDArray[np.intp]:
+        """Rows that a defence drops."""
+        return np.setdiff1d(np.arange(self.mixed.n), self.kept(name))
+
+    def model(self, name: str) -> LinearModel:
+        """What is learned from the rows that a defence keeps."""
+        if name not in self._models:
+            self._models[name] = self._learned(name)
+        return self._models[name]
+
+    def _learned(self, name: str) -> LinearModel:
+        learner, start = self.evaluator.learner, self.starts.get(name)
+        if name == UNDEFENDED:
+            return learner.fit(self.mixed, start=start)
+        kept = self.kept(name)
+        if kept.size == self.mixed.n:
+            return self.model(UNDEFENDED)
+        return learner.fit(self.mixed.take(kept), start=self.model(UNDEFENDED) if start is None else start)
 
 
 def _share(mask: NDArray[np.bool_], total: int) -> float | None:

@@ -9,11 +9,12 @@ import pytest
 import scipy.sparse as sp
 from scipy.optimize import linprog
 
+from linpoison.attacks.base import Scenario
 from linpoison.attacks.breakdown.newton import NewtonLearner
 from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
 from linpoison.attacks.breakdown.rays import Rays, far_direction
-from linpoison.attacks.breakdown.trials import excess
-from linpoison.core import Dataset, Domain, LinearModel, Poison
+from linpoison.attacks.breakdown.trials import Trials, excess
+from linpoison.core import Budget, Dataset, Domain, LinearModel, Poison
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
@@ -128,3 +129,29 @@ def test_distinct_copies_are_apart_and_a_sparse_ground_gives_sparse_rows():
     sparse: Poison = plan.poison(Ground(counts, 8))
     assert sp.issparse(sparse.X)
     assert sparse.X.toarray().max() <= 9
+
+
+@pytest.mark.parametrize("loss", [Hinge(), Squared()])
+def test_a_trial_is_given_up_only_where_its_value_is_no_greater_and_costs_fewer_fits(loss):
+    guards = {name: make_defense(name) for name in ("l2", "slab", "svd", "knn")}
+    scenario = Scenario(SPLIT.train, Problem(loss, 0.05), Budget(0.1), guards, SPLIT.test)
+    trials, ground = Trials(scenario, SPLIT.test), Ground(SPLIT.train, 6)
+    aim = Aim(np.array([-1.0, -1.0, 0.0, 0.0]) / np.sqrt(2), LinearModel(np.zeros(4)))
+    poisons = [plan.poison(ground) for _, plan in far_plans(ground, aim, 6, (5.0, 60.0))]
+    near = trials.measure(poisons[0])
+    given_up = 0
+    for poison in poisons[1:]:
+        whole = trials.measure(poison, near)
+        for least in (whole.value - 1e-9, whole.value, near.value):
+            raced = trials.measure(poison, near, least)
+            if raced is None:
+                given_up += 1
+                assert whole.value <= least
+            else:
+                assert raced.value == whole.value
+        assert trials.measure(poison, near, whole.value - 1e-9) is not None
+    assert given_up > 0
+    fits = []
+    trials.evaluator.learner.fit, plain = lambda *a, **k: fits.append(1) or plain(*a, **k), trials.evaluator.learner.fit
+    assert trials.measure(poisons[1], near, 1.0) is None
+    assert len(fits) <= 2

@@ -51,12 +51,14 @@ class Climb:
     )
     _slopes: dict[State, Array] = field(default_factory=dict)
 
-    def state(self, plan: Plan, label: str, near: Trial | None = None) -> State | None:
-        """A plan with its outcome; None where a defence or a learner refuses it."""
+    def state(self, plan: Plan, label: str, above: Trial | None = None) -> State | None:
+        """A plan with its outcome; None where a defence or a learner refuses it, or it does no more than `above`."""
+        least = -np.inf if above is None else above.value
         try:
-            return State(plan, self.trials.measure(plan.poison(self.ground), near), label)
+            trial = self.trials.measure(plan.poison(self.ground), above, least)
         except (InputError, SolverFailed):
             return None
+        return None if trial is None else State(plan, trial, label)
 
     def run(self, pool: Sequence[State], steps: int) -> list[State]:
         """The pool after so many moves, best first."""

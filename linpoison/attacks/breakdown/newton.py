@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...core.dataset import Dataset
@@ -9,88 +12,125 @@ from ...core.model import LinearModel
 from ...core.validation import Array
 from ...learners import Learner, make_learner
 from ...learners.base import with_ones
-from ...losses import MarginLoss, Problem, SmoothHinge
+from ...losses import MarginLoss, Problem
 
 COLUMNS = 400
 """Columns of dense rows up to which the Hessian is written out."""
-WIDTHS = (0.3, 0.03, 0.002)
-"""Widths of the smoothed loss in place of one with a kink, widest first; from a start only the last two."""
+WIDTHS = (2.0, 0.3, 0.05, 0.004)
+"""Half widths over which a kink is rounded, widest first; from a start only the last two."""
+NEARLY = 0.1  # of the first slope, where a line search ends
+
+
+@dataclass(frozen=True)
+class RoundedHinge:
+    """The hinge with a parabola in place of its kink: only rows within the width of the margin have curvature.
+
+    Parameters
+    ----------
+    width : float
+        Half of it.
+    """
+
+    width: float
+
+    def derivative(self, m: Array) -> Array:
+        """Minus one before the kink, zero behind it, a line between."""
+        return -np.clip((1.0 + self.width - m) / (2 * self.width), 0.0, 1.0)
+
+    def second_derivative(self, m: Array) -> Array:
+        """Of the parabola."""
+        return np.where(np.abs(1.0 - m) < self.width, 0.5 / self.width, 0.0)
 
 
 class NewtonLearner(Learner):
-    """Any loss with a derivative, and the hinge smoothed to a width of 0.002: quick, and indifferent to far rows.
+    """Any loss with a derivative, and the hinge with a rounded kink: quick, and indifferent to far rows.
 
     Dual coordinate methods need thousands of passes where one row is hundreds of times as long as the others; a Newton
     step does not. Wide or sparse rows go to `make_learner` with the method ``quick``.
-
-    Attributes
-    ----------
-    guess : LinearModel or None
-        Where a fit without a start begins: what a search learned last.
     """
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self.guess: LinearModel | None = None
         self._other = make_learner(problem, method="quick")
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         if data.is_sparse or data.d > COLUMNS:
             return self._other.fit(data, start)
-        begin = start or self.guess
-        vector = np.zeros(data.d + 1) if begin is None else begin.vector.copy()
+        vector = np.zeros(data.d + 1) if start is None else start.vector.copy()
         penalty = self.problem.reg_at(data.total) * self.problem.penalty_mask(data.d)
         Z, share = with_ones(data.X), data.weight / data.total
         if not self.problem.fit_intercept:
             Z[:, -1], vector[-1], penalty[-1] = 0.0, 0.0, 1.0
-        for loss in smoothed(self.problem.loss, warm=begin is not None):
-            vector = newton(loss, Z * data.y[:, None], share, penalty, vector)
+        rows = Z * data.y[:, None]
+        if self.problem.loss.kink is None:
+            return LinearModel.from_vector(newton(self.problem.loss, rows, share, penalty, vector))
+        for width in WIDTHS if start is None else WIDTHS[2:]:
+            vector = newton(RoundedHinge(width), rows, share, penalty, vector)
         return LinearModel.from_vector(vector)
 
 
-def smoothed(loss: MarginLoss, *, warm: bool) -> list[MarginLoss]:
-    """The loss itself, or smoother and smoother ones in its place where it has a kink."""
-    if loss.kink is None:
-        return [loss]
-    return [SmoothHinge(width) for width in WIDTHS[int(warm) :]]
-
-
 def newton(
-    loss: MarginLoss, Z: Array, share: Array, penalty: Array, vector: Array, *, tol: float = 1e-9, steps: int = 60
+    loss: MarginLoss | RoundedHinge,
+    Z: Array,
+    share: Array,
+    penalty: Array,
+    vector: Array,
+    *,
+    tol: float = 1e-9,
+    steps: int = 60,
 ) -> Array:
-    """``argmin_v sum_i share_i phi(Z_i . v) + penalty . v^2 / 2`` by Newton's method with halved steps.
+    """``argmin_v sum_i share_i phi(Z_i . v) + penalty . v^2 / 2`` by Newton's method with a line search on the slope.
 
     Parameters
     ----------
-    loss : MarginLoss
+    loss : MarginLoss or RoundedHinge
         With a derivative.
     Z : ndarray of shape (n, p)
         Rows times their labels.
     share, penalty, vector : ndarray of shape (n,), (p,), (p,)
     tol : float
-        Decrease that the next step promises, relative to the value, at which the method ends.
+        Decrease that the next step promises at which the method ends: losses are of the size of one.
+    steps : int
+        At most.
     """
     margins = Z @ vector
-    value = float(share @ loss.value(margins) + 0.5 * penalty @ vector**2)
     for _ in range(steps):
         gradient = Z.T @ (share * loss.derivative(margins)) + penalty * vector
         curvature = share * loss.second_derivative(margins)
-        curved = np.flatnonzero(curvature)  # few rows, where a kink is smoothed
+        curved = np.flatnonzero(curvature)  # few rows, where a kink is rounded
         rows = Z[curved]
         hessian = (rows * curvature[curved, None]).T @ rows
         hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
         step = -np.linalg.solve(hessian, gradient)
         promised = float(-gradient @ step)
-        if not promised > tol * max(value, 1e-6):
+        if not promised > tol:
             break
-        along, length = Z @ step, 1.0
-        while length > 1e-9:
-            trial = vector + length * step
-            new = float(share @ loss.value(margins + length * along) + 0.5 * penalty @ trial**2)
-            if new <= value - 1e-4 * length * promised:
-                break
-            length *= 0.5
-        else:
-            break
-        vector, margins, value = trial, margins + length * along, new
+        along = Z @ step
+        base, bend = float(penalty @ (vector * step)), float(penalty @ step**2)
+
+        def slope(
+            t: float, margins: Array = margins, along: Array = along, base: float = base, bend: float = bend
+        ) -> float:
+            return base + t * bend + float((share * loss.derivative(margins + t * along)) @ along)
+
+        length = step_length(slope, -promised)
+        vector, margins = vector + length * step, margins + length * along
     return vector
+
+
+def step_length(slope: Callable[[float], float], first: float) -> float:
+    """One, or where a slope that rises from ``first < 0`` is nearly zero if that comes before: by false position."""
+    low, high, at_low, at_high = 0.0, 1.0, first, slope(1.0)
+    if at_high <= -NEARLY * first:
+        return 1.0
+    t = 1.0
+    for _ in range(60):
+        t = low - at_low * (high - low) / (at_high - at_low)
+        now = slope(t)
+        if abs(now) <= -NEARLY * first:
+            break
+        if now > 0:
+            high, at_high, at_low = t, now, 0.5 * at_low  # halved, so that one end does not stay for long
+        else:
+            low, at_low, at_high = t, now, 0.5 * at_high
+    return t

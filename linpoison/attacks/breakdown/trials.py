@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, lambertw, softmax
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
@@ -35,8 +35,9 @@ class Trial:
     error : dict of float
         Share of misclassified rows of the goal by defence, "none" included.
     value : float
-        Soft least, over the defences that count, of the error with a small part of the smoothed error: what a search
-        raises.
+        Soft least of `values`: what a search raises.
+    values : dict of float
+        By defence that counts, the error with a small part of the smoothed error.
     press : dict of float
         How much each defence matters for the least, adding up to 1.
     models : dict of LinearModel
@@ -47,13 +48,14 @@ class Trial:
     poison: Poison
     error: dict[str, float]
     value: float
+    values: dict[str, float]
     press: dict[str, float]
     models: dict[str, LinearModel]
     removed: dict[str, np.ndarray]
 
 
 class Trials:
-    """Measures poisons of one scenario; the last model learned without a defence is where the next fit starts.
+    """Measures poisons of one scenario.
 
     Parameters
     ----------
@@ -66,23 +68,40 @@ class Trials:
         self.scenario, self.goal = scenario, goal
         self.names = list(scenario.defenses) or [UNDEFENDED]
         self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.learner = NewtonLearner(scenario.problem)
-        self.evaluator.learner = self.learner
+        self.evaluator.learner = NewtonLearner(scenario.problem)
+        self._slack = SOFTNESS * float(lambertw((len(self.names) - 1) / np.e).real)
 
-    def measure(self, poison: Poison, near: Trial | None = None) -> Trial:
-        """The outcome of a poison; `near` is that of a similar one, and saves time."""
-        self.learner.guess = None if near is None else near.models[UNDEFENDED]
-        scores = self.evaluator.score(poison, {"goal": self.goal})
-        error = scores.error["goal"]
-        values = np.array([error[name] + SMOOTH * self._smoothed(scores.models[name]) for name in self.names])
-        share = softmax(-values / SOFTNESS)
+    def measure(self, poison: Poison, near: Trial | None = None, least: float = -np.inf) -> Trial | None:
+        """The outcome of a poison, or None as soon as one defence shows that its value is no greater than `least`.
+
+        The soft least of k numbers exceeds the least by at most ``SOFTNESS W((k - 1) / e)``, W the Lambert function.
+
+        Parameters
+        ----------
+        poison : Poison
+        near : Trial, optional
+            The outcome of a similar one: fits start from its models, and the defences that held it best are asked
+            first, so that a move that fails mostly costs one fit and not one for each defence.
+        least : float
+        """
+        outcome = self.evaluator.open(poison, None if near is None else near.models)
+        values: dict[str, float] = {}
+        for name in self.names if near is None else sorted(self.names, key=near.values.__getitem__):
+            model = outcome.model(name)
+            values[name] = model.error(self.goal) + SMOOTH * self._smoothed(model)
+            if values[name] + self._slack <= least:
+                return None
+        share = softmax(-np.array([values[name] for name in self.names]) / SOFTNESS)
+        names = list(dict.fromkeys((UNDEFENDED, *self.names)))
+        models = {name: outcome.model(name) for name in names}
         return Trial(
             poison,
-            error,
-            float(share @ values),
+            {name: model.error(self.goal) for name, model in models.items()},
+            float(share @ [values[name] for name in self.names]),
+            values,
             {name: float(part) for name, part in zip(self.names, share, strict=True) if part > 0.05},
-            scores.models,
-            scores.removed,
+            models,
+            {name: outcome.removed(name) for name in names},
         )
 
     def _smoothed(self, model: LinearModel) -> float:
