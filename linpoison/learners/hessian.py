@@ -44,6 +44,8 @@ class Hessian:
         Of conjugate gradients.
     max_iter : int, default 2000
         Of conjugate gradients.
+    direct : int, optional
+        The smaller side up to which the Hessian is factorised at once; `DIRECT` by default.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class Hessian:
         fit_intercept: bool = True,
         rtol: float = 1e-12,
         max_iter: int = 2000,
+        direct: int | None = None,
     ) -> None:
         curved = np.flatnonzero(curvature > 0)
         self.rows: Matrix = X if curved.size == X.shape[0] else X[curved]
@@ -67,6 +70,7 @@ class Hessian:
         self.penalty = penalty
         self.fit_intercept = fit_intercept
         self.rtol, self.max_iter = rtol, max_iter
+        self.direct = DIRECT if direct is None else direct
         self.stalled = False
 
     @property
@@ -88,7 +92,7 @@ class Hessian:
     def solve(self, v: Array) -> Array:
         """``H^(-1) v``, shape (d + 1,)."""
         vector = np.asarray(v, dtype=np.float64)
-        if self.smaller_side > DIRECT:
+        if self.smaller_side > self.direct:
             answer = self._by_iterations(vector)
             if not self.stalled or self.smaller_side > STALLED:
                 return answer

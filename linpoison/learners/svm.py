@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,8 +25,10 @@ class HingeLearner(Learner):
     checked. Equal data and equal starts give equal models.
 
     Neither can start warm. For a free intercept `warm_hinge` uses `start`, several times faster than
-    libsvm on Enron, and libsvm takes over where its gap stays open. Otherwise `start` is ignored:
-    on Enron liblinear from nothing is faster than `warm_hinge` from the undefended model.
+    libsvm on Enron, and libsvm takes over where its gap stays open. Otherwise liblinear comes first:
+    on Enron it is faster from nothing than `warm_hinge` from the undefended model. Where it has not
+    ended after `first_passes`, as with rows a hundred times as long as the others, `warm_hinge` takes over: what
+    takes liblinear minutes then takes a second.
 
     Columns of very different scales can keep both from their tolerance. Then the conic reference
     takes over, or, beyond `fallback_entries` entries of ``X``, the approximate model is returned
@@ -43,6 +46,8 @@ class HingeLearner(Learner):
     max_iter : int
         Bound on liblinear's passes over the data (hundreds are usual, thousands for small
         ``reg``).
+    first_passes : int
+        The same before `warm_hinge` is tried.
     step_tol : float
         libsvm's bound on the violation of the optimality conditions of the dual.
     max_steps : int
@@ -60,6 +65,7 @@ class HingeLearner(Learner):
     tols = (1e-8, 1e-6)
     large_tols = (1e-5, 1e-4)
     max_iter = 20_000
+    first_passes = 1_000
     step_tol = 1e-7
     max_steps = 200_000
     gap_tol = 1e-6
@@ -69,11 +75,15 @@ class HingeLearner(Learner):
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
-        if free and start is not None:
-            warm = warm_hinge(self.problem, data, start, gap_tol=self.warm_gap)
+        if not free:
+            model, solved = self._liblinear(data, self._tols(data)[:1], self.first_passes)
+            if solved:
+                return model
+        if start is not None if free else not self._large(data):
+            warm = warm_hinge(self.problem, data, start or LinearModel(np.zeros(data.d)), gap_tol=self.warm_gap)
             if warm.gap <= self.warm_gap * warm.value:
                 return warm.model
-        model, solved = self._libsvm(data) if free else self._liblinear(data)
+        model, solved = self._libsvm(data) if free else self._liblinear(data, self._tols(data), self.max_iter)
         if solved:
             return model
         if not self._large(data):
@@ -91,16 +101,19 @@ class HingeLearner(Learner):
     def _cost(self, data: Dataset) -> float:
         return 1 / (data.total * self.problem.reg_at(data.total))
 
-    def _liblinear(self, data: Dataset) -> tuple[LinearModel, bool]:
+    def _tols(self, data: Dataset) -> tuple[float, ...]:
+        return self.large_tols if self._large(data) and self.tols == HingeLearner.tols else self.tols
+
+    def _liblinear(self, data: Dataset, tols: Sequence[float], passes: int) -> tuple[LinearModel, bool]:
         from sklearn.svm import LinearSVC
 
         X = narrow(data.X)
-        for tol in self.large_tols if self._large(data) and self.tols == HingeLearner.tols else self.tols:
+        for tol in tols:
             machine = LinearSVC(
                 loss="hinge",
                 C=self._cost(data),
                 tol=tol,
-                max_iter=self.max_iter,
+                max_iter=passes,
                 fit_intercept=self.problem.fit_intercept,
                 random_state=0,
             )

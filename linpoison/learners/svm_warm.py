@@ -9,9 +9,13 @@ from scipy.optimize import brentq
 
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
+from ..core.poison import Poison
 from ..core.validation import Array
 from ..losses import Problem
-from .hessian import Hessian
+from .hessian import Hessian, squared_lengths
+
+_DIRECT = 1500
+"""Rows or columns up to which a Newton system is factorised: long rows keep conjugate gradients from their end."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def warm_hinge(
         max_a  sum_i a_i - |sum_i a_i y_i x_i|^2 / (2 reg_N),   0 <= a_i <= u_i = c_i / N
 
     with a one behind each ``x_i`` for a penalised intercept, and ``sum_i a_i y_i = 0`` for a free
-    one. A proximal term ``-(width / 2) sum_i (a_i - center_i)^2 / u_i`` makes the primal smooth,
-    with ``a_i = clip(center_i + u_i (1 - margin_i) / width, 0, u_i)``; only rows with ``a_i``
+    one. A proximal term ``-sum_i width_i (a_i - center_i)^2 / (2 u_i)`` makes the primal smooth,
+    with ``a_i = clip(center_i + u_i (1 - margin_i) / width_i, 0, u_i)``; only rows with ``a_i``
     inside its bounds enter the Newton system, so rows far from the margin of 1 cost a product.
     The center then moves to ``a`` and the width shrinks. Equal rows are no obstacle: the term
     keeps every system regular.
@@ -82,16 +86,18 @@ def warm_hinge(
     >>> found.gap <= 1e-9 * found.value
     True
     """
-    return _Search(problem, data, start).run(gap_tol, max_steps)
+    rows = Poison(data.X, data.y, data.weight).merged().as_dataset()
+    return _Search(problem, rows, start).run(gap_tol, max_steps)
 
 
 class _Search:
     """Model, multipliers and center of one fit; vectors are ``(theta, b)``."""
 
-    first_width = 1.0
+    first_width = 0.1
     shrink = 0.3
     least_width = 1e-2
     enough = 0.05
+    long = 6.0  # times the median length, from which a row's width grows
 
     def __init__(self, problem: Problem, data: Dataset, start: LinearModel) -> None:
         self.problem, self.data = problem, data
@@ -104,6 +110,8 @@ class _Search:
         if not problem.value(LinearModel(self.vector[:-1], self.vector[-1]), data) < 1.0:
             self.vector[:] = 0.0
         self.width = self.first_width
+        lengths = np.sqrt(squared_lengths(data.X))
+        self.stretch = np.maximum(1.0, lengths / (self.long * np.median(lengths)))
         self.center = 0.5 * self.cap
         self.margins = self._margins(self.vector)
         self.center = self._multipliers(self.margins)
@@ -126,7 +134,7 @@ class _Search:
         return np.asarray(self.data.y * (self.data.X @ vector[:-1] + vector[-1]))
 
     def _multipliers(self, margins: Array) -> Array:
-        return np.clip(self.center + self.cap * (1.0 - margins) / self.width, 0.0, self.cap)
+        return np.clip(self.center + self.cap * (1.0 - margins) / (self.width * self.stretch), 0.0, self.cap)
 
     def _combined(self, dual: Array) -> Array:
         """``sum_i a_i y_i (x_i, 1)``, without the one if no intercept is fitted."""
@@ -164,11 +172,12 @@ class _Search:
             inside[np.argmin(np.abs(1.0 - self.margins))] = True
         hessian = Hessian(
             self.data.X,
-            np.where(inside, self.cap / self.width, 0.0),
+            np.where(inside, self.cap / (self.width * self.stretch), 0.0),
             self.penalty,
             fit_intercept=self.problem.fit_intercept,
             rtol=1e-5,
             max_iter=500,
+            direct=_DIRECT,
         )
         direction = hessian.solve(-gradient)
         self.vector = self.vector + self._length(direction) * direction
@@ -185,4 +194,4 @@ class _Search:
         first, last = slope(0.0), slope(1.0)
         if first >= 0 or last <= 0.1 * abs(first):
             return 1.0
-        return float(brentq(slope, 0.0, 1.0, xtol=1e-3))
+        return float(brentq(slope, 0.0, 1.0, xtol=1e-10))
