@@ -19,6 +19,12 @@ def fake_attacks(monkeypatch: pytest.MonkeyPatch) -> audit_cases.Calls:
 
 
 @pytest.fixture
+def pictures(fake_attacks: audit_cases.Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages with their pictures, beside the quick attacks."""
+    audit_cases.draw_pictures(monkeypatch)
+
+
+@pytest.fixture
 def in_tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)

@@ -206,6 +206,7 @@ def test_bad_rows(text):
         small_audit(target=f"rows:{text}")
 
 
+@pytest.mark.usefixtures("pictures")
 def test_several_attacks_are_compared_strongest_first():
     report = small_audit(attacks="kkt,one-class", target="split:0.5")
     rows = comparison(report)

@@ -116,9 +116,9 @@ def test_bad_options_are_refused(data, options):
 
 
 def test_an_audit_can_carry_the_bracket(data, tmp_path):
-    report = audit(data, epsilon=0.05, attacks="kkt", certify=True, jobs=1, out=tmp_path, **RIDGE)
+    report = audit(data, epsilon=0.05, attacks="random-flips", certify=True, jobs=1, out=tmp_path, **RIDGE)
     [rung] = report.rungs
-    assert rung["attack"] == "kkt"
+    assert rung["attack"] == "random-flips"
     assert rung["attack_error"] <= rung["bound"]
     assert {item["kind"] for item in report.certificates} == {"score", "error", "loss"}
     assert "Behind fixed filters" in report.to_text()
@@ -197,9 +197,10 @@ def test_a_poison_that_weighs_too_much_is_told(data):
 
 @pytest.mark.parametrize("name", ["svm", "ridge"])
 def test_sparse_rows_are_certified_as_dense_ones(data, name):
-    parts = [Dataset(sp.csr_array(part.X), part.y) for part in (data.train, data.test)]
+    few = Split(data.train, data.test.take(np.arange(8)))
+    parts = [Dataset(sp.csr_array(part.X), part.y) for part in (few.train, few.test)]
     options = {**RIDGE, "model": name, "epsilon": 0.03}
-    dense, sparse = certify(data, **options), certify(Split(*parts), **options)
+    dense, sparse = certify(few, **options), certify(Split(*parts), **options)
     assert sparse.rungs[0]["bound"] == dense.rungs[0]["bound"]
     assert sparse.rungs[0]["loss_bound"] == pytest.approx(dense.rungs[0]["loss_bound"], rel=1e-2)
 

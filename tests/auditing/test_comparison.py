@@ -14,8 +14,7 @@ import pytest
 
 import linpoison
 from linpoison.attacks import MinMax, MinMaxBasic
-from linpoison.auditing import AuditReport
-from linpoison.auditing.exhibits import figures_of
+from linpoison.auditing import AuditReport, plots
 from linpoison.auditing.lessons import LARGE_GAP, SMALL_GAP, lessons
 from linpoison.auditing.table import by_defense, comparison, headline, marks
 from linpoison.auditing.target import Target
@@ -154,12 +153,12 @@ def test_errors_of_every_attack_stand_beside_those_without_poison():
 @pytest.mark.filterwarnings("error")
 def test_the_curve_has_a_line_for_each_attack():
     report = report_of(attacks="kkt,one-class,fake")
-    curve = figures_of(report)[0]
+    curve = plots.race(report)
     assert curve.title == "Error against time, attack by attack"
     assert all(f"{entry.name}: {100 * entry.timeline[-1][1]:.1f} %" in curve.alt for entry in report.attacks)
-    assert curve.title not in [figure.title for figure in figures_of(report_of())]
+    assert plots.race(report_of()) is None
     at_once = [replace(entry, timeline=[[0.0, 0.1]]) for entry in report.attacks]
-    assert figures_of(replace(report, attacks=at_once))[0].title == curve.title
+    assert plots.race(replace(report, attacks=at_once)).title == curve.title
 
 
 def test_gap_and_memory_are_in_the_json():

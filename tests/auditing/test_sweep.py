@@ -176,7 +176,7 @@ def test_a_dask_cluster_gives_the_same_reports(tmp_path):
     options = {"epsilons": [0.05, 0.1], "attacks": ["random-flips"], "defenses": ["l2"], "domain": "real"}
     here = sweep(split, jobs=1, **options)
     with (
-        distributed.LocalCluster(processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(processes=True, n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config("dask"),
     ):

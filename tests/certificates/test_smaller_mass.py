@@ -62,12 +62,13 @@ def worst_scores(claim: Claim):
 
 
 @pytest.mark.parametrize("intercept", [{}, {"penalize_intercept": False}, {"fit_intercept": False}])
-@pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("loss", [Hinge(), Logistic()])
-def test_scores_of_margin_losses(loss, name, intercept):
+def test_scores_of_margin_losses(loss, intercept):
     claim = light_claim(loss, **intercept)
+    worst = worst_scores(claim)
     assert claim.filled
-    assert (SCORES[name](claim).bound >= worst_scores(claim) - 1e-6).all()
+    for name, certify in SCORES.items():
+        assert (certify(claim).bound >= worst - 1e-6).all(), name
 
 
 @pytest.mark.parametrize("intercept", [{}, {"penalize_intercept": False}, {"fit_intercept": False}])
@@ -122,11 +123,12 @@ def test_searches_and_deletions(intercept):
 
 
 @pytest.mark.parametrize("loss", [Hinge(), Logistic(), Squared()])
-@pytest.mark.parametrize("plain", [True, False])
-def test_average_losses(loss, plain):
+def test_average_losses(loss):
     claim = light_claim(loss)
-    bound = certify_average_loss(claim, plain=plain).bound
-    assert all(average_value(claim, v, plain=plain) <= bound + 1e-6 for v in models(claim))
+    reached = list(models(claim))
+    for plain in (True, False):
+        bound = certify_average_loss(claim, plain=plain).bound
+        assert all(average_value(claim, v, plain=plain) <= bound + 1e-6 for v in reached), f"plain={plain}"
 
 
 def test_only_mean_scaling_with_rows_outside_is_filled():

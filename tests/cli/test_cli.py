@@ -272,14 +272,6 @@ def test_audit_without_pictures_to_draw_imports_no_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_reader_that_left_is_no_traceback():
-    words = [sys.executable, "-m", "linpoison", "datasets"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 0
-
-
 def test_module_is_the_console_script():
     done = subprocess.run([sys.executable, "-m", "linpoison", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"linpoison {linpoison.__version__}\n"

@@ -93,15 +93,26 @@ REGISTRY = {"kkt": FakeAttack, "kkt-grid": FakeAttack, "fake": FakeAttack, "one-
 
 
 def install(monkeypatch: Any) -> Calls:
-    """Put the fake attacks where the real ones are registered."""
+    """Put the fake attacks where the real ones are registered, and write pages without pictures.
+
+    Pictures are most of the time that a small audit takes: tests of what they show ask for them (`draw_pictures`).
+    """
     from linpoison import attacks
 
     calls = Calls()
     monkeypatch.setattr(FakeAttack, "calls", calls)
+    monkeypatch.setattr("linpoison.auditing.html.figures_of", lambda report: [])
     monkeypatch.setattr(attacks, "ATTACKS", REGISTRY, raising=False)
     monkeypatch.setattr(attacks, "make_attack", lambda name: REGISTRY[name](), raising=False)
     monkeypatch.setattr(attacks, "make_attacks", lambda names, **_: {n: REGISTRY[n]() for n in names}, raising=False)
     return calls
+
+
+def draw_pictures(monkeypatch: Any) -> None:
+    """Let pages have their pictures all the same."""
+    from linpoison.auditing.exhibits import figures_of
+
+    monkeypatch.setattr("linpoison.auditing.html.figures_of", figures_of)
 
 
 def small_split(n: int = 60, d: int = 3, seed: int = 0, **more: Any) -> Split:
