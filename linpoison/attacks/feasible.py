@@ -129,9 +129,10 @@ class FeasibleRegion:
         parts = [self._detector_set(detector, label) for detector in self.detectors.values()]
         if self.policy.envelope:
             parts = [in_domain(part, domain) for part in parts]
-        box = domain_set(domain, d)
-        if box is not None and ((box.lower > 0).any() or not any(isinstance(part, CountBall) for part in parts)):
-            parts.append(box)
+        hull = domain_set(domain, d)
+        enclosed = any(isinstance(part, CountBall) for part in parts) and not np.any(domain.lower > 0)
+        if hull is not None and not enclosed:
+            parts.append(hull)
         models = [decoy] if self.learned is None else [decoy, self.learned]
         for defense in scenario.defenses.values():
             if isinstance(defense, LossDefense):

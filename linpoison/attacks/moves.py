@@ -187,7 +187,7 @@ class Moves:
             x, goal = slots.row(row), compass.best[float(slots.y[row])]
             if self.domain.integral:
                 return np.where(self.rng.random(x.size) < share, goal, x)
-            return np.asarray(x + share * (goal - x))
+            return self.domain.clip(np.asarray(x + share * (goal - x)))
 
         return slots.put(rows, (moved(int(row)) for row in rows))
 

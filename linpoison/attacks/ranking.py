@@ -168,10 +168,10 @@ def roundings(
     if neighbours and limit >= MANY * (max(neighbours) + 1):
         repeats = (max(neighbours) + 1,)
     if not train.domain.integral:
-        yield deploy(relaxed, limit, train.domain, rng, sparse=train.is_sparse)
+        yield deploy(relaxed, limit, train.domain, rng, sets=sets, sparse=train.is_sparse)
         if relaxed.total > 0 and round(relaxed.total) < limit:
             whole = replace(relaxed, count=relaxed.count * (limit / relaxed.total))
-            yield deploy(whole, limit, train.domain, rng, sparse=train.is_sparse)
+            yield deploy(whole, limit, train.domain, rng, sets=sets, sparse=train.is_sparse)
         return
     for copies in repeats:
         for inside in [sets] * draws + ([] if sets is None else [None]):

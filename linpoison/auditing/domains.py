@@ -43,6 +43,7 @@ def domain_words(domain: str) -> str:
         REAL: "no range check",
         RANGE: "within the range of each column",
         BOX: "within the box of the features",
+        "unit": "rows of length 1",
         "counts": "counts up to the largest of each column",
     }
     if kind == RANGE and factor:

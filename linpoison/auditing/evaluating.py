@@ -113,5 +113,5 @@ def check_poison(poison: Poison, train: Dataset) -> None:
     if poison.total == 0:
         raise InputError("at least one poison row", "none")
     check_scale(poison.X, "poison X")
-    if train.domain.integral:
+    if train.domain.inherent:
         train.domain.check(poison.X, "poison X")

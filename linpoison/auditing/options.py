@@ -62,7 +62,7 @@ class LearnerOptions:
         Definition of the sanitisers.
     remove : float
         Share of each class that a sanitiser removes, in [0, 1).
-    domain : {"real", "box", "counts", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
         What a row may hold; the data's own domain by default. ``range``: what a check of each column's range lets
         through, ``range:F`` the range widened by a factor.
     label, test, test_fraction

@@ -100,7 +100,7 @@ def audit(
         Definition of the sanitisers.
     remove : float, default 0.05
         Share of each class that a sanitiser removes.
-    domain : {"real", "box", "counts", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
         What a poison row may hold. By default the report answers twice, for no range check and for rows within the
         range of each column (or the box of the data); of counts only for these.
     seed : int, default 0

@@ -91,9 +91,9 @@ def trusted(setting: Setting) -> Trusted:
         names.append(name)
         for label, part in found.items():
             parts[label].append(part)
-    box = domain_set(domain, train.d)
-    if box is not None:
-        parts = {label: [*some, box] for label, some in parts.items()}
+    hull = domain_set(domain, train.d)
+    if hull is not None:
+        parts = {label: [*some, hull] for label, some in parts.items()}
     if not all(parts.values()):
         raise InputError(
             "a defence or a domain that bounds the rows",

@@ -10,8 +10,8 @@ import numpy as np
 from .errors import InputError
 from .validation import Array, Matrix, check_number
 
-DomainKind = Literal["real", "box", "counts", "range"]
-KINDS: tuple[DomainKind, ...] = ("real", "box", "counts", "range")
+DomainKind = Literal["real", "box", "counts", "range", "unit"]
+KINDS: tuple[DomainKind, ...] = ("real", "box", "counts", "range", "unit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +20,11 @@ class Domain:
 
     Parameters
     ----------
-    kind : {"real", "box", "counts", "range"}
+    kind : {"real", "box", "counts", "range", "unit"}
         ``real``: all of R^d. ``box``: ``lower <= x <= upper``, coordinate by coordinate.
         ``counts``: non-negative whole numbers up to `upper` (word counts). ``range``: the box of what
-        clean rows show in each column, see `range`.
+        clean rows show in each column, see `range`. ``unit``: rows of Euclidean length 1, or zero, as
+        scikit-learn's `Normalizer` and most text embeddings give.
     lower, upper : ndarray of shape (d,), optional
         Bounds per coordinate. For counts `lower` is zero and `upper` the largest value that a
         coordinate may take.
@@ -68,6 +69,11 @@ class Domain:
         return cls("counts", np.zeros_like(high), high, integral=True)
 
     @classmethod
+    def unit(cls) -> Domain:
+        """Rows of Euclidean length 1, and the row of zeros."""
+        return cls("unit")
+
+    @classmethod
     def range(cls, X: Matrix, factor: float = 1.0, *, integral: bool = False) -> Domain:
         """What a range check of each column lets through: ``|x - m| <= factor h``, column by column.
 
@@ -107,7 +113,7 @@ class Domain:
         Parameters
         ----------
         word : str
-            ``real``, ``box``, ``counts``, ``range``, or ``range:F`` for the range widened by a factor F.
+            ``real``, ``box``, ``counts``, ``unit``, ``range``, or ``range:F`` for the range widened by a factor F.
         X : ndarray or csr_array, shape (n, d)
         integral : bool, default False
             Whether the rows are counts, so that a range keeps whole numbers.
@@ -115,6 +121,10 @@ class Domain:
         kind, factor = parse_domain(word)
         if kind == "real":
             return cls.real()
+        if kind == "unit":
+            domain = cls.unit()
+            domain.check(X, "X")
+            return domain
         if kind == "range":
             return cls.range(X, factor, integral=integral)
         low, high = _column_range(X)
@@ -125,14 +135,28 @@ class Domain:
         domain.check(X, "X")
         return domain
 
+    @property
+    def on_sphere(self) -> bool:
+        """Whether rows have one length, so that the domain is not convex even before rounding."""
+        return self.kind == "unit"
+
+    @property
+    def inherent(self) -> bool:
+        """Whether all rows have to be in it, clean ones too: a matter of what features are, not of a check."""
+        return self.integral or self.on_sphere
+
     def clip(self, X: Array) -> Array:
-        """Dense rows, or one row, cut to the bounds; `X` itself where there are none."""
+        """Dense rows, or one row, cut to the bounds or scaled to their length; `X` itself where nothing bounds it."""
+        if self.on_sphere:
+            return X / np.maximum(_lengths(X)[..., None], _TINY)
         if self.lower is None or self.upper is None:
             return X
         return np.clip(X, self.lower, self.upper)
 
     def reach(self, center: Array) -> float:
         """The greatest distance of a row of the domain from a point of shape (d,); infinite in R^d."""
+        if self.on_sphere:
+            return 1.0 + float(np.linalg.norm(center))
         if self.lower is None or self.upper is None:
             return float("inf")
         return float(np.linalg.norm(np.maximum(np.abs(self.upper - center), np.abs(self.lower - center))))
@@ -141,9 +165,14 @@ class Domain:
         """How far each row is outside, in the largest coordinate (shape (n,), zero inside).
 
         Being whole counts as a constraint too: the distance to the nearest whole number is a
-        violation where the domain is integral. Sparse rows cost their stored entries only, unless zero is
-        outside the bounds of a column.
+        violation where the domain is integral, and in a domain of unit rows it is how far their length is from 1
+        (by more than the 1e-6 of rows kept in single precision).
+        Sparse rows cost their stored entries only, unless zero is outside the bounds of a column.
         """
+        if self.on_sphere:
+            lengths = _lengths(X)
+            off = np.abs(lengths - 1.0)
+            return np.where((off <= _SINGLE) | (lengths == 0), 0.0, off)
         if hasattr(X, "toarray"):
             return self._violation_of_sparse(X.tocsr())
         dense = np.asarray(X)
@@ -174,7 +203,12 @@ class Domain:
                 raise InputError(f"{name} of counts (0, 1, 2, ...)", f"a value of {values.min():g}", _COUNTS_REMEDY)
             if (values != np.round(values)).any():
                 raise InputError(f"{name} of counts (0, 1, 2, ...)", "values that are not whole", _COUNTS_REMEDY)
-        if not self.integral and (self.violation(X) > 1e-9).any():
+        if self.on_sphere and self.violation(X).any():
+            raise InputError(
+                f"{name} of rows of length 1", f"a length that differs by {self.violation(X).max():g}",
+                "Pass the rows through sklearn.preprocessing.normalize, or use the domain 'real'.",
+            )  # fmt: skip
+        if not self.inherent and (self.violation(X) > 1e-9).any():
             raise InputError(f"{name} inside its {self.kind}", "rows outside", "Use the domain 'real' or wider bounds.")
 
     def __repr__(self) -> str:
@@ -196,7 +230,7 @@ def parse_domain(word: Any) -> tuple[DomainKind, float]:
             return kind, 1.0
         if kind == name == "range":
             return kind, check_number(_number(tail), "range factor", at_least=1, remedy=_FACTOR)
-    raise InputError("a domain among real, box, counts, range and range:F", repr(word), _FACTOR)
+    raise InputError("a domain among real, box, counts, unit, range and range:F", repr(word), _FACTOR)
 
 
 def _number(text: str) -> Any:
@@ -207,6 +241,9 @@ def _number(text: str) -> Any:
 
 
 _FACTOR = "range:1.5 widens the range of each column by half about its middle."
+_TINY = np.finfo(np.float64).tiny
+_SINGLE = 1e-6
+"""Lengths of rows that were scaled in single precision are 1 to about 1e-7."""
 _COUNTS_REMEDY = "Use the domain 'real' or 'box' for such features."
 
 
@@ -222,6 +259,13 @@ def _bounds(value: Any, d: int | None) -> Array:
     if bound.ndim != 1 or not np.isfinite(bound).all():
         raise InputError("finite bounds of shape (d,)", f"shape {bound.shape} or values that are not finite")
     return bound
+
+
+def _lengths(X: Matrix) -> Array:
+    """Euclidean lengths of rows, or of one row."""
+    if hasattr(X, "toarray"):
+        return np.sqrt(np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel())
+    return np.asarray(np.linalg.norm(np.asarray(X), axis=-1))
 
 
 def _column_range(X: Matrix) -> tuple[Array, Array]:

@@ -73,7 +73,7 @@ def load_file(
 
 def _in_domain(train: Dataset, test: Dataset, kind: str | None) -> Split:
     space = Domain.of(kind or "real", train.X)
-    if space.integral:
+    if space.inherent:
         space.check(test.X, "test X")
     return Split(replace(train, domain=space), replace(test, domain=space))
 

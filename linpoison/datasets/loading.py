@@ -38,7 +38,7 @@ def load(
         A name that `names` lists, ``mnist:A:B`` for two digits (A is +1), or a file: ``.npz``,
         ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
         of the same name; write ``./name`` for the file.
-    domain : {"real", "box", "counts", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
         The space that poison rows must lie in. By default that of the named data set, and ``real``
         for files. The training rows are checked against it and give its bounds.
     label : str, optional
@@ -110,7 +110,7 @@ def is_named(name: str) -> bool:
 def with_domain(split: Split, word: str) -> Split:
     """The same rows in another domain, with bounds from the training rows; a range of counts keeps whole numbers."""
     domain = Domain.of(word, split.train.X, integral=split.train.domain.integral)
-    if domain.integral:
+    if domain.inherent:
         domain.check(split.test.X, "test X")
     return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
 

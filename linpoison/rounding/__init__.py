@@ -5,5 +5,6 @@ from .counts import copies_of, largest_remainder
 from .deploy import deploy
 from .distinct import make_distinct
 from .integers import round_point
+from .sphere import on_sphere
 
-__all__ = ["copies_of", "deploy", "largest_remainder", "make_distinct", "round_balanced", "round_point"]
+__all__ = ["copies_of", "deploy", "largest_remainder", "make_distinct", "on_sphere", "round_balanced", "round_point"]

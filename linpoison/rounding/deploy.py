@@ -11,6 +11,7 @@ from ..core.validation import Array, Matrix, check_integer
 from ..sets import ByLabel
 from .counts import copies_of, largest_remainder
 from .integers import Law, round_point
+from .sphere import on_sphere
 
 DRAWN_ENTRIES = 400_000
 """Entries that are drawn at once for a row that fell outside its set: fewer draws where rows are long."""
@@ -27,7 +28,7 @@ def deploy(
     sets: ByLabel | None = None,
     sparse: bool = False,
 ) -> Poison:
-    """Turn a relaxed poison into one with whole copies and, in a domain of counts, whole rows.
+    """Turn a relaxed poison into one with whole copies and, in a domain of counts or of unit rows, such rows.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def deploy(
         copies of a class share one row anyway.
     law : {"stratified", "independent"}
     sets : ByLabel, optional
-        Rounded rows outside are drawn again.
+        Rounded rows outside are drawn again; rows of unit length are taken from inside (`on_sphere`).
     sparse : bool, default False
         Return CSR rows.
 
@@ -59,13 +60,17 @@ def deploy(
     labels, copies = [], []
     for index in np.flatnonzero(counts):
         label, count = relaxed.y[index], counts[index]
-        point = domain.clip(_row(relaxed, int(index)))  # a solver's count of -1e-5 must not be rounded down to -1
-        if not domain.integral:
+        point, inside = _row(relaxed, int(index)), None if sets is None else sets[label]
+        if not domain.on_sphere:
+            point = domain.clip(point)  # a solver's count of -1e-5 must not be rounded down to -1
+        if domain.on_sphere:
+            placed, number = on_sphere(point, int(count), rng, inside)
+            rows.append(sp.csr_array(placed) if sparse else placed)
+        elif not domain.integral:
             rows.append(sp.csr_array(point[None, :]) if sparse else point[None, :])
             number = np.array([count])
         else:
             number = copies_of(int(count), repeats)
-            inside = None if sets is None else sets[label]
             attempts = int(np.clip(DRAWN_ENTRIES // point.size, 4, 64))
             rows.append(round_point(point, number.size, rng, law=law, inside=inside, attempts=attempts, sparse=sparse))
         copies.append(number)

@@ -40,6 +40,10 @@ class Ball(FeasibleSet):
     def d(self) -> int:
         return int(self.center.size)
 
+    @property
+    def normals(self) -> Array:
+        return np.atleast_2d(self.center)
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         return norm_at_most(u - self.center * t, self.radius, t)
 

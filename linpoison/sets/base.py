@@ -33,6 +33,14 @@ class FeasibleSet(ABC):
     def d(self) -> int:
         """Number of features."""
 
+    @property
+    def normals(self) -> Array | None:
+        """Rows of shape (m, d): a point that moves orthogonally to all of them, at the same distance from zero, stays.
+
+        None where no such rows are known.
+        """
+        return None
+
     @abstractmethod
     def _cone(self, u: Any, t: Any) -> list[Any]:
         """Constraints of the cone over the set, without ``t >= 0``."""

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..core.domain import Domain
 from ..core.errors import InputError
 from .ball import Ball
 from .base import FeasibleSet
 from .box import Box
 from .count_ball import CountBall
+from .halfspace import Halfspace
 
 
-def domain_set(domain: Domain, d: int) -> Box | None:
+def domain_set(domain: Domain, d: int) -> Box | Ball | None:
     """The convex hull of a domain in R^d, or ``None`` for R^d itself.
 
-    Counts give the box ``0 <= x <= upper``: being whole is left to the rounding.
+    Counts give the box ``0 <= x <= upper``, rows of unit length the unit ball: being whole, or of that length, is left
+    to the rounding.
 
     Examples
     --------
     >>> domain_set(Domain.counts([2, 3]), 2).upper
     array([2., 3.])
     """
+    if domain.on_sphere:
+        return Ball(np.zeros(d), 1.0, relation="outer")
     if domain.lower is None or domain.upper is None:
         return None
     if domain.upper.size != d:
@@ -28,15 +34,28 @@ def domain_set(domain: Domain, d: int) -> Box | None:
 
 
 def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:
-    """A set with what the domain adds to its shape: where rows are counts, the envelope in place of a ball.
+    """A set with what the domain adds to its shape; other sets than balls are themselves.
 
-    The envelope (`CountBall`) holds every whole-number row of the ball and lies inside it.
+    Where rows are counts, the envelope (`CountBall`) takes the place of a ball: it holds every whole-number row of the
+    ball and lies inside it. Where rows have length 1, a half-space does: for ``|x| = 1``::
+
+        |x - c|^2 <= r^2   if and only if   -c . x <= (r^2 - 1 - |c|^2) / 2,
+
+    and the half-space cuts the unit ball to the convex hull of such rows, from which the rounding finds back to them
+    (`on_sphere`). The row of zeros is left out where it is not in the half-space.
 
     Examples
     --------
     >>> in_domain(Ball([0.5], 1.0), Domain.counts([3]))
     CountBall(d=1)
+    >>> in_domain(Ball([0.5, 0.0], 1.0), Domain.unit()).contains([[0.25, 0.9], [0.0, 1.0], [0.5, 0.0]])
+    array([ True, False,  True])
     """
-    if domain.integral and isinstance(part, Ball) and domain.upper is not None:
+    if not isinstance(part, Ball):
+        return part
+    if domain.integral and domain.upper is not None:
         return CountBall(part.center, part.radius, domain.upper)
+    square = float(part.center @ part.center)
+    if domain.on_sphere and square > 0:
+        return Halfspace(-part.center, (part.radius**2 - 1.0 - square) / 2)
     return part

@@ -40,6 +40,10 @@ class Halfspace(FeasibleSet):
     def d(self) -> int:
         return int(self.normal.size)
 
+    @property
+    def normals(self) -> Array:
+        return np.atleast_2d(self.normal)
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         length = np.linalg.norm(self.normal)
         return [(self.normal / length) @ u <= (self.offset / length) * t]

@@ -56,6 +56,11 @@ class Intersection(FeasibleSet):
     def d(self) -> int:
         return self.sets[0].d
 
+    @property
+    def normals(self) -> Array | None:
+        of_parts = [part.normals for part in self.sets]
+        return None if any(rows is None for rows in of_parts) else np.vstack(of_parts)  # type: ignore[arg-type]
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         return [constraint for part in self.sets for constraint in part._cone(u, t)]
 

@@ -49,6 +49,10 @@ class Slab(FeasibleSet):
     def d(self) -> int:
         return int(self.normal.size)
 
+    @property
+    def normals(self) -> Array:
+        return np.atleast_2d(self.normal)
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         length = np.linalg.norm(self.normal)
         middle = (self.normal / length) @ u - (self.offset / length) * t

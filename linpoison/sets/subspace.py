@@ -54,6 +54,12 @@ class SubspaceTube(FeasibleSet):
     def d(self) -> int:
         return int(self.basis.shape[0])
 
+    @property
+    def normals(self) -> Array:
+        """Directions across the subspace, and the center."""
+        across = np.linalg.qr(self.basis, mode="complete")[0][:, self.basis.shape[1] :]
+        return np.vstack([across.T, self.center])
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         import cvxpy as cp
 

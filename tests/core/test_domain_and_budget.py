@@ -40,6 +40,19 @@ def test_violation_is_the_worst_coordinate():
     assert Domain.real().violation(rows).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("form", [np.array, sp.csr_array])
+def test_rows_of_length_one(form):
+    rows = np.array([[0.6, 0.8], [0.0, 0.0], [0.0, 1.0 + 5e-8]])
+    unit = Domain.of("unit", form(rows))
+    assert unit.violation(form(rows)).tolist() == [0, 0, 0]  # zeros, and single precision
+    np.testing.assert_allclose(unit.violation(form(2 * rows)), [1, 0, 1], atol=1e-7)
+    np.testing.assert_allclose(unit.clip(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(unit.clip(np.array([3.0, 4.0])), [0.6, 0.8])
+    assert unit.reach(np.array([0.0, 0.5])) == 1.5
+    with pytest.raises(InputError, match="rows of length 1, got a length that differs by 1"):
+        Domain.of("unit", form(2 * rows))
+
+
 def test_check_names_what_is_wrong():
     counts = Domain.counts([1, 1])
     counts.check(np.array([[5.0, 0.0]]), "X")  # limits are the attacker's

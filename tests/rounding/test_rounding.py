@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linpoison.core import Domain, InputError, Poison
-from linpoison.rounding import copies_of, deploy, largest_remainder, round_balanced, round_point
-from linpoison.sets import Ball, Box, ByLabel, Halfspace
+from linpoison.rounding import copies_of, deploy, largest_remainder, on_sphere, round_balanced, round_point
+from linpoison.sets import Ball, Box, ByLabel, Halfspace, Slab, SubspaceTube, in_domain, intersect
 
 WEIGHTS = st.lists(st.floats(0, 100), min_size=1, max_size=6).filter(lambda values: sum(values) > 1e-3)
 POINT = np.array([0.0, 0.3, 1.5, 2.9, 4.0, 0.05])
@@ -254,3 +254,31 @@ def test_balanced_rows_score_more_alike_than_drawn_ones():
 def test_balanced_rows_need_counts(point):
     with pytest.raises(InputError):
         round_balanced(np.array(point), 3, np.ones(2))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 12, 13])
+def test_rows_of_length_one_add_up_to_the_copies_of_a_shorter_row_and_stay_in_its_set(count):
+    rng = np.random.default_rng(count)
+    center, theta = rng.normal(size=(2, 8)) / 4
+    point = center / np.linalg.norm(center) * 0.7
+    basis = np.linalg.qr(rng.normal(size=(8, 6)))[0]
+    inside = intersect(
+        in_domain(Ball(center, 0.95), Domain.unit()), Ball(np.zeros(8), 1.0), Halfspace(-theta, 0.0 - theta @ point),
+        Slab(center, float(center @ point), 0.1), SubspaceTube(basis, float(np.linalg.norm(point - basis @ (basis.T @ point)))),
+    )  # fmt: skip
+    assert inside.contains(point[None, :], 1e-12).all()
+    rows, copies = on_sphere(point, count, rng, inside)
+    assert copies.sum() == count
+    assert len(copies) <= 3
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(rows @ theta, theta @ point, atol=1e-12)
+    assert inside.violation(rows).max() <= 1e-9
+    assert np.linalg.norm(rows - center, axis=1).max() <= 0.95 + 1e-12
+    if count > 1:
+        np.testing.assert_allclose(copies @ rows, count * point, atol=1e-12)
+    for tight in (np.zeros(8), point):  # a row of zeros, and a set that leaves no direction
+        rows, copies = on_sphere(tight, count, rng, Box(np.full(8, -1.0), np.ones(8)))
+        assert copies.sum() == count
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-12)
+    line, copies = on_sphere(np.array([0.3]), count, rng)
+    assert (line.tolist(), copies.tolist()) == ([[1.0]], [count])

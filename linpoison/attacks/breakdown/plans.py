@@ -70,10 +70,7 @@ class Ground:
     @property
     def bounded(self) -> bool:
         """Whether the domain is too narrow for rows that drag a mean."""
-        if self.domain.lower is None or self.domain.upper is None:
-            return False
-        width = float(np.linalg.norm(self.domain.upper - self.domain.lower))
-        return width < _WIDE * self.unit * max(self.train.total, 1.0)
+        return self.domain.reach(self.center) < _WIDE * self.unit * max(self.train.total, 1.0)
 
     @property
     def one_sided(self) -> bool:
