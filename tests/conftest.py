@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import audit_cases
+
+settings.register_profile("suite", deadline=None)  # a busy machine fails no test
+settings.load_profile("suite")
 
 
 @pytest.fixture

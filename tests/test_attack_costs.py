@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 benchmark = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "attack_costs.py"), run_name="imported"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(-3, 3), st.floats(1e-6, 1e6), st.lists(st.integers(0, 12), min_size=2, max_size=6, unique=True))
 def test_the_exponent_of_a_power_law_is_exact(exponent: float, factor: float, doublings: list[int]) -> None:
     x = [100.0 * 2**k for k in doublings]

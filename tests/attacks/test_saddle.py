@@ -103,7 +103,7 @@ def test_retraining_on_the_relaxed_poison_lands_between_the_bounds(loss):
     assert saddle.lower - 1e-6 <= value <= saddle.upper + 1e-6
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_no_poison_in_the_sets_exceeds_the_upper_bound(seed):
     data, problem = rows(2), Problem(Hinge(), 0.1)
@@ -164,7 +164,7 @@ def test_unbounded_empty_and_mismatched_sets_are_refused():
         SaddleProgram(tol=0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_small_quadratic_program_meets_its_optimality_conditions(seed, k):
     rng = np.random.default_rng(seed)

@@ -287,7 +287,7 @@ def trees(draw):
 
 
 @given(trees(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_tree_covers_everything_and_no_part_of_it_does(cases, data):
     assert covers(cases)
     assert covers(np.vstack([cases, cases[:1]]))

@@ -9,7 +9,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -121,7 +121,6 @@ def test_without_base_budgets_it_is_deep_partition_aggregation(n_parts):
         assert certified_insertions(np.where(levels == 0, -1, 0), [-label]) == -1
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=6), st.sampled_from([1, -1]), st.integers(0, 2))
 def test_the_cheapest_way_to_turn_the_majority(levels, label, deletions):
     """Every set of bases the attacker may turn, paying for all but the dearest `deletions` of them."""
@@ -135,7 +134,6 @@ def test_the_cheapest_way_to_turn_the_majority(levels, label, deletions):
     assert certified_insertions(levels[None], [label], deletions)[0] == max(min(costs) - 1, -1)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_search_finds_all_that_counts(data):
     n, k, deletions = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5)), data.draw(st.integers(0, 1))

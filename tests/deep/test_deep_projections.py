@@ -35,7 +35,7 @@ def rows(seed=0, scale=2.0):
 
 @every
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_projections_are_feasible_idempotent_and_non_expansive(name, seed):
     part, X, Z = SETS[name], rows(seed), rows(seed + 1)
     P, Q = part.project(X), part.project(Z)
@@ -47,7 +47,7 @@ def test_projections_are_feasible_idempotent_and_non_expansive(name, seed):
 
 @every
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_other_feasible_row_is_nearer(name, seed):
     part, X = SETS[name], rows(seed)
     P, other = part.project(X), part.project(rows(seed + 1))
@@ -136,7 +136,7 @@ def test_rows_on_a_sphere_have_its_length_and_no_other_row_of_it_is_nearer():
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_tied_rows_are_the_nearest_equal_rows(seed):
     part, X = Tied(3, L2Ball(0.7)), np.random.default_rng(seed).normal(size=(6, D))
     P, other = part.project(X), part.project(np.random.default_rng(seed + 1).normal(size=(6, D)))

@@ -178,7 +178,7 @@ def test_just_above_the_threshold_one_point_is_learned_exactly(kind, planted):
 
 
 @given(share=st.floats(0.05, 3.0), seed=st.integers(0, 50), label=st.sampled_from([1.0, -1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_formula_gives_what_it_says(share, seed, label):
     data, w = binary(seed=seed), vectors(4, seed=seed)[0]
     risk = LinearRisk(Logistic(), 0.02, fit_intercept=False)
@@ -207,7 +207,7 @@ def test_a_target_on_the_safe_side_is_reached_with_any_mass():
 
 
 @given(seed=st.integers(0, 10**6), epsilon=st.floats(0.01, 2.0), scale=st.floats(0.1, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @pytest.mark.parametrize("kind", ["binary", "classes", "network"])
 def test_no_poison_is_below_the_lower_bound(kind, seed, epsilon, scale):
     rng = np.random.default_rng(seed)

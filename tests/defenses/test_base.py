@@ -147,7 +147,7 @@ def test_in_a_pipeline(defense):
     assert pipeline.score(X, labels) > 0.7
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 40), st.floats(0, 0.9), st.integers(0, 1000))
 def test_counts_for_any_fraction(n, remove, seed):
     X = np.random.default_rng(seed).normal(size=(n, 2))

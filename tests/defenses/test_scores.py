@@ -230,7 +230,7 @@ def test_multi_class():
             defense.fit(X, y)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_scores_follow_a_permutation_and_a_swap_of_labels(seed):
     X, y = cloud(seed)

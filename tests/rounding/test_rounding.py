@@ -262,9 +262,10 @@ def test_rows_of_length_one_add_up_to_the_copies_of_a_shorter_row_and_stay_in_it
     center, theta = rng.normal(size=(2, 8)) / 4
     point = center / np.linalg.norm(center) * 0.7
     basis = np.linalg.qr(rng.normal(size=(8, 6)))[0]
+    across = float(np.linalg.norm(point - basis @ (basis.T @ point)))
     inside = intersect(
-        in_domain(Ball(center, 0.95), Domain.unit()), Ball(np.zeros(8), 1.0), Halfspace(-theta, 0.0 - theta @ point),
-        Slab(center, float(center @ point), 0.1), SubspaceTube(basis, float(np.linalg.norm(point - basis @ (basis.T @ point)))),
+        in_domain(Ball(center, 0.95), Domain.unit()), Ball(np.zeros(8), 1.0), Halfspace(-theta, -theta @ point),
+        Slab(center, float(center @ point), 0.1), SubspaceTube(basis, across),
     )  # fmt: skip
     assert inside.contains(point[None, :], 1e-12).all()
     rows, copies = on_sphere(point, count, rng, inside)

@@ -40,7 +40,7 @@ def all_pieces_lp(ball, w):
     return -linprog(np.concatenate([-w, np.zeros(d)]), np.array(rows), rhs, bounds=bounds, method="highs").fun
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ball=count_balls(), seed=st.integers(0, 10_000))
 def test_support_is_the_linear_program_and_almost_whole(ball, seed):
     rng = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def test_support_at_the_size_of_a_text_problem():
     assert w @ x == pytest.approx(values.max(axis=0).sum() + lam * ball.radius**2, rel=1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ball=count_balls())
 def test_whole_points_are_those_of_the_ball(ball):
     grids = itertools.islice(itertools.product(*(range(int(u) + 1) for u in ball.upper)), 3000)
@@ -80,7 +80,7 @@ def test_whole_points_are_those_of_the_ball(ball):
     assert (X[in_ball] <= ball.largest).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ball=count_balls(), seed=st.integers(0, 10_000))
 def test_envelope_lies_in_the_ball_and_below_the_caps(ball, seed):
     X = np.random.default_rng(seed).uniform(0, ball.upper, size=(200, ball.d))

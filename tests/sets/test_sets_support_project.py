@@ -48,7 +48,7 @@ def test_projection_agrees_with_two_solvers(name):
 
 
 @pytest.mark.parametrize("name", CLOSED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(Z=points)
 def test_projection_properties(name, Z):
     feasible = CLOSED[name]

@@ -88,7 +88,7 @@ def test_agrees_with_two_conic_solvers(core, box, rows, tube):
         assert tube or oracle.fallbacks == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 100_000),
     core=st.sampled_from(CORES),
@@ -110,7 +110,7 @@ def test_what_defines_the_optimum(seed, core, rows, tube):
     assert (points @ w).max() <= best + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 100_000), rows=st.sampled_from(["", "slab", "cap", "slab cap"]), wide=st.booleans())
 def test_support_of_counts_is_basic(seed, rows, wide):
     feasible, rng = random_set(seed, "counts", "non_negative", rows, False, d=60 if wide else None)
