@@ -130,7 +130,7 @@ class FeasibleRegion:
         if self.policy.envelope:
             parts = [in_domain(part, domain) for part in parts]
         hull = domain_set(domain, d)
-        enclosed = any(isinstance(part, CountBall) for part in parts) and not np.any(domain.lower > 0)
+        enclosed = any(isinstance(part, CountBall) for part in parts) and not np.any(domain.lower)
         if hull is not None and not enclosed:
             parts.append(hull)
         models = [decoy] if self.learned is None else [decoy, self.learned]

@@ -79,13 +79,13 @@ def _directions(fixed: Array, number: int, rng: np.random.Generator) -> Array | 
     basis = basis[sizes > 1e-10 * max(sizes.max(initial=0.0), 1e-300)]
     found: list[Array] = []
     for _ in range(number):
-        draw = rng.normal(size=fixed.shape[1])
-        draw /= np.linalg.norm(draw)
+        draw: Array = rng.normal(size=fixed.shape[1])
+        draw = draw / np.linalg.norm(draw)
         for _ in range(2):
             draw = draw - basis.T @ (basis @ draw)
             if (left := float(np.linalg.norm(draw))) < _LEFT:
                 return None
-            draw /= left
+            draw = draw / left
         found.append(draw)
         basis = np.vstack([basis, draw])
     return np.stack(found)
