@@ -79,8 +79,8 @@ def _directions(fixed: Array, number: int, rng: np.random.Generator) -> Array | 
     basis = basis[sizes > 1e-10 * max(sizes.max(initial=0.0), 1e-300)]
     found: list[Array] = []
     for _ in range(number):
-        draw: Array = rng.normal(size=fixed.shape[1])
-        draw = draw / np.linalg.norm(draw)
+        draw: Array = np.asarray(rng.normal(size=fixed.shape[1]))
+        draw = np.asarray(draw / np.linalg.norm(draw))
         for _ in range(2):
             draw = draw - basis.T @ (basis @ draw)
             if (left := float(np.linalg.norm(draw))) < _LEFT:
