@@ -6,15 +6,20 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..core.dataset import Dataset
+from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.model import LinearModel
-from ..core.validation import Matrix
+from ..core.validation import Array, Matrix
 from ..losses.problem import Problem
+
+FAR = 1e3
+"""Means of columns, in units of their spread, beyond which they are subtracted where that changes nothing."""
 
 
 class LearnerWarning(UserWarning):
@@ -66,7 +71,24 @@ class Learner(ABC):
         if start is not None and start.d != data.d:
             raise InputError(f"a start of {data.d} coefficients", f"{start.d} coefficients")
         used = data.weight > 0
-        return self._fit(data if used.all() else data.take(used), start)
+        data = data if used.all() else data.take(used)
+        middle = self._offset(data)
+        if middle is None:
+            return self._fit(data, start)
+        moved = None if start is None else LinearModel(start.coef, start.intercept + float(middle @ start.coef))
+        found = self._fit(replace(data, X=data.X - middle, domain=Domain.real()), moved)
+        return LinearModel(found.coef, found.intercept - float(middle @ found.coef))
+
+    def _offset(self, data: Dataset) -> Array | None:
+        """Column means to be subtracted, where a column lies far from zero: a free intercept makes up for it exactly.
+
+        Solvers lose as many digits as the mean of a column has more than its spread.
+        """
+        if data.is_sparse or self.problem.penalize_intercept or not self.problem.fit_intercept:
+            return None
+        middle, spread = data.X.mean(axis=0), data.X.std(axis=0)
+        far = (np.abs(middle) > FAR * spread) & (spread > 1e-12 * np.abs(middle))
+        return np.where(far, middle, 0.0) if far.any() else None
 
     @abstractmethod
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
 
+from ..core.errors import SolverFailed
 from ..core.validation import Array, Matrix
 from .base import with_ones
 
@@ -155,7 +156,12 @@ class Hessian:
         dense = self._scale[:, None] * self.matrix() * self._scale
         dense[-1, -1] += float(not self.fit_intercept)
         dense[np.diag_indices_from(dense)] += 1e-15
-        return cho_factor(dense, lower=True, overwrite_a=True, check_finite=False)
+        try:
+            return cho_factor(dense, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError as error:
+            raise SolverFailed(
+                f"expected a Hessian that is positive definite, got: {error}. Rescale the features."
+            ) from None
 
     def _by_columns(self, v: Array) -> Array:
         return np.asarray(self._scale * cho_solve(self._column_factor, self._scale * v, check_finite=False))

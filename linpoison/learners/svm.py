@@ -14,6 +14,7 @@ from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from .base import Learner, LearnerWarning, converged, narrow
 from .reference import ReferenceLearner
+from .svm_interior import interior_hinge
 from .svm_warm import warm_hinge
 
 
@@ -24,15 +25,18 @@ class HingeLearner(Learner):
     to libsvm (`SVC`), after which the intercept is minimised exactly and the duality gap is
     checked. Equal data and equal starts give equal models.
 
+    Columns in other units, or far from zero, keep both from their tolerance. Dense rows of at most `interior_width`
+    columns go to `interior_hinge` then, which is exact in any units: at once where a column is as large as `large`, and
+    otherwise where liblinear has not ended after `first_passes`.
+
     Neither can start warm. For a free intercept `warm_hinge` uses `start`, several times faster than
     libsvm on Enron, and libsvm takes over where its gap stays open. Otherwise liblinear comes first:
     on Enron it is faster from nothing than `warm_hinge` from the undefended model. Where it has not
     ended after `first_passes`, as with rows a hundred times as long as the others, `warm_hinge` takes over: what
     takes liblinear minutes then takes a second.
 
-    Columns of very different scales can keep both from their tolerance. Then the conic reference
-    takes over, or, beyond `fallback_entries` entries of ``X``, the approximate model is returned
-    with a `LearnerWarning`.
+    What is not solved even so goes to the conic reference, or, beyond `fallback_entries` entries of ``X``, the
+    approximate model is returned with a `LearnerWarning`.
 
     Attributes
     ----------
@@ -47,7 +51,7 @@ class HingeLearner(Learner):
         Bound on liblinear's passes over the data (hundreds are usual, thousands for small
         ``reg``).
     first_passes : int
-        The same before `warm_hinge` is tried.
+        The same before `interior_hinge` or `warm_hinge` is tried.
     step_tol : float
         libsvm's bound on the violation of the optimality conditions of the dual.
     max_steps : int
@@ -56,6 +60,12 @@ class HingeLearner(Learner):
         Largest duality gap, relative to the objective, that is accepted of libsvm.
     warm_gap : float
         Largest duality gap, relative to the objective, that is accepted of `warm_hinge`.
+    large : float
+        Median size of the entries of a column from which liblinear and libsvm are not tried.
+    interior_width : int
+        Largest number of dense columns for the interior point, each step of which factorises a matrix of so many.
+    interior_gap : float
+        Largest duality gap, relative to the objective, that is accepted of it.
     cache_size : int
         Megabytes for libsvm's rows of the Gram matrix.
     fallback_entries : int
@@ -70,13 +80,22 @@ class HingeLearner(Learner):
     max_steps = 200_000
     gap_tol = 1e-6
     warm_gap = 1e-9
+    large = 30.0
+    interior_width = 300
+    interior_gap = 1e-8
     cache_size = 500
     fallback_entries = 2_000_000
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
-        if not free:
+        inside = not data.is_sparse and data.d <= self.interior_width
+        odd = inside and float(np.median(np.abs(data.X), axis=0).max()) > self.large
+        if not free and not odd:
             model, solved = self._liblinear(data, self._tols(data)[:1], self.first_passes)
+            if solved:
+                return model
+        if odd or (inside and not free):
+            model, solved = self._interior(data)
             if solved:
                 return model
         if start is not None if free else not self._large(data):
@@ -84,6 +103,8 @@ class HingeLearner(Learner):
             if warm.gap <= self.warm_gap * warm.value:
                 return warm.model
         model, solved = self._libsvm(data) if free else self._liblinear(data, self._tols(data), self.max_iter)
+        if not solved and inside and free and not odd:
+            model, solved = self._interior(data)
         if solved:
             return model
         if not self._large(data):
@@ -100,6 +121,10 @@ class HingeLearner(Learner):
 
     def _cost(self, data: Dataset) -> float:
         return 1 / (data.total * self.problem.reg_at(data.total))
+
+    def _interior(self, data: Dataset) -> tuple[LinearModel, bool]:
+        found = interior_hinge(self.problem, data)
+        return found.model, abs(found.gap) <= self.interior_gap * found.value
 
     def _tols(self, data: Dataset) -> tuple[float, ...]:
         return self.large_tols if self._large(data) and self.tols == HingeLearner.tols else self.tols

@@ -194,6 +194,7 @@ def test_hinge_beyond_the_fallback_warns(penalize, monkeypatch):
     assert isinstance(learner, HingeLearner)
     monkeypatch.setattr(learner, "max_iter", 10)
     monkeypatch.setattr(learner, "max_steps", 10)
+    monkeypatch.setattr(learner, "interior_width", 0)
     learner.fit(data)
     monkeypatch.setattr(learner, "fallback_entries", data.X.size - 1)
     with pytest.warns(LearnerWarning, match="approximate"):
