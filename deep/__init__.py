@@ -50,9 +50,11 @@ the layers before it: `features` and `linear_model_of` make the two meet.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-C would still be a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from .canceling import Canceling, GradientCanceling, accuracy, relative_distance
     from .closed_form import OnePoint, closed_form_gc
     from .conflict import conflicting_rows

@@ -9,12 +9,11 @@ from linpoison.core import InputError, MissingDependency, check_integer, check_n
 
 from .precision import evaluating, full_precision
 from .samples import Sample
-from .torch_modules import Layout, fresh
+from .torch_modules import Layout, called_with, fresh
 from .torch_rows import as_labels, as_rows
 
 try:
     import torch
-    from torch.func import functional_call
 except ImportError:
     raise MissingDependency("torch", "to let a network make poison", "deep") from None
 
@@ -87,7 +86,7 @@ class LeaderNetwork:
 
     def _made(self, weights: dict[str, Any], x: Any, y: Any) -> Any:
         inputs = (x, y) if self.label_input else (x,)
-        return functional_call(self.module, {**self.layout.own, **self.layout.buffers, **weights}, inputs)
+        return called_with(self.module, {**self.layout.own, **self.layout.buffers, **weights}, inputs)
 
 
 def pretrain(

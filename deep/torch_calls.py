@@ -12,12 +12,11 @@ from linpoison.core import InputError, LinpoisonError, MissingDependency
 from .outputs import Output, check_output, picked
 from .precision import derivable, evaluating, full_precision
 from .torch_check import ROWS, Probe, said
-from .torch_modules import Layout
+from .torch_modules import Layout, called_with
 from .torch_rows import whole_kinds
 
 try:
     import torch
-    from torch.func import functional_call
 except ImportError:
     raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
@@ -117,7 +116,7 @@ class Calls:
 
     def _called(self, tensors: dict[str, Any], x: Any) -> Any:
         """What the module gives for rows, with these tensors for its own."""
-        return self.returned(partial(functional_call, self.module, tensors), (x,))
+        return self.returned(partial(called_with, self.module, tensors), (x,))
 
     def returned(self, call: Callable[[Any], Any], x: Any) -> Any:
         """The part of a call's result that is wanted; what the call raises, in one line."""

@@ -26,6 +26,7 @@ from .torch_differences import (
     tensors_of,
     ways_of,
 )
+from .torch_modules import called_with
 from .torch_second import WAYS, Way
 
 try:
@@ -170,6 +171,14 @@ def _check_answers(probe: Probe) -> None:
             f"two answers from {_place(probe.module, layer)}",
             "Tie its noise to the mode, as in dropout(x, training=self.training).",
         )
+    lost = next((call.name for call in first if _lost(call.given) and not _lost(call.taken)), None)
+    if lost is not None and _lost(first[-1].given):
+        got = f"NaN from {_place(probe.module, lost)}"
+        raise CapabilityError("a module that gives numbers for the first rows", got, "Look at what it is given there.")
+
+
+def _lost(tensors: list[Any]) -> bool:
+    return any(bool(torch.isnan(t).any()) for t in tensors)
 
 
 def _check_apart(probe: Probe) -> None:
@@ -314,7 +323,7 @@ def _layer(part: Any, name: str, args: Any, kwargs: Any, params: Params) -> Func
     def call(values: Params) -> Any:
         places = [values.get(f"input {i}", a) for i, a in enumerate(args)]
         tensors = {**{k: v.clone() for k, v in fixed.items()}, **{k: values[k] for k in own}}
-        return torch.func.functional_call(part, tensors, tuple(places), kwargs)
+        return called_with(part, tensors, tuple(places), kwargs)
 
     try:
         bend = bend_of(call(variables), 1)

@@ -143,6 +143,21 @@ def check_module(module: Any) -> None:
         )
 
 
+def called_with(module: Any, tensors: dict[str, Any], args: tuple[Any, ...], kwargs: Any = None) -> Any:
+    """What a module gives with these tensors, by their first names, for its own parameters and buffers.
+
+    Each place that holds one of them is named once: where a layer has two names, torch's own search for ties puts the
+    new tensors back into the module instead of the old ones.
+    """
+    places: dict[int, list[str]] = {}
+    for prefix, part in module.named_modules():
+        for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
+            if tensor is not None:
+                places.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
+    spread = {place: tensors[names[0]] for names in places.values() if names[0] in tensors for place in names}
+    return torch.func.functional_call(module, spread, args, kwargs, tie_weights=False)
+
+
 def _chosen(named: dict[str, Any], params: Callable[[str], bool] | Any) -> list[str]:
     if params is None:
         names = [name for name, value in named.items() if value.requires_grad]

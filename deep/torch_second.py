@@ -122,9 +122,10 @@ def _gradient(value: Any, of: list[Any]) -> Any:
     if not value.requires_grad:
         return [torch.zeros_like(item) for item in of]
     try:
-        return torch.autograd.grad(value, of, materialize_grads=True)
+        found = torch.autograd.grad(value, of, materialize_grads=True)
+        return [slope.to_dense() if slope.is_sparse else slope for slope in found]
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, NotImplementedError) as error:
-        why = " ".join(str(error).split())[:160]
+    except Exception as error:  # a user's own function or hook may raise anything
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:160].rstrip(".")
         raise CapabilityError("operations that can be differentiated", why) from error

@@ -273,3 +273,18 @@ def test_a_module_of_single_precision_only_is_looked_at_in_it():
 def test_modules_that_cannot_be_called_with_other_parameters_are_refused_at_once(build, words):
     with pytest.raises(CapabilityError, match=words):
         TorchRisk(build())
+
+
+def test_a_module_that_gives_nan_is_refused_with_the_layer_that_does():
+    module, data = seeded(around(lambda: Own(torch.log))), several()
+    with pytest.raises(CapabilityError, match=r"numbers for the first rows, got NaN from the layer 1 \(Own\)"):
+        TorchRisk(module).loss(TorchRisk(module).current, data.X, data.y)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook:UserWarning")
+def test_what_a_users_hook_raises_is_one_line():
+    module, data = seeded(lambda: S(L(4, 4), nn.Tanh(), L(4, 3))), several()
+    module[0].register_full_backward_hook(lambda *_: {}["missing"])
+    risk = TorchRisk(module)
+    with pytest.raises(CapabilityError, match="can be differentiated, got KeyError"):
+        risk.grad(risk.current, data.X, data.y)

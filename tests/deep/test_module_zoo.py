@@ -98,6 +98,11 @@ class Spectrum(nn.Module):
         return torch.fft.rfft(self.line(x)).abs()
 
 
+def twice():
+    line = nn.Linear(5, 5)
+    return nn.Sequential(line, nn.Tanh(), line)
+
+
 def attend(layer, x):
     return layer(x, x, x, need_weights=False)
 
@@ -137,6 +142,7 @@ ZOO = {
     "MaxPool2d": (lambda: S(C(2, 3, 3), nn.MaxPool2d(2)), PICTURE),
     "AvgPool2d, Upsample": (lambda: S(C(2, 3, 3), nn.AvgPool2d(2), nn.Upsample(None, 2, "bilinear")), PICTURE),
     "tied and shared": (Tied, FLAT),
+    "one layer, two names": (twice, FLAT),
     "frozen part and low rank": (LowRank, FLAT),
     "own attributes": (Keeping, FLAT),
     "complex inside": (Spectrum, FLAT),
@@ -190,10 +196,25 @@ def test_derivatives_are_those_of_differences_and_the_module_is_left_alone(kind)
     same(before, state(module))
 
 
-@pytest.mark.parametrize("kind", ["Linear", "BatchNorm2d", "tied and shared", "frozen part and low rank", "GRU"])
+@pytest.mark.parametrize(
+    "kind", ["Linear", "BatchNorm2d", "tied and shared", "one layer, two names", "frozen part and low rank", "GRU"]
+)
 def test_the_gradient_is_that_of_plain_torch(kind):
     module, X, y = zoo(kind)
     risk, plain = TorchRisk(module, chunk=2), copy.deepcopy(module).eval()
     own = dict(plain.named_parameters())
     found = torch.autograd.grad(F.cross_entropy(plain(X), torch.as_tensor(y)), [own[k] for k in risk.layout.names])
     torch.testing.assert_close(risk.data_grad(risk.current, X, y), torch.cat([g.reshape(-1) for g in found]))
+
+
+def test_sparse_gradients_of_an_embedding_are_those_of_a_dense_one():
+    words, y = np.random.default_rng(0).integers(6, size=(8, 3)), np.arange(8) % 2
+
+    def risk_of(sparse):
+        return TorchRisk(seeded(lambda: S(nn.Embedding(6, 4, sparse=sparse), nn.Flatten(), L(12, 2))).double())
+
+    risks = [risk_of(sparse) for sparse in (False, True)]
+    w = risks[0].current
+    for name in ("grad", "hvp"):
+        dense, sparse = (getattr(risk, name)(w, words, y, *[w] * (name == "hvp")) for risk in risks)
+        torch.testing.assert_close(sparse, dense)
