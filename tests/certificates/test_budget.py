@@ -435,3 +435,9 @@ def exact_numerator(target, v):
         else:
             total += along * ((1 - margin) if loss.name == "squared" else max(1 - margin, 0))
     return total
+
+
+@pytest.mark.parametrize("model", [LinearModel([1.0] * 4, 1e300), LinearModel([1e200] * 4)])
+def test_a_target_whose_scores_leave_the_precision_is_refused_before_any_program(model):
+    with pytest.raises(InputError, match="scores of the clean rows are at most 1e\\+15"):
+        min_budget(TRAIN, problem_of("squared", convention="free"), everywhere(), model)

@@ -26,6 +26,9 @@ COVERED = (Hinge, SquaredHinge, SmoothHinge, Logistic, Squared)
 KINK = 1e-9
 """Rows at least this near to a kink always count as on it."""
 
+LARGEST_SCORE = 1e15
+"""Of a model on clean rows: beside it, 1 is lost to rounding."""
+
 
 class Group(NamedTuple):
     """Poison of one class on one branch of the loss: the side is -1 where the loss increases (squared loss only)."""
@@ -86,6 +89,12 @@ class BudgetTarget:
     ) -> BudgetTarget:
         """The target of a model."""
         tolerance = check_number(kink_tolerance, "kink_tolerance", at_least=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            largest = float(np.abs(model.margins(train)).max())
+        if not largest <= LARGEST_SCORE:
+            raise InputError(
+                f"a target model whose scores of the clean rows are at most {LARGEST_SCORE:g} in size", f"{largest:.3g}"
+            )
         blur = float(_blur(train, model).max(initial=0.0)) if np.isfinite(model.vector).all() else 0.0
         return cls(Stationarity(train, problem, model, max(tolerance, KINK) + blur), sets, tolerance)
 
