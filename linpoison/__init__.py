@@ -13,11 +13,13 @@ Examples
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
+TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-C would still be a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from .auditing import (
         AuditReport,
         BudgetReport,

@@ -1,4 +1,4 @@
-"""``python -m linpoison``: the same as the console script."""
+"""The console script, and ``python -m linpoison``."""
 
 import sys
 
@@ -14,5 +14,10 @@ def _main() -> int:
     return main()
 
 
-if __name__ == "__main__":
+def script() -> None:
+    """What the console script calls."""
     run_as_program(_main)
+
+
+if __name__ == "__main__":
+    script()

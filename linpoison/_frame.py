@@ -6,6 +6,7 @@ or a crash while packages are being loaded end like those that come later.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -180,4 +181,14 @@ def run_as_program(main: Callable[[], int]) -> None:
         code = INTERRUPTED
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == INTERRUPTED:
+        _end(code)
     sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End with a code whatever came before: Python ends by the signal if Ctrl-C came within ``exec``, though caught."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    os._exit(code)
