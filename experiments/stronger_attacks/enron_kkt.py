@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from linpoison import AuditReport, Split, audit
+from linpoison import AuditReport, Split, audit, load
 
 ATTACKS = ("kkt", "kkt-grid")
 TARGETS = ("test", "train")
@@ -37,6 +37,7 @@ class Setup(NamedTuple):
     reg: float
     epsilon: float
     compare: bool
+    domain: str
 
 
 class Row(NamedTuple):
@@ -59,9 +60,9 @@ def setup(data: str | None, quick: bool) -> Setup:
     if data is None and quick:
         from linpoison.datasets import counts
 
-        return Setup(counts(n=60, d=8, contrast=0.8, n_test=40, seed=4), 0.05, 0.1, False)
+        return Setup(counts(n=60, d=8, contrast=0.8, n_test=40, seed=4), 0.05, 0.1, False, "counts")
     name = data or "enron1"
-    return Setup(name, 0.09, 0.03, name == "enron1")
+    return Setup(name, 0.09, 0.03, name == "enron1", load(name).train.domain.kind)
 
 
 def run(chosen: Setup, out: Path, seed: int, jobs: int | None) -> list[AuditReport]:
@@ -69,7 +70,7 @@ def run(chosen: Setup, out: Path, seed: int, jobs: int | None) -> list[AuditRepo
     return [
         audit(
             chosen.data, model="svm", reg=chosen.reg, epsilon=chosen.epsilon, attacks=ATTACKS, defenses=DEFENSES,
-            target=target, seed=seed, jobs=jobs, out=out / target, progress=progress_of(target),
+            target=target, domain=chosen.domain, seed=seed, jobs=jobs, out=out / target, progress=progress_of(target),
         )
         for target in TARGETS
     ]  # fmt: skip

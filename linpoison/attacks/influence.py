@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 
 from ..convex import chosen_solver
-from ..core.domain import Domain
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.validation import LABELS, Array, check_integer, check_number
@@ -210,7 +209,7 @@ class InfluenceBasic(Attack):
         domain = scenario.train.domain
         if not domain.integral:
             return scenario
-        return replace(scenario, train=replace(scenario.train, domain=Domain.box(domain.lower, domain.upper)))
+        return replace(scenario, train=replace(scenario.train, domain=replace(domain, kind="box", integral=False)))
 
     def points(self, scenario: Scenario, sets: ByLabel, rng: np.random.Generator) -> Poison:
         """Random flipped rows, one copy each, of each class as many as the other has among the training rows."""

@@ -10,10 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .inputs import Setting
 
 REAL, RANGE, BOX = "real", "range", "box"
+COUNTS, ANY_COUNTS = "counts", "counts:inf"
+WIDEST = {BOX: REAL, COUNTS: ANY_COUNTS}
+"""What rows of a narrow domain may hold where nothing checks their range: numbers, or counts of any size."""
 
 
 def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
@@ -28,12 +33,15 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
     """
     from .inputs import in_domain
 
-    kind = setting.split.train.domain.kind
-    if asked is not None or kind not in (REAL, BOX):
+    domain = setting.split.train.domain
+    kind = domain.kind
+    if asked is not None or kind not in (REAL, *WIDEST):
         return {asked or kind: setting}
-    if kind == BOX:
-        return {REAL: replace(setting, split=in_domain(setting.split, REAL)), BOX: setting}
-    return {REAL: setting, RANGE: replace(setting, split=in_domain(setting.split, RANGE))}
+    if kind == REAL or (domain.upper is not None and np.isinf(domain.upper).all()):
+        wide = REAL if kind == REAL else ANY_COUNTS
+        return {wide: setting, RANGE: replace(setting, split=in_domain(setting.split, RANGE))}
+    wide = WIDEST[kind]
+    return {wide: replace(setting, split=in_domain(setting.split, wide)), kind: setting}
 
 
 def domain_words(domain: str) -> str:
@@ -41,11 +49,14 @@ def domain_words(domain: str) -> str:
     kind, _, factor = domain.partition(":")
     words = {
         REAL: "no range check",
+        ANY_COUNTS: "no range check",
         RANGE: "within the range of each column",
         BOX: "within the box of the features",
         "unit": "rows of length 1",
-        "counts": "counts up to the largest of each column",
+        COUNTS: "counts up to the largest of each column",
     }
+    if domain in words:
+        return words[domain]
     if kind == RANGE and factor:
         return f"within {factor} times the range of each column"
-    return words.get(kind, domain)
+    return f"counts up to {factor}" if kind == COUNTS else domain

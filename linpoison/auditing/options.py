@@ -62,9 +62,10 @@ class LearnerOptions:
         Definition of the sanitisers.
     remove : float
         Share of each class that a sanitiser removes, in [0, 1).
-    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
         What a row may hold; the data's own domain by default. ``range``: what a check of each column's range lets
-        through, ``range:F`` the range widened by a factor.
+        through, ``range:F`` the range widened by a factor. ``counts``: up to the largest of each column, ``counts:N``
+        up to N, which may be ``inf``.
     label, test, test_fraction
         How a file is read: name of the label column, a file of test rows, or the share of rows to
         hold out.

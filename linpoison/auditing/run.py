@@ -100,9 +100,10 @@ def audit(
         Definition of the sanitisers.
     remove : float, default 0.05
         Share of each class that a sanitiser removes.
-    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
         What a poison row may hold. By default the report answers twice, for no range check and for rows within the
-        range of each column (or the box of the data); of counts only for these.
+        range of each column (or the box of the data, or counts up to the largest of each column).
+        ``counts:inf`` are counts without a limit.
     seed : int, default 0
     distinct : bool, default False
         Ask for poison rows of which no two of one class are near-copies of each other, or of clean rows: they differ by

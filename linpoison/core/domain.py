@@ -27,7 +27,7 @@ class Domain:
         scikit-learn's `Normalizer` and most text embeddings give.
     lower, upper : ndarray of shape (d,), optional
         Bounds per coordinate. For counts `lower` is zero and `upper` the largest value that a
-        coordinate may take.
+        coordinate may take, infinity where there is none.
     integral : bool
         Whether coordinates are whole numbers.
 
@@ -62,8 +62,14 @@ class Domain:
 
     @classmethod
     def counts(cls, upper: Any, d: int | None = None) -> Domain:
-        """Non-negative whole numbers up to `upper`."""
-        high = np.floor(_bounds(upper, d))
+        """Non-negative whole numbers up to `upper`, which may be infinite.
+
+        Examples
+        --------
+        >>> Domain.counts(np.inf, d=2).violation(np.array([[1e9, 0.0], [-1.0, 0.5]])).tolist()
+        [0.0, 1.0]
+        """
+        high = np.floor(_bounds(upper, d, finite=False))
         if (high < 0).any():
             raise InputError("count limits of at least 0", f"{high.min():g}")
         return cls("counts", np.zeros_like(high), high, integral=True)
@@ -113,12 +119,13 @@ class Domain:
         Parameters
         ----------
         word : str
-            ``real``, ``box``, ``counts``, ``unit``, ``range``, or ``range:F`` for the range widened by a factor F.
+            ``real``, ``box``, ``counts``, ``counts:N`` for counts up to N in every column (``counts:inf``: without a
+            limit), ``unit``, ``range``, or ``range:F`` for the range widened by a factor F.
         X : ndarray or csr_array, shape (n, d)
         integral : bool, default False
             Whether the rows are counts, so that a range keeps whole numbers.
         """
-        kind, factor = parse_domain(word)
+        kind, number = parse_domain(word)
         if kind == "real":
             return cls.real()
         if kind == "unit":
@@ -126,12 +133,12 @@ class Domain:
             domain.check(X, "X")
             return domain
         if kind == "range":
-            return cls.range(X, factor, integral=integral)
+            return cls.range(X, 1.0 if number is None else number, integral=integral)
         low, high = _column_range(X)
         if kind == "box":
             unit = low.min() >= 0 and high.max() <= 1
             return cls.box(np.zeros_like(low), np.ones_like(high)) if unit else cls.box(low, high)
-        domain = cls.counts(np.maximum(high, 1))
+        domain = cls.counts(np.maximum(high, 1) if number is None else np.full(high.size, number))
         domain.check(X, "X")
         return domain
 
@@ -216,21 +223,23 @@ class Domain:
         return f"Domain(kind={self.kind!r}{size})"
 
 
-def parse_domain(word: Any) -> tuple[DomainKind, float]:
-    """The kind that a word names, and the factor of ``range:F`` (1 otherwise).
+def parse_domain(word: Any) -> tuple[DomainKind, float | None]:
+    """The kind that a word names, and the number behind it: the factor of ``range:F``, the limit of ``counts:N``.
 
     Examples
     --------
-    >>> parse_domain("range:1.5"), parse_domain("box")
-    (('range', 1.5), ('box', 1.0))
+    >>> parse_domain("range:1.5"), parse_domain("counts:inf"), parse_domain("box")
+    (('range', 1.5), ('counts', inf), ('box', None))
     """
     name, colon, tail = word.partition(":") if isinstance(word, str) else ("", "", "")
     for kind in KINDS:
         if kind == name and not colon:
-            return kind, 1.0
+            return kind, None
         if kind == name == "range":
             return kind, check_number(_number(tail), "range factor", at_least=1, remedy=_FACTOR)
-    raise InputError("a domain among real, box, counts, unit, range and range:F", repr(word), _FACTOR)
+        if kind == name == "counts":
+            return kind, np.inf if tail == "inf" else check_number(_number(tail), "count limit", at_least=1)
+    raise InputError("a domain among real, box, counts, counts:N, unit, range and range:F", repr(word), _FACTOR)
 
 
 def _number(text: str) -> Any:
@@ -247,7 +256,7 @@ _SINGLE = 1e-6
 _COUNTS_REMEDY = "Use the domain 'real' or 'box' for such features."
 
 
-def _bounds(value: Any, d: int | None) -> Array:
+def _bounds(value: Any, d: int | None, *, finite: bool = True) -> Array:
     try:
         bound = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -256,7 +265,7 @@ def _bounds(value: Any, d: int | None) -> Array:
         if d is None:
             raise InputError("a bound per coordinate, or the number of coordinates d", "a single number")
         bound = np.full(d, float(bound))
-    if bound.ndim != 1 or not np.isfinite(bound).all():
+    if bound.ndim != 1 or np.isnan(bound).any() or (finite and not np.isfinite(bound).all()):
         raise InputError("finite bounds of shape (d,)", f"shape {bound.shape} or values that are not finite")
     return bound
 

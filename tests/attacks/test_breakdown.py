@@ -49,6 +49,18 @@ def test_poison_stays_within_budget_and_domain(domain):
     assert sp.issparse(result.poison.X) == scenario.train.is_sparse
 
 
+def test_four_rows_of_counts_ascend_behind_every_filter():
+    scenario = scenario_of("counts", epsilon=0.1, defenses=ALL)
+    scenario = replace(scenario, train=replace(scenario.train, domain=Domain.counts(np.inf, scenario.train.d)))
+    start = replace(QUICK, steps=0).run(scenario, seed=0)
+    result = replace(QUICK, steps=16).run(scenario, seed=0)
+    assert result.poison.n_distinct == 4
+    assert "rough" not in result.best.label
+    scores = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": scenario.target})
+    assert scores.error["t"] == pytest.approx(result.best.test_error)
+    assert scores.worst("t") > start.best.worst + 0.02
+
+
 def test_the_same_seed_gives_the_same_poison_for_any_number_of_jobs():
     scenario = scenario_of("counts", "logistic", 0.1, ("l2",))
     scenario = replace(scenario, train=replace(scenario.train, X=scenario.train.X.toarray(), domain=Domain.real()))

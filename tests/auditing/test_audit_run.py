@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
+from linpoison.auditing.domains import domain_words
 from linpoison.auditing.lessons import lessons
 from linpoison.auditing.run import _Work, run_audit
 from linpoison.auditing.table import comparison
@@ -289,6 +290,20 @@ def test_counts_stay_sparse_and_whole(fake_attacks):
     assert report.dataset["sparse"]
     assert sp.issparse(fake_attacks.scenarios[0].train.X)
     assert report.attacks[0].domain_violation == 0
+
+
+def test_counts_are_answered_for_of_any_size_and_up_to_the_largest_of_each_column(fake_attacks):
+    report = linpoison.audit("counts", defenses=("l2",), epsilon=0.05, attacks="kkt")
+    assert list(report.domains) == ["counts:inf", "counts"]
+    assert domain_words(report.domains[0]) == "no range check"
+    wide, narrow = (scenario.train.domain for scenario in fake_attacks.scenarios)
+    assert (wide.kind, narrow.kind, wide.integral) == ("counts", "counts", True)
+    assert np.isinf(wide.upper).all()
+    assert np.isfinite(narrow.upper).all()
+    dragged = {(item["domain"], item["least_drag"] is not None) for item in report.exposures}
+    assert dragged == {("counts:inf", True), ("counts", False)}
+    asked = linpoison.audit("counts", defenses=("l2",), epsilon=0.05, attacks="kkt", domain="counts")
+    assert list(asked.domains) == ["counts"]
 
 
 def test_domain_option_gives_the_attacker_a_box(fake_attacks):

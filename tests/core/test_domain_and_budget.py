@@ -23,6 +23,8 @@ def test_domains_suggested_by_rows(form):
     assert (unit.lower.tolist(), unit.upper.tolist()) == ([0, 0], [1, 1])
     counts = Domain.of("counts", form(X * [0, 1]))
     assert counts.upper.tolist() == [1, 3]
+    assert Domain.of("counts:7", form(X)).upper.tolist() == [7, 7]
+    assert Domain.of("counts:inf", form(X)).upper.tolist() == [np.inf, np.inf]
     assert (counts.integral, box.integral) == (True, False)
     observed = Domain.of("range", form(X / 5))
     assert (observed.kind, observed.lower.tolist(), observed.upper.tolist()) == ("range", [0, 0], [0.2, 0.6])
@@ -79,6 +81,8 @@ def test_check_names_what_is_wrong():
         lambda: Domain.of("words", X),
         lambda: Domain.of("box:2", X),
         lambda: Domain.of("range:", X),
+        lambda: Domain.of("counts:0", X),
+        lambda: Domain.of("counts:many", X),
         lambda: Domain.of("range:0.9", X),
         lambda: Domain.of("range:nan", X),
         lambda: Domain.of(None, X),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,26 +14,25 @@ from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, AttackResult, Candidate
 from ...core.validation import Array, check_integer, check_number
-from ...evaluation import Evaluator
-from ...learners.base import LearnerWarning
-from ...rounding import make_distinct
 from ..base import Attack, Journal, Progress, Scenario, check_start
+from ..decoys import LabelFlipDecoys
 from ..iterative import Scoped
 from ..kkt import KKT
-from ..ranking import UNKNOWN, exact_evaluator
-from ..trail import Step, Trail, skipped
+from ..ranking import exact_evaluator
+from ..trail import Step, Trail
 from .climb import Climb, State
+from .confirm import ROUGH, confirm, measured
 from .newton import COLUMNS
 from .plans import Aim, Ground, Plan, far_plans
 from .rays import Rays, far_direction, worst_rays
-from .trials import Trial, Trials, excess
+from .trials import Trial, Trials
 
-UNCONVERGED = 1e-3
-"""Relative excess of the objective from which a fit is no result: far rows can keep a solver from its optimum."""
 ENTRIES = 20_000
 """Entries of the training rows up to which a search makes all its moves."""
-ROUGH = ", rough fit"
-"""How the label of a candidate ends that the defender's own learner has not scored: fits of wide rows take seconds."""
+LEAST_STEPS = 80
+"""Steps along the gradient at least, on wide rows."""
+FLIPS = LabelFlipDecoys((0.4, 0.5), (8, 20), prune=False)
+"""Models of rows with flipped labels, from which directions of sparse rows ascend."""
 _ROWS = 3000  # that directions are searched on
 _ALIKE = 0.97  # cosine of directions that count as one
 
@@ -58,6 +56,7 @@ class Breakdown(Attack):
     3. The same again for models of the rows that the defences left, since each defence drops other clean rows.
     4. Local search from the best on the measured least error over the defences, each fitted with the poison in: ascent
        along the exact gradient of the retrained models, radii, noise, copies from place to place, layouts.
+       Where rows are wide or sparse a retraining takes a second: there the search is an ascent from the best states.
     5. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
 
     Where damage is meant for unseen rows, half of the rows that may be looked at, training rows among them, are
@@ -79,7 +78,8 @@ class Breakdown(Attack):
     chains : int, default 2
         Local searches side by side.
     steps : int, default 240
-        Moves of each, fewer on data of more than 20,000 entries. Zero leaves the local search out.
+        Moves of each, fewer on data of more than 20,000 entries; steps of the ascent where rows are wide or sparse.
+        Zero leaves the local search out.
     distinct : bool, default False
         Make every copy a row of its own, moved by noise that a k-NN filter tolerates.
     spread : float, default 0.2
@@ -142,23 +142,30 @@ class Breakdown(Attack):
         if self.start is not None:
             check_start(self.start, scenario)
             pool += [state for state in [climb.state(given(self.start), "given poison")] if state is not None]
-        for stage in range(2 + self.remade):
-            trail.say(stage, 2 + self.remade, "directions")
+        stages = 2 if costly else 2 + self.remade
+        for stage in range(stages):
+            trail.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
-            if costly and stage < 1 + self.remade:
-                found += [_measured(trail.started, scenario, state) for state in best[:1]]
+            if costly:
+                found += [measured(trail.started, scenario, state) for state in best[:1]]
             else:
                 found += self._confirmed(f"first-{stage}", scenario, best, trail)
         if self.start is None and self.inside and ground.bounded and affordable(1, scenario.train, 0) and not costly:
             pool = inner_states(climb, scenario, seed, n_jobs, trail) + pool
             pool.sort(key=lambda state: -state.trial.value)
         chains, moves = affordable(self.chains, scenario.train, 1), affordable(self.steps, scenario.train, 12)
-        moves = 0 if costly else moves
-        arguments = [(self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains if moves else 0)]
-        found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
+        if costly and self.steps:
+            found += [
+                item for step in trail.steps("ascent", ascend, [(self, scenario, tune, pool)], 1) for item in step
+            ]
+        else:
+            arguments = [
+                (self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains * bool(moves))
+            ]
+            found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
         return self._result(scenario, check, found, trail, seed)
 
     def ground(self, scenario: Scenario) -> Ground:
@@ -177,6 +184,8 @@ class Breakdown(Attack):
         train = scenario.train
         near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
         radii = tuple(near * radius for radius in self.radii)
+        if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
+            return _constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
         if seed[1] == 0:
             return _constant(train), radii + (() if scenario.goal == "target" else (4 * max(radii),))
         if seed[1] == 1 or not pool:
@@ -191,7 +200,8 @@ class Breakdown(Attack):
         rays = Rays(scenario.problem, few, rows, scenario.n_poison * few.total / scenario.train.total)
         number, steps = affordable(self.directions, train, 8), affordable(self.ascents, train, 40)
         chosen: list[Aim] = []
-        for _, model in worst_rays(rays, rng, number, steps):
+        flipped = FLIPS.generate(few, scenario.problem, rows) if train.is_sparse else []
+        for _, model in worst_rays(rays, rng, number, steps, [decoy.model.coef for decoy in flipped]):
             aim = Aim(far_direction(rays, model), model)
             if aim.direction.any() and all(abs(float(aim.direction @ other.direction)) < _ALIKE for other in chosen):
                 chosen.append(aim)
@@ -323,59 +333,20 @@ def search(
     return confirm(started, scenario, climb.run(pool, steps)[:3])
 
 
-def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:
-    """The states by the defender's own learner; one whose fits did not converge is named and left out."""
-    evaluator = exact_evaluator(scenario)
-    found, solves = [], []
-    for state in states:
-        try:
-            found.append(_candidate(started, scenario, evaluator, state))
-        except (InputError, SolverFailed, LearnerWarning) as error:
-            solves += skipped(error)[1]
-    return found, solves
+def ascend(started: float, attack: Breakdown, scenario: Scenario, goal: Dataset, begun: Sequence[State]) -> Step:
+    """Steps along the gradient from the best states, most of them from the best of these, for rows of many columns.
+
+    There a retraining takes a second, and a move that is drawn at random hardly ever does more.
+    """
+    climb = Climb(Trials(scenario, goal), attack.ground(scenario), np.random.default_rng(0))
+    steps = affordable(attack.steps, scenario.train, LEAST_STEPS)
+    reached = [climb.ascend(state, steps // 8) for state in _unlike(begun, attack.kept // 2)]
+    reached.sort(key=lambda state: -state.trial.value)
+    best = climb.ascend(reached[0], steps // 2) if reached else None
+    return confirm(started, scenario, [*([] if best is None else [best]), *reached[1:2]])
 
 
-def _measured(started: float, scenario: Scenario, state: State) -> Candidate:
-    """A state as the search measured it, with the loose tolerances of its learner."""
-    poison = state.trial.poison.merged()
-    error = state.trial.error
-    if scenario.goal != "target":
-        error = {name: model.error(scenario.target) for name, model in state.trial.models.items()}
-    return _item(started, scenario, replace(state, label=f"{state.label}{ROUGH}"), poison, state.trial.models, error)
-
-
-def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: State) -> Candidate:
-    poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", LearnerWarning)
-        scores = evaluator.score(poison, {"target": scenario.target})
-    mixed = evaluator.train.mix(poison.expanded())
-    for name, model in scores.models.items():
-        kept = np.delete(np.arange(mixed.n), scores.removed[name])
-        over = excess(scenario.problem, mixed.take(kept), model)
-        if over > UNCONVERGED:
-            raise SolverFailed(
-                f"far fit behind {name} did not converge, its objective is {100 * over:.2g} % too large."
-            )
-    return _item(started, scenario, state, poison, scores.models, scores.error["target"])
-
-
-def _item(
-    started: float,
-    scenario: Scenario,
-    state: State,
-    poison: Poison,
-    models: Mapping[str, LinearModel],
-    error: Mapping[str, float],
-) -> Candidate:
-    return Candidate(
-        poison=poison,
-        relaxed=poison,
-        decoy=models[UNDEFENDED],
-        residual=UNKNOWN,
-        violation=float(scenario.train.domain.violation(poison.X).max()),
-        distance=UNKNOWN,
-        test_error=dict(error),
-        label=state.label,
-        seconds=time.time() - started,
-    )
+def _unlike(states: Sequence[State], most: int) -> list[State]:
+    """The best state of each direction, up to so many."""
+    first = {state.label.partition(", ")[0]: state for state in sorted(states, key=lambda item: item.trial.value)}
+    return sorted(first.values(), key=lambda state: -state.trial.value)[:most]

@@ -13,6 +13,8 @@ from .plans import Ground, Plan, clipped
 from .trials import Trial, Trials
 
 POOL = 5
+LENGTHS = (5e-4, 0.2)
+"""The shortest step of an ascent and the first one, relative to the distance of a place from the centre."""
 CAP = 150.0  # units that a place lies out at most: farther, the learners of libraries part
 
 
@@ -77,16 +79,32 @@ class Climb:
                 states.sort(key=lambda state: -state.trial.value)
         return states
 
+    def ascend(self, state: State, steps: int) -> State:
+        """The state after so many steps along its gradient, longer after one that did more and shorter after others."""
+        length = LENGTHS[1]
+        for _ in range(steps):
+            if length < LENGTHS[0]:
+                break
+            plan = clipped(self._along(state, length), self.ground, CAP)
+            moved = self.state(plan, state.label, state.trial)
+            if moved is not None and moved.trial.value > state.trial.value:
+                state, length = moved, 1.2 * length
+            else:
+                length *= 0.5
+        return state
+
     def _kind(self) -> str:
         odds = np.array([0.05 + part for part in self.credit.values()])
         return str(self.rng.choice(list(self.credit), p=odds / odds.sum()))
 
     def _ascent(self, state: State) -> Plan:
+        return self._along(state, 10 ** self.rng.uniform(-2.3, 0.0))
+
+    def _along(self, state: State, step: float) -> Plan:
         """A step of every place along the gradient, relative to its distance from the centre."""
         plan, slopes = state.plan, self._gradient(state)
         lengths = np.linalg.norm(slopes, axis=1, keepdims=True)
         out = np.linalg.norm(plan.points - self.ground.center, axis=1, keepdims=True) + 0.1 * self.ground.base
-        step = 10 ** self.rng.uniform(-2.3, 0.0)
         return replace(plan, points=plan.points + step * out * slopes / np.maximum(lengths, 1e-300))
 
     def _gradient(self, state: State) -> Array:

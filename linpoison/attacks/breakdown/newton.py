@@ -12,10 +12,13 @@ from ...core.model import LinearModel
 from ...core.validation import Array
 from ...learners import Learner, make_learner
 from ...learners.base import with_ones
+from ...learners.svm_warm import warm_hinge
 from ...losses import MarginLoss, Problem
 
 COLUMNS = 400
 """Columns of dense rows up to which the Hessian is written out."""
+GAP, STEPS = 1e-3, 80
+"""The relative duality gap that is enough for a search over wide rows, and Newton steps at most."""
 WIDTHS = (2.0, 0.3, 0.05, 0.004)
 """Half widths over which a kink is rounded, widest first; from a start only the last two."""
 NEARLY = 0.1  # of the first slope, where a line search ends
@@ -46,7 +49,8 @@ class NewtonLearner(Learner):
     """Any loss with a derivative, and the hinge with a rounded kink: quick, and indifferent to far rows.
 
     Dual coordinate methods need thousands of passes where one row is hundreds of times as long as the others; a Newton
-    step does not. Wide or sparse rows go to `make_learner` with the method ``quick``.
+    step does not. Where rows are wide or sparse the hinge goes to `warm_hinge`, with a loose gap, and other losses to
+    `make_learner` with the method ``quick``.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -55,7 +59,7 @@ class NewtonLearner(Learner):
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         if data.is_sparse or data.d > COLUMNS:
-            return self._other.fit(data, start)
+            return self._of_wide_rows(data, start)
         vector = np.zeros(data.d + 1) if start is None else start.vector.copy()
         penalty = self.problem.reg_at(data.total) * self.problem.penalty_mask(data.d)
         Z, share = with_ones(data.X), data.weight / data.total
@@ -67,6 +71,12 @@ class NewtonLearner(Learner):
         for width in WIDTHS if start is None else WIDTHS[2:]:
             vector = newton(RoundedHinge(width), rows, share, penalty, vector)
         return LinearModel.from_vector(vector)
+
+    def _of_wide_rows(self, data: Dataset, start: LinearModel | None) -> LinearModel:
+        if self.problem.loss.kink is None:
+            return self._other.fit(data, start)
+        begin = LinearModel(np.zeros(data.d)) if start is None else start
+        return warm_hinge(self.problem, data, begin, gap_tol=GAP, max_steps=STEPS).model
 
 
 def newton(

@@ -29,9 +29,12 @@ two equations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from ...core.dataset import Dataset
 from ...core.model import LinearModel
@@ -176,12 +179,20 @@ def far_direction(rays: Rays, model: LinearModel) -> Array:
     return g / length if length > 0 else g
 
 
-def worst_rays(rays: Rays, rng: np.random.Generator, number: int, steps: int) -> list[tuple[float, LinearModel]]:
-    """Ascent on the smoothed error from `number` random directions at once: the worst models met, worst first."""
+def worst_rays(
+    rays: Rays, rng: np.random.Generator, number: int, steps: int, begun: Sequence[Array] = ()
+) -> list[tuple[float, LinearModel]]:
+    """Ascent on the smoothed error from `number` directions at once: the worst models met, worst first.
+
+    They are random but for those of `begun`, which come in the place of the last ones.
+    """
     frame, lean = _frame(rays.train)
     V = rng.normal(size=(rays.train.d, number))
-    W = _normalised(np.hstack([frame @ V[:, : number // 2], V[:, number // 2 :]]), rays.train.X)
-    best, kept = np.zeros(number), W.copy()
+    V = np.hstack([frame @ V[:, : number // 2], V[:, number // 2 :]])
+    if begun:
+        V[:, -len(begun) :] = np.stack(begun[:number], axis=1)
+    W = _normalised(V, rays.train.X)
+    best, kept = np.zeros(W.shape[1]), W.copy()
     t, b = rays.fit(W)
     drift = np.zeros_like(W)
     for step in range(steps):
@@ -200,12 +211,12 @@ def worst_rays(rays: Rays, rng: np.random.Generator, number: int, steps: int) ->
     return [(float(error[j]), models[j]) for j in np.argsort(-error, kind="stable") if error[j] > 0]
 
 
-def _frame(train: Dataset) -> tuple[Array, Array]:
+def _frame(train: Dataset) -> tuple[Any, Array]:
     """A matrix that maps the sphere to directions in which the rows spread alike, and the difference of the means."""
     means = [np.asarray(train.X[train.y == label].mean(axis=0)).ravel() for label in (1.0, -1.0)]
     d = train.d
     if train.is_sparse or d > _WHITE:
-        return np.eye(d), means[0] - means[1]
+        return sp.eye_array(d, format="csr"), means[0] - means[1]
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(train.X.T)))
     return vectors / np.sqrt(values.clip(min=0) + 0.01 * values.mean() + 1e-300), means[0] - means[1]
 

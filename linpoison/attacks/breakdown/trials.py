@@ -110,20 +110,21 @@ class Trials:
 
     def slopes(self, trial: Trial) -> Array:
         """Gradient of the smoothed least error in the poison rows, the rows that each defence keeps held fixed."""
-        train = self.evaluator.train
-        mixed, rows = train.mix(trial.poison.expanded()), trial.poison
+        train, rows = self.evaluator.train, trial.poison
         owner = np.repeat(np.arange(rows.y.size), rows.count.astype(int))
         total = np.zeros(rows.X.shape)
         for name, share in trial.press.items():
-            kept = np.delete(np.arange(mixed.n), trial.removed[name])
-            count = np.bincount(owner[kept[kept >= train.n] - train.n], minlength=rows.y.size).astype(float)
+            gone = trial.removed[name]
+            lost = np.bincount(owner[gone[gone >= train.n] - train.n], minlength=rows.y.size)
+            left = Poison(rows.X, rows.y, rows.count - lost)
+            data = train.take(np.delete(np.arange(train.n), gone[gone < train.n])).mix(left.as_dataset())
             model = trial.models[name]
             target = SoftError(self.goal, _width(model.margins(self.goal)))
             problem = self.scenario.problem
             band = None if problem.loss.kink is None else BAND
             try:
-                implicit = ImplicitGradient(problem, mixed.take(kept), model, band, tol=1e-6)
-                total += share * implicit.of_rows(target.gradient(model), Poison(rows.X, rows.y, count))
+                implicit = ImplicitGradient(problem, data, model, band, tol=1e-6)
+                total += share * implicit.of_rows(target.gradient(model), left)
             except (InputError, SolverFailed):
                 continue
         return total

@@ -1,0 +1,86 @@
+"""The last word on a poison: the defender's own learner, and no result where it misses the optimum of its rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...core.errors import InputError, SolverFailed
+from ...core.model import LinearModel
+from ...core.poison import Poison
+from ...core.results import UNDEFENDED, Candidate
+from ...evaluation import Evaluator
+from ...learners.base import LearnerWarning
+from ...rounding import make_distinct
+from ..base import Scenario
+from ..ranking import UNKNOWN, exact_evaluator
+from ..trail import Step, skipped
+from .climb import State
+from .trials import excess
+
+UNCONVERGED = 1e-3
+"""Relative excess of the objective from which a fit is no result: far rows can keep a solver from its optimum."""
+ROUGH = ", rough fit"
+"""How the label of a candidate ends that the defender's own learner has not scored: fits of wide rows take seconds."""
+
+
+def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:
+    """The states by the defender's own learner; one whose fits did not converge is named and left out."""
+    evaluator = exact_evaluator(scenario)
+    found, solves = [], []
+    for state in states:
+        try:
+            found.append(_candidate(started, scenario, evaluator, state))
+        except (InputError, SolverFailed, LearnerWarning) as error:
+            solves += skipped(error)[1]
+    return found, solves
+
+
+def measured(started: float, scenario: Scenario, state: State) -> Candidate:
+    """A state as the search measured it, with the loose tolerances of its learner."""
+    poison = state.trial.poison.merged()
+    error = state.trial.error
+    if scenario.goal != "target":
+        error = {name: model.error(scenario.target) for name, model in state.trial.models.items()}
+    return _item(started, scenario, replace(state, label=f"{state.label}{ROUGH}"), poison, state.trial.models, error)
+
+
+def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: State) -> Candidate:
+    poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LearnerWarning)
+        scores = evaluator.score(poison, {"target": scenario.target})
+    mixed = evaluator.train.mix(poison.expanded())
+    for name, model in scores.models.items():
+        kept = np.delete(np.arange(mixed.n), scores.removed[name])
+        over = excess(scenario.problem, mixed.take(kept), model)
+        if over > UNCONVERGED:
+            raise SolverFailed(
+                f"far fit behind {name} did not converge, its objective is {100 * over:.2g} % too large."
+            )
+    return _item(started, scenario, state, poison, scores.models, scores.error["target"])
+
+
+def _item(
+    started: float,
+    scenario: Scenario,
+    state: State,
+    poison: Poison,
+    models: Mapping[str, LinearModel],
+    error: Mapping[str, float],
+) -> Candidate:
+    return Candidate(
+        poison=poison,
+        relaxed=poison,
+        decoy=models[UNDEFENDED],
+        residual=UNKNOWN,
+        violation=float(scenario.train.domain.violation(poison.X).max()),
+        distance=UNKNOWN,
+        test_error=dict(error),
+        label=state.label,
+        seconds=time.time() - started,
+    )
