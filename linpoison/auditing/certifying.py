@@ -11,18 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from ..certificates import Certificate, Claim
-from ..core import Budget, CertificateInvalid, InputError, LinpoisonError, Poison, check_integer
+from ..core import (
+    AttackResult,
+    Budget,
+    CertificateInvalid,
+    Dataset,
+    InputError,
+    LinpoisonError,
+    Poison,
+    check_integer,
+)
 from ..core.writing import alone_in, check_folder, text_writer, write_all
 from .assemble import command_line, describe_data, describe_model, versions
-from .bracket import CERTIFICATES, Bracket, Progress, build_bracket
+from .bracket import CERTIFICATES, Bracket, Progress, build_bracket, wrong
 from .campaign import Campaign, Task
-from .fixed_attack import NAME as FIXED
-from .fixed_attack import fixed_attack
 from .inputs import Setting, prepare
 from .journal import FolderJournal
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
 from .report import plain
-from .trusted import Trusted, trusted
+from .trusted import Trusted, fixed, trusted
 
 SCHEMA = 1
 DEFAULT_EPSILONS = (0.003, 0.01, 0.03)
@@ -151,8 +158,9 @@ def certify(
     epsilon : float or sequence of float
         Budgets as fractions of the clean training rows.
     attacks : sequence of str or comma list
-        Attacks to run beside, each held against every bound; with kkt it also runs on the fixed sets themselves.
-        They insert as many whole rows as the budget holds. What was left out, and why, is in ``failures``.
+        Attacks to run beside, each held against every bound. They are made against the defender that is certified,
+        whose filters no poison moves, and insert as many whole rows as the budget holds. What was left out, and why,
+        is in ``failures``.
     certificates : sequence of str or comma list
         "test-error" and "average-loss".
     jobs : int, optional
@@ -247,7 +255,7 @@ def _campaign(
     folder: Path | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Poison], dict[str, str]]:
-    """Poisons of so many rows by name, those that failed, and with kkt the same attack on the fixed sets."""
+    """Poisons of so many rows by name, made against filters that are fixed, and those that failed."""
     from .. import attacks
     from ..attacks.base import Scenario
 
@@ -257,8 +265,9 @@ def _campaign(
     if folder is not None:
         digest = setting.key(influences(options), epsilon=epsilon)
         journal = FolderJournal(folder / "journal" / digest)
+    filters = {name: fixed(setting.defenses[name], setting.split.train) for name in defender.names}
     scenario = Scenario(
-        setting.split.train, setting.problem, Budget(epsilon), setting.defenses, setting.split.test, goal="target"
+        setting.split.train, setting.problem, Budget(epsilon), filters, setting.split.test, goal="target"
     )
     tasks = [Task(name, attacks.make_attack(name), scenario) for name in options.attacks]
     jobs = int(options.jobs or 1)
@@ -268,17 +277,16 @@ def _campaign(
         campaign = Campaign(options.seed, jobs, True, progress, journal)
         campaign.run(tasks)
         failures = dict(campaign.failures)
-        found = {name: result.poison for name, result in campaign.results.items()}
+        found = {name: _strongest(result, defender, setting.split.test) for name, result in campaign.results.items()}
     except LinpoisonError as error:
         failures = {"every attack": " ".join(str(error).split())}
-    if "kkt" in options.attacks:
-        try:
-            found[FIXED] = fixed_attack(
-                defender, setting.split.test, count, seed=options.seed, jobs=jobs, progress=progress, journal=journal
-            )
-        except LinpoisonError as error:
-            failures[FIXED] = " ".join(str(error).split())
     return found, failures
+
+
+def _strongest(result: AttackResult, defender: Trusted, rows: Dataset) -> Poison:
+    """The poison of an attack that does most behind the fixed filters; the last word is the defender's."""
+    poisons = [item.poison for item in (result.best, *result.candidates) if not item.poison.relaxed]
+    return max(poisons, key=lambda poison: wrong(defender.learn(poison)[0], rows))
 
 
 @dataclass(frozen=True)

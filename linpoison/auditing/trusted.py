@@ -9,6 +9,7 @@ import numpy as np
 from ..certificates import Claim
 from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
 from ..core.validation import LABELS
+from ..defenses import Defense
 from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, FeasibleSet, SubspaceTube, domain_set, in_domain, intersect
@@ -64,6 +65,13 @@ class Trusted:
         kept = Poison(poison.X[inside], poison.y[inside], mass[inside])
         data = self.train.mix(kept.as_dataset()) if kept.total else self.train
         return make_learner(self.problem).fit(data), kept.total / self.train.total
+
+
+def fixed(defense: Defense, train: Dataset) -> Defense:
+    """A defence fitted on the clean rows once, whatever else it is shown."""
+    from ..defenses import TrustedDefense
+
+    return TrustedDefense(defense, (train.X, train.y))
 
 
 def trusted(setting: Setting) -> Trusted:

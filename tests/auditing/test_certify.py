@@ -8,13 +8,10 @@ from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poi
 from linpoison.auditing import bracket as bracket_room
 from linpoison.auditing.bracket import build_bracket
 from linpoison.auditing.certifying import CertifyReport
-from linpoison.auditing.fixed_attack import NAME as FIXED
-from linpoison.auditing.fixed_attack import fixed_attack
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
 from linpoison.certificates import Certificate
-from linpoison.core import SolverFailed
 
 
 def rows(n, seed):
@@ -146,32 +143,25 @@ def test_bad_targets_are_refused(data, target):
         budget(data, target, model="svm", defenses="l2")
 
 
-def test_kkt_also_attacks_the_fixed_sets(data, fake_attacks, monkeypatch):
-    asked = []
+@pytest.mark.parametrize(
+    ("attack", "options"),
+    [("kkt", RIDGE), ("min-max", RIDGE), ("kkt", {"model": "svm", "reg": 0.3, "defenses": "l2,slab"})],
+)
+def test_attacks_are_made_against_the_filters_that_are_certified(data, attack, options):
+    """Fixed filters hold all rows that are aimed at them; filters fitted again on the poison lie elsewhere."""
+    seen = []
 
-    def fixed(defender, target, count, **options):
-        asked.append((count, target is data.test))
-        if count > 4:
-            raise SolverFailed("expected a poison, got none.")
-        return Poison(defender.train.X[:1], defender.train.y[:1], [count])
+    def spy(defender, rows, epsilons, poisons, **more):
+        seen.append((defender, poisons[epsilons[0]][attack]))
+        return build_bracket(defender, rows, epsilons, poisons, **more)
 
-    monkeypatch.setattr("linpoison.auditing.certifying.fixed_attack", fixed)
-    report = certify(data, epsilon=(0.06, 0.08), attacks="kkt", jobs=1, **RIDGE)
-    assert asked == [(4, True), (6, True)]
-    assert report.failures == [{"name": FIXED, "epsilon": "0.08", "reason": "expected a poison, got none."}]
-    certify(data, epsilon=0.06, attacks="fake", jobs=1, **RIDGE)
-    assert len(asked) == 2
-
-
-@pytest.mark.parametrize("options", [RIDGE, {"model": "svm", "reg": 0.3, "defenses": "l2,slab"}])
-def test_the_attack_on_the_fixed_sets_passes_them_with_its_whole_budget(data, options):
-    defender = trusted(prepare(data, LearnerOptions(**options)))
-    clean, _ = defender.learn(Poison(np.zeros((0, 3)), [], []))
-    poison = fixed_attack(defender, data.test, 8)
-    model, mass = defender.learn(poison)
-    assert 1 <= poison.total <= 8
-    assert mass == pytest.approx(poison.total / defender.train.total)
-    assert bracket_room.wrong(model, data.test) > bracket_room.wrong(clean, data.test)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("linpoison.auditing.certifying.build_bracket", spy)
+        [rung] = certify(data, epsilon=0.1, attacks=attack, jobs=1, certificates="test-error", **options).rungs
+    [(defender, poison)] = seen
+    assert poison.total == 8
+    assert defender.learn(poison)[1] == pytest.approx(poison.total / defender.train.total)
+    assert rung["clean_error"] < rung["attack_error"] <= rung["bound"]
 
 
 def test_attacks_insert_no_more_than_is_certified(data):
