@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from ..core.errors import InputError
 
 STRUCTURED = "structured"
@@ -33,11 +35,17 @@ def chosen_solver(name: str | None) -> str | None:
     return installed_solver(name, STRUCTURED)
 
 
-def installed_solver(name: object, *others: str) -> str:
-    """The name of an installed solver, in the spelling of cvxpy; `others` are words that the error lists too."""
+@cache
+def installed_solvers() -> tuple[str, ...]:
+    """What cvxpy solves with here; it tries to import each solver anew, which takes longer than a small program."""
     import cvxpy as cp
 
-    installed = cp.installed_solvers()
+    return tuple(cp.installed_solvers())
+
+
+def installed_solver(name: object, *others: str) -> str:
+    """The name of an installed solver, in the spelling of cvxpy; `others` are words that the error lists too."""
+    installed = installed_solvers()
     spelled = name.upper() if isinstance(name, str) else name
     if not isinstance(spelled, str) or spelled not in installed:
         remedy = f"Install it with: pip install {spelled.lower()}." if spelled in OPTIONAL else ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.results import SolveInfo
-from .choice import installed_solver
+from .choice import installed_solver, installed_solvers
 from .residuals import max_violation
 from .status import FINAL, Attempt, UnfitSolver, failure
 
@@ -125,12 +125,7 @@ def solve(
 
 
 def _solvers(solver: str | None) -> list[str]:
-    import cvxpy as cp
-
-    if solver is not None:
-        return [installed_solver(solver)]
-    installed = cp.installed_solvers()
-    return [name for name in _CHAIN if name in installed]
+    return [name for name in _CHAIN if name in installed_solvers()] if solver is None else [installed_solver(solver)]
 
 
 def _ways(names: list[str], brisk: bool, tight: bool) -> list[tuple[str, dict[str, Any]]]:

@@ -219,9 +219,32 @@ class SetCone:
                     paid += sign * price * float(limit)
         return paid + self._most(w - lam @ s.rows, mu)
 
+    def bound_by_rows(self, w: Array, mu: float, lam: Array) -> float:
+        """The same bound by a price of the core and one of either sign for each row: the sign says which side pays."""
+        low, high = self._limits
+        over, under = (
+            np.where(np.isnan(high), 0.0, np.maximum(lam, 0.0)),
+            np.where(np.isnan(low), 0.0, np.minimum(lam, 0.0)),
+        )
+        paid = float(over @ np.nan_to_num(high)) + float(under @ np.nan_to_num(low))
+        return paid + self._most(w - (over + under) @ self.structure.rows, mu)
+
+    @cached_property
+    def _limits(self) -> tuple[Array, Array]:
+        """Both limits of each row, NaN for none."""
+        low, high = self.structure.low, self.structure.high
+        return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
+
+    @cached_property
+    def row_sizes(self) -> Array:
+        """The greatest magnitude of a limit of each row."""
+        return np.nan_to_num(np.fmax(*np.abs(self._limits)))
+
     def _most(self, pull: Array, mu: float) -> float:
         """``max pull . x - mu h(x)`` over the bounds, for the function `h` of the core."""
         s = self.structure
+        if mu > 0 and self.curved and not self.above.size and not self.below.size and self.free.all():
+            return float(pull @ pull) / (4 * mu) + mu * float(s.radius or 0.0) ** 2
         if mu <= 0:
             up, down = pull > 0, pull < 0
             return float(pull[up] @ s.upper[up] + pull[down] @ s.lower[down])

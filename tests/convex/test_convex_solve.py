@@ -9,8 +9,20 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from linpoison.convex import UnboundedProblem, UnfitSolver, chosen_solver, max_violation, solve
+from linpoison.convex import UnboundedProblem, UnfitSolver, choice, chosen_solver, max_violation, solve
 from linpoison.core import InfeasibleSet, InputError, SolverFailed
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Let cvxpy have these solvers only."""
+
+    def only(*names):
+        monkeypatch.setattr(cp, "installed_solvers", lambda: list(names))
+        choice.installed_solvers.cache_clear()
+
+    yield only
+    choice.installed_solvers.cache_clear()
 
 
 def least_sum():
@@ -48,8 +60,8 @@ def test_unknown_solver_lists_the_installed(solver):
         solve(least_sum()[0], solver=solver)
 
 
-def test_missing_optional_solver_is_an_input_error(monkeypatch):
-    monkeypatch.setattr(cp, "installed_solvers", lambda: ["CLARABEL", "OSQP"])
+def test_missing_optional_solver_is_an_input_error(installed):
+    installed("CLARABEL", "OSQP")
     with pytest.raises(InputError, match=r"'ECOS'.*Install it"):
         solve(least_sum()[0], solver="ECOS")
     assert solve(least_sum()[0]).solver == "CLARABEL"
@@ -85,11 +97,11 @@ def test_tight_solves_give_more_digits_and_fall_back_on_the_usual_ones():
     assert [options.get("abstol") for options in seen] == [1e-12, None]
 
 
-def test_solver_of_choice_by_name(monkeypatch):
+def test_solver_of_choice_by_name(installed):
     assert [chosen_solver(name) for name in (None, "structured", "ecos", "OSQP")] == [None, None, "ECOS", "OSQP"]
     with pytest.raises(InputError, match=r"among structured, CLARABEL.*, got 'nosuch'"):
         chosen_solver("nosuch")
-    monkeypatch.setattr(cp, "installed_solvers", lambda: ["CLARABEL", "OSQP", "SCS"])
+    installed("CLARABEL", "OSQP", "SCS")
     with pytest.raises(InputError, match=r"among structured, CLARABEL, OSQP, SCS, got 'ecos'. Install it with: pip"):
         chosen_solver("ecos")
 

@@ -213,7 +213,9 @@ def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:
     cone = cone_of(feasible) if prices.size else None
     if cone is None or prices.size != price_count(cone):
         return support_bound(feasible, w)
-    bound = cone.bound(w, _spread(cone, prices)) + float(w @ cone.structure.origin)
+    first = int(cone.structure.radius is not None)
+    mu = max(float(prices[0]), 0.0) if first else 0.0
+    bound = cone.bound_by_rows(w, mu, prices[first:]) + float(w @ cone.structure.origin)
     return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin)) + _rounding(cone, w, prices)
 
 
@@ -222,13 +224,10 @@ def _rounding(cone: SetCone, w: Array, prices: Array) -> float:
     s = cone.structure
     first = int(s.radius is not None)
     mu, lam = (max(float(prices[0]), 0.0) if first else 0.0), np.abs(prices[first:])
-    limits = np.array(
-        [max((abs(v) for v in pair if np.isfinite(v)), default=0.0) for pair in zip(s.low, s.high, strict=True)]
-    )
     pull = float(np.linalg.norm(np.abs(w) + lam @ np.abs(s.rows))) * float(s.reach)
     center = 0.0 if s.center is None else float(np.linalg.norm(s.center))
     core = mu * (center + float(s.radius or 0.0) + float(s.reach)) ** 2
-    return (s.d + 16) * UNIT * (float(lam @ limits) + pull + core)
+    return (s.d + 16) * UNIT * (float(lam @ cone.row_sizes) + pull + core)
 
 
 @lru_cache(maxsize=8)
@@ -245,17 +244,6 @@ def cone_of(feasible: FeasibleSet) -> SetCone | None:
 def price_count(cone: SetCone) -> int:
     """One for the core, if there is one, and one of either sign for each row."""
     return int(cone.structure.radius is not None) + int(cone.structure.low.size)
-
-
-def _spread(cone: SetCone, prices: Array) -> Array:
-    """Prices of all inequalities of a cone: a row's sign says which of its sides pays."""
-    structure = cone.structure
-    first = int(structure.radius is not None)
-    rows = [max(float(prices[0]), 0.0)] if first else []
-    for price, low, high in zip(prices[first:].tolist(), structure.low, structure.high, strict=True):
-        rows += [max(price, 0.0)] if np.isfinite(high) else []
-        rows += [max(-price, 0.0)] if np.isfinite(low) else []
-    return np.concatenate([np.zeros(cone.n_local), rows])
 
 
 def _finite(value: Array) -> Array:

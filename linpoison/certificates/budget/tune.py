@@ -17,6 +17,8 @@ from .target import BudgetTarget
 _DOUBLINGS = 40
 _ROUNDS = 4
 _STEPS = 400
+_GAIN = 1e-11
+"""Share of a cap that a round of the search must take off it for another to follow."""
 
 
 def tuned(target: BudgetTarget, v: Array, start: Proof | None = None) -> Proof:
@@ -147,9 +149,12 @@ def _slope_and_prices(target: BudgetTarget, k: int, v: Array, starts: list[Array
             simplex = np.vstack([z, z + spread * np.diag(1 + np.abs(z))])
             options = {"initial_simplex": simplex, "maxfev": _STEPS, "xatol": 1e-10, "fatol": 1e-13}
             found = minimize(cap, z, method="Nelder-Mead", options=options)
-            if float(found.fun) < least:
+            gained = least - float(found.fun)
+            if gained > 0:
                 best, least = found.x, float(found.fun)
             z = best
+            if gained <= _GAIN * abs(least):
+                break
     point = best * unit
     point[: 1 + int(first)] = np.abs(point[: 1 + int(first)])
     return np.asarray(point)
