@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ..core.errors import SolverFailed
@@ -116,11 +116,19 @@ class Hessian:
 
     @cached_property
     def _row_factor(self) -> Any:
+        try:
+            return cholesky(self._row_matrix(), lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:  # nearly equal rows far from the origin: rounding has eaten the penalty
+            matrix = self._row_matrix()
+            matrix[np.diag_indices_from(matrix)] += 4 * len(matrix) * np.finfo(float).eps * matrix.diagonal().max()
+            return cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+
+    def _row_matrix(self) -> Array:
         gram = self.rows @ self.rows.T
         dense = gram.toarray() if sp.issparse(gram) else gram
         matrix = dense * (self._root[:, None] * self._root / self.penalty[0])
         matrix[np.diag_indices_from(matrix)] += 1.0
-        return cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+        return np.asarray(matrix)
 
     def _shrunk(self, r: Array) -> Array:
         """``(lam I + A' K A)^(-1) r``."""

@@ -80,7 +80,9 @@ def games(ranks, place):
         found["few"] = str(error)
     return found
 
-job = {"results": lambda ranks: results(ranks), "games": lambda ranks: games(ranks, sys.argv[2])}[sys.argv[3]]
+def job(ranks):
+    return {"results": results(ranks), "games": games(ranks, sys.argv[2])}
+
 if sys.argv[1] == "alone":
     found = job(Alone())
 else:
@@ -95,23 +97,23 @@ with open(sys.argv[2], "w") as file:
 """
 
 
-def both(tmp_path, job):
-    """What one process finds, and what each of two finds."""
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What one process finds, and what each of two finds, with the folder that they wrote to."""
+    tmp_path = tmp_path_factory.mktemp("found")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command, place in (([sys.executable], "alone"), (two, "both")):
         outcome = subprocess.run(
-            [*command, str(script), place, str(tmp_path / place), job],
+            [*command, str(script), place, str(tmp_path / place)],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "PYTHONPATH": str(Path(deep.__file__).parent.parent)},
         )
         assert outcome.returncode == 0, outcome.stderr[-2000:]
-    return json.loads((tmp_path / "alone").read_text()), [
-        json.loads((tmp_path / f"both.{rank}").read_text()) for rank in (0, 1)
-    ]
+    return tmp_path, *(json.loads((tmp_path / name).read_text()) for name in ("alone", "both.0", "both.1"))
 
 
 def agree(alone, parts):
@@ -124,19 +126,20 @@ def agree(alone, parts):
             np.testing.assert_allclose(second, first, rtol=1e-12, atol=1e-12)
 
 
-def test_two_processes_agree_with_one(tmp_path):
-    alone, parts = both(tmp_path, "results")
+def test_two_processes_agree_with_one(found):
+    alone, *parts = (each["results"] for each in found[1:])
     agree(alone, parts)
     assert len(alone) == 8
     assert all(values[2][-1] < values[2][0] for values in alone.values())
 
 
-def test_a_game_of_two_processes_is_that_of_one(tmp_path):
-    alone, parts = both(tmp_path, "games")
+def test_a_game_of_two_processes_is_that_of_one(found):
+    folder, *told = found
+    alone, *parts = (each["games"] for each in told)
     agree(alone, parts)
     assert len(alone) == 6
     assert all(len(values[2]) == 2 for values in alone.values())
-    assert len(list(tmp_path.glob("both-*.npz"))) == 6
+    assert len(list(folder.glob("both-*.npz"))) == 6
 
 
 def test_checkpoints_of_different_epochs_are_refused():
