@@ -12,6 +12,7 @@ from .structure import Structure
 from .subspace import SubspaceTube
 
 _ROUNDS, _MEMORY = 400, 12
+_BRIEF, _FEW = 100, 500  # rounds where rows are short: those that need more mostly end at none, and a program is cheap
 _TIGHT, _NEAR = 1e-10, 1e-7
 
 
@@ -76,7 +77,7 @@ class TubeSolver:
             return None
         residual, memory, near = self._residual(x), _Extrapolation(_MEMORY), _NEAR
         q, size = x - residual, self.radius
-        for _ in range(_ROUNDS):
+        for _ in range(_BRIEF if q.size <= _FEW else _ROUNDS):
             found = self.nearest((pull + nu * q) / (kappa + nu))
             if found is None:
                 return None

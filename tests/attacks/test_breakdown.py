@@ -10,8 +10,13 @@ import scipy.sparse as sp
 from kkt_cases import scenario_of
 
 from linpoison.attacks import Breakdown
-from linpoison.core import Domain, InputError, Poison
+from linpoison.attacks.base import Scenario
+from linpoison.attacks.breakdown.attack import goals
+from linpoison.core import Budget, Domain, InputError, Poison
+from linpoison.datasets import gaussians
+from linpoison.defenses import make_defense
 from linpoison.evaluation import Evaluator
+from linpoison.losses import Problem, Squared
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
 QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0), inside=False)
@@ -99,3 +104,35 @@ def test_it_goes_on_from_a_given_poison_where_no_row_is_far():
     assert result.best.worst >= before.worst("t")
     with pytest.raises(InputError, match="copies to start from"):
         replace(QUICK, start=Poison(flipped, [1.0] * 4, [9] * 4)).run(scenario)
+
+
+def test_a_model_next_to_zero_is_planted_from_afar_behind_one_filter():
+    """There only the signs of the model count: 66 % without rows so far out, where a naive poison does 78 %."""
+    split = gaussians(n=150, d=3, seed=7)
+    problem = Problem(Squared(), 0.01, penalize_intercept=False)
+    scenario = Scenario(split.train, problem, Budget(0.06), {"slab": make_defense("slab")}, split.test)
+    means = [split.train.of_class(label).X.mean(axis=0) for label in (1.0, -1.0)]
+    across = (means[1] - means[0]) / np.linalg.norm(means[1] - means[0])
+    base = np.median(np.linalg.norm(split.train.X - split.train.X.mean(axis=0), axis=1))
+    far = 1e4 * base * across
+    naive = Poison(np.stack([means[0] + far, means[1] - far]), [1, -1], [5, 4])
+    outcome = Evaluator(scenario.train, problem, scenario.defenses).score(naive, {"t": split.test})
+    result = Breakdown(kept=4, remade=0, steps=60, chains=1).run(scenario, seed=0)
+    assert outcome.worst("t") <= result.best.worst
+
+
+def test_what_is_chosen_for_unseen_rows_holds_on_both_halves():
+    split = gaussians(n=80, d=4, seed=0)
+    problem, guards = Problem(Squared(), 0.01, penalize_intercept=False), {"l2": make_defense("l2")}
+    scenario = Scenario(split.train, problem, Budget(0.1), guards, split.train, goal="population")
+    result = replace(QUICK, steps=20).run(scenario, seed=0)
+    halves = dict(zip("ab", goals(scenario, 0), strict=True))
+    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+
+    def least(candidate):
+        scores = evaluator.score(candidate.poison, halves)
+        return min(scores.worst("a"), scores.worst("b"))
+
+    shares = [least(candidate) for candidate in result.candidates if not candidate.label.endswith("rough fit")]
+    assert shares == sorted(shares, reverse=True)
+    assert result.best is result.candidates[0]

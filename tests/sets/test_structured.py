@@ -25,6 +25,7 @@ from linpoison.sets import (
     SubspaceTube,
     SupportProgram,
 )
+from linpoison.sets.solvers import Projector
 
 CORES, BOXES = ("ball", "counts", "none"), ("open", "non_negative", "box")
 COMBINATIONS = [
@@ -325,3 +326,22 @@ def test_nearest_points_of_empty_sets_without_bounds_are_refused(parts, point):
             Intersection(sets).project([point])
         with pytest.raises(InfeasibleSet):
             Intersection(sets).support(np.zeros(3))
+
+
+def test_a_tube_that_is_slow_in_few_columns_is_left_to_the_program(monkeypatch):
+    rng, calls, plain = np.random.default_rng(0), [], Projector.__call__
+    monkeypatch.setattr(Projector, "__call__", lambda self, z: calls.append(1) or plain(self, z))
+    fallbacks = 0
+    for _ in range(15):
+        center = 0.3 * rng.normal(size=12)
+        basis = np.linalg.qr(rng.normal(size=(12, 3)))[0]
+        low, high = np.minimum(center, 0) - 0.4, np.maximum(center, 0) + 0.4
+        slab = Slab(rng.normal(size=12), 0.0, 1.0)
+        feasible = Intersection([Ball(center, 1.5), SubspaceTube(basis, 0.6, center), Box(low, high), slab])
+        oracle, point = Oracle(feasible), center + 3 * rng.normal(size=12)
+        calls.clear()
+        nearest = oracle.project(point)
+        assert len(calls) <= 102
+        fallbacks += oracle.fallbacks
+        assert nearest == pytest.approx(NearestProgram(feasible)(point), abs=1e-4)
+    assert fallbacks == 1

@@ -20,7 +20,7 @@ from ..iterative import Scoped
 from ..kkt import KKT
 from ..ranking import exact_evaluator
 from ..trail import Step, Trail
-from .climb import Climb, State
+from .climb import CAP, Climb, State
 from .confirm import ROUGH, confirm, measured
 from .newton import COLUMNS
 from .plans import Aim, Ground, Plan, far_plans
@@ -34,6 +34,7 @@ LEAST_STEPS = 80
 FLIPS = LabelFlipDecoys((0.4, 0.5), (8, 20), prune=False)
 """Models of rows with flipped labels, from which directions of sparse rows ascend."""
 _ROWS = 3000  # that directions are searched on
+_BEYOND = (4.0, 70.0)  # times the largest radius: where the planted model is next to zero, only its signs count
 _ALIKE = 0.97  # cosine of directions that count as one
 
 
@@ -60,7 +61,7 @@ class Breakdown(Attack):
     5. The best are scored by the defender's own learner. A fit that misses the optimum of its rows is no result.
 
     Where damage is meant for unseen rows, half of the rows that may be looked at, training rows among them, are
-    searched on, and the other half choose among what was found.
+    searched on, and among what was found the error on the half where it is less chooses.
 
     Parameters
     ----------
@@ -162,11 +163,10 @@ class Breakdown(Attack):
                 item for step in trail.steps("ascent", ascend, [(self, scenario, tune, pool)], 1) for item in step
             ]
         else:
-            arguments = [
-                (self, scenario, tune, pool[:10], [seed, chain], moves) for chain in range(chains * bool(moves))
-            ]
+            begun = [state for state in pool if state.plan.reach(ground) <= CAP][:10]
+            arguments = [(self, scenario, tune, begun, [seed, chain], moves) for chain in range(chains * bool(moves))]
             found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
-        return self._result(scenario, check, found, trail, seed)
+        return self._result(scenario, (tune, check), found, trail, seed)
 
     def ground(self, scenario: Scenario) -> Ground:
         """What plans are laid out on, and how far copies lie apart if the attack or the scenario asks for it."""
@@ -187,7 +187,7 @@ class Breakdown(Attack):
         if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
             return _constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
         if seed[1] == 0:
-            return _constant(train), radii + (() if scenario.goal == "target" else (4 * max(radii),))
+            return _constant(train), radii + tuple(factor * max(radii) for factor in _BEYOND)
         if seed[1] == 1 or not pool:
             return self._worst(scenario, train, goal, seed, self.kept), radii
         left = replace(train, weight=train.weight * kept_share(pool[0].trial, train))
@@ -214,7 +214,12 @@ class Breakdown(Attack):
         return [item for step in steps for item in step]
 
     def _result(
-        self, scenario: Scenario, check: Dataset, found: list[Candidate], trail: Trail, seed: int
+        self,
+        scenario: Scenario,
+        halves: tuple[Dataset, Dataset],
+        found: list[Candidate],
+        trail: Trail,
+        seed: int,
     ) -> AttackResult:
         if not found:
             reasons = (
@@ -225,10 +230,8 @@ class Breakdown(Attack):
                 f"expected a poison of far rows with converged fits, got none ({reasons}). Scale the columns."
             )
         ranked = sorted(found, key=lambda item: (item.label.endswith(ROUGH), -item.worst))
-        if check is not scenario.target:
-            evaluator = exact_evaluator(scenario)
-            shares = [evaluator.score(item.poison, {"check": check}).worst("check") for item in ranked[:10]]
-            ranked = [ranked[i] for i in np.argsort(-np.array(shares), kind="stable")] + ranked[10:]
+        if halves[0] is not halves[1]:
+            ranked.sort(key=lambda item: (item.label.endswith(ROUGH), -_least(scenario, item, halves)))
         return AttackResult(
             name=self.name,
             best=ranked[0],
@@ -238,6 +241,13 @@ class Breakdown(Attack):
             solves=tuple(trail.solves),
             info={"candidates": len(found), "skipped": sum("skipped" in solve.status for solve in trail.solves)},
         )
+
+
+def _least(scenario: Scenario, item: Candidate, halves: Sequence[Dataset]) -> float:
+    """The error on the half where it is less: what was found by looking at one half may not do as much on the other."""
+    rows = {str(number): half for number, half in enumerate(halves)}
+    scores = exact_evaluator(scenario).score(item.poison, rows)
+    return min(scores.worst(name) for name in rows)
 
 
 def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -117,15 +118,17 @@ def newton(
             break
         along = Z @ step
         base, bend = float(penalty @ (vector * step)), float(penalty @ step**2)
-
-        def slope(
-            t: float, margins: Array = margins, along: Array = along, base: float = base, bend: float = bend
-        ) -> float:
-            return base + t * bend + float((share * loss.derivative(margins + t * along)) @ along)
-
+        slope = partial(_slope, loss, share, margins, along, base, bend)
         length = step_length(slope, -promised)
         vector, margins = vector + length * step, margins + length * along
     return vector
+
+
+def _slope(
+    loss: MarginLoss | RoundedHinge, share: Array, margins: Array, along: Array, base: float, bend: float, t: float
+) -> float:
+    """Derivative of the objective after ``t`` of a step."""
+    return base + t * bend + float((share * loss.derivative(margins + t * along)) @ along)
 
 
 def step_length(slope: Callable[[float], float], first: float) -> float:

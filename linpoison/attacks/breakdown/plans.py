@@ -127,6 +127,10 @@ class Plan:
         """The place of each row of `poison` of equal copies."""
         return np.concatenate([np.arange(self.copies.size), np.flatnonzero(self.drags & (self.copies > 1))])
 
+    def reach(self, ground: Ground) -> float:
+        """How far out the farthest place lies, in units."""
+        return float(np.linalg.norm(self.points - ground.center, axis=1).max()) / ground.unit
+
     def used(self) -> Plan:
         """Without places of no copies."""
         rows = self.copies > 0
