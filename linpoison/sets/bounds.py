@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,13 @@ def support_bound(feasible: FeasibleSet, w: Any) -> float:
     >>> round(support_bound(Intersection([Ball([0.0, 0.0], 1.0), Halfspace([1.0, 0.0], 0.6)]), [1.0, 0.0]), 8)
     0.6
     """
-    return SupportBound(feasible)(as_vector(w, "direction w", feasible.d))
+    return _kept(feasible, get_ident())(as_vector(w, "direction w", feasible.d))
+
+
+@lru_cache(maxsize=32)
+def _kept(feasible: FeasibleSet, thread: int) -> SupportBound:
+    """Built once for the many directions that a certificate asks for, and for each thread by itself."""
+    return SupportBound(feasible)
 
 
 class SupportBound:

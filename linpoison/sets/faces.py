@@ -81,6 +81,7 @@ class BallFaces:
         self.structure = structure
         self.radius = float(structure.radius or 0.0)
         self.faces = [face for face in map(self._face, self._sides()) if face is not None]
+        self.last = 0
 
     @staticmethod
     def fits(structure: Structure) -> bool:
@@ -91,15 +92,21 @@ class BallFaces:
     def __call__(self, w: Array) -> tuple[Array, float] | None:
         """A support point for a direction of length 1 and the relative duality gap; None where no face is exact."""
         s = self.structure
-        for face in self.faces:
+        for number in sorted(range(len(self.faces)), key=lambda number: number != self.last):
+            face = self.faces[number]
             x, multipliers = face.farthest(w)
-            height = s.rows @ x
-            if max(np.max(height - s.high, initial=0.0), np.max(s.low - height, initial=0.0)) > _INSIDE * self.radius:
+            height, room = s.rows @ x, _INSIDE * self.radius
+            if (height > s.high + room).any() or (height < s.low - room).any():
                 continue
             gap = abs(self._bound(w, face, multipliers) - float(w @ x)) / (s.reach or 1.0)
             if gap <= _EXACT:
+                self.last = number
                 return x, gap
         return None
+
+    def forget(self) -> None:
+        """Begin the next call with the whole ball, not with the face of the last answer."""
+        self.last = 0
 
     def _bound(self, w: Array, face: _Face, multipliers: Array) -> float:
         """What the multipliers prove for every point of the set, those of a wrong sign as 0."""

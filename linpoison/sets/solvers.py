@@ -74,6 +74,12 @@ class Supporter:
             found = self._by_core(w)
         return found or self._by_steps(w)
 
+    def forget(self) -> None:
+        """Start the next call from nothing."""
+        self.start = None
+        if self.faces is not None:
+            self.faces.forget()
+
     def bound(self, w: Array, theta: Multipliers) -> float:
         """An upper bound on ``w . x`` from any multipliers with their signs; infinite where they prove none."""
         if self.dual.counts:
@@ -192,7 +198,8 @@ class CoreSolver:
 
     def forget(self) -> None:
         """Start the next call from nothing."""
-        self.project.start = self.support.start = None
+        self.project.start = None
+        self.support.forget()
 
 
 def scales(dual: Lagrangian, reach: float) -> Multipliers:

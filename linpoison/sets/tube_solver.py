@@ -44,7 +44,8 @@ class TubeSolver:
 
     def forget(self) -> None:
         """Start the next call from nothing."""
-        self.nearest.start = self.farthest.start = None
+        self.nearest.start = None
+        self.farthest.forget()
 
     def project(self, z: Array) -> tuple[Array, float] | None:
         """The nearest point and the relative duality gap; None where it was not found."""

@@ -18,6 +18,8 @@ from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, Box, ByLabel, Halfspace, Intersection
 
 EVERY = list(product(range(len(CONVENTIONS)), ("mean", "sum"), ("ball", "slab")))
+PAIRS = [case for case in EVERY if (case[0] + (case[1] == "sum") + (case[2] == "slab")) % 2 == 0]
+"""Every pair of convention, scaling and set."""
 
 
 @pytest.mark.parametrize(("convention", "scaling", "kind"), EVERY)
@@ -150,7 +152,7 @@ def test_without_sets_the_bound_is_the_ellipsoid():
     np.testing.assert_allclose(certify_ridge(wide).bound, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(("convention", "scaling", "kind"), EVERY)
+@pytest.mark.parametrize(("convention", "scaling", "kind"), PAIRS)
 def test_the_conic_program_says_the_same(convention, scaling, kind):
     claim = ridge_claim(0.1, problem=ridge_problem(convention, scaling), kind=kind, rows=5, seed=2)
     program = RidgeProgram(RidgeSystem.of(claim))
