@@ -63,7 +63,8 @@ def scale_caution(X: Matrix, names: Sequence[str] | None = None) -> str:
     """What to say, before the work starts, of columns on very different scales or far from zero; empty for others.
 
     The regulariser weighs all coefficients alike, so that other units are another problem, which only the user can
-    choose; solvers need many times as long where one column is thousands of times as wide as the next.
+    choose. The learners take rows of some hundreds of dense columns in any units; the programs of attacks need several
+    times as long where one column is thousands of times as wide as the next, or as far from zero.
     """
     if issparse(X):
         return ""
@@ -80,8 +81,8 @@ def scale_caution(X: Matrix, names: Sequence[str] | None = None) -> str:
     else:
         return ""
     return (
-        f"{what}: solvers may need ten times as long, and the penalty hardly touches the wide columns. Standardise the "
-        "columns, or hand in a pipeline that begins with StandardScaler as the estimator."
+        f"{what}: attacks may need several times as long, and the penalty hardly touches the wide columns. Standardise "
+        "the columns, or hand in a pipeline that begins with StandardScaler as the estimator."
     )
 
 
