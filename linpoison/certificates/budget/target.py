@@ -90,13 +90,14 @@ class BudgetTarget:
         """The target of a model."""
         tolerance = check_number(kink_tolerance, "kink_tolerance", at_least=0)
         with np.errstate(over="ignore", invalid="ignore"):
+            blur = float(_blur(train, model).max(initial=0.0)) if np.isfinite(model.vector).all() else 0.0
+            target = cls(Stationarity(train, problem, model, max(tolerance, KINK) + blur), sets, tolerance)
             largest = float(np.abs(model.margins(train)).max())
         if not largest <= LARGEST_SCORE:
             raise InputError(
                 f"a target model whose scores of the clean rows are at most {LARGEST_SCORE:g} in size", f"{largest:.3g}"
             )
-        blur = float(_blur(train, model).max(initial=0.0)) if np.isfinite(model.vector).all() else 0.0
-        return cls(Stationarity(train, problem, model, max(tolerance, KINK) + blur), sets, tolerance)
+        return target
 
     @property
     def problem(self) -> Problem:
