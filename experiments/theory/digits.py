@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,13 +25,36 @@ _KINKS = (1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 Vector = list[Decimal]
 
 
+class Optimum(NamedTuple):
+    """A minimiser ``v = (theta, b)`` with ``-phi'`` of each row, for the hinge the multipliers on the kink."""
+
+    v: Vector
+    pulls: Vector
+
+
 def minimiser(problem: Problem, data: Dataset) -> Vector | None:
     """``(theta, b)`` of mean scaling or sum scaling, with dense rows; None if it could not be confirmed."""
+    found = optimum(problem, data)
+    return None if found is None else found.v
+
+
+def optimum(problem: Problem, data: Dataset) -> Optimum | None:
+    """The minimiser with the pulls of the rows; None if it could not be confirmed."""
     with localcontext(EXACT):
         task = _Task(problem, data)
         if isinstance(problem.loss, Squared):
-            return task.ridge()
-        return task.hinge() if isinstance(problem.loss, Hinge) else task.smooth()
+            return task.finished(task.ridge())
+        return task.hinge() if isinstance(problem.loss, Hinge) else task.finished(task.smooth())
+
+
+def residual(problem: Problem, data: Dataset, v: np.ndarray, pulls: Vector) -> Vector:
+    """The gradient of the objective at floats ``(theta, b)``; the hinge pulls as it does at the minimum."""
+    with localcontext(EXACT):
+        task = _Task(problem, data)
+        at = [Decimal(float(t)) for t in v[: len(task.penalty)]]
+        own = pulls if isinstance(problem.loss, Hinge) else task.slopes(at)
+        pulled = task.pulled([q * p for q, p in zip(task.share, own, strict=True)])
+        return [p * t - g for p, t, g in zip(task.penalty, at, pulled, strict=True)]
 
 
 def scores(v: Vector, rows: Dataset) -> Vector:
@@ -65,9 +89,26 @@ class _Task:
         """With the intercept that is not fitted."""
         return v if self.problem.fit_intercept else [*v, ZERO]
 
+    def finished(self, v: Vector | None) -> Optimum | None:
+        """A minimiser with its pulls."""
+        return None if v is None else Optimum(self.out(v), self.slopes(v))
+
+    def slopes(self, v: Vector) -> Vector:
+        """``-phi'`` of each row."""
+        if isinstance(self.problem.loss, Squared):
+            return [ONE - _dot(v, row) for row in self.rows]
+        kink, width = self.bend
+        return [ONE / (ONE + ((_dot(v, row) - kink) / width).exp()) for row in self.rows]
+
+    @property
+    def bend(self) -> tuple[Decimal, Decimal]:
+        """Where a smooth loss bends, and over what width."""
+        loss = self.problem.loss
+        return (ONE, Decimal(loss.width)) if isinstance(loss, SmoothHinge) else (ZERO, ONE)
+
     def ridge(self) -> Vector:
         """The solution of the normal equations, which is exact to the digits carried."""
-        return self.out(_solved(self.quadratic(self.share), self.pulled(self.share)))
+        return _solved(self.quadratic(self.share), self.pulled(self.share))
 
     def quadratic(self, weights: Sequence[Decimal]) -> list[Vector]:
         """``sum_i w_i x_i x_i' + reg P``."""
@@ -90,17 +131,16 @@ class _Task:
 
     def smooth(self) -> Vector | None:
         """Newton's method on the objective."""
-        loss = self.problem.loss
-        kink, width = (ONE, Decimal(loss.width)) if isinstance(loss, SmoothHinge) else (ZERO, ONE)
+        kink, width = self.bend
         v = [ZERO] * len(self.penalty)
         value = self.value(v, kink, width)
         for _ in range(200):
-            pull = [ONE / (ONE + ((_dot(v, row) - kink) / width).exp()) for row in self.rows]
+            pull = self.slopes(v)
             weights = [q * p for q, p in zip(self.share, pull, strict=True)]
             slope = [p * t - g for p, t, g in zip(self.penalty, v, self.pulled(weights), strict=True)]
             size = sum((abs(g) for g in self.pulled(weights)), Decimal("1e-30"))
             if max(map(abs, slope)) <= Decimal("1e-30") * size:
-                return self.out(v)
+                return v
             bend = [w * (ONE - p) / width for w, p in zip(weights, pull, strict=True)]
             step = _solved(self.quadratic(bend), slope)
             length = ONE
@@ -122,7 +162,7 @@ class _Task:
             total += q * width * ((ONE + t.exp()).ln() if t < 0 else t + (ONE + (-t).exp()).ln())
         return total
 
-    def hinge(self) -> Vector | None:
+    def hinge(self) -> Optimum | None:
         """The rows on the kink, from a float solution, and everything else from them."""
         try:
             margins = make_learner(self.problem, method="reference").fit(self.data).margins(self.data)
@@ -134,7 +174,7 @@ class _Task:
                 return found
         return None
 
-    def on_kink(self, free: np.ndarray, inside: np.ndarray) -> Vector | None:
+    def on_kink(self, free: np.ndarray, inside: np.ndarray) -> Optimum | None:
         """The model with margin 1 at the `free` rows and full pull of those `inside`; None if it is not optimal."""
         size, many = len(self.penalty), len(free)
         A = [[ZERO] * (size + many) for _ in range(size + many)]
@@ -155,7 +195,8 @@ class _Task:
             m = _dot(v, row)
             if i not in kept and (m > ONE + tiny if i in below else m < ONE - tiny):
                 return None
-        return self.out(v)
+        shares = dict(zip(free.tolist(), multipliers, strict=True))
+        return Optimum(self.out(v), [shares.get(i, ONE if i in below else ZERO) for i in range(len(self.rows))])
 
 
 def _dot(a: Vector, b: Vector) -> Decimal:

@@ -5,8 +5,9 @@
 Each case draws twelve rows, moves the first column by up to 1e8, scales a column by up to 1e10 or down to 1e-6, and
 draws a regulariser from 1e-8 to 1e3, an intercept (penalised, free, none), a scaling and a loss; then proves every
 certificate that applies. The exact clean minimiser and the exact minimisers of planted poison (`digits`) are held
-against the bounds without any tolerance. ``extremes.md`` has, for each certificate, the checks of clean models and of
-poison, the violations, how many bounds were infinite, and the slack of the clean scores of ridge.
+against the bounds without any tolerance, and so is what `extremes_changes` does besides: rows flipped and deleted,
+models to plant, parts of a partition, flags of exactness. ``extremes.md`` has, for each certificate, the checks of
+clean models and of attacks, the violations, how many bounds were infinite, and the slack of the clean scores of ridge.
 
 Expected: no violation.
 """
@@ -17,29 +18,30 @@ import argparse
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
 import digits
 import numpy as np
+from extremes_changes import Tally, any_label, changes, exact_flags, verified
 
 from linpoison.certificates import (
     Certificate,
     Claim,
     certify_average_loss,
     certify_ball,
+    certify_exact,
     certify_margin,
     certify_naive,
     certify_ridge,
     certify_steinhardt,
     certify_test_error,
-    label_flips_ridge,
+    radius,
     ridge_attack,
 )
-from linpoison.core import Dataset, LinpoisonError, Poison
+from linpoison.core import Dataset, Poison
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 from linpoison.sets import Ball, Box, ByLabel, Slab, intersect
 
@@ -48,17 +50,6 @@ INTERCEPTS: tuple[dict[str, bool], ...] = ({}, {"penalize_intercept": False}, {"
 OFFSETS = (0.0, 0.0, 1e2, 1e4, 1e6, 1e8)
 SCALES = (1.0, 1.0, 1e3, 1e6, 1e10, 1e-6)
 ROWS = 12
-
-
-@dataclass
-class Tally:
-    """What became of one kind of certificate."""
-
-    clean: int = 0
-    poisoned: int = 0
-    endless: int = 0
-    violations: list[str] = field(default_factory=list)
-    slack: list[float] = field(default_factory=list)
 
 
 def draw(rng: np.random.Generator) -> Claim:
@@ -89,31 +80,32 @@ def _set(kind: int, mean: np.ndarray, means: dict[int, np.ndarray], size: float,
     return intersect(ball, Slab(w / length, float(w @ mean) / length, size / 2))
 
 
-def prove(claim: Claim) -> dict[str, Certificate]:
-    """Every certificate that applies; one that refuses with a reason proves nothing."""
-    loss, made = claim.problem.loss, {}
+def prove(claim: Claim, rng: np.random.Generator) -> dict[str, Certificate]:
+    """Every certificate of insertions that applies, the dear ones now and then; one that refuses proves nothing."""
+    loss, first = claim.problem.loss, claim.about(claim.demand_rows().take([0]))
+    scores = certify_ridge if isinstance(loss, Squared) else certify_ball
     ways: dict[str, Any] = {
         "average-loss": lambda: certify_average_loss(claim, rounds=10),
         "average-objective": lambda: certify_average_loss(claim, plain=False, rounds=10),
-        "test-error": lambda: certify_test_error(claim, certify_ridge if isinstance(loss, Squared) else certify_ball,
-                                                 rounds=1),
-    }  # fmt: skip
+        "test-error": lambda: certify_test_error(claim, scores, rounds=1),
+        "radius": lambda: radius(scores, claim, tol=1 / 4),
+    }
     if isinstance(loss, Squared):
         ways |= {
             "ridge": lambda: certify_ridge(claim, method="structured"),
-            "flips": lambda: label_flips_ridge(claim, 1),
+            "ridge-interval": lambda: certify_ridge(claim, method="structured", labels="interval"),
         }
     else:
         ways |= {"ball": lambda: certify_ball(claim), "naive": lambda: certify_naive(claim),
                  "steinhardt": lambda: certify_steinhardt(claim),
                  "outer fast": lambda: certify_margin(claim, method="fast")}  # fmt: skip
-    for name, way in ways.items():
-        try:
-            made[name] = way()
-            made[name].verify(claim=made[name].claim)
-        except LinpoisonError:
-            made.pop(name, None)
-    return made
+        if rng.random() < 0.2:
+            ways["steinhardt, strong"] = lambda: certify_steinhardt(claim, strong_convexity=True)
+            ways["outer conic"] = lambda: certify_margin(claim, method="conic", rounds=1)
+    if isinstance(loss, Hinge) and rng.random() < 0.3:
+        ways["branch and bound"] = lambda: certify_exact(first, tol=0.02, max_nodes=20, rounds=0)
+    made = {name: verified(way) for name, way in ways.items()}
+    return {name: found for name, found in made.items() if found is not None}
 
 
 def planted(claim: Claim, proved: dict[str, Certificate], rng: np.random.Generator, count: int) -> Iterator[Poison]:
@@ -131,6 +123,9 @@ def planted(claim: Claim, proved: dict[str, Certificate], rng: np.random.Generat
         middles = [np.asarray(X[claim.train.y == k].mean(axis=0)) for k in y]
         rows = np.array([m + (1 - 1e-9) * (x - m) for x, m in zip(points, middles, strict=True)])
         mass = claim.epsilon * (1 - 1e-12) * rng.dirichlet(np.ones(len(y))) * (1.0 if rng.random() < 0.7 else 0.3)
+        if "radius" in proved and rng.random() < 0.3:  # exactly as much as a row is said to bear
+            most = float(rng.choice(np.asarray(proved["radius"].bound)))
+            mass = mass * (min(most, claim.epsilon) / mass.sum() * (1 - 1e-12) if most > 0 else 1.0)
         if _inside(claim, rows, y):
             yield Poison(rows, y, mass * claim.mass)
 
@@ -145,18 +140,21 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
     v = digits.minimiser(claim.problem, data)
     if v is None:
         return False
-    scores = digits.scores(v, claim.demand_rows())
+    mass = 0.0 if poison is None else poison.total / claim.mass
     for name, found in proved.items():
-        if name == "flips" and poison is not None:
-            continue
         tally, bound = tallies[name], np.atleast_1d(np.asarray(found.bound, dtype=np.float64))
         tally.clean += poison is None
         tally.poisoned += poison is not None
         tally.endless += int(np.isinf(bound).sum())
+        scores = digits.scores(v, found.claim.demand_rows())
         if name in ("average-loss", "average-objective"):
             values = [mean_loss(claim, v, plain=name == "average-loss")]
         elif name == "test-error":
             values = [Decimal(sum(score >= 0 for score in scores)) / len(scores)]
+        elif name == "radius":
+            values = [score if 0 < most and mass <= most else Decimal(-1)
+                      for score, most in zip(scores, bound, strict=True)]  # fmt: skip
+            bound = np.zeros(bound.size)
         else:
             values = scores
         for value, most in zip(values, bound, strict=True):
@@ -169,6 +167,15 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
             if poison is None and name == "ridge" and claim.epsilon == 0 and np.isfinite(most):
                 tally.slack.append(float(slack))
     return True
+
+
+def hold_interval(claim: Claim, found: Certificate, poison: Poison, tally: Tally) -> None:
+    """Poison whose labels may be anything between -1 and 1 against the bounds for that."""
+    v = digits.minimiser(claim.problem, claim.train.mix(poison.as_dataset()))
+    bounds = np.asarray(found.bound, dtype=np.float64)
+    for score, bound in zip(digits.scores(v, claim.demand_rows()) if v else (), bounds, strict=False):
+        over = score - Decimal(float(bound)) if np.isfinite(bound) else Decimal(-1)
+        tally.held(over <= 0, f"ridge-interval, {claim.problem}: {float(over):.2e}")
 
 
 def mean_loss(claim: Claim, v: digits.Vector, *, plain: bool) -> Decimal:
@@ -197,17 +204,28 @@ def _loss(loss: Any, m: Decimal) -> Decimal:
     return width * ((1 + t.exp()).ln() if t < 0 else t + (1 + (-t).exp()).ln())
 
 
-def fuzz(poisons: int, seed: int = 0, *, each: int = 12) -> tuple[dict[str, Tally], int, int]:
+def fuzz(
+    poisons: int, seed: int = 0, *, each: int = 12, tell: Callable[[str], Any] | None = None
+) -> tuple[dict[str, Tally], int, int]:
     """At least so many poisons, and checks of clean models: tallies, clean models and poisons held against them."""
     tallies: dict[str, Tally] = defaultdict(Tally)
     rng, clean, done = np.random.default_rng(seed), 0, 0
     while done < poisons or sum(tally.clean for tally in tallies.values()) < poisons:
         claim = draw(rng)
         claim = claim.at(0.0) if done >= poisons or rng.random() < 0.3 else claim
-        proved = prove(claim)
+        proved = prove(claim, rng)
         clean += hold(claim, proved, None, tallies)
-        for poison in planted(claim, proved, rng, each) if claim.epsilon > 0 else ():
+        planting = list(planted(claim, proved, rng, each)) if claim.epsilon > 0 else []
+        for poison in planting:
             done += hold(claim, proved, poison, tallies)
+            if "ridge-interval" in proved and rng.random() < 0.3:
+                hold_interval(claim, proved["ridge-interval"], any_label(poison, rng), tallies["ridge-interval"])
+        if "ridge" in proved:
+            exact_flags(proved["ridge"], tallies["ridge, exact flag"])
+        changes(claim, planting, tallies, rng)
+        if tell is not None:
+            violations = sum(len(tally.violations) for tally in tallies.values())
+            tell(f"{clean} clean models, {done} poisons, {violations} violations\n")
     return dict(tallies), clean, done
 
 
@@ -216,15 +234,16 @@ def table(tallies: dict[str, Tally], clean: int, done: int) -> str:
     lines = [
         f"{clean} clean models and {done} poisons, in {digits.DIGITS} digits.",
         "",
-        "| certificate | clean | poisoned | violations | infinite bounds |",
+        "| certificate | clean | attacked | violations | infinite bounds |",
         "|---|---|---|---|---|",
         *(f"| {name} | {t.clean} | {t.poisoned} | {len(t.violations)} | {t.endless} |"
           for name, t in sorted(tallies.items())),
     ]  # fmt: skip
-    slack = np.sort(tallies["ridge"].slack) if "ridge" in tallies else np.zeros(0)
-    if slack.size:
-        levels = ", ".join(f"{np.quantile(slack, q):.0e}" for q in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0))
-        lines += ["", f"Slack of ridge without a budget, quantiles 0, 25, 50, 75, 90, 100 %: {levels}."]
+    for name, what in (("ridge", "ridge without a budget"), ("flips", "flips of rows that weigh one, per score")):
+        slack = np.sort(tallies[name].slack) if name in tallies else np.zeros(0)
+        if slack.size:
+            levels = ", ".join(f"{np.quantile(slack, q):.0e}" for q in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0))
+            lines += ["", f"Slack of {what}, quantiles 0, 25, 50, 75, 90, 100 %: {levels}."]
     worst = [words for tally in tallies.values() for words in tally.violations]
     return "\n".join([*lines, *(["", *worst] if worst else []), ""])
 
@@ -237,11 +256,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="sixty of each")
+    parser.add_argument("--progress", action="store_true", help="a line on standard error after each case")
     parser.add_argument("--out", type=Path, help="folder for extremes.md")
     options = parser.parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tallies, clean, done = fuzz(60 if options.quick else options.poisons, options.seed)
+        tell = sys.stderr.write if options.progress else None
+        tallies, clean, done = fuzz(60 if options.quick else options.poisons, options.seed, tell=tell)
     text = table(tallies, clean, done)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
