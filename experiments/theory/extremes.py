@@ -152,7 +152,7 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
         elif name == "test-error":
             values = [Decimal(sum(score >= 0 for score in scores)) / len(scores)]
         elif name == "radius":
-            values = [score if 0 < most and mass <= most else Decimal(-1)
+            values = [score if most > 0 and mass <= most else Decimal(-1)
                       for score, most in zip(scores, bound, strict=True)]  # fmt: skip
             bound = np.zeros(bound.size)
         else:

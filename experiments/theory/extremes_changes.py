@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
-from typing import Any
 
 import digits
 import numpy as np
@@ -65,23 +64,18 @@ def verified(way: Callable[[], Certificate]) -> Certificate | None:
     return found
 
 
-def worst(claim: Claim, rows: Dataset, changed: Iterator[Dataset]) -> list[tuple[list[Decimal], Dataset]]:
-    """The scores of the exact minimiser on each of the changed data sets that have one."""
-    found = []
-    for data in changed:
-        if len(np.unique(data.y[data.weight > 0])) == 2 and (v := digits.minimiser(claim.problem, data)) is not None:
-            found.append((digits.scores(v, rows), data))
-    return found
-
-
 def hold_scores(name: str, found: Certificate, data: Iterator[Dataset], tally: Tally) -> list[Decimal]:
     """Each changed data set against the bounds; the greatest scores."""
     bound = np.asarray(found.bound, dtype=np.float64)
     rows = found.claim.demand_rows()
     most = [Decimal("-Infinity")] * rows.n
-    for scores, _ in worst(found.claim, rows, data):
+    for changed in data:
+        both = len(np.unique(changed.y[changed.weight > 0])) == 2
+        v = digits.minimiser(found.claim.problem, changed) if both else None
+        if v is None:
+            continue
         tally.endless += int(np.isinf(bound).sum())
-        for j, score in enumerate(scores):
+        for j, score in enumerate(digits.scores(v, rows)):
             over = score - Decimal(float(bound[j])) if np.isfinite(bound[j]) else Decimal("-Infinity")
             most[j] = max(most[j], score)
             tally.held(over <= 0, f"{name}, {found.claim.problem}: {float(over):.2e}")

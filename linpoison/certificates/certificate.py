@@ -87,9 +87,18 @@ def claim_words(claim: Claim, witness: Witness) -> tuple[str, ...]:
 
 
 def words_of(name: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
-    """Assumptions that a certificate of this name and witness must not leave out."""
+    """Assumptions that a certificate of this name and witness must not leave out.
+
+    Raises
+    ------
+    CertificateInvalid
+        If the witness does not say what they are about.
+    """
     import_module("linpoison.certificates")
-    return _WORDS[name](claim, witness)
+    try:
+        return _WORDS[name](claim, _arrays(name, witness))
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise CertificateInvalid(f"expected a witness of the certificate {name}, got {error}") from error
 
 
 def recompute(name: str, claim: Claim, witness: Witness) -> Any:
@@ -99,11 +108,33 @@ def recompute(name: str, claim: Claim, witness: Witness) -> Any:
     ------
     InputError
         If no certificate is called `name`.
+    CertificateInvalid
+        If the witness is no mapping of plain arrays, or its arrays do not fit the claim.
     """
-    import_module("linpoison.certificates")
-    if name not in _CHECKS:
+    if name not in registered():
         raise InputError(f"a certificate among {', '.join(sorted(_CHECKS))}", repr(name))
-    return _CHECKS[name](claim, witness)
+    arrays = _arrays(name, witness)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite proves nothing
+            return _CHECKS[name](claim, arrays)
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise CertificateInvalid(f"expected a witness of the certificate {name}, got {error}") from error
+
+
+def _arrays(name: str, witness: Witness) -> dict[str, Array]:
+    """The arrays of a witness: numbers, flags and names, nothing else."""
+    found: dict[str, Any] = {}
+    if not isinstance(witness, Mapping):
+        raise CertificateInvalid(f"expected a witness of arrays for {name}, got a {type(witness).__name__}.")
+    for key, value in witness.items():
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, OverflowError):
+            array = np.empty(0, dtype=object)
+        if not isinstance(key, str) or array.dtype.kind not in "biufU":
+            raise CertificateInvalid(f"expected a plain array as {key!r} of the witness of {name}, got {array.dtype}.")
+        found[key] = array
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,16 +206,15 @@ class Certificate:
         CertificateInvalid
             If it speaks of something else, or if the bound does not follow.
         """
+        self._check_parts()
         if claim is not None:
             self._check_claim(claim)
         self._check_data(train, rows, sets)
         try:
             found = recompute(self.name, self.claim, self.witness)
-            words = words_of(self.name, self.claim, self.witness)
-        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-            if self.name not in _CHECKS:
-                raise
-            raise CertificateInvalid(f"expected a witness of the certificate {self.name}, got {error}") from error
+        except InputError as error:
+            raise CertificateInvalid(str(error)) from error
+        words = words_of(self.name, self.claim, self.witness)
         if not _agree(found, self.bound):
             raise CertificateInvalid(
                 f"expected the witness of the certificate {self.name} to prove {_short(self.bound)}, "
@@ -193,7 +223,14 @@ class Certificate:
         self._check_statement(words)
         return self._weaker(found)
 
+    def _check_parts(self) -> None:
+        """That the statement is made of what statements are made of."""
+        words = isinstance(self.assumptions, tuple) and all(isinstance(word, str) for word in self.assumptions)
+        if not (isinstance(self.name, str) and isinstance(self.kind, str) and isinstance(self.claim, Claim) and words):
+            raise CertificateInvalid("expected a name, a kind, a claim and assumptions in words, got others.")
+
     def _check_claim(self, claim: Claim) -> None:
+        _check_type("a claim", claim, Claim)
         self._check_data(claim.train, None, claim.sets)
         given, own = claim.rows, self.claim.rows
         if (given is None) != (own is None):
@@ -209,6 +246,13 @@ class Certificate:
             )
 
     def _check_data(self, train: Dataset | None, rows: Dataset | None, sets: ByLabel | None) -> None:
+        for what, value, kind in (
+            ("sets of each class", sets, ByLabel),
+            ("rows", train, Dataset),
+            ("rows", rows, Dataset),
+        ):
+            if value is not None:
+                _check_type(what, value, kind)
         if sets is not None and sets_digest(sets) != sets_digest(self.claim.sets):
             raise CertificateInvalid("expected the feasible sets that the certificate speaks of, got others.")
         for what, given, own in (("training rows", train, self.claim.train), ("rows", rows, self.claim.rows)):
@@ -304,8 +348,16 @@ class Certificate:
         return read_certificate(path, train, rows)
 
 
+def _check_type(what: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{what} to verify against", f"a {type(value).__name__}")
+
+
 def _agree(found: Any, stored: Any) -> bool:
-    a, b = np.asarray(found, dtype=np.float64), np.asarray(stored, dtype=np.float64)
+    try:
+        a, b = np.asarray(found, dtype=np.float64), np.asarray(stored, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return False
     if a.shape != b.shape or np.isnan(a).any() or np.isnan(b).any():
         return False
     finite = np.isfinite(a) & np.isfinite(b)
@@ -315,7 +367,12 @@ def _agree(found: Any, stored: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    values = np.ravel(value)
+    try:
+        values = np.ravel(np.asarray(value, dtype=np.float64))
+    except (ValueError, TypeError, OverflowError):
+        values = np.zeros(0)
+    if not values.size:
+        return f"a {type(value).__name__}"
     return f"{values[0]:.6g}" if values.size == 1 else f"{values.size} bounds from {values.min():.6g}"
 
 

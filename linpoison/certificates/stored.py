@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.archives import arrays_writer, check_file, read_arrays
 from ..core.dataset import Dataset
-from ..core.errors import CertificateInvalid, InputError
+from ..core.errors import CertificateInvalid, InputError, LinpoisonError
 from ..core.validation import Array
 from ..core.writing import text_writer, write_all
 from ..losses import Problem, make_loss
@@ -75,7 +75,9 @@ def read_certificate(path: Any, train: Dataset, rows: Dataset | None = None) -> 
     stored = _read_arrays(base, train, rows)
     try:
         return _certificate(document, stored, train, rows)
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except LinpoisonError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         reason = f"files without what it needs ({type(error).__name__}: {error})"
         raise InputError(f"a certificate in {base}.json and {base}.npz", reason) from None
 

@@ -62,6 +62,9 @@ class Problem:
         object.__setattr__(self, "reg", check_number(self.reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG))
         if self.scaling not in ("mean", "sum"):
             raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
+        for name in ("penalize_intercept", "fit_intercept"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise InputError(f"{name} True or False", repr(getattr(self, name)))
         if self.scaling == "sum" and not self.n_reference:
             raise InputError("n_reference with the scaling 'sum'", "none", "Give the number of rows that reg is for.")
         if self.n_reference is not None:

@@ -10,7 +10,7 @@ from math import inf
 import numpy as np
 from scipy.special import wrightomega
 
-from ...core.errors import LinpoisonError
+from ...core.errors import InputError, LinpoisonError
 from ...core.model import LinearModel
 from ...core.validation import Array
 from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge
@@ -114,6 +114,8 @@ def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
         ``model`` and ``v`` of shape (d + 1,), ``kink_tolerance``, ``slopes`` and ``prices_k`` of each group;
         ``multipliers`` of the rows on the kink, with which the model alone has the residual ``missed``.
     """
+    if claim.epsilon:
+        raise InputError("a claim without a budget, which is what is bounded", f"{claim.epsilon:g}")
     model = np.asarray(witness["model"], dtype=np.float64)
     tolerance = float(witness["kink_tolerance"])
     if not (np.isfinite(model).all() and np.isfinite(tolerance) and np.isfinite(witness["v"]).all()):

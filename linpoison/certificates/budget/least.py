@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ...core.dataset import Dataset
-from ...core.errors import InputError, LinpoisonError, SolverFailed
+from ...core.errors import CertificateInvalid, InputError, LinpoisonError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.validation import LABELS, Array
@@ -212,4 +212,9 @@ def budget_poison(certificate: Certificate) -> Poison | None:
     if certificate.name != "min-budget":
         raise InputError("a certificate of min_budget", repr(certificate.name))
     held = certificate.witness
-    return Poison(held["poison_X"], held["poison_y"], held["poison_count"]) if "poison_X" in held else None
+    if "poison_X" not in held:
+        return None
+    X, y, count = (np.asarray(held.get(f"poison_{part}", ())) for part in ("X", "y", "count"))
+    if not (X.ndim == 2 and y.shape == count.shape == X.shape[:1]):
+        raise CertificateInvalid("expected the rows, labels and copies of a poison, got arrays that do not fit.")
+    return Poison(X, y, count)

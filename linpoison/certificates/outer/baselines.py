@@ -201,7 +201,9 @@ def _evaluate(claim: Claim, witness: Witness, strong: bool) -> Array:
     t = shaped("t", witness.get("t", np.nan), 1, d + 1)[0]
     s = shaped("s", witness.get("s", np.nan), 1, rows.n)[0].astype(np.float64)
     b = shaped("b", witness.get("b", np.nan), rows.n, n)
-    fine = np.isfinite(s) & (s > 0) & np.isfinite(b).all(axis=1) & np.isfinite(t).all()
+    zero = np.zeros(d + 1)  # a comparator that needs no witness
+    t = t if np.isfinite(t).all() and comparator_bound(claim, t) <= comparator_bound(claim, zero) else zero
+    fine = np.isfinite(s) & (s > 0) & np.isfinite(b).all(axis=1)
     if not fine.any():
         return np.full(rows.n, inf)
     goal = extended(claim, rows.X, rows.y)

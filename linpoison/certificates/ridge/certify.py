@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...core.errors import CapabilityError, InputError
+from ...core.errors import CapabilityError, CertificateInvalid, InputError
 from ...core.poison import Poison
 from ...core.validation import Array, check_integer
 from ..certificate import Certificate, Witness, check, claim_words
@@ -122,7 +122,7 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
 
 @check("ridge", scores=True, words=claim_words)
 def recompute_ridge(claim: Claim, witness: Witness) -> Array:
-    """What the comparators of a witness prove: one bound for each row, infinite where they prove nothing."""
+    """What the comparators of a witness prove, or the clean model if that is more: one bound for each row."""
     return _recompute(claim, witness)
 
 
@@ -133,13 +133,15 @@ def recompute_ridge_interval(claim: Claim, witness: Witness) -> Array:
 
 
 def _recompute(claim: Claim, witness: Witness, *, interval: bool = False) -> Array:
+    """The better of the witness's comparator and the clean model, which is one that needs no witness."""
+    rows, width = claim.demand_rows().n, claim.train.d + int(claim.problem.fit_intercept)
     V = np.asarray(witness.get("comparator", np.empty(0)), dtype=np.float64)
     origin = witness.get("origin")
     wrong = origin is not None and (np.shape(origin) != (claim.train.d,) or not np.isfinite(origin).all())
-    if wrong or V.shape != (claim.demand_rows().n, claim.train.d + int(claim.problem.fit_intercept)):
-        return np.full(claim.demand_rows().n, np.inf)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return comparator_bounds(RidgeSystem.of(claim, interval=interval, origin=origin), V)
+        system = RidgeSystem.of(claim, interval=interval, origin=None if wrong else origin)
+        plain = comparator_bounds(system, np.tile(system.clean, (rows, 1)))
+        return plain if wrong or V.shape != (rows, width) else np.minimum(plain, comparator_bounds(system, V))
 
 
 def _origin(system: RidgeSystem) -> dict[str, Array]:
@@ -167,10 +169,13 @@ def ridge_attack(certificate: Certificate, row: int) -> Poison:
     row, rows = check_integer(row, "row", at_least=0), certificate.claim.demand_rows().n
     if row >= rows:
         raise InputError(f"a row below {rows}", f"{row}")
-    witness = certificate.witness
-    mine = witness["attack_row"] == row
-    count = witness["attack_mass"][mine] * certificate.claim.mass
-    return Poison(witness["attack_X"][mine], witness["attack_y"][mine], count)
+    X, y, mass, of = (np.asarray(certificate.witness.get(f"attack_{part}", ())) for part in ("X", "y", "mass", "row"))
+    if not (X.ndim == 2 and X.shape[:1] == y.shape == mass.shape == of.shape):
+        raise CertificateInvalid(
+            "expected the rows, labels, masses and targets of attacks, got arrays that do not fit."
+        )
+    mine = of == row
+    return Poison(X[mine], y[mine], mass[mine] * certificate.claim.mass)
 
 
 def ridge_values(claim: Claim, *, method: Method = "auto") -> tuple[Certificate, Certificate]:

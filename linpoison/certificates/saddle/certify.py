@@ -118,7 +118,7 @@ def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3,
 
 @check(AVERAGE, kind="loss", words=lambda claim, _: _words(claim, True))
 def recompute_average_loss(claim: Claim, witness: Witness) -> float:
-    """The bound on the mean clean loss that a comparator ``witness["v"]`` proves; infinite if it is no vector.
+    """The bound on the mean clean loss that a comparator ``witness["v"]`` proves, or zero if that proves more.
 
     With multipliers ``witness["a"]`` of the clean rows the ball that they prove is used.
     """
@@ -144,14 +144,13 @@ def average_value(claim: Claim, v: Any, *, plain: bool = True) -> float:
 
 
 def _of_witness(claim: Claim, witness: Witness, plain: bool) -> float:
-    try:
-        v = np.asarray(witness["v"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
-        return float("inf")
-    if v.shape != (claim.train.d + 1,) or not np.isfinite(v).all():
-        return float("inf")
+    zero = np.zeros(claim.train.d + 1)
+    v = np.asarray(witness.get("v", np.empty(0)), dtype=np.float64)
+    least = _value(claim, plain, None, zero)
+    if v.shape != zero.shape or not np.isfinite(v).all():
+        return least
     a = witness.get("a") if plain and _has_ball(claim) else None
-    return _value(claim, plain, a, v)
+    return min(least, _value(claim, plain, a, v))
 
 
 def _value(claim: Claim, plain: bool, a: Any, v: Array) -> float:
