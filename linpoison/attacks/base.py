@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 
 from ..core.dataset import Dataset
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.poison import Poison
 from ..core.results import AttackResult
 from ..core.threat import Budget
@@ -117,6 +117,20 @@ class Scenario:
         if problem.scaling == "sum":  # reg n_reference beside sum_i (w_i / mean) phi_i
             problem = replace(problem, reg=problem.reg / mean)
         return replace(self, problem=problem, train=replace(train, weight=train.weight / mean))
+
+    def refuse_class_weights(self, attack: str) -> None:
+        """For attacks that work on the terms of the sum and know no class weights.
+
+        Raises
+        ------
+        CapabilityError
+            If the problem has them.
+        """
+        if self.problem.class_weight is not None:
+            raise CapabilityError(
+                f"a problem without class weights for the attack {attack}", f"class_weight={self.problem.class_weight!r}",
+                "Write them out as sample weights of the rows, as Scenario.without_class_weights() does.",
+            )  # fmt: skip
 
     @property
     def sees_only_training_rows(self) -> bool:

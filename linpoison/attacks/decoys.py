@@ -221,12 +221,14 @@ def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilo
     budget.
     """
 
+    heaviest = max(problem.class_weights(train))
+
     def promise(decoy: Decoy) -> float:
         vector = decoy.model.vector
         pull = float(problem.data_gradient(decoy.model, train) @ vector)
-        penalty = problem.reg_at(train.total) * float(problem.penalty_mask(train.d) @ vector**2)
+        penalty = problem.pinned(train.total).reg * float(problem.penalty_mask(train.d) @ vector**2)
         growth = penalty if problem.scaling == "mean" else 0.0
-        needed = (pull + penalty) / max(float(problem.loss.reach) - growth, 1e-12)
+        needed = (pull + penalty) / max(heaviest * float(problem.loss.reach) - growth, 1e-12)
         return decoy.target_error - float(max(needed / epsilon, -1.0))
 
     return sorted(decoys, key=promise, reverse=True)

@@ -315,6 +315,7 @@ class GradientCanceling(Attack):
         journal: Journal | None = None,
     ) -> AttackResult:
         """See `Attack.run`."""
+        scenario.refuse_class_weights(self.name)
         trail = Trail(time.time(), progress, journal)
         train, problem = scenario.train, scenario.problem
         train.require_both_classes()

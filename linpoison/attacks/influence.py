@@ -86,6 +86,7 @@ class Influence(Attack):
     """
 
     name: ClassVar[str] = "influence"
+    takes_class_weights: ClassVar[bool] = True
     policy: SetPolicy = field(default_factory=SetPolicy)
     ascent: Ascent = field(default_factory=Ascent)
     starts: int = 2
@@ -168,6 +169,7 @@ class InfluenceBasic(Attack):
     """
 
     name: ClassVar[str] = "influence-basic"
+    takes_class_weights: ClassVar[bool] = True
     policy: SetPolicy = field(default_factory=lambda: SetPolicy(assumed_removal=0.2))
     ascent: Ascent = field(default_factory=lambda: Ascent(objective="loss"))
     steps: int = 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from ..convex import chosen_solver
 from ..core.results import AttackResult, Candidate
@@ -76,6 +77,7 @@ class KKT(Attack):
     """
 
     name = "kkt"
+    takes_class_weights: ClassVar[bool] = True
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     program: KKTProgram = field(default_factory=KKTProgram)
     policy: SetPolicy = field(default_factory=SetPolicy)

@@ -18,11 +18,14 @@ from ..losses import Problem
 from ..optimality.nearest_point import HUGE, NearestPoint
 from ..optimality.stationarity import VANISHING, KKTSolution, Stationarity
 from ..sets import ByLabel
+from .balancing import at_its_counts
 
 LARGE = 300
 """Number of features from which `NearestPoint` is tried first."""
 BRISK = 2000
 """Number of features from which Clarabel is tried without iterative refinement first."""
+EXACT_ROUNDS = 12
+"""Solutions of least mass at balanced class weights: they have to be those of their own poison."""
 SLACK = 1e-3
 """Share of a class's mass from which on it counts as slack in the condition of a smooth loss."""
 WEIGHTLESS = 1e-6
@@ -36,12 +39,14 @@ class KKTProgram:
     ::
 
         minimise    | r(e, a, u) |
-        subject to  (u_y, w_y) in cone(F_y),  w_y = e_y psi(m_y)  for both classes y,
+        subject to  (u_y, w_y) in cone(F_y),  w_y = e_y w(y) psi(m_y)  for both classes y,
                     e_+ + e_- = e <= epsilon,  0 <= a <= 1
 
     with ``u_y = w_y x_y``. The condition on ``w_y`` is stated by the loss
     (`MarginLoss.pull_constraints`); it is jointly convex, so that no grid over the split of the
-    budget is needed. For the hinge it says ``w_y = e_y`` and margin at most 1 (support vectors).
+    budget is needed. For the hinge it says ``w_y = w(y) e_y`` and margin at most 1 (support vectors).
+    ``w(y)`` are class weights, 1 without; balanced ones are those at the split of the last solution, solved again
+    until it stays (`at_its_counts`).
 
     Parameters
     ----------
@@ -117,10 +122,18 @@ class KKTProgram:
         UnfitSolver
             If the solver of choice cannot take the cones of the program.
         """
-        condition = Stationarity(train, problem, decoy, self.kink_tolerance)
         epsilon = check_number(epsilon, "epsilon", above=0)
         if split is not None:
             split = check_number(split, "split", at_least=0, at_most=epsilon)
+        return at_its_counts(
+            problem, train, epsilon, lambda fixed: self._solve(decoy, train, fixed, sets, epsilon, split), split
+        )
+
+    def _solve(
+        self, decoy: LinearModel, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float, split: float | None
+    ) -> KKTSolution:
+        """`solve` for class weights that no row moves."""
+        condition = Stationarity(train, problem, decoy, self.kink_tolerance)
         nearest = NearestPoint(condition, sets, epsilon, self.free_multipliers, self.intercept == "objective")
         if self._prefers(nearest):
             try:
@@ -145,6 +158,8 @@ class KKTProgram:
     def exact(self, decoy: LinearModel, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> KKTSolution:
         """The least mass, at most `epsilon`, that makes the decoy exactly optimal.
 
+        Under balanced class weights it is the least at the weights that its own poison has, one of possibly several.
+
         Raises
         ------
         InfeasibleSet
@@ -155,6 +170,14 @@ class KKTProgram:
             loss its points may pull harder than their share of the condition (`MarginLoss.pull_constraints`
             bounds the mass from below only).
         """
+        return at_its_counts(
+            problem, train, epsilon, lambda fixed: self._exact(decoy, train, fixed, sets, epsilon), rounds=EXACT_ROUNDS
+        )
+
+    def _exact(
+        self, decoy: LinearModel, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float
+    ) -> KKTSolution:
+        """`exact` for class weights that no row moves."""
         condition = Stationarity(train, problem, decoy, self.kink_tolerance)
         parts = _Parts(condition, sets, epsilon, self.free_multipliers)
         residual = parts.residual if problem.fit_intercept else parts.residual[:-1]
@@ -184,6 +207,7 @@ class _Parts:
         import cvxpy as cp
 
         d = condition.train.d
+        self.weights = {label: float(condition.problem.weights_of(label)) for label in LABELS}
         self.condition, self.sets, self.scale = condition, sets, check_number(epsilon, "epsilon", above=0)
         scaled_point = {label: cp.Variable(d) for label in LABELS}
         scaled_pull = {label: cp.Variable(nonneg=True) for label in LABELS}
@@ -202,7 +226,7 @@ class _Parts:
         for label in LABELS:
             margin = label * (point[label] @ decoy.coef + decoy.intercept * pull[label])
             rules += self.sets[label].constraints(point[label], pull[label])
-            rules += loss.pull_constraints(pull[label], margin, mass[label])
+            rules += loss.pull_constraints(pull[label], margin, self.weights[label] * mass[label])
         if self.multipliers is not None:
             rules.append(self.multipliers <= 1)
         return rules
@@ -293,7 +317,7 @@ class _Parts:
             margin = label * condition.decoy.decision_function(point[None, :] / pull)
             psi = 1.0 if condition.problem.loss.kink is not None else float(condition.problem.loss.pull(margin)[0])
             mass = float(self.mass[label].value)
-            worst = max(worst, 1 - pull / max(psi * mass, 1e-300))
+            worst = max(worst, 1 - pull / max(psi * self.weights[label] * mass, 1e-300))
         return worst
 
     def _relaxed(self) -> Poison:
@@ -305,7 +329,7 @@ class _Parts:
         psi = np.ones_like(pulls)
         if loss.kink is None and labels.size:
             psi = loss.pull(labels * condition.decoy.decision_function(X))
-        count = condition.train.total * pulls / np.maximum(psi, 1e-300)
+        count = condition.train.total * pulls / np.maximum(psi * condition.problem.weights_of(labels), 1e-300)
         return Poison(X, labels, count)
 
     def _solution(self, info: SolveInfo) -> KKTSolution:

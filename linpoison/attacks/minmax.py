@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..convex import chosen_solver
 from ..core.errors import InputError
@@ -57,6 +57,7 @@ class MinMaxBasic(Attack):
     """
 
     name = "min-max-basic"
+    takes_class_weights: ClassVar[bool] = True
     method: Literal["corrective", "paper"] = "corrective"
     program: SaddleProgram = field(default_factory=SaddleProgram)
     paper: PaperLoop = field(default_factory=PaperLoop)

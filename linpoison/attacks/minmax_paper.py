@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,9 @@ class PaperLoop:
     From the clean model, repeat: take the row of greatest loss over both classes' sets, plant
     `repeats` copies of it (each rounded by itself in a domain of counts), and take one AdaGrad step on
 
-        clean loss + epsilon loss(row) + reg/2 |theta|^2.
+        clean loss + epsilon loss(row) + reg/2 |theta|^2,
+
+    each loss times its class weight (balanced ones are those of the clean rows).
 
     The rows of the first steps are thrown away, the next ``epsilon N`` are the poison.
 
@@ -89,8 +91,10 @@ class _Walk:
         rng: np.random.Generator,
     ) -> None:
         self.loop, self.problem, self.sets, self.epsilon, self.rng = loop, problem, sets, epsilon, rng
-        self.clean = CleanPart(train, problem.loss)
-        self.penalty = problem.reg_at((1 + epsilon) * train.total) * problem.penalty_mask(train.d)
+        fixed = replace(problem, class_weight=problem.class_weights(train))
+        self.heavy = {label: float(fixed.weights_of(label)) for label in LABELS}
+        self.clean = CleanPart(train, fixed)
+        self.penalty = problem.pinned((1 + epsilon) * train.total).reg * problem.penalty_mask(train.d)
         self.penalty[-1] = 0.0
         self.integral = train.domain.integral
         self.oracles = {label: Oracle(sets[label]) for label in LABELS}
@@ -106,7 +110,7 @@ class _Walk:
         loss = self.problem.loss
         slope = self.clean.share * loss.derivative(self.clean.margins(self.v))
         last = np.append(copies[-1], 1.0)
-        pull = float(loss.derivative(np.array([label * float(last @ self.v)]))[0])
+        pull = self.heavy[label] * float(loss.derivative(np.array([label * float(last @ self.v)]))[0])
         gradient = self.clean.pull(slope) + self.epsilon * pull * label * last + self.penalty * self.v
         if not self.problem.fit_intercept:
             gradient[-1] = 0.0
@@ -116,5 +120,8 @@ class _Walk:
 
     def _worst(self) -> tuple[Array, float]:
         rows = {label: self.oracles[label].support(-label * self.v[:-1]) for label in LABELS}
-        label = min(LABELS, key=lambda each: each * float(rows[each] @ self.v[:-1] + self.v[-1]))
+        margins = {label: label * float(rows[label] @ self.v[:-1] + self.v[-1]) for label in LABELS}
+        values = self.problem.loss.value(np.array([margins[label] for label in LABELS]))
+        costs = {label: self.heavy[label] * float(value) for label, value in zip(LABELS, values, strict=True)}
+        label = max(LABELS, key=lambda each: (costs[each], -margins[each]))
         return rows[label], label

@@ -94,6 +94,7 @@ class ModelTargeted(Attack):
         """
         if isinstance(scenario.problem.loss, Squared):
             raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
+        scenario.refuse_class_weights(self.name)
         trail = Trail(time.time(), progress, journal)
         train, problem = scenario.train, scenario.problem
         train.require_both_classes()

@@ -17,6 +17,7 @@ from ..core.validation import LABELS, Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
+from .balancing import at_its_counts
 from .saddle_newton import CurvedRows, direction, zero_of
 from .saddle_parts import CleanPart, Piece, PoisonPart
 
@@ -67,9 +68,11 @@ class SaddleProgram:
     ::
 
         max over poisons P in the sets, |P| = epsilon N    min_v  objective of the learner on clean rows and P
-          =  min_v  reg'/2 |v|^2 + ( mean_i phi(m_i(v)) + epsilon max_{y, x in F_y} phi(y (x, 1) . v) ) / (1 + epsilon)
+          =  min_v  reg'/2 |v|^2 + ( mean_i w_i phi(m_i(v)) + epsilon max_{y, x in F_y} w(y) phi(y (x, 1) . v) )
+                                   / (1 + epsilon)
 
-    with ``v = (theta, b)`` and ``reg'`` the regulariser that holds at ``(1 + epsilon) N`` rows. A poison is any
+    with class weights ``w``, 1 without (balanced ones are those at the split of the last solution, solved again until
+    it stays), ``v = (theta, b)`` and ``reg'`` the regulariser that holds at ``(1 + epsilon) N`` rows. A poison is any
     distribution over rows, so the order of max and min does not matter (Sion).
 
     Each round takes Newton steps on the program in which the maximum runs over the rows found so
@@ -134,6 +137,10 @@ class SaddleProgram:
         UnfitSolver
             If the solver of choice cannot take the cones of the program.
         """
+        return at_its_counts(problem, train, epsilon, lambda fixed: self._solve(train, fixed, sets, epsilon))
+
+    def _solve(self, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> Saddle:
+        """`solve` for class weights that no row moves."""
         if self.solver is not None:
             from .saddle_conic import solve_conic
 
@@ -164,11 +171,12 @@ class _State:
             raise InputError(f"sets of {train.d} features", f"sets of {sets.d}")
         self.program, self.problem, self.sets = program, problem, sets
         self.epsilon = epsilon
-        self.clean, self.poison = CleanPart(train, problem.loss), PoisonPart(train.d, epsilon)
-        rho = (1 + epsilon) * problem.reg_at((1 + epsilon) * train.total)
+        self.clean, self.poison = CleanPart(train, problem), PoisonPart(train.d, epsilon)
+        rho = (1 + epsilon) * problem.pinned((1 + epsilon) * train.total).reg
         self.penalty = rho * problem.penalty_mask(train.d)
         self.ridge = np.append(self.penalty[:-1], max(self.penalty[-1], _FLOOR if problem.fit_intercept else 1e12))
         self.oracles = {label: Oracle(sets[label]) for label in LABELS}
+        self.heavy = {label: float(problem.weights_of(label)) for label in LABELS}
         both = float(problem.loss.derivative(np.array([1e6]))[0]) > 0
         self.ends = (-1.0, 1.0) if both else (-1.0,)
         self.v = np.zeros(train.d + 1)
@@ -198,7 +206,7 @@ class _State:
             for end in self.ends:
                 row = self.oracles[label].support(end * label * v[:-1])
                 margin = label * float(row @ v[:-1] + v[-1])
-                worst = max(worst, float(self.problem.loss.value(np.array([margin]))[0]))
+                worst = max(worst, self.heavy[label] * float(self.problem.loss.value(np.array([margin]))[0]))
                 self._add(row, label, margin)
         risk = self.clean.risk(self.clean.margins(v))
         value = 0.5 * float(self.penalty @ v**2) + risk + self.epsilon * worst
@@ -221,7 +229,8 @@ class _State:
             if mass <= 1e-6 * self.epsilon:
                 continue
             mean = share @ rows / mass
-            row = self.oracles[label].project(mean - _REACH * label * self.penalty[0] * v[:-1] / mass)
+            away = _REACH * label * self.penalty[0] * v[:-1] / (self.heavy[label] * mass)
+            row = self.oracles[label].project(mean - away)
             self._add(row, label, label * float(row @ v[:-1] + v[-1]))
 
     def _add(self, row: Array, label: float, margin: float) -> None:
@@ -229,7 +238,7 @@ class _State:
         at = np.array([margin])
         slope = -1.0 if loss.kink is not None else float(loss.derivative(at)[0])
         offset = float(loss.kink) if loss.kink is not None else float(loss.value(at)[0]) - slope * margin
-        self.poison.add(row, label, slope, offset)
+        self.poison.add(row, label, self.heavy[label] * slope, self.heavy[label] * offset)
 
     def descend(self) -> None:
         """Newton steps on the smoothed program over the rows found so far.

@@ -65,7 +65,7 @@ def solve_conic(train: Dataset, problem: Problem, sets: ByLabel, epsilon: float,
 
 @dataclass(frozen=True, eq=False)
 class _Atom:
-    """The merged rows of one class whose pull has one sign, in units of the budget."""
+    """The merged rows of one class whose pull has one sign, in units of the budget; class weights are in `mass`."""
 
     label: float
     sign: float
@@ -81,19 +81,20 @@ class _Program:
         import cvxpy as cp
 
         self.train, self.setting, self.sets, self.epsilon = train, problem, sets, epsilon
-        self.rho = (1 + epsilon) * problem.reg_at((1 + epsilon) * train.total)
+        self.rho = (1 + epsilon) * problem.pinned((1 + epsilon) * train.total).reg
         self.rising = float(problem.loss.derivative(np.array([1e6]))[0]) > 0
         self.atoms = [
             _Atom(label, sign, cp.Variable(train.d), cp.Variable(nonneg=True), cp.Variable(nonneg=True))
             for label in LABELS
             for sign in ((1.0, -1.0) if self.rising else (1.0,))
         ]
-        share = train.weight / train.total
+        self.share = train.weight * problem.weights_of(train.y) / train.total
+        self.heavy = {label: float(problem.weights_of(label)) for label in LABELS}
         self.slopes = cp.Variable(train.n)
-        self.clean = cp.multiply(share, self.slopes)
-        value, rules = problem.loss.gain(self.clean, share)
+        self.clean = cp.multiply(self.share, self.slopes)
+        value, rules = problem.loss.gain(self.clean, self.share)
         value = cp.sum(value)
-        rules = [*rules, cp.sum([atom.mass for atom in self.atoms]) <= 1]
+        rules = [*rules, cp.sum([atom.mass / self.heavy[atom.label] for atom in self.atoms]) <= 1]
         for atom in self.atoms:
             gain, more = problem.loss.gain(atom.sign * atom.weight, atom.mass)
             value = value + epsilon * gain
@@ -134,7 +135,7 @@ class _Program:
             atom.mass.value = max(float(atom.mass.value), weight / loss.lipschitz, 1e-12)
             atom.weight.value = weight
         self.pull.value = self._pull().value
-        spent = sum(float(atom.mass.value) for atom in self.atoms)
+        spent = sum(float(atom.mass.value) / self.heavy[atom.label] for atom in self.atoms)
         free = self.setting.fit_intercept and not self.setting.penalize_intercept
         left = [spent - 1, abs(float(self._last().value)) if free else 0.0]
         for atom in self.atoms:
@@ -151,8 +152,11 @@ class _Program:
 
         def value(intercept: float) -> float:
             loss, train = self.setting.loss, self.train
-            clean = float(train.weight @ loss.value(train.y * (scores + intercept))) / train.total
-            rest = max(float(loss.value(np.array([label * (score + intercept)]))[0]) for label, score in worst)
+            clean = float(self.share @ loss.value(train.y * (scores + intercept)))
+            rest = max(
+                self.heavy[label] * float(loss.value(np.array([label * (score + intercept)]))[0])
+                for label, score in worst
+            )
             square = float(coef @ coef) + (intercept**2 if self.setting.penalize_intercept else 0.0)
             return self.rho / 2 * square + clean + self.epsilon * rest
 
@@ -175,8 +179,9 @@ class _Program:
         X = np.array([np.asarray(atom.point.value) / float(atom.weight.value) for atom in kept])
         # At a kink the weight is the mass: what it exceeds the weight by gains nothing.
         hinge = self.setting.loss.kink is not None
-        mass: Array = np.array([float((atom.weight if hinge else atom.mass).value) for atom in kept])
         y = np.array([atom.label for atom in kept])
+        effective: Array = np.array([float((atom.weight if hinge else atom.mass).value) for atom in kept])
+        mass = effective / self.setting.weights_of(y)
         total = self.epsilon * self.train.total
         count = mass * (total / mass.sum()) if kept else mass
         return Poison(X.reshape(-1, self.train.d), y, count).merged()

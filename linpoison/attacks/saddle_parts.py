@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.validation import Array
-from ..losses import MarginLoss
+from ..losses import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +32,13 @@ class CleanPart:
     Parameters
     ----------
     data : Dataset
-    loss : MarginLoss
+    problem : Problem
+        Its class weights are among the ``c_i``, but not in N.
     """
 
-    def __init__(self, data: Dataset, loss: MarginLoss) -> None:
-        self.data, self.loss = data, loss
-        self.share = data.weight / data.total
+    def __init__(self, data: Dataset, problem: Problem) -> None:
+        self.data, self.loss = data, problem.loss
+        self.share = data.weight * problem.weights_of(data.y) / data.total
         self.multiplier = np.zeros(data.n)
 
     @property

@@ -11,7 +11,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.validation import Array, check_number
+from ..core.validation import LABELS, Array, check_number
 from ..learners.hessian import Hessian, squared_lengths, without_light_rows
 from ..losses import Problem
 from .targets import Target
@@ -21,21 +21,24 @@ from .targets import Target
 class ImplicitGradient:
     """Derivatives of a function of the learned parameters in the rows and weights they were learned from.
 
-    With ``z = (theta, b)``, the pulls ``g_i = y_i phi'(m_i) (x_i, 1)``, ``P`` the mask of the penalised
-    entries and ``N = sum_i c_i``, the learned ``z`` solves
+    With ``z = (theta, b)``, the pulls ``g_i = w(y_i) y_i phi'(m_i) (x_i, 1)``, ``P`` the mask of the penalised
+    entries, ``w`` the class weights (1 without) and ``N = sum_i c_i``, the learned ``z`` solves
 
     ::
 
         F(z) = reg_N P z + (1 / N) sum_i c_i g_i = 0,     H = dF / dz
-             = reg_N P + (1 / N) sum_i c_i phi''(m_i) (x_i, 1)(x_i, 1)'
+             = reg_N P + (1 / N) sum_i c_i w(y_i) phi''(m_i) (x_i, 1)(x_i, 1)'
 
     so that for a function T of ``z`` with gradient ``v``, and ``s = H^(-1) v``,
 
     ::
 
-        dT / dx_j = -(c_j / N) (phi''(m_j) ((x_j, 1) . s) theta + y_j phi'(m_j) s_theta)
+        dT / dx_j = -(c_j w(y_j) / N) (phi''(m_j) ((x_j, 1) . s) theta + y_j phi'(m_j) s_theta)
         dT / dc_j = -(1 / N) (g_j + reg_N P z) . s      scaling "mean": N itself grows with c_j
         dT / dc_j = -(1 / N) g_j . s                    scaling "sum": reg_N N is fixed
+
+    Balanced class weights ``w(y) = N / (2 N_y)`` move with ``c_j``: ``g_j`` becomes its difference from the mean pull
+    of its class, and ``reg_N P z`` is taken off once more.
 
     Parameters
     ----------
@@ -127,7 +130,7 @@ class ImplicitGradient:
 
     def _in_rows(self, s: Array, rows: Dataset) -> Array:
         margins = self.model.margins(rows)
-        share = rows.weight / self.data.total
+        share = rows.weight * self._heaviness(rows) / self.data.total
         along = self._bend(margins) * (rows.X @ s[:-1] + s[-1])
         across = rows.y * self._slope(margins)
         return -np.outer(share * along, self.model.coef) - np.outer(share * across, s[:-1])
@@ -140,14 +143,32 @@ class ImplicitGradient:
         return self._in_weights(self.solve(v), _as_dataset(rows))
 
     def _in_weights(self, s: Array, rows: Dataset) -> Array:
-        pulls = rows.y * self._slope(self.model.margins(rows)) * (rows.X @ s[:-1] + s[-1])
+        pulls = self._pulls(s, rows)
+        if self.problem.class_weight == "balanced":
+            own = self.data.weight * self._pulls(s, self.data)
+            of = [(rows.y == label, self.data.y == label) for label in LABELS]
+            pulls = pulls - sum(there * (own[here].sum() / self.data.weight[here].sum()) for there, here in of)
         return -(pulls + self._dilution(s)) / self.data.total
+
+    def _pulls(self, s: Array, rows: Dataset) -> Array:
+        """``g_j . s`` of each row."""
+        slope = rows.y * self._slope(self.model.margins(rows)) * self._heaviness(rows)
+        return np.asarray(slope * (rows.X @ s[:-1] + s[-1]))
 
     def _dilution(self, s: Array) -> float:
         """``reg P z . s``: what changes in the mean of the pulls as ``N`` grows."""
-        if self.problem.scaling == "sum":
-            return 0.0
-        return float((self.problem.reg * self.problem.penalty_mask(self.data.d) * self.model.vector) @ s)
+        grown = float(self.problem.scaling == "mean") - float(self.problem.class_weight == "balanced")
+        return grown * float((self._penalty * self.model.vector) @ s)
+
+    @cached_property
+    def _penalty(self) -> Array:
+        """``reg_N P``."""
+        return self.problem.pinned(self.data.total).reg * self.problem.penalty_mask(self.data.d)
+
+    def _heaviness(self, rows: Dataset) -> Array:
+        """``w(y)`` of rows, as the data have it."""
+        low, high = self.problem.class_weights(self.data)
+        return np.where(rows.y > 0, high, low)
 
     @property
     def _free(self) -> bool:
@@ -165,9 +186,8 @@ class ImplicitGradient:
 
     @cached_property
     def _hessian(self) -> Hessian:
-        data, problem = self.data, self.problem
-        penalty = problem.reg_at(data.total) * problem.penalty_mask(data.d)
-        curvature = self._bend(self.model.margins(data)) * data.weight / data.total
+        data, problem, penalty = self.data, self.problem, self._penalty
+        curvature = self._bend(self.model.margins(data)) * data.weight * self._heaviness(data) / data.total
         kept = without_light_rows(curvature, squared_lengths(data.X), self.tol * penalty[0], self.tol)
         return Hessian(data.X, kept, penalty, fit_intercept=problem.fit_intercept, rtol=self.tol)
 

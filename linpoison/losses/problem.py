@@ -45,7 +45,7 @@ class Problem:
         Weights of the rows labelled -1 and of those labelled +1, poison included: the sum runs over
         ``c_i w(y_i) phi(...)``, while N still counts ``c_i``. "balanced" is ``w(y) = N / (2 N_y)``, counted afresh in
         each fit, with the poison in. Learners, `value` and `gradient` take class weights; what works on the terms of
-        the sum itself takes `at`, or refuses.
+        the sum itself takes `weights_of` or `at`, or refuses.
     """
 
     loss: MarginLoss
@@ -98,6 +98,21 @@ class Problem:
         if min(counts) <= 0:
             raise InputError("rows of both classes for balanced class weights", "rows of one class")
         return data.total / (2 * counts[0]), data.total / (2 * counts[1])
+
+    def weights_of(self, labels: Any) -> Array:
+        """``w(y)`` of each label, for weights that no row moves.
+
+        Raises
+        ------
+        CapabilityError
+            For balanced ones.
+        """
+        if self.class_weight == "balanced":
+            raise CapabilityError(
+                "fixed class weights here", "'balanced'", "Give those of the counts with the poison in, as a pair."
+            )
+        low, high = self.class_weight or (1.0, 1.0)
+        return np.where(np.asarray(labels) > 0, high, low)
 
     def at(self, data: Dataset) -> tuple[Problem, Dataset]:
         """The problem without class weights, and the rows weighted by them, that have the same minimiser on `data`.

@@ -77,8 +77,9 @@ class NearestPoint:
 
     @property
     def applies(self) -> bool:
-        """Whether the loss is the hinge and both sets have a bounded structure that is known."""
-        if not isinstance(self.condition.problem.loss, Hinge) or not self.condition.decoy.coef.any():
+        """Whether the loss is the hinge without class weights, and both sets have a bounded structure that is known."""
+        problem = self.condition.problem
+        if not isinstance(problem.loss, Hinge) or problem.class_weight or not self.condition.decoy.coef.any():
             return False
         return all(
             structure is not None and structure.tube is None and np.isfinite(structure.reach)

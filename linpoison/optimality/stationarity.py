@@ -27,7 +27,8 @@ class Stationarity:
 
         r(e, a, u) = g + A a + c(e) * (theta, b) - sum_y y (u_y, w_y),    a in [0, 1]
 
-    where `g` is the gradient of the clean rows off the kink, ``A a`` that of the rows on the kink
+    where poison of mass ``e_y`` pulls with ``w_y = w(y) integral |phi'|``, its class weight included,
+    `g` is the gradient of the clean rows off the kink, ``A a`` that of the rows on the kink
     with free multipliers `a` (the exact subdifferential at the margin), ``c(e)`` the regulariser's
     weight: ``(1 + e) reg`` under mean scaling, ``reg`` at the clean size under sum scaling. The
     decoy is optimal on clean and poison iff ``r = 0`` for some `a`; the last entry is the
@@ -60,14 +61,14 @@ class Stationarity:
         """``g``, shape (d + 1,)."""
         margins = self.decoy.margins(self.train)
         pull = np.where(self.on_kink, 0.0, self.problem.loss.derivative(margins))
-        pull = pull * self.train.y * self.train.weight / self.train.total
+        pull = pull * self.train.y * self._shares(self.train)
         return np.append(np.asarray(self.train.X.T @ pull).ravel(), pull.sum())
 
     @cached_property
     def kink_matrix(self) -> sp.csc_array:
         """``A``, shape (d + 1, number of rows on the kink)."""
         rows = self.train.take(self.on_kink)
-        scale = -rows.y * rows.weight / self.train.total
+        scale = -rows.y * self._shares(rows)
         X = sp.csr_array(rows.X)
         return sp.csc_array(sp.vstack([X.multiply(scale[:, None]).T, sp.csr_array(scale[None, :])]))
 
@@ -75,8 +76,12 @@ class Stationarity:
     def penalty(self) -> tuple[Array, Array]:
         """``(c0, c1)`` with ``c(e) (theta, b) = c0 + e c1``."""
         vector = self.problem.penalty_mask(self.train.d) * self.decoy.vector
-        c0 = self.problem.reg_at(self.train.total) * vector
+        c0 = self.problem.pinned(self.train.total).reg * vector
         return c0, (c0 if self.problem.scaling == "mean" else np.zeros_like(c0))
+
+    def _shares(self, rows: Dataset) -> Array:
+        """What each row weighs in the mean, its class weight included."""
+        return np.asarray(rows.weight * self.problem.weights_of(rows.y) / self.train.total)
 
     @property
     def size(self) -> float:

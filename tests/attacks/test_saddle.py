@@ -179,7 +179,7 @@ def test_small_quadratic_program_meets_its_optimality_conditions(seed, k):
 
 
 def test_smoothed_hinge_has_the_slope_that_differences_find():
-    part = CleanPart(rows(7), Hinge())
+    part = CleanPart(rows(7), Problem(Hinge(), 0.1))
     part.multiplier = part.share * np.random.default_rng(0).random(part.share.size)
     margins, step = np.linspace(-1, 3, 40), 1e-6
     piece = part.piece(margins, 0.02)

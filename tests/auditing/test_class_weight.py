@@ -10,7 +10,7 @@ from sklearn.svm import SVC, LinearSVC
 
 import linpoison
 from linpoison import InputError, Poison
-from linpoison.attacks import KKT
+from linpoison.attacks import Breakdown, GradientCanceling, ModelTargeted
 from linpoison.attacks.base import Scenario
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
@@ -115,13 +115,14 @@ def test_what_cannot_take_class_weights_says_so_with_a_way_out():
     with pytest.raises(CapabilityError, match="least budget"):
         linpoison.budget(DATA, estimator=balanced)
     problem, data = Problem(Hinge(), 0.1, class_weight=(1.0, 2.0)), Dataset(X, SIGNS)
-    with pytest.raises(CapabilityError, match="Write them out as sample weights"):
-        KKT().run(Scenario(data, problem, Budget(0.1), {}, data))
+    for attack in (ModelTargeted(), GradientCanceling(), Breakdown()):
+        with pytest.raises(CapabilityError, match="Write them out as sample weights"):
+            attack.run(Scenario(data, problem, Budget(0.1), {}, data))
     with pytest.raises(CapabilityError, match="claim on a problem without class weights"):
         Claim(data, problem, ByLabel({label: Ball(np.zeros(2), 3.0) for label in (-1.0, 1.0)}), 0.1)
 
 
-@pytest.mark.parametrize("attack", ["random-flips", "influence-basic", "min-max-basic"])
+@pytest.mark.parametrize("attack", ["random-flips", "influence-basic", "min-max-basic", "kkt"])
 def test_attacks_are_scored_by_the_weighted_learner(attack):
     estimator = clone(KINDS["hinge"]).set_params(class_weight="balanced").fit(X, WORDS)
     report = linpoison.audit(DATA, estimator=estimator, epsilon=0.0625, attacks=attack, defenses="l2", jobs=1)

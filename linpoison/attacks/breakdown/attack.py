@@ -132,6 +132,7 @@ class Breakdown(Attack):
         SolverFailed
             If no poison has a converged fit behind every defence.
         """
+        scenario.refuse_class_weights(self.name)
         trail = Trail(time.time(), progress, journal)
         scenario.train.require_both_classes()
         tune, check = goals(scenario, seed)
