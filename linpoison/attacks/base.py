@@ -128,7 +128,7 @@ class Scenario:
         """
         if self.problem.class_weight is not None:
             raise CapabilityError(
-                f"a problem without class weights for the attack {attack}", f"class_weight={self.problem.class_weight!r}",
+                f"a problem without class weights for {attack}", f"class_weight={self.problem.class_weight!r}",
                 "Write them out as sample weights of the rows, as Scenario.without_class_weights() does.",
             )  # fmt: skip
 

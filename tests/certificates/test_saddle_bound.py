@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from poisoning import INTERCEPTS, LOSSES, SCALINGS, SETS, balls, claim_of, mixed, poisoned, retrained, rows
 
-from linpoison.certificates.certificate import Certificate
+from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.inflation import inflate
 from linpoison.certificates.saddle import certify as saddle
@@ -199,10 +199,12 @@ def test_unbounded_sets_leave_the_zero_model():
     assert not found.witness["v"].any()
 
 
-@pytest.mark.parametrize("witness", [{}, {"v": [1.0, 2.0]}, {"v": [np.nan] * 4}, {"v": [np.inf] * 4}, {"v": "x"}])
-def test_bad_witnesses_prove_nothing(witness):
-    assert recompute_average_loss(claim_of(), witness) == np.inf
-    assert recompute_average_objective(claim_of(), witness) == np.inf
+@pytest.mark.parametrize("witness", [{}, {"v": [1.0, 2.0]}, {"v": [np.nan] * 4}, {"v": [np.inf] * 4}, {"v": [1e9] * 4}])
+def test_bad_witnesses_prove_what_zero_does(witness):
+    for recomputed in (recompute_average_loss, recompute_average_objective):
+        assert recomputed(claim_of(), witness) == recomputed(claim_of(), {"v": np.zeros(4)}) < np.inf
+    with pytest.raises(CertificateInvalid):
+        recompute("average-loss", claim_of(), {"v": "x"})
 
 
 @pytest.mark.parametrize("plain", [True, False])
