@@ -127,7 +127,10 @@ class _Search:
                 self.center, self.width = dual, max(self.shrink * self.width, self.least_width)
                 dual = self._multipliers(self.margins)
                 gradient = self.penalty * self.vector - self._combined(dual)
-            self._newton_step(dual, gradient)
+            try:
+                self._newton_step(dual, gradient)
+            except np.linalg.LinAlgError:  # rounding left no definite system: the caller judges the gap
+                break
         return WarmFit(LinearModel(self.vector[:-1], float(self.vector[-1])), gap, value, step)
 
     def _margins(self, vector: Array) -> Array:

@@ -12,7 +12,8 @@ import pytest
 from ridge_cases import ridge_claim
 
 from linpoison.attacks import ATTACKS, Refined, make_attack
-from linpoison.certificates import certify_ridge
+from linpoison.certificates import certify_ridge, label_flips_ridge
+from linpoison.core import Poison
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "theory" / "fuzz.py"
 KINDS = {
@@ -80,11 +81,33 @@ def test_the_command_writes_a_table(script, tmp_path, capsys, monkeypatch):
 def test_no_bound_is_exceeded_in_60_digits(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     extremes = runpy.run_path(str(SCRIPT.with_name("extremes.py")))
-    tallies, clean, done = extremes["fuzz"](6, seed=1, each=1)
-    assert min(clean, done) >= 6
-    assert tallies["ridge"].clean >= 2
+    tallies, clean, done = extremes["fuzz"](3, seed=7, each=1)
+    assert min(clean, done) >= 3
+    assert min(tallies[name].clean for name in ("ridge", "radius", "ball", "partition")) >= 1
+    assert min(tallies[name].poisoned for name in ("flips", "min-budget", "ridge-interval")) >= 1
     assert [words for tally in tallies.values() for words in tally.violations] == []
     lie = {"ridge": replace(certify_ridge(ridge_claim()), bound=certify_ridge(ridge_claim()).bound - 1.0)}
     assert extremes["hold"](ridge_claim(), lie, None, tallies)
     assert len(tallies["ridge"].violations) == ridge_claim().rows.n
     assert "violations" in extremes["table"](tallies, clean, done)
+
+
+def test_lies_about_changed_rows_and_planted_models_are_seen_in_60_digits(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    changes = runpy.run_path(str(SCRIPT.with_name("extremes_changes.py")))
+    claim, tally = ridge_claim(), changes["Tally"]()
+    truth = label_flips_ridge(claim, 1)
+    flipped = changes["flipped"](claim.train, tuple(truth.witness["flipped"][0]))
+    for by, seen in ((0.0, 0), (1e-9, 1)):
+        told = replace(truth, bound=truth.bound - by)
+        changes["hold_scores"]("flips", told, iter([flipped]), tally)
+        assert bool(tally.violations) == seen
+    planted, lies = changes["planted_model"], changes["Tally"]()
+    poison = Poison(claim.sets[1].support(-np.ones(claim.train.d))[None] * 0.9, [1.0], [0.2 * claim.mass])
+    planted(claim, poison, lies)
+    assert (lies.poisoned, lies.violations) == (1, [])
+    true = planted.__globals__["min_budget"]
+    planted.__globals__["min_budget"] = lambda *given, **more: replace(true(*given, **more), bound=0.21)
+    planted.__globals__["verified"] = lambda way: way()
+    planted(claim, poison, lies)
+    assert len(lies.violations) == 1

@@ -148,3 +148,13 @@ def test_a_closed_gap_needs_no_libsvm(monkeypatch):
 def test_a_start_of_another_size_is_refused():
     with pytest.raises(InputError, match="start of 5 coefficients"):
         make_learner(Problem(Hinge(), 0.1)).fit(sample(0), start=LinearModel(np.zeros(4)))
+
+
+@pytest.mark.parametrize(("offset", "scale", "reg"), [(1e8, 1.0, 1e-8), (0.0, 1e10, 1e-1), (1e2, 1e10, 10.0)])
+def test_rounding_that_leaves_no_system_leaves_an_open_gap(offset, scale, reg):
+    """Columns far apart in size: Newton's system is lost, which is for the learner to mend and not for the user."""
+    rng, y = np.random.default_rng(0), np.where(np.arange(12) % 2, 1.0, -1.0)
+    for _ in range(20):
+        X = (rng.normal(size=(12, 2)) + 0.6 * y[:, None] + np.array([offset, 0.0])) * np.array([1.0, scale])
+        found = warm_hinge(Problem(Hinge(), reg), Dataset(X, y), LinearModel(np.zeros(2)))
+        assert found.value <= 1.0 + 1e-9
