@@ -76,8 +76,10 @@ def data_table(case: Case, out: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    given = arguments(__doc__, attacks=ATTACKS).parse_args(argv)
-    case = case_of(given.data, given.quick)
+    parser = arguments(__doc__, attacks=ATTACKS)
+    parser.add_argument("--domain", metavar="KIND", help="what a poison row may hold, such as counts:inf for breakdown")
+    given = parser.parse_args(argv)
+    case = case_of(given.data, given.quick, domain=given.domain)
     few = FEW_STEPS.get(case.name, {})
     chosen = {name: small(name, given.quick, **few.get(name, {})) for name in given.attacks.split(",")}
     print(data_table(case, given.out), end="")

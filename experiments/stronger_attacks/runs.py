@@ -16,6 +16,7 @@ from linpoison.attacks import Attack, LabelFlipDecoys, Scenario, make_attack
 from linpoison.auditing.journal import FolderJournal
 from linpoison.auditing.target import Target
 from linpoison.core import Budget, Candidate, worst_case
+from linpoison.datasets.loading import with_domain
 from linpoison.defenses import Defense, make_defense
 from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
@@ -34,15 +35,19 @@ class Case:
     problem: Problem
     epsilon: float
     defenses: Mapping[str, Defense]
+    domain: str | None = None
 
     @property
     def key(self) -> str:
         """What distinguishes the case, as the start of a folder's name."""
-        return f"{self.name}-{self.epsilon:g}-{'+'.join(self.defenses)}"
+        where = "" if self.domain is None else f"-{self.domain}"
+        return f"{self.name}-{self.epsilon:g}-{'+'.join(self.defenses)}{where}"
 
 
-def case_of(name: str, quick: bool, defenses: Sequence[str] = DEFENSES, epsilon: float = 0.03) -> Case:
-    """Data as in the paper by name; a small generated set of word counts where `quick`."""
+def case_of(
+    name: str, quick: bool, defenses: Sequence[str] = DEFENSES, epsilon: float = 0.03, domain: str | None = None
+) -> Case:
+    """Data as in the paper by name; a small generated set of word counts where `quick`; perhaps in another domain."""
     if quick:
         from linpoison.datasets import counts
 
@@ -51,7 +56,8 @@ def case_of(name: str, quick: bool, defenses: Sequence[str] = DEFENSES, epsilon:
     else:
         split, reg = load(name), REG[name]
     problem = Problem(Hinge(), reg)
-    return Case(name, split, problem, epsilon, against(problem, defenses))
+    split = split if domain is None else with_domain(split, domain)
+    return Case(name, split, problem, epsilon, against(problem, defenses), domain)
 
 
 def against(problem: Problem, names: Sequence[str]) -> dict[str, Defense]:

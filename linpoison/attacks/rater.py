@@ -85,6 +85,7 @@ class Rater:
         self.cross = scenario.goal == "population"
         self._parts = self._divide(folds, seed) if self.cross else []
         self._frozen: dict[str, tuple[Defense, Array]] = {}
+        self._last: LinearModel | None = None
         self.extra = scenario.target if not self.cross or not scenario.sees_only_training_rows else None
 
     @cached_property
@@ -105,7 +106,8 @@ class Rater:
     def rate(self, poison: Poison) -> Rating:
         """The rating of a poison with whole copies."""
         mixed = self.train.mix(poison.expanded())
-        models = {UNDEFENDED: self.learner.fit(mixed)}
+        models = {UNDEFENDED: self.learner.fit(mixed, start=self._last)}
+        self._last = models[UNDEFENDED]
         kept = {UNDEFENDED: np.arange(mixed.n)}
         for name in self.scenario.defenses:
             kept[name] = self._kept(name, mixed, poison, models[UNDEFENDED])

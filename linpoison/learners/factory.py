@@ -17,8 +17,8 @@ Method = Literal["auto", "quick", "reference"]
 
 LOOSE = (1e-2, 1e-3)
 """liblinear's tolerances of ``quick``."""
-LOOSE_GAP = 1e-4
-"""The relative duality gap that ``quick`` allows where rows are too long for liblinear."""
+LOOSE_PASSES, LOOSE_GAP = 200, 1e-5
+"""liblinear's passes of ``quick`` (some 60 are usual), and the relative duality gap that it allows beyond them."""
 
 _FAST: dict[type, type[Learner]] = {Hinge: HingeLearner, Logistic: LogisticLearner, Squared: RidgeLearner}
 
@@ -54,6 +54,6 @@ def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
     if fast is not None:
         learner = fast(problem)
         if method == "quick" and isinstance(learner, HingeLearner):
-            learner.tols, learner.warm_gap = LOOSE, LOOSE_GAP
+            learner.tols, learner.warm_gap, learner.first_passes = LOOSE, LOOSE_GAP, LOOSE_PASSES
         return learner
     return SmoothLearner(problem) if problem.loss.kink is None else ReferenceLearner(problem)

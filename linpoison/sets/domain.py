@@ -12,6 +12,9 @@ from .box import Box
 from .count_ball import CountBall
 from .halfspace import Halfspace
 
+MOST_PIECES = 5_000_000
+"""Whole numbers of all coordinates together that an envelope may have."""
+
 
 def domain_set(domain: Domain, d: int) -> Box | Ball | None:
     """The convex hull of a domain in R^d, or ``None`` for R^d itself.
@@ -37,7 +40,9 @@ def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:
     """A set with what the domain adds to its shape; other sets than balls are themselves.
 
     Where rows are counts, the envelope (`CountBall`) takes the place of a ball: it holds every whole-number row of the
-    ball and lies inside it. Where rows have length 1, a half-space does: for ``|x| = 1``::
+    ball and lies inside it. One of more than `MOST_PIECES` pieces, such as around a mean that was dragged off, stays a
+    ball: against its radius rounding adds next to nothing. Where rows have length 1, a half-space does: for
+    ``|x| = 1``::
 
         |x - c|^2 <= r^2   if and only if   -c . x <= (r^2 - 1 - |c|^2) / 2,
 
@@ -54,7 +59,8 @@ def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:
     if not isinstance(part, Ball):
         return part
     if domain.integral and domain.upper is not None:
-        return CountBall(part.center, part.radius, domain.upper)
+        ball = CountBall(part.center, part.radius, domain.upper)
+        return ball if ball.largest.sum() <= MOST_PIECES else part
     square = float(part.center @ part.center)
     if domain.on_sphere and square > 0:
         return Halfspace(-part.center, (part.radius**2 - 1.0 - square) / 2)

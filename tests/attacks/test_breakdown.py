@@ -11,7 +11,9 @@ from kkt_cases import scenario_of
 
 from linpoison.attacks import Breakdown
 from linpoison.attacks.base import Scenario
-from linpoison.attacks.breakdown.attack import goals
+from linpoison.attacks.breakdown.attack import given, goals
+from linpoison.attacks.breakdown.climb import Climb
+from linpoison.attacks.breakdown.trials import Trials
 from linpoison.core import Budget, Domain, InputError, Poison
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
@@ -64,6 +66,18 @@ def test_four_rows_of_counts_ascend_behind_every_filter():
     scores = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": scenario.target})
     assert scores.error["t"] == pytest.approx(result.best.test_error)
     assert scores.worst("t") > start.best.worst + 0.02
+
+
+def test_an_ascent_ends_where_no_smoothing_of_the_gradient_does_more():
+    scenario = scenario_of("counts", epsilon=0.1, defenses=("l2",))
+    scenario = replace(scenario, train=replace(scenario.train, domain=Domain.counts(np.inf, scenario.train.d)))
+    climb = Climb(Trials(scenario, scenario.target), QUICK.ground(scenario), np.random.default_rng(0))
+    begun = climb.state(given(replace(QUICK, steps=0).run(scenario, seed=0).poison), "begun")
+    assert begun is not None
+    reached = climb.ascend(begun, 12)
+    assert reached.trial.value >= begun.trial.value
+    climb.state = lambda *refused: None  # no step does more
+    assert climb.ascend(begun, 1000) is begun
 
 
 def test_the_same_seed_gives_the_same_poison_for_any_number_of_jobs():

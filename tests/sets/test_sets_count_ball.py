@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from linpoison.core import InfeasibleSet, InputError
-from linpoison.sets import Ball, CountBall, expected_sq_norm
+from linpoison.core import Domain, InfeasibleSet, InputError
+from linpoison.sets import Ball, CountBall, expected_sq_norm, in_domain
 
 
 @st.composite
@@ -130,3 +130,10 @@ def test_upper_counts_are_checked(upper):
 def test_relation():
     assert CountBall([0.0], 1.0, [3]).relation == "outer"
     assert CountBall([0.0], 1.0, [3], relation="inner").relation == "inner"
+
+
+def test_a_ball_around_a_mean_that_was_dragged_off_stays_a_ball():
+    free = Domain.counts(np.inf, 5)
+    assert isinstance(in_domain(Ball(np.full(5, 0.5), 30.0), free), CountBall)
+    wide = in_domain(Ball(np.full(5, 1e7), 1e7), free)  # an envelope would take as many pieces as it holds counts
+    assert isinstance(wide, Ball)

@@ -13,8 +13,10 @@ from .plans import Ground, Plan, clipped
 from .trials import Trial, Trials
 
 POOL = 5
-LENGTHS = (5e-4, 0.2)
+LENGTHS = (2e-3, 0.2)
 """The shortest step of an ascent and the first one, relative to the distance of a place from the centre."""
+SPREADS = (2.0, 1.0, 0.4)
+"""How widely the gradient of an ascent is smoothed, in turn."""
 CAP = 150.0  # units that a place lies out at most: farther, the learners of libraries part
 
 
@@ -80,15 +82,22 @@ class Climb:
         return states
 
     def ascend(self, state: State, steps: int) -> State:
-        """The state after so many steps along its gradient, longer after one that did more and shorter after others."""
-        length = LENGTHS[1]
+        """The state after so many steps along its gradient, longer after one that did more and shorter after others.
+
+        Where no step does more the gradient is smoothed otherwise: the least over the defences has kinks.
+        """
+        turn, length = 0, LENGTHS[1]
+        slopes: Array | None = None
         for _ in range(steps):
             if length < LENGTHS[0]:
+                turn, length, slopes = turn + 1, LENGTHS[1] / 4, None
+            if turn >= 2 * len(SPREADS):
                 break
-            plan = clipped(self._along(state, length), self.ground, CAP)
+            slopes = self._in_places(state, SPREADS[turn % len(SPREADS)]) if slopes is None else slopes
+            plan = clipped(self._along(state.plan, slopes, length), self.ground, CAP)
             moved = self.state(plan, state.label, state.trial)
             if moved is not None and moved.trial.value > state.trial.value:
-                state, length = moved, 1.2 * length
+                state, length, slopes = moved, 1.2 * length, None
             else:
                 length *= 0.5
         return state
@@ -98,11 +107,10 @@ class Climb:
         return str(self.rng.choice(list(self.credit), p=odds / odds.sum()))
 
     def _ascent(self, state: State) -> Plan:
-        return self._along(state, 10 ** self.rng.uniform(-2.3, 0.0))
+        return self._along(state.plan, self._gradient(state), 10 ** self.rng.uniform(-2.3, 0.0))
 
-    def _along(self, state: State, step: float) -> Plan:
+    def _along(self, plan: Plan, slopes: Array, step: float) -> Plan:
         """A step of every place along the gradient, relative to its distance from the centre."""
-        plan, slopes = state.plan, self._gradient(state)
         lengths = np.linalg.norm(slopes, axis=1, keepdims=True)
         out = np.linalg.norm(plan.points - self.ground.center, axis=1, keepdims=True) + 0.1 * self.ground.base
         return replace(plan, points=plan.points + step * out * slopes / np.maximum(lengths, 1e-300))
@@ -114,9 +122,9 @@ class Climb:
             self._slopes[state] = self._in_places(state)
         return self._slopes[state]
 
-    def _in_places(self, state: State) -> Array:
+    def _in_places(self, state: State, spread: float = 1.0) -> Array:
         """The gradient in the rows, added up over the rows of each place."""
-        slopes, plan = self.trials.slopes(state.trial), state.plan
+        slopes, plan = self.trials.slopes(state.trial, spread), state.plan
         sources = plan.sources
         if self.ground.spread > 0:
             alone = plan.copies - (plan.drags & (plan.copies > 1))

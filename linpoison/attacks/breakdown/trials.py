@@ -22,6 +22,7 @@ from .newton import NewtonLearner
 SOFTNESS = 0.004  # of the least over the defences, in units of error
 SMOOTH = 0.15  # weight of the smoothed error beside the share of misclassified rows
 WIDTH = 0.3  # of the smoothed error, in standard deviations of the margins
+_LIGHT = 0.05  # share of the press from which a defence counts
 BAND = 0.15  # over which a kink is read in derivatives
 
 
@@ -99,7 +100,7 @@ class Trials:
             {name: model.error(self.goal) for name, model in models.items()},
             float(share @ [values[name] for name in self.names]),
             values,
-            {name: float(part) for name, part in zip(self.names, share, strict=True) if part > 0.05},
+            {name: float(part) for name, part in zip(self.names, share, strict=True) if part > _LIGHT},
             models,
             {name: outcome.removed(name) for name in names},
         )
@@ -108,20 +109,30 @@ class Trials:
         margins = model.margins(self.goal)
         return float(np.average(expit(-margins / _width(margins)), weights=self.goal.weight))
 
-    def slopes(self, trial: Trial) -> Array:
-        """Gradient of the smoothed least error in the poison rows, the rows that each defence keeps held fixed."""
+    def slopes(self, trial: Trial, spread: float = 1.0) -> Array:
+        """Gradient of the smoothed least error in the poison rows, the rows that each defence keeps held fixed.
+
+        Parameters
+        ----------
+        trial : Trial
+        spread : float, default 1.0
+            How many times as wide the error, a kink and the least over the defences are smoothed.
+        """
         train, rows = self.evaluator.train, trial.poison
         owner = np.repeat(np.arange(rows.y.size), rows.count.astype(int))
         total = np.zeros(rows.X.shape)
-        for name, share in trial.press.items():
+        values = np.array([trial.values[name] for name in self.names])
+        for name, share in zip(self.names, softmax(-values / (spread * SOFTNESS)), strict=True):
+            if share <= _LIGHT:
+                continue
             gone = trial.removed[name]
             lost = np.bincount(owner[gone[gone >= train.n] - train.n], minlength=rows.y.size)
             left = Poison(rows.X, rows.y, rows.count - lost)
             data = train.take(np.delete(np.arange(train.n), gone[gone < train.n])).mix(left.as_dataset())
             model = trial.models[name]
-            target = SoftError(self.goal, _width(model.margins(self.goal)))
+            target = SoftError(self.goal, spread * _width(model.margins(self.goal)))
             problem = self.scenario.problem
-            band = None if problem.loss.kink is None else BAND
+            band = None if problem.loss.kink is None else spread * BAND
             try:
                 implicit = ImplicitGradient(problem, data, model, band, tol=1e-6)
                 total += share * implicit.of_rows(target.gradient(model), left)
