@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.dataset import Dataset
+from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from .base import Learner, LearnerWarning, converged, narrow
 from .reference import ReferenceLearner
@@ -94,17 +96,25 @@ class HingeLearner(Learner):
             model, solved = self._liblinear(data, self._tols(data)[:1], self.first_passes)
             if solved:
                 return model
-        if odd or (inside and not free):
-            model, solved = self._interior(data)
-            if solved:
-                return model
+        if not (odd or (inside and not free)):
+            return self._by_others(data, start, free, inside)
+        found = interior_hinge(self.problem, data)
+        if abs(found.gap) <= self.interior_gap * found.value:
+            return found.model
+        other = self._by_others(data, start, free, inside=False)  # which may stop early without a word
+        return min(found.model, other, key=lambda model: self.problem.value(model, data))
+
+    def _by_others(self, data: Dataset, start: LinearModel | None, free: bool, inside: bool) -> LinearModel:
+        """The warm solver, those of scikit-learn, the interior point if it has not been tried, and the reference."""
         if start is not None if free else not self._large(data):
-            warm = warm_hinge(self.problem, data, start or LinearModel(np.zeros(data.d)), gap_tol=self.warm_gap)
-            if warm.gap <= self.warm_gap * warm.value:
-                return warm.model
+            with contextlib.suppress(SolverFailed):  # a system without digits: others may do
+                warm = warm_hinge(self.problem, data, start or LinearModel(np.zeros(data.d)), gap_tol=self.warm_gap)
+                if warm.gap <= self.warm_gap * warm.value:
+                    return warm.model
         model, solved = self._libsvm(data) if free else self._liblinear(data, self._tols(data), self.max_iter)
-        if not solved and inside and free and not odd:
-            model, solved = self._interior(data)
+        if not solved and inside:
+            found = interior_hinge(self.problem, data)
+            model, solved = found.model, abs(found.gap) <= self.interior_gap * found.value
         if solved:
             return model
         if not self._large(data):
@@ -112,7 +122,7 @@ class HingeLearner(Learner):
         warnings.warn(
             "the SVM solver stopped before its tolerance: the model is approximate. Scale the columns, or raise reg.",
             LearnerWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return model
 
@@ -121,10 +131,6 @@ class HingeLearner(Learner):
 
     def _cost(self, data: Dataset) -> float:
         return 1 / (data.total * self.problem.reg_at(data.total))
-
-    def _interior(self, data: Dataset) -> tuple[LinearModel, bool]:
-        found = interior_hinge(self.problem, data)
-        return found.model, abs(found.gap) <= self.interior_gap * found.value
 
     def _tols(self, data: Dataset) -> tuple[float, ...]:
         return self.large_tols if self._large(data) and self.tols == HingeLearner.tols else self.tols

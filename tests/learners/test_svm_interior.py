@@ -74,3 +74,13 @@ def test_a_hessian_without_digits_is_a_solver_that_failed():
     data = Dataset(X + 1e8, np.where(X[:, 0] + 0.3 * rng.normal(size=90) > 0, 1, -1))
     with pytest.raises(SolverFailed, match="Rescale the features"):
         make_learner(Problem(Logistic(), 1e-5)).fit(data)
+
+
+def test_where_no_solver_has_a_proof_the_best_model_of_all_is_taken():
+    """Offsets of 1e9 under a penalised intercept: what stops early without a word was worse by a sixth."""
+    rng = np.random.default_rng(16)
+    y = np.where(np.arange(30) % 2, 1.0, -1.0)
+    X = (rng.normal(size=(30, 12)) + 0.5 * y[:, None]) * np.logspace(-3, 3, 12) + 1e9 * (np.arange(12) % 2)
+    problem, data = Problem(Hinge(), 8e-5), Dataset(X, y)
+    fit = interior_hinge(problem, data)
+    assert problem.value(HingeLearner(problem).fit(data), data) <= fit.value
