@@ -150,3 +150,21 @@ def test_what_is_chosen_for_unseen_rows_holds_on_both_halves():
     shares = [least(candidate) for candidate in result.candidates if not candidate.label.endswith("rough fit")]
     assert shares == sorted(shares, reverse=True)
     assert result.best is result.candidates[0]
+
+
+def test_corners_towards_outermost_rows_are_tried_within_the_range():
+    """12.5 % without them behind the loss filter alone, where a naive one does 14.5 %."""
+    split = gaussians()
+    train = replace(split.train, domain=Domain.range(split.train.X))
+    problem = Problem(Squared(), 0.01, penalize_intercept=False)
+    guards = {"loss": make_defense("loss", problem=problem)}
+    scenario = Scenario(train, problem, Budget(0.03), guards, split.test)
+    evaluator = Evaluator(train, problem, guards)
+    center, best = train.X.mean(axis=0), 0.0
+    for label in (1.0, -1.0):
+        away = train.of_class(-label).X - center
+        for row in away[np.argsort(-np.linalg.norm(away, axis=1))[:4]]:
+            corner = train.domain.clip(center + 100 * row[None, :])
+            outcome = evaluator.score(Poison(corner, [label], [scenario.n_poison]), {"t": split.test})
+            best = max(best, outcome.worst("t"))
+    assert replace(QUICK, steps=0, remade=0).run(scenario, seed=0).best.worst >= best

@@ -13,7 +13,7 @@ from ...core.errors import InfeasibleSet, InputError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, AttackResult, Candidate
-from ...core.validation import Array, check_integer, check_number
+from ...core.validation import LABELS, Array, check_integer, check_number
 from ..base import Attack, Journal, Progress, Scenario, check_start
 from ..decoys import LabelFlipDecoys
 from ..iterative import Scoped
@@ -35,6 +35,7 @@ FLIPS = LabelFlipDecoys((0.4, 0.5), (8, 20), prune=False)
 """Models of rows with flipped labels, from which directions of sparse rows ascend."""
 _ROWS = 3000  # that directions are searched on
 _BEYOND = (4.0, 70.0)  # times the largest radius: where the planted model is next to zero, only its signs count
+_OUTERMOST = 6  # rows of a class whose directions are tried in a narrow domain
 _ALIKE = 0.97  # cosine of directions that count as one
 
 
@@ -151,6 +152,7 @@ class Breakdown(Attack):
             pool += starts(climb, aims, scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
+            best += [state for state in [max(pool, key=lambda state: state.trial.worst)] if state not in best]
             if costly:
                 found += [measured(trail.started, scenario, state) for state in best[:1]]
             else:
@@ -179,14 +181,16 @@ class Breakdown(Attack):
     ) -> tuple[list[Aim], tuple[float, ...]]:
         """What is planted next, and at which radii.
 
-        First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar. Then
-        the worst models of the clean rows, then those of the rows that the defences left of the strongest poison.
+        First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar; in a
+        narrow domain also corners. Then the worst models of the clean rows, then those of the rows that the defences left of the strongest poison.
         """
         train = scenario.train
         near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
         radii = tuple(near * radius for radius in self.radii)
         if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
             return _constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
+        if seed[1] == 0 and self.ground(scenario).bounded:
+            return _constant(train) + _outermost(train), (*radii, _BEYOND[0] * max(radii))
         if seed[1] == 0:
             return _constant(train), radii + tuple(factor * max(radii) for factor in _BEYOND)
         if seed[1] == 1 or not pool:
@@ -288,6 +292,20 @@ def _constant(train: Dataset) -> list[Aim]:
     across = means[1] - means[0]
     length = float(np.linalg.norm(across))
     return [Aim(across / length, LinearModel(np.zeros(train.d)))] if length > 0 else []
+
+
+def _outermost(train: Dataset) -> list[Aim]:
+    """Directions of the outermost rows of each class, along which the other class is planted: in a box, to a corner."""
+    if train.is_sparse:
+        return []
+    center = train.X.mean(axis=0)
+    found = []
+    for label in LABELS:
+        away = train.of_class(-label).X - center
+        lengths = np.linalg.norm(away, axis=1)
+        far = np.argsort(-lengths, kind="stable")[:_OUTERMOST]
+        found += [Aim(label * away[i] / lengths[i], LinearModel(np.zeros(train.d))) for i in far if lengths[i] > 0]
+    return found
 
 
 def kept_share(trial: Trial, train: Dataset) -> Array:

@@ -11,7 +11,7 @@ from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
-from ...core.results import UNDEFENDED
+from ...core.results import UNDEFENDED, worst_case
 from ...core.validation import Array
 from ...evaluation import Evaluator
 from ...influence import ImplicitGradient, SoftError
@@ -53,6 +53,11 @@ class Trial:
     press: dict[str, float]
     models: dict[str, LinearModel]
     removed: dict[str, np.ndarray]
+
+    @property
+    def worst(self) -> float:
+        """The least error over the defences that count."""
+        return worst_case(self.error)
 
 
 class Trials:
