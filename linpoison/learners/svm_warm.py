@@ -16,6 +16,8 @@ from .hessian import Hessian, squared_lengths
 
 _DIRECT = 1500
 """Rows or columns up to which a Newton system is factorised: long rows keep conjugate gradients from their end."""
+_SMALL = 30_000
+"""Entries up to which sparse rows are made dense: there, what a sparse product costs is its bookkeeping."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def warm_hinge(
     True
     """
     rows = Poison(data.X, data.y, data.weight).merged().as_dataset()
+    if rows.is_sparse and rows.n * rows.d <= _SMALL:
+        rows = Dataset(rows.X.toarray(), rows.y, rows.weight)
     return _Search(problem, rows, start).run(gap_tol, max_steps)
 
 
