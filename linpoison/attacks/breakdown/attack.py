@@ -182,7 +182,8 @@ class Breakdown(Attack):
         """What is planted next, and at which radii.
 
         First the constant model, which errs as much on rows that nobody has seen: it is best planted from afar; in a
-        narrow domain also corners. Then the worst models of the clean rows, then those of the rows that the defences left of the strongest poison.
+        narrow domain also corners. Then the worst models of the clean rows, then those of the rows that the defences
+        left of the strongest poison.
         """
         train = scenario.train
         near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
