@@ -68,8 +68,9 @@ class Setting:
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setting:
     """Load the data and build the problem and the defences; with `whole` no row of a file is held out unasked."""
     if options.estimator is None:
-        split, problem, handed = load_split(data, options, whole=whole), options.problem(), None
+        split, handed = load_split(data, options, whole=whole), None
         split = Split(of_mean_one(split.train)[0], split.test)
+        problem = options.problem(split.train)
         learner = str(options.model)
     else:
         split, problem, learner, handed = _with_estimator(data, options, whole)

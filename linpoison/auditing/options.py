@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..convex import chosen_solver
-from ..core import Budget, InputError, check_integer, check_number, check_seed, parse_domain
+from ..core import Budget, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
 from ..core.validation import as_weights
 from ..datasets.layout import Layout
 from ..losses import Hinge, Logistic, Problem, Squared
@@ -56,6 +56,9 @@ class LearnerOptions:
         ``lambda`` of the objective, 0.01 by default. An estimator brings its own.
     penalize_intercept : bool, optional
         Overrides the convention of `model`.
+    class_weight : "balanced", mapping or str, optional
+        Weights of the two classes beside `model`, by label value, 1 for one that is not named: ``{"spam": 4}``, or as
+        text ``"spam=4,ham=0.5"``. An estimator brings its own.
     defenses : sequence of str or comma list
         Names of sanitisers; empty or ``"none"`` for an undefended learner.
     variant : {"paper", "reference"}
@@ -91,6 +94,7 @@ class LearnerOptions:
     header: str | None = None
     index: str | None = None
     sample_weight: Any = None
+    class_weight: Any = None
 
     def __post_init__(self) -> None:
         self._check_learner()
@@ -112,12 +116,14 @@ class LearnerOptions:
         if self.penalize_intercept is not None:
             _flag(self.penalize_intercept, "penalize_intercept")
         if self.estimator is not None:
-            given = [name for name in ("model", "reg", "penalize_intercept") if getattr(self, name) is not None]
+            own = ("model", "reg", "penalize_intercept", "class_weight")
+            given = [name for name in own if getattr(self, name) is not None]
             if given:
                 raise InputError(
                     "an estimator alone", f"an estimator and {' and '.join(given)}", "The estimator brings its own."
                 )
             return
+        self._set("class_weight", _class_weight_text(self.class_weight))
         self._set("model", _one_of(DEFAULT_MODEL if self.model is None else self.model, "model", MODELS))
         reg = DEFAULT_REG if self.reg is None else self.reg
         self._set(
@@ -139,12 +145,46 @@ class LearnerOptions:
         weight = self.sample_weight if isinstance(self.sample_weight, str) else None
         return Layout(self.label, self.header, self.index, weight)
 
-    def problem(self) -> Problem:
-        """The learning problem of `model`."""
+    def problem(self, train: Dataset | None = None) -> Problem:
+        """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
         loss, penalized = MODELS[str(self.model)]
         if self.penalize_intercept is not None:
             penalized = self.penalize_intercept
-        return Problem(loss(), float(self.reg or DEFAULT_REG), penalize_intercept=penalized)
+        labels = [-1, 1] if train is None else train.label_values([-1.0, 1.0])
+        weight = _class_weight_of(self.class_weight, labels)
+        return Problem(loss(), float(self.reg or DEFAULT_REG), penalize_intercept=penalized, class_weight=weight)
+
+
+def _class_weight_text(given: Any) -> str | None:
+    """Class weights as a command line has them."""
+    if isinstance(given, Mapping):
+        given = ",".join(f"{label}={weight}" for label, weight in given.items())
+    if given is None or isinstance(given, str):
+        return given
+    raise InputError("class weights as 'balanced' or by label value", repr(given), _CLASS_WEIGHT)
+
+
+def _class_weight_of(text: str | None, labels: list[Any]) -> Any:
+    """Weights of the classes -1 and +1, "balanced", or None."""
+    if text is None or text == "balanced":
+        return text
+    found = dict.fromkeys(map(str, labels), 1.0)
+    for part in text.split(","):
+        label, _, weight = part.rpartition("=")
+        if label not in found:
+            raise InputError(f"class weights of {' and '.join(map(repr, found))}", repr(part), _CLASS_WEIGHT)
+        found[label] = check_number(_as_number(weight), "class weight", above=0)
+    return tuple(found.values())
+
+
+def _as_number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_CLASS_WEIGHT = "Such as balanced, or spam=4,ham=1; by rows with sample_weight."
 
 
 @dataclass(frozen=True, kw_only=True)

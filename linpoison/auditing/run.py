@@ -58,6 +58,7 @@ def audit(
     header: str | None = None,
     index: str | None = None,
     sample_weight: Any = None,
+    class_weight: Any = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     found: Callable[[str], None] | None = None,
@@ -129,6 +130,8 @@ def audit(
     sample_weight : str or array_like of shape (n_train,), optional
         Weights of the training rows in the learner's objective, as an estimator was fitted with: a column of the file,
         or numbers. They are divided by their mean, and a poison row weighs as much as the average row.
+    class_weight : "balanced", mapping or str, optional
+        Weights of the classes by label value beside `model`, such as ``{"spam": 4}``; poison rows carry them as well.
     out : path, optional
         Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
         finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have found is
@@ -152,7 +155,7 @@ def audit(
         penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
         certify=certify, solver=solver, attack_variant=attack_variant, subpopulation=subpopulation, jobs=jobs,
         distinct=distinct, label=label, test=test, test_fraction=test_fraction,
-        header=header, index=index, sample_weight=sample_weight,
+        header=header, index=index, sample_weight=sample_weight, class_weight=class_weight,
     )  # fmt: skip
     return run_audit(data, options, out=out, progress=progress, found=found)
 

@@ -22,6 +22,7 @@ from .progress import ProgressLine
 _LEARNER = (
     "model", "estimator", "reg", "penalize_intercept", "defenses", "variant", "remove", "domain", "label", "test",
     "test_fraction", "seed", "header", "index", "sample_weight",
+    "class_weight",
 )  # fmt: skip
 
 

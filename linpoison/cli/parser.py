@@ -268,6 +268,8 @@ def _add_learner(parser: Parser, *, several: bool = False) -> None:
     add("--estimator", metavar="FILE", help="a fitted scikit-learn linear classifier (.skops) instead of --model")
     add("--reg", type=_number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
     add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
+    add("--class-weight", metavar="WEIGHTS", help="balanced, or weights by label value such as spam=4,ham=1, beside "
+        "--model")  # fmt: skip
     add("--domain", metavar="KIND", help="what a row may hold: real, box, counts (up to the largest of each column), "
         "counts:N (up to N, or inf), unit (rows of length 1), range (what the training rows show in each column) or "
         "range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip

@@ -1,5 +1,6 @@
 """Class weights are those of scikit-learn, with the poison in: learners, defences, attacks and certificates."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
 from linpoison.certificates import Claim
+from linpoison.cli import main
 from linpoison.core import Budget, CapabilityError, Dataset, LinearModel
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
@@ -133,3 +135,33 @@ def test_attacks_are_scored_by_the_weighted_learner(attack):
     assert report.attacks[0].test_error["none"] == pytest.approx(wrong)
     assert report.model["class_weight"] == "balanced"
     assert any("carry class weights" in line for line in report.reading)
+
+
+@pytest.mark.parametrize("weight", [*WEIGHTS, "spam=4", "ham=0.5,spam=3"], ids=str)
+def test_class_weights_beside_a_model_are_those_of_scikit_learn(weight):
+    setting = prepare(DATA, LearnerOptions(model="logistic", reg=0.1, class_weight=weight, defenses="none"))
+    rows = np.vstack([X, POISON.expanded().X])
+    labels = [*WORDS, *np.where(POISON.expanded().y > 0, "spam", "ham")]
+    named = dict(part.split("=") for part in weight.split(",")) if "=" in str(weight) else weight
+    named = {k: float(v) for k, v in named.items()} if isinstance(named, dict) else named
+    own = LogisticRegression(C=1 / (0.1 * len(rows)), tol=1e-9, class_weight=named).fit(rows, labels)
+    model = setting.evaluator().score(POISON, {}).models["none"]
+    np.testing.assert_allclose(model.coef, own.coef_[0], atol=1e-4)
+
+
+def test_class_weights_on_the_command_line(tmp_path):
+    table = tmp_path / "mail.csv"
+    table.write_text("a,b,label\n" + "".join(f"{a},{b},{w}\n" for (a, b), w in zip(X, WORDS, strict=True)))
+    asked = ["audit", str(table), "--model", "ridge", "--defenses", "l2", "--attack", "random-flips", "--jobs", "1",
+             "--epsilon", "0.1", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main([*asked, "--class-weight", "spam=4"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["model"]["class_weight"] == [1.0, 4.0]
+    assert "--class-weight spam=4" in report["command"]
+    for wrong in ("eggs=2", "spam=0", "spam=x", "heavy", "spam=2,=1", ""):
+        assert main([*asked[:-1], str(tmp_path / "no"), "--class-weight", wrong]) == 2
+    for given in (3, ["balanced"]):
+        with pytest.raises(InputError, match="class weights"):
+            LearnerOptions(class_weight=given)
+    with pytest.raises(InputError, match="estimator and class_weight"):
+        LearnerOptions(estimator=LogisticRegression(), class_weight="balanced")
