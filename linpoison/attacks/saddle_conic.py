@@ -94,7 +94,7 @@ class _Program:
         self.clean = cp.multiply(self.share, self.slopes)
         value, rules = problem.loss.gain(self.clean, self.share)
         value = cp.sum(value)
-        rules = [*rules, cp.sum([atom.mass / self.heavy[atom.label] for atom in self.atoms]) <= 1]
+        rules = [*rules, cp.sum([self._spent(atom) for atom in self.atoms]) <= 1]
         for atom in self.atoms:
             gain, more = problem.loss.gain(atom.sign * atom.weight, atom.mass)
             value = value + epsilon * gain
@@ -107,6 +107,10 @@ class _Program:
         elif problem.fit_intercept:
             rules.append(last == 0)
         self.problem = cp.Problem(cp.Maximize(value - loss / (2 * self.rho)), rules)
+
+    def _spent(self, atom: _Atom) -> Any:
+        """The share of the budget of an atom."""
+        return atom.mass if self.heavy[atom.label] == 1 else atom.mass / self.heavy[atom.label]
 
     def _pull(self) -> Any:
         import cvxpy as cp
@@ -135,7 +139,7 @@ class _Program:
             atom.mass.value = max(float(atom.mass.value), weight / loss.lipschitz, 1e-12)
             atom.weight.value = weight
         self.pull.value = self._pull().value
-        spent = sum(float(atom.mass.value) / self.heavy[atom.label] for atom in self.atoms)
+        spent = sum(float(self._spent(atom).value) for atom in self.atoms)
         free = self.setting.fit_intercept and not self.setting.penalize_intercept
         left = [spent - 1, abs(float(self._last().value)) if free else 0.0]
         for atom in self.atoms:
