@@ -70,7 +70,7 @@ def test_min_max_program_agrees_to_six_digits(loss, convention):
 
 def test_min_max_program_over_counts_is_a_quadratic_program():
     scenario = scenario_of("counts")
-    _, sets = decoy_and_sets(scenario, 0.1, 1)  # OSQP runs out of steps on other decoys, and says so
+    _, sets = decoy_and_sets(scenario, 0.1, 2)  # OSQP runs out of steps on other decoys, and says so
     values = [
         SaddleProgram(tol=1e-6, solver=solver).solve(scenario.train, scenario.problem, sets, EPSILON).lower
         for solver in (None, "OSQP", "ECOS")
