@@ -16,6 +16,7 @@ from ..losses import MarginLoss
 from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
 from .base import Scenario
 
+_MANY = 1_000_000  # rows, of which a quota is a share
 _MORE = 1.1  # the first refit moves the scores, and what is dropped then is not only clean
 
 
@@ -29,6 +30,9 @@ class SetPolicy:
         Before any poison is known: thresholds are this upper quantile of the clean scores of a class. By default a
         tenth more than what each defence drops of the class if the whole budget joins it, ``r(n_c + m) / n_c``: all
         of these rows are clean where the poison stays. (The reference implementation assumes 0.10 throughout.)
+    beyond : float, optional
+        The same, as so many times what each defence removes of a class without poison, and at least the quota with the
+        budget in, ``r(n_c + m) / n_c``.
     l2_factor, slab_factor, loss_factor : float
         Safety factors on thresholds that were read off a defence fitted with the poison in:
         rounding and the next refit move the scores a little.
@@ -43,6 +47,7 @@ class SetPolicy:
     """
 
     assumed_removal: float | None = None
+    beyond: float | None = None
     l2_factor: float = 0.985
     slab_factor: float = 0.96
     loss_factor: float = 1.0
@@ -52,6 +57,8 @@ class SetPolicy:
     def __post_init__(self) -> None:
         if self.assumed_removal is not None:
             check_number(self.assumed_removal, "assumed_removal", above=0, below=1)
+        if self.beyond is not None:
+            check_number(self.beyond, "beyond", at_least=1)
         for name in ("l2_factor", "slab_factor", "loss_factor"):
             check_number(getattr(self, name), name, above=0)
 
@@ -59,7 +66,10 @@ class SetPolicy:
         """Share of the clean scores of a class of `n` rows above the first threshold."""
         if self.assumed_removal is not None:
             return self.assumed_removal
-        return min(_MORE * defense.n_dropped(n + n_poison) / n, 1.0)
+        quota = defense.n_dropped(n + n_poison) / n
+        if self.beyond is not None:
+            return min(max(self.beyond * defense.n_dropped(_MANY) / _MANY, quota), 1.0)
+        return min(_MORE * quota, 1.0)
 
     def factor(self, defense: Defense) -> float:
         """Safety factor of a defence's threshold."""

@@ -9,7 +9,7 @@ import pytest
 
 from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
 from linpoison.attacks.kkt import KKT
-from linpoison.core import Budget, LinearModel, Poison
+from linpoison.core import Budget, InputError, LinearModel, Poison
 from linpoison.datasets import counts, gaussians
 from linpoison.defenses import TrustedDefense, make_defense
 from linpoison.defenses.quota import quota
@@ -95,3 +95,11 @@ def test_filters_of_trusted_rows_keep_their_thresholds_whatever_the_poison():
     for poison in (None, POISON):
         for label in (1.0, -1.0):
             assert sets_of(scenario, poison)[label].radius == inner.thresholds_[label]
+
+
+def test_first_sets_leave_out_a_share_of_what_defences_remove_but_never_less_than_the_quota():
+    policy, defense = SetPolicy(beyond=1.2), make_defense("l2", remove=0.05)
+    assert policy.share(defense, 1209, 124) == pytest.approx(0.06, abs=1e-12)
+    assert policy.share(defense, 1209, 600) == defense.n_dropped(1809) / 1209 > 0.06
+    with pytest.raises(InputError):
+        SetPolicy(beyond=0.9)
