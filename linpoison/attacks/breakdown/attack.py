@@ -191,7 +191,7 @@ class Breakdown(Attack):
         if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
             return _constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
         if seed[1] == 0 and self.ground(scenario).bounded:
-            return _constant(train) + _outermost(train), (*radii, _BEYOND[0] * max(radii))
+            return _constant(train) + _outermost(train), (max(radii), _BEYOND[0] * max(radii))
         if seed[1] == 0:
             return _constant(train), radii + tuple(factor * max(radii) for factor in _BEYOND)
         if seed[1] == 1 or not pool:
