@@ -134,6 +134,9 @@ def _as_rows(X: Any, like: Any) -> Any:
         raise InputError("rows X as an array of numbers", f"a {type(X).__name__} ({_line(error)})") from None
     if rows.ndim < 2 or not len(rows):
         raise InputError("at least one row X of shape (n, ...)", f"shape {tuple(rows.shape)}")
+    lost = torch.isnan(rows).flatten(1).any(dim=1).nonzero()
+    if len(lost):
+        raise InputError("rows X without NaN", f"such values in row {int(lost[0, 0])}")
     return rows
 
 

@@ -78,7 +78,10 @@ class TubeSolver:
             return None
         residual, memory, near = self._residual(x), _Extrapolation(_MEMORY), _NEAR
         q, size = x - residual, self.radius
-        for _ in range(_BRIEF if q.size <= _FEW else _ROUNDS):
+        rounds = _BRIEF if q.size <= _FEW else _ROUNDS
+        for turn in range(rounds):
+            if turn == rounds // 2:  # steps of long ago lead astray where the point has a kink to pass
+                memory = _Extrapolation(_MEMORY // 2)
             found = self.nearest((pull + nu * q) / (kappa + nu))
             if found is None:
                 return None

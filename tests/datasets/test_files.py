@@ -273,7 +273,7 @@ def test_bad_files(tmp_path, case):
     [
         (-X - 1, "counts", "a value of -4"),
         (X + 0.5, "counts", "not whole"),
-        (X, "sphere", "a domain among real, box, counts, range and range:F, got 'sphere'"),
+        (X, "sphere", "a domain among real, box, counts, counts:N, unit, range and range:F, got 'sphere'"),
     ],
 )
 def test_bad_domains(tmp_path, values, domain, words):

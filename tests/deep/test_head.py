@@ -183,7 +183,7 @@ def test_weights_that_are_not_finite_are_refused():
         (np.zeros((0, 5)), "at least one row"),
         ([["a"] * 5], "array of numbers"),
         ([[1.0], [1.0, 2.0]], "array of numbers"),
-        (np.full((2, 5), np.nan), "finite vector"),
+        (np.full((2, 5), np.nan), "rows X without NaN, got such values in row 0"),
         (np.zeros((2, 4)), "rows X that the network takes"),
     ],
 )

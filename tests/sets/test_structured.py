@@ -328,7 +328,7 @@ def test_nearest_points_of_empty_sets_without_bounds_are_refused(parts, point):
             Intersection(sets).support(np.zeros(3))
 
 
-def test_a_tube_that_is_slow_in_few_columns_is_left_to_the_program(monkeypatch):
+def test_a_tube_in_few_columns_ends_within_a_hundred_rounds(monkeypatch):
     rng, calls, plain = np.random.default_rng(0), [], Projector.__call__
     monkeypatch.setattr(Projector, "__call__", lambda self, z: calls.append(1) or plain(self, z))
     fallbacks = 0
@@ -344,4 +344,4 @@ def test_a_tube_that_is_slow_in_few_columns_is_left_to_the_program(monkeypatch):
         assert len(calls) <= 102
         fallbacks += oracle.fallbacks
         assert nearest == pytest.approx(NearestProgram(feasible)(point), abs=1e-4)
-    assert fallbacks == 1
+    assert fallbacks <= 1
