@@ -96,7 +96,7 @@ def test_the_enron_table_with_the_real_attack(tmp_path, capsys):
 
 def test_the_figures_of_the_paper_stand_beside_enron_only():
     experiment = script(ENRON)
-    assert experiment["setup"](None, False) == ("enron1", 0.09, 0.03, True)
+    assert experiment["setup"](None, False) == ("enron1", 0.09, 0.03, True, "counts")
     assert experiment["setup"]("breast_cancer", False).compare is False
     assert experiment["setup"](None, True).compare is False
 

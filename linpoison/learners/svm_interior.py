@@ -60,7 +60,7 @@ def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, m
     Examples
     --------
     >>> from linpoison.losses import Hinge
-    >>> data = Dataset([[1e9], [-2e9]], [1, -1])
+    >>> data = Dataset([[1e6], [-2e6]], [1, -1])
     >>> found = interior_hinge(Problem(Hinge(), 0.5), data)
     >>> found.gap <= 1e-9 * found.value
     True

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.dataset import Dataset
-from ...core.errors import InputError
+from ...core.errors import CertificateInvalid, InputError
 from ...core.model import LinearModel
 from ...core.validation import Array
 from ...learners import make_learner
@@ -234,6 +234,6 @@ def _proven(claim: Claim, name: str, witness: Witness) -> Any:
         return nothing
     try:
         bound = np.asarray(recompute(name, claim, witness), dtype=np.float64)
-    except (ValueError, KeyError, IndexError, TypeError):
+    except CertificateInvalid:
         return nothing
     return bound < 0 if bound.shape == nothing.shape else nothing
