@@ -10,9 +10,10 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from linpoison.attacks.base import Scenario
+from linpoison.attacks.breakdown import rays as rays_module
 from linpoison.attacks.breakdown.newton import NewtonLearner
 from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
-from linpoison.attacks.breakdown.rays import Rays, far_direction
+from linpoison.attacks.breakdown.rays import Rays, RaySearch, far_direction, worst_rays
 from linpoison.attacks.breakdown.trials import Trials, excess
 from linpoison.core import Budget, Dataset, Domain, LinearModel, Poison
 from linpoison.datasets import gaussians
@@ -155,3 +156,24 @@ def test_a_trial_is_given_up_only_where_its_value_is_no_greater_and_costs_fewer_
     trials.evaluator.learner.fit, plain = lambda *a, **k: fits.append(1) or plain(*a, **k), trials.evaluator.learner.fit
     assert trials.measure(poisons[1], near, 1.0) is None
     assert len(fits) <= 2
+
+
+def test_an_equal_search_for_directions_is_made_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(rays_module, "worst_rays", lambda *given: calls.append(1) or worst_rays(*given))
+    start = np.array([1.0, -0.5, 0.25, 2.0])
+
+    def found(rows, copies=6.0, seed=(0, 1), begun=()):
+        rays = Rays(Problem(Hinge(), 0.0521), Dataset(rows.X.copy(), rows.y), SPLIT.test, copies)
+        return RaySearch(rays, seed, 4, 3, begun).models()
+
+    first = found(SPLIT.train)
+    assert found(SPLIT.train) is first
+    plain = worst_rays(
+        Rays(Problem(Hinge(), 0.0521), SPLIT.train, SPLIT.test, 6.0), np.random.default_rng((0, 1)), 4, 3
+    )
+    assert [model.vector.tolist() for model in first] == [model.vector.tolist() for _, model in plain]
+    others = [{"copies": 7.0}, {"seed": (1, 1)}, {"begun": [start]}, {"begun": [2 * start]}]
+    assert all(found(SPLIT.train, **other) is not first for other in others)
+    assert found(SPLIT.test) is not first
+    assert len(calls) == 6

@@ -24,7 +24,7 @@ from .climb import CAP, Climb, State
 from .confirm import ROUGH, confirm, measured
 from .newton import COLUMNS
 from .plans import Aim, Ground, Plan, far_plans
-from .rays import Rays, far_direction, worst_rays
+from .rays import Rays, RaySearch, far_direction
 from .trials import Trial, Trials
 
 ENTRIES = 20_000
@@ -207,7 +207,8 @@ class Breakdown(Attack):
         number, steps = affordable(self.directions, train, 8), affordable(self.ascents, train, 40)
         chosen: list[Aim] = []
         flipped = FLIPS.generate(few, scenario.problem, rows) if train.is_sparse else []
-        for _, model in worst_rays(rays, rng, number, steps, [decoy.model.coef for decoy in flipped]):
+        begun = [decoy.model.coef for decoy in flipped]
+        for model in RaySearch(rays, (*seed, 2), number, steps, begun).models():
             aim = Aim(far_direction(rays, model), model)
             if aim.direction.any() and all(abs(float(aim.direction @ other.direction)) < _ALIKE for other in chosen):
                 chosen.append(aim)

@@ -30,7 +30,8 @@ two equations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,47 @@ def worst_rays(
     error = rays.error(kept, t, b)
     models = rays.models(kept, t, b)
     return [(float(error[j]), models[j]) for j in np.argsort(-error, kind="stable") if error[j] > 0]
+
+
+@dataclass(frozen=True)
+class RaySearch:
+    """A search by `worst_rays`, done once: an audit asks the same for every defender that it attacks.
+
+    Parameters
+    ----------
+    rays : Rays
+    seed : tuple of int
+    number, steps : int
+    begun : sequence of ndarray
+        See `worst_rays`.
+
+    Attributes
+    ----------
+    key : tuple of str
+        What the models depend on beside seed and size, as text.
+    """
+
+    rays: Rays = field(compare=False)
+    seed: tuple[int, ...]
+    number: int
+    steps: int
+    begun: Sequence[Array] = field(default=(), compare=False)
+    key: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rays = self.rays
+        words = (repr(rays.problem), f"{rays.poison!r}", rays.train.digest(), rays.goal.digest())
+        object.__setattr__(self, "key", (*words, *(row.tobytes().hex() for row in self.begun)))
+
+    def models(self) -> Sequence[LinearModel]:
+        """The worst models, worst first."""
+        return _found(self)
+
+
+@lru_cache(maxsize=4)
+def _found(search: RaySearch) -> Sequence[LinearModel]:
+    rng = np.random.default_rng(search.seed)
+    return tuple(model for _, model in worst_rays(search.rays, rng, search.number, search.steps, search.begun))
 
 
 def _frame(train: Dataset) -> tuple[Any, Array]:
