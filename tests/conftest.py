@@ -17,6 +17,32 @@ settings.register_profile("suite", deadline=None)  # a busy machine fails no tes
 settings.load_profile("suite")
 
 
+LONGEST = (
+    "test_image_experiments.py",
+    "test_tampering.py",
+    "test_stronger_attacks.py",
+    "test_refined.py",
+    "test_scripts.py",
+    "test_fuzz.py",
+    "test_certify.py",
+    "test_theory.py",
+    "test_parallel.py",
+    "test_cli.py",
+    "test_outer_dual.py",
+    "test_torchrun.py",
+    "test_cli_streams.py",
+    "test_readme.py",
+    "test_attack_costs.py",
+    "test_architecture.py",
+)
+"""Files that take ten seconds or more; they come first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left with one of them while the others have nothing to do."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With ``-n``, keep the tests of a file on one worker, so that what they share is prepared once."""
@@ -24,6 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # in the order above, not by the number of tests
     return LoadFileScheduling(config, log)
 
 

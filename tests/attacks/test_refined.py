@@ -38,7 +38,7 @@ def case(request):
 def test_damage_grows_and_is_what_a_fresh_evaluator_measures_with_poison_that_may_be_planted(case, goal):
     scenario, begun = case
     scenario = replace(scenario, goal=goal)
-    result = replace(QUICK, start=begun.poison).run(scenario, seed=1)
+    result = replace(QUICK, start=begun.poison, chains=1).run(scenario, seed=1)
     assert not result.poison.relaxed
     assert result.poison.total == begun.poison.total <= scenario.n_poison
     assert scenario.train.domain.violation(result.poison.X).max() == 0

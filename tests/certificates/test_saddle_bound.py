@@ -109,10 +109,16 @@ def test_no_comparator_proves_more(loss, sets):
         assert found.bound <= recompute_average_loss(claim, {**found.witness, "v": near}) * (1 + 1e-4)
 
 
-@pytest.mark.parametrize("intercept", INTERCEPTS)
-@pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("loss", LOSSES, **IDS)
-def test_no_poison_exceeds_the_bounds(loss, scaling, intercept):
+@pytest.mark.parametrize(
+    ("loss", "intercept", "scaling"),
+    [
+        (loss, intercept, list(SCALINGS)[(i + j) % 2])
+        for i, loss in enumerate(LOSSES)
+        for j, intercept in enumerate(INTERCEPTS)
+    ],
+    **IDS,
+)
+def test_no_poison_exceeds_the_bounds(loss, intercept, scaling):
     rng, noise, damage = np.random.default_rng(3), np.random.default_rng(0), []
     for sets, epsilon in (("balls", 0.05), ("boxes", 0.3), ("mixed", 0.15)):
         claim = claim_of(loss, sets, epsilon, **INTERCEPTS[intercept], **SCALINGS[scaling])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from dataclasses import replace
 
@@ -156,13 +157,17 @@ def perturbed(values, rng):
     yield from ([values[:-1], values[::-1], np.concatenate([values, values])] if values.ndim else [values[None]])
 
 
+STRIDE = {"partition": 4}
+"""Where a check is dear and arrays of one kind are many, every so manieth alteration, others for each array."""
+
+
 @names
 def test_witnesses(name):
     """Whatever is done to the witness: the old bound is refused, or it follows from the new witness all the same."""
     certificate, rng = made(name), np.random.default_rng(0)
-    side, refused = KINDS[certificate.kind][1], 0
-    for key, values in certificate.witness.items():
-        for other in perturbed(np.asarray(values), rng):
+    side, refused, stride = KINDS[certificate.kind][1], 0, STRIDE.get(name, 1)
+    for number, (key, values) in enumerate(certificate.witness.items()):
+        for other in itertools.islice(perturbed(np.asarray(values), rng), number % stride, None, stride):
             altered = replace(certificate, witness={**certificate.witness, key: other})
             try:
                 kept = altered.verify()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -103,16 +104,18 @@ def found(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("found")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), "alone", str(tmp_path / "alone")])
+        runpy.run_path(str(script))
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for command, place in (([sys.executable], "alone"), (two, "both")):
-        outcome = subprocess.run(
-            [*command, str(script), place, str(tmp_path / place)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(deep.__file__).parent.parent)},
-        )
-        assert outcome.returncode == 0, outcome.stderr[-2000:]
+    outcome = subprocess.run(
+        [*two, str(script), "both", str(tmp_path / "both")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(deep.__file__).parent.parent)},
+    )
+    assert outcome.returncode == 0, outcome.stderr[-2000:]
     return tmp_path, *(json.loads((tmp_path / name).read_text()) for name in ("alone", "both.0", "both.1"))
 
 
