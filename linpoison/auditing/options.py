@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,11 +169,14 @@ def _class_weight_of(text: str | None, labels: list[Any]) -> Any:
     if text is None or text == "balanced":
         return text
     found = dict.fromkeys(map(str, labels), 1.0)
-    for part in text.split(","):
-        label, _, weight = part.rpartition("=")
-        if label not in found:
-            raise InputError(f"class weights of {' and '.join(map(repr, found))}", repr(part), _CLASS_WEIGHT)
-        found[label] = check_number(_as_number(weight), "class weight", above=0)
+    parts = [part.rpartition("=") for part in text.split(",")]
+    names = [label.strip() for label, _, _ in parts]
+    _once(names, "labels of class weights")
+    for name, (label, sign, weight) in zip(names, parts, strict=True):
+        if name not in found:
+            got = repr(f"{label}{sign}{weight}")
+            raise InputError(f"class weights of {' and '.join(map(repr, found))}", got, _CLASS_WEIGHT)
+        found[name] = check_number(_as_number(weight), "class weight", above=0)
     return tuple(found.values())
 
 
@@ -315,10 +318,14 @@ def _names(value: Any, what: str, known: Iterable[str]) -> tuple[str, ...]:
         return ()
     for name in names:
         _one_of(name, what, known)
+    _once(names, what)
+    return names
+
+
+def _once(names: Sequence[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")
-    return names
 
 
 def _split_names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ...]:

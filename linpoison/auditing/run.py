@@ -307,7 +307,9 @@ class _Work:
         from .trusted import trusted
 
         poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
-        epsilon, rows = self.options.epsilon, self.scorer.rows.scored
+        train, rows = self.setting.split.train, self.scorer.rows.scored
+        # An audit rounds its budget to whole rows: what is certified has to hold them all.
+        epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
         return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=progress)
 
 

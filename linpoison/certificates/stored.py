@@ -95,6 +95,9 @@ def _certificate(
     loss = dict(spec.pop("loss"))
     problem = Problem(make_loss(loss.pop("name"), **loss), **spec)
     bound, exact = (_of_rows(name, stored[name], rows) for name in ("bound", "exact"))
+    words = {"array": "bound"} if bound.ndim else plain(float(bound))
+    if document["bound"] != words:
+        raise CertificateInvalid(f"expected one bound in both files, got {document['bound']} beside {words}.")
     return Certificate(
         name=document["name"],
         kind=document["kind"],

@@ -123,6 +123,16 @@ def test_an_audit_can_carry_the_bracket(data, tmp_path):
     assert "--certify" in report.command
 
 
+def test_an_audit_certifies_all_the_rows_that_it_plants(data):
+    """0.02 of 80 rows are 1.6: an audit plants two, and the bound has to hold for them."""
+    report = audit(data, epsilon=0.02, attacks="random-flips", certify=True, jobs=1, **RIDGE)
+    [rung] = report.rungs
+    assert report.attacks[0].n_poison == 2
+    assert (rung["epsilon"], rung["attack"]) == (2 / 80, "random-flips")
+    assert rung["attack_error"] <= rung["bound"]
+    assert rung["bound"] == certify(data, epsilon=2 / 80, jobs=1, **RIDGE).rungs[0]["bound"]
+
+
 def test_budget_of_a_model_is_certified_and_bought(data, tmp_path):
     goal = LinearModel([-0.1, 0.2, 0.1], 0.0)
     report = budget(data, goal, model="svm", reg=0.3, defenses="l2", out=tmp_path)

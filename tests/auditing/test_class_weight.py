@@ -116,6 +116,9 @@ def test_what_cannot_take_class_weights_says_so_with_a_way_out():
         linpoison.certify(DATA, estimator=balanced, epsilon=0.0625, defenses="l2", remove=0.0)
     with pytest.raises(CapabilityError, match="least budget"):
         linpoison.budget(DATA, estimator=balanced)
+    for twice in ("spam=4,spam=2", "spam=4, spam =4"):
+        with pytest.raises(InputError, match="named once, got spam twice"):
+            prepare(DATA, LearnerOptions(model="logistic", class_weight=twice))
     problem, data = Problem(Hinge(), 0.1, class_weight=(1.0, 2.0)), Dataset(X, SIGNS)
     for attack in (ModelTargeted(), GradientCanceling(), Breakdown()):
         with pytest.raises(CapabilityError, match="Write them out as sample weights"):

@@ -300,3 +300,14 @@ def test_other_sets_are_told_apart():
     wider = ByLabel({1: Ball([0.0, 0.0], 50.0), -1: Ball([0.0, 0.0], 50.0)})
     with pytest.raises(CertificateInvalid, match="feasible sets"):
         certificate.verify(sets=wider)
+
+
+def test_a_bound_that_was_altered_in_either_file_is_noticed(tmp_path):
+    certificate = made("test-error")
+    certificate.save(tmp_path / "a")
+    place = tmp_path / "a.json"
+    document = json.loads(place.read_text(encoding="utf-8"))
+    assert document["bound"] == certificate.bound
+    place.write_text(json.dumps(document | {"bound": certificate.bound / 2}), encoding="utf-8")
+    with pytest.raises(CertificateInvalid, match="one bound in both files"):
+        Certificate.load(tmp_path / "a", certificate.claim.train, certificate.claim.rows)
