@@ -1,6 +1,6 @@
 """Learners: what the defender does with the rows, exactly, fast or as a conic reference."""
 
-from .base import Learner, LearnerWarning
+from .base import Learner, LearnerWarning, ProvenFit
 from .classifier import LinearClassifier
 from .factory import make_learner
 from .logistic import LogisticLearner
@@ -17,6 +17,7 @@ __all__ = [
     "LearnerWarning",
     "LinearClassifier",
     "LogisticLearner",
+    "ProvenFit",
     "ReferenceLearner",
     "RidgeLearner",
     "SmoothLearner",

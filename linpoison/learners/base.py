@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,24 @@ FAR = 1e3
 
 class LearnerWarning(UserWarning):
     """A solver stopped before its tolerance: the model is an approximation of the minimiser."""
+
+
+@dataclass(frozen=True)
+class ProvenFit:
+    """A model and the proof of how good it is.
+
+    Parameters
+    ----------
+    model : LinearModel
+    gap : float
+        Objective minus the value of a feasible point of the dual: no model is better by more.
+    value : float
+        The objective at `model`.
+    """
+
+    model: LinearModel
+    gap: float
+    value: float
 
 
 class Learner(ABC):

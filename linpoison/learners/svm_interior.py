@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -11,27 +9,10 @@ from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.validation import Array
 from ..losses import Problem
+from .base import ProvenFit
 
 
-@dataclass(frozen=True)
-class InteriorFit:
-    """A model and the proof of how good it is.
-
-    Parameters
-    ----------
-    model : LinearModel
-    gap : float
-        Objective minus the value of a feasible point of the dual: no model is better by more.
-    value : float
-        The objective at `model`.
-    """
-
-    model: LinearModel
-    gap: float
-    value: float
-
-
-def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, max_steps: int = 80) -> InteriorFit:
+def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, max_steps: int = 80) -> ProvenFit:
     """The hinge-loss minimiser for columns of any scale and offset.
 
     ::
@@ -91,7 +72,7 @@ class _Interior:
         if not fitted:
             self.penalty[-1, -1] = self.reg
 
-    def run(self, gap_tol: float, max_steps: int) -> InteriorFit:
+    def run(self, gap_tol: float, max_steps: int) -> ProvenFit:
         n, d = self.rows.shape
         v, a = np.zeros(d), 0.5 * self.cap
         xi, t = np.full(n, 1.5), np.full(n, 0.5)
@@ -107,7 +88,7 @@ class _Interior:
             if moved is None:
                 break
             v, a, xi, t = moved
-        return InteriorFit(best.model, best.value - floor, best.value)
+        return ProvenFit(best.model, best.value - floor, best.value)
 
     def _step(self, v: Array, a: Array, xi: Array, t: Array) -> tuple[Array, Array, Array, Array] | None:
         other = self.cap - a
@@ -141,12 +122,12 @@ class _Interior:
             return None
         return v + length * dv, a + length * da, xi + length * dxi, t + length * dt
 
-    def _fit(self, v: Array, a: Array) -> InteriorFit:
+    def _fit(self, v: Array, a: Array) -> ProvenFit:
         """The model of `v` in the user's coordinates, and its gap to the dual point `a`."""
         vector = self.back @ v
         model = LinearModel(vector[:-1], float(vector[-1]) * self.problem.fit_intercept)
         value = self.problem.value(model, self.data)
-        return InteriorFit(model, value - self._dual_value(a), value)
+        return ProvenFit(model, value - self._dual_value(a), value)
 
     def _dual_value(self, a: Array) -> float:
         """The dual objective at a multiplier of the margins that has been made feasible."""

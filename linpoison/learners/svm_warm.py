@@ -12,6 +12,7 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import Array
 from ..losses import Problem
+from .base import ProvenFit
 from .hessian import Hessian, squared_lengths
 
 _DIRECT = 1500
@@ -21,23 +22,15 @@ _SMALL = 30_000
 
 
 @dataclass(frozen=True)
-class WarmFit:
-    """A model and the proof of how good it is.
+class WarmFit(ProvenFit):
+    """A model from a start, and its proof.
 
     Parameters
     ----------
-    model : LinearModel
-    gap : float
-        Objective minus the value of a feasible point of the dual: no model is better by more.
-    value : float
-        The objective at `model`.
     steps : int
         Newton steps taken.
     """
 
-    model: LinearModel
-    gap: float
-    value: float
     steps: int
 
 
