@@ -95,10 +95,8 @@ def words_of(name: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
         If the witness does not say what they are about.
     """
     import_module("linpoison.certificates")
-    try:
-        return _WORDS[name](claim, _arrays(name, witness))
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise CertificateInvalid(f"expected a witness of the certificate {name}, got {error}") from error
+    answer: tuple[str, ...] = _answer(_WORDS, name, claim, witness)
+    return answer
 
 
 def recompute(name: str, claim: Claim, witness: Witness) -> Any:
@@ -113,10 +111,14 @@ def recompute(name: str, claim: Claim, witness: Witness) -> Any:
     """
     if name not in registered():
         raise InputError(f"a certificate among {', '.join(sorted(_CHECKS))}", repr(name))
-    arrays = _arrays(name, witness)
+    return _answer(_CHECKS, name, claim, witness)
+
+
+def _answer(question: Mapping[str, Callable[[Claim, Witness], Any]], name: str, claim: Claim, witness: Witness) -> Any:
+    """What the certificates called `name` say to one of the two questions that they are asked."""
     try:
         with np.errstate(all="ignore"):  # what is not finite proves nothing
-            return _CHECKS[name](claim, arrays)
+            return question[name](claim, _arrays(name, witness))
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise CertificateInvalid(f"expected a witness of the certificate {name}, got {error}") from error
 

@@ -21,8 +21,7 @@ from .progress import ProgressLine
 
 _LEARNER = (
     "model", "estimator", "reg", "penalize_intercept", "defenses", "variant", "remove", "domain", "label", "test",
-    "test_fraction", "seed", "header", "index", "sample_weight",
-    "class_weight",
+    "test_fraction", "seed", "header", "index", "sample_weight", "class_weight",
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def load(
         A name that `names` lists, ``mnist:A:B`` for two digits (A is +1), or a file: ``.npz``,
         ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
         of the same name; write ``./name`` for the file.
-    domain : {"real", "box", "counts", "unit", "range", "range:F"}, optional
+    domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
         The space that poison rows must lie in. By default that of the named data set, and ``real``
         for files. The training rows are checked against it and give its bounds.
     label : str, optional

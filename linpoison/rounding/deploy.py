@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from ..core.domain import Domain
 from ..core.poison import Poison
 from ..core.validation import Array, Matrix, check_integer
-from ..sets import ByLabel
+from ..sets import ByLabel, FeasibleSet
 from .counts import copies_of, largest_remainder
 from .integers import Law, round_point
 from .sphere import on_sphere
@@ -61,23 +61,28 @@ def deploy(
     for index in np.flatnonzero(counts):
         label, count = relaxed.y[index], counts[index]
         point, inside = _row(relaxed, int(index)), None if sets is None else sets[label]
-        if not domain.on_sphere:
+        if domain.integral:
             point = domain.clip(point)  # a solver's count of -1e-5 must not be rounded down to -1
-        if domain.on_sphere:
-            placed, number = on_sphere(point, int(count), rng, inside)
-            rows.append(sp.csr_array(placed) if sparse else placed)
-        elif not domain.integral:
-            rows.append(sp.csr_array(point[None, :]) if sparse else point[None, :])
-            number = np.array([count])
-        else:
             number = copies_of(int(count), repeats)
             attempts = int(np.clip(DRAWN_ENTRIES // point.size, 4, 64))
             rows.append(round_point(point, number.size, rng, law=law, inside=inside, attempts=attempts, sparse=sparse))
+        else:
+            placed, number = _placed(point, int(count), domain, rng, inside)
+            rows.append(sp.csr_array(placed) if sparse else placed)
         copies.append(number)
         labels.append(np.full(number.size, label))
     none = np.zeros((0, relaxed.X.shape[1]))
     X = sp.csr_array(sp.vstack([sp.csr_array(none), *rows])) if sparse else np.vstack([none, *rows])
     return Poison(X, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
+
+
+def _placed(
+    point: Array, count: int, domain: Domain, rng: np.random.Generator, inside: FeasibleSet | None
+) -> tuple[Array, np.ndarray]:
+    """Rows of a domain without whole numbers in the place of a row, and the copies of each."""
+    if domain.on_sphere:
+        return on_sphere(point, count, rng, inside)
+    return domain.clip(point)[None, :], np.array([count])
 
 
 def _row(poison: Poison, index: int) -> Array:
