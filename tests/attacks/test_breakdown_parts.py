@@ -15,6 +15,7 @@ from linpoison.attacks.breakdown.newton import NewtonLearner
 from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
 from linpoison.attacks.breakdown.rays import Rays, RaySearch, far_direction, worst_rays
 from linpoison.attacks.breakdown.trials import Trials, excess
+from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.core import Budget, Dataset, Domain, LinearModel, Poison
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
@@ -161,11 +162,10 @@ def test_a_trial_is_given_up_only_where_its_value_is_no_greater_and_costs_fewer_
 def test_an_equal_search_for_directions_is_made_once(monkeypatch):
     calls = []
     monkeypatch.setattr(rays_module, "worst_rays", lambda *given: calls.append(1) or worst_rays(*given))
-    start = np.array([1.0, -0.5, 0.25, 2.0])
 
-    def found(rows, copies=6.0, seed=(0, 1), begun=()):
+    def found(rows, copies=6.0, seed=(0, 1)):
         rays = Rays(Problem(Hinge(), 0.0521), Dataset(rows.X.copy(), rows.y), SPLIT.test, copies)
-        return RaySearch(rays, seed, 4, 3, begun).models()
+        return RaySearch(rays, seed, 4, 3).models()
 
     first = found(SPLIT.train)
     assert found(SPLIT.train) is first
@@ -173,7 +173,28 @@ def test_an_equal_search_for_directions_is_made_once(monkeypatch):
         Rays(Problem(Hinge(), 0.0521), SPLIT.train, SPLIT.test, 6.0), np.random.default_rng((0, 1)), 4, 3
     )
     assert [model.vector.tolist() for model in first] == [model.vector.tolist() for _, model in plain]
-    others = [{"copies": 7.0}, {"seed": (1, 1)}, {"begun": [start]}, {"begun": [2 * start]}]
+    others = [{"copies": 7.0}, {"seed": (1, 1)}]
     assert all(found(SPLIT.train, **other) is not first for other in others)
     assert found(SPLIT.test) is not first
-    assert len(calls) == 6
+    assert len(calls) == 4
+
+
+def test_decoys_that_directions_ascend_from_are_trained_once(monkeypatch):
+    trained = []
+    generate = LabelFlipDecoys.generate
+    monkeypatch.setattr(LabelFlipDecoys, "generate", lambda self, *given: trained.append(1) or generate(self, *given))
+    rays = Rays(Problem(Hinge(), 0.0522), SPLIT.train, SPLIT.test, 6.0)
+
+    def found(decoys):
+        return RaySearch(rays, (0, 1), 4, 3, decoys).models()
+
+    first = found(LabelFlipDecoys((0.5,), (3,)))
+    assert found(LabelFlipDecoys((0.5,), (3,))) is first
+    assert found(None) is not first
+    assert len(trained) == 1
+    assert found(LabelFlipDecoys((0.5,), (4,))) is not first
+    begun = [
+        decoy.model.coef for decoy in generate(LabelFlipDecoys((0.5,), (3,)), SPLIT.train, rays.problem, SPLIT.test)
+    ]
+    plain = worst_rays(rays, np.random.default_rng((0, 1)), 4, 3, begun)
+    assert [model.vector.tolist() for model in first] == [model.vector.tolist() for _, model in plain]

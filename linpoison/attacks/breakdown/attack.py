@@ -206,9 +206,7 @@ class Breakdown(Attack):
         rays = Rays(scenario.problem, few, rows, scenario.n_poison * few.total / scenario.train.total)
         number, steps = affordable(self.directions, train, 8), affordable(self.ascents, train, 40)
         chosen: list[Aim] = []
-        flipped = FLIPS.generate(few, scenario.problem, rows) if train.is_sparse else []
-        begun = [decoy.model.coef for decoy in flipped]
-        for model in RaySearch(rays, (*seed, 2), number, steps, begun).models():
+        for model in RaySearch(rays, (*seed, 2), number, steps, FLIPS if train.is_sparse else None).models():
             aim = Aim(far_direction(rays, model), model)
             if aim.direction.any() and all(abs(float(aim.direction @ other.direction)) < _ALIKE for other in chosen):
                 chosen.append(aim)

@@ -53,16 +53,16 @@ def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: 
     poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
     with warnings.catch_warnings():
         warnings.simplefilter("error", LearnerWarning)
-        scores = evaluator.score(poison, {"target": scenario.target})
-    mixed = evaluator.train.mix(poison.expanded())
-    for name, model in scores.models.items():
-        kept = np.delete(np.arange(mixed.n), scores.removed[name])
-        over = excess(scenario.problem, mixed.take(kept), model)
+        outcome = evaluator.open(poison)
+        models = {name: outcome.model(name) for name in (UNDEFENDED, *evaluator.defenses)}
+    for name, model in models.items():
+        over = excess(scenario.problem, outcome.mixed.take(outcome.kept(name)), model)
         if over > UNCONVERGED:
             raise SolverFailed(
                 f"far fit behind {name} did not converge, its objective is {100 * over:.2g} % too large."
             )
-    return _item(started, scenario, state, poison, scores.models, scores.error["target"])
+    error = {name: model.error(scenario.target) for name, model in models.items()}
+    return _item(started, scenario, state, poison, models, error)
 
 
 def _item(

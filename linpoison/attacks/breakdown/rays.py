@@ -41,6 +41,7 @@ from ...core.dataset import Dataset
 from ...core.model import LinearModel
 from ...core.validation import Array, Matrix
 from ...losses import MarginLoss, Problem, SmoothHinge
+from ..decoys import LabelFlipDecoys
 
 WIDTH = 0.1
 _LEAST = 1e-3  # scores of a model spread at least so much: nearer to zero every row has a loss of about 1
@@ -221,26 +222,26 @@ class RaySearch:
     rays : Rays
     seed : tuple of int
     number, steps : int
-    begun : sequence of ndarray
-        See `worst_rays`.
+    decoys : LabelFlipDecoys, optional
+        Whose models some of the ascents start from.
 
     Attributes
     ----------
     key : tuple of str
-        What the models depend on beside seed and size, as text.
+        What the models depend on of the rays, as text.
     """
 
     rays: Rays = field(compare=False)
     seed: tuple[int, ...]
     number: int
     steps: int
-    begun: Sequence[Array] = field(default=(), compare=False)
+    decoys: LabelFlipDecoys | None = None
     key: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         rays = self.rays
         words = (repr(rays.problem), f"{rays.poison!r}", rays.train.digest(), rays.goal.digest())
-        object.__setattr__(self, "key", (*words, *(row.tobytes().hex() for row in self.begun)))
+        object.__setattr__(self, "key", words)
 
     def models(self) -> Sequence[LinearModel]:
         """The worst models, worst first."""
@@ -249,8 +250,10 @@ class RaySearch:
 
 @lru_cache(maxsize=4)
 def _found(search: RaySearch) -> Sequence[LinearModel]:
-    rng = np.random.default_rng(search.seed)
-    return tuple(model for _, model in worst_rays(search.rays, rng, search.number, search.steps, search.begun))
+    rays, rng = search.rays, np.random.default_rng(search.seed)
+    flipped = [] if search.decoys is None else search.decoys.generate(rays.train, rays.problem, rays.goal)
+    begun = [decoy.model.coef for decoy in flipped]
+    return tuple(model for _, model in worst_rays(rays, rng, search.number, search.steps, begun))
 
 
 def _frame(train: Dataset) -> tuple[Any, Array]:

@@ -22,7 +22,7 @@ from .newton import NewtonLearner
 SOFTNESS = 0.004  # of the least over the defences, in units of error
 SMOOTH = 0.15  # weight of the smoothed error beside the share of misclassified rows
 WIDTH = 0.3  # of the smoothed error, in standard deviations of the margins
-_LIGHT = 0.05  # share of the press from which a defence counts
+_LIGHT = 0.05  # share in the soft least from which a defence counts
 BAND = 0.15  # over which a kink is read in derivatives
 
 
@@ -39,8 +39,6 @@ class Trial:
         Soft least of `values`: what a search raises.
     values : dict of float
         By defence that counts, the error with a small part of the smoothed error.
-    press : dict of float
-        How much each defence matters for the least, adding up to 1.
     models : dict of LinearModel
     removed : dict of ndarray of int
         Rows that each defence drops.
@@ -50,7 +48,6 @@ class Trial:
     error: dict[str, float]
     value: float
     values: dict[str, float]
-    press: dict[str, float]
     models: dict[str, LinearModel]
     removed: dict[str, np.ndarray]
 
@@ -105,7 +102,6 @@ class Trials:
             {name: model.error(self.goal) for name, model in models.items()},
             float(share @ [values[name] for name in self.names]),
             values,
-            {name: float(part) for name, part in zip(self.names, share, strict=True) if part > _LIGHT},
             models,
             {name: outcome.removed(name) for name in names},
         )
