@@ -12,7 +12,7 @@ import numpy as np
 
 from ..convex import chosen_solver
 from ..core import Budget, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
-from ..core.validation import as_weights
+from ..core.validation import as_number, as_weights
 from ..datasets.layout import Layout
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
@@ -176,15 +176,8 @@ def _class_weight_of(text: str | None, labels: list[Any]) -> Any:
         if name not in found:
             got = repr(f"{label}{sign}{weight}")
             raise InputError(f"class weights of {' and '.join(map(repr, found))}", got, _CLASS_WEIGHT)
-        found[name] = check_number(_as_number(weight), "class weight", above=0)
+        found[name] = check_number(as_number(weight), "class weight", above=0)
     return tuple(found.values())
-
-
-def _as_number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 _CLASS_WEIGHT = "Such as balanced, or spam=4,ham=1; by rows with sample_weight."

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.optimize import minimize
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
-from ..core.validation import Array, check_integer
+from ..core.validation import Array, check_integer, squared_norms
 from ..losses import Squared
 from .certificate import Certificate, Witness, check, insertion_scores, recompute, words_of
 from .claim import Claim
@@ -194,7 +193,7 @@ def _rounding(claim: Claim, share: _Share, slopes: Array, margins: Array) -> flo
     """
     at_zero = float(claim.problem.loss.value(np.zeros(1))[0])
     theta = math.sqrt(2 * (1 + claim.epsilon) * at_zero / claim.at(0.0).reg)
-    lengths, pulls = np.sqrt(_squares(share.rows)), share.share * slopes
+    lengths, pulls = np.sqrt(squared_norms(share.rows.X)), share.share * slopes
     offset = 0.0
     if claim.problem.fit_intercept:
         offset = theta if claim.strongly_convex else float(np.min(margins + theta * lengths, initial=math.inf))
@@ -251,7 +250,7 @@ def _search(score: Certify, claim: Claim, share: _Share, low: Array, high: Array
     if not bounded.any():
         return {}
     middle = np.where(bounded, (high - low) / 2, 0.0)
-    lengths = np.sqrt(_squares(share.rows) + claim.problem.fit_intercept)
+    lengths = np.sqrt(squared_norms(share.rows.X) + claim.problem.fit_intercept)
     radius = float(np.median(((high + low) / 2 / lengths.clip(min=1e-12))[bounded]))
     best = np.inf
     kept: dict[str, Any] = {}
@@ -300,10 +299,6 @@ def _tilted(slopes: Array, signs: Array) -> Array:
 
 def _length(vector: Array, claim: Claim) -> float:
     return float(np.linalg.norm(vector if claim.problem.fit_intercept else vector[:-1]))
-
-
-def _squares(rows: Dataset) -> Array:
-    return np.asarray((rows.X.multiply(rows.X) if sp.issparse(rows.X) else rows.X**2).sum(axis=1)).ravel()
 
 
 def _scores(score: Certify, claim: Claim) -> tuple[Certificate, Array]:

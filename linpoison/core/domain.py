@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .validation import Array, Matrix, check_number
+from .validation import Array, Matrix, as_number, check_number, squared_norms
 
 DomainKind = Literal["real", "box", "counts", "range", "unit"]
 KINDS: tuple[DomainKind, ...] = ("real", "box", "counts", "range", "unit")
@@ -155,7 +155,7 @@ class Domain:
     def clip(self, X: Array) -> Array:
         """Dense rows, or one row, cut to the bounds or scaled to their length; `X` itself where nothing bounds it."""
         if self.on_sphere:
-            return X / np.maximum(_lengths(X)[..., None], _TINY)
+            return X / np.maximum(np.sqrt(squared_norms(X))[..., None], _TINY)
         if self.lower is None or self.upper is None:
             return X
         return np.clip(X, self.lower, self.upper)
@@ -177,7 +177,7 @@ class Domain:
         Sparse rows cost their stored entries only, unless zero is outside the bounds of a column.
         """
         if self.on_sphere:
-            lengths = _lengths(X)
+            lengths = np.sqrt(squared_norms(X))
             off = np.abs(lengths - 1.0)
             return np.where((off <= _SINGLE) | (lengths == 0), 0.0, off)
         if hasattr(X, "toarray"):
@@ -236,17 +236,10 @@ def parse_domain(word: Any) -> tuple[DomainKind, float | None]:
         if kind == name and not colon:
             return kind, None
         if kind == name == "range":
-            return kind, check_number(_number(tail), "range factor", at_least=1, remedy=_FACTOR)
+            return kind, check_number(as_number(tail), "range factor", at_least=1, remedy=_FACTOR)
         if kind == name == "counts":
-            return kind, np.inf if tail == "inf" else check_number(_number(tail), "count limit", at_least=1)
+            return kind, np.inf if tail == "inf" else check_number(as_number(tail), "count limit", at_least=1)
     raise InputError("a domain among real, box, counts, counts:N, unit, range and range:F", repr(word), _FACTOR)
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 _FACTOR = "range:1.5 widens the range of each column by half about its middle."
@@ -268,13 +261,6 @@ def _bounds(value: Any, d: int | None, *, finite: bool = True) -> Array:
     if bound.ndim != 1 or np.isnan(bound).any() or (finite and not np.isfinite(bound).all()):
         raise InputError("finite bounds of shape (d,)", f"shape {bound.shape} or values that are not finite")
     return bound
-
-
-def _lengths(X: Matrix) -> Array:
-    """Euclidean lengths of rows, or of one row."""
-    if hasattr(X, "toarray"):
-        return np.sqrt(np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel())
-    return np.asarray(np.linalg.norm(np.asarray(X), axis=-1))
 
 
 def _column_range(X: Matrix) -> tuple[Array, Array]:

@@ -102,6 +102,13 @@ def _check_finite(values: Array, name: str) -> None:
         raise InputError(f"finite {name}", f"{kind} among the values", "Drop or impute those rows first.")
 
 
+def squared_norms(X: Matrix) -> Array:
+    """``|x|^2`` of each row, or of one dense row."""
+    if sp.issparse(X):
+        return np.asarray(X.multiply(X).sum(axis=1)).ravel()
+    return np.asarray(np.einsum("...i,...i->...", X, X))
+
+
 def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Array:
     """Return labels as float64 in {-1, +1}.
 
@@ -232,6 +239,14 @@ LARGEST_NUMBER = 1e30
 LARGEST_INTEGER = 2**63 - 1
 SEEDS = 2**32
 """Seeds are below this: what scikit-learn and numpy's older generators take."""
+
+
+def as_number(text: str) -> Any:
+    """The number that a text says, or the text itself, which `check_number` then refuses."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def as_whole(text: str) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..core.validation import Array, Matrix
-from .rows import squared_norms
+from ..core.validation import Array, Matrix, squared_norms
 
 Index = NDArray[np.intp]
 _BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.errors import InputError
-from ..core.validation import Array, Matrix
+from ..core.validation import Array, Matrix, squared_norms
 from .base import Codes
 
 _CHUNK = 256
@@ -55,13 +55,6 @@ def column_medians(X: Matrix) -> Array:
     from sklearn.utils.sparsefuncs import csc_median_axis_0
 
     return np.asarray(csc_median_axis_0(sp.csc_matrix(X)))
-
-
-def squared_norms(X: Matrix) -> Array:
-    """``|x|^2`` of each row."""
-    if sp.issparse(X):
-        return np.asarray(X.multiply(X).sum(axis=1)).ravel()
-    return np.asarray(np.einsum("ij,ij->i", X, X))
 
 
 def residual_norms(X: Matrix, basis: Array) -> Array:

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import cholesky, solve_triangular
 
-from ..core.validation import Array, Matrix
+from ..core.validation import Array, Matrix, squared_norms
 from ..learners.base import narrow
 from .block_lanczos import BlockLanczos
-from .rows import cancelled, chunks, dense_rows, squared_norms
+from .rows import cancelled, chunks, dense_rows
 
 _DENSE = 600  # a Gram matrix up to this size is decomposed at once
 _ANGLE = 1e-9  # between the computed subspace and the true one

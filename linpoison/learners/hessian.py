@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_tri
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ..core.errors import SolverFailed
-from ..core.validation import Array, Matrix
+from ..core.validation import Array, Matrix, squared_norms
 from .base import with_ones
 
 DIRECT = 700
@@ -206,4 +206,4 @@ def without_light_rows(curvature: Array, lengths: Array, trace: float, share: fl
 
 def squared_lengths(X: Matrix) -> Array:
     """``|x_i|^2 + 1`` of each row, shape (n,)."""
-    return np.asarray((X**2).sum(axis=1)).ravel() + 1.0
+    return squared_norms(X) + 1.0

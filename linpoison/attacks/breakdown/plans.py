@@ -12,7 +12,7 @@ from ...core.dataset import Dataset
 from ...core.domain import Domain
 from ...core.model import LinearModel
 from ...core.poison import Poison
-from ...core.validation import LABELS, Array
+from ...core.validation import LABELS, Array, squared_norms
 from ...defenses.quota import drag_ratio
 
 BEYOND = 1.6
@@ -56,8 +56,7 @@ class Ground:
     def __post_init__(self) -> None:
         X = self.train.X
         center = np.asarray(X.mean(axis=0)).ravel()
-        squares = np.asarray((X.multiply(X) if sp.issparse(X) else X**2).sum(axis=1)).ravel()
-        distances = np.sqrt((squares - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
+        distances = np.sqrt((squared_norms(X) - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "base", float(np.median(distances)) or 1.0)
         object.__setattr__(self, "unit", self.base * max(1.0, self.train.total / (_SHARE * self.total)))

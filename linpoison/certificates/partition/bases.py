@@ -11,7 +11,7 @@ import numpy as np
 from ...core.dataset import Dataset
 from ...core.errors import CertificateInvalid, InputError
 from ...core.model import LinearModel
-from ...core.validation import Array
+from ...core.validation import Array, squared_norms
 from ...learners import make_learner
 from ...losses import Problem
 from ...sets import Ball, ByLabel
@@ -51,8 +51,7 @@ def base_claim(claim: Claim, part: Dataset, m: int, rows: np.ndarray) -> Claim:
 
 
 def _around(part: Dataset) -> ByLabel:
-    X = part.X
-    radius = float(np.sqrt(np.max((X.multiply(X) if part.is_sparse else X * X).sum(axis=1), initial=0.0)))
+    radius = float(np.sqrt(np.max(squared_norms(part.X), initial=0.0)))
     ball = Ball(np.zeros(part.d), radius + 1.0)
     return ByLabel({1: ball, -1: ball})
 
