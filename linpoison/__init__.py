@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         sweep,
     )
     from .core import (
+        AttackInvalid,
         AttackResult,
         Budget,
         CapabilityError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from .losses import Problem
 
 _ROOM_OF = {
+    "AttackInvalid": "core",
     "AttackResult": "core",
     "AuditReport": "auditing",
     "BudgetReport": "auditing",
@@ -88,6 +90,7 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "AttackInvalid",
     "AttackResult",
     "AuditReport",
     "Budget",

@@ -2,7 +2,7 @@
 
 from ..optimality.stationarity import KKTSolution, Stationarity
 from .alfa import ALFA
-from .base import Attack, Journal, Progress, Scenario
+from .base import Attack
 from .breakdown import Breakdown
 from .decoys import Decoy, LabelFlipDecoys, pareto_front
 from .feasible import FeasibleRegion, SetPolicy
@@ -17,7 +17,9 @@ from .minmax import MinMax, MinMaxBasic
 from .model_targeted import ModelTargeted, rows_needed
 from .random_flips import RandomFlips
 from .refined import Refined
+from .run import Journal, Progress, Run
 from .saddle import SaddleProgram
+from .scenario import Scenario
 from .variants import ATTACKS, VARIANTS, make_attack, make_attacks
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Progress",
     "RandomFlips",
     "Refined",
+    "Run",
     "SaddleProgram",
     "Scenario",
     "SetPolicy",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -13,15 +12,16 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult
+from ..core.results import Candidate
 from ..core.validation import Array, check_integer
 from ..learners import make_learner
 from ..rounding import largest_remainder
-from .base import Attack, Journal, Progress, Scenario
+from .base import Attack
 from .feasible import SetPolicy
 from .random_flips import in_sets, plantable
-from .ranking import Ranker, conclude
-from .trail import Step, Trail
+from .ranking import Ranker
+from .run import Run, Step
+from .scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -75,24 +75,12 @@ class ALFA(Attack):
             if not self.most:
                 raise InputError("at least one number of copies", "none")
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. Nothing is random: the seed changes nothing."""
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """Alternate from each limit on the copies of a row. Nothing is random: the seed changes nothing."""
         rows = self.flipped(scenario)
         arguments = [(self, scenario, rows, most) for most in self.limits(scenario.n_poison)]
-        found = [item for step in trail.steps("alfa", alternate, arguments, n_jobs) for item in step]
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info={"pool": rows.n}
-        )
+        run.info["pool"] = rows.n
+        return run.steps("alfa", alternate, arguments)
 
     def limits(self, budget: int) -> tuple[int, ...]:
         """Largest numbers of copies of one row, each once."""

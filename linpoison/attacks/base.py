@@ -1,42 +1,18 @@
-"""What every attack is given and what it promises."""
+"""What every attack promises, and the one way in which all of them run."""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, final
 
-import numpy as np
-
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError
-from ..core.poison import Poison
-from ..core.results import AttackResult
-from ..core.threat import Budget
+from ..core.errors import AttackInvalid, InputError
+from ..core.results import AttackResult, Candidate
 from ..core.validation import check_integer
-from ..defenses import Defense, DuplicatesDefense
-from ..losses import Problem
-
-Goal = Literal["target", "population"]
-
-Progress = Callable[[int, int, str], None]
-"""Called with (steps done, steps in all, what is being done)."""
-
-
-DOMAIN_TOL = 1e-9
-"""How far outside of the domain a row that is planted may lie."""
-
-
-class Journal(Protocol):
-    """A store of finished steps, so that an interrupted attack resumes."""
-
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under a key, or None."""
-
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays under a key."""
+from .ranking import check_found, finalists
+from .run import Journal, Progress, Run
+from .scenario import Scenario, check_deployable
 
 
 def whole_numbers(values: Sequence[int], name: str) -> tuple[int, ...]:
@@ -53,104 +29,31 @@ def whole_numbers(values: Sequence[int], name: str) -> tuple[int, ...]:
     return numbers
 
 
-@dataclass(frozen=True, eq=False)
-class Scenario:
-    """One audit question: this data, this learner, these defences, this budget, these target rows.
-
-    Parameters
-    ----------
-    train : Dataset
-        Clean training rows. Sample weights have a mean of 1: a poison row weighs as much as the average row.
-    problem : Problem
-        What the defender minimises after sanitisation.
-    budget : Budget
-    defenses : mapping of str to Defense
-        Unfitted sanitisers by name; empty means an undefended learner.
-    target : Dataset
-        Rows that the attacker may look at and wants misclassified: the test rows in the papers, the
-        training rows of an attacker who has seen no others, or a few rows of one's choice in a
-        targeted attack.
-    known : Poison, optional
-        Rows that the defender will have among its data when it fits its defences: feasible sets are
-        then those of clean rows and these (Algorithm 1 of Koh et al.). They spend no budget.
-    goal : {"target", "population"}, default "target"
-        Whether damage is meant for the target rows themselves, or for unseen rows like them. Attacks
-        that tune on measured errors (`Refined`) then guard against what would not carry over.
-    distinct : bool, default False
-        Whether no two poison rows of one class may be near-copies of each other, or of clean rows. It goes without
-        saying behind a defence that drops copies.
-    """
-
-    train: Dataset
-    problem: Problem
-    budget: Budget
-    defenses: Mapping[str, Defense]
-    target: Dataset
-    known: Poison | None = None
-    goal: Goal = "target"
-    distinct: bool = False
-
-    def __post_init__(self) -> None:
-        if self.goal not in ("target", "population"):
-            raise InputError("a goal 'target' or 'population'", repr(self.goal))
-
-    @property
-    def n_poison(self) -> int:
-        """Whole poison rows that the budget buys."""
-        return self.budget.count(self.train.n)
-
-    @cached_property
-    def gap(self) -> float:
-        """Distance beyond which rows of one class are no copies of each other; 0 where copies are allowed."""
-        asked = [DuplicatesDefense()] if self.distinct else []
-        return max((guard.least_gap(self.train.X) for guard in (*self.defenses.values(), *asked)), default=0.0)
-
-    def without_class_weights(self) -> Scenario:
-        """The same question with the class weights of the clean rows written out as weights of mean 1.
-
-        Its poison weighs 1 in both classes: a surrogate, whose results are to be scored in this scenario.
-        """
-        if self.problem.class_weight is None:
-            return self
-        problem, train = self.problem.at(self.train)
-        mean = train.total / train.n
-        if problem.scaling == "sum":  # reg n_reference beside sum_i (w_i / mean) phi_i
-            problem = replace(problem, reg=problem.reg / mean)
-        return replace(self, problem=problem, train=replace(train, weight=train.weight / mean))
-
-    def refuse_class_weights(self, attack: str) -> None:
-        """For attacks that work on the terms of the sum and know no class weights.
-
-        Raises
-        ------
-        CapabilityError
-            If the problem has them.
-        """
-        if self.problem.class_weight is not None:
-            raise CapabilityError(
-                f"a problem without class weights for {attack}", f"class_weight={self.problem.class_weight!r}",
-                "Write them out as sample weights of the rows, as Scenario.without_class_weights() does.",
-            )  # fmt: skip
-
-    @property
-    def sees_only_training_rows(self) -> bool:
-        """Whether the target rows are the training rows."""
-        return self.target is self.train or self.target.digest() == self.train.digest()
-
-
 class Attack(ABC):
-    """Hyperparameters in the constructor, the scenario at call time."""
+    """Hyperparameters in the constructor, the scenario at call time.
+
+    A subclass has a `name` and `_search`, which builds poisons. `run` is the same for all: it opens the run, calls the
+    search, scores the best candidates by retraining behind every defence, and refuses a poison that the budget does
+    not buy or that the domain does not hold.
+    """
 
     name: ClassVar[str]
     takes_class_weights: ClassVar[bool] = False
     """Whether the attack only trains and measures, so that class weights need no mathematics of their own."""
+    finalists: int = 6
+    """How many candidates are scored behind every defence."""
 
     @property
     def needs_start(self) -> bool:
         """Whether the attack only improves on a poison and has not been told which."""
         return False
 
-    @abstractmethod
+    @property
+    def title(self) -> str:
+        """Name of the result."""
+        return self.name
+
+    @final
     def run(
         self,
         scenario: Scenario,
@@ -173,23 +76,57 @@ class Attack(ABC):
             Called with (steps done, steps in all, description).
         journal : Journal, optional
             Finished steps are read from it and written to it.
+
+        Raises
+        ------
+        CapabilityError
+            If the attack cannot do what the scenario asks for, before any work.
+        SolverFailed
+            If there is no candidate.
+        AttackInvalid
+            If the search gives a poison beyond the budget or outside of the domain.
+        """
+        run = Run(seed, n_jobs, progress, journal)
+        self._check(scenario)
+        found = self._search(scenario, run)
+        check_found(self.title, found, run)
+        ranked = self._ranked(scenario, run, found)
+        self._keeps_its_word(scenario, ranked[0])
+        skipped = sum(solve.status.startswith("skipped") for solve in run.solves)
+        return AttackResult(
+            name=self.title,
+            best=ranked[0],
+            candidates=tuple(ranked),
+            seconds=time.time() - run.started,
+            seed=seed,
+            solves=tuple(run.solves),
+            info={"solves": len(run.solves), "skipped": skipped, "candidates": len(found), **run.info},
+        )
+
+    @abstractmethod
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """Deployable candidates with their errors behind the quick defences, in any order.
+
+        `Run.steps` spreads work over processes and keeps it in the journal; `Ranker` makes a candidate of a poison.
+        What `AttackResult.info` is to show goes into ``run.info``.
         """
 
+    def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates, best first: the finalists by their errors behind every defence, then the rest."""
+        return finalists(scenario, run, found, self.finalists)
 
-def check_start(start: Poison, scenario: Scenario) -> None:
-    """Raise unless a given poison can be planted as it is."""
-    limit, domain = scenario.n_poison, scenario.train.domain
-    if start.relaxed or not 1 <= start.total <= limit:
-        raise InputError(
-            f"a poison of 1 to {limit} whole copies to start from",
-            f"{start.total:g} copies" + (", not all whole" if start.relaxed else ""),
-            "Round it, or drop copies.",
-        )
-    if start.X.shape[1] != scenario.train.d:
-        raise InputError(f"a poison of {scenario.train.d} features to start from", f"{start.X.shape[1]} features")
-    worst = float(domain.violation(start.X).max())
-    if worst > DOMAIN_TOL:
-        raise InputError(
-            f"a poison in the domain {domain.kind!r} to start from", f"rows outside by up to {worst:g}",
-            "Clip and round its rows, or widen the domain.",
-        )  # fmt: skip
+    def _check(self, scenario: Scenario) -> None:
+        """Raise if the scenario asks for what the attack cannot do."""
+        scenario.train.require_both_classes()
+        if not self.takes_class_weights:
+            scenario.refuse_class_weights(self.name)
+
+    def _keeps_its_word(self, scenario: Scenario, best: Candidate) -> None:
+        """Raise unless the poison is deployable and has been scored behind every defence."""
+        try:
+            check_deployable(best.poison, scenario, f"from the attack {self.title}")
+        except InputError as error:
+            raise AttackInvalid(str(error)) from error
+        missing = sorted(set(scenario.defenses) - set(best.test_error))
+        if missing:
+            raise AttackInvalid(f"expected errors of the attack {self.title} behind {', '.join(missing)}, got none.")

@@ -14,7 +14,7 @@ from ..defenses import Defense, L2Defense, LossDefense, SlabDefense, SVDDefense
 from ..evaluation import Evaluator
 from ..losses import MarginLoss
 from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
-from .base import Scenario
+from .scenario import Scenario
 
 _MANY = 1_000_000  # rows, of which a quota is a share
 _MORE = 1.1  # the first refit moves the scores, and what is dropped then is not only clean

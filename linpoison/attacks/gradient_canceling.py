@@ -15,16 +15,17 @@ from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate, SolveInfo
+from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity
 from ..sets import Box, ByLabel, Oracle
-from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .base import Attack, whole_numbers
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy, active
-from .ranking import Ranker, conclude, distance_from, roundings
-from .trail import Step, Trail, skipped
+from .ranking import Ranker, distance_from, roundings
+from .run import Run, Step, skipped
+from .scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,30 +306,16 @@ class GradientCanceling(Attack):
             check_integer(getattr(self, name), name, at_least=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`."""
-        scenario.refuse_class_weights(self.name)
-        trail = Trail(time.time(), progress, journal)
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """One descent for each of the most promising decoys."""
         train, problem = scenario.train, scenario.problem
-        train.require_both_classes()
-        trail.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=n_jobs)
+        run.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=run.n_jobs)
         chosen = by_promise(decoys, problem, train, scenario.budget.epsilon)[: self.most_decoys]
         region = FeasibleRegion.fit(scenario, self.policy)
-        arguments = [(self, scenario, region, decoy, [seed, index]) for index, decoy in enumerate(chosen)]
-        found = [item for step in trail.steps("canceling", cancel, arguments, n_jobs) for item in step]
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists,
-            info={"decoys": len(decoys)},
-        )  # fmt: skip
+        arguments = [(self, scenario, region, decoy, [run.seed, index]) for index, decoy in enumerate(chosen)]
+        run.info["decoys"] = len(decoys)
+        return run.steps("canceling", cancel, arguments)
 
 
 def cancel(

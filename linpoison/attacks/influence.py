@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -11,15 +10,15 @@ import numpy as np
 
 from ..convex import chosen_solver
 from ..core.poison import Poison
-from ..core.results import AttackResult
+from ..core.results import Candidate
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..sets import ByLabel
 from .ascent import Ascent, poison_of
-from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .base import Attack, whole_numbers
 from .feasible import SetPolicy
 from .influence_steps import Climber, climb
-from .ranking import conclude
-from .trail import Trail
+from .run import Run
+from .scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -110,23 +109,8 @@ class Influence(Attack):
             check_number(self.split, "split", at_least=0, at_most=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`.
-
-        Raises
-        ------
-        SolverFailed
-            If not one start gives a poison.
-        """
-        return _run(self, self.starts, self.finalists, scenario, Trail(time.time(), progress, journal), seed, n_jobs)
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        return _climbs(self, self.starts, scenario, run)
 
     def assumed(self, scenario: Scenario) -> Scenario:
         """The scenario that the sets are read from."""
@@ -188,23 +172,8 @@ class InfluenceBasic(Attack):
         object.__setattr__(self, "solver", chosen_solver(self.solver))
         _check_counts(self, ("steps", "check", "patience", "finalists"))
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`; there is one start.
-
-        Raises
-        ------
-        SolverFailed
-            If it gives no poison.
-        """
-        return _run(self, 1, self.finalists, scenario, Trail(time.time(), progress, journal), seed, n_jobs)
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        return _climbs(self, 1, scenario, run)
 
     def assumed(self, scenario: Scenario) -> Scenario:
         """The scenario with counts taken for real numbers."""
@@ -223,23 +192,10 @@ class InfluenceBasic(Attack):
         return poison_of(np.vstack(rows), y, np.ones(total), train.is_sparse)
 
 
-def _run(
-    attack: Influence | InfluenceBasic,
-    starts: int,
-    finalists: int,
-    scenario: Scenario,
-    trail: Trail,
-    seed: int,
-    n_jobs: int,
-) -> AttackResult:
-    """All starts, and what comes of them."""
-    scenario.train.require_both_classes()
-    climber: Climber = attack
-    arguments = [(climber, scenario, [seed, start]) for start in range(starts)]
-    found = [item for step in trail.steps("starts", climb, arguments, n_jobs) for item in step]
-    return conclude(
-        attack.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=finalists, info={"starts": starts}
-    )
+def _climbs(climber: Climber, starts: int, scenario: Scenario, run: Run) -> list[Candidate]:
+    """What comes of all starts."""
+    run.info["starts"] = starts
+    return run.steps("starts", climb, [(climber, scenario, [run.seed, start]) for start in range(starts)])
 
 
 def _check_counts(attack: Attack, names: Sequence[str]) -> None:

@@ -21,10 +21,10 @@ from ..learners import HingeLearner, Learner, make_learner
 from ..losses import Problem
 from ..sets import ByLabel
 from .ascent import Ascent, Objective, Place, View, poison_of, views_of
-from .base import Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, roundings
-from .trail import Step, skipped
+from .run import Step, skipped
+from .scenario import Scenario
 
 _SHIFT = 0.015
 _AGAIN = 0.15

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import numpy as np
-
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
-from ..core.results import AttackResult, Candidate
+from ..core.results import Candidate
 from ..core.validation import check_integer
-from .base import Attack, Journal, Progress, Scenario
+from .base import Attack
 from .kkt import KKT
-
-
-@dataclass(frozen=True, eq=False)
-class Scoped:
-    """A journal under whose keys an inner attack keeps its steps."""
-
-    journal: Journal
-    prefix: str
-
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under a key, or None."""
-        return self.journal.get(self.prefix + key)
-
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays under a key."""
-        self.journal.put(self.prefix + key, arrays)
+from .run import Run
+from .scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -58,34 +42,26 @@ class Iterative(Attack):
     attack: Attack = field(default_factory=lambda: KKT(generations=0))
     rounds: int = 3
 
+    @property
+    def title(self) -> str:
+        """See `Attack.title`."""
+        return f"{self.attack.name}-iterative"
+
     def __post_init__(self) -> None:
         if not isinstance(self.attack, Attack):
             raise InputError("an attack to repeat", repr(self.attack))
         check_integer(self.rounds, "rounds", at_least=1)
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. `AttackResult.info` holds the worst-case error after each round."""
-        started, known = time.time(), scenario.known
-        results: list[AttackResult] = []
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """`AttackResult.info` holds the worst-case error after each round."""
+        known, spent = scenario.known, 0.0
         reached: list[float] = []
-        spent = 0.0
         candidates: list[Candidate] = []
         for number in range(self.rounds + 1):
-            inner = None if journal is None else Scoped(journal, f"round-{number}-")
             try:
-                result = self.attack.run(
-                    replace(scenario, known=known), seed=seed, n_jobs=n_jobs, progress=progress, journal=inner
-                )
+                result = self.attack.run(replace(scenario, known=known), **run.inside(f"round-{number}-"))
             except (InfeasibleSet, InputError, SolverFailed):  # InputError: a defence that would drop a whole class
-                if not results:
+                if not reached:
                     raise
                 break
             candidates += [
@@ -93,19 +69,20 @@ class Iterative(Attack):
                 for item in result.candidates
             ]
             spent += result.seconds
-            results.append(result)
+            run.solves.extend(result.solves)
             reached.append(result.best.worst)
             if reached[-1] < max(reached) or (number and reached[-1] <= max(reached[:-1])):
                 break
             known = result.poison
+        run.started = min(run.started, time.time() - spent)
+        run.info |= {"rounds": len(reached) - 1, "worst_by_round": reached}
+        return candidates
+
+    def _check(self, scenario: Scenario) -> None:
+        """What the attack refuses that is repeated."""
+        self.attack._check(scenario)
+
+    def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        """Those that a round has scored behind every defence, then the rest."""
         defended = set(scenario.defenses)
-        candidates.sort(key=lambda item: (not defended <= set(item.test_error), -item.worst))
-        return AttackResult(
-            name=f"{self.attack.name}-iterative",
-            best=candidates[0],
-            candidates=tuple(candidates),
-            seconds=max(time.time() - started, spent),
-            seed=seed,
-            solves=tuple(solve for result in results for solve in result.solves),
-            info={"rounds": len(results) - 1, "worst_by_round": reached},
-        )
+        return sorted(found, key=lambda item: (not defended <= set(item.test_error), -item.worst))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ..convex import chosen_solver
-from ..core.results import AttackResult, Candidate
+from ..core.results import Candidate
 from ..core.validation import check_integer
 from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
-from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .base import Attack, whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
 from .kkt_steps import attempt, chain, flips
-from .ranking import Ranker, conclude
-from .trail import Trail
+from .ranking import Ranker
+from .run import Run
+from .scenario import Scenario
 
 BATCH = 8
 """Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
@@ -100,47 +100,29 @@ class KKT(Attack):
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
         object.__setattr__(self, "reach", factors(self.reach))
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`.
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """Steps 1 to 4.
 
         Where not one decoy gives a poison (nothing to plant, or no solve that passes the checks)
-        plain label flips take the place of step 3; `AttackResult.info` counts what was skipped.
+        plain label flips take the place of step 3.
         """
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
-        trail.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
-        found = self._sweep(scenario, decoys, seed, n_jobs, trail)
-        found += self._refit(scenario, decoys, found, seed, n_jobs, trail)
+        run.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=run.n_jobs)
+        run.info["decoys"] = len(decoys)
+        found = self._sweep(scenario, decoys, run)
+        found += self._refit(scenario, decoys, found, run)
         for generation in range(self.generations):
-            found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
-        return conclude(
-            self.name,
-            scenario,
-            found,
-            trail,
-            seed=seed,
-            n_jobs=n_jobs,
-            finalists=self.finalists,
-            info={"decoys": len(decoys)},
-        )
+            found += self._regrow(scenario, found, generation, run)
+        return found
 
     def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
         """The relaxed poisons of one decoy: one, by the joint program."""
         return [self.program.solve(decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon)]
 
-    def _sweep(self, scenario: Scenario, decoys: list[Decoy], seed: int, n_jobs: int, trail: Trail) -> list[Candidate]:
+    def _sweep(self, scenario: Scenario, decoys: list[Decoy], run: Run) -> list[Candidate]:
         """Steps 2 and 3: the decoys, under the sets of the clean rows."""
         region = FeasibleRegion.fit(scenario, self.policy)
-        known = 0.0 if scenario.known is None else Ranker(scenario, trail.started).worst(scenario.known)
+        known = 0.0 if scenario.known is None else Ranker(scenario, run.started).worst(scenario.known)
         promising = [decoy for decoy in decoys if decoy.target_error > known] or decoys
         waiting = by_promise(promising, scenario.problem, scenario.train, scenario.budget.epsilon)
         draws = 1 if scenario.known is None else self.draws
@@ -148,43 +130,37 @@ class KKT(Attack):
         batch = 0
         while waiting:
             arguments = [
-                (self, scenario, region, decoy, [seed, 0, batch, index], draws)
+                (self, scenario, region, decoy, [run.seed, 0, batch, index], draws)
                 for index, decoy in enumerate(waiting[:BATCH])
             ]
-            steps = trail.steps(f"decoys, batch {batch + 1}", attempt, arguments, n_jobs)
-            found += [item for step in steps for item in step]
+            found += run.steps(f"decoys, batch {batch + 1}", attempt, arguments)
             reached = max((item.worst for item in found), default=0.0)
             waiting = [decoy for decoy in waiting[BATCH:] if decoy.target_error > reached]
             batch += 1
         if not found:
-            found = trail.steps("label flips", flips, [(scenario,)], 1)[0]
+            found = run.steps("label flips", flips, [(scenario,)])
         return found
 
-    def _refit(
-        self, scenario: Scenario, decoys: list[Decoy], found: list[Candidate], seed: int, n_jobs: int, trail: Trail
-    ) -> list[Candidate]:
+    def _refit(self, scenario: Scenario, decoys: list[Decoy], found: list[Candidate], run: Run) -> list[Candidate]:
         """The best decoys again, each under the sets that its own poison leads to."""
         grown = {decoy.model.vector.tobytes(): decoy for decoy in decoys}
         pairs = [(item, grown.get(item.decoy.vector.tobytes())) for item in sorted(found, key=lambda item: -item.worst)]
         best = [(item, decoy) for item, decoy in pairs if decoy is not None][: self.chains]
         arguments = [
-            (self, scenario, decoy, item.poison, [seed, 2, 0, index]) for index, (item, decoy) in enumerate(best)
+            (self, scenario, decoy, item.poison, [run.seed, 2, 0, index]) for index, (item, decoy) in enumerate(best)
         ]
-        return [item for step in trail.steps("refits", chain, arguments, n_jobs) for item in step] if best else []
+        return run.steps("refits", chain, arguments) if best else []
 
-    def _regrow(
-        self, scenario: Scenario, found: list[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
-    ) -> list[Candidate]:
+    def _regrow(self, scenario: Scenario, found: list[Candidate], generation: int, run: Run) -> list[Candidate]:
         """Step 4: decoys that start from what the best poison so far has planted."""
         best = max(found, key=lambda item: item.worst)
         chosen = self.regrown.regrow(
-            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=n_jobs
+            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=run.n_jobs
         )
         arguments = [
-            (self, scenario, decoy, best.poison, [seed, 1, generation, index]) for index, decoy in enumerate(chosen)
+            (self, scenario, decoy, best.poison, [run.seed, 1, generation, index]) for index, decoy in enumerate(chosen)
         ]
-        steps = trail.steps(f"generation {generation + 1}", chain, arguments, n_jobs)
-        return [item for step in steps for item in step]
+        return run.steps(f"generation {generation + 1}", chain, arguments)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.validation import check_integer
 from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
-from .base import Scenario
 from .decoys import Decoy
 from .kkt import KKT
+from .scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from ..learners import make_learner
 from ..optimality.stationarity import KKTSolution
 from ..rounding import largest_remainder
 from ..sets import ByLabel
-from .base import Scenario
 from .decoys import Decoy
 from .feasible import FeasibleRegion, SetPolicy
 from .random_flips import plantable
 from .ranking import Ranker, distance_from, roundings
-from .trail import Step, skipped
+from .run import Step, skipped
+from .scenario import Scenario
 
 NO_SETS = (InputError, InfeasibleSet, SolverFailed)
 """Why there may be no sets for one decoy: it has no direction, class means are equal, a defence keeps nothing."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from ..convex import chosen_solver
 from ..core.errors import InputError
-from ..core.results import AttackResult, Candidate
+from ..core.results import Candidate
 from ..core.validation import check_integer, check_number
-from .base import Attack, Journal, Progress, Scenario, whole_numbers
+from .base import Attack, whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors
 from .feasible import SetPolicy
 from .minmax_paper import PaperLoop
 from .minmax_steps import Sets, chain, plant, regrown
-from .ranking import conclude
+from .run import Run
 from .saddle import SaddleProgram
-from .trail import Trail
+from .scenario import Scenario
 
 BATCH = 4
 """Decoys of the sweep that are tried before the hopeless ones among the rest are passed over."""
@@ -83,36 +82,25 @@ class MinMaxBasic(Attack):
         """No cap on a decoy's loss."""
         return None
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`; `info` holds the upper bound and gap of the program under the sets of the clean rows.
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """`AttackResult.info` holds the upper bound and gap of the program under the sets of the clean rows.
 
         ``info["upper"]`` bounds the defender's training objective, without a defence, on clean rows and
         any poison whose rows lie in those sets.
         """
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
         sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
-        found = trail.steps("worst rows", plant, [(self, scenario, sets, None, "worst rows", [seed, 0])], 1)[0]
-        info = bounds(trail, found) if self.method == "corrective" else {}
+        found = run.steps("worst rows", plant, [(self, scenario, sets, None, "worst rows", [run.seed, 0])])
+        if self.method == "corrective":
+            run.info |= bounds(run, found)
         if found and self.refits:
-            arguments = [(self, scenario, found[0].poison, None, "worst rows", [seed, 1])]
-            found = found + trail.steps("refits", chain, arguments, 1)[0]
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
-        )
+            arguments = [(self, scenario, found[0].poison, None, "worst rows", [run.seed, 1])]
+            found = found + run.steps("refits", chain, arguments)
+        return found
 
 
-def bounds(trail: Trail, found: Sequence[Candidate]) -> dict[str, float]:
+def bounds(run: Run, found: Sequence[Candidate]) -> dict[str, float]:
     """Upper bound and relative gap of the first program that was solved."""
-    solved = [solve for solve in trail.solves if not solve.status.startswith("skipped")]
+    solved = [solve for solve in run.solves if not solve.status.startswith("skipped")]
     return {"upper": solved[0].value, "gap": found[0].gap} if found and solved else {}
 
 
@@ -169,31 +157,17 @@ class MinMax(MinMaxBasic):
             check_number(self.cap, "cap", above=0)
         object.__setattr__(self, "reach", factors(self.reach))
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`; `info` counts decoys and holds the upper bound and gap of the first decoy's program."""
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
-        trail.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=n_jobs)
-        found = self._sweep(scenario, decoys, seed, n_jobs, trail)
-        info = {"decoys": len(decoys)} | (bounds(trail, found) if self.method == "corrective" else {})
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """`AttackResult.info` counts decoys and holds the upper bound and gap of the first decoy's program."""
+        run.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=run.n_jobs)
+        found = self._sweep(scenario, decoys, run)
+        run.info |= {"decoys": len(decoys)} | (bounds(run, found) if self.method == "corrective" else {})
         for generation in range(self.generations if found else 0):
-            found += self._regrow(scenario, found, generation, seed, n_jobs, trail)
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
-        )
+            found += self._regrow(scenario, found, generation, run)
+        return found
 
-    def _sweep(
-        self, scenario: Scenario, decoys: Sequence[Decoy], seed: int, n_jobs: int, trail: Trail
-    ) -> list[Candidate]:
+    def _sweep(self, scenario: Scenario, decoys: Sequence[Decoy], run: Run) -> list[Candidate]:
         """The decoys under the sets of the clean rows, without those that err no more than what is reached."""
         sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
         waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)[: self.tries]
@@ -201,28 +175,24 @@ class MinMax(MinMaxBasic):
         batch = 0
         while waiting:
             arguments = [
-                (self, scenario, sets, decoy.model, decoy.label, [seed, 0, batch, index])
+                (self, scenario, sets, decoy.model, decoy.label, [run.seed, 0, batch, index])
                 for index, decoy in enumerate(waiting[:BATCH])
             ]
-            steps = trail.steps(f"decoys, batch {batch + 1}", plant, arguments, n_jobs)
-            found += [item for step in steps for item in step]
+            found += run.steps(f"decoys, batch {batch + 1}", plant, arguments)
             reached = max((item.worst for item in found), default=0.0)
             waiting = [decoy for decoy in waiting[BATCH:] if decoy.target_error > reached]
             batch += 1
         return found
 
-    def _regrow(
-        self, scenario: Scenario, found: Sequence[Candidate], generation: int, seed: int, n_jobs: int, trail: Trail
-    ) -> list[Candidate]:
+    def _regrow(self, scenario: Scenario, found: Sequence[Candidate], generation: int, run: Run) -> list[Candidate]:
         """Decoys that start from what the best poison so far has planted."""
         best = max(found, key=lambda item: item.worst)
         chosen = self.regrown.regrow(
-            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=n_jobs
+            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=run.n_jobs
         )
         sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
         arguments = [
-            (self, scenario, sets, decoy.model, decoy.label, [seed, 1, generation, index])
+            (self, scenario, sets, decoy.model, decoy.label, [run.seed, 1, generation, index])
             for index, decoy in enumerate(chosen)
         ]
-        steps = trail.steps(f"generation {generation + 1}", regrown, arguments, n_jobs)
-        return [item for step in steps for item in step]
+        return run.steps(f"generation {generation + 1}", regrown, arguments)

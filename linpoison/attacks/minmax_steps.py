@@ -17,12 +17,12 @@ from ..core.validation import LABELS
 from ..defenses import KNNDefense, LossDefense
 from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel, loss_cap
-from .base import Scenario
 from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
 from .ranking import Ranker
+from .run import Step, skipped
 from .saddle import SaddleProgram
-from .trail import Step, skipped
+from .scenario import Scenario
 
 NEAR = 40_000_000
 """Pairs of training rows up to which every step asks the k-NN defence."""

@@ -14,18 +14,19 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, SolveInfo
+from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem, Squared
 from ..rounding import round_point
 from ..sets import ByLabel
-from .base import Attack, Journal, Progress, Scenario
+from .base import Attack
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .loss_gap import GapOracle, LossGap
-from .ranking import Ranker, conclude
-from .trail import Step, Trail, skipped
+from .ranking import Ranker
+from .run import Run, Step, skipped
+from .scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -74,41 +75,30 @@ class ModelTargeted(Attack):
             check_integer(getattr(self, name), name, at_least=1)
         check_number(self.tol, "tol", at_least=0)
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. The bound of each decoy is the `value` of its entry in `AttackResult.solves`.
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """The bound of each decoy is the `value` of its entry in `AttackResult.solves`.
 
         Raises
         ------
-        CapabilityError
-            For the squared loss, which grows again beyond the margin.
         InputError
             If the sets leave the loss difference unbounded.
         """
-        if isinstance(scenario.problem.loss, Squared):
-            raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
-        scenario.refuse_class_weights(self.name)
-        trail = Trail(time.time(), progress, journal)
         train, problem = scenario.train, scenario.problem
-        train.require_both_classes()
-        trail.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=n_jobs)
+        run.say(0, 1, "training decoys")
+        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=run.n_jobs)
         chosen = by_promise(decoys, problem, train, scenario.budget.epsilon)[: self.most_decoys]
         region = FeasibleRegion.fit(scenario, self.policy)
-        arguments = [(self, scenario, region, decoy, [seed, index]) for index, decoy in enumerate(chosen)]
-        found = [item for step in trail.steps("model-targeted", pursue, arguments, n_jobs) for item in step]
-        needed = [float(solve.value) for solve in trail.solves if np.isfinite(solve.value)]
-        info = {"decoys": len(decoys), "rows_needed": max(needed, default=0.0)}
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info=info
-        )
+        arguments = [(self, scenario, region, decoy, [run.seed, index]) for index, decoy in enumerate(chosen)]
+        found = run.steps("model-targeted", pursue, arguments)
+        needed = [float(solve.value) for solve in run.solves if np.isfinite(solve.value)]
+        run.info |= {"decoys": len(decoys), "rows_needed": max(needed, default=0.0)}
+        return found
+
+    def _check(self, scenario: Scenario) -> None:
+        """Refuse the squared loss, which grows again beyond the margin."""
+        if isinstance(scenario.problem.loss, Squared):
+            raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
+        super()._check(scenario)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -13,13 +12,14 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult
+from ..core.results import Candidate
 from ..core.validation import check_integer
 from ..sets import ByLabel
-from .base import DOMAIN_TOL, Attack, Journal, Progress, Scenario
+from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy
-from .ranking import Ranker, conclude
-from .trail import Step, Trail
+from .ranking import Ranker
+from .run import Run, Step
+from .scenario import DOMAIN_TOL, Scenario
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,12 @@ class RandomFlips(Attack):
         for name in ("draws", "finalists"):
             check_integer(getattr(self, name), name, at_least=1)
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. `AttackResult.info` says how many rows there were to draw from."""
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """The draws. `AttackResult.info` says how many rows there were to draw from."""
         pool = self.pool(scenario)
-        arguments = [(scenario, pool, [seed, draw]) for draw in range(self.draws)]
-        found = [item for step in trail.steps("random flips", drawn, arguments, n_jobs) for item in step]
-        return conclude(
-            self.name, scenario, found, trail, seed=seed, n_jobs=n_jobs, finalists=self.finalists, info={"pool": pool.n}
-        )
+        arguments = [(scenario, pool, [run.seed, draw]) for draw in range(self.draws)]
+        run.info["pool"] = pool.n
+        return run.steps("random flips", drawn, arguments)
 
     def pool(self, scenario: Scenario) -> Dataset:
         """Flipped training rows to draw from."""

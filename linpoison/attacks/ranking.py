@@ -14,14 +14,14 @@ from ..core.dataset import Dataset
 from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate, SolveInfo, worst_case
+from ..core.results import Candidate, SolveInfo, worst_case
 from ..defenses import KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import make_learner
 from ..rounding import deploy, make_distinct
 from ..sets import ByLabel
-from .base import Scenario
-from .trail import Step, Trail
+from .run import Run, Step
+from .scenario import Scenario
 
 QUICK = (L2Defense, SlabDefense, LossDefense)
 """Defences that cost next to nothing to score: every step scores them, the last step scores all."""
@@ -184,20 +184,8 @@ def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     return [replace(item, test_error=error, seconds=time.time() - started)], []
 
 
-def conclude(
-    name: str,
-    scenario: Scenario,
-    found: Sequence[Candidate],
-    trail: Trail,
-    *,
-    seed: int | None,
-    n_jobs: int = 1,
-    finalists: int = 6,
-    info: Mapping[str, Any] | None = None,
-) -> AttackResult:
-    """Score the best candidates under every defence and rank them by the least error over the defences.
-
-    From `COSTLY` entries on only the best one, by the quick defences, is scored.
+def check_found(name: str, found: Sequence[Candidate], run: Run) -> None:
+    """Raise if an attack found nothing, with the most frequent reasons of what was skipped.
 
     Raises
     ------
@@ -206,24 +194,21 @@ def conclude(
     """
     if not found:
         raise SolverFailed(
-            f"expected at least one poison of the attack {name}, got none{_reasons(trail.solves)}. Allow a larger "
+            f"expected at least one poison of the attack {name}, got none{_reasons(run.solves)}. Allow a larger "
             "budget, leave out a defence, or use another attack."
         )
+
+
+def finalists(scenario: Scenario, run: Run, found: Sequence[Candidate], most: int) -> list[Candidate]:
+    """The candidates ranked by the least error over the defences: at most so many behind every one, then the rest.
+
+    From `COSTLY` entries on only the best one, by the quick defences, is scored behind every defence.
+    """
     ranked = sorted(found, key=lambda item: -item.worst)
     if scenario.train.n * scenario.train.d >= COSTLY:
-        finalists = 1
-    steps = trail.steps("finalists", score_fully, [(scenario, item) for item in ranked[:finalists]], n_jobs)
-    finals = sorted((item for step in steps for item in step), key=lambda item: -item.worst)
-    skipped = sum(solve.status.startswith("skipped") for solve in trail.solves)
-    return AttackResult(
-        name=name,
-        best=finals[0],
-        candidates=(*finals, *ranked[finalists:]),
-        seconds=time.time() - trail.started,
-        seed=seed,
-        solves=tuple(trail.solves),
-        info={"solves": len(trail.solves), "skipped": skipped, "candidates": len(found), **(info or {})},
-    )
+        most = 1
+    finals = run.steps("finalists", score_fully, [(scenario, item) for item in ranked[:most]])
+    return [*sorted(finals, key=lambda item: -item.worst), *ranked[most:]]
 
 
 def _reasons(solves: Sequence[SolveInfo]) -> str:

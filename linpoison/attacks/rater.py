@@ -19,7 +19,7 @@ from ..defenses import Defense, DuplicatesDefense, KNNDefense, L2Defense, LossDe
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
 from ..learners import Learner, make_learner
-from .base import Scenario
+from .scenario import Scenario
 
 REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense, DuplicatesDefense)
 """Defences that are fitted anew for every poison; others are frozen between refreshes."""

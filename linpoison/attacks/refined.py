@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,18 +11,18 @@ from ..core.domain import Domain
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate
+from ..core.results import Candidate
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel
-from .base import Attack, Journal, Progress, Scenario, check_start
+from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy, active
-from .iterative import Scoped
 from .kkt import KKT
 from .moves import Compass, Moves, Slots
 from .ranking import Ranker, score_fully
 from .rater import Rater, Rating, pressing
-from .trail import Step, Trail
+from .run import Run, Step
+from .scenario import Scenario, check_deployable
 
 
 @dataclass(frozen=True)
@@ -92,28 +92,18 @@ class Refined(Attack):
         """See `Attack.needs_start`."""
         return self.start is None
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. `AttackResult.info` holds the damage and the error at start and end.
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """The poisons from the start to the end. `AttackResult.info` holds the damage and the error at either.
 
         The end is the poison that is returned. ``start_kept`` tells that it is the one that the search started from:
         no move raised the damage, or the moves raised it and yet lost error behind the exact defences.
         """
-        trail = Trail(time.time(), progress, journal)
-        begun = self._begin(scenario, seed, n_jobs, trail)
-        line = [begun]
-        ratings = [rated(scenario, begun.poison, self.folds, seed)]
+        line = [self._begin(scenario, run)]
+        ratings = [rated(scenario, line[0].poison, self.folds, run.seed)]
         for number in range(self.rounds):
-            arguments = [(self, scenario, line[-1].poison, [seed, number, chain]) for chain in range(self.chains)]
-            ends = [step[0] for step in trail.steps(f"refining, round {number + 1}", search, arguments, n_jobs)]
-            rates = [rated(scenario, item.poison, self.folds, seed) for item in ends]
+            arguments = [(self, scenario, line[-1].poison, [run.seed, number, chain]) for chain in range(self.chains)]
+            ends = run.steps(f"refining, round {number + 1}", search, arguments)
+            rates = [rated(scenario, item.poison, self.folds, run.seed) for item in ends]
             first = int(np.argmax([rating.value for rating in rates]))
             gain = rates[first].value - ratings[-1].value
             if gain > 0:
@@ -121,39 +111,33 @@ class Refined(Attack):
                 ratings.append(rates[first])
             if gain < self.least_gain:
                 break
-        final = trail.steps("finalists", score_fully, [(scenario, line[-1])], 1)[0][0]
+        begun, final = line[0], run.steps("finalists", score_fully, [(scenario, line[-1])])[0]
         lost = scenario.goal == "target" and begun.worst > final.worst
         kept = lost or len(line) == 1
-        best, other = (begun, final) if lost else (final, begun)
         end = ratings[0] if kept else ratings[-1]
-        return AttackResult(
-            name=self.name,
-            best=best,
-            candidates=(best, other, *line[:0:-1]),
-            seconds=time.time() - trail.started,
-            seed=seed,
-            solves=tuple(trail.solves),
-            info={
-                "rounds": 0 if kept else len(line) - 1,
-                "damage_at_start": ratings[0].value,
-                "damage_at_end": end.value,
-                "measured_at_start": ratings[0].worst,
-                "measured_at_end": end.worst,
-                "cross_fitted": scenario.goal == "population",
-                "start_kept": kept,
-            },
-        )
+        run.info |= {
+            "rounds": 0 if kept else len(line) - 1,
+            "damage_at_start": ratings[0].value,
+            "damage_at_end": end.value,
+            "measured_at_start": ratings[0].worst,
+            "measured_at_end": end.worst,
+            "cross_fitted": scenario.goal == "population",
+            "start_kept": kept,
+        }
+        return [*((begun, final) if lost else (final, begun)), *line[:0:-1]]
 
-    def _begin(self, scenario: Scenario, seed: int, n_jobs: int, trail: Trail) -> Candidate:
+    def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        """As the search has ranked them: damage counts, which errors on the target rows do not tell."""
+        return list(found)
+
+    def _begin(self, scenario: Scenario, run: Run) -> Candidate:
         """The candidate to start from."""
         if isinstance(self.start, Poison):
-            check_start(self.start, scenario)
-            return Ranker(scenario, trail.started).candidate(self.start, label="given poison", full=True)
+            check_deployable(self.start, scenario, "to start from")
+            return Ranker(scenario, run.started).candidate(self.start, label="given poison", full=True)
         attack = KKT() if self.start is None else self.start
-        inner = None if trail.journal is None else Scoped(trail.journal, "start-")
-        result = attack.run(scenario, seed=seed, n_jobs=n_jobs, progress=trail.progress, journal=inner)
-        trail.started = min(trail.started, time.time() - result.seconds)
-        trail.solves.extend(result.solves)
+        result = attack.run(scenario, **run.inside("start-"))
+        run.add(result)
         return replace(result.best, label=f"{attack.name}: {result.best.label}")
 
 

@@ -15,7 +15,9 @@ from .journal import FolderJournal
 from .report import plain
 
 if TYPE_CHECKING:
-    from ..attacks.base import Attack, Progress, Scenario
+    from ..attacks.base import Attack
+    from ..attacks.run import Progress
+    from ..attacks.scenario import Scenario
 
 _FINISHED = "finished"
 
@@ -194,7 +196,7 @@ def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack,
     start : str or None
         Key of the task that it starts from.
     """
-    from ..attacks.base import DOMAIN_TOL
+    from ..attacks.scenario import DOMAIN_TOL
 
     attack, domain = cast(Any, task.attack), task.scenario.train.domain
     if not (task.onward or attack.needs_start):
@@ -232,7 +234,7 @@ def credited(result: AttackResult, start: str, seconds: float) -> AttackResult:
 
 def packed(result: AttackResult) -> dict[str, np.ndarray]:
     """A result as plain arrays."""
-    from ..attacks.trail import pack
+    from ..attacks.run import pack
 
     facts = {"name": result.name, "seconds": result.seconds, "seed": result.seed, "info": plain(result.info)}
     return {**pack(([result.best, *result.candidates], list(result.solves))), "facts": np.array(json.dumps(facts))}
@@ -240,7 +242,7 @@ def packed(result: AttackResult) -> dict[str, np.ndarray]:
 
 def unpacked(arrays: Mapping[str, np.ndarray]) -> AttackResult:
     """The inverse of `packed`."""
-    from ..attacks.trail import unpack
+    from ..attacks.run import unpack
 
     facts: dict[str, Any] = json.loads(str(arrays["facts"]))
     (best, *candidates), solves = unpack(arrays)

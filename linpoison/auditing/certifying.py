@@ -257,7 +257,7 @@ def _campaign(
 ) -> tuple[dict[str, Poison], dict[str, str]]:
     """Poisons of so many rows by name, made against filters that are fixed, and those that failed."""
     from .. import attacks
-    from ..attacks.base import Scenario
+    from ..attacks.scenario import Scenario
 
     epsilon = count / setting.split.train.n
 

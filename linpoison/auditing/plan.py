@@ -13,7 +13,8 @@ from .domains import domain_words
 from .options import AuditOptions
 
 if TYPE_CHECKING:
-    from ..attacks.base import Attack, Scenario
+    from ..attacks.base import Attack
+    from ..attacks.scenario import Scenario
 
 UNIT = 72_000
 """Entries times learners (one for each defence and one without) of breast cancer behind five defences."""

@@ -25,7 +25,7 @@ from .report import AttackEntry, AuditReport
 from .target import Target
 
 if TYPE_CHECKING:
-    from ..attacks.base import Progress
+    from ..attacks.run import Progress
     from ..evaluation import Evaluation
     from .bracket import Bracket
     from .remedies import Remedy
@@ -331,7 +331,7 @@ def _begin(
     progress: Progress | None,
     found: Callable[[str], None] | None,
 ) -> _Work:
-    from ..attacks.base import Scenario
+    from ..attacks.scenario import Scenario
 
     setting = prepare(data, options)
     settings = settings_of(setting, options.domain)

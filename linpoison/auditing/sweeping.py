@@ -24,7 +24,7 @@ from .run import run_audit
 from .target import Target
 
 if TYPE_CHECKING:
-    from ..attacks.base import Progress
+    from ..attacks.run import Progress
 
 TABLE = "sweep.csv"
 """The table of a sweep, in its output folder."""

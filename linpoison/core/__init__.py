@@ -3,6 +3,7 @@
 from .dataset import Dataset, Split, stack_rows
 from .domain import Domain, parse_domain
 from .errors import (
+    AttackInvalid,
     CapabilityError,
     CertificateInvalid,
     CertificateViolated,
@@ -22,6 +23,7 @@ from .validation import as_generator, as_matrix, as_signed_labels, as_weights, c
 
 __all__ = [
     "UNDEFENDED",
+    "AttackInvalid",
     "AttackResult",
     "Budget",
     "Candidate",

@@ -89,5 +89,9 @@ class CertificateViolated(LinpoisonError):
     """An attack did more damage than a certificate allows: one of the two has a defect."""
 
 
+class AttackInvalid(LinpoisonError):
+    """A poison of an attack that the budget does not buy, that the domain does not hold, or that was not scored."""
+
+
 class CertificateInvalid(LinpoisonError):
     """A certificate that does not follow from its witness, or speaks of other data or other sets."""

@@ -10,10 +10,10 @@ import scipy.sparse as sp
 from kkt_cases import scenario_of
 
 from linpoison.attacks import Breakdown
-from linpoison.attacks.base import Scenario
 from linpoison.attacks.breakdown.attack import given, goals
 from linpoison.attacks.breakdown.climb import Climb
 from linpoison.attacks.breakdown.trials import Trials
+from linpoison.attacks.scenario import Scenario
 from linpoison.core import Budget, Domain, InputError, Poison
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense

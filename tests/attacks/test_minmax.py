@@ -13,8 +13,8 @@ from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPoli
 from linpoison.attacks.minmax import MinMax, MinMaxBasic, bounds
 from linpoison.attacks.minmax_paper import PaperLoop
 from linpoison.attacks.minmax_steps import Sets, allot
+from linpoison.attacks.run import Run
 from linpoison.attacks.saddle import SaddleProgram
-from linpoison.attacks.trail import Trail
 from linpoison.core import Budget, Dataset, InputError, Poison, SolveInfo, SolverFailed
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
@@ -192,9 +192,9 @@ def test_rows_that_cost_the_learner_nothing_are_no_poison():
 def test_bounds_are_those_of_a_program_that_was_solved(words):
     scenario, result = words
     skip = SolveInfo("", "skipped: InputError", float("nan"), 0.0)
-    trail = Trail(solves=[skip, *result.solves])
-    assert bounds(trail, result.candidates) == {"upper": result.solves[0].value, "gap": result.candidates[0].gap}
-    assert bounds(Trail(solves=[skip]), []) == {}
+    run = Run(solves=[skip, *result.solves])
+    assert bounds(run, result.candidates) == {"upper": result.solves[0].value, "gap": result.candidates[0].gap}
+    assert bounds(Run(solves=[skip]), []) == {}
 
 
 def test_sets_that_cannot_be_refitted_end_a_chain(monkeypatch, basic):

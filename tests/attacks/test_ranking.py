@@ -5,8 +5,8 @@ import pytest
 from kkt_cases import scenario_of
 
 from linpoison.attacks import ranking
-from linpoison.attacks.ranking import Ranker, _reasons, conclude, roundings
-from linpoison.attacks.trail import Trail, pack, skipped, unpack
+from linpoison.attacks.ranking import Ranker, _reasons, finalists, roundings
+from linpoison.attacks.run import Run, pack, skipped, unpack
 from linpoison.core import InfeasibleSet, InputError, Poison, SolveInfo, SolverFailed
 from linpoison.sets import ByLabel, Halfspace
 
@@ -38,7 +38,7 @@ def test_large_data_have_one_finalist(monkeypatch, costly, scored):
     found = [ranker.candidate(Poison(rows.X[[i]], -rows.y[[i]], [3]), label=str(i)) for i in range(2)]
     asked = []
     monkeypatch.setattr(ranking, "score_fully", lambda started, scenario, item: (asked.append(item), ([item], []))[1])
-    conclude("test", scenario, found, Trail(time.time(), None, None), seed=0, finalists=2)
+    finalists(scenario, Run(), found, 2)
     assert len(asked) == scored
 
 

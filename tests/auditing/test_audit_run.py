@@ -142,7 +142,7 @@ def test_under_all_one_failure_does_not_lose_the_others(monkeypatch):
     from linpoison.core import SolverFailed
 
     class Failing(audit_cases.FakeAttack):
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             raise SolverFailed("expected a solution, got none.")
 
     monkeypatch.setitem(audit_cases.REGISTRY, "fake", Failing)
@@ -165,9 +165,9 @@ def test_refined_runs_last_and_starts_from_the_strongest(monkeypatch):
     starts = []
 
     class Recorded(Refined):
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             starts.append(self.start)
-            return audit_cases.FakeAttack().run(scenario, **options)
+            return audit_cases.FakeAttack()._search(scenario, run)
 
     monkeypatch.setitem(audit_cases.REGISTRY, "refined", Recorded)
     report = small_audit(attacks="refined,one-class,kkt")

@@ -37,7 +37,7 @@ def small_audit(**options) -> AuditReport:
 class Failing(audit_cases.FakeAttack):
     """Fails at once."""
 
-    def run(self, scenario, **options):
+    def _search(self, scenario, run):
         raise SolverFailed("expected a solution,\ngot none.")
 
 
@@ -97,10 +97,10 @@ def test_finished_attacks_are_not_run_again_after_an_interruption(tmp_path, monk
     class Interrupted(audit_cases.OneClassAttack):
         stop = True
 
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             if self.stop:
                 raise KeyboardInterrupt
-            return super().run(scenario, **options)
+            return super()._search(scenario, run)
 
     whole = small_audit(attacks="all")
     fake_attacks.scenarios.clear()
@@ -117,7 +117,7 @@ def test_finished_attacks_are_not_run_again_after_an_interruption(tmp_path, monk
 
 
 def test_results_survive_the_journal(fake_attacks):
-    from linpoison.attacks.base import Scenario
+    from linpoison.attacks.scenario import Scenario
     from linpoison.core import Budget
     from linpoison.losses import Hinge, Problem
 
@@ -125,7 +125,7 @@ def test_results_survive_the_journal(fake_attacks):
     scenario = Scenario(split.train, Problem(Hinge(), 0.1), Budget(0.1), {}, split.test)
     result = audit_cases.FakeAttack().run(scenario, seed=4)
     again = unpacked(packed(result))
-    assert (again.name, again.seconds, again.seed, again.info) == ("fake", result.seconds, 4, {"steps": 3})
+    assert (again.name, again.seconds, again.seed, again.info) == ("fake", result.seconds, 4, result.info)
     assert again.solves == result.solves
     for one, other in zip((again.best, *again.candidates), (result.best, *result.candidates), strict=True):
         assert one.test_error == other.test_error
@@ -145,13 +145,15 @@ def with_refined(monkeypatch, fake_attacks):
     starts = []
 
     class Recorded(Refined):
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             starts.append(self.start)
-            return replace(audit_cases.FakeAttack().run(scenario, **options), seconds=1.0)
+            run.started -= 1
+            return audit_cases.FakeAttack()._search(scenario, run)
 
     class Slow(audit_cases.FakeAttack):
-        def run(self, scenario, **options):
-            return replace(super().run(scenario, **options), seconds=30.0)
+        def _search(self, scenario, run):
+            run.started -= 30
+            return super()._search(scenario, run)
 
     monkeypatch.setitem(audit_cases.REGISTRY, "refined", Recorded)
     monkeypatch.setitem(audit_cases.REGISTRY, "kkt", Slow)
@@ -176,7 +178,7 @@ def test_a_refinement_counts_the_seconds_of_its_start(with_refined):
     assert entry.timeline[0][0] >= 30
     assert min(entry.seconds_to["all"].values()) >= 30
     alone = small_audit(attacks="refined").attacks[0]
-    assert alone.seconds == 1
+    assert alone.seconds == pytest.approx(1, abs=0.5)
     assert with_refined[-1] is None
     assert "start" not in alone.info
 

@@ -12,7 +12,7 @@ from sklearn.svm import SVC, LinearSVC
 import linpoison
 from linpoison import InputError, Poison
 from linpoison.attacks import Breakdown, GradientCanceling, ModelTargeted
-from linpoison.attacks.base import Scenario
+from linpoison.attacks.scenario import Scenario
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted

@@ -145,10 +145,10 @@ def test_an_interrupted_run_reports_what_had_ended_and_resumes(tmp_path, fake_at
     class Interrupted(audit_cases.OneClassAttack):
         stop = True
 
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             if self.stop:
                 raise KeyboardInterrupt
-            return super().run(scenario, **options)
+            return super()._search(scenario, run)
 
     monkeypatch.setitem(audit_cases.REGISTRY, "one-class", Interrupted)
     options = {"attacks": "fake,one-class", "epsilon": 0.1, "defenses": ("l2",), "domain": "real", "jobs": 1}

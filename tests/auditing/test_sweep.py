@@ -121,10 +121,10 @@ def test_an_interrupted_sweep_resumes(tmp_path, fake_attacks):
 
 def test_one_failure_does_not_lose_the_others(tmp_path, monkeypatch, fake_attacks):
     class Failing(audit_cases.FakeAttack):
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             if scenario.n_poison > 6:
                 raise SolverFailed("expected a solution, got none.")
-            return super().run(scenario, **options)
+            return super()._search(scenario, run)
 
     monkeypatch.setitem(audit_cases.REGISTRY, "fake", Failing)
     result = sweep(audit_cases.small_split(), out=tmp_path, **QUICK)

@@ -180,10 +180,10 @@ def test_sweep_prints_and_writes_a_table(capsys):
 
 def test_sweep_tells_what_failed_and_goes_on(capsys, monkeypatch):
     class Failing(audit_cases.FakeAttack):
-        def run(self, scenario, **options):
+        def _search(self, scenario, run):
             if scenario.n_poison > 30:
                 raise linpoison.SolverFailed("expected a solution, got none.")
-            return super().run(scenario, **options)
+            return super()._search(scenario, run)
 
     monkeypatch.setitem(audit_cases.REGISTRY, "kkt", Failing)
     assert main([*SWEEP, "--out", "out"]) == 0

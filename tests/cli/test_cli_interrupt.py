@@ -14,7 +14,7 @@ from linpoison import cli
 
 SCRIPT = """
 import pathlib, signal, sys, time
-from linpoison.attacks.trail import Trail
+from linpoison.attacks.run import Run
 from linpoison.auditing.journal import FolderJournal
 from linpoison.cli import commands, main
 
@@ -26,8 +26,8 @@ def run(arguments):
     def tell(done, total, what):
         if done:
             print("one is done", flush=True)
-    trail = Trail(progress=tell, journal=FolderJournal(pathlib.Path(arguments.out, "journal")))
-    trail.steps("steps", step, [(0,), (1,), (2,), (3,)], arguments.jobs)
+    run = Run(n_jobs=arguments.jobs, progress=tell, journal=FolderJournal(pathlib.Path(arguments.out, "journal")))
+    run.steps("steps", step, [(0,), (1,), (2,), (3,)])
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts its children without
@@ -50,7 +50,7 @@ def test_workers_are_silent_when_a_run_is_interrupted(moment, tmp_path):
     environment = {**os.environ, "STARTING": str(sign)}
     if moment == "starting":
         (tmp_path / "sitecustomize.py").write_text(SLOW_START)
-        environment["PYTHONPATH"] = str(tmp_path)
+        environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     started = subprocess.Popen(
         [sys.executable, str(tmp_path / "script.py"), str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True, env=environment,

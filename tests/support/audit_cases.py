@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from linpoison.attacks.base import Attack, Scenario
-from linpoison.core import AttackResult, Candidate, Dataset, LinearModel, Poison, SolveInfo, Split, stack_rows
+from linpoison.attacks.base import Attack
+from linpoison.attacks.run import Run
+from linpoison.attacks.scenario import Scenario
+from linpoison.core import Candidate, Dataset, LinearModel, Poison, SolveInfo, Split, stack_rows
 from linpoison.evaluation import Evaluator
 
 
@@ -32,15 +34,14 @@ class FakeAttack(Attack):
     calls: ClassVar[Calls] = Calls()
     n_steps = 3
 
-    def run(self, scenario: Scenario, *, seed=0, n_jobs=1, progress=None, journal=None) -> AttackResult:
-        start = time.perf_counter()
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         self.calls.scenarios.append(scenario)
-        self.calls.seeds.append(seed)
-        rng = np.random.default_rng(seed)
+        self.calls.seeds.append(run.seed)
+        rng = np.random.default_rng(run.seed)
         candidates = []
         for step in range(self.n_steps):
             noise = rng.normal(size=scenario.train.d)
-            stored = None if journal is None else journal.get(f"step-{step}")
+            stored = None if run.journal is None else run.journal.get(f"step-{step}")
             if stored is None:
                 if self.calls.interrupt_before == step:
                     raise KeyboardInterrupt
@@ -48,14 +49,16 @@ class FakeAttack(Attack):
                     raise self.calls.fail_with
                 self.calls.steps.append(step)
                 stored = {"X": self.rows(scenario, step, noise)}
-                if journal is not None:
-                    journal.put(f"step-{step}", stored)
-            candidates.append(self.candidate(scenario, stored["X"], time.perf_counter() - start))
-            if progress is not None:
-                progress(step + 1, self.n_steps, "steps")
-        best = max(candidates, key=lambda one: one.worst)
-        solves = (SolveInfo("NONE", "optimal", 0.0, 0.0), SolveInfo("NONE", "failed: no step", 0.0, 0.0))
-        return AttackResult(self.name, best, tuple(candidates), time.perf_counter() - start, seed, solves, {"steps": 3})
+                if run.journal is not None:
+                    run.journal.put(f"step-{step}", stored)
+            candidates.append(self.candidate(scenario, stored["X"], time.time() - run.started))
+            run.say(step + 1, self.n_steps, "steps")
+        run.solves += [SolveInfo("NONE", "optimal", 0.0, 0.0), SolveInfo("NONE", "failed: no step", 0.0, 0.0)]
+        run.info["steps"] = 3
+        return sorted(candidates, key=lambda one: -one.worst)
+
+    def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        return list(found)
 
     def rows(self, scenario: Scenario, step: int, noise: np.ndarray) -> np.ndarray:
         means = [np.asarray(scenario.train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,14 +11,14 @@ from ...core.dataset import Dataset
 from ...core.errors import InfeasibleSet, InputError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
-from ...core.results import UNDEFENDED, AttackResult, Candidate
+from ...core.results import UNDEFENDED, Candidate
 from ...core.validation import LABELS, Array, check_integer, check_number
-from ..base import Attack, Journal, Progress, Scenario, check_start
+from ..base import Attack
 from ..decoys import LabelFlipDecoys
-from ..iterative import Scoped
 from ..kkt import KKT
 from ..ranking import exact_evaluator
-from ..trail import Step, Trail
+from ..run import Run, Step
+from ..scenario import Scenario, check_deployable
 from .climb import CAP, Climb, State
 from .confirm import ROUGH, confirm, measured
 from .newton import COLUMNS
@@ -117,25 +116,9 @@ class Breakdown(Attack):
             raise InputError("at least one radius", "none")
         object.__setattr__(self, "radii", radii)
 
-    def run(
-        self,
-        scenario: Scenario,
-        *,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: Progress | None = None,
-        journal: Journal | None = None,
-    ) -> AttackResult:
-        """See `Attack.run`. Skipped fits are among ``AttackResult.solves``.
-
-        Raises
-        ------
-        SolverFailed
-            If no poison has a converged fit behind every defence.
-        """
-        scenario.refuse_class_weights(self.name)
-        trail = Trail(time.time(), progress, journal)
-        scenario.train.require_both_classes()
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """Poisons with converged fits behind every defence. Skipped fits are among ``AttackResult.solves``."""
+        seed = run.seed
         tune, check = goals(scenario, seed)
         ground = self.ground(scenario)
         costly = scenario.train.is_sparse or scenario.train.d > COLUMNS
@@ -143,33 +126,39 @@ class Breakdown(Attack):
         pool: list[State] = []
         climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, 0]))
         if self.start is not None:
-            check_start(self.start, scenario)
+            check_deployable(self.start, scenario, "to start from")
             pool += [state for state in [climb.state(given(self.start), "given poison")] if state is not None]
         stages = 2 if costly else 2 + self.remade
         for stage in range(stages):
-            trail.say(stage, stages, "directions")
+            run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
             best += [state for state in [max(pool, key=lambda state: state.trial.worst)] if state not in best]
             if costly:
-                found += [measured(trail.started, scenario, state) for state in best[:1]]
+                found += [measured(run.started, scenario, state) for state in best[:1]]
             else:
-                found += self._confirmed(f"first-{stage}", scenario, best, trail)
+                found += run.steps(f"first-{stage}", confirm, [(scenario, best)])
         if self.start is None and self.inside and ground.bounded and affordable(1, scenario.train, 0) and not costly:
-            pool = inner_states(climb, scenario, seed, n_jobs, trail) + pool
+            pool = inner_states(climb, scenario, run) + pool
             pool.sort(key=lambda state: -state.trial.value)
         chains, moves = affordable(self.chains, scenario.train, 1), affordable(self.steps, scenario.train, 12)
         if costly and self.steps:
-            found += [
-                item for step in trail.steps("ascent", ascend, [(self, scenario, tune, pool)], 1) for item in step
-            ]
+            found += run.steps("ascent", ascend, [(self, scenario, tune, pool)])
         else:
             begun = [state for state in pool if state.plan.reach(ground) <= CAP][:10]
             arguments = [(self, scenario, tune, begun, [seed, chain], moves) for chain in range(chains * bool(moves))]
-            found += [item for step in trail.steps("climb", search, arguments, n_jobs) for item in step]
-        return self._result(scenario, (tune, check), found, trail, seed)
+            found += run.steps("climb", search, arguments)
+        return found
+
+    def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        """Poisons with converged fits first; where unseen rows are meant, by the half on which they do less."""
+        halves = goals(scenario, run.seed)
+        unseen = halves[0] is not halves[1]
+        worst = [_least(scenario, item, halves) if unseen else item.worst for item in found]
+        order = sorted(range(len(found)), key=lambda index: (found[index].label.endswith(ROUGH), -worst[index]))
+        return [found[index] for index in order]
 
     def ground(self, scenario: Scenario) -> Ground:
         """What plans are laid out on, and how far copies lie apart if the attack or the scenario asks for it."""
@@ -214,39 +203,6 @@ class Breakdown(Attack):
                 break
         return chosen
 
-    def _confirmed(self, name: str, scenario: Scenario, states: Sequence[State], trail: Trail) -> list[Candidate]:
-        steps = trail.steps(name, confirm, [(scenario, states)], 1)
-        return [item for step in steps for item in step]
-
-    def _result(
-        self,
-        scenario: Scenario,
-        halves: tuple[Dataset, Dataset],
-        found: list[Candidate],
-        trail: Trail,
-        seed: int,
-    ) -> AttackResult:
-        if not found:
-            reasons = (
-                "; ".join(dict.fromkeys(solve.status for solve in trail.solves if "skipped" in solve.status))
-                or "no direction to try"
-            )
-            raise SolverFailed(
-                f"expected a poison of far rows with converged fits, got none ({reasons}). Scale the columns."
-            )
-        ranked = sorted(found, key=lambda item: (item.label.endswith(ROUGH), -item.worst))
-        if halves[0] is not halves[1]:
-            ranked.sort(key=lambda item: (item.label.endswith(ROUGH), -_least(scenario, item, halves)))
-        return AttackResult(
-            name=self.name,
-            best=ranked[0],
-            candidates=tuple(ranked),
-            seconds=time.time() - trail.started,
-            seed=seed,
-            solves=tuple(trail.solves),
-            info={"candidates": len(found), "skipped": sum("skipped" in solve.status for solve in trail.solves)},
-        )
-
 
 def _least(scenario: Scenario, item: Candidate, halves: Sequence[Dataset]) -> float:
     """The error on the half where it is less: what was found by looking at one half may not do as much on the other."""
@@ -268,14 +224,13 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))
 
 
-def inner_states(climb: Climb, scenario: Scenario, seed: int, n_jobs: int, trail: Trail) -> list[State]:
+def inner_states(climb: Climb, scenario: Scenario, run: Run) -> list[State]:
     """The poison of the KKT attack, if there is one, as a state to go on from."""
-    journal = None if trail.journal is None else Scoped(trail.journal, "inside-")
     try:
-        result = KKT().run(scenario, seed=seed, n_jobs=n_jobs, progress=trail.progress, journal=journal)
+        result = KKT().run(scenario, **run.inside("inside-"))
     except (InputError, SolverFailed, InfeasibleSet):
         return []
-    trail.solves += result.solves
+    run.add(result)
     state = climb.state(given(result.poison), f"kkt: {result.best.label}")
     return [] if state is None else [state]
 

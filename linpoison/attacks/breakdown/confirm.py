@@ -16,9 +16,9 @@ from ...core.results import UNDEFENDED, Candidate
 from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
 from ...rounding import make_distinct
-from ..base import Scenario
 from ..ranking import UNKNOWN, exact_evaluator
-from ..trail import Step, skipped
+from ..run import Step, skipped
+from ..scenario import Scenario
 from .climb import State
 from .trials import excess
 

@@ -16,7 +16,7 @@ from ...core.validation import Array
 from ...evaluation import Evaluator
 from ...influence import ImplicitGradient, SoftError
 from ...losses import Problem
-from ..base import Scenario
+from ..scenario import Scenario
 from .newton import NewtonLearner
 
 SOFTNESS = 0.004  # of the least over the defences, in units of error

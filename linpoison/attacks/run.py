@@ -1,69 +1,126 @@
-"""Running many independent steps: in parallel, with progress, and so that a rerun resumes."""
+"""How an attack runs: many independent steps, in parallel, with progress, and so that a rerun resumes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import Candidate, SolveInfo
-from .base import Journal, Progress
+from ..core.results import AttackResult, Candidate, SolveInfo
 from .parallel import as_finished
 
 Step = tuple[list[Candidate], list[SolveInfo]]
 """What one step of an attack yields."""
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, what is being done)."""
+
+
+class Journal(Protocol):
+    """A store of finished steps, so that an interrupted attack resumes."""
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under a key, or None."""
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays under a key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scoped:
+    """A journal under whose keys an inner attack keeps its steps."""
+
+    journal: Journal
+    prefix: str
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under a key, or None."""
+        return self.journal.get(self.prefix + key)
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store arrays under a key."""
+        self.journal.put(self.prefix + key, arrays)
 
 
 @dataclass
-class Trail:
-    """The clock, the progress line and the journal of one attack."""
+class Run:
+    """How one attack runs, and what it took so far.
 
-    started: float = field(default_factory=time.time)
+    Parameters
+    ----------
+    seed : int
+        Seeds every random draw.
+    n_jobs : int
+        Worker processes.
+    progress : callable, optional
+        Called with (steps done, steps in all, description).
+    journal : Journal, optional
+        Finished steps are read from it and written to it.
+    started : float
+        ``time.time()`` at which the attack began, less the time of the steps that were in the journal.
+    solves : list of SolveInfo
+        Every solve so far.
+    info : dict
+        What else `AttackResult.info` is to show.
+    """
+
+    seed: int = 0
+    n_jobs: int = 1
     progress: Progress | None = None
     journal: Journal | None = None
+    started: float = field(default_factory=time.time)
     solves: list[SolveInfo] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
 
     def say(self, done: int, total: int, what: str) -> None:
         """Report progress."""
         if self.progress is not None:
             self.progress(done, total, what)
 
-    def steps(
-        self,
-        name: str,
-        function: Callable[..., Step],
-        arguments: Sequence[tuple[Any, ...]],
-        n_jobs: int,
-    ) -> list[list[Candidate]]:
-        """Call ``function(started, *arguments[i])`` for every i and return the candidates in order.
+    def steps(self, name: str, function: Callable[..., Step], arguments: Sequence[tuple[Any, ...]]) -> list[Candidate]:
+        """Candidates of ``function(started, *arguments[i])`` for every i, in that order.
 
         Finished steps are in the journal under ``name-i`` and are not run again. The clock goes on
         from the time at which the last of them ended.
         """
-        done: dict[int, Step] = {}
-        for index in range(len(arguments)):
-            stored = self.journal.get(f"{name}-{index}") if self.journal is not None else None
-            if stored is not None:
-                done[index] = unpack(stored)
-        spent = max((item.seconds for candidates, _ in done.values() for item in candidates), default=0.0)
-        self.started = min(self.started, time.time() - spent)
+        done = self._finished(name, len(arguments))
         waiting = [index for index in range(len(arguments)) if index not in done]
         self.say(len(done), len(arguments), name)
         numbered = [(index, (self.started, *arguments[index])) for index in waiting]
-        for index, step in as_finished(function, numbered, n_jobs):
+        for index, step in as_finished(function, numbered, self.n_jobs):
             done[index] = step
             if self.journal is not None:
                 self.journal.put(f"{name}-{index}", pack(step))
             self.say(len(done), len(arguments), name)
         for index in range(len(arguments)):
             self.solves.extend(done[index][1])
-        return [done[index][0] for index in range(len(arguments))]
+        return [item for index in range(len(arguments)) for item in done[index][0]]
+
+    def _finished(self, name: str, total: int) -> dict[int, Step]:
+        """Steps that are in the journal; the clock is set back by what they took."""
+        done: dict[int, Step] = {}
+        for index in range(total):
+            stored = self.journal.get(f"{name}-{index}") if self.journal is not None else None
+            if stored is not None:
+                done[index] = unpack(stored)
+        spent = max((item.seconds for candidates, _ in done.values() for item in candidates), default=0.0)
+        self.started = min(self.started, time.time() - spent)
+        return done
+
+    def inside(self, prefix: str) -> dict[str, Any]:
+        """Keywords of `Attack.run` for an attack inside this one, whose steps are kept under keys with a prefix."""
+        journal = None if self.journal is None else Scoped(self.journal, prefix)
+        return {"seed": self.seed, "n_jobs": self.n_jobs, "progress": self.progress, "journal": journal}
+
+    def add(self, result: AttackResult) -> None:
+        """Count what an attack inside this one took."""
+        self.started = min(self.started, time.time() - result.seconds)
+        self.solves.extend(result.solves)
 
 
 def skipped(reason: Exception) -> Step:

@@ -1,0 +1,137 @@
+"""The question that an attack is given: data, learner, defences, budget and the rows to harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from ..core.dataset import Dataset
+from ..core.errors import CapabilityError, InputError
+from ..core.poison import Poison
+from ..core.threat import Budget
+from ..defenses import Defense, DuplicatesDefense
+from ..losses import Problem
+
+Goal = Literal["target", "population"]
+
+DOMAIN_TOL = 1e-9
+"""How far outside of the domain a row that is planted may lie."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """One audit question: this data, this learner, these defences, this budget, these target rows.
+
+    Parameters
+    ----------
+    train : Dataset
+        Clean training rows. Sample weights have a mean of 1: a poison row weighs as much as the average row.
+    problem : Problem
+        What the defender minimises after sanitisation.
+    budget : Budget
+    defenses : mapping of str to Defense
+        Unfitted sanitisers by name; empty means an undefended learner.
+    target : Dataset
+        Rows that the attacker may look at and wants misclassified: the test rows in the papers, the
+        training rows of an attacker who has seen no others, or a few rows of one's choice in a
+        targeted attack.
+    known : Poison, optional
+        Rows that the defender will have among its data when it fits its defences: feasible sets are
+        then those of clean rows and these (Algorithm 1 of Koh et al.). They spend no budget.
+    goal : {"target", "population"}, default "target"
+        Whether damage is meant for the target rows themselves, or for unseen rows like them. Attacks
+        that tune on measured errors (`Refined`) then guard against what would not carry over.
+    distinct : bool, default False
+        Whether no two poison rows of one class may be near-copies of each other, or of clean rows. It goes without
+        saying behind a defence that drops copies.
+    """
+
+    train: Dataset
+    problem: Problem
+    budget: Budget
+    defenses: Mapping[str, Defense]
+    target: Dataset
+    known: Poison | None = None
+    goal: Goal = "target"
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.goal not in ("target", "population"):
+            raise InputError("a goal 'target' or 'population'", repr(self.goal))
+
+    @property
+    def n_poison(self) -> int:
+        """Whole poison rows that the budget buys."""
+        return self.budget.count(self.train.n)
+
+    @cached_property
+    def gap(self) -> float:
+        """Distance beyond which rows of one class are no copies of each other; 0 where copies are allowed."""
+        asked = [DuplicatesDefense()] if self.distinct else []
+        return max((guard.least_gap(self.train.X) for guard in (*self.defenses.values(), *asked)), default=0.0)
+
+    def without_class_weights(self) -> Scenario:
+        """The same question with the class weights of the clean rows written out as weights of mean 1.
+
+        Its poison weighs 1 in both classes: a surrogate, whose results are to be scored in this scenario.
+        """
+        if self.problem.class_weight is None:
+            return self
+        problem, train = self.problem.at(self.train)
+        mean = train.total / train.n
+        if problem.scaling == "sum":  # reg n_reference beside sum_i (w_i / mean) phi_i
+            problem = replace(problem, reg=problem.reg / mean)
+        return replace(self, problem=problem, train=replace(train, weight=train.weight / mean))
+
+    def refuse_class_weights(self, attack: str) -> None:
+        """For attacks that work on the terms of the sum and know no class weights.
+
+        Raises
+        ------
+        CapabilityError
+            If the problem has them.
+        """
+        if self.problem.class_weight is not None:
+            raise CapabilityError(
+                f"a problem without class weights for {attack}", f"class_weight={self.problem.class_weight!r}",
+                "Write them out as sample weights of the rows, as Scenario.without_class_weights() does.",
+            )  # fmt: skip
+
+    @property
+    def sees_only_training_rows(self) -> bool:
+        """Whether the target rows are the training rows."""
+        return self.target is self.train or self.target.digest() == self.train.digest()
+
+
+def check_deployable(poison: Poison, scenario: Scenario, use: str) -> None:
+    """Raise unless a poison can be planted as it is: whole copies within the budget, rows in the domain.
+
+    Parameters
+    ----------
+    poison : Poison
+    scenario : Scenario
+    use : str
+        What it is for or where it comes from, such as "to start from".
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    limit, domain = scenario.n_poison, scenario.train.domain
+    if poison.relaxed or not 1 <= poison.total <= limit:
+        raise InputError(
+            f"a poison of 1 to {limit} whole copies {use}",
+            f"{poison.total:g} copies" + (", not all whole" if poison.relaxed else ""),
+            "Round it, or drop copies.",
+        )
+    if poison.X.shape[1] != scenario.train.d:
+        raise InputError(f"a poison of {scenario.train.d} features {use}", f"{poison.X.shape[1]} features")
+    worst = float(domain.violation(poison.X).max())
+    if worst > DOMAIN_TOL:
+        raise InputError(
+            f"a poison in the domain {domain.kind!r} {use}", f"rows outside by up to {worst:g}",
+            "Clip and round its rows, or widen the domain.",
+        )  # fmt: skip
