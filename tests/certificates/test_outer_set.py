@@ -382,3 +382,24 @@ def test_the_fast_method_proves_the_same_kind_of_bound():
     fast.check_attack(worst_of(claim, random_mixtures(claim, np.random.default_rng(8), 8)))
     assert (fast.bound <= recompute_margin(claim, {"a0": fast.witness["a0"]}) + 1e-12).all()
     assert fast.bound == pytest.approx(certify_margin(claim, method="conic").bound, abs=0.05)
+
+
+def test_where_cheap_the_fast_method_is_for_rows_that_the_programs_leave(monkeypatch):
+    claim = make_claim(epsilon=0.03)
+    plain, auto = certify_margin(claim, method="conic"), certify_margin(claim)
+    assert (auto.bound == plain.bound).all()
+    assert "fast.p" not in auto.witness
+    answers = outer_conic.HingeProgram.multipliers
+
+    def spoilt(program, goal):
+        found = answers(program, goal)
+        return [{**found[0], "p": 0 * found[0]["p"]}] if (goal == first).all() else found
+
+    first = outer_bound.extended(claim, claim.rows.X, claim.rows.y)[0]
+    monkeypatch.setattr(outer_conic.HingeProgram, "multipliers", spoilt)
+    bad, mended = certify_margin(claim, method="conic"), certify_margin(claim)
+    assert bad.bound[0] > plain.bound[0] + 0.1
+    assert mended.bound[0] < plain.bound[0] + 0.05
+    assert (mended.bound[1:] == plain.bound[1:]).all()
+    assert np.flatnonzero(mended.witness["fast.p"].any(axis=1)).tolist() == [0]
+    assert (mended.verify() == mended.bound).all()

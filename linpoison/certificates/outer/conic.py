@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,10 @@ class _Program(ABC):
     def multipliers(self, goal: Array) -> list[Multipliers]:
         """Multipliers for one ``k (z, 1)``; an empty list if no solver answers."""
 
+    @abstractmethod
+    def value(self, goal: Array) -> float:
+        """What the bound is if the last solution is exact; ``-inf`` where the program is only a model."""
+
     def run(self, program: Any) -> bool:
         """Whether a solver left values."""
         try:
@@ -161,6 +166,9 @@ class HingeProgram(_Program):
         b = np.divide(beta, room, out=np.zeros(n), where=room > 0)
         found = {"p": _dual(self.balance), "s": s, "b": np.clip(b, 0, 1), "gam": gam, "dele": dele}
         return [{**found, "r": _direction(self.ceiling, n=goal.size)}]
+
+    def value(self, goal: Array) -> float:
+        return -float(goal @ self.v.value)
 
 
 class SmoothProgram(_Program):
@@ -231,6 +239,9 @@ class SmoothProgram(_Program):
             v, a = np.asarray(self.v.value), np.asarray(self.a.value)
             found.append(self._multipliers(v))
         return found
+
+    def value(self, goal: Array) -> float:
+        return -inf
 
     def _model(self, v: Array, a: Array) -> None:
         """Second-order models of ``phi`` at the margins of `v` and of ``phi*`` at `a`."""
