@@ -20,7 +20,7 @@ from .refined import Refined
 from .run import Journal, Progress, Run
 from .saddle import SaddleProgram
 from .scenario import Scenario
-from .variants import ATTACKS, VARIANTS, make_attack, make_attacks
+from .variants import ATTACKS, VARIANTS, as_attack, find_attack, make_attack, make_attacks
 
 __all__ = [
     "ALFA",
@@ -54,6 +54,8 @@ __all__ = [
     "Scenario",
     "SetPolicy",
     "Stationarity",
+    "as_attack",
+    "find_attack",
     "make_attack",
     "make_attacks",
     "pareto_front",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..convex import chosen_solver
 from ..core.errors import InputError
+from ..core.plugins import Named, offered
 from .alfa import ALFA
 from .ascent import Ascent
 from .base import Attack
@@ -71,6 +72,8 @@ def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
     Parameters
     ----------
     name : str
+        One of `ATTACKS`, one that another package registers under the entry points ``linpoison.attacks`` (a class, or
+        an object), or a `Named` object, which comes as it is.
     variant : {"library", "paper"}
         The library's own attack, or the one of Koh et al.: for ``influence`` the mean loss as objective and no
         defence in it, sets of the clean rows and a fixed class balance; for ``min-max`` and ``min-max-basic`` their
@@ -84,18 +87,49 @@ def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
     >>> make_attack("min-max", "paper").method
     'paper'
     """
-    if name not in ATTACKS:
-        raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(name))
+    known = find_attack(name)
     if variant not in VARIANTS:
         raise InputError(f"a variant of an attack among {', '.join(VARIANTS)}", repr(variant))
+    if not isinstance(known, type):
+        return as_attack(known)
     if variant == LIBRARY:
-        return ATTACKS[name](**options)
+        return as_attack(known(**options))
     if name not in AS_PUBLISHED:
         raise InputError(
             f"an attack of the paper for the variant {PAPER!r}, among {', '.join(AS_PUBLISHED)}", repr(name)
         )
     kind, published = AS_PUBLISHED[name]
     return kind(**{**published, **options})
+
+
+def find_attack(name: str) -> Any:
+    """What stands behind a name: a class, or an object.
+
+    Raises
+    ------
+    InputError
+        If nothing does.
+    """
+    if isinstance(name, Named):
+        return name.thing
+    found = ATTACKS.get(name) or offered("attacks", name)
+    if found is None:
+        raise InputError(f"attacks among {', '.join(ATTACKS)}, or of an entry point linpoison.attacks", repr(name))
+    return found
+
+
+def as_attack(thing: Any) -> Attack:
+    """An attack of someone else as it is.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not isinstance(thing, Attack) or not isinstance(getattr(thing, "name", None), str):
+        got = f"the class {thing.__name__}" if isinstance(thing, type) else repr(thing)[:80]
+        raise InputError("an attack: an object of a subclass of linpoison.attacks.Attack, with a name", got)
+    return thing
 
 
 def make_attacks(names: Iterable[str], *, variant: str = LIBRARY, solver: str | None = None) -> dict[str, Attack]:
@@ -118,5 +152,5 @@ def make_attacks(names: Iterable[str], *, variant: str = LIBRARY, solver: str | 
 
 def takes_solver(name: str) -> bool:
     """Whether the attack of a name states programs that a solver of choice can answer."""
-    kind: Any = ATTACKS[name]
-    return any(item.name == "solver" for item in fields(kind))
+    kind = find_attack(name)
+    return is_dataclass(kind) and isinstance(kind, type) and any(item.name == "solver" for item in fields(kind))

@@ -17,6 +17,7 @@ import numpy as np
 
 from .._version import __version__
 from ..core import Dataset, Poison
+from ..core.plugins import Named
 from ..core.validation import Array
 from .damage import ALL, Damage, Scored, fingerprint, with_files
 from .group_words import caution
@@ -212,11 +213,17 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
             words += ["--estimator", "<estimator>"]
         elif name == "sample_weight" and not isinstance(options.sample_weight, str):
             words += ["--weight", "<weights>"]
+        elif name in ("defenses", "attacks"):
+            words += [_OPTION.get(name, "--defenses"), _word(tuple(map(_named, getattr(options, name))))]
         elif isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
         elif value is not None:
             words += [_OPTION.get(name, "--" + name.replace("_", "-")), _word(value)]
     return shlex.join(words)
+
+
+def _named(name: str) -> str:
+    return f"<{name}>" if isinstance(name, Named) else name
 
 
 _OPTION = {"attacks": "--attack", "epsilons": "--epsilon", "sample_weight": "--weight"}

@@ -16,7 +16,7 @@ from ..core import Dataset, Domain, InputError, Split, as_matrix
 from ..losses import Problem
 from .estimators import read_estimator
 from .journal import run_digest
-from .options import LearnerOptions
+from .options import LearnerOptions, is_foreign
 
 if TYPE_CHECKING:
     from ..defenses import Defense
@@ -75,7 +75,20 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setti
     else:
         split, problem, learner, handed = _with_estimator(data, options, whole)
     _warn_of_scales(split)
-    return Setting(split, problem, build_defenses(options, problem), learner, handed)
+    from ..defenses import tried
+
+    defenses = build_defenses(options, problem)
+    for name, defense in defenses.items():
+        if is_foreign("defenses", name):
+            tried(name, defense, split.train.X, split.train.y)
+    return Setting(split, problem, defenses, learner, handed)
+
+
+def warn_of_sets(setting: Setting) -> None:
+    """Say before the work which defences of someone else no attack works inside, and no certificate takes."""
+    for name, defense in setting.defenses.items():
+        if is_foreign("defenses", name) and not defense.has_convex_set:
+            _caution(f"{name} has no convex set: nothing is certified behind it. {defense.passed_by}")
 
 
 def _warn_of_scales(split: Split) -> None:
@@ -83,7 +96,12 @@ def _warn_of_scales(split: Split) -> None:
     from ..datasets.scaling import scale_caution
 
     said = scale_caution(split.train.X, split.train.feature_names)
-    if said and said not in _SAID:
+    if said:
+        _caution(said)
+
+
+def _caution(said: str) -> None:
+    if said not in _SAID:
         _SAID.add(said)
         _log.warning("linpoison: caution: %s", printable(said))
 

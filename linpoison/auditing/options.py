@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from ..convex import chosen_solver
 from ..core import Budget, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
+from ..core.plugins import Named, named, stated
 from ..core.validation import as_number, as_weights
 from ..datasets.layout import Layout
+from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
 from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
 from ..losses.problem import LEAST_REG
@@ -31,7 +33,6 @@ BASELINE = "kkt-grid"
 """The attack that "all" leaves out."""
 LAST = "refined"
 """The attack that starts from what the others have found."""
-DEFAULT_DEFENSES = ("l2", "slab", "loss", "svd", "knn")
 
 MODELS: dict[str, tuple[type[MarginLoss], bool]] = {
     "svm": (Hinge, True),
@@ -83,7 +84,7 @@ class LearnerOptions:
     estimator: Any = None
     reg: float | None = None
     penalize_intercept: bool | None = None
-    defenses: Any = DEFAULT_DEFENSES
+    defenses: Any = DEFAULTS
     variant: str = "paper"
     remove: float = 0.05
     domain: str | None = None
@@ -98,11 +99,11 @@ class LearnerOptions:
 
     def __post_init__(self) -> None:
         self._check_learner()
-        self._set("defenses", _names(self.defenses, "defenses", _known_defenses()))
         _one_of(self.variant, "variant", ("paper", "reference"))
         self._set(
             "remove", check_number(self.remove, "remove", at_least=0, below=1, remedy="0.05 means 5 % per class.")
         )
+        self._set("defenses", self._checked_defenses())
         if self.domain is not None:
             parse_domain(self.domain)
         if self.test_fraction is not None:
@@ -136,6 +137,20 @@ class LearnerOptions:
                 remedy="It is lambda of the objective, such as 0.01.",
             ),
         )
+
+    def _checked_defenses(self) -> tuple[str, ...]:
+        def brought(thing: Any) -> Any:
+            return as_defense(thing, self.remove)
+
+        names = _names(self.defenses, "defenses", tuple(DEFENSES), brought)
+        if "none" in names:
+            if len(names) > 1:
+                got = ",".join(map(str, names))
+                raise InputError("defenses by name, or 'none' alone", repr(got), "'none' stands for no defence at all.")
+            return ()
+        for name in names:
+            find_defense(name)
+        return names
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -244,8 +259,10 @@ class AuditOptions(LearnerOptions):
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 
     def _checked_attacks(self) -> tuple[str, ...]:
-        known = _known_attacks()
-        names = _split_names(self.attacks, "attacks", known)
+        from .. import attacks
+
+        known = tuple(attacks.ATTACKS)
+        names = _names(self.attacks, "attacks", known, attacks.as_attack)
         for word in (EVERY, PORTFOLIO):
             if word in names and len(names) > 1:
                 raise InputError(
@@ -254,10 +271,11 @@ class AuditOptions(LearnerOptions):
                 )  # fmt: skip
             if names == (word,):
                 return names
-        names = _names(names, "attacks", known)
         if not names:
             raise InputError(f"attacks among {', '.join(known)}", "none")
-        return tuple(sorted(names, key=lambda name: name == LAST))
+        for name in names:
+            attacks.find_attack(name)
+        return tuple(sorted(names, key=_is_last))
 
     @property
     def every(self) -> bool:
@@ -272,14 +290,19 @@ class AuditOptions(LearnerOptions):
     def attack_names(self) -> tuple[str, ...]:
         """Names of the attacks in the order in which they run."""
         if self.every:
-            names = tuple(name for name in _known_attacks() if name != BASELINE)
-        elif self.portfolio:
+            from .. import attacks
+
+            return tuple(sorted((name for name in attacks.ATTACKS if name != BASELINE), key=_is_last))
+        if self.portfolio:
             from .plan import portfolio_names
 
             return portfolio_names()
-        else:
-            names = self.attacks
-        return tuple(sorted(names, key=lambda name: name == LAST))
+        return tuple(self.attacks)
+
+
+def _is_last(name: str) -> bool:
+    """Whether an attack starts from what the others have found."""
+    return name == LAST or (isinstance(name, Named) and bool(name.thing.needs_start))
 
 
 def influences(options: LearnerOptions) -> dict[str, Any]:
@@ -290,10 +313,21 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
     if isinstance(values["sample_weight"], np.ndarray):
         weight = values["sample_weight"]
         values["sample_weight"] = f"{weight.size} weights, {hashlib.sha256(weight.tobytes()).hexdigest()[:12]}"
+    for group in ("defenses", "attacks"):
+        if group in values:
+            values[group] = tuple(stated(group, name) if is_foreign(group, name) else name for name in values[group])
     for name in ("header", "index", "sample_weight"):  # a report that does without them is as it was
         if values[name] is None:
             del values[name]
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+
+
+def is_foreign(group: str, name: str) -> bool:
+    """Whether a name is none of this library."""
+    from .. import attacks
+
+    own = DEFENSES if group == "defenses" else {EVERY, PORTFOLIO, *attacks.ATTACKS}
+    return isinstance(name, Named) or name not in own
 
 
 def asdict_shallow(options: Any) -> dict[str, Any]:
@@ -301,16 +335,32 @@ def asdict_shallow(options: Any) -> dict[str, Any]:
     return {name: getattr(options, name) for name in options.__dataclass_fields__}
 
 
-def _names(value: Any, what: str, known: Iterable[str]) -> tuple[str, ...]:
-    known = tuple(known)
-    names = _split_names(value, what, known)
-    if what == "defenses" and "none" in names:
-        if len(names) > 1:
-            got = ",".join(map(str, names))
-            raise InputError("defenses by name, or 'none' alone", repr(got), "'none' stands for no defence at all.")
+def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any], Any]) -> tuple[str, ...]:
+    """Distinct names of a comma list, or of a sequence or mapping that may hold objects, which come as `Named`.
+
+    Parameters
+    ----------
+    value : object
+    what : str
+        What is named.
+    known : tuple of str
+        Names that errors tell of.
+    brought : callable
+        From an object to what stands behind its name; raises for one that is none.
+    """
+    if value is None or (isinstance(value, str) and value == "none"):
         return ()
-    for name in names:
-        _one_of(name, what, known)
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",")]
+    elif hasattr(value, "get_params") or hasattr(value, "run"):
+        value = [value]
+    try:
+        items = dict(value) if isinstance(value, Mapping) else dict(enumerate(value))
+    except (TypeError, NotImplementedError):
+        raise InputError(f"{what} as names among {', '.join(known)}, or as objects", repr(value)) from None
+    items = {key: item if item is None or isinstance(item, str) else brought(item) for key, item in items.items()}
+    value = items if isinstance(value, Mapping) else items.values()
+    names = named(value, what, lambda thing: str(thing.title if what == "defenses" else thing.name))
     _once(names, what)
     return names
 
@@ -319,21 +369,6 @@ def _once(names: Sequence[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")
-
-
-def _split_names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    if value is None or (isinstance(value, str) and value == "none"):
-        return ()
-    if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(","))
-    try:
-        names = tuple(value)
-    except (TypeError, NotImplementedError):
-        raise InputError(f"{what} as names among {', '.join(known)}", repr(value)) from None
-    for name in names:
-        if not isinstance(name, str):
-            raise InputError(f"{what} as names among {', '.join(known)}", f"a {type(name).__name__} among them")
-    return names
 
 
 def _flag(value: Any, name: str) -> None:
@@ -348,20 +383,8 @@ def _one_of(value: Any, what: str, known: Iterable[str] | Mapping[str, Any]) -> 
     return value
 
 
-def _known_defenses() -> tuple[str, ...]:
-    from ..defenses import DEFENSES
-
-    return tuple(DEFENSES)
-
-
 def processors() -> int:
     """How many processes this machine runs side by side."""
     from joblib import cpu_count
 
     return int(cpu_count())
-
-
-def _known_attacks() -> tuple[str, ...]:
-    from .. import attacks
-
-    return tuple(attacks.ATTACKS)

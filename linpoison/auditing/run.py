@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
 from ..core.writing import alone_in, check_folder
+from ..defenses import DEFAULTS
 from .assemble import assemble
 from .campaign import Campaign, Teller
 from .damage import Damage, Scored, find_damages
 from .domains import settings_of
 from .groups import Division, Grouping, hurt
-from .inputs import Setting, prepare
+from .inputs import Setting, prepare, warn_of_sets
 from .journal import FolderJournal
 from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
@@ -38,7 +39,7 @@ def audit(
     reg: float | None = None,
     epsilon: float = 0.03,
     attacks: Any = ("portfolio",),
-    defenses: Any = ("l2", "slab", "loss", "svd", "knn"),
+    defenses: Any = DEFAULTS,
     target: str = "test",
     estimator: Any = None,
     penalize_intercept: bool | None = None,
@@ -81,15 +82,17 @@ def audit(
         ``lambda > 0`` of the objective, 0.01 by default.
     epsilon : float, default 0.03
         Poison rows as a fraction of the clean training rows, in (0, 1].
-    attacks : sequence of str or comma list, default ("portfolio",)
+    attacks : comma list, or sequence of str and objects, or mapping of str to object, default ("portfolio",)
         ``"portfolio"``: flips, far rows, min-max, kkt, influence and local search, from cheap to dear, as far as a
         count of the work (rows, columns, defences; no clock) allows; also one attack for each filter alone. What is
-        left out stands in the report. Or names of attacks, or ``"all"``: every one but kkt-grid, the paper's
-        baseline of kkt. `refined` runs last and starts from the poison of the others that is strongest on the rows
-        the attacker looks at. Under both words an attack that fails is reported under ``failures`` and does not stop
-        the rest.
-    defenses : sequence of str or comma list
-        Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner.
+        left out stands in the report. Or attacks by name or as objects (`linpoison.attacks.Attack`), or ``"all"``:
+        every one but kkt-grid, the paper's baseline of kkt. `refined` runs last and starts from the poison of the
+        others that is strongest on the rows the attacker looks at. Under both words an attack that fails is reported
+        under ``failures`` and does not stop the rest.
+    defenses : comma list, or sequence of str and objects, or mapping of str to object
+        Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner. Names, or objects: a
+        `linpoison.defenses.Defense`, an outlier detector of scikit-learn, or a sampler of imbalanced-learn
+        (`linpoison.defenses.as_defense`).
     target : {"test", "train", "split:F", "rows:I,J,..."}, default "test"
         Which rows the attacker may look at; with ``rows:`` (numbers, or a file of them) the test rows
         that it wants misclassified.
@@ -334,6 +337,7 @@ def _begin(
     from ..attacks.scenario import Scenario
 
     setting = prepare(data, options)
+    warn_of_sets(setting)
     settings = settings_of(setting, options.domain)
     budget = Budget(options.epsilon)
     budget.count(setting.split.train.n)

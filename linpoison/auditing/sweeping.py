@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .._version import __version__
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
 from ..core.writing import alone_in, as_text, check_folder, write_file
+from ..defenses import DEFAULTS
 from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
-from .options import DEFAULT_DEFENSES, PORTFOLIO, AuditOptions, influences, processors
+from .options import PORTFOLIO, AuditOptions, influences, processors
 from .report import AttackEntry, AuditReport, plain
 from .run import run_audit
 from .target import Target
@@ -130,7 +131,7 @@ def sweep(
     epsilons: Iterable[float] = (0.03,),
     seeds: Iterable[int] = (0,),
     attacks: str | Iterable[Any] = (PORTFOLIO,),
-    defenses: str | Iterable[Any] = (DEFAULT_DEFENSES,),
+    defenses: str | Iterable[Any] = (DEFAULTS,),
     targets: Iterable[str] = ("test",),
     jobs: int | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -150,11 +151,11 @@ def sweep(
     epsilons : iterable of float
     seeds : iterable of int
     attacks : str or iterable
-        Each item is the `attacks` of one audit: ``"portfolio"``, a name, a comma list or ``"all"``. A string is one
-        item.
+        Each item is the `attacks` of one audit: ``"portfolio"``, a name, an object, a comma list or ``"all"``. A
+        string is one item.
     defenses : str or iterable
-        Each item is the `defenses` of one audit: a comma list, a sequence of names or ``"none"``. A string
-        is one item.
+        Each item is the `defenses` of one audit: a comma list, an object, a sequence of names and objects, or
+        ``"none"``. A string is one item.
     targets : iterable of str
     jobs : int, optional
         Audits that run at a time, one for each processor by default. Does not change the result.
@@ -303,7 +304,7 @@ def _check(data: Any, combinations: Sequence[AuditOptions]) -> None:
 
 
 def _values(name: str, items: Any) -> list[Any]:
-    if isinstance(items, str) and name in ("attacks", "defenses"):
+    if name in ("attacks", "defenses") and (isinstance(items, str) or hasattr(items, "get_params")):
         return [items]
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise InputError(f"a list of values for {name} in a sweep", repr(items), "Put it into a list.")

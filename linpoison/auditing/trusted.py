@@ -13,7 +13,7 @@ from ..defenses import Defense
 from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, FeasibleSet, SubspaceTube, domain_set, in_domain, intersect
-from .inputs import Setting
+from .inputs import Setting, warn_of_sets
 
 COSTLY = 4_000_000
 """Entries of a subspace basis from which the set of the svd defence is left out: every support would pay for it."""
@@ -82,6 +82,7 @@ def trusted(setting: Setting) -> Trusted:
     InputError
         If nothing bounds the rows: no defence has a set, and the domain has none.
     """
+    warn_of_sets(setting)
     train, domain = setting.split.train, setting.split.train.domain
     parts: dict[float, list[FeasibleSet]] = {label: [] for label in LABELS}
     names, left_out = [], {}

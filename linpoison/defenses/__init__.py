@@ -11,8 +11,12 @@ quota that poison could overrun, as `class_exposures` tells of the others.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.errors import InputError
+from ..core.plugins import Named, offered
 from ..losses import Problem
+from .adapters import DetectorDefense, SamplerDefense, as_defense, tried
 from .base import Defense
 from .clipping import NormClipper
 from .duplicates import DuplicatesDefense
@@ -39,13 +43,18 @@ DEFENSES: dict[str, type[Defense]] = {
 }
 
 
+DEFAULTS = ("l2", "slab", "loss", "svd", "knn")
+"""The defences that an audit has unless it is told which."""
+
+
 def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", problem: Problem | None = None) -> Defense:
     """The defence of a name.
 
     Parameters
     ----------
     name : str
-        One of `DEFENSES`.
+        One of `DEFENSES`, one that another package registers under the entry points ``linpoison.defenses`` (a class,
+        or an object that `as_defense` takes), or a `Named` object.
     remove : float, default 0.05
         Fraction of each class that is dropped; `duplicates` drops by rule.
     variant : {"paper", "reference"}, default "paper"
@@ -57,12 +66,32 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
     >>> make_defense("slab", remove=0.1)
     SlabDefense(remove=0.1)
     """
-    if not isinstance(name, str) or name not in DEFENSES:
-        raise InputError(f"a defence among {', '.join(DEFENSES)}", repr(name))
-    return DEFENSES[name].made(remove, variant, problem)
+    known = find_defense(name)
+    if isinstance(known, type):
+        known = known.made(remove, variant, problem) if hasattr(known, "made") else known()
+    return as_defense(known, remove)
+
+
+def find_defense(name: str) -> Any:
+    """What stands behind a name: a class, or an object.
+
+    Raises
+    ------
+    InputError
+        If nothing does.
+    """
+    if isinstance(name, Named):
+        return name.thing
+    found = DEFENSES.get(name) if isinstance(name, str) else None
+    found = offered("defenses", name) if found is None and isinstance(name, str) else found
+    if found is None:
+        others = "or of an entry point linpoison.defenses"
+        raise InputError(f"a defence among {', '.join(DEFENSES)}, {others}", repr(name))
+    return found
 
 
 __all__ = [
+    "DEFAULTS",
     "DEFENSES",
     "RONI",
     "SEVER",
@@ -70,6 +99,7 @@ __all__ = [
     "ActivationClustering",
     "ClassExposure",
     "Defense",
+    "DetectorDefense",
     "DuplicatesDefense",
     "InfluenceDefense",
     "KNNDefense",
@@ -82,10 +112,14 @@ __all__ = [
     "RowLearner",
     "RowModel",
     "SVDDefense",
+    "SamplerDefense",
     "SanitizedClassifier",
     "SlabDefense",
     "SpectralSignatures",
     "TrustedDefense",
+    "as_defense",
     "class_exposures",
+    "find_defense",
     "make_defense",
+    "tried",
 ]

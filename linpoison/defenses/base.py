@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,6 +58,10 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     n_features_in_: int
+    passed_by: ClassVar[str] = "An attack meets it by retraining behind it."
+    """Without a convex set: how an attacker meets it, in one sentence."""
+    drops_share: ClassVar[bool] = True
+    """Whether it drops `n_dropped` rows of a class: a quota, which poison can overrun."""
 
     def __init__(self, remove: float = 0.05, variant: str = "paper") -> None:
         self.remove = remove
@@ -117,19 +121,25 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         return self._set_of(int(code), limit)
 
     @property
+    def title(self) -> str:
+        """What reports call it if it is handed over without a name."""
+        return type(self).__name__
+
+    @property
     def follows_poison(self) -> bool:
         """Whether scores and thresholds come from the rows to be sanitised, poison included."""
         return True
 
     @classmethod
     def made(cls, remove: float, variant: str, problem: Any) -> Self:
-        """The defence with the options that all of them share, as far as it has them."""
-        return cls(remove, variant)
+        """The defence with the options that all of them share, as far as its constructor has them."""
+        shared: dict[str, Any] = {"remove": remove, "variant": variant}
+        return cls(**{name: value for name, value in shared.items() if name in cls._get_param_names()})
 
     @property
     def has_convex_set(self) -> bool:
-        """Whether the rows that pass are those of a convex set."""
-        return True
+        """Whether the rows that pass are those of a convex set: it has a `_set_of`."""
+        return type(self)._set_of is not Defense._set_of
 
     def least_gap(self, X: Matrix) -> float:
         """How far apart rows of one class have to lie, beside the rows of `X`, so as not to be taken for copies."""
@@ -156,9 +166,9 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         """Scores of the very rows that the detector was fitted on."""
         return self._scores(X, codes)
 
-    @abstractmethod
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
         """The feasible set of the class ``classes_[code]``."""
+        raise CapabilityError("a defence whose feasible set is convex", type(self).__name__, self.passed_by)
 
     def _begin(self, X: Any, y: Any) -> tuple[Matrix, Codes]:
         check_number(self.remove, "remove", at_least=0, below=1, remedy="It is the fraction of rows to drop.")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import CapabilityError
 from ..core.validation import Array, Matrix, check_number
-from ..sets import FeasibleSet
 from ..sets.base import squared_distances
 from .base import Codes, Defense
 from .neighbors import pair_distances, row_keys
@@ -52,17 +50,12 @@ class DuplicatesDefense(Defense):
     array([0, 1, 4, 5])
     """
 
+    passed_by = "The attacker passes it by distinct rows."
+    drops_share = False
+
     def __init__(self, tolerance: float = 0.1) -> None:
         super().__init__(remove=0.0)
         self.tolerance = tolerance
-
-    @classmethod
-    def made(cls, remove: float, variant: str, problem: Any) -> Self:
-        return cls()
-
-    @property
-    def has_convex_set(self) -> bool:
-        return False
 
     def least_gap(self, X: Matrix) -> float:
         share = check_number(self.tolerance, "tolerance", at_least=0, at_most=10, remedy="0.1 is a usual one.")
@@ -95,11 +88,6 @@ class DuplicatesDefense(Defense):
         self.sample_indices_ = np.flatnonzero(self._counts == 0)
         self.thresholds_ = dict.fromkeys(self.classes_.tolist(), 0.0)
         return self
-
-    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        raise CapabilityError(
-            "a defence whose feasible set is convex", "duplicates", "The attacker passes it by distinct rows."
-        )
 
 
 def base_of(X: Matrix) -> float:

@@ -6,9 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import CapabilityError, InputError
+from ..core.errors import InputError
 from ..core.validation import Array, Matrix, check_integer
-from ..sets import FeasibleSet
 from .base import Codes, Defense
 from .neighbors import Neighbors
 
@@ -41,6 +40,8 @@ class KNNDefense(Defense):
     array([ 3.,  2.,  3.,  7.,  8., 20.])
     """
 
+    passed_by = "The attacker passes it by concentration: several equal rows are each other's neighbours."
+
     def __init__(self, remove: float = 0.05, variant: str = "paper", k: int = 5) -> None:
         super().__init__(remove, variant)
         self.k = k
@@ -49,10 +50,6 @@ class KNNDefense(Defense):
     def n_others(self) -> int:
         """How many other rows a score depends on."""
         return check_integer(self.k, "k", at_least=1) - (self.variant == "reference")
-
-    @property
-    def has_convex_set(self) -> bool:
-        return False
 
     @property
     def copies_to_pass(self) -> int:
@@ -95,10 +92,3 @@ class KNNDefense(Defense):
 
     def _summary(self, distances: Array) -> Array:
         return np.asarray(distances.max(axis=1) if self.variant == "paper" else distances.sum(axis=1))
-
-    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        raise CapabilityError(
-            "a defence whose feasible set is convex",
-            "knn",
-            "The attacker passes it by concentration: several equal rows are each other's neighbours.",
-        )

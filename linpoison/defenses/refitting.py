@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, check_integer, check_number
-from ..sets import FeasibleSet
 from .base import Codes, Defense, keep_least
 from .directions import GradientFrame
 from .learned import learner_of
@@ -38,13 +37,6 @@ class TrainingDefense(ShapedRows, Defense):
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         return self._scores_of(self.model_, X, self.classes_[codes])
-
-    @property
-    def has_convex_set(self) -> bool:
-        return False
-
-    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        raise CapabilityError("a defence with a convex feasible set", type(self).__name__, "Meet it by evaluation.")
 
 
 class TRIM(TrainingDefense):
@@ -80,6 +72,8 @@ class TRIM(TrainingDefense):
     >>> TRIM(remove=0.2).fit(X, y).sample_indices_
     array([0, 1, 2, 3])
     """
+
+    drops_share = False  # of each class
 
     def __init__(self, remove: float = 0.05, learner: Any = None, rounds: int = 5) -> None:
         super().__init__(remove, learner)
@@ -145,6 +139,8 @@ class SEVER(TrainingDefense):
     >>> set(range(63)) - set(SEVER(remove=0.1, rounds=1).fit(X, y).sample_indices_.tolist()) >= {60, 61, 62}
     True
     """
+
+    drops_share = False
 
     def __init__(self, remove: float = 0.05, learner: Any = None, rounds: int = 2, per_class: bool = True) -> None:
         super().__init__(remove, learner)

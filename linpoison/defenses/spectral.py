@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import CapabilityError
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, Slab
 from .base import Codes, Defense
@@ -59,9 +58,6 @@ class RepresentationDefense(ShapedRows, Defense):
         values = values.toarray() if sp.issparse(values) else values
         return np.asarray(values, dtype=np.float64).reshape(X.shape[0], -1)
 
-    def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        raise CapabilityError("a defence with a convex feasible set", type(self).__name__, "Meet it by evaluation.")
-
 
 class SpectralSignatures(RepresentationDefense):
     """Score ``(v . (r - mean))^2`` along the top singular direction v of the centred representations of a class.
@@ -96,8 +92,12 @@ class SpectralSignatures(RepresentationDefense):
             scores[codes == code] = ((rows[codes == code] - mean) @ direction) ** 2
         return scores
 
+    @property
+    def has_convex_set(self) -> bool:
+        return self.representation is None
+
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        if self.representation is not None:
+        if not self.has_convex_set:
             return super()._set_of(code, threshold)
         mean, direction, _ = self.directions_[code]
         return Slab(direction, float(direction @ mean), float(np.sqrt(threshold)))
@@ -141,6 +141,8 @@ class ActivationClustering(RepresentationDefense):
     >>> ActivationClustering(n_components=1).fit(X, [1] * 6).sample_indices_
     array([0, 1, 2, 3])
     """
+
+    drops_share = False
 
     def __init__(
         self,

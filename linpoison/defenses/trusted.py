@@ -44,6 +44,8 @@ class TrustedDefense(Defense):
     array([0, 3])
     """
 
+    drops_share = False
+
     def __init__(self, defense: Any = None, trusted: Any = None) -> None:
         super().__init__()
         self.defense = defense

@@ -10,9 +10,8 @@ from imblearn.pipeline import make_pipeline
 from sklearn.base import clone
 from sklearn.svm import LinearSVC
 
-from linpoison.auditing.options import DEFAULT_DEFENSES
 from linpoison.core import CapabilityError, InputError
-from linpoison.defenses import DEFENSES, KNNDefense, L2Defense, LossDefense, SVDDefense, make_defense
+from linpoison.defenses import DEFAULTS, DEFENSES, KNNDefense, L2Defense, LossDefense, SVDDefense, make_defense
 from linpoison.losses import Hinge, Logistic, Problem, Squared
 from linpoison.sets import Ball, Halfspace, Slab, SubspaceTube
 
@@ -27,7 +26,7 @@ def rows(seed=0, n=70):
     return rng.poisson(1.5, (n, d)) + (y[:, None] > 0) * np.arange(d) / 3.0, y
 
 
-@pytest.fixture(params=[(name, variant) for name in DEFAULT_DEFENSES for variant in VARIANTS], ids="-".join)
+@pytest.fixture(params=[(name, variant) for name in DEFAULTS for variant in VARIANTS], ids="-".join)
 def defense(request):
     name, variant = request.param
     return make_defense(name, variant=variant, problem=PROBLEM)
@@ -38,7 +37,7 @@ def test_registry():
     made = make_defense("loss", remove=0.1, variant="reference", problem=PROBLEM)
     assert made.get_params() == {"remove": 0.1, "variant": "reference", "estimator": PROBLEM}
     assert type(make_defense("knn")) is KNNDefense
-    with pytest.raises(InputError, match="l2, slab, loss, svd, knn, duplicates, got 'pca'"):
+    with pytest.raises(InputError, match="l2, slab, loss, svd, knn, duplicates, or of an entry point .*, got 'pca'"):
         make_defense("pca")
 
 

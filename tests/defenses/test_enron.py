@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from linpoison.auditing.options import DEFAULT_DEFENSES
 from linpoison.core import Dataset
-from linpoison.defenses import make_defense
+from linpoison.defenses import DEFAULTS, make_defense
 from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 
@@ -24,7 +23,7 @@ def outcome():
         y, n = z["y"].astype(float), int(z["n_train"])
     train, test = Dataset(X[:n], y[:n]), Dataset(X[n:], y[n:])
     problem = Problem(Hinge(), 0.09, penalize_intercept=True)
-    evaluator = Evaluator(train, problem, {name: make_defense(name) for name in DEFAULT_DEFENSES})
+    evaluator = Evaluator(train, problem, {name: make_defense(name) for name in DEFAULTS})
     return train, evaluator.score(None, {"test": test})
 
 
@@ -32,7 +31,7 @@ def test_clean_error(outcome):
     assert 0.028 <= outcome[1].error["test"]["none"] <= 0.0305
 
 
-@pytest.mark.parametrize("name", DEFAULT_DEFENSES)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_keeps_95_percent_and_the_error(outcome, name):
     train, result = outcome
     keep = {label: round(0.95 * int((train.y == label).sum())) for label in (-1, 1)}

@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse as sp
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from linpoison.auditing.options import DEFAULT_DEFENSES
 from linpoison.core import Dataset, Domain, InputError
 from linpoison.defenses import (
+    DEFAULTS,
     L2Defense,
     NormClipper,
     SlabDefense,
@@ -22,7 +22,7 @@ from linpoison.defenses import (
 from linpoison.losses import Hinge, Problem
 
 PROBLEM = Problem(Hinge(), 0.05)
-FILTERS = {name: make_defense(name, problem=PROBLEM) for name in DEFAULT_DEFENSES}
+FILTERS = {name: make_defense(name, problem=PROBLEM) for name in DEFAULTS}
 
 
 @pytest.fixture(scope="module")

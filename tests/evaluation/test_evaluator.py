@@ -7,9 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 import linpoison.evaluation.evaluator as module
-from linpoison.auditing.options import DEFAULT_DEFENSES
 from linpoison.core import Dataset, InputError, Poison
-from linpoison.defenses import LossDefense, SVDDefense, make_defense
+from linpoison.defenses import DEFAULTS, LossDefense, SVDDefense, make_defense
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
@@ -27,12 +26,12 @@ def poison():
     return Poison([[6.0, 6.0, 0.0, 0.0], [-3.0, 1.0, 0.0, 0.0]], [-1, 1], [5, 2])
 
 
-def evaluator(train=None, problem=PROBLEM, names=DEFAULT_DEFENSES, **options):
+def evaluator(train=None, problem=PROBLEM, names=DEFAULTS, **options):
     return Evaluator(train or sample(), problem, {name: make_defense(name, **options) for name in names})
 
 
 @pytest.mark.parametrize("variant", ["paper", "reference"])
-@pytest.mark.parametrize("name", DEFAULT_DEFENSES)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_is_fit_drop_retrain(name, variant):
     train, test = sample(), sample(1)
     outcome = evaluator(names=[name], variant=variant, remove=0.1).score(poison(), {"test": test, "train": train})
@@ -54,7 +53,7 @@ def test_is_fit_drop_retrain(name, variant):
 
 def test_undefended():
     outcome = evaluator().score(poison(), {"test": sample(1)})
-    assert list(outcome.error["test"]) == ["none", *DEFAULT_DEFENSES]
+    assert list(outcome.error["test"]) == ["none", *DEFAULTS]
     assert outcome.kept_fraction["none"] == outcome.kept_clean_fraction["none"] == 1.0
     assert outcome.removed["none"].size == 0
     assert "none" not in outcome.scores
@@ -119,7 +118,7 @@ def test_nothing_removed_is_not_retrained(monkeypatch):
 def test_fit_detector():
     test = evaluator()
     outcome = test.score(poison(), {"test": sample(1)})
-    for name in DEFAULT_DEFENSES:
+    for name in DEFAULTS:
         detector = test.fit_detector(name, poison())
         np.testing.assert_allclose(detector.decision_scores_, outcome.scores[name], atol=1e-9)
         assert detector.thresholds_ == pytest.approx(outcome.thresholds[name], abs=1e-9)
@@ -160,7 +159,7 @@ def test_sparse_rows_stay_sparse():
     sparse = dataclasses.replace(train, X=sp.csr_array(train.X))
     a = evaluator(train, remove=0.1).score(poison(), {"test": sample(1)})
     b = evaluator(sparse, remove=0.1).score(poison(), {"test": sample(1)})
-    for name in DEFAULT_DEFENSES:
+    for name in DEFAULTS:
         np.testing.assert_allclose(a.scores[name], b.scores[name], atol=1e-4)
 
 

@@ -106,6 +106,7 @@ def install(monkeypatch: Any) -> Calls:
     monkeypatch.setattr(FakeAttack, "calls", calls)
     monkeypatch.setattr("linpoison.auditing.html.figures_of", lambda report: [])
     monkeypatch.setattr(attacks, "ATTACKS", REGISTRY, raising=False)
+    monkeypatch.setattr("linpoison.attacks.variants.ATTACKS", REGISTRY)
     monkeypatch.setattr(attacks, "make_attack", lambda name: REGISTRY[name](), raising=False)
     monkeypatch.setattr(attacks, "make_attacks", lambda names, **_: {n: REGISTRY[n]() for n in names}, raising=False)
     return calls
