@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"influence", "optimality", "multiclass", "datasets", "rounding", "defenses", "evaluation"}
     | {"attacks", "certificates", "subpopulations"},
     "cli": {"core", "datasets", "auditing"},
+    "testing": LEARNING | {"defenses", "evaluation", "attacks"},
     "deep": {"core", "losses", "datasets", "rounding"},
 }
 """Room -> rooms that it may import. `_version` and `_frame` are open to all; facade and ``__main__`` stand above."""

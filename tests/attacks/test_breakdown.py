@@ -80,15 +80,6 @@ def test_an_ascent_ends_where_no_smoothing_of_the_gradient_does_more():
     assert climb.ascend(begun, 1000) is begun
 
 
-def test_the_same_seed_gives_the_same_poison_for_any_number_of_jobs():
-    scenario = scenario_of("counts", "logistic", 0.1, ("l2",))
-    scenario = replace(scenario, train=replace(scenario.train, X=scenario.train.X.toarray(), domain=Domain.real()))
-    attack = replace(QUICK, chains=2, steps=6, remade=0)
-    first, second = (attack.run(scenario, seed=3, n_jobs=jobs).poison for jobs in (1, 2))
-    assert (first.X == second.X).all()
-    assert (first.count == second.count).all()
-
-
 @pytest.mark.parametrize("defenses", [(), ("knn",)])
 def test_it_plants_behind_one_filter_or_none(defenses):
     scenario = real(defenses=defenses)

@@ -90,11 +90,6 @@ def test_ascent_raises_what_was_measured_at_the_start(cancer):
     assert result.best.worst > first.best.worst
 
 
-def test_two_processes_find_what_one_finds(words):
-    scenario, result = words
-    same(result, QUICK.run(scenario, seed=1, n_jobs=2))
-
-
 def test_another_seed_starts_elsewhere(cancer):
     scenario, result = cancer
     other = QUICK.run(scenario, seed=2)

@@ -35,9 +35,8 @@ def test_random_flips_are_training_rows_with_the_other_label(name):
     for label in (1, -1):
         flipped = rows_of(result.poison.X[result.poison.y == label])
         assert flipped <= rows_of(scenario.train.of_class(-label).X)
-    again = RandomFlips(draws=3).run(scenario, seed=0, n_jobs=2)
-    assert again.poison.as_dataset().digest() == result.poison.as_dataset().digest()
-    assert RandomFlips(draws=3).run(scenario, seed=1).poison.as_dataset().digest() != again.poison.as_dataset().digest()
+    other = RandomFlips(draws=3).run(scenario, seed=1)
+    assert other.poison.as_dataset().digest() != result.poison.as_dataset().digest()
 
 
 def test_feasible_flips_lie_in_the_sets_of_their_new_class():

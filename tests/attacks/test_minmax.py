@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kkt_cases import scenario_of
-from memory_journal import Memory
 
 from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
 from linpoison.attacks.minmax import MinMax, MinMaxBasic, bounds
@@ -85,19 +84,6 @@ def test_basic_ignores_the_loss_defence_and_min_max_heeds_it(words):
     losses = scenario.problem.loss.value(decoy.margins(values["fixed"].poison.as_dataset()))
     assert losses.max() <= 0.25 + 1e-6
     assert scenario.problem.loss.value(decoy.margins(values["none"].poison.as_dataset())).max() > 0.3
-
-
-def test_same_seed_same_poison_whatever_the_workers_and_the_interruptions(words):
-    scenario, result = words
-    journal = Memory()
-    parallel = QUICK.run(scenario, seed=1, n_jobs=2, journal=journal)
-    stored = dict(journal)
-    resumed = QUICK.run(scenario, seed=1, journal=journal)
-    for other in (parallel, resumed):
-        assert np.array_equal(dense(other.poison), dense(result.poison))
-        assert [item.test_error for item in other.candidates] == [item.test_error for item in result.candidates]
-    assert set(stored) == set(journal)
-    assert any(key.startswith("decoys, batch 1") for key in stored)
 
 
 def test_candidates_report_gap_and_decoy(words):
