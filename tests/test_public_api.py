@@ -124,6 +124,15 @@ def test_documented_parameters_exist():
         assert set(documented(item.__doc__)) <= set(accepted(item)), name
 
 
+@pytest.mark.parametrize("name", ["evaluate", "certify"])
+def test_options_that_are_taken_by_name_are_listed(name):
+    import linpoison
+    from linpoison.auditing import LearnerOptions
+
+    text = getattr(linpoison, name).__doc__.partition("**options")[2].partition("-------")[0]
+    assert set(LearnerOptions.__dataclass_fields__) <= set(re.findall(r"`(\w+)`", text))
+
+
 def test_documented_parameters_stand_in_the_order_of_the_signature():
     for name, item in CALLABLES.items():
         order = in_order(item)

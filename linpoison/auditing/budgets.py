@@ -139,8 +139,8 @@ def _run(
     setting = prepare(data, options)
     if setting.problem.class_weight is not None:
         raise CapabilityError(
-            "an estimator without class weights for a least budget", repr(setting.problem.class_weight),
-            "Write them out as sample weights: fit without class_weight and with sample_weight, and pass that.",
+            "a learner without class weights for a least budget", repr(setting.problem.class_weight),
+            "Write them out as sample weights (sample_weight, --weight); fit an estimator with these instead.",
         )  # fmt: skip
     d = setting.split.train.d
     if isinstance(wanted, LinearModel) and wanted.d != d:

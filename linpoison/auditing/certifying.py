@@ -169,8 +169,9 @@ def certify(
         Folder for ``certify.json``, ``certify.html`` and ``certificates/``, from which an interrupted run resumes.
     progress : callable, optional
     **options
-        `model`, `reg`, `estimator`, `penalize_intercept`, `defenses`, `variant`, `remove`, `domain`,
-        `seed`, `label`, `test` and `test_fraction` of `audit`.
+        `model`, `reg`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`,
+        `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`; no `class_weight`: a bound
+        needs a regulariser that no poison moves, as that of an estimator with a fixed C.
 
     Returns
     -------

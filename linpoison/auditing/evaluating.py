@@ -41,14 +41,15 @@ def evaluate(
     out : path, optional
         Folder for the report.
     **options
-        `model`, `reg`, `estimator`, `penalize_intercept`, `defenses`, `variant`, `remove`, `domain`,
-        `seed`, `label`, `test` and `test_fraction` of `audit`.
+        `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
+        `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`.
 
     Raises
     ------
     InputError
-        For rows of another width, other labels, fractional copies, or counts that are negative or
-        not whole.
+        For rows of another width, other labels, fractional copies, counts that are negative or
+        not whole, or rows outside of a `domain` that is named. How far rows are outside of the data's own domain is
+        reported.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: Learner
     rows, name = (poison, "poison") if isinstance(poison, Poison) else (Poison.load(poison), Path(poison).name)
     setting = prepare(data, options)
     train = setting.split.train
-    check_poison(rows, train)
+    check_poison(rows, train, named=options.domain is not None)
     scorer = Scorer(setting.evaluator(), Target.parse("test").rows(setting.split, options.seed), budget, train)
     clean = scorer.score(None)
     start = time.perf_counter()
@@ -99,8 +100,8 @@ def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: Learner
     )  # fmt: skip
 
 
-def check_poison(poison: Poison, train: Dataset) -> None:
-    """Raise unless the rows can stand among those of `train`."""
+def check_poison(poison: Poison, train: Dataset, *, named: bool) -> None:
+    """Raise unless the rows can stand among those of `train`, inside its domain if the user `named` that."""
     from ..datasets.scaling import check_scale
 
     if poison.X.shape[1] != train.d:
@@ -113,5 +114,4 @@ def check_poison(poison: Poison, train: Dataset) -> None:
     if poison.total == 0:
         raise InputError("at least one poison row", "none")
     check_scale(poison.X, "poison X")
-    if train.domain.inherent:
-        train.domain.check(poison.X, "poison X")
+    (train.domain.check if named else train.domain.check_kind)(poison.X, "poison X")

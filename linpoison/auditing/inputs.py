@@ -139,7 +139,11 @@ def load_split(
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
-    return _weighted(split if options.domain is None else in_domain(split, options.domain), options)
+    if options.domain is not None:
+        split = in_domain(split, options.domain)
+    split.train.domain.check(split.train.X, "training rows")
+    split.test.domain.check_kind(split.test.X, "test rows")
+    return _weighted(split, options)
 
 
 def _load_source(
@@ -306,9 +310,11 @@ def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Sp
 
     estimator = read_estimator(options.estimator)
     before = Preprocessing.of(estimator)
-    split = load_split(data, options, through=None if _is_numeric(data) else before, whole=whole)
     if before is not None and _is_numeric(data):
+        split = load_split(data, replace(options, domain=None), whole=whole)
         split = _transformed(split, before, options.domain)
+    else:
+        split = load_split(data, options, through=before, whole=whole)
     train, mean = of_mean_one(split.train)
     split = Split(train, split.test)
     translated = translate_estimator(estimator, train.n, mean_weight=mean)
@@ -332,8 +338,8 @@ def _transformed(split: Split, before: Preprocessing, domain: str | None) -> Spl
     """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
     parts = [before(part.X, part.feature_names) for part in (split.train, split.test)]
     if _same(parts[0][0], split.train.X):
-        return split
-    space = Domain.of(domain or "real", parts[0][0])
+        return split if domain is None else in_domain(split, domain)
+    space = Domain.of(domain or "real", parts[0][0], parts[1][0])
     train, test = (
         replace(part, X=X, domain=space, feature_names=names, image_shape=None)
         for (X, names), part in zip(parts, (split.train, split.test), strict=True)

@@ -123,11 +123,11 @@ def trusted(setting: Setting) -> Trusted:
 def _fixed(problem: Problem, data: Dataset) -> tuple[float, float]:
     """Class weights that no poison moves, beside a regulariser that no poison moves."""
     if problem.class_weight == "balanced" or problem.scaling != "sum":
-        what = "balanced ones" if problem.class_weight == "balanced" else "those of a mean (SGDClassifier)"
+        what = "balanced ones" if problem.class_weight == "balanced" else "those of a mean (--model, SGDClassifier)"
         low, high = problem.class_weights(data)
         raise CapabilityError(
             "class weights that poison does not move", what,
-            "Fit LinearSVC, LogisticRegression or RidgeClassifier with today's weights written out "
-            f"({low:.4g} for -1 and {high:.4g} for +1).",
+            "Give sample weights, or fit LinearSVC, LogisticRegression or RidgeClassifier with today's weights written "
+            f"out ({low:.4g} for -1 and {high:.4g} for +1).",
         )  # fmt: skip
     return problem.class_weights(data)

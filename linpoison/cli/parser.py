@@ -144,7 +144,7 @@ def _add_certify(commands: Any) -> None:
         "be checked again without a solver; certificates that are there already are checked and kept.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
-    _add_learner(parser)
+    _add_learner(parser, class_weight=_NO_CLASS_WEIGHT)
     parser.add_argument("--epsilon", default="0.003,0.01,0.03", metavar="E[,E...]",
                         help="budgets as fractions of the training rows (default: 0.003,0.01,0.03)")  # fmt: skip
     parser.add_argument(
@@ -178,7 +178,7 @@ def _add_budget(commands: Any) -> None:
         "cheapest model found that turns it; 'certify' proves what no poison of a budget turns.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
-    _add_learner(parser)
+    _add_learner(parser, class_weight=_NO_CLASS_WEIGHT)
     parser.add_argument("--target", required=True, metavar="WHAT",
                         help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
                         "test row I")  # fmt: skip
@@ -251,6 +251,7 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+_NO_CLASS_WEIGHT = "refused here: give weights of the rows (--weight) instead"
 _DATA_HELP = "a name that 'linpoison datasets' lists, or a file: .npz, .csv, .parquet, .svmlight"
 
 
@@ -261,15 +262,15 @@ def _command(commands: Any, name: str, help_text: str, description: str) -> Pars
     return parser
 
 
-def _add_learner(parser: Parser, *, several: bool = False) -> None:
+def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | None = None) -> None:
     add = parser.add_argument_group("data and learner").add_argument
     add("--model", metavar="NAME", help=f"one of {MODELS}: hinge loss with a penalised intercept, or logistic or "
         "squared loss with a free one (default: svm)")  # fmt: skip
     add("--estimator", metavar="FILE", help="a fitted scikit-learn linear classifier (.skops) instead of --model")
     add("--reg", type=_number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
     add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
-    add("--class-weight", metavar="WEIGHTS", help="balanced, or weights by label value such as spam=4,ham=1, beside "
-        "--model")  # fmt: skip
+    add("--class-weight", metavar="WEIGHTS", help=class_weight or "balanced, or weights by label value such as "
+        "spam=4,ham=1, beside --model")  # fmt: skip
     add("--domain", metavar="KIND", help="what a row may hold: real, box, counts (up to the largest of each column), "
         "counts:N (up to N, or inf), unit (rows of length 1), range (what the training rows show in each column) or "
         "range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip

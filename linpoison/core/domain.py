@@ -109,8 +109,8 @@ class Domain:
         return cls("range", *cls._checked(low, high), integral=integral)
 
     @classmethod
-    def of(cls, word: str, X: Matrix, *, integral: bool = False) -> Domain:
-        """The domain of a word that the rows of `X` suggest.
+    def of(cls, word: str, X: Matrix, test: Matrix | None = None, *, integral: bool = False) -> Domain:
+        """The domain of a word that the rows of `X` suggest, which must lie in it.
 
         A box spans [0, 1] where the data lie in it and the range of each column otherwise. The
         limit of a count is the largest value in its column, at least 1: what the reference
@@ -122,35 +122,39 @@ class Domain:
             ``real``, ``box``, ``counts``, ``counts:N`` for counts up to N in every column (``counts:inf``: without a
             limit), ``unit``, ``range``, or ``range:F`` for the range widened by a factor F.
         X : ndarray or csr_array, shape (n, d)
+            Training rows.
+        test : ndarray or csr_array, optional
+            Further rows, which must keep to what the word says itself. Limits that are read off `X` do not bind them.
         integral : bool, default False
             Whether the rows are counts, so that a range keeps whole numbers.
         """
         kind, number = parse_domain(word)
-        if kind == "real":
-            return cls.real()
-        if kind == "unit":
-            domain = cls.unit()
+        domain = cls._suggested(kind, number, X, integral)
+        if kind in ("counts", "unit"):  # the others were drawn around these rows
             domain.check(X, "X")
-            return domain
+        if test is not None:
+            stated = kind == "counts" and number is not None
+            (domain.check if stated else domain.check_kind)(test, "test X")
+        return domain
+
+    @classmethod
+    def _suggested(cls, kind: DomainKind, number: float | None, X: Matrix, integral: bool) -> Domain:
+        if kind in ("real", "unit"):
+            return cls(kind)
         if kind == "range":
             return cls.range(X, 1.0 if number is None else number, integral=integral)
         low, high = _column_range(X)
         if kind == "box":
             unit = low.min() >= 0 and high.max() <= 1
             return cls.box(np.zeros_like(low), np.ones_like(high)) if unit else cls.box(low, high)
-        domain = cls.counts(np.maximum(high, 1) if number is None else np.full(high.size, number))
-        domain.check(X, "X")
-        return domain
+        if number is not None:
+            return cls.counts(number, d=high.size)
+        return cls.counts(np.maximum(high, 1))
 
     @property
     def on_sphere(self) -> bool:
         """Whether rows have one length, so that the domain is not convex even before rounding."""
         return self.kind == "unit"
-
-    @property
-    def inherent(self) -> bool:
-        """Whether all rows have to be in it, clean ones too: a matter of what features are, not of a check."""
-        return self.integral or self.on_sphere
 
     def clip(self, X: Array) -> Array:
         """Dense rows, or one row, cut to the bounds or scaled to their length; `X` itself where nothing bounds it."""
@@ -203,7 +207,22 @@ class Domain:
         return worst
 
     def check(self, X: Matrix, name: str) -> None:
-        """Raise if a row of `X` is outside. Upper limits of counts are the attacker's, not checked."""
+        """Raise if a row of `X` is outside.
+
+        Training rows must be inside, and so must a poison that is held against a domain which the user named.
+        """
+        self.check_kind(X, name)
+        if (outside := self.violation(X) > _TOL).any():
+            raise InputError(
+                f"{name} inside its {self.kind}", f"{outside.sum()} rows outside, by up to {self.violation(X).max():g}",
+                "Use wider bounds, or the domain 'real'.",
+            )  # fmt: skip
+
+    def check_kind(self, X: Matrix, name: str) -> None:
+        """Raise if rows of `X` are no such features at all: not whole numbers from zero up, or not of length 1.
+
+        Any row must be, such as a test row; limits that were read off training rows may be exceeded by others.
+        """
         values = X.data if hasattr(X, "toarray") else np.asarray(X)
         if self.integral and values.size:
             if values.min() < 0:
@@ -215,8 +234,6 @@ class Domain:
                 f"{name} of rows of length 1", f"a length that differs by {self.violation(X).max():g}",
                 "Pass the rows through sklearn.preprocessing.normalize, or use the domain 'real'.",
             )  # fmt: skip
-        if not self.inherent and (self.violation(X) > 1e-9).any():
-            raise InputError(f"{name} inside its {self.kind}", "rows outside", "Use the domain 'real' or wider bounds.")
 
     def __repr__(self) -> str:
         size = "" if self.upper is None else f", d={self.upper.size}"
@@ -238,10 +255,19 @@ def parse_domain(word: Any) -> tuple[DomainKind, float | None]:
         if kind == name == "range":
             return kind, check_number(as_number(tail), "range factor", at_least=1, remedy=_FACTOR)
         if kind == name == "counts":
-            return kind, np.inf if tail == "inf" else check_number(as_number(tail), "count limit", at_least=1)
+            return kind, np.inf if tail == "inf" else _count_limit(tail)
     raise InputError("a domain among real, box, counts, counts:N, unit, range and range:F", repr(word), _FACTOR)
 
 
+def _count_limit(text: str) -> float:
+    limit = check_number(as_number(text), "count limit", at_least=1, remedy=_LIMIT)
+    if limit != np.round(limit):
+        raise InputError("count limit as a whole number", text, _LIMIT)
+    return limit
+
+
+_TOL = 1e-9
+_LIMIT = "Such as counts:3, or counts:inf for counts of any size."
 _FACTOR = "range:1.5 widens the range of each column by half about its middle."
 _TINY = np.finfo(np.float64).tiny
 _SINGLE = 1e-6

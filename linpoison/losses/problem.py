@@ -124,7 +124,13 @@ class Problem:
             return self, data
         low, high = self.class_weights(data)
         weighted = replace(data, weight=data.weight * np.where(data.y > 0, high, low))
-        reg = self.reg * data.total / weighted.total if self.scaling == "mean" else self.reg
+        mean = weighted.total / data.total
+        reg = self.reg / mean if self.scaling == "mean" else self.reg
+        if not LEAST_REG <= reg <= 1 / LEAST_REG:
+            raise InputError(
+                f"class weights beside which reg {self.reg:g} can be told from zero and from infinity",
+                f"{low:g} for -1 and {high:g} for +1, of mean {mean:g}", "Scale both to a mean of about 1.",
+            )  # fmt: skip
         return replace(self, reg=reg, class_weight=None), weighted
 
     def penalty_mask(self, d: int) -> Array:

@@ -12,12 +12,13 @@ import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
 
 import linpoison
 from linpoison.auditing import AuditOptions, LearnerOptions
 from linpoison.auditing.assemble import command_line
+from linpoison.auditing.inputs import prepare
 from linpoison.auditing.journal import FolderJournal, run_digest
 from linpoison.auditing.target import Target
 from linpoison.cli.parser import ATTACKS, DEFENSES, KNOWN_DEFENSES, MODELS, build_parser
@@ -199,6 +200,20 @@ def test_evaluate_states_what_is_over_budget_or_outside():
 def test_evaluate_refuses_poison_that_cannot_be_planted(poison, words):
     with pytest.raises(InputError, match=words):
         linpoison.evaluate(audit_cases.small_split(), poison)
+
+
+def test_training_rows_outside_of_their_own_domain_are_refused():
+    narrow = audit_cases.small_split(domain=Domain.box(-0.5, 0.5, d=3))
+    with pytest.raises(InputError, match="training rows inside its box, got [0-9]+ rows outside"):
+        linpoison.sanitize(narrow, defenses="l2")
+
+
+def test_a_domain_is_that_of_the_rows_behind_a_preprocessing():
+    split = audit_cases.small_split()
+    estimator = make_pipeline(Normalizer(), LinearSVC(C=1.0, loss="hinge")).fit(split.train.X, split.train.y)
+    setting = prepare(split, LearnerOptions(estimator=estimator, domain="unit"))
+    np.testing.assert_allclose(np.linalg.norm(setting.split.train.X, axis=1), 1.0)
+    assert setting.split.train.domain.kind == "unit"
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.5])

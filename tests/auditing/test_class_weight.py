@@ -1,6 +1,7 @@
 """Class weights are those of scikit-learn, with the poison in: learners, defences, attacks and certificates."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,14 @@ def test_class_weights_beside_a_model_are_those_of_scikit_learn(weight):
     own = LogisticRegression(C=1 / (0.1 * len(rows)), tol=1e-9, class_weight=named).fit(rows, labels)
     model = setting.evaluator().score(POISON, {}).models["none"]
     np.testing.assert_allclose(model.coef, own.coef_[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", ["ham=1e-300,spam=1e-300", "ham=1e+20,spam=1e+20"])
+def test_weights_that_swamp_the_regulariser_are_named(weight):
+    data, given = (X, WORDS, X, WORDS), LearnerOptions(model="ridge", class_weight=weight, defenses="none")
+    low = weight.split(",")[0].removeprefix("ham=")
+    with pytest.raises(InputError, match=rf"expected class weights .* got {re.escape(low)} for -1 and .*of about 1"):
+        prepare(data, given).evaluator().score(None, {})
 
 
 def test_class_weights_on_the_command_line(tmp_path):

@@ -43,11 +43,24 @@ def other_zip() -> None:
     Path("m.npz").rename("m.skops")
 
 
+def counted() -> None:
+    """A table of counts up to 4, a test row with 5 in it, and poison with 6."""
+    rows = [f"{k % 5},{(k * k) % 4},{'a' if k % 2 else 'b'}\n" for k in range(40)]
+    write("rows.csv", "u,v,label\n" + "".join(rows))
+    write("more.csv", "u,v,label\n5,0,a\n0,1,b\n")
+    np.savez("p.npz", X=[[6.0, 0.0]], y=[1], count=[2])
+
+
 def nothing() -> None:
     pass
 
 
 ROW = np.zeros((1, 10))
+EVERY = (
+    ("audit",), ("sweep",), ("certify",), ("budget", "--target", "decoys"), ("evaluate", "--poison", "p.npz"),
+    ("sanitize", "--defense", "l2", "--out", "kept.csv"),
+)  # fmt: skip
+"""Every command that takes a domain, with what else it needs."""
 BAD = {
     "epsilon of zero": ((*AUDIT, "--epsilon", "0"), nothing, "epsilon"),
     "negative epsilon": ((*AUDIT, "--epsilon", "-0.1"), nothing, "epsilon"),
@@ -112,6 +125,15 @@ BAD = {
     "limit above one": ((*AUDIT, "--fail-above", "20"), nothing, "0.2 means 20 %"),
     "negative limit": ((*AUDIT, "--fail-above", "-0.1"), nothing, "fail-above"),
     "counts of real data": ((*AUDIT, "--domain", "counts"), nothing, "counts"),
+    "half a count": ((*AUDIT, "--domain", "counts:2.5"), nothing, "Such as counts:3"),
+    **{f"entries over counts:3 of {words[0]}": ((words[0], "rows.csv", "--domain", "counts:3", *words[1:]), counted,
+                                                "X inside its counts, got ") for words in EVERY},
+    **{f"test entries over counts:4 of {words[0]}": (
+        (words[0], "rows.csv", "--test", "more.csv", "--domain", "counts:4", *words[1:]), counted,
+        "test X inside its counts, got 1 rows outside, by up to 1") for words in EVERY},
+    **{f"poison outside of {domain}": (
+        ("evaluate", "rows.csv", "--poison", "p.npz", "--domain", domain), counted,
+        "poison X inside its ") for domain in ("counts:4", "counts", "box", "range")},
     "label of named data": ((*AUDIT, "--label", "y"), nothing, "label"),
     "test file of named data": ((*AUDIT, "--test", "rows.csv"), nothing, "test"),
     "test fraction of named data": ((*AUDIT, "--test-fraction", "0.5"), nothing, "Its split is fixed"),

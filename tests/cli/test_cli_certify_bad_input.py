@@ -47,6 +47,7 @@ SHARED = {
     "output below a file": (("--out", "taken/deep"), text("taken", "x"), "cannot"),
     "unknown option": (("--fast",), nothing, "--fast"),
     "unknown variant": (("--variant", "own"), nothing, "paper, reference"),
+    "class weights": (("--class-weight", "1=2"), nothing, "sample weights"),
     "no estimator file": (("--estimator", "m.skops"), nothing, "existing estimator"),
 }
 BAD = {

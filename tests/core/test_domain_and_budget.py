@@ -57,16 +57,35 @@ def test_rows_of_length_one(form):
 
 def test_check_names_what_is_wrong():
     counts = Domain.counts([1, 1])
-    counts.check(np.array([[5.0, 0.0]]), "X")  # limits are the attacker's
     for rows, words in (([[-1.0, 0]], "a value of -1"), ([[0.5, 0]], "not whole")):
         for form in (np.array, sp.csr_array):
-            with pytest.raises(InputError, match=words):
-                counts.check(form(rows), "X")
-    with pytest.raises(InputError, match="inside its box, got rows outside"):
+            for check in (counts.check, counts.check_kind):
+                with pytest.raises(InputError, match=words):
+                    check(form(rows), "X")
+    for form in (np.array, sp.csr_array):
+        counts.check_kind(form([[5.0, 0.0]]), "X")
+        with pytest.raises(InputError, match="X inside its counts, got 1 rows outside, by up to 4"):
+            counts.check(form([[5.0, 0.0], [1.0, 1.0]]), "X")
+    with pytest.raises(InputError, match="inside its box, got 1 rows outside"):
         Domain.box(0, 1, d=2).check(np.array([[0.0, 1.5]]), "X")
-    with pytest.raises(InputError, match="inside its range, got rows outside"):
+    with pytest.raises(InputError, match="inside its range, got 2 rows outside"):
         Domain.range(X).check(X * 1.1, "X")
     Domain.real().check(np.array([[-1.5]]), "X")
+
+
+@pytest.mark.parametrize("form", [np.array, sp.csr_array])
+def test_what_a_word_says_binds_test_rows_and_what_training_rows_show_does_not(form):
+    further = form(X + 3)
+    for word in ("counts", "box", "range", "counts:6", "counts:inf"):
+        Domain.of(word, form(X), further)
+    with pytest.raises(InputError, match="test X inside its counts, got 1 rows outside, by up to 1"):
+        Domain.of("counts:5", form(X), further)
+    with pytest.raises(InputError, match="X inside its counts, got 1 rows outside, by up to 1"):
+        Domain.of("counts:2", form(X), form(X))
+    with pytest.raises(InputError, match="test X of counts"):
+        Domain.of("counts", form(X), form(X + 0.5))
+    with pytest.raises(InputError, match="test X of rows of length 1"):
+        Domain.of("unit", form([[0.6, 0.8]]), further)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +102,7 @@ def test_check_names_what_is_wrong():
         lambda: Domain.of("range:", X),
         lambda: Domain.of("counts:0", X),
         lambda: Domain.of("counts:many", X),
+        lambda: Domain.of("counts:3.5", X),
         lambda: Domain.of("range:0.9", X),
         lambda: Domain.of("range:nan", X),
         lambda: Domain.of(None, X),
