@@ -99,12 +99,12 @@ def known_attacks(kind):
 
 
 def test_names_in_the_help_are_the_registered_ones():
-    from linpoison.auditing.options import DEFAULT_DEFENSES
     from linpoison.auditing.options import MODELS as known
+    from linpoison.defenses import DEFAULTS
     from linpoison.defenses import DEFENSES as registered
 
     assert MODELS.split(", ") == list(known)
-    assert tuple(DEFENSES.split(",")) == DEFAULT_DEFENSES
+    assert tuple(DEFENSES.split(",")) == DEFAULTS
     assert KNOWN_DEFENSES.split(", ") == list(registered)
     from linpoison.attacks.base import Attack
 
