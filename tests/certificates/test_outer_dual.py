@@ -86,8 +86,8 @@ def test_every_step_decreases_every_function(loss):
     x = batch._start(0.3)
     x[:, -1] = np.log(x[:, -1])
 
-    def evaluate(points, which):
-        return stage.value_and_gradient(points, batch.kz[which], floor[which], np.zeros(which.size))
+    def evaluate(points):
+        return stage.value_and_gradient(points, batch.kz, floor, np.zeros(len(points)))
 
     solver = BatchLBFGS(evaluate, x, stage.metric(x, batch.kz, floor, search.spectrum))
     first = last = solver.value
@@ -99,17 +99,51 @@ def test_every_step_decreases_every_function(loss):
 
 
 def test_a_function_without_descent_stalls_and_the_others_go_on():
-    def evaluate(x, which):
-        value, gradient = 0.5 * (x**2).sum(axis=1), x.copy()
-        gradient[which == 0] *= -1
-        return value, gradient
+    def evaluate(x):
+        return 0.5 * (x**2).sum(axis=1), x * [[-1.0], [1.0]]
 
     solver = BatchLBFGS(evaluate, np.ones((2, 3)), np.ones((2, 3)))
-    for _ in range(5):
+    for _ in range(15):
         solver.step()
     assert solver.stalled.tolist() == [True, False]
     assert solver.x[0].tolist() == [1.0, 1.0, 1.0]
     assert np.abs(solver.x[1]).max() < 1e-6
+
+
+def two_loops(gradient, pairs, metric):
+    """The textbook's recursion over the pairs, the newest last."""
+    q, weights = gradient.copy(), []
+    for s, y in pairs[::-1]:
+        weights.append(s @ q / (s @ y))
+        q -= weights[-1] * y
+    s, y = pairs[-1] if pairs else (metric, metric)
+    q *= metric * ((s @ y) / (y @ (metric * y)) if pairs else 1.0)
+    for (s, y), weight in zip(pairs, weights[::-1], strict=True):
+        q += (weight - y @ q / (s @ y)) * s
+    return -q
+
+
+def test_directions_are_those_of_the_two_loops_over_the_last_pairs():
+    rng = np.random.default_rng(2)
+    bends = [m @ m.T + 0.1 * np.eye(6) for m in rng.normal(size=(3, 6, 6))]
+
+    def evaluate(x):
+        gradient = np.array([bend @ point + 4 * point**3 for bend, point in zip(bends, x, strict=True)])
+        return np.array([0.5 * p @ b @ p + (p**4).sum() for b, p in zip(bends, x, strict=True)]), gradient
+
+    metric = rng.uniform(0.05, 0.2, size=(3, 6))
+    solver = BatchLBFGS(evaluate, rng.normal(size=(3, 6)), metric)
+    pairs, moves = [[], [], []], np.zeros(3, dtype=int)
+    for _ in range(40):
+        x, gradient = solver.x, solver.gradient
+        for j, found in enumerate(solver._direction()):
+            np.testing.assert_allclose(found, two_loops(gradient[j], pairs[j][-solver.memory :], metric[j]), rtol=1e-6)
+        solver.step()
+        for j in np.flatnonzero((solver.x != x).any(axis=1)):
+            pairs[j].append((solver.x[j] - x[j], solver.gradient[j] - gradient[j]))
+            moves[j] += 1
+    assert (moves > solver.memory).all()
+    assert np.abs(solver.gradient).max() < 1e-6
 
 
 def primal(claim, goal):

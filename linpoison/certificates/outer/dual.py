@@ -30,8 +30,8 @@ WIDTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 """Widths over which the hinge is smoothed, in the unit of the margin."""
 STAGES = 6
 """How many of them are gone through, from the first that the budget has room for."""
-STEPS = 20
-"""Steps between two evaluations of the bound."""
+STEPS = 32
+"""Steps between two evaluations of the bound; at some of them a row only tries a shorter length."""
 LADDER = (1e-9, 1.0, 0.3, 0.1, 0.03)
 """Weights `s` of the start, relative to the one at which a row and the poison cost the same; the first is the ball."""
 PROSPECT = 0.25
@@ -48,7 +48,7 @@ def minimise_bound(
     claim: Claim,
     rows_index: Any = None,
     *,
-    iterations: int = 120,
+    iterations: int = 192,
     tol: float = 1e-4,
     stop_when_decided: bool = True,
     n_jobs: int = 1,
@@ -308,8 +308,8 @@ class _Batch:
         x[:, -1] = np.log(np.maximum(x[:, -1] - least, 0.3 * least))
         kz = self.kz[live]
 
-        def evaluate_rows(points: Array, which: Places) -> tuple[Array, Array]:
-            return stage.value_and_gradient(points, kz[which], floor[which], pivot[which])
+        def evaluate_rows(points: Array) -> tuple[Array, Array]:
+            return stage.value_and_gradient(points, kz, floor, pivot)
 
         solver = BatchLBFGS(evaluate_rows, x, stage.metric(x, kz, floor, self.search.spectrum))
         for _ in range(0, self.search.iterations, steps):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, wrightomega, xlogy
+from scipy.special import wrightomega
 
 from ...core.validation import Array, Matrix
 from ...sets import Ball, ByLabel, Oracle
@@ -37,6 +38,12 @@ class CleanSide:
     ones: Array
     below: Array
     above: Array
+
+    @cached_property
+    def columns(self) -> tuple[Array, Array, Array]:
+        """Weights and both bounds as columns (m, 1) of the precision of the rows."""
+        weight, below, above = (v[:, None].astype(self.rows.dtype) for v in (self.weight, self.below, self.above))
+        return weight, below, above
 
     def forward(self, points: Array) -> Array:
         """Products with each row of `points` (B, D), shape (m, B)."""
@@ -255,55 +262,55 @@ class _Clean:
 
     def __init__(self, outer: OuterDual, p: Array, e: Array, s: Array, floor: Array) -> None:
         clean = outer.clean
-        self.outer, self.weight = outer, clean.weight[:, None].astype(clean.rows.dtype)
+        self.outer, self.mass = outer, clean.weight
+        self.weight, self.below, self.above = clean.columns
         both = clean.forward(np.vstack([p, e]))
         q, margin = both[:, : len(p)], both[:, len(p) :]
         self.s = s.astype(q.dtype)
         self.slope_scale = np.asarray(outer.softness, dtype=q.dtype)
         self.margin = margin
-        self.sigma = expit((np.asarray(outer.loss.kink, dtype=q.dtype) - margin) / self.slope_scale)
-        entropy = xlogy(self.sigma, self.sigma) + xlogy(1 - self.sigma, 1 - self.sigma)
+        level = (np.asarray(outer.loss.kink, dtype=q.dtype) - margin) / self.slope_scale
+        self.sigma, soft = _step(level)
+        entropy = self.sigma * level - soft
         if outer.loss.sharp:
             self._hinge(q, entropy, (outer.width * (s + floor)).astype(q.dtype))
         else:
             self._logistic(q, entropy)
 
     def _hinge(self, q: Array, entropy: Array, blur: Array) -> None:
-        clean, scaled = self.outer.clean, (self.s + q) / blur
-        self.share = expit(scaled)
+        scaled = (self.s + q) / blur
+        self.share, soft = _step(scaled)
         self.blur = blur
-        soft = np.logaddexp(0, scaled)
         up = blur * soft
         self.widen = self.slope_scale * (soft - scaled * self.share)
-        self.below, self.above = (v[:, None].astype(q.dtype) for v in (clean.below, clean.above))
         high = self.s + self.below * (up - self.s - q)
         low = self.above * up
         self.beta = self.sigma * high - (1 - self.sigma) * low
         self.range = high + low
         self.entropy = self.slope_scale * entropy
         self.excess = self.entropy + self.slope_scale * _LOG2
-        self.value = _total(self.weight, up - self.beta + self.entropy * self.s + self.excess * (self.range - self.s))
+        self.value = _total(self.mass, up - self.beta + self.entropy * self.s + self.excess * (self.range - self.s))
 
     def _logistic(self, q: Array, entropy: Array) -> None:
         scale = self.slope_scale
         ratio = (q / self.s + np.asarray(self.outer.loss.kink, dtype=q.dtype)) / scale
-        self.share = expit(ratio)
+        self.share, soft = _step(ratio)
         self.blur = scale * self.s
-        loss = scale * np.logaddexp(0, ratio)
+        loss = scale * soft
         self.beta = self.s * self.sigma
         self.range = np.broadcast_to(self.s, q.shape)
         self.at_s = loss - self.share * q / self.s + scale * entropy
-        self.value = _total(self.weight, self.s * (loss + scale * entropy - self.outer.loss.kink * self.sigma))
+        self.value = _total(self.mass, self.s * (loss + scale * entropy - self.outer.loss.kink * self.sigma))
 
     def weighted(self, values: Array) -> Array:
         return self.weight * values
 
     def curvatures(self) -> tuple[Array, Array]:
         """Mean second derivatives in the products with `p` and with `e`, each of shape (B,)."""
-        mass = self.weight.sum() + TINY
-        curve_p = _total(self.weight, self.share * (1 - self.share)) / (self.blur * mass)
+        mass = self.mass.sum() + TINY
+        curve_p = _total(self.mass, self.share * (1 - self.share)) / (self.blur * mass)
         bend = self.range * self.sigma * (1 - self.sigma)
-        return curve_p.astype(np.float64), (_total(self.weight, bend) / (self.slope_scale * mass)).astype(np.float64)
+        return curve_p.astype(np.float64), (_total(self.mass, bend) / (self.slope_scale * mass)).astype(np.float64)
 
     def slopes(self, answer: Array) -> tuple[Array, Array, Array]:
         """Slopes in the products with `p` and `e`, shapes (m, B), weighted, and in `s`, shape (B,).
@@ -313,18 +320,25 @@ class _Clean:
         sigma, weight = self.sigma, self.weight
         at_e = -weight * (sigma * (1 - sigma) / self.slope_scale) * self.range * (answer - self.margin)
         if not self.outer.loss.sharp:
-            at_s = _total(weight, self.at_s + sigma * (answer - self.outer.loss.kink))
+            at_s = _total(self.mass, self.at_s + sigma * (answer - self.outer.loss.kink))
             return weight * self.share, at_e, at_s
         gain = answer - self.outer.loss.kink
         rise, fall = self.above * self.share, self.below * (1 - self.share)
         tilt = gain * (-sigma * fall - (1 - sigma) * rise) + self.excess * (rise - fall)
         swell = 1 + gain * (sigma * self.below - (1 - sigma) * self.above) + self.excess * (self.below + self.above)
-        at_s = _total(weight, self.share + tilt + gain * sigma + self.entropy + swell * self.widen)
+        at_s = _total(self.mass, self.share + tilt + gain * sigma + self.entropy + swell * self.widen)
         return weight * (self.share + tilt), at_e, at_s
 
 
+def _step(t: Array) -> tuple[Array, Array]:
+    """``expit(t)`` and ``log(1 + exp(t))`` by one exponential, which does not overflow."""
+    small = np.exp(-np.abs(t))
+    share = 1 / (1 + small)
+    return np.where(t > 0, share, small * share), np.maximum(t, 0) + np.log1p(small)
+
+
 def _total(weight: Array, values: Array) -> Array:
-    return np.asarray(np.einsum("i,ij->j", weight[:, 0].astype(np.float64), values, dtype=np.float64))
+    return np.asarray(weight @ values.astype(np.float64))
 
 
 def _lengths(r: Array) -> Array:
