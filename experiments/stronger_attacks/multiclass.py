@@ -21,13 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linpoison.core import Budget, Domain
+from linpoison.core import Budget, Dataset, Domain, Poison
 from linpoison.multiclass import (
     AdaGradLearner,
     LibraryLearner,
     MeasureInfluence,
     MinMaxProgram,
-    MultiDataset,
     MultiInfluence,
     MultiLabelFlips,
     MultiLearner,
@@ -66,23 +65,23 @@ class Row(NamedTuple):
     seconds: float
 
 
-def mnist() -> tuple[MultiDataset, MultiDataset]:
+def mnist() -> tuple[Dataset, Dataset]:
     """All ten digits, pixels in [0, 1]."""
     from linpoison.datasets import load_mnist
 
     X, y, X_test, y_test = load_mnist()
     domain = Domain.box(0.0, 1.0, d=X.shape[1])
-    return MultiDataset(X, y, domain=domain), MultiDataset(X_test, y_test, domain=domain)
+    return Dataset.coded(X, y, domain=domain), Dataset.coded(X_test, y_test, domain=domain)
 
 
-def digits() -> tuple[MultiDataset, MultiDataset]:
+def digits() -> tuple[Dataset, Dataset]:
     """scikit-learn's digits, the first 600 of a shuffle to train on."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
     order, domain = np.random.default_rng(0).permutation(y.size), Domain.box(0.0, 1.0, d=64)
     X, y = X[order] / 16.0, y[order]
-    return MultiDataset(X[:600], y[:600], domain=domain), MultiDataset(X[600:], y[600:], domain=domain)
+    return Dataset.coded(X[:600], y[:600], domain=domain), Dataset.coded(X[600:], y[600:], domain=domain)
 
 
 def setup(quick: bool, exact: bool = False) -> tuple[MultiScenario, list[tuple[Any, str, tuple[str, ...]]]]:
@@ -126,12 +125,12 @@ def measured(scenario: MultiScenario, attack: Any, aim: str, ranked: tuple[str, 
     )
     scored = scenario.evaluator.score(found.poison, scenario.target)
     return Row(
-        name_of(attack), aim, scored.error, mean_errors(scenario, found.poison), scored.kept, found.poison.n, found.gap,
-        found.seconds,
+        name_of(attack), aim, scored.error, mean_errors(scenario, found.poison), scored.kept, found.poison.n_distinct,
+        found.gap, found.seconds,
     )  # fmt: skip
 
 
-def mean_errors(scenario: MultiScenario, poison: MultiDataset | None) -> dict[str, float]:
+def mean_errors(scenario: MultiScenario, poison: Poison | None) -> dict[str, float]:
     """Errors by defence, the mean over other shuffles of the defender; nothing if it does not shuffle."""
     if not isinstance(scenario.learner, AdaGradLearner):
         return {}

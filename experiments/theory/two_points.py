@@ -32,10 +32,11 @@ from tables import options, write
 
 from linpoison import Dataset, LinearModel, Poison, Problem
 from linpoison.certificates import collapse, collapse_classes
+from linpoison.core import MultiModel
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
 from linpoison.losses import LOSSES, make_loss
-from linpoison.multiclass import CrammerSinger, MultiDataset, MultiModel, MultiProblem, make_multi_learner
+from linpoison.multiclass import CrammerSinger, MultiProblem, make_multi_learner
 
 REG = 0.05
 INTERCEPTS = {"penalised": {"penalize_intercept": True}, "free": {"penalize_intercept": False},
@@ -123,14 +124,14 @@ def measure_classes(k: int, seed: int) -> Outcome:
     rng = np.random.default_rng(seed)
     angle = 2 * np.pi * np.arange(k) / k
     centers, y = 2 * np.column_stack([np.cos(angle), np.sin(angle)]), np.arange(20 * k) % k
-    clean = MultiDataset(centers[y] + rng.standard_normal((20 * k, 2)), y)
+    clean = Dataset.coded(centers[y] + rng.standard_normal((20 * k, 2)), y)
     labels = rng.integers(0, k, size=40)
-    poison = MultiDataset(2 * rng.standard_normal((40, 2)), labels, rng.uniform(0.2, 1.8, 40), n_classes=k)
+    poison = Dataset.coded(2 * rng.standard_normal((40, 2)), labels, rng.uniform(0.2, 1.8, 40), n_classes=k)
     learner = make_multi_learner(MultiProblem(CrammerSinger(), 0.1), "reference")
     model = learner.fit(clean.mix(poison))
     unsure = undecided(model, poison)
     X, codes, count = collapse_classes(*parts(poison.take(~unsure)), model.coef, model.intercept)
-    merged = MultiDataset(X, codes, count, n_classes=k).mix(poison.take(unsure))
+    merged = Dataset.coded(X, codes, count, n_classes=k).mix(poison.take(unsure))
     size = float(np.linalg.norm(model.matrix))
     away = [
         float(np.linalg.norm(learner.fit(rows).matrix - model.matrix)) / size for rows in (clean.mix(merged), clean)
@@ -138,12 +139,12 @@ def measure_classes(k: int, seed: int) -> Outcome:
     return Outcome(merged.n, merged.total / poison.total, away[0], np.nan, away[1])
 
 
-def parts(data: MultiDataset) -> tuple[Any, Any, Any]:
+def parts(data: Dataset) -> tuple[Any, Any, Any]:
     """Rows, labels and copies."""
     return data.X, data.y, data.weight
 
 
-def undecided(model: MultiModel, poison: MultiDataset, near: float = 1e-3) -> Any:
+def undecided(model: MultiModel, poison: Dataset, near: float = 1e-3) -> Any:
     """Rows so close to the kink or to a tie of rivals that a conic solver does not tell on which side they are."""
     scores = model.scores(poison.X)
     own = scores[np.arange(poison.n), poison.y].copy()

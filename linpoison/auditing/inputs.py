@@ -203,7 +203,7 @@ def _weighted(split: Split, options: LearnerOptions) -> Split:
             of_file = "" if train.row_numbers is None else "Of a file, name the column of weights."
             raise InputError(f"{train.n} sample weights, one for each training row", f"{np.size(weight)}", of_file)
         train = replace(train, weight=np.asarray(weight))
-    train.require_both_classes("training rows of positive weight")
+    train.require_all_classes("training rows of positive weight")
     return Split(train, split.test)
 
 

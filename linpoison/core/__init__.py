@@ -15,7 +15,7 @@ from .errors import (
     WorkersLost,
     WriteFailed,
 )
-from .model import LinearModel
+from .model import LinearModel, MultiModel
 from .poison import Poison
 from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, worst_case
 from .threat import Budget
@@ -37,6 +37,7 @@ __all__ = [
     "LinearModel",
     "LinpoisonError",
     "MissingDependency",
+    "MultiModel",
     "Poison",
     "SolveInfo",
     "SolverFailed",

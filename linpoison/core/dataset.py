@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .domain import Domain
 from .errors import InputError
-from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
+from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Dataset:
     X : array_like or sparse, shape (n, d)
         Features; stored as a dense float64 array or as a float64 ``csr_array``. CSR stays CSR.
     y : array_like, shape (n,)
-        Labels in {-1, +1}.
+        Labels in {-1, +1}; with `n_classes` in {0, ..., k - 1}.
     weight : array_like, shape (n,), optional
         Copies of each row (whole or fractional), one by default.
     domain : Domain, optional
@@ -37,15 +37,19 @@ class Dataset:
     row_numbers : array_like of int, shape (n,), optional
         Numbers of the rows in the user's file, from 0, a header not counted. Without them a row is its position.
     classes : tuple, optional
-        The user's label values for -1 and +1.
+        The user's label values for -1 and +1, or for each code.
     label_name : str, optional
         The user's name of the label column.
+    n_classes : int, optional
+        ``k``, for labels that are codes. Without it there are two classes, whose labels are signs.
 
     Examples
     --------
     >>> data = Dataset([[0.0], [2.0]], [-1, 1])
-    >>> data.n, data.d, data.total
-    (2, 1, 2.0)
+    >>> data.n, data.d, data.k, data.total
+    (2, 1, 2, 2.0)
+    >>> Dataset.coded([[0.0], [1.0], [2.0]], [0, 1, 2]).labels
+    (0.0, 1.0, 2.0)
     """
 
     X: Matrix
@@ -56,13 +60,15 @@ class Dataset:
     feature_names: tuple[str, ...] | None = field(default=None, repr=False)
     image_shape: tuple[int, int] | None = field(default=None, repr=False)
     row_numbers: NDArray[np.int64] | None = field(default=None, repr=False)
-    classes: tuple[Any, Any] | None = field(default=None, repr=False)
+    classes: tuple[Any, ...] | None = field(default=None, repr=False)
     label_name: str | None = field(default=None, repr=False)
+    n_classes: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         X = as_matrix(self.X, allow_empty=True)
         n = X.shape[0]
-        for name, value in (("X", X), ("y", as_signed_labels(self.y, n)), ("weight", as_weights(self.weight, n))):
+        y = as_labels(self.y, n, self.n_classes)
+        for name, value in (("X", X), ("y", y), ("weight", as_weights(self.weight, n))):
             object.__setattr__(self, name, _read_only(value))
         if self.domain.upper is not None and self.domain.upper.size != X.shape[1]:
             raise InputError(f"a domain of {X.shape[1]} features", f"one of {self.domain.upper.size}")
@@ -75,6 +81,28 @@ class Dataset:
             if numbers.shape != (n,):
                 raise InputError(f"{n} row numbers", f"shape {numbers.shape}")
             object.__setattr__(self, "row_numbers", _read_only(numbers))
+
+    @classmethod
+    def coded(cls, X: Any, y: Any, weight: Any = None, n_classes: int | None = None, **more: Any) -> Dataset:
+        """Rows with labels 0 to k - 1; k is one more than the largest of them by default, and 2 at least."""
+        labels = np.asarray(y)
+        least = int(labels.max()) + 1 if labels.size and labels.dtype.kind in "biu" else 2
+        return cls(X, y, weight, n_classes=max(least, 2) if n_classes is None else n_classes, **more)
+
+    @property
+    def k(self) -> int:
+        """Number of classes."""
+        return 2 if self.n_classes is None else self.n_classes
+
+    @property
+    def labels(self) -> tuple[float, ...]:
+        """Every label that a row can have."""
+        return LABELS[::-1] if self.n_classes is None else tuple(map(float, range(self.n_classes)))
+
+    @property
+    def codes(self) -> Codes:
+        """For each row the place of its label among `labels`, shape (n,)."""
+        return np.asarray((self.y > 0) if self.n_classes is None else self.y, dtype=np.intp)
 
     @property
     def n(self) -> int:
@@ -122,9 +150,9 @@ class Dataset:
         )  # fmt: skip
 
     def label_values(self, y: Any) -> list[Any]:
-        """The user's label values of signs (an array of shape (m,)); -1 and 1 where there are none."""
-        negative, positive = (-1, 1) if self.classes is None else self.classes
-        return [positive if sign > 0 else negative for sign in np.asarray(y)]
+        """The user's label values of labels (an array of shape (m,)); whole numbers where there are none."""
+        values = dict(zip(self.labels, map(int, self.labels) if self.classes is None else self.classes, strict=True))
+        return [values[label] for label in np.asarray(y).tolist()]
 
     def take(self, rows: Any) -> Dataset:
         """The rows given by an index array or a boolean mask."""
@@ -141,6 +169,8 @@ class Dataset:
         """These rows followed by the rows of `other`, without row numbers; the domain and names are these."""
         if other.d != self.d:
             raise InputError(f"rows of {self.d} features", f"{other.d} features")
+        if other.n_classes != self.n_classes:
+            raise InputError(f"rows of {self.k} classes", f"{other.k} classes", "Say n_classes where rows are made.")
         return replace(
             self,
             X=stack_rows(self.X, other.X),
@@ -149,19 +179,20 @@ class Dataset:
             row_numbers=None,
         )
 
-    def require_both_classes(self, what: str = "training data") -> None:
-        """Raise unless rows of both labels are present."""
-        labels = self.y[self.weight > 0]
-        if not labels.size or labels.min() == labels.max():
-            raise InputError(
-                f"{what} with rows of both classes",
-                f"{self.n} rows of one class" if self.n else "no rows",
-                "Check the label column.",
-            )
+    def require_all_classes(self, what: str = "training data") -> None:
+        """Raise unless rows of every label are present."""
+        present = np.unique(self.y[self.weight > 0]).size
+        if present == self.k:
+            return
+        if self.n_classes is not None:
+            raise InputError(f"{what} with rows of each of {self.k} classes", f"rows of {present}")
+        got = f"{self.n} rows of one class" if self.n else "no rows"
+        raise InputError(f"{what} with rows of both classes", got, "Check the label column.")
 
     def digest(self) -> str:
         """SHA-256 of shape, rows, labels and weights, equal for equal data in the same storage."""
-        code = hashlib.sha256(f"{self.X.shape} {self.is_sparse}".encode())
+        classes = "" if self.n_classes is None else f" {self.n_classes}"
+        code = hashlib.sha256(f"{self.X.shape} {self.is_sparse}{classes}".encode())
         arrays = [self.X.data, self.X.indices, self.X.indptr] if self.is_sparse else [self.X]
         for array in (*arrays, self.y, self.weight):
             dtype = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64
@@ -181,7 +212,7 @@ class Split:
             raise InputError(f"test rows of {self.train.d} features", f"{self.test.d} features")
         if self.test.n == 0:
             raise InputError("at least one test row", "none")
-        self.train.require_both_classes()
+        self.train.require_all_classes()
 
     @property
     def name(self) -> str:

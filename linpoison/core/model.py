@@ -1,4 +1,4 @@
-"""A linear classifier: what every learner returns and every attack aims at."""
+"""Linear classifiers: what every learner returns and every attack aims at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
 from .validation import Array, Matrix, check_kind
@@ -82,3 +83,68 @@ class LinearModel:
     def distance(self, other: LinearModel) -> float:
         """Euclidean distance between the parameter vectors, intercept included."""
         return float(np.linalg.norm(self.vector - other.vector))
+
+
+@dataclass(frozen=True, eq=False)
+class MultiModel:
+    """The classifier of codes ``argmax_j x . coef_j + intercept_j``; ties go to the lesser code.
+
+    Parameters
+    ----------
+    coef : array_like, shape (k, d)
+    intercept : array_like, shape (k,)
+
+    Examples
+    --------
+    >>> model = MultiModel([[1.0], [0.0], [-1.0]], [0.0, 0.5, 0.0])
+    >>> model.predict(np.array([[2.0], [0.1], [-2.0]]))
+    array([0, 1, 2])
+    """
+
+    coef: Array
+    intercept: Array
+
+    def __post_init__(self) -> None:
+        coef, intercept = np.array(self.coef, dtype=np.float64), np.array(self.intercept, dtype=np.float64)
+        if coef.ndim != 2 or intercept.shape != coef.shape[:1]:
+            raise InputError("coef of shape (k, d) and intercept of shape (k,)", f"{coef.shape}, {intercept.shape}")
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise InputError("a finite model", "NaN or infinity in it")
+        for name, value in (("coef", coef), ("intercept", intercept)):
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+    @property
+    def k(self) -> int:
+        """Number of classes."""
+        return int(self.coef.shape[0])
+
+    @property
+    def matrix(self) -> Array:
+        """Coefficients with the intercepts behind them, shape (k, d + 1)."""
+        return np.hstack([self.coef, self.intercept[:, None]])
+
+    @classmethod
+    def from_matrix(cls, matrix: Any) -> MultiModel:
+        """The inverse of `matrix`."""
+        values = np.asarray(matrix, dtype=np.float64)
+        return cls(values[:, :-1], values[:, -1])
+
+    @classmethod
+    def zeros(cls, k: int, d: int) -> MultiModel:
+        """The model that scores every class 0."""
+        return cls(np.zeros((k, d)), np.zeros(k))
+
+    def scores(self, X: Matrix) -> Array:
+        """``x . coef_j + intercept_j``, shape (n, k)."""
+        if X.shape[1] != self.coef.shape[1]:
+            raise InputError(f"rows of {self.coef.shape[1]} features", f"{X.shape[1]} features")
+        return np.asarray(X @ self.coef.T, dtype=np.float64) + self.intercept
+
+    def predict(self, X: Matrix) -> NDArray[np.intp]:
+        """Labels in {0, ..., k - 1}, shape (n,)."""
+        return np.asarray(self.scores(X).argmax(axis=1), dtype=np.intp)
+
+    def error(self, data: Dataset) -> float:
+        """Share of the (weighted) rows that are misclassified."""
+        return float(np.average(self.predict(data.X) != data.y, weights=data.weight))

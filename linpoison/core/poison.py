@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +13,7 @@ from .archives import CSR_PARTS, arrays_writer, csr_of, parts_of, read_arrays
 from .dataset import Dataset
 from .domain import Domain
 from .errors import InputError
-from .validation import Array, Matrix, as_matrix, as_signed_labels, as_weights
+from .validation import Array, Matrix, as_labels, as_matrix, as_weights
 from .writing import write_file
 
 MOST_COPIES = 1e15
@@ -28,9 +28,11 @@ class Poison:
     ----------
     X : array_like or sparse, shape (k, d)
     y : array_like, shape (k,)
-        Labels in {-1, +1}.
+        Labels in {-1, +1}, or codes.
     count : array_like, shape (k,)
         Copies: whole numbers in a deployable poison, any weights in a relaxed one.
+    n_classes : int, optional
+        Of labels that are codes, see `Dataset`.
 
     Examples
     --------
@@ -42,11 +44,12 @@ class Poison:
     X: Matrix
     y: Array
     count: Array
+    n_classes: int | None = None
 
     def __post_init__(self) -> None:
         X = as_matrix(self.X, "poison X", allow_empty=True)
         object.__setattr__(self, "X", X)
-        object.__setattr__(self, "y", as_signed_labels(self.y, X.shape[0]))
+        object.__setattr__(self, "y", as_labels(self.y, X.shape[0], self.n_classes))
         object.__setattr__(self, "count", as_weights(self.count, X.shape[0], "count"))
         if self.count.sum() > MOST_COPIES:
             raise InputError(f"at most {MOST_COPIES:g} copies of poison rows", f"{self.count.sum():g}")
@@ -68,14 +71,14 @@ class Poison:
 
     def as_dataset(self, domain: Domain | None = None) -> Dataset:
         """The distinct rows, weighted by their copies."""
-        return Dataset(self.X, self.y, self.count, domain or Domain.real(), name="poison")
+        return Dataset(self.X, self.y, self.count, domain or Domain.real(), name="poison", n_classes=self.n_classes)
 
     def expanded(self) -> Dataset:
         """One row per copy, in order."""
         if self.relaxed:
             raise InputError("whole copies", "fractional ones", "Round the poison first.")
         index = np.repeat(np.arange(self.y.size), self.count.astype(int))
-        return Dataset(self.X[index], self.y[index], name="poison")
+        return Dataset(self.X[index], self.y[index], name="poison", n_classes=self.n_classes)
 
     def merged(self) -> Poison:
         """The same poison with equal rows of one label merged and rows of no copies dropped.
@@ -85,26 +88,28 @@ class Poison:
         used = self.count > 0
         X, y, count = self.X[used], self.y[used], self.count[used]
         if not y.size:
-            return Poison(X, y, count)
+            return replace(self, X=X, y=y, count=count)
         if sp.issparse(X):
             keys, first, inverse = np.unique(_sparse_keys(X, y), return_index=True, return_inverse=True)
         else:
             keys, first, inverse = np.unique(np.column_stack([y, X]), axis=0, return_index=True, return_inverse=True)
         merged = np.bincount(inverse.ravel(), weights=count, minlength=len(keys)).astype(np.float64)
-        return Poison(X[first], y[first], merged)
+        return replace(self, X=X[first], y=y[first], count=merged)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` file without pickles, whole or not at all.
 
-        Arrays: ``y`` in {-1, +1}, ``count`` integers, and ``X`` dense or ``data``, ``indices``,
-        ``indptr``, ``shape`` of a CSR matrix.
+        Arrays: ``y`` in {-1, +1}, or codes beside ``n_classes``; ``count`` integers; and ``X`` dense or ``data``,
+        ``indices``, ``indptr``, ``shape`` of a CSR matrix.
         """
         write_file(path, self.write)
 
     def write(self, stream: BinaryIO, **words: Any) -> None:
         """Write the file of `save` to an open stream; `words` are more arrays, which `load` passes over."""
         count = self.count if self.relaxed else self.count.astype(np.int64)
-        arrays_writer({"y": self.y.astype(np.int8), "count": count, **parts_of(self.X), **words})(stream)
+        coded = {} if self.n_classes is None else {"n_classes": np.array(self.n_classes)}
+        y = self.y.astype(np.int8 if self.n_classes is None else np.int64)
+        arrays_writer({"y": y, "count": count, **coded, **parts_of(self.X), **words})(stream)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Poison:
@@ -114,7 +119,8 @@ class Poison:
             raise InputError("a poison file with an array 'y'", f"the arrays {sorted(arrays)}", _FORMAT)
         X = _matrix_of(arrays)
         count = arrays.get("count", np.ones(np.size(arrays["y"])))
-        return cls(X, arrays["y"], count)
+        coded = {"n_classes": arrays["n_classes"].item()} if np.size(arrays.get("n_classes", ())) == 1 else {}
+        return cls(X, arrays["y"], count, **coded)
 
 
 def _sparse_keys(X: Any, y: Array) -> Any:
@@ -134,7 +140,7 @@ def _sparse_keys(X: Any, y: Array) -> Any:
     entries[:, 5:] = np.where(positive, bits, ~bits).astype(">u8")[:, None].view(np.uint8)
     text = entries.tobytes()
     ends = 13 * X.indptr.astype(np.int64)
-    labels = (b"\0" if label < 0 else b"\1" for label in y)
+    labels = (int(label + 1).to_bytes(4) for label in y)
     keys = [label + text[start:stop] + b"\1" for label, start, stop in zip(labels, ends[:-1], ends[1:], strict=True)]
     return np.array(keys, dtype=object)
 

@@ -15,6 +15,7 @@ LABELS = (1.0, -1.0)
 """The labels of the two classes inside the library."""
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.intp]
 Matrix = Any  # a dense (n, d) float64 array or a scipy.sparse.csr_array of that shape
 
 
@@ -107,6 +108,24 @@ def squared_norms(X: Matrix) -> Array:
     if sp.issparse(X):
         return np.asarray(X.multiply(X).sum(axis=1)).ravel()
     return np.asarray(np.einsum("...i,...i->...", X, X))
+
+
+def as_labels(y: Any, n: int, n_classes: int | None = None) -> Array:
+    """Labels of `n` rows as float64: signs, or with `n_classes` codes from 0 on."""
+    return as_signed_labels(y, n) if n_classes is None else as_codes(y, n, n_classes).astype(np.float64)
+
+
+def as_codes(y: Any, n: int, n_classes: int) -> Array:
+    """Labels as whole numbers in {0, ..., n_classes - 1}, shape (n,)."""
+    check_kind(y, "labels")
+    labels, most = np.asarray(y), check_integer(n_classes, "n_classes", at_least=2)
+    if labels.shape != (n,):
+        raise InputError(f"labels of shape ({n},), one for each row", f"shape {labels.shape}")
+    if labels.dtype.kind not in "biuf" or (labels != np.round(labels)).any() or (labels < 0).any():
+        raise InputError("labels 0, 1, 2, ...", f"the values {labels[:5].tolist()}", "Encode them first.")
+    if n and labels.max() >= most:
+        raise InputError(f"labels below n_classes={most}", f"the label {int(labels.max())}")
+    return labels.astype(np.intp)
 
 
 def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Array:

@@ -1,7 +1,6 @@
 """More than two classes: learners, defences, the min-max attack and the influence attack."""
 
 from .attacks import MultiInfluence, MultiMinMax
-from .data import MultiDataset, MultiModel
 from .decoys import MultiDecoy, MultiLabelFlips
 from .evaluation import MultiEvaluation, MultiEvaluator, MultiLossDefense
 from .influence import MeasureInfluence
@@ -21,7 +20,6 @@ __all__ = [
     "MeasureInfluence",
     "MinMaxProgram",
     "MinMaxSolution",
-    "MultiDataset",
     "MultiDecoy",
     "MultiEvaluation",
     "MultiEvaluator",
@@ -31,7 +29,6 @@ __all__ = [
     "MultiLoss",
     "MultiLossDefense",
     "MultiMinMax",
-    "MultiModel",
     "MultiPaperLoop",
     "MultiProblem",
     "MultiResult",

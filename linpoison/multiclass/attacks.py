@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.validation import check_integer, check_number
-from .data import MultiDataset
 from .decoys import MultiLabelFlips
 from .influence import MeasureInfluence
 from .losses import CrammerSinger
@@ -113,7 +113,7 @@ class MultiMinMax:
         ranking.say(len(stages), len(stages))
         return ranking.result()
 
-    def _relaxed(self, scenario: MultiScenario, sample: MultiDataset, sets: Regions, label: str) -> Relaxed:
+    def _relaxed(self, scenario: MultiScenario, sample: Dataset, sets: Regions, label: str) -> Relaxed:
         """The poison under one choice of regions, before rounding."""
         epsilon, learner = scenario.budget.epsilon, scenario.learner
         if self.method == "corrective":
@@ -166,12 +166,12 @@ class MultiInfluence:
             ranking.say(step + 1, len(found))
         return ranking.result()
 
-    def _settled(self, scenario: MultiScenario) -> Callable[[MultiDataset], MultiDataset] | None:
+    def _settled(self, scenario: MultiScenario) -> Callable[[Dataset], Dataset] | None:
         """What pulls whole copies into the balls that they move: rounding has changed the masses."""
         return (lambda poison: pulled_in(scenario.train, poison, scenario.remove)) if self.refit else None
 
 
-def _sample(data: MultiDataset, rows: int, seed: int) -> MultiDataset:
+def _sample(data: Dataset, rows: int, seed: int) -> Dataset:
     if data.n <= rows:
         return data
     chosen = np.random.default_rng(seed).permutation(data.n)[:rows]

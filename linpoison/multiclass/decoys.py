@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InputError
+from ..core.model import MultiModel
 from ..core.validation import check_integer, check_number
-from .data import MultiDataset, MultiModel
 from .learners import MultiLearner
 from .losses import margins, rivals
 
@@ -62,15 +63,17 @@ class MultiLabelFlips:
         for copies in self.repeats:
             check_integer(copies, "repeats", at_least=1)
 
-    def generate(self, train: MultiDataset, target: MultiDataset, learner: MultiLearner) -> list[MultiDecoy]:
+    def generate(self, train: Dataset, target: Dataset, learner: MultiLearner) -> list[MultiDecoy]:
         """The decoys that no other beats in both error and clean loss, greatest error first."""
         scores = learner.fit(train).scores(target.X)
-        gaps, runner_up = margins(scores, target.y), rivals(scores, target.y)
+        gaps, runner_up = margins(scores, target.codes), rivals(scores, target.codes)
         decoys = []
         for share in self.quantiles:
             rows = np.flatnonzero(gaps <= np.quantile(gaps, share))
             for copies in self.repeats:
-                flipped = replace(target.take(rows), y=runner_up[rows], weight=np.full(rows.size, float(copies)))
+                flipped = replace(
+                    target.take(rows), y=runner_up[rows].astype(np.float64), weight=np.full(rows.size, float(copies))
+                )
                 model = learner.fit(train.mix(flipped))
                 loss = learner.problem.mean_loss(model, train)
                 decoys.append(MultiDecoy(model, model.error(target), loss, f"flips {share:g} x {copies}"))

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InputError
+from ..core.model import MultiModel
+from ..core.poison import Poison
 from ..core.results import UNDEFENDED
 from ..core.validation import Array, Matrix, check_number
 from ..defenses.base import Codes, Defense, keep_least
 from ..defenses.l2 import L2Defense
 from ..defenses.svd import SVDDefense
 from ..sets import FeasibleSet, intersect
-from .data import MultiDataset, MultiModel
 from .learners import MultiLearner
 from .regions import loss_halfspaces
 
@@ -47,10 +49,10 @@ class MultiLossDefense(Defense):
         super().__init__(remove, variant)
         self.learner = learner
 
-    def fit_from_model(self, data: MultiDataset, model: MultiModel) -> MultiLossDefense:
+    def fit_from_model(self, data: Dataset, model: MultiModel) -> MultiLossDefense:
         """Like `fit`, with a model that has been trained on these very rows already."""
         self._check()
-        rows, codes = self._begin(data.X, data.y)
+        rows, codes = self._begin(data.X, data.codes)
         self.model_ = model
         return self._finish(rows, codes)
 
@@ -60,7 +62,7 @@ class MultiLossDefense(Defense):
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self._check()
-        self.model_ = self.learner.fit(MultiDataset(X, codes, n_classes=self.classes_.size))
+        self.model_ = self.learner.fit(Dataset.coded(X, codes, n_classes=self.classes_.size))
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         loss = self.learner.problem.loss
@@ -106,7 +108,7 @@ class MultiEvaluator:
 
     Parameters
     ----------
-    train : MultiDataset
+    train : Dataset
         Clean rows of weight one.
     learner : MultiLearner
     defenses : sequence of {"l2", "loss", "svd"}
@@ -118,7 +120,7 @@ class MultiEvaluator:
     Koh, Steinhardt and Liang (2022), sections 2 and 5.
     """
 
-    train: MultiDataset
+    train: Dataset
     learner: MultiLearner
     defenses: Sequence[str] = ("l2", "loss")
     remove: float = 0.05
@@ -129,7 +131,7 @@ class MultiEvaluator:
             if name not in ("l2", "loss", "svd"):
                 raise InputError("a defence among l2, loss, svd", repr(name), "The slab needs two classes.")
 
-    def score(self, poison: MultiDataset | None, rows: MultiDataset) -> MultiEvaluation:
+    def score(self, poison: Poison | None, rows: Dataset) -> MultiEvaluation:
         """Errors on `rows` after training on the clean rows and a poison of whole copies (or none)."""
         data = self.train if poison is None else self.train.mix(poison.expanded())
         models = {UNDEFENDED: self.learner.fit(data)}
@@ -141,12 +143,12 @@ class MultiEvaluator:
             kept[name] = float((chosen >= self.train.n).sum() / planted) if planted else float("nan")
         return MultiEvaluation({name: model.error(rows) for name, model in models.items()}, kept, models)
 
-    def _keep(self, name: str, data: MultiDataset, undefended: MultiModel) -> Codes:
+    def _keep(self, name: str, data: Dataset, undefended: MultiModel) -> Codes:
         if name == "loss":
-            scores = self.learner.problem.loss.rank(undefended.scores(data.X), data.y)
-            return keep_rows(scores, data.y, data.k, self.remove)
+            scores = self.learner.problem.loss.rank(undefended.scores(data.X), data.codes)
+            return keep_rows(scores, data.codes, data.k, self.remove)
         defense = L2Defense(self.remove) if name == "l2" else SVDDefense(self.remove)
-        return np.asarray(defense.fit(data.X, data.y).sample_indices_)
+        return np.asarray(defense.fit(data.X, data.codes).sample_indices_)
 
 
 def keep_rows(scores: Array, y: Any, k: int, remove: float) -> Codes:

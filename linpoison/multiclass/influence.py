@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet
-from ..core.validation import Array, check_integer, check_number
+from ..core.model import MultiModel
+from ..core.validation import Array, Codes, check_integer, check_number
 from ..sets import FeasibleSet, Halfspace, intersect
-from .data import Labels, MultiDataset, MultiModel
 from .losses import CrammerSinger, Softmax
 from .minmax_program import Progress
 from .problem import MultiProblem
@@ -20,7 +21,7 @@ from .regions import Regions, ball_regions, loss_caps, loss_halfspaces, refitted
 from .supports import SupportBatch
 from .surrogate import Surrogate, soft_error
 
-Refit = Callable[[MultiDataset], tuple[MultiDataset, Regions]]
+Refit = Callable[[Dataset], tuple[Dataset, Regions]]
 """From poison, counted in clean rows, to its rows pulled into the regions that they leave, and these regions."""
 
 _FORGOTTEN = 1e-3  # share of the budget below which a row is dropped
@@ -84,20 +85,20 @@ class MeasureInfluence:
 
     def run(
         self,
-        clean: MultiDataset,
-        target: MultiDataset,
+        clean: Dataset,
+        target: Dataset,
         epsilon: float,
         *,
         quantile: float = 0.94,
         remove: float | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> list[MultiDataset]:
+    ) -> list[Dataset]:
         """Relaxed poisons, one for each fifth step and the last; weights are shares that add up to `epsilon`.
 
         Parameters
         ----------
-        clean, target : MultiDataset
+        clean, target : Dataset
             Clean rows, and the rows to be misclassified.
         epsilon : float
         quantile : float
@@ -118,7 +119,7 @@ class MeasureInfluence:
         return walk.run(progress, None if remove is None else partial(_refitted, clean, remove=remove))
 
 
-def _refitted(clean: MultiDataset, poison: MultiDataset, remove: float) -> tuple[MultiDataset, Regions]:
+def _refitted(clean: Dataset, poison: Dataset, remove: float) -> tuple[Dataset, Regions]:
     """The balls as the poison in them moves them."""
     inside = pulled_in(clean, poison, remove)
     return inside, refitted_regions(clean, inside, remove)
@@ -130,8 +131,8 @@ class _Walk:
     def __init__(
         self,
         attack: MeasureInfluence,
-        sample: MultiDataset,
-        target: MultiDataset,
+        sample: Dataset,
+        target: Dataset,
         epsilon: float,
         regions: Regions,
         total: float,
@@ -140,10 +141,10 @@ class _Walk:
         self.attack, self.sample, self.target, self.epsilon, self.regions = attack, sample, target, epsilon, regions
         self.surrogate = Surrogate(attack.surrogate, single=True)
         empty = np.zeros((0, sample.d))
-        self.poison = MultiDataset(empty, np.zeros(0, np.intp), np.zeros(0), sample.k, sample.domain)
+        self.poison = Dataset.coded(empty, np.zeros(0, np.intp), np.zeros(0), sample.k, domain=sample.domain)
         self.model = self.surrogate.train(sample, MultiModel.zeros(sample.k, sample.d), 20)
 
-    def run(self, progress: Progress | None, refit: Refit | None) -> list[MultiDataset]:
+    def run(self, progress: Progress | None, refit: Refit | None) -> list[Dataset]:
         found = []
         for step in range(self.attack.steps):
             try:
@@ -178,13 +179,13 @@ class _Walk:
         inside, self.regions = refit(replace(self.poison, weight=self.poison.weight * self.total))
         self.poison = replace(self.poison, X=inside.X)
 
-    def _mixed(self, X: Array, y: Labels, weight: Array, rest: float) -> MultiDataset:
+    def _mixed(self, X: Array, y: Codes, weight: Array, rest: float) -> Dataset:
         old = replace(self.poison, weight=self.poison.weight * rest)
-        both = old.mix(MultiDataset(X, y, weight, self.sample.k))
+        both = old.mix(Dataset.coded(X, y, weight, self.sample.k))
         kept = both.take(both.weight > _FORGOTTEN * self.epsilon)
         return replace(kept, weight=kept.weight * (self.epsilon / kept.total))
 
-    def _candidates(self, s: Array) -> tuple[Array, Labels, Array]:
+    def _candidates(self, s: Array) -> tuple[Array, Codes, Array]:
         """Gain, label and row of the best row of each pair whose set is not empty."""
         gains, labels, points = [], [], []
         caps = self._caps()

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
+from ..core.model import MultiModel
 from ..core.validation import Array, check_integer, check_number
-from .data import MultiDataset, MultiModel
 from .losses import CrammerSinger, Softmax
 from .problem import MultiProblem
 
@@ -22,7 +23,7 @@ class MultiLearner(ABC):
 
     problem: MultiProblem
 
-    def fit(self, data: MultiDataset) -> MultiModel:
+    def fit(self, data: Dataset) -> MultiModel:
         """The model of weighted rows; rows of every class must be present.
 
         Raises
@@ -33,7 +34,7 @@ class MultiLearner(ABC):
         return self._fit(data)
 
     @abstractmethod
-    def _fit(self, data: MultiDataset) -> MultiModel:
+    def _fit(self, data: Dataset) -> MultiModel:
         """`fit` for checked rows."""
 
 
@@ -78,7 +79,7 @@ class AdaGradLearner(MultiLearner):
         check_number(self.step, "step", above=0)
         check_number(self.start, "start", above=0)
 
-    def _fit(self, data: MultiDataset) -> MultiModel:
+    def _fit(self, data: Dataset) -> MultiModel:
         rng = np.random.default_rng(self.seed)
         order = np.repeat(np.arange(data.n), _whole(data.weight))
         theta, seen = np.zeros((data.k, data.d + 1)), np.full((data.k, data.d + 1), self.start)
@@ -86,7 +87,7 @@ class AdaGradLearner(MultiLearner):
             shuffled = rng.permutation(order)
             for begin in range(0, order.size, self.batch):
                 rows = shuffled[begin : begin + self.batch]
-                gradient = self._gradient(theta, _dense(data.X[rows]), data.y[rows])
+                gradient = self._gradient(theta, _dense(data.X[rows]), data.codes[rows])
                 seen += gradient**2
                 theta -= self.step * gradient / np.sqrt(seen)
         return MultiModel.from_matrix(theta)
@@ -125,29 +126,29 @@ class LibraryLearner(MultiLearner):
         if not covers(self.problem):
             raise CapabilityError("a problem that scikit-learn solves", repr(self.problem), "Use ReferenceLearner.")
 
-    def _fit(self, data: MultiDataset) -> MultiModel:
+    def _fit(self, data: Dataset) -> MultiModel:
         if isinstance(self.problem.loss, CrammerSinger):
             return self._svm(data)
         return self._logistic(data)
 
-    def _svm(self, data: MultiDataset) -> MultiModel:
+    def _svm(self, data: Dataset) -> MultiModel:
         from sklearn.svm import LinearSVC
 
         strength = 1.0 / (self.problem.reg * data.total)
         solver = LinearSVC(
             multi_class="crammer_singer", C=strength, tol=self.tol, max_iter=self.max_iter, random_state=0
         )
-        solver.fit(data.X, data.y, sample_weight=data.weight)
+        solver.fit(data.X, data.codes, sample_weight=data.weight)
         return _both_rows(solver.coef_, solver.intercept_, data.k)
 
-    def _logistic(self, data: MultiDataset) -> MultiModel:
+    def _logistic(self, data: Dataset) -> MultiModel:
         from sklearn.linear_model import LogisticRegression
 
         penalised = self.problem.penalize_intercept
         X = np.hstack([_dense(data.X), np.ones((data.n, 1))]) if penalised else data.X
         solver = LogisticRegression(
             C=1.0 / (self.problem.reg * data.total), tol=self.tol, max_iter=self.max_iter, fit_intercept=not penalised
-        ).fit(X, data.y, sample_weight=data.weight)
+        ).fit(X, data.codes, sample_weight=data.weight)
         if data.k == 2:
             raise CapabilityError("three or more classes for cross-entropy", "two", "Use ReferenceLearner.")
         return MultiModel.from_matrix(solver.coef_) if penalised else MultiModel(solver.coef_, solver.intercept_)
@@ -167,7 +168,7 @@ class ReferenceLearner(MultiLearner):
     problem: MultiProblem
     tol: float = 1e-6
 
-    def _fit(self, data: MultiDataset) -> MultiModel:
+    def _fit(self, data: Dataset) -> MultiModel:
         import cvxpy
 
         from ..convex import solve
@@ -175,7 +176,7 @@ class ReferenceLearner(MultiLearner):
         cp: Any = cvxpy
         theta = cp.Variable((data.k, data.d + 1))
         X = np.hstack([_dense(data.X), np.ones((data.n, 1))])
-        loss = (data.weight / data.total) @ self.problem.loss.expression(X @ theta.T, data.y)
+        loss = (data.weight / data.total) @ self.problem.loss.expression(X @ theta.T, data.codes)
         scale = np.sqrt(self.problem.mask(data.d))[None, :]
         penalty = cp.sum_squares(cp.multiply(np.repeat(scale, data.k, axis=0), theta))
         info = solve(cp.Problem(cp.Minimize(self.problem.reg / 2 * penalty + loss)), tol=self.tol)

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.validation import Array, check_number
-from .data import Labels
+from ..core.validation import Array, Codes, check_number
 
 
 class MultiLoss(ABC):
@@ -19,19 +18,19 @@ class MultiLoss(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def value(self, scores: Array, y: Labels) -> Array:
+    def value(self, scores: Array, y: Codes) -> Array:
         """``phi(s_i, y_i)`` of each row, shape (n,)."""
 
     @abstractmethod
-    def pulls(self, scores: Array, y: Labels) -> Array:
+    def pulls(self, scores: Array, y: Codes) -> Array:
         """Derivative of `value` in the scores, shape (n, k); rows sum to zero."""
 
     @abstractmethod
-    def rank(self, scores: Array, y: Labels) -> Array:
+    def rank(self, scores: Array, y: Codes) -> Array:
         """What the loss defence sorts by, shape (n,): increasing in the loss, without ties where it is flat."""
 
     @abstractmethod
-    def expression(self, scores: Any, y: Labels) -> Any:
+    def expression(self, scores: Any, y: Codes) -> Any:
         """`value` as a cvxpy expression."""
 
 
@@ -52,10 +51,10 @@ class CrammerSinger(MultiLoss):
 
     name = "crammer_singer"
 
-    def value(self, scores: Array, y: Labels) -> Array:
+    def value(self, scores: Array, y: Codes) -> Array:
         return np.maximum(self.rank(scores, y), 0.0)
 
-    def pulls(self, scores: Array, y: Labels) -> Array:
+    def pulls(self, scores: Array, y: Codes) -> Array:
         rows = np.arange(y.size)
         rival = rivals(scores, y)
         active = 1.0 + scores[rows, rival] - scores[rows, y] > 0
@@ -64,10 +63,10 @@ class CrammerSinger(MultiLoss):
         pull[rows[active], y[active]] = -1.0
         return pull
 
-    def rank(self, scores: Array, y: Labels) -> Array:
+    def rank(self, scores: Array, y: Codes) -> Array:
         return 1.0 - margins(scores, y)
 
-    def expression(self, scores: Any, y: Labels) -> Any:
+    def expression(self, scores: Any, y: Codes) -> Any:
         import cvxpy as cp
 
         hot = one_hot(y, scores.shape[1])
@@ -99,31 +98,31 @@ class Softmax(MultiLoss):
         check_number(self.margin, "margin", at_least=0)
         check_number(self.temperature, "temperature", above=0)
 
-    def value(self, scores: Array, y: Labels) -> Array:
+    def value(self, scores: Array, y: Codes) -> Array:
         lifted, top = self._lifted(scores, y)
         total = np.exp(lifted - top[:, None]).sum(axis=1)
         return np.asarray(self.temperature * (np.log(total) + top))
 
-    def pulls(self, scores: Array, y: Labels) -> Array:
+    def pulls(self, scores: Array, y: Codes) -> Array:
         return self.shares(scores, y) - one_hot(y, scores.shape[1])
 
-    def rank(self, scores: Array, y: Labels) -> Array:
+    def rank(self, scores: Array, y: Codes) -> Array:
         return self.value(scores, y)
 
-    def shares(self, scores: Array, y: Labels) -> Array:
+    def shares(self, scores: Array, y: Codes) -> Array:
         """The weights of the k terms of the sum, shape (n, k); rows sum to one."""
         lifted, top = self._lifted(scores, y)
         terms = np.exp(lifted - top[:, None])
         return np.asarray(terms / terms.sum(axis=1, keepdims=True))
 
-    def expression(self, scores: Any, y: Labels) -> Any:
+    def expression(self, scores: Any, y: Codes) -> Any:
         import cvxpy as cp
 
         hot = one_hot(y, scores.shape[1])
         lifted = (scores + self.margin * (1.0 - hot)) / self.temperature
         return self.temperature * cp.log_sum_exp(lifted, axis=1) - cp.sum(cp.multiply(hot, scores), axis=1)
 
-    def _lifted(self, scores: Array, y: Labels) -> tuple[Array, Array]:
+    def _lifted(self, scores: Array, y: Codes) -> tuple[Array, Array]:
         rows = np.arange(y.size)
         lifted = scores - scores[rows, y][:, None] + self.margin
         lifted[rows, y] = 0.0
@@ -143,19 +142,19 @@ def make_multi_loss(loss: MultiLoss | str) -> MultiLoss:
     return LOSSES[loss]()
 
 
-def rivals(scores: Array, y: Labels) -> Labels:
+def rivals(scores: Array, y: Codes) -> Codes:
     """The best class other than the label, shape (n,)."""
     others = scores.copy()
     others[np.arange(y.size), y] = -np.inf
     return np.asarray(others.argmax(axis=1), dtype=np.intp)
 
 
-def margins(scores: Array, y: Labels) -> Array:
+def margins(scores: Array, y: Codes) -> Array:
     """``s_y - max_{j != y} s_j`` of each row; the row is misclassified where it is negative."""
     rows = np.arange(y.size)
     return np.asarray(scores[rows, y] - scores[rows, rivals(scores, y)])
 
 
-def one_hot(y: Labels, k: int) -> Array:
+def one_hot(y: Codes, k: int) -> Array:
     """Indicator of the labels, shape (n, k)."""
     return np.eye(k)[y]

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError
-from ..core.validation import Array, check_integer, check_number
-from .data import Labels, MultiDataset, MultiModel
+from ..core.model import MultiModel
+from ..core.validation import Array, Codes, check_integer, check_number
 from .losses import CrammerSinger, MultiLoss
 from .master import Master, MasterSolution
 from .problem import MultiProblem, moments
@@ -37,7 +38,7 @@ class MinMaxSolution:
 
     Parameters
     ----------
-    poison : MultiDataset
+    poison : Dataset
         For Crammer and Singer's loss at most k (k - 1) rows, one for each ordered pair of classes.
         Weights are shares that add up to at most epsilon.
     model : MultiModel
@@ -49,7 +50,7 @@ class MinMaxSolution:
     timeline : tuple of MinMaxStep
     """
 
-    poison: MultiDataset
+    poison: Dataset
     model: MultiModel
     lower: float
     upper: float
@@ -65,7 +66,7 @@ class _Worst(NamedTuple):
     """The worst poison of each pair at one model."""
 
     points: Array
-    labels: Labels
+    labels: Codes
     losses: Array
     pulls: Array
     bound: float
@@ -109,7 +110,7 @@ class MinMaxProgram:
     Examples
     --------
     >>> from linpoison.sets import Ball
-    >>> clean = MultiDataset([[2.0, 0.0], [-1.0, 2.0], [-1.0, -2.0]], [0, 1, 2])
+    >>> clean = Dataset.coded([[2.0, 0.0], [-1.0, 2.0], [-1.0, -2.0]], [0, 1, 2])
     >>> regions = {label: Ball(row, 2.0) for label, row in enumerate(clean.X)}
     >>> found = MinMaxProgram().solve(clean, MultiProblem("crammer_singer", reg=0.1), regions, 0.3)
     >>> found.gap <= 1e-3, found.poison.n <= 6
@@ -129,7 +130,7 @@ class MinMaxProgram:
 
     def solve(
         self,
-        clean: MultiDataset,
+        clean: Dataset,
         problem: MultiProblem,
         regions: Regions,
         epsilon: float,
@@ -140,11 +141,11 @@ class MinMaxProgram:
 
         Parameters
         ----------
-        clean : MultiDataset
+        clean : Dataset
         problem : MultiProblem
             With ``reg > 0``.
         regions : mapping of label to FeasibleSet
-            Each a ball, with a box and half-spaces if there are any. Labels without a region, or with
+            Each a ball, with a box and half-spaces if there are any. Codes without a region, or with
             one that is empty, are not planted.
         epsilon : float
         progress : callable, optional
@@ -165,12 +166,12 @@ class _Run:
     """One solve: the master, the best model and the bounds."""
 
     def __init__(
-        self, program: MinMaxProgram, clean: MultiDataset, problem: MultiProblem, regions: Regions, epsilon: float
+        self, program: MinMaxProgram, clean: Dataset, problem: MultiProblem, regions: Regions, epsilon: float
     ) -> None:
         self.program, self.problem = program, problem
         self.epsilon = check_number(epsilon, "epsilon", above=0, at_most=1)
         self.clean, self.k = clean, clean.k
-        self.by_class = [clean.take(clean.y == label) for label in range(clean.k)]
+        self.by_class = [clean.take(clean.codes == label) for label in range(clean.k)]
         self.batches = {label: SupportBatch.of(region) for label, region in regions.items()}
         self.reg = problem.reg * (1.0 + self.epsilon)
         masses = np.append(np.ones(self.k), self.epsilon)
@@ -215,8 +216,8 @@ class _Run:
         cuts, constants, mean = [], [], 0.0
         for rows in self.by_class:
             scores, share = model.scores(rows.X), rows.weight / total
-            risk = float(share @ loss.value(scores, rows.y))
-            gradient = moments(loss.pulls(scores, rows.y) * share[:, None], rows.X)
+            risk = float(share @ loss.value(scores, rows.codes))
+            gradient = moments(loss.pulls(scores, rows.codes) * share[:, None], rows.X)
             cuts.append(gradient)
             constants.append(risk - float((gradient * model.matrix).sum()))
             mean += risk
@@ -241,7 +242,7 @@ class _Run:
             max(part.bound for part in parts),
         )
 
-    def _poison(self, answer: MasterSolution) -> MultiDataset:
+    def _poison(self, answer: MasterSolution) -> Dataset:
         """The dual weights of the poison cuts as one row for each pair of classes."""
         chosen = np.flatnonzero((self.master.groups == self.k) & (answer.weights > 1e-9 * self.epsilon))
         tags, weights = [self.master.tags[index] for index in chosen], answer.weights[chosen]
@@ -279,7 +280,7 @@ def worst_of_class(loss: MultiLoss, model: MultiModel, batch: SupportBatch, labe
     return _Worst(points, labels, loss.value(scores, labels), loss.pulls(scores, labels), bound)
 
 
-def _ascend(loss: MultiLoss, model: MultiModel, batch: SupportBatch, points: Array, labels: Labels) -> Array:
+def _ascend(loss: MultiLoss, model: MultiModel, batch: SupportBatch, points: Array, labels: Codes) -> Array:
     """Raise a convex loss by supports of its linearisation; it never falls."""
     for _ in range(_ASCENTS):
         before = loss.value(model.scores(points), labels)
@@ -292,7 +293,7 @@ def _ascend(loss: MultiLoss, model: MultiModel, batch: SupportBatch, points: Arr
     return points
 
 
-def _merge(groups: Mapping[Pair, list[tuple[float, Array]]], clean: MultiDataset) -> MultiDataset:
+def _merge(groups: Mapping[Pair, list[tuple[float, Array]]], clean: Dataset) -> Dataset:
     """One row for each pair: the weighted mean of its points, with their whole weight."""
     rows, weights = [], []
     for pair in sorted(groups, key=lambda item: (item.label, item.rival)):
@@ -302,7 +303,7 @@ def _merge(groups: Mapping[Pair, list[tuple[float, Array]]], clean: MultiDataset
     return _planted(rows, np.array(weights), clean)
 
 
-def _planted(rows: list[tuple[int, Array]], weights: Array, clean: MultiDataset) -> MultiDataset:
+def _planted(rows: list[tuple[int, Array]], weights: Array, clean: Dataset) -> Dataset:
     X = np.array([point for _, point in rows]).reshape(-1, clean.d)
     y = np.array([label for label, _ in rows], dtype=np.intp)
-    return MultiDataset(X, y, weights, clean.k, clean.domain)
+    return Dataset.coded(X, y, weights, clean.k, domain=clean.domain)

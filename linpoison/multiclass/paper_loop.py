@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError
+from ..core.model import MultiModel
 from ..core.validation import Array, check_integer, check_number
-from .data import MultiDataset, MultiModel
 from .minmax_program import worst_of_class
 from .problem import MultiProblem, moments
 from .regions import Regions
 from .supports import SupportBatch
 
 _ASKED = 3
-"""Labels of greatest loss at their last answers, for which each step looks for a worst row."""
+"""Codes of greatest loss at their last answers, for which each step looks for a worst row."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,18 @@ class MultiPaperLoop:
 
     def rows(
         self,
-        clean: MultiDataset,
+        clean: Dataset,
         problem: MultiProblem,
         regions: Regions,
         epsilon: float,
         start: MultiModel,
         total: int,
-    ) -> MultiDataset:
+    ) -> Dataset:
         """The poison, its weights as shares of the clean rows.
 
         Parameters
         ----------
-        clean : MultiDataset
+        clean : Dataset
             Rows, or a sample of them, that the steps see.
         problem : MultiProblem
         regions : mapping of label to FeasibleSet
@@ -91,7 +92,7 @@ class MultiPaperLoop:
         counts = np.full(len(planted), float(self.repeats))
         counts[-1] -= counts.sum() - total
         X, y = np.array([row for row, _ in planted]), np.array([label for _, label in planted], dtype=np.intp)
-        return MultiDataset(X, y, counts * (epsilon / total), clean.k, clean.domain)
+        return Dataset.coded(X, y, counts * (epsilon / total), clean.k, domain=clean.domain)
 
 
 class _Walk:
@@ -100,7 +101,7 @@ class _Walk:
     def __init__(
         self,
         loop: MultiPaperLoop,
-        clean: MultiDataset,
+        clean: Dataset,
         problem: MultiProblem,
         regions: Regions,
         epsilon: float,
@@ -118,7 +119,7 @@ class _Walk:
         """Plant one row and move; the row and its label."""
         model, loss = MultiModel.from_matrix(self.theta), self.problem.loss
         row, label, pull = self._worst(model)
-        clean = loss.pulls(model.scores(self.clean.X), self.clean.y) * self.share[:, None]
+        clean = loss.pulls(model.scores(self.clean.X), self.clean.codes) * self.share[:, None]
         gradient = moments(clean, self.clean.X) + self.epsilon * np.outer(pull, np.append(row, 1.0))
         gradient += self.problem.reg * self.problem.mask(self.clean.d) * self.theta
         self.squares += gradient**2

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.dataset import Dataset
+from ..core.model import MultiModel
 from ..core.validation import Array, check_number
-from .data import MultiDataset, MultiModel
 from .losses import CrammerSinger, MultiLoss, make_multi_loss
 
 
@@ -30,7 +31,7 @@ class MultiProblem:
 
     Examples
     --------
-    >>> data = MultiDataset([[1.0], [-1.0]], [0, 1])
+    >>> data = Dataset.coded([[1.0], [-1.0]], [0, 1])
     >>> MultiProblem("crammer_singer", reg=0.1).value(MultiModel.zeros(2, 1), data)
     1.0
     """
@@ -52,20 +53,20 @@ class MultiProblem:
         matrix = model.matrix
         return 0.5 * self.reg * float((self.mask(matrix.shape[1] - 1) * matrix**2).sum())
 
-    def mean_loss(self, model: MultiModel, data: MultiDataset) -> float:
+    def mean_loss(self, model: MultiModel, data: Dataset) -> float:
         """The weighted mean of the losses."""
-        return float(data.weight @ self.loss.value(model.scores(data.X), data.y)) / data.total
+        return float(data.weight @ self.loss.value(model.scores(data.X), data.codes)) / data.total
 
-    def value(self, model: MultiModel, data: MultiDataset) -> float:
+    def value(self, model: MultiModel, data: Dataset) -> float:
         """The objective at `model`."""
         return self.penalty(model) + self.mean_loss(model, data)
 
-    def data_gradient(self, model: MultiModel, data: MultiDataset) -> Array:
+    def data_gradient(self, model: MultiModel, data: Dataset) -> Array:
         """Gradient of the mean loss in ``(W, b)``, shape (k, d + 1); at a kink some subgradient."""
-        pull = self.loss.pulls(model.scores(data.X), data.y) * (data.weight / data.total)[:, None]
+        pull = self.loss.pulls(model.scores(data.X), data.codes) * (data.weight / data.total)[:, None]
         return moments(pull, data.X)
 
-    def gradient(self, model: MultiModel, data: MultiDataset) -> Array:
+    def gradient(self, model: MultiModel, data: Dataset) -> Array:
         """Gradient of the objective in ``(W, b)``, shape (k, d + 1)."""
         matrix = model.matrix
         return self.data_gradient(model, data) + self.reg * self.mask(matrix.shape[1] - 1) * matrix

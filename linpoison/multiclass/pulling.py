@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from ..core.dataset import Dataset
 from ..core.validation import Array, Matrix, check_number
 from ..sets import Ball
-from .data import MultiDataset
 from .regions import refitted_ball
 
 MOST = 50
@@ -18,7 +18,7 @@ _NEAR = 1e-7  # of the radius: rows this far outside are inside
 _HALVINGS = 40
 
 
-def pulled_in(data: MultiDataset, poison: MultiDataset, remove: float) -> MultiDataset:
+def pulled_in(data: Dataset, poison: Dataset, remove: float) -> Dataset:
     """The poison with each row in the ball of `refitted_regions` that the poison as it is then moves.
 
     The ball of a class is read, rows outside go to its nearest point, which moves the ball, and so on until
@@ -27,9 +27,9 @@ def pulled_in(data: MultiDataset, poison: MultiDataset, remove: float) -> MultiD
 
     Parameters
     ----------
-    data : MultiDataset
+    data : Dataset
         Clean rows.
-    poison : MultiDataset
+    poison : Dataset
         Its weights are counted in clean rows; rows of the domain, where they stay. (Of a domain of counts they stay in
         the box: they are pulled to fractions, as the balls know nothing of counts.)
     remove : float
@@ -47,9 +47,9 @@ def pulled_in(data: MultiDataset, poison: MultiDataset, remove: float) -> MultiD
     """
     check_number(remove, "remove", at_least=0, below=1)
     X = poison.X.toarray() if sp.issparse(poison.X) else np.array(poison.X)
-    for label in np.unique(poison.y):
-        own = poison.y == label
-        X[own] = _Class(data.X[data.y == label], poison.weight[own], remove).pulled_in(X[own])
+    for label in np.unique(poison.codes):
+        own = poison.codes == label
+        X[own] = _Class(data.X[data.codes == label], poison.weight[own], remove).pulled_in(X[own])
     return replace(poison, X=X)
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
+from ..core.dataset import Dataset
 from ..core.errors import InputError
+from ..core.model import MultiModel
 from ..core.validation import Array, Matrix, check_number
 from ..defenses import L2Defense
 from ..sets import Ball, FeasibleSet, Halfspace, domain_set, intersect
-from .data import MultiDataset, MultiModel
 from .losses import MultiLoss
 
 _SLACK = 1e-3
@@ -22,12 +23,12 @@ Regions = Mapping[int, FeasibleSet]
 """Label -> the set of its rows."""
 
 
-def ball_regions(data: MultiDataset, quantile: float) -> dict[int, FeasibleSet]:
+def ball_regions(data: Dataset, quantile: float) -> dict[int, FeasibleSet]:
     """For each class the ball around its mean that holds a share of its rows, inside the domain.
 
     Parameters
     ----------
-    data : MultiDataset
+    data : Dataset
         Clean rows, or clean rows and the poison that they will be mixed with.
     quantile : float
         Share of the class inside the ball, in (0, 1]; the paper takes 0.9 against a defender who
@@ -38,16 +39,16 @@ def ball_regions(data: MultiDataset, quantile: float) -> dict[int, FeasibleSet]:
     Koh, Steinhardt, Liang (2022), section 2.2 and appendix B.
     """
     share = check_number(quantile, "quantile", above=0, at_most=1)
-    detector = L2Defense().fit(data.X, data.y)
+    detector = L2Defense().fit(data.X, data.codes)
     regions = {}
     for label in range(data.k):
-        scores = detector.decision_scores_[data.y == label]
+        scores = detector.decision_scores_[data.codes == label]
         ball = detector.feasible_set(label, float(np.quantile(scores, share)))
         regions[label] = intersect(ball, domain_set(data.domain, data.d))
     return regions
 
 
-def refitted_regions(data: MultiDataset, poison: MultiDataset, remove: float) -> dict[int, FeasibleSet]:
+def refitted_regions(data: Dataset, poison: Dataset, remove: float) -> dict[int, FeasibleSet]:
     """The balls that a defender fits to clean rows and poison, if the poison stays and clean rows alone are dropped.
 
     With n rows of a class and poison of mass m the defender drops ``remove (n + m)`` of them. The poison
@@ -55,9 +56,9 @@ def refitted_regions(data: MultiDataset, poison: MultiDataset, remove: float) ->
 
     Parameters
     ----------
-    data : MultiDataset
+    data : Dataset
         Clean rows.
-    poison : MultiDataset
+    poison : Dataset
         Its weights are counted in clean rows.
     remove : float
         Share of each class that is dropped, in [0, 1).
@@ -74,8 +75,8 @@ def refitted_regions(data: MultiDataset, poison: MultiDataset, remove: float) ->
     check_number(remove, "remove", at_least=0, below=1)
     regions = {}
     for label in range(data.k):
-        own = poison.y == label
-        ball = refitted_ball(data.X[data.y == label], poison.X[own], poison.weight[own], remove)
+        own = poison.codes == label
+        ball = refitted_ball(data.X[data.codes == label], poison.X[own], poison.weight[own], remove)
         regions[label] = intersect(ball, domain_set(data.domain, data.d))
     return regions
 
@@ -121,10 +122,10 @@ def capped_regions(regions: Regions, decoy: MultiModel, caps: Array) -> dict[int
     }
 
 
-def loss_caps(decoy: MultiModel, data: MultiDataset, quantile: float, least: float, loss: MultiLoss) -> Array:
+def loss_caps(decoy: MultiModel, data: Dataset, quantile: float, least: float, loss: MultiLoss) -> Array:
     """For each class a quantile of the unclipped losses of its rows under a model, at least `least`, shape (k,)."""
-    ranks = loss.rank(decoy.scores(data.X), data.y)
-    return np.array([max(least, float(np.quantile(ranks[data.y == label], quantile))) for label in range(data.k)])
+    ranks = loss.rank(decoy.scores(data.X), data.codes)
+    return np.array([max(least, float(np.quantile(ranks[data.codes == label], quantile))) for label in range(data.k)])
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ..core.dataset import Dataset
 from ..core.errors import InputError, SolverFailed
+from ..core.poison import Poison
 from ..core.threat import Budget
 from ..rounding import largest_remainder
-from .data import MultiDataset
 from .evaluation import MultiEvaluation, MultiEvaluator
 from .learners import MultiLearner
 from .minmax_program import MinMaxSolution, Progress
@@ -22,12 +23,12 @@ class MultiScenario:
 
     Parameters
     ----------
-    train : MultiDataset
+    train : Dataset
         Clean training rows of weight one.
     learner : MultiLearner
         What the defender trains after sanitisation.
     budget : Budget
-    target : MultiDataset
+    target : Dataset
         Rows that the attacker may look at and wants misclassified. The paper uses the test rows.
     defenses : sequence of {"l2", "loss", "svd"}
         Empty means an undefended learner.
@@ -35,10 +36,10 @@ class MultiScenario:
         Share of each class that a defence drops.
     """
 
-    train: MultiDataset
+    train: Dataset
     learner: MultiLearner
     budget: Budget
-    target: MultiDataset
+    target: Dataset
     defenses: Sequence[str] = ("l2", "loss")
     remove: float = 0.05
 
@@ -64,7 +65,7 @@ class Relaxed:
 
     Parameters
     ----------
-    poison : MultiDataset
+    poison : Dataset
         Weights are shares of the clean rows.
     label : str
         How it was made.
@@ -72,7 +73,7 @@ class Relaxed:
         The program that it was read from.
     """
 
-    poison: MultiDataset
+    poison: Dataset
     label: str
     solution: MinMaxSolution | None = None
 
@@ -93,8 +94,7 @@ class MultiResult:
     Parameters
     ----------
     name : str
-    poison : MultiDataset
-        Distinct rows with whole copies as weights.
+    poison : Poison
     relaxed : Relaxed
         What it was rounded from.
     evaluation : MultiEvaluation
@@ -109,7 +109,7 @@ class MultiResult:
     """
 
     name: str
-    poison: MultiDataset
+    poison: Poison
     relaxed: Relaxed
     evaluation: MultiEvaluation
     seconds: float
@@ -138,10 +138,11 @@ def gap_of(relaxed: Relaxed) -> float:
     return relaxed.solution.gap if relaxed.solution is not None else float("nan")
 
 
-def rounded(relaxed: MultiDataset, total: int) -> MultiDataset:
+def rounded(relaxed: Dataset, total: int) -> Poison:
     """Whole copies that add up to `total`, by largest remainders; rows without a copy are left out."""
     counts = largest_remainder(relaxed.weight, total)
-    return replace(relaxed, weight=counts.astype(float)).take(counts > 0)
+    used = counts > 0
+    return Poison(relaxed.X[used], relaxed.y[used], counts[used], relaxed.n_classes)
 
 
 @dataclass
@@ -155,8 +156,8 @@ class Ranking:
     scenario: MultiScenario
     seed: int
     progress: Progress | None = None
-    settled: Callable[[MultiDataset], MultiDataset] | None = None
-    _best: tuple[MultiDataset, Relaxed, MultiEvaluation] | None = None
+    settled: Callable[[Dataset], Dataset] | None = None
+    _best: tuple[Poison, Relaxed, MultiEvaluation] | None = None
     _steps: list[MultiStep] = field(default_factory=list)
     _skipped: list[str] = field(default_factory=list)
     _start: float = field(default_factory=time.perf_counter)
@@ -165,7 +166,7 @@ class Ranking:
         """Score one more."""
         poison = rounded(relaxed.poison, self.scenario.n_poison)
         if self.settled is not None:
-            poison = self.settled(poison)
+            poison = replace(poison, X=self.settled(poison.as_dataset(self.scenario.train.domain)).X)
         found = self.scenario.evaluator.score(poison, self.scenario.target)
         seconds = time.perf_counter() - self._start
         self._steps.append(MultiStep(seconds, relaxed.label, dict(found.error), gap_of(relaxed)))

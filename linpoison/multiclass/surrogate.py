@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.dataset import Dataset
 from ..core.errors import CapabilityError
+from ..core.model import MultiModel
 from ..core.validation import Array
-from .data import MultiDataset, MultiModel
 from .losses import Softmax, margins, rivals
 from .problem import MultiProblem, moments
 
@@ -38,7 +39,7 @@ class Surrogate:
         if not isinstance(self.problem.loss, Softmax):
             raise CapabilityError("a smooth loss for the surrogate", self.problem.loss.name, "Use Softmax.")
 
-    def train(self, data: MultiDataset, start: MultiModel, steps: int) -> MultiModel:
+    def train(self, data: Dataset, start: MultiModel, steps: int) -> MultiModel:
         """At most so many truncated Newton steps from `start`; the objective never rises."""
         model, value = start, self.problem.value(start, data)
         for _ in range(steps):
@@ -58,11 +59,11 @@ class Surrogate:
             model, value = moved, reached
         return model
 
-    def hessian(self, model: MultiModel, data: MultiDataset) -> Callable[[Array], Array]:
+    def hessian(self, model: MultiModel, data: Dataset) -> Callable[[Array], Array]:
         """``V -> Hessian of the objective times V``, both of shape (k, d + 1)."""
         loss = self.problem.loss
         kind = np.float32 if self.single else np.float64
-        shares = loss.shares(model.scores(data.X), data.y).astype(kind)  # type: ignore[attr-defined]
+        shares = loss.shares(model.scores(data.X), data.codes).astype(kind)  # type: ignore[attr-defined]
         X = data.X.astype(kind)
         weight = (data.weight / data.total / loss.temperature).astype(kind)[:, None]  # type: ignore[attr-defined]
         penalty = self.problem.reg * self.problem.mask(data.d)
@@ -74,20 +75,20 @@ class Surrogate:
 
         return product
 
-    def influence(self, model: MultiModel, data: MultiDataset, ascent: Array) -> Array:
+    def influence(self, model: MultiModel, data: Dataset, ascent: Array) -> Array:
         """``Hessian^-1 ascent``: a row with gradient g and weight e moves the target by ``-e <g, influence>``."""
         return conjugate_gradients(self.hessian(model, data), ascent, _INFLUENCE_STEPS)
 
 
-def soft_error(model: MultiModel, data: MultiDataset, width: float) -> tuple[float, Array]:
+def soft_error(model: MultiModel, data: Dataset, width: float) -> tuple[float, Array]:
     """The mean of ``1 / (1 + exp(margin / width))`` and its gradient in ``(W, b)``, shape (k, d + 1)."""
     scores = model.scores(data.X)
-    rows, rival = np.arange(data.n), rivals(scores, data.y)
-    wrong = 1.0 / (1.0 + np.exp(np.clip(margins(scores, data.y) / width, -50, 50)))
+    rows, rival = np.arange(data.n), rivals(scores, data.codes)
+    wrong = 1.0 / (1.0 + np.exp(np.clip(margins(scores, data.codes) / width, -50, 50)))
     share = data.weight / data.total
     slope = share * wrong * (1 - wrong) / width
     pull = np.zeros(scores.shape)
-    pull[rows, rival], pull[rows, data.y] = slope, -slope
+    pull[rows, rival], pull[rows, data.codes] = slope, -slope
     return float(share @ wrong), moments(pull, data.X)
 
 

@@ -9,7 +9,7 @@ from budget_cases import LOSSES, TRAIN, is_learned, problem_of, relearn
 from linpoison.certificates.collapse import collapse, collapse_classes
 from linpoison.core import Dataset, InputError, Poison, SolverFailed
 from linpoison.losses import Hinge, Problem
-from linpoison.multiclass import CrammerSinger, MultiDataset, MultiProblem, make_multi_learner
+from linpoison.multiclass import CrammerSinger, MultiProblem, make_multi_learner
 from linpoison.sets import Ball
 
 
@@ -95,9 +95,9 @@ def test_classes_collapse_to_pairs():
     rng = np.random.default_rng(0)
     centers = np.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
     y = np.arange(60) % 3
-    clean = MultiDataset(centers[y] + rng.normal(size=(60, 2)), y)
+    clean = Dataset.coded(centers[y] + rng.normal(size=(60, 2)), y)
     labels = rng.integers(0, 3, size=20)
-    poison = MultiDataset(rng.normal(size=(20, 2)) * 2, labels, rng.uniform(0.5, 2.0, 20), n_classes=3)
+    poison = Dataset.coded(rng.normal(size=(20, 2)) * 2, labels, rng.uniform(0.5, 2.0, 20), n_classes=3)
     problem = MultiProblem(CrammerSinger(), 0.1)
     learner = make_multi_learner(problem, "reference")
     mixed = clean.mix(poison)
@@ -106,7 +106,7 @@ def test_classes_collapse_to_pairs():
     assert len(codes) <= 9 + 3
     assert len(codes) < 20
     assert count.sum() == pytest.approx(poison.total)
-    merged = clean.mix(MultiDataset(X, codes, count, n_classes=3))
+    merged = clean.mix(Dataset.coded(X, codes, count, n_classes=3))
     assert problem.value(model, merged) == pytest.approx(problem.value(model, mixed), rel=1e-9)
     again = learner.fit(merged)
     np.testing.assert_allclose(again.matrix, model.matrix, atol=2e-3)

@@ -14,7 +14,7 @@ from linpoison.certificates.thresholds import (
 )
 from linpoison.core import Dataset, InputError, LinearModel
 from linpoison.losses import Logistic, Problem
-from linpoison.multiclass import MultiDataset, MultiProblem, Softmax, make_multi_learner
+from linpoison.multiclass import MultiProblem, Softmax, make_multi_learner
 
 
 @pytest.mark.parametrize("c", [2, 3, 10, 1000])
@@ -48,8 +48,8 @@ def test_two_classes_are_logistic_regression():
 def test_what_was_learned_with_poison_needs_no_more_than_the_poison(penalize):
     rng = np.random.default_rng(1)
     y = np.arange(45) % 3
-    clean = MultiDataset(np.eye(3)[y][:, :2] * 2 + rng.normal(size=(45, 2)), y)
-    poison = MultiDataset(clean.X[:9] * 2, (y[:9] + 1) % 3, np.full(9, 8.0), n_classes=3)
+    clean = Dataset.coded(np.eye(3)[y][:, :2] * 2 + rng.normal(size=(45, 2)), y)
+    poison = Dataset.coded(clean.X[:9] * 2, (y[:9] + 1) % 3, np.full(9, 8.0), n_classes=3)
     problem = MultiProblem(Softmax(), 0.05, penalize_intercept=penalize)
     model = make_multi_learner(problem, "reference").fit(clean.mix(poison))
     found = last_layer_threshold(clean.X, model.coef, model.intercept, clean.y, reg=0.05, penalize_intercept=penalize)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from linpoison.core import Dataset, Domain, InputError, LinearModel, Split, stack_rows
+from linpoison.core import Dataset, Domain, InputError, LinearModel, Poison, Split, stack_rows
 
 X = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0], [3.0, 4.0]])
 Y = [1, -1, -1, 1]
@@ -108,10 +110,10 @@ def test_names_and_pictures_must_fit():
 
 
 def test_both_classes_means_rows_of_positive_weight():
-    Dataset(X, Y).require_both_classes()
+    Dataset(X, Y).require_all_classes()
     for data in (Dataset(X, [1] * 4), Dataset(X, Y, [1, 0, 0, 1]), Dataset(np.zeros((0, 2)), [])):
         with pytest.raises(InputError, match="both classes"):
-            data.require_both_classes()
+            data.require_all_classes()
 
 
 def test_split_checks_its_halves():
@@ -156,3 +158,33 @@ def test_digest_tells_widths_and_storage_apart():
 def test_complex_features_are_refused(X):
     with pytest.raises(InputError, match="expected real X, got complex numbers"):
         Dataset(X, [1, -1])
+
+
+def test_codes_are_labels_of_more_than_two_classes():
+    data = Dataset.coded([[0.0], [1.0], [2.0], [3.0]], [2, 0, 1, 2], classes=("a", "b", "c"))
+    assert (data.k, data.labels, data.codes.tolist()) == (3, (0.0, 1.0, 2.0), [2, 0, 1, 2])
+    assert data.label_values(data.y) == ["c", "a", "b", "c"]
+    assert data.of_class(2).X.ravel().tolist() == [0.0, 3.0]
+    assert data.take([1, 2]).k == 3
+    signs = Dataset([[0.0], [1.0]], [1, -1], classes=("a", "b"))
+    assert (signs.labels, signs.codes.tolist(), signs.label_values(signs.y)) == ((-1.0, 1.0), [1, 0], ["b", "a"])
+    coded = Dataset.coded([[0.0], [1.0]], [1, 0])
+    assert coded.digest() != Dataset.coded([[0.0], [1.0]], [1, 0], n_classes=3).digest() != signs.digest()
+    with pytest.raises(InputError, match="rows of 3 classes, got 2"):
+        data.mix(coded)
+    with pytest.raises(InputError, match="each of 3 classes, got rows of 2"):
+        data.take([0, 1]).require_all_classes()
+    data.require_all_classes()
+
+
+def test_poison_keeps_its_number_of_classes(tmp_path):
+    poison = Poison([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [1, 1, 2], [1, 2, 3], n_classes=4)
+    merged = poison.merged()
+    assert (merged.count.tolist(), merged.y.tolist(), merged.n_classes) == ([3.0, 3.0], [1.0, 2.0], 4)
+    for X in (merged.X, sp.csr_array(merged.X)):
+        replace(merged, X=X).save(tmp_path / "p.npz")
+        again = Poison.load(tmp_path / "p.npz")
+        assert (again.n_classes, again.y.tolist(), again.expanded().k) == (4, [1.0, 2.0], 4)
+        assert replace(poison, X=sp.csr_array(poison.X)).merged().count.tolist() == [3.0, 3.0]
+    with pytest.raises(InputError, match="below n_classes=2"):
+        replace(poison, n_classes=2)

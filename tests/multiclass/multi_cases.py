@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from linpoison.core import Budget, Domain
-from linpoison.multiclass import AdaGradLearner, MultiDataset, MultiProblem, MultiScenario
+from linpoison.core import Budget, Dataset, Domain
+from linpoison.multiclass import AdaGradLearner, MultiProblem, MultiScenario
 
 
-def blobs(n: int = 60, d: int = 4, k: int = 3, seed: int = 0) -> MultiDataset:
+def blobs(n: int = 60, d: int = 4, k: int = 3, seed: int = 0) -> Dataset:
     """k overlapping Gaussian classes."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % k
-    return MultiDataset(rng.standard_normal((n, d)) + 1.5 * np.eye(k, d)[y], y)
+    return Dataset.coded(rng.standard_normal((n, d)) + 1.5 * np.eye(k, d)[y], y)
 
 
-def digits(n: int = 900) -> tuple[MultiDataset, MultiDataset]:
+def digits(n: int = 900) -> tuple[Dataset, Dataset]:
     """scikit-learn's digits, pixels in [0, 1]: training and test rows."""
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(y.size)
     X, y, domain = X[order] / 16.0, y[order], Domain.box(0.0, 1.0, d=64)
-    return MultiDataset(X[:n], y[:n], domain=domain), MultiDataset(X[n:], y[n:], domain=domain)
+    return Dataset.coded(X[:n], y[:n], domain=domain), Dataset.coded(X[n:], y[n:], domain=domain)
 
 
 def scenario(n: int = 600, epsilon: float = 0.05) -> MultiScenario:

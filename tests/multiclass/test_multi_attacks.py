@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from multi_cases import blobs, digits, scenario
 
-from linpoison.core import Budget, InfeasibleSet, InputError, SolverFailed
+from linpoison.core import Budget, InfeasibleSet, InputError, MultiModel, SolverFailed
 from linpoison.multiclass import (
     LibraryLearner,
     MeasureInfluence,
@@ -18,7 +18,6 @@ from linpoison.multiclass import (
     MultiLabelFlips,
     MultiLossDefense,
     MultiMinMax,
-    MultiModel,
     MultiPaperLoop,
     MultiProblem,
     MultiScenario,
@@ -73,7 +72,7 @@ def test_the_upper_bound_is_the_objective_at_its_model_and_holds_for_other_poiso
         rng = np.random.default_rng(seed)
         y = rng.integers(0, 3, 12)
         X = np.array([regions[label].project(3 * rng.standard_normal((1, 4)))[0] for label in y])
-        other = clean.mix(type(clean)(X, y, np.full(12, 1.0), 3))
+        other = clean.mix(clean.coded(X, y, np.full(12, 1.0), 3))
         assert (1 + EPSILON) * problem.value(learner.fit(other), other) <= found.upper
 
 
@@ -146,7 +145,7 @@ def test_decoys_are_a_front_and_cap_the_poison():
     assert max(errors) > case.learner.fit(case.train).error(case.target)
     capped = capped_regions(ball_regions(case.train, 0.9), front[0].model, np.full(10, 0.25))
     found = MinMaxProgram(max_iter=15).solve(case.train, MultiProblem("crammer_singer", 0.01), capped, 0.05)
-    ranks = case.learner.problem.loss.rank(front[0].model.scores(found.poison.X), found.poison.y)
+    ranks = case.learner.problem.loss.rank(front[0].model.scores(found.poison.X), found.poison.codes)
     assert ranks.max() <= 0.25 + 1e-5
     with pytest.raises(InputError):
         MultiLabelFlips((), (1,))
@@ -157,7 +156,7 @@ def test_the_loss_defence_drops_what_the_model_fits_worst():
     learner = LibraryLearner(MultiProblem("crammer_singer", 0.01))
     defense = MultiLossDefense(0.1, learner=learner).fit(train.X, train.y)
     model = learner.fit(train)
-    assert np.allclose(defense.decision_scores_, learner.problem.loss.rank(model.scores(train.X), train.y))
+    assert np.allclose(defense.decision_scores_, learner.problem.loss.rank(model.scores(train.X), train.codes))
     again = MultiLossDefense(0.1, learner=learner).fit_from_model(train, model)
     assert (again.sample_indices_ == defense.sample_indices_).all()
     found = MultiEvaluator(train, learner, ("loss",), 0.1).score(None, test)
@@ -192,13 +191,13 @@ def test_attacks_raise_the_error_behind_the_defences(attack):
     found = attack.run(case, progress=lambda *step: seen.append(step))
     assert found.worst >= clean.worst + 0.01
     assert found.poison.total == case.n_poison == 30
-    assert (found.poison.weight == np.round(found.poison.weight)).all()
+    assert (found.poison.count == np.round(found.poison.count)).all()
     again = case.evaluator.score(found.poison, case.target)
     assert again.error == found.error
     assert found.worst == max(min(step.error["l2"], step.error["loss"]) for step in found.timeline)
     assert case.train.domain.violation(found.poison.X).max() < 1e-6
     moving = isinstance(attack, MultiInfluence)
-    for poison, copies in ((found.relaxed.poison, case.train.total), (found.poison, 1.0)):
+    for poison, copies in ((found.relaxed.poison, case.train.total), (found.poison.as_dataset(), 1.0)):
         regions = found_regions(case, poison, copies) if moving else ball_regions(case.train, attack.quantile)
         worst = [regions[label].violation(poison.X[poison.y == label]).max(initial=0) for label in range(10)]
         assert max(worst) < 1e-5
@@ -211,7 +210,7 @@ def test_attacks_raise_the_error_behind_the_defences(attack):
 def test_rounding_spends_the_whole_budget():
     train, _ = digits(50)
     poison = rounded(replace(train.take([0, 1, 2]), weight=np.array([0.5, 0.3, 0.001])), 4)
-    assert poison.weight.tolist() == [3.0, 1.0] or poison.weight.tolist() == [2.0, 2.0]
+    assert poison.count.tolist() in ([3.0, 1.0], [2.0, 2.0])
 
 
 def test_bad_parameters_are_refused():

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from multi_cases import blobs
 
-from linpoison.core import InputError
+from linpoison.core import Dataset, InputError, MultiModel
 from linpoison.multiclass import (
     AdaGradLearner,
     CrammerSinger,
     LibraryLearner,
-    MultiDataset,
-    MultiModel,
     MultiProblem,
     ReferenceLearner,
     Softmax,
@@ -148,17 +146,14 @@ def test_soft_error_and_its_gradient():
 )
 def test_bad_rows_are_refused(X, y, options):
     with pytest.raises(InputError):
-        MultiDataset(X, y, **options)
+        Dataset.coded(X, y, **options)
 
 
-def test_rows_are_mixed_taken_and_expanded():
-    data = MultiDataset([[1.0], [2.0]], [0, 1], [2.0, 0.0])
-    assert data.expanded().X.tolist() == [[1.0], [1.0]]
+def test_rows_are_mixed_and_taken():
+    data = Dataset.coded([[1.0], [2.0]], [0, 1], [2.0, 0.0])
     assert data.mix(data.take([1])).y.tolist() == [0, 1, 1]
-    for wrong in (MultiDataset([[1.0, 2.0]], [0]), MultiDataset([[1.0]], [2])):
+    for wrong in (Dataset.coded([[1.0, 2.0]], [0]), Dataset.coded([[1.0]], [2])):
         with pytest.raises(InputError):
             data.mix(wrong)
-    with pytest.raises(InputError, match="whole copies"):
-        replace(data, weight=np.array([0.5, 1.0])).expanded()
-    with pytest.raises(InputError, match="each of at least 2 classes"):
+    with pytest.raises(InputError, match="each of 2 classes"):
         AdaGradLearner(MultiProblem()).fit(data)

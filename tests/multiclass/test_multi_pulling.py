@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from multi_cases import blobs, scenario
 
-from linpoison.core import Domain, InputError
+from linpoison.core import Dataset, Domain, InputError
 from linpoison.multiclass import (
     LibraryLearner,
     MeasureInfluence,
-    MultiDataset,
     MultiInfluence,
     MultiProblem,
     Softmax,
@@ -34,7 +33,7 @@ def thrown(clean, seed, mass):
     """Rows of any place and weight, of mass `mass` for each class on average."""
     rng = np.random.default_rng(seed)
     X, y = 4 * rng.standard_normal((9, clean.d)), rng.integers(0, clean.k, 9)
-    return MultiDataset(X, y, rng.uniform(0.1, 2, 9) * mass * clean.k / 9, clean.k)
+    return Dataset.coded(X, y, rng.uniform(0.1, 2, 9) * mass * clean.k / 9, clean.k)
 
 
 @pytest.mark.parametrize("mass", [1.0, 15.0, 100.0])
@@ -53,7 +52,7 @@ def test_rows_end_in_the_balls_that_they_leave(mass):
 
 def test_a_row_alone_ends_on_the_border_of_its_ball():
     clean = blobs()
-    poison = MultiDataset([[9.0, 1.0, -2.0, 0.0]], [1], [3.0], 3)
+    poison = Dataset.coded([[9.0, 1.0, -2.0, 0.0]], [1], [3.0], 3)
     found = pulled_in(clean, poison, REMOVE)
     ball = refitted_regions(clean, found, REMOVE)[1]
     assert np.linalg.norm(found.X[0] - ball.center) == pytest.approx(ball.radius, rel=1e-6)
@@ -83,8 +82,8 @@ def test_readings_that_do_not_converge_end_in_a_contraction(monkeypatch):
 def test_rows_stay_in_their_domain():
     rng = np.random.default_rng(0)
     domain = Domain.box(0.0, 1.0, d=4)
-    clean = MultiDataset(rng.uniform(size=(60, 4)) ** 3, np.arange(60) % 3, domain=domain)
-    poison = MultiDataset((rng.uniform(size=(12, 4)) > 0.5).astype(float), np.arange(12) % 3, np.full(12, 2.0), 3)
+    clean = Dataset.coded(rng.uniform(size=(60, 4)) ** 3, np.arange(60) % 3, domain=domain)
+    poison = Dataset.coded((rng.uniform(size=(12, 4)) > 0.5).astype(float), np.arange(12) % 3, np.full(12, 2.0), 3)
     found = pulled_in(clean, poison, REMOVE)
     assert outside(clean, poison) > 0.1
     assert outside(clean, found) < 1e-6  # of box and balls
@@ -93,13 +92,13 @@ def test_rows_stay_in_their_domain():
 
 
 def test_clean_rows_at_one_place_leave_no_other():
-    clean = MultiDataset(np.repeat(np.eye(2), 20, axis=0), np.repeat([0, 1], 20))
-    found = pulled_in(clean, MultiDataset([[5.0, 5.0], [1.0, 0.0]], [0, 0], [1.0, 1.0], 2), REMOVE)
+    clean = Dataset.coded(np.repeat(np.eye(2), 20, axis=0), np.repeat([0, 1], 20))
+    found = pulled_in(clean, Dataset.coded([[5.0, 5.0], [1.0, 0.0]], [0, 0], [1.0, 1.0], 2), REMOVE)
     assert np.allclose(found.X, [[1.0, 0.0], [1.0, 0.0]], atol=1e-9)
 
 
 def test_more_poison_than_the_defender_leaves_clean_rows_for_is_refused():
-    poison = MultiDataset([[0.0] * 4], [0], [400.0], 3)
+    poison = Dataset.coded([[0.0] * 4], [0], [400.0], 3)
     with pytest.raises(InputError, match="a mass of 400 on 20"):
         pulled_in(blobs(), poison, REMOVE)
     with pytest.raises(InputError, match="remove"):
@@ -118,7 +117,7 @@ def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact
         found = MultiInfluence(walk).run(case, seed=seed)
         shares = found.relaxed.poison
         assert outside(case.train, replace(shares, weight=shares.weight * case.train.total)) < 1e-5
-        assert outside(case.train, found.poison) < 1e-5
+        assert outside(case.train, found.poison.as_dataset()) < 1e-5
         assert found.poison.total == case.n_poison
         seen.append(found.evaluation.kept["l2"])
     assert min(seen) > 0.95, seen

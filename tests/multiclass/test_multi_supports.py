@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from multi_cases import blobs, digits
 
-from linpoison.core import CapabilityError, InputError
+from linpoison.core import CapabilityError, Dataset, InputError, MultiModel, Poison
 from linpoison.defenses import L2Defense
 from linpoison.multiclass import (
     CrammerSinger,
-    MultiDataset,
-    MultiModel,
     SupportBatch,
     ball_regions,
     capped_regions,
@@ -100,7 +98,7 @@ def test_refitted_regions_are_what_a_defender_keeps():
     far = train.X[own[np.argmax((away**2).sum(axis=1))]]
     at = calm.project(far[None])[0]
     for _ in range(20):  # the ball follows the poison, and the poison the ball
-        poison = MultiDataset(at[None], [label], [8.0], train.k)
+        poison = Dataset.coded(at[None], [label], [8.0], train.k)
         region = refitted_regions(train, poison, 0.05)[label]
         at = region.project(far[None])[0]
     assert calm.violation(at[None])[0] > 0.01
@@ -111,5 +109,5 @@ def test_refitted_regions_are_what_a_defender_keeps():
 
 
 def stacked(train, poison):
-    whole = poison.expanded()
+    whole = Poison(poison.X, poison.y, poison.weight, poison.n_classes).expanded()
     return np.vstack([train.X, whole.X]), np.concatenate([train.y, whole.y])
