@@ -117,7 +117,7 @@ class Attack(ABC):
 
     def _check(self, scenario: Scenario) -> None:
         """Raise if the scenario asks for what the attack cannot do."""
-        scenario.train.require_all_classes()
+        scenario.train.require_both_classes()
         if not self.takes_class_weights:
             scenario.refuse_class_weights(self.name)
 

@@ -166,7 +166,7 @@ class _State:
     """One solve: the point v, both halves, bounds."""
 
     def __init__(self, program: SaddleProgram, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> None:
-        train.require_all_classes()
+        train.require_both_classes()
         if sets.d != train.d:
             raise InputError(f"sets of {train.d} features", f"sets of {sets.d}")
         self.program, self.problem, self.sets = program, problem, sets

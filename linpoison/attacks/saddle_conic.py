@@ -49,7 +49,7 @@ def solve_conic(train: Dataset, problem: Problem, sets: ByLabel, epsilon: float,
         `lower` is the value of the program at the solver's answer once that is brought to where the value is finite,
         `upper` the learner's objective at its model. Both are recomputed in numpy.
     """
-    train.require_all_classes()
+    train.require_both_classes()
     if sets.d != train.d:
         raise InputError(f"sets of {train.d} features", f"sets of {sets.d}")
     program = _Program(train, problem, sets, epsilon)

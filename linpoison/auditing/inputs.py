@@ -134,11 +134,14 @@ def load_split(
         Hold out nothing of a file unless `options` names a share: the test rows are the training rows.
     """
     if isinstance(data, (str, os.PathLike)):
-        return _weighted(_load_source(data, options, through, whole), options)
+        split = _load_source(data, options, through, whole)
+        split.train.require_both_classes()
+        return _weighted(split, options)
     for name in ("label", "test", "test_fraction", "header", "index"):
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
+    split.train.require_both_classes()
     if options.domain is not None:
         split = in_domain(split, options.domain)
     split.train.domain.check(split.train.X, "training rows")
@@ -187,8 +190,9 @@ def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> S
         rows, columns = (X, names) if through is None else through(X, names)
         matrix = as_matrix(rows, name)
         check_scale(matrix, name)
-        classes = (encoding.negative, encoding.positive)
-        return Dataset(matrix, encoding.encode(y), feature_names=columns, classes=classes)
+        return Dataset(
+            matrix, encoding.encode(y), feature_names=columns, classes=encoding.values, n_classes=encoding.n_classes
+        )
 
     return Split(part(X_train, y_train, "X_train"), part(X_test, y_test, "X_test"))
 
@@ -203,7 +207,7 @@ def _weighted(split: Split, options: LearnerOptions) -> Split:
             of_file = "" if train.row_numbers is None else "Of a file, name the column of weights."
             raise InputError(f"{train.n} sample weights, one for each training row", f"{np.size(weight)}", of_file)
         train = replace(train, weight=np.asarray(weight))
-    train.require_all_classes("training rows of positive weight")
+    train.require_both_classes("training rows of positive weight")
     return Split(train, split.test)
 
 

@@ -112,7 +112,7 @@ def trusted(setting: Setting) -> Trusted:
     sets = ByLabel({label: intersect(*some) for label, some in parts.items()})
     inside = np.asarray(sets.contains(train.X, train.y, 1e-9))
     kept = train.take(inside)
-    kept.require_all_classes("the rows that all fixed filters keep")
+    kept.require_both_classes("the rows that all fixed filters keep")
     problem, weights = setting.problem, (1.0, 1.0)
     if problem.class_weight is not None:
         weights = _fixed(problem, kept)

@@ -48,7 +48,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_number(self.epsilon, "epsilon", at_least=0))
-        self.train.require_all_classes()
+        self.train.require_both_classes()
         if self.problem.class_weight is not None:
             raise CapabilityError(
                 "a claim on a problem without class weights", f"class_weight={self.problem.class_weight!r}",

@@ -257,7 +257,7 @@ def projections(train: Dataset, sets: ByLabel, direction: LinearModel | Array) -
     >>> found.separability, round(found.deviation, 6), round(found.size, 6), round(found.separation_per_size, 6)
     (4.0, 0.816497, 6.5, 0.615385)
     """
-    train.require_all_classes()
+    train.require_both_classes()
     given = direction.coef if isinstance(direction, LinearModel) else np.asarray(direction, dtype=np.float64)
     if given.shape != (train.d,) or sets.d != train.d or not np.isfinite(given).all() or not given.any():
         raise InputError(f"a finite direction other than zero and sets, of {train.d} features", f"shape {given.shape}")

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .domain import Domain
-from .errors import InputError
+from .errors import CapabilityError, InputError
 from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights
 
 
@@ -188,6 +188,14 @@ class Dataset:
             raise InputError(f"{what} with rows of each of {self.k} classes", f"rows of {present}")
         got = f"{self.n} rows of one class" if self.n else "no rows"
         raise InputError(f"{what} with rows of both classes", got, "Check the label column.")
+
+    def require_both_classes(self, what: str = "training data") -> None:
+        """Raise unless labels are signs, of either of which there are rows."""
+        if self.n_classes is not None:
+            raise CapabilityError(
+                f"{what} of two classes", f"{self.k} classes", "Keep two of the classes, or merge them into two."
+            )
+        self.require_all_classes(what)
 
     def digest(self) -> str:
         """SHA-256 of shape, rows, labels and weights, equal for equal data in the same storage."""

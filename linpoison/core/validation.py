@@ -135,7 +135,7 @@ def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Arr
     ----------
     y : array_like, shape (n,)
         Labels that already are -1 or +1. Other label values are translated where data enter
-        (`linpoison.datasets.encode_labels`), not here.
+        (`linpoison.datasets.LabelEncoding`), not here.
     n : int, optional
         The length that `y` must have.
     both : bool, default False

@@ -2,7 +2,7 @@
 
 from .external import load_adult_table, load_mnist
 from .generated import counts, gaussians
-from .labels import LabelEncoding, encode_labels
+from .labels import LabelEncoding
 from .loading import load
 from .registry import DatasetInfo, names
 
@@ -10,7 +10,6 @@ __all__ = [
     "DatasetInfo",
     "LabelEncoding",
     "counts",
-    "encode_labels",
     "gaussians",
     "load",
     "load_adult_table",

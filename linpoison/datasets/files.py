@@ -53,15 +53,15 @@ def load_file(
     read = _reader(raw, through)
     X, columns = read(raw.X, f"X of {path.name}")
     encoding = _encoding(raw)
-    y = _signed(encoding, raw.y, X, path.name)
+    y = _encoded(encoding, raw.y, X, path.name)
     names: dict[str, Any] = {
         "name": path.stem, "feature_names": columns, "label_name": raw.label_name,
-        "classes": (encoding.negative, encoding.positive),
+        "classes": encoding.values, "n_classes": encoding.n_classes,
     }  # fmt: skip
     numbers = np.arange(y.size)
     if raw.test is not None:
         X_test, _ = read(raw.test[0], "test X")
-        y_test = _signed(encoding, raw.test[1], X_test, "the test rows")
+        y_test = _encoded(encoding, raw.test[1], X_test, "the test rows")
         other = Dataset(X_test, y_test, **names, row_numbers=raw.test_start + np.arange(y_test.size))
         return _in_domain(Dataset(X, y, raw.weight, **names, row_numbers=numbers), other, domain)
     every = Dataset(X, y, raw.weight, **names, row_numbers=numbers)
@@ -146,11 +146,11 @@ def _encoding(raw: Raw) -> LabelEncoding:
         raise InputError(f"{error.expected} in the {raw.where}", error.got, error.remedy + other) from None
 
 
-def _signed(encoding: LabelEncoding, y: Any, X: Matrix, name: str) -> Array:
-    signed = encoding.encode(y)
-    if signed.size != X.shape[0]:
-        raise InputError(f"{X.shape[0]} labels in {name}, one for each row", f"{signed.size} labels")
-    return signed
+def _encoded(encoding: LabelEncoding, y: Any, X: Matrix, name: str) -> Array:
+    labels = encoding.encode(y)
+    if labels.size != X.shape[0]:
+        raise InputError(f"{X.shape[0]} labels in {name}, one for each row", f"{labels.size} labels")
+    return labels
 
 
 def _split(y: Array, test_fraction: float, seed: int, name: str) -> tuple[Any, Any]:
@@ -161,7 +161,7 @@ def _split(y: Array, test_fraction: float, seed: int, name: str) -> tuple[Any, A
     except ValueError:
         raise InputError(
             f"rows enough in {name} to hold out {test_fraction:g} of each class",
-            f"{int((y < 0).sum())} and {int((y > 0).sum())} rows of the two classes",
+            f"{int(np.unique(y, return_counts=True)[1].min())} rows of the least",
             "Give more rows, another test_fraction, or a test file.",
         ) from None
     return np.sort(train), np.sort(test)

@@ -1,4 +1,4 @@
-"""Two label values of any type, translated to -1 and +1 where data enter."""
+"""Label values of any type, translated where data enter: two to -1 and +1, more to codes."""
 
 from __future__ import annotations
 
@@ -10,94 +10,82 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.validation import Array, refuse_missing
 
+MOST_CLASSES = 100
+"""More label values than these are no classes but numbers or names of rows."""
+
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """Which label value is read as -1 and which as +1.
+    """Which label value is read as which label.
+
+    Of two values the earlier in sorted order is -1 and the later +1; of more each is its place, from 0.
 
     Parameters
     ----------
-    negative, positive : object
-        The two values; `positive` is the later one in sorted order.
+    values : tuple
+        All values, in sorted order.
 
     Examples
     --------
     >>> encoding = LabelEncoding.of(["spam", "ham", "spam"])
     >>> encoding
-    LabelEncoding(negative='ham', positive='spam')
+    LabelEncoding(values=('ham', 'spam'))
     >>> encoding.encode(["ham", "spam"])
     array([-1.,  1.])
     >>> encoding.decode([1.0, -1.0]).tolist()
     ['spam', 'ham']
+    >>> LabelEncoding.of(["x", "z", "y"]).encode(["z", "x"])
+    array([2., 0.])
     """
 
-    negative: Any
-    positive: Any
+    values: tuple[Any, ...]
 
     @classmethod
     def of(cls, y: Any) -> LabelEncoding:
-        """The encoding of the two values in `y`.
+        """The encoding of the values in `y`.
 
         Raises
         ------
         InputError
-            Unless `y` is one-dimensional, without missing values, and holds exactly two values.
+            Unless `y` is one-dimensional, without missing values, of types that can be sorted, and holds 2 to
+            `MOST_CLASSES` values.
         """
         values = _distinct(_as_labels(y))
-        if len(values) != 2:
+        if not 2 <= len(values) <= MOST_CLASSES:
             shown = ", ".join(repr(value) for value in values[:5]) + (", ..." if len(values) > 5 else "")
             raise InputError(
-                "labels of exactly two classes", f"{_classes(len(values))} ({shown})" if values else "no labels", _TWO
+                f"labels of 2 to {MOST_CLASSES} classes",
+                f"{_classes(len(values))} ({shown})" if values else "no labels",
+                "Name the column of the labels, or cut numbers into classes first.",
             )
-        return cls(*values)
+        return cls(tuple(values))
+
+    @property
+    def n_classes(self) -> int | None:
+        """``k`` where labels are codes, None where they are signs: see `linpoison.Dataset`."""
+        return None if len(self.values) == 2 else len(self.values)
 
     def encode(self, y: Any) -> Array:
-        """Labels in {-1, +1}, shape (n,)."""
+        """Labels in {-1, +1} or {0, ..., k - 1}, shape (n,)."""
         labels = _as_labels(y)
-        signed = np.where(labels == self.positive, 1.0, -1.0)
-        unknown = ~((labels == self.positive) | (labels == self.negative))
-        if unknown.any():
-            first = _plain(labels[np.flatnonzero(unknown)[0]])
-            raise InputError(f"labels among {self.negative!r} and {self.positive!r}", repr(first), _TWO)
-        return signed
+        places = {value: float(place) for place, value in enumerate(self.values)}
+        codes = [places.get(value) for value in labels.tolist()]
+        unknown = next((value for value, code in zip(labels.tolist(), codes, strict=True) if code is None), None)
+        if None in codes:
+            known = ", ".join(repr(value) for value in self.values[:10])
+            raise InputError(f"labels among {known}", repr(unknown), "Give training rows of every class.")
+        found = np.array(codes, dtype=np.float64)
+        return 2 * found - 1 if self.n_classes is None else found
 
-    def decode(self, signed: Any) -> Any:
-        """The label values of signs (an array of shape (n,))."""
-        return np.where(np.asarray(signed) > 0, self.positive, self.negative)
-
-
-def encode_labels(y: Any) -> tuple[Array, tuple[Any, Any]]:
-    """Translate any two label values: the second in sorted order becomes +1, the first -1.
-
-    Parameters
-    ----------
-    y : array_like, shape (n,)
-        Strings, booleans or numbers of exactly two values.
-
-    Returns
-    -------
-    signed : ndarray, shape (n,)
-        Labels in {-1, +1}.
-    (negative, positive) : tuple
-        The values that became -1 and +1.
-
-    Raises
-    ------
-    InputError
-        If there are not exactly two values, some are missing, or their types cannot be sorted.
-
-    Examples
-    --------
-    >>> encode_labels(["yes", "no", "no"])
-    (array([ 1., -1., -1.]), ('no', 'yes'))
-    >>> encode_labels([0, 1])
-    (array([-1.,  1.]), (0, 1))
-    """
-    encoding = LabelEncoding.of(y)
-    return encoding.encode(y), (encoding.negative, encoding.positive)
+    def decode(self, labels: Any) -> Any:
+        """The values of labels (an array of shape (n,))."""
+        codes = np.asarray(labels)
+        values = np.empty(len(self.values), dtype=object)
+        values[:] = self.values
+        return values[(codes > 0).astype(int) if self.n_classes is None else codes.astype(int)]
 
 
-_TWO = "An audit is binary: keep two of the classes, or merge them into two."
+_SORTED = "Write all of them in one type."
 
 
 def _classes(count: int) -> str:
@@ -123,9 +111,5 @@ def _distinct(labels: Any) -> list[Any]:
     except TypeError:
         kinds = sorted({type(value).__name__ for value in labels.tolist()})
         raise InputError(
-            "labels of one type (text, numbers or booleans)", f"labels of the types {', '.join(kinds)}", _TWO
+            "labels of one type (text, numbers or booleans)", f"labels of the types {', '.join(kinds)}", _SORTED
         ) from None
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -62,13 +62,14 @@ def load(
     Returns
     -------
     Split
-        Labels are in {-1, +1}: of two label values in a file the later in sorted order is +1 (`Dataset.classes`). Rows
+        Of two label values in a file the later in sorted order is +1, the other -1; of more each is its place in that
+        order, from 0 (`Dataset.classes`). Rows
         of files know their numbers in the file, from 0, a header not counted (`Dataset.row_numbers`).
 
     Raises
     ------
     InputError
-        For anything that cannot be read as a binary problem with finite features.
+        For anything that cannot be read as rows of 2 to 100 classes with finite features.
     MissingDependency
         For ``.parquet`` without pyarrow.
 

@@ -81,7 +81,7 @@ class Learner(ABC):
         InputError
             If the rows are of one class, or `start` has another number of features.
         """
-        data.require_all_classes()
+        data.require_both_classes()
         if self.problem.class_weight is not None:
             plain = copy(self)
             plain.problem, weighted = self.problem.at(data)

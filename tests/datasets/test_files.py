@@ -127,7 +127,7 @@ def test_columns_of_the_test_table_are_matched_by_name(tmp_path):
 def test_booleans_duplicates_and_constant_columns_are_data(tmp_path):
     table = pd.DataFrame({"flag": [True, False] * 6, "same": 1, "label": ["a", "a", "b"] * 4})
     table.to_csv(tmp_path / "a.csv", index=False)
-    split = load(tmp_path / "a.csv")
+    split = load(tmp_path / "a.csv", index="none")
     assert set(np.unique(split.train.X[:, 0])) == {0.0, 1.0}
     assert (split.train.X[:, 1] == 1).all()
 
@@ -206,12 +206,12 @@ FAILURES = {
     "empty feature": (text("a,label\n,0\n,1\n"), "in column 'a', data row 1"),
     "infinite": (text("a,label\n1,0\ninf,1\n"), "infinity in column 'a', data row 2"),
     "empty label": (text("a,label\n1,0\n2,\n3,1\n"), "1 empty fields in the column 'label'"),
-    "three classes": (
-        text("a,label\n1,x\n2,y\n3,z\n"),
-        "3 classes ('x', 'y', 'z'). An audit is binary: keep two of the classes, or merge them into two. Or name",
+    "many classes": (
+        text("a,label\n" + "".join(f"1,{i}\n" for i in range(101))),
+        "101 classes (0, 1, 2, 3, 4, ...)",
     ),
     "one class": (text("a,label\n1,x\n2,x\n"), "1 class ('x')"),
-    "few rows": (text("a,label\n1,x\n2,x\n3,y\n"), "2 and 1 rows of the two classes"),
+    "few rows": (text("a,label\n1,x\n2,x\n3,y\n"), "1 rows of the least"),
     "latin-1": (raw("é,label\n1,0\n".encode("latin-1"), "a.csv"), "UTF-8 text in a.csv"),
     "binary csv": (raw(bytes(range(256)), "a.csv"), "a.csv"),
     "bad parquet": (text("not parquet", "a.parquet"), "a Parquet table in a.parquet"),
@@ -246,7 +246,7 @@ FAILURES = {
     "n_train many": (npz(X=X, y=ONES, n_train=40), "n_train below the 40 rows"),
     "n_train pair": (npz(X=X, y=ONES, n_train=[1, 2]), "n_train as a whole number"),
     "width of test": (npz(X=X, y=ONES, X_test=X[:, :2], y_test=ONES), "3 features"),
-    "third label": (npz(X=X, y=ONES, X_test=X[:2], y_test=[0, 2]), "3 classes (0, 1, 2)"),
+    "third label": (npz(X=X, y=ONES, X_test=X[:2], y_test=[0, 2]), "each of 3 classes, got rows of 2"),
     "one class train": (npz(X=X[:2], y=[0, 0], X_test=X[:2], y_test=[0, 1]), "both classes"),
     "no test rows": (npz(X=X, y=ONES, X_test=X[:0], y_test=ONES[:0]), "at least one row"),
 }
@@ -345,3 +345,10 @@ def test_a_pickle_is_never_executed(tmp_path):
         with pytest.raises(InputError):
             load(tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+def test_more_than_two_label_values_are_codes(tmp_path):
+    (tmp_path / "a.csv").write_text("a,label\n" + "".join(f"{i},{'xyz'[i % 3]}\n" for i in range(30)))
+    split = load(tmp_path / "a.csv", index="none")
+    assert (split.train.k, split.train.classes, split.test.n) == (3, ("x", "y", "z"), 9)
+    assert split.train.label_values(split.train.y) == ["xyz"[int(a) % 3] for a in split.train.X.ravel()]

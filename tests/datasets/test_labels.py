@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linpoison.core import InputError
-from linpoison.datasets import LabelEncoding, encode_labels
+from linpoison.datasets import LabelEncoding
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,9 @@ from linpoison.datasets import LabelEncoding, encode_labels
     ],
 )
 def test_later_value_in_sorted_order_is_positive(values, pair):
-    signed, found = encode_labels(values)
-    assert found == pair
+    encoding = LabelEncoding.of(values)
+    signed = encoding.encode(values)
+    assert (encoding.values, encoding.n_classes) == (pair, None)
     assert signed.dtype == np.float64
     np.testing.assert_array_equal(signed, [1.0, -1.0, 1.0])
 
@@ -38,17 +39,22 @@ def test_decode_undoes_encode(y):
 
 
 def test_encoding_values_are_python_scalars():
-    _, (negative, positive) = encode_labels(np.array([0, 1], dtype=np.int8))
-    assert (type(negative), type(positive)) == (int, int)
+    assert [type(value) for value in LabelEncoding.of(np.array([0, 1], dtype=np.int8)).values] == [int, int]
+
+
+def test_more_than_two_values_are_their_places_in_sorted_order():
+    encoding = LabelEncoding.of(["b", "c", "a", "c"])
+    assert (encoding.values, encoding.n_classes) == (("a", "b", "c"), 3)
+    assert encoding.encode(["c", "a"]).tolist() == [2.0, 0.0]
+    assert encoding.decode([2.0, 0.0, 1.0]).tolist() == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (["a", "b", "c"], ("exactly two classes", "3 classes", "merge")),
-        (list(range(10)), ("10 classes", "...")),
-        (["a", "a"], ("exactly two classes", "1 class ('a')")),
-        ([], ("exactly two classes", "no labels")),
+        (list(range(101)), ("2 to 100 classes", "101 classes", "...")),
+        (["a", "a"], ("2 to 100 classes", "1 class ('a')")),
+        ([], ("2 to 100 classes", "no labels")),
         ([0.0, np.nan], ("a label for every row", "1 missing")),
         (["a", None], ("a label for every row", "1 missing")),
         ([["a"], ["b"]], ("shape (n_samples,)", "(2, 1)")),
@@ -58,14 +64,14 @@ def test_encoding_values_are_python_scalars():
 )
 def test_bad_labels(y, words):
     with pytest.raises(InputError) as caught:
-        encode_labels(y)
+        LabelEncoding.of(y)
     message = str(caught.value)
     assert all(word in message for word in ("expected", "got", *words)), message
 
 
 def test_a_new_value_is_refused():
-    with pytest.raises(InputError, match="expected labels among 'a' and 'b', got 'c'"):
-        LabelEncoding("a", "b").encode(["a", "c"])
+    with pytest.raises(InputError, match="expected labels among 'a', 'b', got 'c'"):
+        LabelEncoding(("a", "b")).encode(["a", "c"])
 
 
 @pytest.mark.parametrize("values", [

@@ -352,7 +352,7 @@ def objects(rng: np.random.Generator) -> list[Any]:
 def odd_calls(rng: np.random.Generator, arrays: Any) -> Case:
     """A call of the library with odd objects."""
     import linpoison as lp
-    from linpoison.datasets import encode_labels
+    from linpoison.datasets import LabelEncoding
 
     things = objects(rng)
 
@@ -396,7 +396,7 @@ def odd_calls(rng: np.random.Generator, arrays: Any) -> Case:
         "classifier": lambda: lp.LinearClassifier("svm", reg=0.1).fit(a, y),
         "classifier reg": lambda: lp.LinearClassifier("ridge", reg=a).fit(X, y),
         "report": lambda: lp.AuditReport.from_json(a),
-        "labels": lambda: encode_labels(a),
+        "labels": lambda: LabelEncoding.of(a).encode(a),
     }
     name = sorted(known)[rng.integers(len(known))]
     return Case(f"call {name}: {brief(a)}, {brief(b)}", known[name])

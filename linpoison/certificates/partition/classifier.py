@@ -103,7 +103,7 @@ class PartitionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, signs = two_classes(y)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         self._train = Dataset(X, signs, weight)
-        self._train.require_all_classes()
+        self._train.require_both_classes()
         self._sets = _everything(X.shape[1]) if self.sets is None else self.sets
         self.parts_, parts = split_rows(self._train, self._sets, self.n_parts, self.seed)
         models = [fit_base(self._problem(), part) for part in parts]
