@@ -10,7 +10,7 @@ import numpy as np
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
-from ..defenses import Defense, L2Defense, LossDefense, SlabDefense, SVDDefense
+from ..defenses import Defense
 from ..evaluation import Evaluator
 from ..losses import MarginLoss
 from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
@@ -33,13 +33,10 @@ class SetPolicy:
     beyond : float, optional
         The same, as so many times what each defence removes of a class without poison, and at least the quota with the
         budget in, ``r(n_c + m) / n_c``.
-    l2_factor, slab_factor, loss_factor : float
-        Safety factors on thresholds that were read off a defence fitted with the poison in:
-        rounding and the next refit move the scores a little.
     costly_entries : int, default 400_000
-        Where a subspace basis could have more entries than this, the set of the SVD defence is
-        left out of the program; that defence is met by concentration, and the scoring shows
-        whether that worked.
+        Where the description of a set could have more entries than this (`Defense.set_entries`), as that of the SVD
+        defence, it is left out of the program; that defence is met by concentration, and the scoring shows whether
+        that worked.
     envelope : bool, default True
         Where rows are counts, use the envelope of the ball, which holds the *expected* distance of a
         rounded row. Without it points lie in the ball itself, and rounding carries rows out of it
@@ -48,9 +45,6 @@ class SetPolicy:
 
     assumed_removal: float | None = None
     beyond: float | None = None
-    l2_factor: float = 0.985
-    slab_factor: float = 0.96
-    loss_factor: float = 1.0
     costly_entries: int = 400_000
     envelope: bool = True
 
@@ -59,8 +53,6 @@ class SetPolicy:
             check_number(self.assumed_removal, "assumed_removal", above=0, below=1)
         if self.beyond is not None:
             check_number(self.beyond, "beyond", at_least=1)
-        for name in ("l2_factor", "slab_factor", "loss_factor"):
-            check_number(getattr(self, name), name, above=0)
 
     def share(self, defense: Defense, n: int, n_poison: int) -> float:
         """Share of the clean scores of a class of `n` rows above the first threshold."""
@@ -70,11 +62,6 @@ class SetPolicy:
         if self.beyond is not None:
             return min(max(self.beyond * defense.n_dropped(_MANY) / _MANY, quota), 1.0)
         return min(_MORE * quota, 1.0)
-
-    def factor(self, defense: Defense) -> float:
-        """Safety factor of a defence's threshold."""
-        factors = ((L2Defense, self.l2_factor), (SlabDefense, self.slab_factor), (LossDefense, self.loss_factor))
-        return next((factor for kind, factor in factors if isinstance(defense, kind)), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +102,10 @@ class FeasibleRegion:
         poison = scenario.known if poison is None else poison
         evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
         n, d = scenario.train.n, scenario.train.d
-        costly = d * min(n, d) > policy.costly_entries
-        left_out = (LossDefense, SVDDefense) if costly else LossDefense
         detectors = {
             name: evaluator.fit_detector(name, poison)
             for name, defense in scenario.defenses.items()
-            if defense.has_convex_set and not isinstance(defense, left_out)
+            if defense.has_convex_set and not defense.caps_loss and defense.set_entries(n, d) <= policy.costly_entries
         }
         train = evaluator.train
         learned = None if poison is None else evaluator.learner.fit(train.mix(poison.expanded()))
@@ -145,7 +130,7 @@ class FeasibleRegion:
             parts.append(hull)
         models = [decoy] if self.learned is None else [decoy, self.learned]
         for defense in scenario.defenses.values():
-            if isinstance(defense, LossDefense):
+            if defense.caps_loss:
                 parts += [self._loss_set(defense, label, model) for model in models]
         if not parts:
             return Box(np.full(d, -np.inf), np.full(d, np.inf))
@@ -156,7 +141,7 @@ class FeasibleRegion:
         scores = detector.decision_function(rows.X, rows.y)
         return detector.feasible_set(label, self._threshold(scores, label, detector))
 
-    def _loss_set(self, defense: LossDefense, label: float, model: LinearModel) -> FeasibleSet:
+    def _loss_set(self, defense: Defense, label: float, model: LinearModel) -> FeasibleSet:
         loss, rows = self.scenario.problem.loss, self.scenario.train.of_class(label)
         limit = self._threshold(loss.value(model.margins(rows)), label, defense)
         return loss_cap(model, label, loss, max(limit, 1e-6))
@@ -170,7 +155,7 @@ class FeasibleRegion:
             return float(np.quantile(clean_scores, 1 - share))
         total = clean_scores.size + round(float(self.poison.count[self.poison.y == label].sum()))
         last_removed = np.sort(clean_scores)[-min(max(defense.n_dropped(total), 1), clean_scores.size)]
-        return float(last_removed) * self.policy.factor(defense)
+        return float(last_removed) * defense.threshold_factor
 
 
 def active(sets: ByLabel, model: LinearModel, loss: MarginLoss) -> ByLabel:

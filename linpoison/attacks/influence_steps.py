@@ -15,7 +15,6 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix
-from ..defenses import KNNDefense, LossDefense
 from ..evaluation import Evaluation
 from ..learners import HingeLearner, Learner, make_learner
 from ..losses import Problem
@@ -136,7 +135,7 @@ class _Start:
         self.train = self.evaluator.train
         self.found: list[Find] = []
         few = self.train.n <= _NEIGHBOURS
-        near = [name for name, defense in scenario.defenses.items() if few and isinstance(defense, KNNDefense)]
+        near = [name for name, defense in scenario.defenses.items() if few and defense.copies_to_pass > 1]
         self.ranker.quick = [name for name in scenario.defenses if name in {*self.ranker.quick, *near}]
 
     def climb(self) -> None:
@@ -186,7 +185,7 @@ class _Start:
         if capped:
             return region
         defenses = region.scenario.defenses
-        rest = {name: defense for name, defense in defenses.items() if not isinstance(defense, LossDefense)}
+        rest = {name: defense for name, defense in defenses.items() if not defense.caps_loss}
         return replace(region, scenario=replace(region.scenario, defenses=rest))
 
     def _aim(self, progress: float) -> None:

@@ -14,7 +14,6 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS
-from ..defenses import KNNDefense, LossDefense
 from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel, loss_cap
 from .feasible import FeasibleRegion, SetPolicy
@@ -79,7 +78,7 @@ class Sets:
         poison: Poison | None = None,
         solver: str | None = None,
     ) -> None:
-        defenses = {name: each for name, each in scenario.defenses.items() if not isinstance(each, LossDefense)}
+        defenses = {name: each for name, each in scenario.defenses.items() if not each.caps_loss}
         self.cap, self.loss, self.solver = cap, scenario.problem.loss, solver
         self.plain = FeasibleRegion.fit(replace(scenario, defenses=defenses), policy, poison)
         self.full = self.plain if cap is not None else FeasibleRegion.fit(scenario, policy, poison)
@@ -205,7 +204,7 @@ def readings(
 def ranker(scenario: Scenario, started: float) -> Ranker:
     """A ranker that also asks k-NN at every step where that is cheap: worst rows lie far out, copies or not."""
     made = Ranker(scenario, started)
-    near = [name for name, defense in scenario.defenses.items() if isinstance(defense, KNNDefense)]
+    near = [name for name, defense in scenario.defenses.items() if defense.copies_to_pass > 1]
     if scenario.train.n**2 <= NEAR:
         made.quick = [*made.quick, *(name for name in near if name not in made.quick)]
     return made

@@ -89,9 +89,7 @@ def in_sets(scenario: Scenario, policy: SetPolicy, rows: Dataset) -> np.ndarray:
 
 def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
     """The sets of all chosen defences but the loss defence, which depends on the model that is learned."""
-    from ..defenses import LossDefense
-
-    others = {name: guard for name, guard in scenario.defenses.items() if not isinstance(guard, LossDefense)}
+    others = {name: guard for name, guard in scenario.defenses.items() if not guard.caps_loss}
     try:
         region = FeasibleRegion.fit(replace(scenario, defenses=others), policy)
         return region.sets(LinearModel(np.zeros(scenario.train.d)))  # no set that is left looks at it

@@ -15,7 +15,6 @@ from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo, worst_case
-from ..defenses import KNNDefense, L2Defense, LossDefense, SlabDefense
 from ..evaluation import Evaluation, Evaluator
 from ..learners import make_learner
 from ..rounding import deploy, make_distinct
@@ -23,8 +22,6 @@ from ..sets import ByLabel
 from .run import Run, Step
 from .scenario import Scenario
 
-QUICK = (L2Defense, SlabDefense, LossDefense)
-"""Defences that cost next to nothing to score: every step scores them, the last step scores all."""
 SMALL = 200_000
 """Entries of the training rows up to which every defence is quick."""
 MANY = 80
@@ -130,7 +127,7 @@ def exact_evaluator(scenario: Scenario) -> Evaluator:
 def quick_defenses(scenario: Scenario) -> list[str]:
     """Names of the defences that every step scores."""
     small = scenario.train.n * scenario.train.d <= SMALL
-    return [name for name, defense in scenario.defenses.items() if small or isinstance(defense, QUICK)]
+    return [name for name, defense in scenario.defenses.items() if small or defense.cheap]
 
 
 def roundings(
@@ -157,16 +154,15 @@ def roundings(
         Rounded rows outside are drawn again, but for the last version of each number of repeats.
     rng : numpy.random.Generator
     repeats : sequence of int
-        Copies of each rounded row that are tried, where features are counts. Where a k-NN defence has
-        to be passed and the budget buys `MANY` rows of k + 1 copies, that number takes their place:
-        equal rows are each other's neighbours.
+        Copies of each rounded row that are tried, where features are counts. Where a defence is passed by
+        equal rows (`Defense.copies_to_pass`) and the budget buys `MANY` times as many, that number takes their place.
     draws : int
         Roundings for each number of repeats.
     """
     train, limit = scenario.train, scenario.n_poison
-    neighbours = [guard.k for guard in scenario.defenses.values() if isinstance(guard, KNNDefense)]
-    if neighbours and limit >= MANY * (max(neighbours) + 1):
-        repeats = (max(neighbours) + 1,)
+    together = max((guard.copies_to_pass for guard in scenario.defenses.values()), default=1)
+    if together > 1 and limit >= MANY * together:
+        repeats = (together,)
     if not train.domain.integral:
         yield deploy(relaxed, limit, train.domain, rng, sets=sets, sparse=train.is_sparse)
         if relaxed.total > 0 and round(relaxed.total) < limit:

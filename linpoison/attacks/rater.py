@@ -8,21 +8,17 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, logsumexp
-from sklearn.base import clone
 
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import LABELS, Array
-from ..defenses import Defense, DuplicatesDefense, KNNDefense, L2Defense, LossDefense, SlabDefense
+from ..defenses import Defense
 from ..defenses.base import keep_least
 from ..evaluation import Evaluator
 from ..learners import Learner, make_learner
 from .scenario import Scenario
-
-REFITTED = (L2Defense, SlabDefense, LossDefense, KNNDefense, DuplicatesDefense)
-"""Defences that are fitted anew for every poison; others are frozen between refreshes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,19 +95,18 @@ class Rater:
         """Fit the frozen defences with a poison in."""
         self._frozen = {}
         for name, defense in self.scenario.defenses.items():
-            if defense.follows_poison and not isinstance(defense, REFITTED):
+            if defense.follows_poison and defense.costly_fit and defense.drops_share:
                 detector = self.evaluator.fit_detector(name, poison)
                 self._frozen[name] = (detector, detector.decision_function(self.train.X, self.train.y))
 
     def rate(self, poison: Poison) -> Rating:
         """The rating of a poison with whole copies."""
-        mixed = self.train.mix(poison.expanded())
-        models = {UNDEFENDED: self.learner.fit(mixed, start=self._last)}
-        self._last = models[UNDEFENDED]
-        kept = {UNDEFENDED: np.arange(mixed.n)}
+        outcome = self.evaluator.open(poison, {} if self._last is None else {UNDEFENDED: self._last})
+        mixed, undefended = outcome.mixed, outcome.model(UNDEFENDED)
+        self._last, models, kept = undefended, {UNDEFENDED: undefended}, {UNDEFENDED: np.arange(mixed.n)}
         for name in self.scenario.defenses:
-            kept[name] = self._kept(name, mixed, poison, models[UNDEFENDED])
-            models[name] = self.learner.fit(mixed.take(kept[name]), start=models[UNDEFENDED])
+            kept[name] = self._kept_by_frozen(name, mixed, poison) if name in self._frozen else outcome.kept(name)
+            models[name] = self.learner.fit(mixed.take(kept[name]), start=undefended)
         margins = {name: self._margins(model, mixed, kept[name]) for name, model in models.items()}
         weight = self.goal.weight
         error = {name: float(np.average(self._wrong(values), weights=weight)) for name, values in margins.items()}
@@ -120,17 +115,11 @@ class Rater:
         value = -self.softness * (logsumexp(-damage / self.softness) - np.log(damage.size))
         return Rating(float(value), error, models, {name: mixed.take(rows) for name, rows in kept.items()})
 
-    def _kept(self, name: str, mixed: Dataset, poison: Poison, undefended: LinearModel) -> np.ndarray:
-        defense = self.scenario.defenses[name]
-        if isinstance(defense, LossDefense) and defense.estimator is None:
-            detector = clone(defense).fit_from_model(mixed.X, mixed.y, undefended, self.scenario.problem.loss)
-            return np.asarray(detector.sample_indices_)
-        if name not in self._frozen:
-            return np.asarray(self.evaluator.fit_detector(name, poison).sample_indices_)
+    def _kept_by_frozen(self, name: str, mixed: Dataset, poison: Poison) -> np.ndarray:
         frozen, clean = self._frozen[name]
         fresh = frozen.decision_function(poison.X, poison.y)
         scores = np.concatenate([clean, np.repeat(fresh, poison.count.astype(int))])
-        parts = [keep_least(scores, np.flatnonzero(mixed.y == label), defense.remove, label) for label in LABELS]
+        parts = [keep_least(scores, np.flatnonzero(mixed.y == label), frozen.remove, label) for label in LABELS]
         return np.sort(np.concatenate(parts))
 
     def _margins(self, model: LinearModel, mixed: Dataset, kept: np.ndarray) -> Array:

@@ -11,7 +11,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError
 from ..core.poison import Poison
 from ..core.threat import Budget
-from ..defenses import Defense, DuplicatesDefense
+from ..defenses import Defense, least_gap
 from ..losses import Problem
 
 Goal = Literal["target", "population"]
@@ -69,8 +69,8 @@ class Scenario:
     @cached_property
     def gap(self) -> float:
         """Distance beyond which rows of one class are no copies of each other; 0 where copies are allowed."""
-        asked = [DuplicatesDefense()] if self.distinct else []
-        return max((guard.least_gap(self.train.X) for guard in (*self.defenses.values(), *asked)), default=0.0)
+        asked = least_gap(self.train.X) if self.distinct else 0.0
+        return max([asked, *(guard.least_gap(self.train.X) for guard in self.defenses.values())])
 
     def without_class_weights(self) -> Scenario:
         """The same question with the class weights of the clean rows written out as weights of mean 1.

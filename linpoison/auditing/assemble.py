@@ -29,6 +29,7 @@ from .report import AttackEntry, AuditReport, plain
 from .words import WEIGHTED, class_weight_words, label_words, reading, threat
 
 if TYPE_CHECKING:
+    from ..defenses import Defense
     from ..evaluation import Evaluation
     from .bracket import Bracket
     from .remedies import Remedy
@@ -79,9 +80,9 @@ def assemble(
         reading=reading(
             target,
             setting.problem,
-            tuple(options.defenses),
+            setting.defenses,
             options.remove,
-            blind(setting.split.train, clean.scores),
+            blind(setting.split.train, clean.scores, setting.defenses),
             certified=bracket is not None,
         )
         + class_weight_words(setting.problem)
@@ -118,15 +119,18 @@ def _with_files(
     return named
 
 
-def blind(train: Dataset, scores: Mapping[str, Array]) -> tuple[str, ...]:
+def blind(train: Dataset, scores: Mapping[str, Array], defenses: Mapping[str, Defense]) -> tuple[str, ...]:
     """Defences whose scores of the clean rows are all the same up to rounding, so that they tell no row from another.
 
-    The scores of l2, svd and knn are distances, to be held against the length of the rows.
+    Scores that are distances are held against the length of the rows.
     """
     X = train.X.data if train.is_sparse else train.X
     rounding = 1e-9 * float(np.linalg.norm(X)) / np.sqrt(train.n)
-    limit = {"l2": rounding, "svd": rounding, "knn": rounding}
-    return tuple(name for name, values in scores.items() if np.ptp(values[: train.n]) <= limit.get(name, 0.0))
+    return tuple(
+        name
+        for name, values in scores.items()
+        if np.ptp(values[: train.n]) <= (rounding if defenses[name].measures_distance else 0.0)
+    )
 
 
 def describe_data(setting: Setting) -> dict[str, Any]:

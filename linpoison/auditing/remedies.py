@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
 from ..core.validation import LABELS, Matrix
-from ..defenses import Defense, DuplicatesDefense, NormClipper, TrustedDefense
+from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -121,11 +121,11 @@ def _trusted(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | No
 
 def _duplicates(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None) -> Remedy:
     train = setting.split.train
-    alone = DuplicatesDefense().fit(train.X, train.y).sample_indices_
+    alone = distinct_rows(train.X, train.y)
     clean, poisoned = _scores(_trained_on(setting, train.take(alone)), rows, None)
     if poison is not None:
         mixed = train.mix(poison.expanded())
-        kept = DuplicatesDefense().fit(mixed.X, mixed.y).sample_indices_
+        kept = distinct_rows(mixed.X, mixed.y)
         left = mixed.take(kept[kept >= train.n])
         distinct = Poison(left.X, left.y, np.ones(left.n))
         poisoned = _scores(_trained_on(setting, train.take(kept[kept < train.n])), rows, distinct)[1]

@@ -282,7 +282,6 @@ class _Work:
             {"domain": domain, **asdict(item)}
             for domain, one in self.settings.items()
             for item in class_exposures(one.split.train, n_poison, one.defenses).values()
-            if one.defenses
         ]
 
     def _remedies(self, poison: Poison) -> list[Remedy]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import Dataset
 from ..losses import Problem
 from .report import AttackEntry
+
+if TYPE_CHECKING:
+    from ..defenses import Defense
 
 _THREAT: dict[str, Any] = {
     "goal": "indiscriminate: raise the error of the deployed classifier (availability)",
@@ -115,7 +118,7 @@ def learner_words(problem: Problem) -> list[str]:
 def reading(
     target: str,
     problem: Problem,
-    defenses: tuple[str, ...],
+    defenses: Mapping[str, Defense],
     remove: float,
     blind: tuple[str, ...] = (),
     *,
@@ -125,7 +128,7 @@ def reading(
     return [
         target_words(target),
         _defence_words(defenses, remove),
-        *(_blind_words(name) for name in blind),
+        *(_blind_words(name, defenses[name].blind_because) for name in blind),
         "The attacker only inserts rows: it neither changes nor removes existing ones.",
         "Preprocessing is fixed: scaling, vocabulary and other steps before the learner are taken as given and are not "
         "refitted on poisoned rows.",
@@ -142,19 +145,20 @@ _CERTIFIED = (
 )
 
 
-def _defence_words(defenses: tuple[str, ...], remove: float) -> str:
+def _defence_words(defenses: Mapping[str, Defense], remove: float) -> str:
     if not defenses:
         return "No defence was run: all errors are those of the undefended learner."
+    own = [name for name, one in defenses.items() if not one.drops_share or one.remove != remove]
+    but = f" ({', '.join(own)}: by a rule or share of its own)" if own else ""
     return (
-        f"Each defence is fitted on clean and poison rows together, removes {remove:.0%} of each class and the "
+        f"Each defence is fitted on clean and poison rows together, removes {remove:.0%} of each class{but} and the "
         "learner is retrained. Behind every filter at once: one poison has to pass all of them, and its error is the "
         f"least over {', '.join(defenses)}, as if the defender had chosen the best of them in hindsight. Behind one "
         "filter alone: the attacker knows which, and has a poison of its own for it, so the error is never less."
     )
 
 
-def _blind_words(name: str) -> str:
-    why = " (the main directions of these rows fill the whole space)" if name == "svd" else ""
+def _blind_words(name: str, why: str) -> str:
     return (
         f"The scores of {name} are the same for all clean rows up to rounding{why}: what it removes is arbitrary, and "
         "so are its error and a least error that rests on it. Leave it out of --defenses."

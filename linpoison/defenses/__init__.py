@@ -19,7 +19,7 @@ from ..losses import Problem
 from .adapters import DetectorDefense, SamplerDefense, as_defense, tried
 from .base import Defense
 from .clipping import NormClipper
-from .duplicates import DuplicatesDefense
+from .duplicates import DuplicatesDefense, distinct_rows, least_gap
 from .exposure import ClassExposure, class_exposures
 from .knn import KNNDefense
 from .l2 import L2Defense
@@ -119,7 +119,9 @@ __all__ = [
     "TrustedDefense",
     "as_defense",
     "class_exposures",
+    "distinct_rows",
     "find_defense",
+    "least_gap",
     "make_defense",
     "tried",
 ]

@@ -40,6 +40,8 @@ class DetectorDefense(Defense):
     array([0, 1, 3, 4])
     """
 
+    costly_fit = True
+
     def __init__(self, detector: Any = None, remove: float = 0.05) -> None:
         super().__init__(remove)
         self.detector = detector
@@ -106,9 +108,6 @@ class SamplerDefense(Defense):
     @property
     def title(self) -> str:
         return type(self.sampler).__name__
-
-    def n_dropped(self, n: int) -> int:
-        return 0
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         with translated():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,10 +14,14 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import CapabilityError, InputError
+from ..core.model import LinearModel
 from ..core.validation import Array, Matrix, as_matrix, check_number, refuse_missing
 from ..learners.checked import validate_data
 from ..sets import FeasibleSet
 from .quota import quota
+
+if TYPE_CHECKING:
+    from .known import Known
 
 Codes = NDArray[np.intp]
 VARIANTS = ("paper", "reference")
@@ -58,6 +62,20 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     n_features_in_: int
+    cheap: ClassVar[bool] = False
+    """Whether it costs next to nothing, so that every step of an attack scores it."""
+    costly_fit: ClassVar[bool] = False
+    """Whether a search of thousands of poisons fits it now and then only, and scores by its last fit in between."""
+    caps_loss: ClassVar[bool] = False
+    """Whether it caps the loss of the undefended model, as an attacker does with that of the model it plants."""
+    threshold_factor: ClassVar[float] = 1.0
+    """Share of a threshold that planted rows keep to, since rounding and the next refit move scores a little."""
+    measures_distance: ClassVar[bool] = False
+    """Whether scores are distances, of rows whose rounding is that of their lengths."""
+    blind_because: ClassVar[str] = ""
+    """Why all rows can have the same score, in brackets."""
+    many_classes: ClassVar[bool] = True
+    """Whether it takes more than two classes."""
     passed_by: ClassVar[str] = "An attack meets it by retraining behind it."
     """Without a convex set: how an attacker meets it, in one sentence."""
     drops_share: ClassVar[bool] = True
@@ -91,6 +109,20 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         self.fit(X, y)
         rows = X.tocsr() if sp.issparse(X) and X.format not in ("csr", "csc", "lil") else X
         return _safe_indexing(rows, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+
+    def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
+        """Like `fit`, but what the defender has computed already is not computed again.
+
+        Parameters
+        ----------
+        X : array_like or sparse, shape (n, d)
+            The clean rows of `known`, then others.
+        y : array_like, shape (n,)
+        known : Known
+        undefended : callable
+            Tells the model that the defender's learner has from these very rows.
+        """
+        return self.fit(X, y)
 
     def decision_function(self, X: Any, y: Any) -> Array:
         """Scores of other rows under the fitted detector, shape (n,).
@@ -152,7 +184,11 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
 
     def n_dropped(self, n: int) -> int:
         """How many rows of a class of `n` rows are sure to go if theirs are the greatest scores."""
-        return quota(self.remove, n)
+        return quota(self.remove, n) if self.drops_share else 0
+
+    def set_entries(self, n: int, d: int) -> int:
+        """Numbers in the description of its set, of `n` rows of `d` features, where they are more than a few rows'."""
+        return 0
 
     @abstractmethod
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -61,9 +61,6 @@ class DuplicatesDefense(Defense):
         share = check_number(self.tolerance, "tolerance", at_least=0, at_most=10, remedy="0.1 is a usual one.")
         return share * base_of(X)
 
-    def n_dropped(self, n: int) -> int:
-        return 0
-
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self.radius_, base = self.least_gap(X), base_of(X)
         stays, self._counts = np.ones(codes.size, dtype=bool), np.zeros(codes.size)
@@ -88,6 +85,16 @@ class DuplicatesDefense(Defense):
         self.sample_indices_ = np.flatnonzero(self._counts == 0)
         self.thresholds_ = dict.fromkeys(self.classes_.tolist(), 0.0)
         return self
+
+
+def least_gap(X: Matrix) -> float:
+    """Distance beyond which rows of a class, beside those of `X`, are no near-copies of each other by default."""
+    return DuplicatesDefense().least_gap(X)
+
+
+def distinct_rows(X: Matrix, y: Any) -> Codes:
+    """Rows that are no near-copies of earlier ones of their class by default, ascending."""
+    return np.asarray(DuplicatesDefense().fit(X, y).sample_indices_)
 
 
 def base_of(X: Matrix) -> float:

@@ -81,7 +81,8 @@ def class_exposures(train: Dataset, n_poison: int, defenses: Mapping[str, Defens
     >>> class_exposures(train, 12, {"l2": L2Defense()})[1.0]  # doctest: +NORMALIZE_WHITESPACE
     ClassExposure(label=1.0, n_clean=148, n_poison=12, n_dropped=8, n_surviving=4, least_overrun=9, least_drag=2)
     """
-    return {label: _of_class(train, label, n_poison, list(defenses.values())) for label in LABELS}
+    filters = [one for one in defenses.values() if one.drops_share and one.follows_poison]
+    return {label: _of_class(train, label, n_poison, filters) for label in LABELS} if filters else {}
 
 
 def _of_class(train: Dataset, label: float, n_poison: int, filters: list[Defense]) -> ClassExposure:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.model import LinearModel
 from ..core.validation import Array, Matrix, check_integer
 from .base import Codes, Defense
+from .known import Known
 from .neighbors import Neighbors
 
 
@@ -40,6 +43,7 @@ class KNNDefense(Defense):
     array([ 3.,  2.,  3.,  7.,  8., 20.])
     """
 
+    measures_distance = True
     passed_by = "The attacker passes it by concentration: several equal rows are each other's neighbours."
 
     def __init__(self, remove: float = 0.05, variant: str = "paper", k: int = 5) -> None:
@@ -55,21 +59,16 @@ class KNNDefense(Defense):
     def copies_to_pass(self) -> int:
         return self.n_others + 1
 
-    def fit_beside(self, X: Any, y: Any, known: Neighbors) -> Self:
-        """Like `fit`, where the first rows are those of `known`: only pairs with a new row are looked at.
-
-        Parameters
-        ----------
-        X : array_like or sparse, shape (n, d)
-        y : array_like, shape (n,)
-        known : Neighbors
-            Of the first ``known.X.shape[0]`` rows, with at least `n_others` neighbours each.
-        """
+    def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
+        """Only pairs with a row that is not among the clean ones are looked at."""
+        others, n = self.n_others, known.train.n
+        if not 1 <= others < n - 1:
+            return self.fit(X, y)
         rows, codes = self._begin(X, y)
-        self._others, self._rows_fitted = self.n_others, rows
+        clean, extra = known.neighbors(others), rows[n:]
+        self._others, self._rows_fitted = others, rows
         self._neighbors: Neighbors | None = None
-        extra = rows[known.X.shape[0] :]
-        self._distances = (known.joined(extra) if extra.shape[0] else known.distances)[:, : self._others]
+        self._distances = (clean.joined(extra) if extra.shape[0] else clean.distances)[:, :others]
         return self._finish(rows, codes)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:

@@ -38,6 +38,9 @@ class L2Defense(Defense):
     (array([0, 1, 2, 4, 5, 6]), {0: 3.0, 1: 3.0})
     """
 
+    cheap = measures_distance = True
+    threshold_factor = 0.985
+
     def __init__(self, remove: float = 0.05, variant: str = "paper", center: str = "mean") -> None:
         super().__init__(remove, variant)
         self.center = center

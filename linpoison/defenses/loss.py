@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..learners import LinearClassifier, make_learner, translate_estimator
 from ..losses import MarginLoss, Problem, Squared
 from ..sets import FeasibleSet, Halfspace, Slab, loss_cap
 from .base import Codes, Defense
+from .known import Known
 
 
 class LossDefense(Defense):
@@ -57,6 +59,9 @@ class LossDefense(Defense):
     array([0, 1, 3, 4])
     """
 
+    cheap = caps_loss = True
+    many_classes = False
+
     def __init__(self, remove: float = 0.05, variant: str = "paper", estimator: Any = None) -> None:
         super().__init__(remove, variant)
         self.estimator = estimator
@@ -71,6 +76,12 @@ class LossDefense(Defense):
         self._require_binary("loss")
         self.model_, self.loss_ = model, loss
         return self._finish(rows, codes)
+
+    def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
+        """The undefended model is its own without an estimator, or with the defender's problem as its estimator."""
+        if self.estimator is None or self.estimator == known.problem:
+            return self.fit_from_model(X, y, undefended(), known.problem.loss)
+        return self.fit(X, y)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self._require_binary("loss")

@@ -46,6 +46,10 @@ class SlabDefense(Defense):
     (array([5.]), array([ 5.,  5., 10., 10.]))
     """
 
+    cheap = True
+    threshold_factor = 0.96
+    many_classes = False
+
     def __init__(self, remove: float = 0.05, variant: str = "paper", center: str = "mean") -> None:
         super().__init__(remove, variant)
         self.center = center

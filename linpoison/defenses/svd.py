@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import numpy as np
 from scipy.linalg import orth
 
+from ..core.model import LinearModel
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, SubspaceTube
 from .base import Codes, Defense
+from .known import Known
 from .rows import class_means, residual_norms
 from .subspace_fit import Subspace, principal_subspace
 
@@ -53,12 +58,27 @@ class SVDDefense(Defense):
     array([0, 2])
     """
 
+    costly_fit = measures_distance = True
+    blind_because = " (the main directions of these rows fill the whole space)"
+
     def __init__(
         self, remove: float = 0.05, variant: str = "paper", energy: float = 0.95, rank_hint: int | None = None
     ) -> None:
         super().__init__(remove, variant)
         self.energy = energy
         self.rank_hint = rank_hint
+
+    def set_entries(self, n: int, d: int) -> int:
+        return d * min(n, d)
+
+    def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
+        """The rank of the last fit is the guess of this one."""
+        if self.rank_hint is not None:
+            return self.fit(X, y)
+        key = repr(self)
+        self.set_params(rank_hint=known.guesses.get(key)).fit(X, y)
+        known.guesses[key] = self.rank_
+        return self
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         energy = check_number(self.energy, "energy", above=0, below=1)

@@ -59,9 +59,6 @@ class TrustedDefense(Defense):
     def has_convex_set(self) -> bool:
         return self.defense is None or bool(self.defense.has_convex_set)
 
-    def n_dropped(self, n: int) -> int:
-        return n
-
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         if self.trusted is None:
             raise InputError("trusted=(X, y), rows known to be clean", "none")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,8 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import Array
-from ..defenses import Defense, KNNDefense, LossDefense, SVDDefense
-from ..defenses.neighbors import Neighbors
+from ..defenses import Defense
+from ..defenses.known import Known
 from ..learners import Learner, make_learner
 from ..losses import Problem
 
@@ -78,8 +77,7 @@ class Evaluator:
     problem : Problem
         What the defender minimises, before and after sanitisation.
     defenses : mapping of str to Defense
-        Never fitted themselves: clones are. A `LossDefense` without an estimator, or with this
-        problem as its estimator, takes the undefended model.
+        Never fitted themselves: clones are, beside what this defender has computed already (`Known`).
 
     References
     ----------
@@ -103,8 +101,7 @@ class Evaluator:
         self.problem = problem
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem)
-        self._ranks: dict[str, int] = {}
-        self._neighbors: Neighbors | None = None
+        self.known = Known(train, problem)
 
     def score(
         self,
@@ -128,7 +125,7 @@ class Evaluator:
         InputError
             For an unknown name, fractional copies, or a defence that would drop a whole class.
         """
-        names = [self._known(name) for name in (self.defenses if defenses is None else defenses)]
+        names = [self._checked(name) for name in (self.defenses if defenses is None else defenses)]
         outcome = self.open(poison)
         models = {name: outcome.model(name) for name in (UNDEFENDED, *names)}
         kept = {name: outcome.kept(name) for name in models}
@@ -161,29 +158,14 @@ class Evaluator:
 
     def fit(self, name: str, outcome: Retraining) -> Defense:
         """One defence, fitted on the rows of an opened outcome."""
-        detector: Any = clone(self.defenses[self._known(name)])
+        detector: Defense = clone(self.defenses[self._checked(name)])
         mixed = outcome.mixed
-        if isinstance(detector, LossDefense) and (detector.estimator is None or detector.estimator == self.problem):
-            return detector.fit_from_model(mixed.X, mixed.y, outcome.model(UNDEFENDED), self.problem.loss)
-        if isinstance(detector, SVDDefense) and detector.rank_hint is None:
-            detector.set_params(rank_hint=self._ranks.get(name)).fit(mixed.X, mixed.y)
-            self._ranks[name] = detector.rank_
-            return detector
-        if isinstance(detector, KNNDefense) and self.train.n - 1 > detector.n_others >= 1:
-            return detector.fit_beside(mixed.X, mixed.y, self._clean_neighbors(detector.n_others))
-        fitted: Defense = detector.fit(mixed.X, mixed.y)
-        return fitted
-
-    def _clean_neighbors(self, k: int) -> Neighbors:
-        """The clean rows with at least k neighbours each, computed once."""
-        if self._neighbors is None or self._neighbors.k < k:
-            self._neighbors = Neighbors(self.train.X, k)
-        return self._neighbors
+        return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
 
     def _mixed(self, poison: Poison | None) -> Dataset:
         return self.train if poison is None else self.train.mix(poison.expanded())
 
-    def _known(self, name: str) -> str:
+    def _checked(self, name: str) -> str:
         if name not in self.defenses:
             raise InputError(f"a defence among {', '.join(self.defenses) or 'none'}", repr(name))
         return name

@@ -14,9 +14,8 @@ from ..core.model import MultiModel
 from ..core.poison import Poison
 from ..core.results import UNDEFENDED
 from ..core.validation import Array, Matrix, check_number
+from ..defenses import DEFENSES, make_defense
 from ..defenses.base import Codes, Defense, keep_least
-from ..defenses.l2 import L2Defense
-from ..defenses.svd import SVDDefense
 from ..sets import FeasibleSet, intersect
 from .learners import MultiLearner
 from .regions import loss_halfspaces
@@ -111,8 +110,8 @@ class MultiEvaluator:
     train : Dataset
         Clean rows of weight one.
     learner : MultiLearner
-    defenses : sequence of {"l2", "loss", "svd"}
-        The slab needs two classes.
+    defenses : sequence of str
+        Among `linpoison.defenses.DEFENSES`; the slab needs two classes.
     remove : float, default 0.05
 
     References
@@ -127,9 +126,10 @@ class MultiEvaluator:
 
     def __post_init__(self) -> None:
         check_number(self.remove, "remove", at_least=0, below=1)
+        able = [name for name, kind in DEFENSES.items() if kind.many_classes or kind.caps_loss]
         for name in self.defenses:
-            if name not in ("l2", "loss", "svd"):
-                raise InputError("a defence among l2, loss, svd", repr(name), "The slab needs two classes.")
+            if name not in able:
+                raise InputError(f"a defence among {', '.join(able)}", repr(name), "Others need two classes.")
 
     def score(self, poison: Poison | None, rows: Dataset) -> MultiEvaluation:
         """Errors on `rows` after training on the clean rows and a poison of whole copies (or none)."""
@@ -144,10 +144,10 @@ class MultiEvaluator:
         return MultiEvaluation({name: model.error(rows) for name, model in models.items()}, kept, models)
 
     def _keep(self, name: str, data: Dataset, undefended: MultiModel) -> Codes:
-        if name == "loss":
+        defense = make_defense(name, remove=self.remove)
+        if defense.caps_loss:
             scores = self.learner.problem.loss.rank(undefended.scores(data.X), data.codes)
             return keep_rows(scores, data.codes, data.k, self.remove)
-        defense = L2Defense(self.remove) if name == "l2" else SVDDefense(self.remove)
         return np.asarray(defense.fit(data.X, data.codes).sample_indices_)
 
 

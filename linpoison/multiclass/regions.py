@@ -12,7 +12,7 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import MultiModel
 from ..core.validation import Array, Matrix, check_number
-from ..defenses import L2Defense
+from ..defenses import make_defense
 from ..sets import Ball, FeasibleSet, Halfspace, domain_set, intersect
 from .losses import MultiLoss
 
@@ -39,7 +39,7 @@ def ball_regions(data: Dataset, quantile: float) -> dict[int, FeasibleSet]:
     Koh, Steinhardt, Liang (2022), section 2.2 and appendix B.
     """
     share = check_number(quantile, "quantile", above=0, at_most=1)
-    detector = L2Defense().fit(data.X, data.codes)
+    detector = make_defense("l2").fit(data.X, data.codes)
     regions = {}
     for label in range(data.k):
         scores = detector.decision_scores_[data.codes == label]

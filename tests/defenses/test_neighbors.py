@@ -11,11 +11,16 @@ from scipy.spatial.distance import cdist
 
 from linpoison.core import Dataset, Poison
 from linpoison.defenses import KNNDefense
+from linpoison.defenses.known import Known
 from linpoison.defenses.neighbors import Neighbors
 from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 
 FORMS = [np.array, sp.csr_array]
+
+
+def untrained():
+    raise AssertionError("no model is asked for")
 
 
 def by_hand(X, k):
@@ -57,8 +62,8 @@ def test_a_defence_fitted_beside_known_rows_is_that_of_all_rows(form, variant, k
     clean, fresh = rng.normal(size=(60, 5)), np.repeat(rng.normal(size=(3, 5)) * 2, [1, 2, 4], axis=0)
     y, X = np.tile([1, -1], 34)[:67], form(np.vstack([clean, fresh]))
     whole = KNNDefense(remove=0.1, k=k, variant=variant).fit(X, y)
-    known = Neighbors(form(clean), 5)
-    beside = KNNDefense(remove=0.1, k=k, variant=variant).fit_beside(X, y, known)
+    known = Known(Dataset(form(clean), y[:60]), Problem(Hinge(), 0.1))
+    beside = KNNDefense(remove=0.1, k=k, variant=variant).fit_beside(X, y, known, untrained)
     np.testing.assert_allclose(beside.decision_scores_, whole.decision_scores_, atol=1e-12)
     np.testing.assert_array_equal(beside.sample_indices_, whole.sample_indices_)
     assert beside.thresholds_ == pytest.approx(whole.thresholds_)
@@ -66,7 +71,7 @@ def test_a_defence_fitted_beside_known_rows_is_that_of_all_rows(form, variant, k
     np.testing.assert_allclose(
         beside.decision_function(other, [1, 1, -1, -1]), whole.decision_function(other, [1, 1, -1, -1]), atol=1e-12
     )
-    alone = KNNDefense(remove=0.1, k=k, variant=variant).fit_beside(form(clean), y[:60], known)
+    alone = KNNDefense(remove=0.1, k=k, variant=variant).fit_beside(form(clean), y[:60], known, untrained)
     np.testing.assert_allclose(
         alone.decision_scores_, KNNDefense(remove=0.1, k=k, variant=variant).fit(form(clean), y[:60]).decision_scores_
     )
