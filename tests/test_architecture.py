@@ -201,6 +201,32 @@ def test_deep_needs_no_cvxpy():
             assert "cvxpy" not in {name[0] for name in imported(path, tree_of(path))}, id_of(path)
 
 
+def of_defences(tree: ast.AST, classes: set[str], names: set[str]) -> list[str]:
+    """Where a defence is asked for by its class, or several are listed by their names."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+            word = getattr(node, "id", getattr(node, "attr", getattr(node, "name", "")))
+            found += [f"{node.lineno}: {word}"] if word in classes else []
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+            items = node.keys if isinstance(node, ast.Dict) else node.elts
+            listed = [item.value for item in items if isinstance(item, ast.Constant) and item.value in names]
+            found += [f"{node.lineno}: {listed}"] if len(listed) > 1 else []
+    return found
+
+
+def test_only_their_room_knows_defences_by_class_and_lists_their_names():
+    from linpoison.defenses import DEFENSES
+
+    classes, names = {kind.__name__ for kind in DEFENSES.values()}, set(DEFENSES)
+    assert len(classes) > 5
+    files = [path for path in library_files() if room_of(path) != "defenses"]
+    found = {id_of(path): said for path in files if (said := of_defences(tree_of(path), classes, names))}
+    assert found == {}
+    text = "from ..defenses import A\nisinstance(x, defenses.A)\nd = {'a': 1, 'b': 2}\ne = ('a', 'c')\nf = A()"
+    assert sorted(of_defences(ast.parse(text), {"A"}, {"a", "b"})) == ["1: A", "2: A", "3: ['a', 'b']", "5: A"]
+
+
 LEGACY_RANDOM = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenerator"}
 
 

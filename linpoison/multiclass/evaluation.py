@@ -20,6 +20,11 @@ from ..sets import FeasibleSet, intersect
 from .learners import MultiLearner
 from .regions import loss_halfspaces
 
+ABLE = tuple(name for name, kind in DEFENSES.items() if kind.many_classes or kind.caps_loss)
+"""Defences of more than two classes; the loss is that of `MultiLossDefense`."""
+CHEAP = tuple(name for name in ABLE if DEFENSES[name].cheap)
+"""Those that are run by default."""
+
 
 class MultiLossDefense(Defense):
     """Score the loss of a model of k classes that was trained on all the rows.
@@ -121,15 +126,14 @@ class MultiEvaluator:
 
     train: Dataset
     learner: MultiLearner
-    defenses: Sequence[str] = ("l2", "loss")
+    defenses: Sequence[str] = CHEAP
     remove: float = 0.05
 
     def __post_init__(self) -> None:
         check_number(self.remove, "remove", at_least=0, below=1)
-        able = [name for name, kind in DEFENSES.items() if kind.many_classes or kind.caps_loss]
         for name in self.defenses:
-            if name not in able:
-                raise InputError(f"a defence among {', '.join(able)}", repr(name), "Others need two classes.")
+            if name not in ABLE:
+                raise InputError(f"a defence among {', '.join(ABLE)}", repr(name), "Others need two classes.")
 
     def score(self, poison: Poison | None, rows: Dataset) -> MultiEvaluation:
         """Errors on `rows` after training on the clean rows and a poison of whole copies (or none)."""

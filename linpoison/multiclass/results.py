@@ -12,7 +12,7 @@ from ..core.errors import InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.threat import Budget
 from ..rounding import largest_remainder
-from .evaluation import MultiEvaluation, MultiEvaluator
+from .evaluation import CHEAP, MultiEvaluation, MultiEvaluator
 from .learners import MultiLearner
 from .minmax_program import MinMaxSolution, Progress
 
@@ -30,7 +30,7 @@ class MultiScenario:
     budget : Budget
     target : Dataset
         Rows that the attacker may look at and wants misclassified. The paper uses the test rows.
-    defenses : sequence of {"l2", "loss", "svd"}
+    defenses : sequence of str
         Empty means an undefended learner.
     remove : float, default 0.05
         Share of each class that a defence drops.
@@ -40,7 +40,7 @@ class MultiScenario:
     learner: MultiLearner
     budget: Budget
     target: Dataset
-    defenses: Sequence[str] = ("l2", "loss")
+    defenses: Sequence[str] = CHEAP
     remove: float = 0.05
 
     def __post_init__(self) -> None:
