@@ -1,5 +1,6 @@
-"""Contracts: what every attack keeps, as functions to run on one of your own."""
+"""Contracts: what every attack and every defence keeps, as functions to run on one of your own."""
 
 from .attacks import check_attack
+from .defenses import check_defense
 
-__all__ = ["check_attack"]
+__all__ = ["check_attack", "check_defense"]
