@@ -88,7 +88,7 @@ def closed_form_gc(risk: RiskModel, w: Vector, data: Sample, epsilon: float, *, 
     if label not in (1, -1):
         raise InputError("the label 1 or -1", repr(label))
     condition = reachability(risk, w, data)
-    if condition.kind != "exact" or not isinstance(risk.margin_loss, Logistic):
+    if condition.kind != "exact" or risk.margin_loss != Logistic():
         raise CapabilityError("a logistic model of one output without bias", type(risk).__name__)
     G = to_numpy(risk.data_grad(w, data.X, data.y, data.weights) + (1 + mass) * risk.penalty_grad(w))
     target = to_numpy(w)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from linpoison.core import CapabilityError, InputError, as_matrix, as_weights, check_integer, check_number
+from linpoison.core import CapabilityError, InputError, as_matrix, as_weights, check_number
 from linpoison.core.validation import Array
 from linpoison.losses import MarginLoss, Problem
 
-from .score_losses import MarginScores, ScoreLoss, SoftmaxScores
+from .score_losses import score_loss
 
 
 class LinearRisk:
@@ -41,11 +41,8 @@ class LinearRisk:
     def __init__(
         self, loss: MarginLoss | int, reg: float = 0.0, *, fit_intercept: bool = True, penalize_intercept: bool = True
     ) -> None:
-        if isinstance(loss, MarginLoss):
-            self.link: ScoreLoss = MarginScores(loss)
-        else:
-            self.link = SoftmaxScores(check_integer(loss, "the number of classes", at_least=2))
-        self.margin_loss = loss if isinstance(loss, MarginLoss) else None
+        self.link = score_loss(loss)
+        self.margin_loss = self.link.loss
         self._reg = check_number(reg, "reg", at_least=0)
         self.fit_intercept, self.penalize_intercept = bool(fit_intercept), bool(penalize_intercept)
 

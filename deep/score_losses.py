@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import lambertw, log_softmax
 
-from linpoison.core import InputError, as_signed_labels
+from linpoison.core import InputError, as_signed_labels, check_integer
 from linpoison.core.validation import Array
-from linpoison.losses import MarginLoss
+from linpoison.losses import MarginLoss, as_loss
+
+
+def score_loss(loss: Any) -> ScoreLoss:
+    """A margin loss or its name, or cross-entropy of a number of classes, as a loss of scores."""
+    if isinstance(loss, Real):
+        return SoftmaxScores(check_integer(loss, "the number of classes", at_least=2))
+    return MarginScores(as_loss(loss))
 
 
 def cross_entropy_reach(classes: int) -> float:
@@ -30,6 +38,10 @@ def cross_entropy_reach(classes: int) -> float:
 
 class ScoreLoss(Protocol):
     """A loss ``l(s, y)`` of the scores s, shape (n, k)."""
+
+    @property
+    def loss(self) -> MarginLoss | None:
+        """The margin loss that it is, if it is one."""
 
     @property
     def outputs(self) -> int: ...
@@ -83,6 +95,7 @@ class SoftmaxScores:
     """One score for each class, cross-entropy, labels 0 to `outputs` - 1."""
 
     outputs: int
+    loss: None = None
 
     @property
     def reach(self) -> float:

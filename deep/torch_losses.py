@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from linpoison.core import InputError, MissingDependency
-from linpoison.losses import LOSSES, Hinge, Logistic, MarginLoss, SmoothHinge, Squared, SquaredHinge, make_loss
+from linpoison.losses import LOSSES, MarginLoss, Squared, SquaredHinge, make_loss
 
 from .outputs import scores_of
 
@@ -17,6 +17,11 @@ except ImportError:
 
 Loss = Callable[[Any, Any], Any]
 """From outputs of shape (n, ...) and labels (n,) to losses (n,)."""
+FORMS: dict[type[MarginLoss], Callable[[Any], Any]] = {
+    SquaredHinge: lambda m: torch.relu(1 - m) ** 2 / 2,
+    Squared: lambda m: (1 - m) ** 2 / 2,
+}
+"""Losses of margins that are no soft hinge, in torch."""
 
 
 def resolve(loss: str | MarginLoss | Loss) -> tuple[Loss, MarginLoss | None]:
@@ -66,19 +71,12 @@ def _of_margins(loss: MarginLoss) -> Loss:
 
 
 def _phi(loss: MarginLoss) -> Callable[[Any], Any]:
-    if isinstance(loss, Logistic):
-        return lambda m: _softplus(-m)
-    if isinstance(loss, SmoothHinge):
-        width = loss.width
-        return lambda m: width * _softplus((1 - m) / width)
-    forms: dict[type[MarginLoss], Callable[[Any], Any]] = {
-        Hinge: lambda m: torch.relu(1 - m),
-        SquaredHinge: lambda m: torch.relu(1 - m) ** 2 / 2,
-        Squared: lambda m: (1 - m) ** 2 / 2,
-    }
-    if type(loss) not in forms:
+    if loss.soft_hinge is not None:
+        kink, width = loss.soft_hinge
+        return lambda m: torch.relu(kink - m) if width == 0 else width * _softplus((kink - m) / width)
+    if type(loss) not in FORMS:
         raise InputError("a margin loss of linpoison.losses", repr(loss), "Give a torch function instead.")
-    return forms[type(loss)]
+    return FORMS[type(loss)]
 
 
 def _softplus(t: Any) -> Any:

@@ -237,8 +237,8 @@ def lines(case: str, best: Mapping[str, Best], report: Mapping[str, Mapping[str,
 
 def run_case(name: str, model: str, given: argparse.Namespace) -> tuple[list[str], bool]:
     """One data set and learner: lines of the table, and whether the grid did more anywhere."""
-    split, (loss, penalized) = split_of(name, given.quick), MODELS[model]
-    problem = Problem(loss(), REG, penalize_intercept=penalized)
+    split, loss = split_of(name, given.quick), MODELS[model]()
+    problem = Problem(loss, REG, penalize_intercept=not loss.free_intercept)
     domains = {"real": Domain.real(), "range": Domain.range(split.train.X)}
     best = {
         key: best_naive(split, problem, domain, most=10 if given.quick else None) for key, domain in domains.items()

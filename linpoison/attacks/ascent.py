@@ -18,7 +18,7 @@ from ..core.results import UNDEFENDED
 from ..core.validation import LABELS, Array, check_number
 from ..evaluation import Evaluation
 from ..influence import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
-from ..learners import SmoothLearner, make_learner
+from ..learners import make_learner
 from ..losses import Problem, SmoothHinge
 
 _TOL = 1e-5
@@ -157,9 +157,7 @@ class Objective:
 
     def __init__(self, problem: Problem, target: Target, views: Sequence[View], softness: float) -> None:
         self.problem, self.target, self.views, self.softness = problem, target, list(views), softness
-        self._learner = make_learner(problem)
-        if isinstance(self._learner, SmoothLearner):
-            self._learner.tol = _TOL
+        self._learner = make_learner(problem, method="follow")
 
     def at(self, poison: Poison, near: Sequence[LinearModel]) -> Place:
         """Retrain in every view, starting from the models `near`."""

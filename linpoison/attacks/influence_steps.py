@@ -16,8 +16,7 @@ from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix
 from ..evaluation import Evaluation
-from ..learners import HingeLearner, Learner, make_learner
-from ..losses import Problem
+from ..learners import make_learner
 from ..sets import ByLabel
 from .ascent import Ascent, Objective, Place, View, poison_of, views_of
 from .feasible import FeasibleRegion, SetPolicy
@@ -29,7 +28,6 @@ _SHIFT = 0.015
 _AGAIN = 0.15
 _NEIGHBOURS = 10_000
 _KEPT = 3
-_ROUGH = (1e-3, 1e-2)
 
 
 class Climber(Protocol):
@@ -131,7 +129,7 @@ class _Start:
         self.rng = np.random.default_rng([*seed])
         self.ranker = Ranker(scenario, started)
         self.evaluator, self.usual = self.ranker.evaluator, self.ranker.evaluator.learner
-        self.evaluator.learner = _rough(scenario.problem)
+        self.evaluator.learner = make_learner(scenario.problem, method="rough")
         self.train = self.evaluator.train
         self.found: list[Find] = []
         few = self.train.n <= _NEIGHBOURS
@@ -259,14 +257,6 @@ class _Start:
     def _see(self, find: Find) -> None:
         self.views = views_of(self.train, find.poison, find.measured)
         self.place = replace(self.place, models=self.place.models[:1] * len(self.views))
-
-
-def _rough(problem: Problem) -> Learner:
-    """A learner whose models are a few test rows off at most, in a fraction of the time."""
-    learner = make_learner(problem)
-    if isinstance(learner, HingeLearner):
-        learner.tols = _ROUGH
-    return learner
 
 
 def _mean(train: Dataset, label: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.errors import CapabilityError
 from ..core.model import LinearModel
 from ..core.validation import Array
-from ..losses import MarginLoss, Squared
+from ..losses import MarginLoss
 from ..sets import FeasibleSet, Oracle
 
 SLACK = 1e-7
@@ -77,8 +77,7 @@ class GapOracle:
         self, feasible: FeasibleSet, label: float, loss: MarginLoss, target: LinearModel, *,
         tol: float = 1e-3, most: int = 60,
     ) -> None:  # fmt: skip
-        if isinstance(loss, Squared):
-            raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
+        require_decreasing(loss)
         self.oracle, self.label, self.loss, self.target = Oracle(feasible), label, loss, target
         self.tol, self.most = tol, most
 
@@ -166,3 +165,9 @@ class GapOracle:
             return best, np.inf
         shift = np.array([-gain, gain])
         return best, self._path(np.array([[low.current, low.target], [high.current, high.target]]) + shift)
+
+
+def require_decreasing(loss: MarginLoss) -> None:
+    """CapabilityError for a loss that increases again."""
+    if loss.turn is not None:
+        raise CapabilityError("a loss that does not increase in the margin", f"the {loss.name} loss", "Use hinge.")

@@ -11,19 +11,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
+from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
 from ..learners import make_learner
-from ..losses import Problem, Squared
+from ..losses import Problem
 from ..rounding import round_point
 from ..sets import ByLabel
 from .base import Attack
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
-from .loss_gap import GapOracle, LossGap
+from .loss_gap import GapOracle, LossGap, require_decreasing
 from .ranking import Ranker
 from .run import Run, Step, skipped
 from .scenario import Scenario
@@ -95,9 +95,8 @@ class ModelTargeted(Attack):
         return found
 
     def _check(self, scenario: Scenario) -> None:
-        """Refuse the squared loss, which grows again beyond the margin."""
-        if isinstance(scenario.problem.loss, Squared):
-            raise CapabilityError("a loss that does not increase in the margin", "the squared loss", "Use hinge.")
+        """Refuse a loss that grows again beyond the margin."""
+        require_decreasing(scenario.problem.loss)
         super()._check(scenario)
 
 

@@ -13,12 +13,10 @@ from ..certificates import (
     Certificate,
     Claim,
     certify_average_loss,
-    certify_margin,
-    certify_ridge,
     certify_test_error,
 )
+from ..certificates.test_error import score_certifier
 from ..core import Dataset, InputError, LinearModel, Poison
-from ..losses import Squared
 from .trusted import Trusted
 
 CERTIFICATES = ("test-error", "average-loss")
@@ -72,16 +70,11 @@ class Bracket:
         return [item.summary() for item in self.certificates]
 
 
-def score_certifier(claim: Claim) -> Callable[[Claim], Certificate]:
-    """The certificate of single rows that the learner of a claim has."""
-    return certify_ridge if isinstance(claim.problem.loss, Squared) else certify_margin
-
-
 def certificates_of(claim: Claim, names: Sequence[str] = CERTIFICATES) -> dict[str, Certificate]:
     """Certificates of one claim by name, that of each row under its own name first."""
     found: dict[str, Certificate] = {}
     if "test-error" in names:
-        certify = score_certifier(claim)
+        certify = score_certifier(claim.problem.loss)
         score = certify(claim)
         found["score"] = score
         found["test-error"] = certify_test_error(claim, lambda asked: score if asked is claim else certify(asked))

@@ -34,12 +34,8 @@ BASELINE = "kkt-grid"
 LAST = "refined"
 """The attack that starts from what the others have found."""
 
-MODELS: dict[str, tuple[type[MarginLoss], bool]] = {
-    "svm": (Hinge, True),
-    "logistic": (Logistic, False),
-    "ridge": (Squared, False),
-}
-"""Loss of each model name, and whether its intercept is penalised by default."""
+MODELS: dict[str, type[MarginLoss]] = {"svm": Hinge, "logistic": Logistic, "ridge": Squared}
+"""Loss of each model name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +158,11 @@ class LearnerOptions:
 
     def problem(self, train: Dataset | None = None) -> Problem:
         """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
-        loss, penalized = MODELS[str(self.model)]
-        if self.penalize_intercept is not None:
-            penalized = self.penalize_intercept
+        loss = MODELS[str(self.model)]()
+        penalized = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
         labels = [-1, 1] if train is None else train.label_values([-1.0, 1.0])
         weight = _class_weight_of(self.class_weight, labels)
-        return Problem(loss(), float(self.reg or DEFAULT_REG), penalize_intercept=penalized, class_weight=weight)
+        return Problem(loss, float(self.reg or DEFAULT_REG), penalize_intercept=penalized, class_weight=weight)
 
 
 def _class_weight_text(given: Any) -> str | None:

@@ -10,14 +10,14 @@ from scipy.optimize import lsq_linear
 
 from ..convex import solve
 from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError, SolverFailed
+from ..core.errors import InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array, as_matrix, as_weights, check_number
 from ..learners import make_learner
-from ..losses import Problem, Squared
+from ..losses import Problem
 from ..optimality.stationarity import VANISHING, Stationarity
-from .budget.target import COVERED, Group
+from .budget.target import Group
 
 _LIGHT = 1e-9
 
@@ -75,8 +75,7 @@ def collapse(
     >>> collapse(poison, train, Problem(Hinge(), reg=2.0)).X.ravel().round(6)
     array([-0.5 ,  2.25])
     """
-    if not isinstance(problem.loss, COVERED):
-        raise CapabilityError("a loss with a convex reciprocal pull", repr(problem.loss))
+    problem.loss.require("pull_constraints")
     if poison.X.shape[1] != train.d:
         raise InputError(f"poison of {train.d} features", f"{poison.X.shape[1]}")
     poison = Poison(poison.X.toarray() if sp.issparse(poison.X) else poison.X, poison.y, poison.count)
@@ -225,7 +224,7 @@ def _least(condition: Stationarity, poison: Poison, pull: Array, before: Array) 
     import cvxpy as cp
 
     loss, model, total = condition.problem.loss, condition.decoy, condition.train.total
-    groups = [Group(label, side) for label in LABELS for side in ((1.0, -1.0) if isinstance(loss, Squared) else (1.0,))]
+    groups = [Group(label, side) for label in LABELS for side in loss.sides]
     groups = [g for g in groups if ((poison.y == g.label) & (g.side * pull > 0) & (poison.count > 0)).any()]
     share = poison.total / total
     c0, c1 = condition.penalty
@@ -236,8 +235,7 @@ def _least(condition: Stationarity, poison: Poison, pull: Array, before: Array) 
         E = np.column_stack([X, np.ones(len(X))])
         alpha, weight = cp.Variable(len(X), nonneg=True), cp.Variable(nonneg=True)
         margin, sum_ = alpha @ (g.label * (E @ model.vector)), cp.sum(alpha)
-        own = loss.pull_constraints(sum_, margin, weight) if g.side > 0 else None
-        rules += [cp.quad_over_lin(sum_, margin - sum_) <= weight] if own is None else own
+        rules += loss.pull_constraints(sum_, loss.on_branch(g.side, margin, sum_), weight)
         value = value - g.sign * (E.T @ alpha)
         held.append((g, X, alpha, weight))
     value = value if condition.problem.fit_intercept else value[:-1]

@@ -13,7 +13,7 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.validation import LABELS, Array
-from ..losses import Hinge, MarginLoss, Problem
+from ..losses import MarginLoss, Problem
 from ..sets import ByLabel, FeasibleSet, support_bound
 from .saddle.certify import PAD
 
@@ -85,6 +85,7 @@ def comparator_budget(
 
     Examples
     --------
+    >>> from linpoison.losses import Hinge
     >>> from linpoison.sets import Ball
     >>> train = Dataset([[1.0], [-1.0]], [1, -1])
     >>> sets = ByLabel({+1: Ball([0.0], 2.0), -1: Ball([0.0], 2.0)})
@@ -120,7 +121,7 @@ def _largest_gain(
     loss: MarginLoss, feasible: FeasibleSet, label: float, other: LinearModel, target: LinearModel
 ) -> float:
     """An upper bound of ``phi(m(other)) - phi(m(target))`` over the rows of one class."""
-    if isinstance(loss, Hinge):
+    if loss.kink is not None:
         return _hinge_gain(feasible, label, other.vector, target.vector)
     return _polygon_gain(loss, feasible, label, other, target)
 
@@ -160,12 +161,7 @@ def _polygon_gain(
     low = points[..., 1]
     most = np.maximum(high[:-1], high[1:])
     first, last = np.minimum(low[:-1], low[1:]), np.maximum(low[:-1], low[1:])
-    return float(np.max(most - loss.value(np.clip(_least_point(loss), first, last))))
-
-
-def _least_point(loss: MarginLoss) -> float:
-    """A margin beyond which the loss does not fall."""
-    return 1.0 if float(loss.derivative(np.array([1e6]))[0]) > 0 else math.inf
+    return float(np.max(most - loss.value(np.clip(math.inf if loss.turn is None else loss.turn, first, last))))
 
 
 def _polygon(feasible: FeasibleSet, label: float, v: Array, goal: Array) -> Array:

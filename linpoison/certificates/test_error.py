@@ -14,9 +14,10 @@ from scipy.optimize import minimize
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.validation import Array, check_integer, squared_norms
-from ..losses import Squared
+from ..losses import MarginLoss
 from .certificate import Certificate, Witness, check, insertion_scores, recompute, words_of
 from .claim import Claim
+from .clean.losses import soft_hinge
 from .outer.margin import certify_margin
 from .ridge.certify import certify_ridge
 from .rounding import gamma
@@ -83,7 +84,7 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
     """
     check_integer(rounds, "rounds", at_least=1)
     began = time.perf_counter()
-    score = certify or _default(claim)
+    score = certify or score_certifier(claim.problem.loss)
     rows = claim.demand_rows()
     low, least = _scores(score, claim)
     chosen = ~(least < 0)
@@ -355,6 +356,15 @@ def _about_training(claim: Claim) -> bool:
     return claim.rows is claim.train or claim.demand_rows().digest() == claim.train.digest()
 
 
-def _default(claim: Claim) -> Certify:
-    """The sharpest score certificate that there is for the loss."""
-    return certify_ridge if isinstance(claim.problem.loss, Squared) else certify_margin
+def score_certifier(loss: MarginLoss) -> Certify:
+    """The sharpest certificate of single rows that there is for a loss.
+
+    Raises
+    ------
+    CapabilityError
+        If there is none.
+    """
+    if loss.quadratic:
+        return certify_ridge
+    soft_hinge(loss)
+    return certify_margin

@@ -14,7 +14,7 @@ from ..core.errors import CapabilityError
 from ..core.model import LinearModel
 from ..core.validation import Array, Matrix
 from ..learners import LinearClassifier, make_learner, translate_estimator
-from ..losses import MarginLoss, Problem, Squared
+from ..losses import MarginLoss, Problem
 from ..sets import FeasibleSet, Halfspace, Slab, loss_cap
 from .base import Codes, Defense
 from .known import Known
@@ -90,9 +90,6 @@ class LossDefense(Defense):
             self.loss_ = self.estimator.loss
             return
         fitted = clone(self._classifier()).fit(X, self.classes_[codes])
-        if isinstance(fitted, LinearClassifier):
-            self.model_, self.loss_ = fitted.model_, fitted.problem_.loss
-            return
         translated = translate_estimator(fitted, X.shape[0])
         self.model_, self.loss_ = translated.model, translated.problem.loss
 
@@ -114,8 +111,9 @@ class LossDefense(Defense):
         normal, shift = label * self.model_.coef, label * self.model_.intercept
         if self.variant == "reference":
             return Halfspace(-normal, threshold - 1.0 + shift)
-        if isinstance(self.loss_, Squared):
-            return Slab(normal, 1.0 - shift, float(np.sqrt(2 * threshold)))
+        if self.loss_.turn is not None:
+            turn = self.loss_.turn
+            return Slab(normal, turn - shift, turn - self.loss_.margin_at_loss(threshold))
         return loss_cap(self.model_, label, self.loss_, threshold)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,6 +58,9 @@ class Learner(ABC):
     ----------
     problem : Problem
     """
+
+    tolerances: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Attributes by the method of `make_learner` that sets them."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -11,11 +11,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
-from ..losses import MarginLoss, Problem, make_loss
+from ..losses import MarginLoss, Problem, as_loss
 from .checked import translated, validate_data
 from .factory import Method, make_learner
-
-_FREE_BY_DEFAULT = ("logistic", "squared")
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -94,10 +92,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[(scores > 0).astype(int)]
 
     def _problem(self) -> Problem:
-        loss = self.loss if isinstance(self.loss, MarginLoss) else make_loss(self.loss)
-        penalize = self.penalize_intercept
-        if penalize is None:
-            penalize = loss.name not in _FREE_BY_DEFAULT
+        loss = as_loss(self.loss)
+        penalize = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
         return Problem(loss, self.reg, penalize_intercept=penalize, fit_intercept=self.fit_intercept)
 
     def __sklearn_tags__(self) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
+
+import numpy as np
 
 from ..core.errors import InputError
-from ..losses import Hinge, Logistic, Problem, Squared
+from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared
 from .base import Learner
 from .logistic import LogisticLearner
 from .reference import ReferenceLearner
@@ -13,14 +15,14 @@ from .ridge import RidgeLearner
 from .smooth import SmoothLearner
 from .svm import HingeLearner
 
-Method = Literal["auto", "quick", "reference"]
+Method = Literal["auto", "quick", "rough", "follow", "reference"]
 
-LOOSE = (1e-2, 1e-3)
-"""liblinear's tolerances of ``quick``."""
-LOOSE_PASSES, LOOSE_GAP = 200, 1e-5
-"""liblinear's passes of ``quick`` (some 60 are usual), and the relative duality gap that it allows beyond them."""
-
-_FAST: dict[type, type[Learner]] = {Hinge: HingeLearner, Logistic: LogisticLearner, Squared: RidgeLearner}
+LEARNERS: dict[type[MarginLoss], type[Learner]] = {
+    Hinge: HingeLearner,
+    Logistic: LogisticLearner,
+    Squared: RidgeLearner,
+}
+"""Losses with a faster learner than Newton's method or the conic reference, which any loss gets."""
 
 
 def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
@@ -29,11 +31,12 @@ def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
     Parameters
     ----------
     problem : Problem
-    method : {"auto", "quick", "reference"}, default "auto"
-        ``auto``: scikit-learn's solver for the loss, scipy's for other smooth losses, and the
-        conic reference for any other loss. ``quick``: the same with loose tolerances for the hinge,
-        for searches that fit thousands of times (on Enron and IMDB test errors agree to a row or
-        two, in a fraction of the time). ``reference``: always the conic solver through cvxpy.
+    method : {"auto", "quick", "rough", "follow", "reference"}, default "auto"
+        ``auto``: the learner of the loss in `LEARNERS`, Newton's method for other losses of finite `smoothness`, and
+        the conic reference for the rest. ``quick``, ``rough`` and ``follow``: the same with looser tolerances, where
+        the learner has some (`Learner.tolerances`). ``quick`` is for searches that fit thousands of times (on Enron
+        and IMDB test errors agree to a row or two, in a fraction of the time), ``rough`` for steps that are
+        measured again, ``follow`` for ascents along derivatives. ``reference``: always the conic solver through cvxpy.
 
     Returns
     -------
@@ -46,14 +49,10 @@ def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
     >>> learner.fit(Dataset([[-1.0], [1.0]], [-1, 1])).coef.round(6)
     array([1.])
     """
-    if method not in ("auto", "quick", "reference"):
-        raise InputError("the method 'auto', 'quick' or 'reference'", repr(method))
-    if method == "reference":
-        return ReferenceLearner(problem)
-    fast = _FAST.get(type(problem.loss))
-    if fast is not None:
-        learner = fast(problem)
-        if method == "quick" and isinstance(learner, HingeLearner):
-            learner.tols, learner.warm_gap, learner.first_passes = LOOSE, LOOSE_GAP, LOOSE_PASSES
-        return learner
-    return SmoothLearner(problem) if problem.loss.kink is None else ReferenceLearner(problem)
+    if method not in get_args(Method):
+        raise InputError(f"a method among {', '.join(get_args(Method))}", repr(method))
+    smooth = method != "reference" and np.isfinite(problem.loss.smoothness)
+    kind = LEARNERS.get(type(problem.loss)) if method != "reference" else None
+    learner = (kind or (SmoothLearner if smooth else ReferenceLearner))(problem)
+    vars(learner).update(learner.tolerances.get(method, {}))
+    return learner

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.validation import Array
-from ..losses import Problem, SmoothHinge
+from ..losses import Problem
 from .base import Learner, LearnerWarning
 from .hessian import Hessian, squared_lengths, without_light_rows
 
@@ -21,12 +21,12 @@ _LIGHT = 1e-3
 
 
 class SmoothLearner(Learner):
-    """Any loss with a derivative (squared hinge, smoothed hinge), any convention of the intercept.
+    """Any loss of finite smoothness (squared hinge, smoothed hinge), any convention of the intercept.
 
     Newton's method: directions by conjugate gradients on products of the Hessian (so CSR stays
     CSR), in coordinates scaled by the curvature that each column can have, and an exact search
     along each. Where conjugate gradients stall and there are at most 2000 columns, the Hessian is
-    factorised. A smoothed hinge of small width is approached through wider ones. scipy's own
+    factorised. A loss is approached through those of its `continuation`. scipy's own
     methods stall on small widths and on columns of very different scales. `start` is where the
     iterations begin.
 
@@ -38,6 +38,7 @@ class SmoothLearner(Learner):
         Bound on Newton steps; a `LearnerWarning` says when it was too low.
     """
 
+    tolerances = {"follow": {"tol": 1e-5}}
     tol = 1e-8
     max_iter = 200
 
@@ -58,12 +59,9 @@ class SmoothLearner(Learner):
         return model
 
     def _path(self, cold: bool) -> Iterator[Problem]:
-        """The problem, after the same one with wider smoothing where that is the way in."""
-        loss = self.problem.loss
-        if cold and isinstance(loss, SmoothHinge):
-            steps = max(0, int(np.ceil(np.log(0.2 / loss.width) / np.log(4))))
-            for step in range(steps, 0, -1):
-                yield replace(self.problem, loss=SmoothHinge(loss.width * 4.0**step))
+        """The problem, after the same one with flatter losses where that is the way in."""
+        if cold:
+            yield from (replace(self.problem, loss=loss) for loss in self.problem.loss.continuation)
         yield self.problem
 
 

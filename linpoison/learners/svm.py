@@ -74,6 +74,10 @@ class HingeLearner(Learner):
         Largest number of stored entries of ``X`` that the conic reference is tried on.
     """
 
+    tolerances = {
+        "quick": {"tols": (1e-2, 1e-3), "first_passes": 200, "warm_gap": 1e-5},  # some 60 passes are usual
+        "rough": {"tols": (1e-3, 1e-2)},
+    }
     tols = (1e-8, 1e-6)
     large_tols = (1e-5, 1e-4)
     max_iter = 20_000

@@ -111,14 +111,14 @@ def _translated(estimator: Any, n_train: int, mean_weight: float) -> TranslatedM
 def fitted_classifier(estimator: Any) -> tuple[Any, Callable[[Any], Matrix]]:
     """The classifier at the end of an estimator, and what happens to rows before it (`same_rows` if nothing does)."""
     classifier, transform = unwrap(estimator)
-    if type(classifier).__name__ not in _READERS or not _is_sklearn(classifier):
+    if type(classifier).__name__ not in _READERS or not _is_known(classifier):
         raise unknown_kind(classifier)
     _check_fitted(estimator, classifier)
     return classifier, transform
 
 
-def _is_sklearn(classifier: Any) -> bool:
-    return type(classifier).__module__.startswith("sklearn.")
+def _is_known(classifier: Any) -> bool:
+    return type(classifier).__module__.startswith(("sklearn.", "linpoison."))
 
 
 def _check_fitted(estimator: Any, classifier: Any) -> None:
@@ -152,7 +152,7 @@ def _require_plain(classifier: Any) -> None:
 
 def _class_weight(classifier: Any, classes: list[Any]) -> Any:
     """Weights of the two classes in their order, "balanced", or None."""
-    weight = classifier.class_weight
+    weight = getattr(classifier, "class_weight", None)
     if weight is None or isinstance(weight, str):
         return weight
     return tuple(float(weight.get(label, 1.0)) for label in classes)
@@ -257,10 +257,18 @@ def _read_ridge(machine: Any, n_train: int) -> tuple[Problem, str]:
     return problem, note
 
 
+def _read_own(machine: Any, n_train: int) -> tuple[Problem, str]:
+    """A `LinearClassifier`, which may have any loss."""
+    problem = machine.problem_
+    note = f"LinearClassifier(reg={problem.reg:g}): {problem.loss.name}, {_intercept_words(problem)}"
+    return problem, f"{note}, reg = {problem.reg:g} at any number of rows"
+
+
 _READERS: dict[str, Callable[[Any, int], tuple[Problem, str]]] = {
     "LinearSVC": _read_linear_svc,
     "SVC": _read_svc,
     "LogisticRegression": _read_logistic,
     "SGDClassifier": _read_sgd,
     "RidgeClassifier": _read_ridge,
+    "LinearClassifier": _read_own,
 }

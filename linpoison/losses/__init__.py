@@ -20,6 +20,11 @@ def make_loss(name: str, **parameters: float) -> MarginLoss:
     return LOSSES[name](**parameters)
 
 
+def as_loss(loss: str | MarginLoss) -> MarginLoss:
+    """A loss, or the one of a name."""
+    return loss if isinstance(loss, MarginLoss) else make_loss(loss)
+
+
 __all__ = [
     "LOSSES",
     "Hinge",
@@ -29,5 +34,6 @@ __all__ = [
     "SmoothHinge",
     "Squared",
     "SquaredHinge",
+    "as_loss",
     "make_loss",
 ]

@@ -22,8 +22,7 @@ class Hinge(MarginLoss):
     name = "hinge"
     lipschitz = 1.0
     smoothness = float("inf")
-    reach = 1.0
-    kink = 1.0
+    soft_hinge = (1.0, 0.0)
 
     def value(self, m: Array) -> Array:
         return np.maximum(0.0, 1.0 - m)
@@ -48,6 +47,11 @@ class Hinge(MarginLoss):
     def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
         return pull, [pull >= 0, pull <= mass]
 
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return 1.0 + r, np.ones_like(r)
+
+    worst_loss = worst_pull
+
 
 class SquaredHinge(MarginLoss):
     """``phi(m) = max(0, 1 - m)^2 / 2``.
@@ -59,7 +63,6 @@ class SquaredHinge(MarginLoss):
     name = "squared_hinge"
     lipschitz = float("inf")
     smoothness = 1.0
-    reach = 0.25
 
     def value(self, m: Array) -> Array:
         return 0.5 * np.maximum(0.0, 1.0 - m) ** 2
@@ -83,6 +86,15 @@ class SquaredHinge(MarginLoss):
 
     def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
         return quadratic_gain(pull, mass), [pull >= 0]
+
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return quadratic_worst_pull(r)
+
+
+def quadratic_worst_pull(r: Array) -> tuple[Array, Array]:
+    """``sup_t (1 - t) (t + r) = (1 + r)^2 / 4`` over t of at most 1, attained at ``t = (1 - r) / 2``."""
+    ahead = (1 + r).clip(min=0)
+    return ahead**2 / 4, ahead / 2
 
 
 def quadratic_gain(pull: Any, mass: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, lambertw
+from scipy.special import expit
 
 from ..core.validation import Array
 from .base import MarginLoss
-from .smooth_hinge import _log_expm1, entropy
+from .smooth_hinge import _log_expm1, entropy, omega
 
 
 class Logistic(MarginLoss):
@@ -24,11 +24,8 @@ class Logistic(MarginLoss):
     name = "logistic"
     lipschitz = 1.0
     smoothness = 0.25
-
-    @property
-    def reach(self) -> float:  # type: ignore[override]
-        """``sup_t t / (1 + exp(t)) = W(1/e)`` with Lambert's W."""
-        return float(lambertw(np.exp(-1)).real)
+    soft_hinge = (0.0, 1.0)
+    free_intercept = True
 
     def value(self, m: Array) -> Array:
         return np.logaddexp(0.0, -m)
@@ -55,3 +52,6 @@ class Logistic(MarginLoss):
 
     def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
         return entropy(pull, mass), []
+
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return omega(1.0, -1.0, r)

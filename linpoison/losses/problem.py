@@ -11,7 +11,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError
 from ..core.model import LinearModel
 from ..core.validation import Array, check_number
-from .base import MarginLoss
+from .base import MarginLoss, check_loss
 
 LEAST_REG = 1e-15
 """Below this, and above its inverse, no solver can tell the penalty from rounding."""
@@ -57,8 +57,7 @@ class Problem:
     class_weight: tuple[float, float] | Literal["balanced"] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.loss, MarginLoss):
-            raise InputError("a loss of linpoison.losses", repr(self.loss))
+        check_loss(self.loss)
         object.__setattr__(self, "reg", check_number(self.reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG))
         if self.scaling not in ("mean", "sum"):
             raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.special import expit, wrightomega
 
 from ..core.validation import Array, check_number
 from .base import MarginLoss
@@ -33,11 +32,15 @@ class SmoothHinge(MarginLoss):
         return 0.25 / self.width
 
     @property
-    def reach(self) -> float:  # type: ignore[override]
-        """``sup_t t psi(t)``, found numerically (unimodal in t > 0)."""
-        top = 1 + 40 * self.width
-        best = minimize_scalar(lambda t: -t * expit((1 - t) / self.width), bounds=(0, top), options={"xatol": 1e-12})
-        return float(-best.fun)
+    def soft_hinge(self) -> tuple[float, float]:  # type: ignore[override]
+        """``(1, width)``."""
+        return 1.0, self.width
+
+    @property
+    def continuation(self) -> tuple[MarginLoss, ...]:  # type: ignore[override]
+        """Widths that shrink to 4 times its own, from 0.2 or somewhat more."""
+        steps = max(0, int(np.ceil(np.log(0.2 / self.width) / np.log(4))))
+        return tuple(SmoothHinge(self.width * 4.0**step) for step in range(steps, 0, -1))
 
     def value(self, m: Array) -> Array:
         return self.width * np.logaddexp(0.0, (1.0 - m) / self.width)
@@ -65,6 +68,9 @@ class SmoothHinge(MarginLoss):
     def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
         return pull + self.width * entropy(pull, mass), []
 
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return omega(self.width, 1 / self.width - 1, r)
+
     def __repr__(self) -> str:
         return f"SmoothHinge(width={self.width:g})"
 
@@ -74,6 +80,16 @@ def entropy(pull: Any, mass: Any) -> Any:
     import cvxpy as cp
 
     return -cp.rel_entr(pull, mass) - cp.rel_entr(mass - pull, mass)
+
+
+def omega(width: float, shift: float, r: Array) -> tuple[Array, Array]:
+    """``width W(exp(r / width + shift))`` with Lambert's W, and its derivative.
+
+    ``sup_t (t + r) / (1 + exp((t - k) / width))`` for ``shift = k / width - 1``: the derivative in t vanishes where
+    ``z = (t + r) / width - 1`` has ``z exp(z) = exp((r + k) / width - 1)``, and the value there is ``width z``.
+    """
+    value = np.asarray(wrightomega(np.asarray(r / width + shift, dtype=np.float64)))
+    return width * value, value / (1 + value)
 
 
 def _log_expm1(t: float) -> float:

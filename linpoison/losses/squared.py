@@ -8,20 +8,21 @@ import numpy as np
 
 from ..core.validation import Array
 from .base import MarginLoss
-from .hinge import _quadratic_pull, quadratic_gain
+from .hinge import _quadratic_pull, quadratic_gain, quadratic_worst_pull
 
 
 class Squared(MarginLoss):
     """``phi(m) = (1 - m)^2 / 2``, which equals ``(y - f)^2 / 2`` for labels in {-1, +1}.
 
-    It increases beyond margin 1; there a point pushes the other way. `pull`, `reach` and
-    `pull_constraints` speak of the decreasing branch (margin at most 1).
+    It increases beyond margin 1; there a point pushes the other way.
     """
 
     name = "squared"
     lipschitz = float("inf")
     smoothness = 1.0
-    reach = 0.25
+    turn = 1.0
+    quadratic = True
+    free_intercept = True
 
     def value(self, m: Array) -> Array:
         return 0.5 * (1.0 - m) ** 2
@@ -45,3 +46,6 @@ class Squared(MarginLoss):
 
     def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
         return quadratic_gain(pull, mass), []
+
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return quadratic_worst_pull(r)

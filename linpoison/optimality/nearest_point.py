@@ -14,7 +14,6 @@ from ..core.errors import SolverFailed
 from ..core.poison import Poison
 from ..core.results import SolveInfo
 from ..core.validation import LABELS, Array
-from ..losses import Hinge
 from ..sets import ByLabel, Halfspace, intersect
 from ..sets.structure import Structure, structure_of
 from .elimination import Class
@@ -79,7 +78,7 @@ class NearestPoint:
     def applies(self) -> bool:
         """Whether the loss is the hinge without class weights, and both sets have a bounded structure that is known."""
         problem = self.condition.problem
-        if not isinstance(problem.loss, Hinge) or problem.class_weight or not self.condition.decoy.coef.any():
+        if problem.loss.kink is None or problem.class_weight or not self.condition.decoy.coef.any():
             return False
         return all(
             structure is not None and structure.tube is None and np.isfinite(structure.reach)

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.validation import Array, Matrix, check_number
-from ..losses import MarginLoss, Squared
+from ..losses import MarginLoss
 from .base import FeasibleSet, as_normal, unbounded
 
 
@@ -73,8 +73,8 @@ def loss_cap(model: LinearModel, label: float, loss: MarginLoss, cap: float) -> 
     """``{x: phi(label (x . coef + intercept)) <= cap}`` as a half-space.
 
     The loss decreases in the margin, so the set is ``label (x . coef + intercept) >= m`` with
-    ``m = phi^-1(cap)``. The squared loss rises again beyond margin 1; for it the half-space keeps
-    those points too and its relation is "outer".
+    ``m = phi^-1(cap)``. For a loss that rises again, such as the squared one, the half-space keeps
+    the points beyond too and its relation is "outer".
 
     Parameters
     ----------
@@ -101,5 +101,5 @@ def loss_cap(model: LinearModel, label: float, loss: MarginLoss, cap: float) -> 
     margin = loss.margin_at_loss(cap)
     if not np.isfinite(margin):
         raise InputError(f"a cap that the loss {loss.name} takes", f"{cap:g}", "Use a cap above 0.")
-    relation = "outer" if isinstance(loss, Squared) else "exact"
+    relation = "exact" if loss.turn is None else "outer"
     return Halfspace(-label * model.coef, label * model.intercept - margin, relation=relation)  # type: ignore[arg-type]

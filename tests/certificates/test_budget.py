@@ -319,15 +319,12 @@ class Odd(MarginLoss):
     """A loss whose pull has no convex reciprocal that the library knows."""
 
     name = "odd"
-    lipschitz = smoothness = reach = 1.0
+    lipschitz = smoothness = 1.0
 
     def value(self, m):
-        return m
+        return -m
 
     derivative = second_derivative = expression = margin_at_loss = value
-
-    def pull_constraints(self, pull, pulled_margin, mass):
-        return []
 
 
 def test_bad_input_is_one_clear_error():
@@ -348,7 +345,7 @@ def test_bad_input_is_one_clear_error():
         min_budget(PLANAR, problem, DISCS, model, method="structured")
     with pytest.raises(InputError, match="finite coef"):
         min_budget(PLANAR, problem, DISCS, LinearModel([np.nan, 1.0]))
-    with pytest.raises(CapabilityError, match="a loss among"):
+    with pytest.raises(CapabilityError, match="states `pull_constraints`"):
         min_budget(PLANAR, Problem(Odd(), 0.1), DISCS, model)
     with pytest.raises(InputError, match="installed solver"):
         min_budget(PLANAR, problem, DISCS, LinearModel([-0.3, 0.2]), solver="nonesuch")

@@ -18,7 +18,6 @@ from linpoison.certificates.saddle.certify import (
     certify_average_loss,
     recompute_average_loss,
     recompute_average_objective,
-    worst_pull,
 )
 from linpoison.certificates.saddle.semidefinite import semidefinite_loss
 from linpoison.core import CapabilityError, CertificateInvalid, Dataset, InputError
@@ -34,12 +33,12 @@ IDS = {"ids": lambda value: getattr(value, "name", str(value))}
 def test_worst_pull_is_the_supremum(loss):
     t = np.linspace(-60, 60, 240_001)
     for r in (-3.0, -0.4, 0.0, 0.7, 5.0):
-        value, slope = worst_pull(loss)(np.array(r))
+        value, slope = loss.worst_pull(np.array(r))
         best = np.max(-loss.derivative(t - 1e-9) * (t + r))
         if isinstance(loss, Squared):
             best = best if r > -1 else 0.0  # the other branch is a piece of its own
         assert max(float(value), 0.0) == pytest.approx(best, abs=1e-4)
-        ahead = worst_pull(loss)(np.array(r + 1e-6))[0]
+        ahead = loss.worst_pull(np.array(r + 1e-6))[0]
         assert float(slope) == pytest.approx(float(ahead - value) / 1e-6, abs=1e-4)
 
 

@@ -250,7 +250,7 @@ def test_one_class_is_refused(loss, method):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(InputError, match="'quick' or 'reference'"):
+    with pytest.raises(InputError, match="a method among auto, quick"):
         make_learner(Problem(Hinge(), 0.1), method="fast")
     with pytest.raises(InputError, match="start of 6 coefficients"):
         make_learner(Problem(Logistic(), 0.1)).fit(dense(), start=LinearModel(np.zeros(3)))

@@ -8,12 +8,11 @@ from functools import lru_cache
 from math import inf
 
 import numpy as np
-from scipy.special import wrightomega
 
 from ...core.errors import InputError, LinpoisonError
 from ...core.model import LinearModel
 from ...core.validation import Array
-from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge
+from ...losses import MarginLoss
 from ...optimality.set_cone import SetCone
 from ...sets import FeasibleSet, support_bound
 from ...sets.structure import structure_of
@@ -104,7 +103,7 @@ def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
 
         h_F(s (v - q v0)) + S rho*(q / S) <= 0,
 
-    which has a closed form for every loss (`pull_cap`). The support function ``h_F`` in turn is bounded by any
+    which is so for `pull_cap`. The support function ``h_F`` in turn is bounded by any
     prices of the set's core and rows (`SetCone.bound`). Multipliers that are missing or bad only loosen the bound.
 
     Parameters
@@ -176,7 +175,10 @@ def group_most(target: BudgetTarget, k: int, v: Array, slope: float, prices: Arr
 
 
 def pull_cap(loss: MarginLoss, side: float, most: float, slope: float) -> float:
-    """The least ``S >= 0`` with ``most + S rho*(slope / S) <= 0``.
+    """The least ``S >= 0`` with ``most + S rho*(slope / S) <= 0``, or more.
+
+    On the decreasing branch it is ``sup_m psi(m) (H + q m) = q G(H / q)`` for ``H = most, q = slope`` and the loss's
+    `worst_pull` G; on the other branch margins are ``2 turn - m``, which takes ``2 turn q`` off H:
 
     ===============  ==============================  =======================================
     loss             ``rho(m)``                      ``S``
@@ -195,19 +197,13 @@ def pull_cap(loss: MarginLoss, side: float, most: float, slope: float) -> float:
     >>> round(pull_cap(Logistic(), 1.0, 0.0, 1.0), 6) == round(Logistic().reach, 6)  # all of F = R^d: W(1 / e)
     True
     """
-    if not np.isfinite(most):
-        return 0.0 if most < 0 else inf
-    if isinstance(loss, Hinge):
-        return max(most + slope, 0.0)
-    if isinstance(loss, Logistic | SmoothHinge):
-        if slope == 0:
-            return max(most, 0.0)
-        width, ahead = (loss.width, most + slope) if isinstance(loss, SmoothHinge) else (1.0, most)
-        return float(width * slope * wrightomega(ahead / (width * slope) - 1).real)
-    reach = max(most + side * slope, 0.0)
+    if not np.isfinite(most) or most <= 0 == slope:
+        return 0.0 if most <= 0 else inf
     if slope == 0:
-        return inf if reach > 0 else 0.0
-    return reach**2 / (4 * slope)
+        return loss.lipschitz * most
+    with np.errstate(over="ignore"):
+        worst = loss.worst_pull(np.array([-loss.on_branch(side, -side * most / slope)]))[0]
+    return slope * max(float(worst[0]), 0.0)
 
 
 def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:

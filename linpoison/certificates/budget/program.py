@@ -13,7 +13,7 @@ from ...core.errors import InfeasibleSet, LinpoisonError, SolverFailed
 from ...core.poison import Poison
 from ...core.validation import Array
 from .dual import Proof
-from .target import Answer, BudgetTarget, Group
+from .target import Answer, BudgetTarget
 from .tune import along_the_model, best_proof, tuned
 
 _LIGHT = 1e-6
@@ -101,7 +101,8 @@ class BudgetProgram:
         for group, u, w, e in zip(target.groups, self.points, self.pulls, self.masses, strict=True):
             rules += target.feasible(group).constraints(u, w)
             margin = group.label * (u @ decoy.coef + decoy.intercept * w)
-            rules += _mass_rules(target, group, w, margin, e)
+            loss = target.problem.loss
+            rules += loss.pull_constraints(w, loss.on_branch(group.side, margin, w), e)
         if self.multipliers is not None:
             rules.append(self.multipliers <= 1)
         return rules
@@ -208,13 +209,3 @@ def rays(target: BudgetTarget, unit: float, solver: str | None) -> Iterator[Proo
             yield tuned(target, v)
             if along is not None:
                 yield along
-
-
-def _mass_rules(target: BudgetTarget, group: Group, pull: Any, margin: Any, mass: Any) -> list[Any]:
-    """``w rho(m) <= e`` for one group."""
-    if group.side > 0:
-        rules: list[Any] = target.problem.loss.pull_constraints(pull, margin, mass)
-        return rules
-    import cvxpy as cp
-
-    return [cp.quad_over_lin(pull, margin - pull) <= mass]

@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from ...core.errors import SolverFailed
 from ...core.poison import Poison
 from ...core.validation import LABELS, Array
-from ...losses import Hinge
 from ...optimality.elimination import Class
 from ...optimality.set_cone import SetCone
 from ...optimality.stationarity import VANISHING
@@ -31,7 +30,7 @@ _LIGHT = 1e-6
 
 def structured_applies(target: BudgetTarget) -> bool:
     """Whether the loss is the hinge and both sets are bounded intersections of a known structure."""
-    if not isinstance(target.problem.loss, Hinge) or not target.condition.decoy.coef.any():
+    if target.problem.loss.kink is None or not target.condition.decoy.coef.any():
         return False
     return all(cone_of(target.feasible(group)) is not None for group in target.groups)
 

@@ -10,18 +10,15 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from ...core.dataset import Dataset
-from ...core.errors import CapabilityError, InputError
+from ...core.errors import InputError
 from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.validation import LABELS, Array, check_number
-from ...losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
+from ...losses import Problem
 from ...optimality.stationarity import Stationarity
 from ...sets import ByLabel, FeasibleSet
 from ..clean.screen import lengths
 from ..rounding import gamma
-
-COVERED = (Hinge, SquaredHinge, SmoothHinge, Logistic, Squared)
-"""Losses for which one over the pull is convex in the margin."""
 
 KINK = 1e-9
 """Rows at least this near to a kink always count as on it."""
@@ -31,7 +28,7 @@ LARGEST_SCORE = 1e15
 
 
 class Group(NamedTuple):
-    """Poison of one class on one branch of the loss: the side is -1 where the loss increases (squared loss only)."""
+    """Poison of one class on one branch of the loss: the side is -1 where the loss increases."""
 
     label: float
     side: float
@@ -63,7 +60,7 @@ class BudgetTarget:
     Raises
     ------
     CapabilityError
-        If one over the pull of the loss is not known to be convex.
+        If the loss does not state its `pull_constraints`.
     InputError
         If the parts do not fit each other.
     """
@@ -74,9 +71,7 @@ class BudgetTarget:
 
     def __post_init__(self) -> None:
         problem, train, model = self.condition.problem, self.condition.train, self.condition.decoy
-        if not isinstance(problem.loss, COVERED):
-            known = ", ".join(sorted(loss.name for loss in COVERED))
-            raise CapabilityError(f"a loss among {known}", repr(problem.loss))
+        problem.loss.require("pull_constraints")
         for what, d in (("a model", model.d), ("sets", self.sets.d)):
             if d != train.d:
                 raise InputError(f"{what} of {train.d} features", f"{d}")
@@ -144,9 +139,8 @@ class BudgetTarget:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Two groups, or four for the squared loss."""
-        sides = (1.0, -1.0) if isinstance(self.problem.loss, Squared) else (1.0,)
-        return tuple(Group(label, side) for side in sides for label in LABELS)
+        """Two groups, or four for a loss that increases again."""
+        return tuple(Group(label, side) for side in self.problem.loss.sides for label in LABELS)
 
     @property
     def padded(self) -> bool:

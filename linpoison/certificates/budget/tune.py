@@ -9,7 +9,6 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from ...core.validation import LABELS, Array
-from ...losses import Squared
 from ...sets.structure import Structure
 from .dual import Proof, cone_of, dual_ratio, group_cap, group_most, held, price_count
 from .target import BudgetTarget
@@ -62,14 +61,16 @@ def along_the_model(target: BudgetTarget, v: Array) -> Proof | None:
 
 
 def toward_margins(target: BudgetTarget) -> list[Proof]:
-    """For the squared loss, directions in which no point of one class pulls: the residuals of its own rows.
+    """For a loss with a turn t, directions in which no point of one class pulls: the residuals of its own rows.
 
-    With ``v = (theta, b - y)`` a point of class `y` pulls by ``(1 - m) y v . (x, 1) = -(1 - m)^2``, on whichever side
-    of margin 1 it lies. Where a set has points on both sides no other direction does so, and none strictly.
+    With ``v = (theta, b - t y)`` a point of class `y` pulls by ``-phi'(m) y v . (x, 1) = phi'(m) (t - m)``, not above
+    zero on whichever side of t it lies. Where a set has points on both sides no other direction does so, and none
+    strictly.
     """
-    if not isinstance(target.problem.loss, Squared) or not target.condition.decoy.coef.any():
+    turn = target.problem.loss.turn
+    if turn is None or not target.condition.decoy.coef.any():
         return []
-    last = np.append(np.zeros(target.condition.train.d), 1.0)
+    last = np.append(np.zeros(target.condition.train.d), turn)
     return [tuned(target, target.vector - y * last) for y in LABELS]
 
 
@@ -109,7 +110,7 @@ def _least_reach(target: BudgetTarget, k: int, v: Array, high: float) -> float:
 
     The cap of a quadratic loss is flat there, so that a search for the least cap stops short of zero.
     """
-    side = target.groups[k].side
+    side = target.groups[k].side * (target.problem.loss.turn or 1.0)
 
     def reach(slope: float) -> float:
         return min(group_most(target, k, v, float(slope), np.zeros(0)) + side * float(slope), 1e300)

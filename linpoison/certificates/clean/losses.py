@@ -9,7 +9,7 @@ from scipy.special import expit, wrightomega, xlogy
 
 from ...core.errors import CapabilityError
 from ...core.validation import Array
-from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge
+from ...losses import MarginLoss
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,8 @@ def soft_hinge(loss: MarginLoss) -> SoftHinge:
     CapabilityError
         For losses that have another: those of unbounded slope.
     """
-    if isinstance(loss, Hinge):
-        return SoftHinge(1.0, 0.0)
-    if isinstance(loss, Logistic):
-        return SoftHinge(0.0, 1.0)
-    if isinstance(loss, SmoothHinge):
-        return SoftHinge(1.0, loss.width)
-    raise CapabilityError(
-        "the hinge, smooth_hinge or logistic loss", loss.name, "Use certify_ridge for squared losses."
-    )
+    if loss.soft_hinge is None:
+        raise CapabilityError(
+            "the hinge, smooth_hinge or logistic loss", loss.name, "Use certify_ridge for squared losses."
+        )
+    return SoftHinge(*loss.soft_hinge)

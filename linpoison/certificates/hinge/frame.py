@@ -10,7 +10,6 @@ import numpy as np
 
 from ...core.errors import CapabilityError
 from ...core.validation import Array
-from ...losses import Hinge
 from ...sets import FeasibleSet, Intersection, support_bound
 from ...sets.structure import structure_of
 from ..claim import Claim
@@ -155,7 +154,7 @@ def frame(claim: Claim, a0: Any, *, reg: float | None = None, changed: float = 0
     CapabilityError
         If the loss is not the hinge.
     """
-    if not isinstance(claim.problem.loss, Hinge):
+    if claim.problem.loss.kink is None:
         raise CapabilityError(
             "the hinge loss", claim.problem.loss.name, "Use the outer set or, for the squared loss, the ridge bounds."
         )

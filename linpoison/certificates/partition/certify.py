@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import CapabilityError, InputError
 from ...core.validation import Array, check_number
-from ...losses import Hinge, Logistic, Problem, SmoothHinge, Squared
+from ...losses import Problem
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
 from ..outer.baselines import certify_ball
@@ -137,9 +137,9 @@ def base_certifiers(problem: Problem) -> tuple[BaseCertifier, ...]:
     CapabilityError
         If there is none.
     """
-    if isinstance(problem.loss, Squared):
+    if problem.loss.quadratic:
         return (partial(certify_ridge, method="structured"),)
-    if isinstance(problem.loss, Hinge | SmoothHinge | Logistic):
+    if problem.loss.soft_hinge is not None:
         return (certify_ball, certify_margin)
     known = "the squared, hinge, smooth hinge or logistic loss"
     raise CapabilityError(known, f"the {problem.loss.name} loss", "Give a base certifier.")

@@ -14,7 +14,7 @@ from ...core.errors import InputError
 from ...core.validation import Array
 from ...learners.checked import validate_data
 from ...learners.classifier import two_classes
-from ...losses import MarginLoss, Problem, make_loss
+from ...losses import MarginLoss, Problem, as_loss
 from ...sets import Box, ByLabel
 from ..certificate import Certificate
 from ..claim import Claim
@@ -191,8 +191,9 @@ class PartitionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return found if deletions else np.maximum(found, 0)
 
     def _problem(self) -> Problem:
-        loss = self.loss if isinstance(self.loss, MarginLoss) else make_loss(self.loss)
-        return Problem(loss, self.reg, penalize_intercept=self.penalize_intercept, fit_intercept=self.fit_intercept)
+        return Problem(
+            as_loss(self.loss), self.reg, penalize_intercept=self.penalize_intercept, fit_intercept=self.fit_intercept
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

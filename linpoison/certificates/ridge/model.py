@@ -57,7 +57,6 @@ from scipy.linalg import cho_solve
 
 from ...core.errors import CapabilityError
 from ...core.validation import LABELS, Array
-from ...losses import Squared
 from ...sets import Ball, SupportBound
 from ..claim import Claim
 from ..rounding import UNIT, gamma
@@ -130,7 +129,7 @@ class RidgeSystem:
         CapabilityError
             If the loss is not the squared one.
         """
-        if not isinstance(claim.problem.loss, Squared):
+        if not claim.problem.loss.quadratic:
             raise CapabilityError("the squared loss", f"the {claim.problem.loss.name} loss", "Use certify_margin.")
         rows = CleanRows.of(claim, origin)
         return cls(claim, interval, rows, claim.reg * claim.mask[: rows.E.shape[1]])

@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import wrightomega
 
 from ...core.validation import Array, check_integer, check_number
-from ...losses import Hinge, Logistic, MarginLoss, SmoothHinge, Squared, SquaredHinge
+from ...losses import MarginLoss
 from ...sets import support_bound
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
@@ -85,7 +84,7 @@ def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3,
     Examples
     --------
     >>> from linpoison.core import Dataset
-    >>> from linpoison.losses import Problem
+    >>> from linpoison.losses import Hinge, Problem
     >>> from linpoison.sets import Ball, ByLabel
     >>> train = Dataset([[-1.0], [1.0]], [-1, 1])
     >>> sets = ByLabel({+1: Ball([1.0], 1.5), -1: Ball([-1.0], 1.5)})
@@ -187,7 +186,7 @@ def _within(claim: Claim, v: Array, tol: float, rounds: int) -> dict[str, Array]
 
 
 def _has_ball(claim: Claim) -> bool:
-    return claim.strongly_convex and isinstance(claim.problem.loss, Hinge | Logistic | SmoothHinge)
+    return claim.strongly_convex and claim.problem.loss.soft_hinge is not None
 
 
 def _ball(claim: Claim, a: Any) -> tuple[Array, float] | None:
@@ -248,45 +247,10 @@ def _margins(claim: Claim, v: Array) -> Array:
 
 def _pieces(loss: MarginLoss, plain: bool) -> tuple[Piece, ...]:
     """Rows of either class with the least margin and, for a loss that grows again, with the greatest."""
-    curve = worst_pull(loss) if plain else _loss_curve(loss)
-    sides: list[tuple[float, Curve]] = [(1.0, curve)]
-    if isinstance(loss, Squared):
-        sides.append((-1.0, lambda t: curve(t - 2)))  # (1 - m)^2 with m = t, where m is greatest
-    return tuple(Piece(label, side, bend) for label in (1.0, -1.0) for side, bend in sides)
+    curve = loss.worst_pull if plain else loss.worst_loss
+    return tuple(Piece(label, side, partial(_bend, curve, loss, side)) for label in (1.0, -1.0) for side in loss.sides)
 
 
-def worst_pull(loss: MarginLoss) -> Curve:
-    """``G(r) = sup_t psi(t) (t + r)`` and its derivative, on the decreasing branch of the loss where it is positive.
-
-    For a loss without a formula ``phi(-r)``, which is never less.
-
-    Examples
-    --------
-    >>> value, slope = worst_pull(Logistic())(np.array([0.0]))
-    >>> bool(np.isclose(value[0], Logistic().reach))
-    True
-    """
-    if isinstance(loss, Hinge):
-        return lambda r: (1 + r, np.ones_like(r))
-    if isinstance(loss, SquaredHinge | Squared):
-        return lambda r: ((1 + r).clip(min=0) ** 2 / 4, (1 + r).clip(min=0) / 2)
-    if isinstance(loss, Logistic):
-        return partial(_omega, 1.0, -1.0)
-    if isinstance(loss, SmoothHinge):
-        return partial(_omega, loss.width, 1 / loss.width - 1)
-    return _loss_curve(loss)
-
-
-def _omega(width: float, shift: float, r: Array) -> tuple[Array, Array]:
-    """``width W(exp(r / width + shift))``."""
-    value = np.asarray(wrightomega(np.asarray(r / width + shift, dtype=np.float64)))
-    return width * value, value / (1 + value)
-
-
-def _loss_curve(loss: MarginLoss) -> Curve:
-    """``phi(-r)`` on the decreasing branch."""
-    if isinstance(loss, Hinge):
-        return lambda r: (1 + r, np.ones_like(r))
-    if isinstance(loss, Squared):
-        return lambda r: ((1 + r).clip(min=0) ** 2 / 2, (1 + r).clip(min=0))
-    return lambda r: (loss.value(-r), -loss.derivative(-r))
+def _bend(curve: Curve, loss: MarginLoss, side: float, t: Array) -> tuple[Array, Array]:
+    """A curve of the decreasing branch at the row of a piece, whose margin is ``-side t``."""
+    return curve(-loss.on_branch(side, -side * t))

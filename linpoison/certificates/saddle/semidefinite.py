@@ -12,7 +12,6 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ...core.validation import Array, check_integer
-from ...losses import Hinge
 from ...sets import Slab
 from ..claim import Claim
 from ..inflation import CentroidSets
@@ -92,7 +91,7 @@ def semidefinite_loss(claim: Claim, v: Any, *, resolution: int = 4) -> Semidefin
     """
     check_integer(resolution, "resolution", at_least=1)
     vector = np.asarray(v, dtype=np.float64)
-    if not isinstance(claim.problem.loss, Hinge):
+    if claim.problem.loss.kink is None:
         raise CapabilityError("the hinge loss", claim.problem.loss.name)
     if vector.shape != (claim.train.d + 1,) or not np.isfinite(vector).all():
         raise InputError(f"a finite vector of length {claim.train.d + 1}", f"shape {vector.shape}")
