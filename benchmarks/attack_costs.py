@@ -37,7 +37,7 @@ import scipy
 from scipy.optimize import brentq
 
 from linpoison import Budget, LinpoisonError, Problem, Split, __version__, make_defense
-from linpoison.attacks import ATTACKS, Attack, Canceler, LabelFlipDecoys, RandomFlips, SaddleProgram, Scenario
+from linpoison.attacks import ATTACKS, Attack, DecoyCanceler, LabelFlipDecoys, RandomFlips, SaddleProgram, Scenario
 from linpoison.datasets import counts, gaussians
 from linpoison.losses import Hinge
 
@@ -57,7 +57,7 @@ REDUCED: dict[str, tuple[Any, str]] = {
     "tries": (4, "4 tries"),
     "most_decoys": (1, "1 decoy tried"),
     "program": (SaddleProgram(tol=1e-2, max_rounds=20), "gap 1e-2 or 20 rounds"),
-    "canceler": (Canceler(steps=50), "50 steps"),
+    "canceler": (DecoyCanceler(steps=50), "50 steps"),
     "start": (RandomFlips(draws=2), "starts from random flips"),
     "starts": (1, "1 start"),
     "most": ((1, 3), "1 and 3 copies"),

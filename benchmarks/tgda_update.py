@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep import CG, TGDA, LeaderNetwork, Sample, TorchRisk, hessian, make_model
+from deep import LeaderNetwork, TorchRisk, make_model
 from deep.models import DenseLeader
+from linpoison.attacks.gradient import TGDA
+from linpoison.risk import CG, Sample, hessian
 
 SHAPE = (1, 28, 28)
 MODELS = ("lr", "nn", "cnn")

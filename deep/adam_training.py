@@ -8,14 +8,14 @@ from math import isfinite
 from typing import Any
 
 from linpoison.core import InputError, MissingDependency, SolverFailed, check_integer, check_number
+from linpoison.risk.arrays import norm
+from linpoison.risk.descent import Progress, silent
+from linpoison.risk.samples import Sample
+from linpoison.risk.training import Trained, objective
 
-from .arrays import norm
-from .descent import Progress, silent
-from .samples import Sample
 from .sgd import _DIVERGED, _copies, _devices, batches_of, deterministic
 from .torch_modules import last_linear, untouched
 from .torch_risk import TorchRisk
-from .training import Trained, objective
 
 try:
     import torch

@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from linpoison.attacks.gradient.canceling import Canceler, Canceling
+from linpoison.attacks.gradient.flips import flip_labels
+from linpoison.attacks.gradient.targets import GradPC
+from linpoison.attacks.gradient.tgda import TGDA, Game
 from linpoison.core import CapabilityError, InputError, check_integer, check_number
 from linpoison.core.writing import write_file
+from linpoison.risk.arrays import norm, to_numpy
+from linpoison.risk.descent import LBFGS, Adam, ProjectedGradient
+from linpoison.risk.parameters import DirectRows
+from linpoison.risk.projections import Box, Everywhere
+from linpoison.risk.samples import Sample
+from linpoison.risk.solvers import CG
+from linpoison.risk.thresholds import reachability
+from linpoison.risk.training import Trained
 
-from .arrays import norm, to_numpy
-from .canceling import Canceling, GradientCanceling
 from .cli_lab import Lab, output_of
-from .descent import LBFGS, Adam, ProjectedGradient
-from .flips import flip_labels
 from .leaders import LeaderNetwork, pretrain
 from .models import ConvLeader, DenseLeader
-from .parameters import DirectRows
-from .projections import Box, Everywhere
-from .samples import Sample
-from .solvers import CG
-from .targets import GradPC
-from .tgda import TGDA, Game
-from .thresholds import reachability
 from .torch_modules import Layout
 from .torch_risk import TorchRisk
-from .training import Trained
 
 Tick = Callable[[str], None]
 
@@ -95,7 +95,7 @@ def gc(lab: Lab, arguments: Any) -> Run:
     names = _names(arguments.params)
     Layout(lab.risk.module, names)
     sets = Everywhere() if arguments.free else Box(lab.task.low, lab.task.high)
-    attack, steps = GradientCanceling(_optimiser(arguments), sets), arguments.steps
+    attack, steps = Canceler(_optimiser(arguments), sets), arguments.steps
 
     def run(clean: Trained, seed: int, out: Path, tick: Tick) -> Outcome:
         target, notes = _target(lab, rule, clean, tick)

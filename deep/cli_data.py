@@ -10,8 +10,7 @@ import numpy as np
 
 from linpoison.core import InputError
 from linpoison.core.archives import read_arrays
-
-from .samples import Sample
+from linpoison.risk.samples import Sample
 
 MOST_CLASSES = 100_000
 """A network has an output for each class up to the largest label."""

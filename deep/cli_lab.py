@@ -15,19 +15,18 @@ import torch
 from linpoison.core import InputError
 from linpoison.core.archives import arrays_writer
 from linpoison.core.writing import write_file
+from linpoison.risk.arrays import to_numpy
+from linpoison.risk.checkpoints import Checkpoint
+from linpoison.risk.measuring import accuracy, peak_memory, relative_distance
+from linpoison.risk.samples import Sample
+from linpoison.risk.training import Trained
 
-from .arrays import to_numpy
-from .canceling import accuracy, relative_distance
-from .checkpoints import Checkpoint
 from .cli_data import Task
-from .measuring import peak_memory
 from .models import make_model
 from .pictures import save_grid
-from .samples import Sample
 from .sgd import SGDTrainer
 from .torch_losses import resolve
 from .torch_risk import TorchRisk
-from .training import Trained
 
 
 @dataclass(frozen=True, eq=False)

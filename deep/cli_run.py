@@ -12,8 +12,8 @@ import numpy as np
 from linpoison._frame import say, tell
 from linpoison.core import InputError, check_seed
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
+from linpoison.risk.checkpoints import Checkpoint, digest_of
 
-from .checkpoints import Checkpoint, digest_of
 from .cli_attacks import ATTACKS, Run
 from .cli_data import load_task
 from .cli_lab import Lab, code_of

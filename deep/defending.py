@@ -10,10 +10,9 @@ import numpy as np
 
 from linpoison.core import CapabilityError, InputError, check_number, check_seed
 from linpoison.core.validation import Array
-
-from .arrays import like, to_numpy
-from .protocols import RiskModel, Trainer, Vector
-from .samples import Sample
+from linpoison.risk.arrays import like, to_numpy
+from linpoison.risk.protocols import Risk, Trainer, Vector
+from linpoison.risk.samples import Sample
 
 LIMIT = 4000
 """The most parameters whose Hessian is written out."""
@@ -28,7 +27,7 @@ class RiskLearner:
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
     trainer : Trainer
         `SGDTrainer()` or `LBFGSTrainer()`: every fit begins from scratch.
     parameters : {"all", "head"}, default "all"
@@ -45,14 +44,14 @@ class RiskLearner:
 
     Examples
     --------
-    >>> from deep import LBFGSTrainer, LinearRisk
+    >>> from linpoison.risk import LBFGSTrainer, LinearRisk
     >>> from linpoison.defenses import TRIM
     >>> X, y = np.array([[-3.0], [-2.0], [2.0], [3.0], [2.5]]), np.array(["a", "a", "b", "b", "a"])
     >>> TRIM(remove=0.2, learner=RiskLearner(LinearRisk(2, 0.01), LBFGSTrainer())).fit(X, y).sample_indices_
     array([0, 1, 2, 3])
     """
 
-    risk: RiskModel
+    risk: Risk
     trainer: Trainer
     parameters: Literal["all", "head"] = "all"
     damping: float = 0.01
@@ -100,7 +99,7 @@ class RiskRows:
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
     w : Vector
     classes : ndarray
         Labels in the order of the outputs.
@@ -205,5 +204,5 @@ def _codes(classes: Any, y: Any, remedy: str) -> Any:
     return codes
 
 
-def _coded(risk: RiskModel, codes: Any) -> Any:
+def _coded(risk: Risk, codes: Any) -> Any:
     return codes if risk.margin_loss is None else np.where(codes > 0, 1.0, -1.0)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
+from linpoison.risk.samples import Sample
 
 from .precision import evaluating, full_precision
-from .samples import Sample
 from .torch_modules import Layout, called_with, fresh
 from .torch_rows import as_labels, as_rows
 

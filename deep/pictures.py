@@ -8,8 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from linpoison.core import InputError, check_integer
-
-from .arrays import to_numpy
+from linpoison.risk.arrays import to_numpy
 
 
 def save_grid(path: Path | str | BinaryIO, clean: Any, poison: Any, labels: Any, *, most: int = 10) -> None:

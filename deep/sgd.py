@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from linpoison.core import InputError, MissingDependency, SolverFailed, check_integer, check_number
+from linpoison.risk.arrays import norm
+from linpoison.risk.descent import Progress, silent
+from linpoison.risk.samples import Sample
+from linpoison.risk.training import Trained, objective
 
-from .arrays import norm
-from .descent import Progress, silent
-from .samples import Sample
 from .torch_modules import untouched
 from .torch_risk import TorchRisk
-from .training import Trained, objective
 
 try:
     import torch

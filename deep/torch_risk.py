@@ -1,4 +1,4 @@
-"""Any torch module as a `RiskModel`: derivatives by torch.func, chunk by chunk."""
+"""Any torch module as a `Risk`: derivatives by torch.func, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
 from linpoison.losses import MarginLoss
+from linpoison.risk.arrays import count_rows, movable
+from linpoison.risk.linear_risk import shares
+from linpoison.risk.score_losses import cross_entropy_reach
 
-from .arrays import count_rows, movable
 from .labels import Labels, numbers_of
-from .linear_risk import shares
 from .outputs import Output, scores_of
-from .score_losses import cross_entropy_reach
 from .statistics import changed, learned, plain, statistics_of
 from .torch_calls import Calls
 from .torch_check import ROWS, Checked
@@ -33,7 +33,7 @@ except ImportError:
 
 
 class TorchRisk:
-    """A torch module with a loss, as a `RiskModel` over the flat vector of its parameters.
+    """A torch module with a loss, as a `Risk` over the flat vector of its parameters.
 
     ::
 

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from linpoison.core import InputError, MissingDependency
-
-from .arrays import count_rows, pair_of
+from linpoison.risk.arrays import count_rows, pair_of
 
 try:
     import torch

@@ -23,21 +23,22 @@ ALLOWED: dict[str, set[str]] = {
     "convex": {"core"},
     "sets": {"core", "losses", "convex"},
     "learners": {"core", "losses", "convex"},
+    "risk": {"core", "losses"},
     "influence": {"core", "losses", "learners"},
     "optimality": {"core", "losses", "sets"},
     "rounding": {"core", "sets"},
     "defenses": LEARNING - {"convex"},
     "evaluation": {"core", "losses", "learners", "defenses"},
-    "attacks": LEARNING | {"influence", "optimality", "rounding", "defenses", "evaluation"},
+    "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation"},
     "multiclass": LEARNING | {"defenses", "rounding", "datasets"},
     "certificates": LEARNING | {"defenses", "optimality"},
-    "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "deep"},
+    "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "risk"},
     "auditing": LEARNING
     | {"influence", "optimality", "multiclass", "datasets", "rounding", "defenses", "evaluation"}
     | {"attacks", "certificates", "subpopulations"},
     "cli": {"core", "datasets", "auditing"},
     "testing": LEARNING | {"defenses", "evaluation", "attacks"},
-    "deep": {"core", "losses", "datasets", "rounding"},
+    "deep": {"core", "losses", "datasets", "rounding", "risk", "attacks"},
 }
 """Room -> rooms that it may import. `_version` and `_frame` are open to all; facade and ``__main__`` stand above."""
 
@@ -277,6 +278,7 @@ modules, scripts = json.load(sys.stdin)
 try:
     import deep
     deep.features
+    importlib.import_module("deep.cli_attacks")
 except ImportError:
     modules = [name for name in modules if not name.startswith("deep.")]
 print("cvxpy" in sys.modules)

@@ -61,7 +61,7 @@ def test_the_example_of_subpopulations_runs(capsys):
 
 def test_the_example_is_short():
     block, network, groups = python_blocks(TEXT)
-    assert len(network.splitlines()) <= 15
+    assert len(network.splitlines()) <= 16
     assert len(groups.splitlines()) <= 15
     assert len([line for line in block.splitlines() if line.strip()]) <= 22
 

@@ -7,8 +7,7 @@ around it, and cancels the gradient there, with all parameters of the network. A
 clean rows and poison; drops are against what it learns from clean rows alone.
 
 Logistic regression: rows start from labels 9 - y; pixels anywhere, or in [0, 1]. Networks: rows are pictures with all
-ten labels, which stay tied ("tied") and on a sphere; they start as `deep.conflicting_rows`. "start" is no descent
-at all.
+ten labels, which stay tied ("tied") and on a sphere; they start as `conflicting_rows`. "start" is no descent at all.
 
 "threshold" is the least budget with which the last layer of the target can be stationary, necessary but not
 sufficient for several classes. "residual" is |r| with the poison / without / the least possible with this budget for
@@ -28,23 +27,10 @@ import numpy as np
 import torch
 from limits_lab import Clean, Lab, name_of, options, spread, victim, write
 
-from deep import (
-    Adam,
-    Box,
-    Everywhere,
-    GradientCanceling,
-    GradPC,
-    Projection,
-    Sample,
-    Sphere,
-    Tied,
-    TorchRisk,
-    accuracy,
-    conflicting_rows,
-    flip_labels,
-    reachability,
-)
-from deep import relative_distance as distance
+from deep import TorchRisk
+from linpoison.attacks.gradient import Canceler, GradPC, conflicting_rows, flip_labels
+from linpoison.risk import Adam, Box, Everywhere, Projection, Sample, Sphere, Tied, accuracy, reachability
+from linpoison.risk import relative_distance as distance
 
 TGDA = {"lr": 2.79, "nn": 1.50, "cnn": 1.11}
 """Drops of TGDA in Table 2.2, in points: what gradient canceling should reach."""
@@ -140,7 +126,7 @@ class Attacker:
             mass = round(epsilon * lab.train.n)
             seeds = self.start(seed, pixels, mass)
             risk = TorchRisk(lab.risk.module_at(target), chunk=1000)
-            rule = GradientCanceling(plan.descent, plan.projection(pixels), tol=1e9 if pixels == "start" else 0.0)
+            rule = Canceler(plan.descent, plan.projection(pixels), tol=1e9 if pixels == "start" else 0.0)
             found = rule.run(risk, target, lab.train, mass / lab.train.n, start=seeds)
             lengths = found.poison.X.flatten(1).norm(dim=1)
             return {

@@ -27,8 +27,9 @@ import torch
 from limits_lab import MODELS, Lab, options, victim, write
 from tgda import table_of
 
-from deep import RiskLearner, Sample, accuracy
+from deep import RiskLearner
 from linpoison.defenses import SEVER, TRIM, MaxUp
+from linpoison.risk import Sample, accuracy
 
 GAMES = {"lr": "main", "nn": "tied", "cnn": "tied"}
 TRANSFER = {

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep import Sample, SGDTrainer, TorchRisk, accuracy, make_model
+from deep import SGDTrainer, TorchRisk, make_model
 from linpoison.auditing.journal import FolderJournal
+from linpoison.risk import Sample, accuracy
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 import written  # noqa: E402

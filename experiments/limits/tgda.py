@@ -9,7 +9,7 @@ judges by the other 30 %, which the follower does not see in the game (it starts
 clean rows); then the poison is frozen, and another seed learns from scratch on all training rows and the poison.
 
 In the game "tied" (networks only, all training rows) the attacker moves the rows themselves: pictures with all ten
-labels, on the sphere of `TIES`, far outside of the range of pixels. They start as `deep.conflicting_rows`, the same for
+labels, on the sphere of `TIES`, far outside of the range of pixels. They start as `conflicting_rows`, the same for
 all seeds, and the follower starts as what its seed learns from clean rows and them. "tied start" is what these rows do
 without a game; "thesis" beside both is the main game of the thesis, which has no such one.
 
@@ -34,21 +34,10 @@ import numpy as np
 import torch
 from limits_lab import Clean, Lab, name_of, options, spread, victim, write
 
-from deep import (
-    CG,
-    TGDA,
-    DirectRows,
-    LeaderNetwork,
-    Sample,
-    Sphere,
-    Tied,
-    conflicting_rows,
-    flip_labels,
-    pretrain,
-    reachability,
-    relative_distance,
-)
+from deep import LeaderNetwork, pretrain
 from deep.models import DenseLeader
+from linpoison.attacks.gradient import TGDA, conflicting_rows, flip_labels
+from linpoison.risk import CG, DirectRows, Sample, Sphere, Tied, reachability, relative_distance
 
 EPSILON = 0.03
 THESIS = {

@@ -36,7 +36,7 @@ from typing import Any
 import image_cases as cases
 import numpy as np
 
-from deep import CG
+from linpoison.risk import CG
 from linpoison.subpopulations import (
     LabelFlip,
     Population,

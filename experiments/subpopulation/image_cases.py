@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deep import Box, Sample, TorchRisk, text
+from deep import TorchRisk, text
 from deep.adam_training import AdamTrainer
 from deep.vision import load_vgg16, paper_conv, transfer_risk
+from linpoison.risk import Box, Sample
 from linpoison.subpopulations import (
     ClusterMatch,
     FeatureMatch,

@@ -46,12 +46,12 @@ from typing import Any
 
 import numpy as np
 
-from deep import Box, LinearRisk
 from linpoison import load
 from linpoison.core import Domain
 from linpoison.core.dataset import stack_rows
 from linpoison.datasets import gaussians
 from linpoison.losses import Hinge, Logistic, Problem
+from linpoison.risk import Box, LinearRisk
 from linpoison.subpopulations import (
     ClusterMatch,
     CrossFit,

@@ -37,7 +37,8 @@ from typing import Any
 import image_cases as cases
 import numpy as np
 
-from deep import CG, Adam, Box, FixedModelAttack, GradientMatching, ProjectedGradient, Sample
+from linpoison.attacks.gradient import FixedModelAttack, GradientMatching
+from linpoison.risk import CG, Adam, Box, ProjectedGradient, Sample
 from linpoison.subpopulations import ClusterMatch, Population, correctness
 
 SURROGATE = 10**6

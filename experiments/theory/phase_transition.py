@@ -3,8 +3,8 @@
     LINPOISON_DATA=FOLDER python experiments/theory/phase_transition.py --out DIR
 
 For each target model and each budget, poison anywhere in R^d is moved until the target's gradient over clean rows and
-poison is as short as it gets (`Canceler`: two rows of equal weight, L-BFGS). ``table.md`` has for budgets from half
-to twice the threshold: the length of that gradient, relative to the one without poison; the least length that the
+poison is as short as it gets (`DecoyCanceler`: two rows of equal weight, L-BFGS). ``table.md`` has for budgets from
+half to twice the threshold: the length of that gradient, relative to the one without poison; the least length that the
 theory allows ("floor"); how far retraining ends from the target, relative to the target's length; and accuracy on the
 test rows after retraining. ``figure.png`` is Figure 3.1 (middle and right) of Lu's thesis for all data sets at once.
 
@@ -36,7 +36,7 @@ import numpy as np
 from tables import canvas, options, write
 
 from linpoison import Dataset, LinearModel, Problem, Split, load
-from linpoison.attacks import Canceler
+from linpoison.attacks import DecoyCanceler
 from linpoison.certificates import Threshold, reachability_threshold
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
@@ -117,7 +117,7 @@ def measure(case: Case, threshold: Threshold, factor: float, seed: int) -> Point
     """Cancel, retrain, compare."""
     train, problem, target = case.split.train, case.problem, case.target
     epsilon, size = factor * threshold.epsilon, float(np.linalg.norm(target.coef))
-    found = Canceler(rows=2).solve(target, train, problem, anywhere(train.d), epsilon, np.random.default_rng(seed))
+    found = DecoyCanceler(rows=2).solve(target, train, problem, anywhere(train.d), epsilon, np.random.default_rng(seed))
     clean = float(np.linalg.norm(problem.gradient(target, train)[:-1]))
     floor = max(0.0, threshold.numerator - epsilon * threshold.denominator) / size
     again = make_learner(problem).fit(train.mix(found.poison.as_dataset()))

@@ -6,7 +6,7 @@ from .base import Attack
 from .breakdown import Breakdown
 from .decoys import Decoy, LabelFlipDecoys, pareto_front
 from .feasible import FeasibleRegion, SetPolicy
-from .gradient_canceling import Canceler, GradientCanceling
+from .gradient_canceling import DecoyCanceler, GradientCanceling
 from .influence import Influence, InfluenceBasic
 from .iterative import Iterative
 from .kkt import KKT, IterativeKKT
@@ -29,8 +29,8 @@ __all__ = [
     "VARIANTS",
     "Attack",
     "Breakdown",
-    "Canceler",
     "Decoy",
+    "DecoyCanceler",
     "FeasibleRegion",
     "GapOracle",
     "GradientCanceling",

@@ -48,7 +48,7 @@ class Cancelation:
 
 
 @dataclass(frozen=True)
-class Canceler:
+class DecoyCanceler:
     """Minimise the norm of a decoy's gradient over poison rows and their weights.
 
     ::
@@ -128,7 +128,7 @@ State = tuple[Array, Array, Array]
 class _Descent:
     """Value, gradient and steps of one cancelation."""
 
-    def __init__(self, rule: Canceler, condition: Stationarity, sets: ByLabel, epsilon: float) -> None:
+    def __init__(self, rule: DecoyCanceler, condition: Stationarity, sets: ByLabel, epsilon: float) -> None:
         self.rule, self.condition, self.epsilon = rule, condition, epsilon
         self.y = np.repeat(LABELS, [rule.rows - rule.rows // 2, rule.rows // 2])
         self.sets = sets
@@ -278,7 +278,7 @@ class GradientCanceling(Attack):
 
     Parameters
     ----------
-    canceler : Canceler
+    canceler : DecoyCanceler
     decoys : LabelFlipDecoys
     most_decoys : int, default 8
         The most promising decoys are tried.
@@ -293,7 +293,7 @@ class GradientCanceling(Attack):
     """
 
     name: ClassVar[str] = "gradient-canceling"
-    canceler: Canceler = field(default_factory=Canceler)
+    canceler: DecoyCanceler = field(default_factory=DecoyCanceler)
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     most_decoys: int = 8
     finalists: int = 4

@@ -8,8 +8,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from ..attacks.gradient import FixedModelAttack
 from ..core.errors import CapabilityError, InputError
 from ..core.validation import check_integer, check_number
+from ..risk import CG, Everywhere, Identity, ProjectedGradient, Sample
 from .matching import Subpopulation
 from .population import Population
 from .trainers import RiskPredictor
@@ -101,13 +103,13 @@ def _support(classes: Any, X: Any, surrogate: Any) -> Any:
 class MovedFlips:
     """Label flips whose rows are then moved at the surrogate's parameters, against the loss of the subpopulation.
 
-    With the attack `deep.FixedModelAttack` and its solver `Identity` this is gradient optimisation,
+    With the attack `FixedModelAttack` and its solver `Identity` this is gradient optimisation,
 
     ::
 
         minimise over x_j   < grad L(auxiliary rows of the group, true labels), mean_j grad l(x_j, flipped label) >
 
-    with any other solver the influence attack; with `deep.GradientMatching` (labels "true") gradient matching. The
+    with any other solver the influence attack; with `GradientMatching` (labels "true") gradient matching. The
     paper maximises the product, which is right for labels that the attacker wants, not for true ones.
 
     Parameters
@@ -127,9 +129,6 @@ class MovedFlips:
 
     def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
         """See `SubpopulationAttack.poison`; the surrogate must be that of a `RiskTrainer`."""
-        from deep.implicit import FixedModelAttack
-        from deep.samples import Sample
-
         if not isinstance(surrogate, RiskPredictor):
             raise CapabilityError("a surrogate with derivatives, as `RiskTrainer` trains", type(surrogate).__name__)
         risk, w = surrogate.risk, surrogate.w
@@ -148,14 +147,12 @@ def gradient_optimization(projection: Any = None, *, steps: int = 50, step: floa
 
     Parameters
     ----------
-    projection : deep.protocols.Projection, optional
-        Where rows may lie, `deep.Everywhere()` by default, where the objective has no lower bound.
+    projection : linpoison.risk.Projection, optional
+        Where rows may lie, `Everywhere()` by default, where the objective has no lower bound.
     steps : int, default 50
     step : float, optional
-        See `deep.ProjectedGradient`.
+        See `ProjectedGradient`.
     """
-    from deep.solvers import Identity
-
     return _moved(Identity(), projection, steps, step)
 
 
@@ -166,19 +163,13 @@ def influence(projection: Any = None, *, solver: Any = None, steps: int = 50, st
     ----------
     projection, steps, step
         As for `gradient_optimization`.
-    solver : deep.protocols.InverseHVP, optional
-        ``deep.CG()`` by default.
+    solver : linpoison.risk.InverseHVP, optional
+        ``CG()`` by default.
     """
-    from deep.solvers import CG
-
     return _moved(CG() if solver is None else solver, projection, steps, step)
 
 
 def _moved(solver: Any, projection: Any, steps: int, step: float | None) -> MovedFlips:
-    from deep.descent import ProjectedGradient
-    from deep.implicit import FixedModelAttack
-    from deep.projections import Everywhere
-
     place = Everywhere() if projection is None else projection
     labels: Literal["true"] = "true"
     return MovedFlips(FixedModelAttack(solver, ProjectedGradient(step, steps), place, labels))

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from ..core.errors import InputError
 from ..learners import make_learner
 from ..losses import Problem
+from ..risk import Sample
 from .population import Population
 
 
@@ -62,11 +63,11 @@ class ProblemTrainer:
 
 @dataclass(frozen=True, eq=False)
 class RiskPredictor:
-    """Parameters of a `deep.RiskModel` that predict.
+    """Parameters of a `linpoison.risk.Risk` that predict.
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
     w : Vector
     """
 
@@ -89,8 +90,8 @@ class RiskTrainer:
 
     Parameters
     ----------
-    risk : RiskModel
-    trainer : deep.protocols.Trainer
+    risk : Risk
+    trainer : linpoison.risk.Trainer
     """
 
     risk: Any
@@ -102,7 +103,5 @@ class RiskTrainer:
 
     def fit(self, rows: Population, seed: int) -> RiskPredictor:
         """Train from parameters drawn with the seed."""
-        from deep.samples import Sample
-
         trained = self.trainer.fit(self.risk, Sample(self.risk.rows(rows.X), rows.y), seed=seed)
         return RiskPredictor(trained.risk, trained.w)

@@ -9,7 +9,7 @@ import pytest
 from kkt_cases import decoy_and_sets, everywhere, scenario_of
 
 from linpoison.attacks.decoys import LabelFlipDecoys
-from linpoison.attacks.gradient_canceling import Canceler, GradientCanceling, _Descent, simplex
+from linpoison.attacks.gradient_canceling import DecoyCanceler, GradientCanceling, _Descent, simplex
 from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.certificates import reachability_threshold
 from linpoison.core import InputError, LinearModel, Poison
@@ -18,7 +18,7 @@ from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 from linpoison.optimality.stationarity import Stationarity
 
-SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=Canceler(steps=150))
+SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=DecoyCanceler(steps=150))
 
 
 @pytest.mark.parametrize("loss", [Hinge(), Logistic(), Squared(), SquaredHinge()], ids=repr)
@@ -26,7 +26,7 @@ def test_gradients_by_finite_differences(loss):
     scenario = replace(scenario_of("breast_cancer"), problem=Problem(loss, 0.05))
     decoy, _ = decoy_and_sets(scenario)
     condition = Stationarity(scenario.train, scenario.problem, decoy)
-    descent = _Descent(Canceler(rows=4), condition, everywhere(scenario.train.d), 0.1)
+    descent = _Descent(DecoyCanceler(rows=4), condition, everywhere(scenario.train.d), 0.1)
     rng = np.random.default_rng(0)
     X, share = rng.standard_normal((4, scenario.train.d)), np.array([0.4, 0.1, 0.2, 0.3])
     a = rng.random(condition.kink_matrix.shape[1])
@@ -49,7 +49,7 @@ def test_free_rows_reach_the_closed_form_floor(share):
     threshold = reachability_threshold(problem, decoy, train)
     epsilon, free = share * threshold.epsilon, everywhere(train.d)
     floor = max(1 - share, 0.0) * threshold.numerator / np.linalg.norm(decoy.coef)
-    descent = Canceler(steps=400).solve(decoy, train, problem, free, epsilon, rng)
+    descent = DecoyCanceler(steps=400).solve(decoy, train, problem, free, epsilon, rng)
     convex = KKTProgram().solve(decoy, train, problem, free, epsilon)
     assert descent.residual == pytest.approx(floor, rel=1e-6, abs=1e-7)
     assert convex.residual_norm == pytest.approx(floor, rel=1e-4, abs=1e-6)
@@ -61,7 +61,7 @@ def test_descent_in_bounded_sets_comes_near_the_convex_optimum(name):
     decoy, sets = decoy_and_sets(scenario)
     arguments = (decoy, scenario.train, scenario.problem, sets, scenario.budget.epsilon)
     convex = KKTProgram(method="conic").solve(*arguments)
-    found = Canceler(steps=1500).solve(*arguments, np.random.default_rng(0))
+    found = DecoyCanceler(steps=1500).solve(*arguments, np.random.default_rng(0))
     assert convex.residual_norm * (1 - 1e-4) <= found.residual <= 1.1 * convex.residual_norm
     assert sets.violation(found.poison).max() < 1e-6
     assert found.poison.total <= scenario.budget.epsilon * scenario.train.n * (1 + 1e-9)
@@ -71,7 +71,7 @@ def test_descent_in_bounded_sets_comes_near_the_convex_optimum(name):
 def test_residual_is_that_of_the_condition():
     scenario = scenario_of("breast_cancer", "logistic")
     decoy, sets = decoy_and_sets(scenario)
-    found = Canceler(steps=50, rows=3).solve(
+    found = DecoyCanceler(steps=50, rows=3).solve(
         decoy, scenario.train, scenario.problem, sets, scenario.budget.epsilon, np.random.default_rng(0)
     )
     mixed = scenario.train.mix(found.poison.as_dataset())
@@ -97,7 +97,7 @@ def test_descent_is_local_where_the_program_is_not():
     scenario = scenario_of("breast_cancer")
     problem, free = Problem(Squared(), 0.05), everywhere(scenario.train.d)
     decoy = LinearModel(0.1 * np.random.default_rng(0).standard_normal(scenario.train.d))
-    found = Canceler().solve(decoy, scenario.train, problem, free, 0.3, np.random.default_rng(0))
+    found = DecoyCanceler().solve(decoy, scenario.train, problem, free, 0.3, np.random.default_rng(0))
     convex = KKTProgram().solve(decoy, scenario.train, problem, free, 0.3)
     assert convex.residual_norm - 1e-6 <= found.residual < found.history[0]
 
@@ -118,7 +118,7 @@ def test_residual_is_true_on_both_sides_of_the_margin(loss):
     scenario = scenario_of("breast_cancer")
     train, problem = scenario.train, Problem(loss, 0.05)
     decoy = LinearModel(0.5 * np.random.default_rng(2).standard_normal(train.d), 0.1)
-    descent = _Descent(Canceler(rows=4), Stationarity(train, problem, decoy), everywhere(train.d), 0.1)
+    descent = _Descent(DecoyCanceler(rows=4), Stationarity(train, problem, decoy), everywhere(train.d), 0.1)
     X, share = np.outer([2.0, -2.0, 2.0, -2.0], decoy.coef), np.full(4, 0.25)
     assert np.ptp(np.sign(descent.y * (X @ decoy.coef + 0.1) - 1)) == 2
     mixed = train.mix(Poison(X, descent.y, share * 0.1 * train.n).as_dataset())
@@ -127,7 +127,7 @@ def test_residual_is_true_on_both_sides_of_the_margin(loss):
 
 
 def test_a_method_that_does_not_fit_the_sets_is_refused_and_not_skipped():
-    attack = replace(SMALL, canceler=Canceler(method="lbfgs"))
+    attack = replace(SMALL, canceler=DecoyCanceler(method="lbfgs"))
     with pytest.raises(InputError, match="L-BFGS"):
         attack.run(scenario_of("breast_cancer", "logistic", epsilon=0.1))
 
@@ -135,4 +135,4 @@ def test_a_method_that_does_not_fit_the_sets_is_refused_and_not_skipped():
 @pytest.mark.parametrize("options", [{"steps": 0}, {"rows": 1}, {"method": "newton"}])
 def test_bad_options(options):
     with pytest.raises(InputError):
-        Canceler(**options)
+        DecoyCanceler(**options)

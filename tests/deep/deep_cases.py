@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep import LinearRisk, Sample, TorchRisk
+from deep import TorchRisk
 from linpoison.losses import make_loss
+from linpoison.risk import LinearRisk, Sample
 
 nn = torch.nn
 torch.set_num_threads(1)

@@ -8,19 +8,10 @@ from sklearn.datasets import load_digits
 
 torch = pytest.importorskip("torch")
 
-from deep import (  # noqa: E402
-    Adam,
-    GradientCanceling,
-    Sample,
-    SGDTrainer,
-    Sphere,
-    Tied,
-    TorchRisk,
-    accuracy,
-    conflicting_rows,
-    make_model,
-)
+from deep import SGDTrainer, TorchRisk, make_model  # noqa: E402
+from linpoison.attacks.gradient import Canceler, conflicting_rows  # noqa: E402
 from linpoison.core import InputError  # noqa: E402
+from linpoison.risk import Adam, Sample, Sphere, Tied, accuracy  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +62,7 @@ def test_gradient_canceling_turns_them_and_keeps_length_and_ties(digits, risk):
     train = digits[0]
     w = risk.current
     start = conflicting_rows(train, 0.04, length=5.0, classes=10)
-    rule = GradientCanceling(Adam(step=0.05, steps=40), Tied(10, Sphere(5.0)))
+    rule = Canceler(Adam(step=0.05, steps=40), Tied(10, Sphere(5.0)))
     found = rule.run(risk, w, train, 0.04, start=start)
     assert found.history[-1] < found.history[0]
     pictures = found.poison.X.reshape(4, 10, 64)

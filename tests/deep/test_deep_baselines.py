@@ -12,9 +12,11 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import binary, several  # noqa: E402
 
-from deep import Sample, flip_labels, make_model  # noqa: E402
+from deep import make_model  # noqa: E402
 from deep.models import ConvLeader, DenseLeader  # noqa: E402
+from linpoison.attacks.gradient import flip_labels  # noqa: E402
 from linpoison.core import InputError  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
 
 DIGITS = (1, 28, 28)
 

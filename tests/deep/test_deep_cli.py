@@ -136,7 +136,9 @@ def test_resuming_keeps_finished_seeds_and_epochs(tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["gc", "tgda"])
 def test_an_interrupted_attack_goes_on_in_its_middle(command, tmp_path, monkeypatch):
-    from deep import descent, sgd, tgda_parts
+    from deep import sgd
+    from linpoison.attacks.gradient import tgda_parts
+    from linpoison.risk import descent
 
     steps = {"gc": ["--steps", "20", "--optimiser", "gradient"], "tgda": ["--leader", "pixels", "--epochs", "3"]}
     base = [command, *QUICK, *COMMANDS[command], *steps[command], "--precision", "float32"]

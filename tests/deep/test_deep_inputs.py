@@ -14,9 +14,10 @@ torch = pytest.importorskip("torch")
 from deep_cases import binary, linear_pair, mlp, several  # noqa: E402
 
 import deep  # noqa: E402
-from deep import DirectRows, LinearRisk, Sample, TorchRisk, accuracy, relative_distance  # noqa: E402
+from deep import TorchRisk  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
 from linpoison.losses import Logistic, Problem  # noqa: E402
+from linpoison.risk import DirectRows, LinearRisk, Sample, accuracy, relative_distance  # noqa: E402
 
 nn = torch.nn
 
@@ -143,9 +144,10 @@ sys.meta_path.insert(0, Refuse())
 for name in sys.argv[1:]:
     importlib.import_module(name)
 assert "cvxpy" not in sys.modules
-from deep import Adam, GradientCanceling, LBFGSTrainer, LinearRisk, Sample
+from linpoison.attacks.gradient import Canceler
+from linpoison.risk import Adam, LBFGSTrainer, LinearRisk, Sample
 risk, rows = LinearRisk(2, 0.1), Sample([[0.0], [1.0]], [0, 1])
-GradientCanceling(Adam(steps=2)).run(risk, LBFGSTrainer().fit(risk, rows).w, rows, 1.0)
+Canceler(Adam(steps=2)).run(risk, LBFGSTrainer().fit(risk, rows).w, rows, 1.0)
 """
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from deep import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed, Sphere, Tied  # noqa: E402
-from deep.arrays import to_numpy  # noqa: E402
 from linpoison.core import InfeasibleSet, InputError  # noqa: E402
+from linpoison.risk import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed, Sphere, Tied  # noqa: E402
+from linpoison.risk.arrays import to_numpy  # noqa: E402
 
 N, D = 5, 4
 SEEDS = np.random.default_rng(9).normal(size=(N, D))

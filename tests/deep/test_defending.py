@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import mlp, nn, seeded  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from deep import LBFGSTrainer, LinearRisk, RiskLearner, RiskRows, Sample, SGDTrainer, TorchRisk, defending  # noqa: E402
+from deep import RiskLearner, RiskRows, SGDTrainer, TorchRisk, defending  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
 from linpoison.defenses import (  # noqa: E402
     RONI,
@@ -23,6 +23,7 @@ from linpoison.defenses import (  # noqa: E402
 )
 from linpoison.defenses.directions import GradientFrame  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
+from linpoison.risk import LBFGSTrainer, LinearRisk, Sample  # noqa: E402
 
 NET = TorchRisk(seeded(lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))), reg=1e-3, chunk=50)
 LEARNER = RiskLearner(NET, SGDTrainer(epochs=30, batch_size=32, step=0.1))

@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import conv, images, mlp, seeded, several  # noqa: E402
 
-from deep import Sample, SGDTrainer, TorchRisk  # noqa: E402
+from deep import SGDTrainer, TorchRisk  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
 
 nn = torch.nn
 S, L = nn.Sequential, nn.Linear

@@ -12,22 +12,22 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, mlp, seeded, several, vectors  # noqa: E402
 
-from deep import (  # noqa: E402
+from deep import TorchRisk  # noqa: E402
+from linpoison.attacks.gradient import Canceler  # noqa: E402
+from linpoison.core import CapabilityError, InputError  # noqa: E402
+from linpoison.losses import Logistic, make_loss  # noqa: E402
+from linpoison.risk import (  # noqa: E402
     LBFGS,
-    GradientCanceling,
     LBFGSTrainer,
     LinearRisk,
     Sample,
-    TorchRisk,
     accuracy,
     closed_form_gc,
     reachability,
     relative_distance,
 )
-from deep.arrays import norm, to_numpy  # noqa: E402
-from deep.score_losses import cross_entropy_reach  # noqa: E402
-from linpoison.core import CapabilityError, InputError  # noqa: E402
-from linpoison.losses import Logistic, make_loss  # noqa: E402
+from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
+from linpoison.risk.score_losses import cross_entropy_reach  # noqa: E402
 
 nn = torch.nn
 KINDS = ["numpy", "torch"]
@@ -94,9 +94,9 @@ def test_the_toy_set_has_the_published_thresholds_and_plateau(kind):
     assert scaled.threshold == pytest.approx(0.508722, abs=5e-7)
     assert at.kind == scaled.kind == "exact"
     assert at.lower_bound(0.52) ** 2 == pytest.approx(8.341171e-4, abs=5e-11)
-    found = GradientCanceling(LBFGS(), rows=1).run(risk, risk.vector(w), toy(), 0.52)
+    found = Canceler(LBFGS(), rows=1).run(risk, risk.vector(w), toy(), 0.52)
     assert found.residual**2 == pytest.approx(8.341171e-4, abs=5e-11)
-    assert GradientCanceling(LBFGS(), rows=1).run(risk, risk.vector(w / 1.1), toy(), 0.52).residual < 1e-8
+    assert Canceler(LBFGS(), rows=1).run(risk, risk.vector(w / 1.1), toy(), 0.52).residual < 1e-8
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_canceling_reaches_the_floor_below_the_threshold(kind, share, planted):
     clean, _, _, target = planted
     risk = logistic(kind, 64, 0.01)
     epsilon = share * reachability(risk, risk.vector(target), clean).threshold
-    found = GradientCanceling(LBFGS(), rows=1).run(risk, risk.vector(target), clean, epsilon)
+    found = Canceler(LBFGS(), rows=1).run(risk, risk.vector(target), clean, epsilon)
     floor = closed_form_gc(risk, risk.vector(target), clean, epsilon)
     assert found.lower_bound == pytest.approx(floor.residual, rel=1e-9)
     assert floor.residual > 1e-3
@@ -140,7 +140,7 @@ def test_canceling_reaches_zero_above_the_threshold(kind, planted):
     clean, _, _, target = planted
     risk = logistic(kind, 64, 0.01)
     epsilon = 1.05 * reachability(risk, risk.vector(target), clean).threshold
-    found = GradientCanceling(LBFGS(steps=3000), rows=1).run(risk, risk.vector(target), clean, epsilon)
+    found = Canceler(LBFGS(steps=3000), rows=1).run(risk, risk.vector(target), clean, epsilon)
     assert found.lower_bound == 0.0
     assert found.residual < 1e-8
 

@@ -12,10 +12,11 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import conv, images, mlp, seeded, several, slope, vectors  # noqa: E402
 
-from deep import Sample, TorchRisk  # noqa: E402
-from deep.arrays import to_numpy  # noqa: E402
+from deep import TorchRisk  # noqa: E402
 from deep.precision import full_precision  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
+from linpoison.risk.arrays import to_numpy  # noqa: E402
 
 nn = torch.nn
 RULES = ["forward", "double_backward"]
@@ -187,14 +188,16 @@ PEAK = """
 import resource, sys
 import numpy as np, torch
 torch.set_num_threads(1)
-from deep import Adam, GradientCanceling, Sample, TorchRisk
+from deep import TorchRisk
+from linpoison.attacks.gradient import Canceler
+from linpoison.risk import Adam, Sample
 net = torch.nn.Sequential(torch.nn.Linear(8, 2000), torch.nn.Tanh(), torch.nn.Linear(2000, 3)).double()
 risk = TorchRisk(net, chunk=64)
 rng = np.random.default_rng(0)
 rows = lambda n: Sample(rng.normal(size=(n, 8)), rng.integers(3, size=n))
-GradientCanceling(Adam(steps=1)).run(risk, risk.current, rows(64), 0.5)
+Canceler(Adam(steps=1)).run(risk, risk.current, rows(64), 0.5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-GradientCanceling(Adam(steps=1)).run(risk, risk.current, rows(64), 1.0, start=rows(int(sys.argv[1])))
+Canceler(Adam(steps=1)).run(risk, risk.current, rows(64), 1.0, start=rows(int(sys.argv[1])))
 sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import binary  # noqa: E402
 
-from deep import CG, MINRES, Dense, Identity, LinearRisk, Neumann, hessian, sampled_hessian  # noqa: E402
-from deep.arrays import to_numpy  # noqa: E402
-from deep.solvers import mean_curvature  # noqa: E402
 from linpoison.core import InputError, SolverFailed  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
+from linpoison.risk import CG, MINRES, Dense, Identity, LinearRisk, Neumann, hessian, sampled_hessian  # noqa: E402
+from linpoison.risk.arrays import to_numpy  # noqa: E402
+from linpoison.risk.solvers import mean_curvature  # noqa: E402
 
 P = 12
 
@@ -135,7 +135,7 @@ def test_the_series_is_averaged_over_batches_as_lissa_does():
 
 def test_sampled_products_follow_the_copies():
     data, risk = binary(4, 3), LinearRisk(Logistic(), 0.0, fit_intercept=False)
-    from deep import Sample
+    from linpoison.risk import Sample
 
     weighted = Sample(data.X, data.y, [0.0, 0.0, 1.0, 0.0])
     w, v = np.zeros(3), np.ones(3)

@@ -11,10 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deep import Sample  # noqa: E402
 from deep.adam_training import AdamTrainer  # noqa: E402
 from deep.text import TextClassifier, load_bert, text_risk, tokenise  # noqa: E402
 from linpoison.core import InputError, MissingDependency  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
 
 HAS_TRANSFORMERS = find_spec("transformers") is not None
 GOOD, BAD = 5, 6

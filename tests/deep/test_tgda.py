@@ -11,24 +11,13 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import linear_pair, mlp, several, slope  # noqa: E402
 
-from deep import (  # noqa: E402
-    CG,
-    TGDA,
-    Box,
-    DirectRows,
-    Identity,
-    LBFGSTrainer,
-    LeaderNetwork,
-    Sample,
-    TorchRisk,
-    accuracy,
-    pretrain,
-    total_gradient,
-)
-from deep.arrays import norm, to_numpy  # noqa: E402
+from deep import LeaderNetwork, TorchRisk, pretrain  # noqa: E402
 from deep.models import DenseLeader  # noqa: E402
-from deep.tgda_parts import Table  # noqa: E402
+from linpoison.attacks.gradient import TGDA  # noqa: E402
+from linpoison.attacks.gradient.tgda_parts import Table  # noqa: E402
 from linpoison.core import InputError, SolverFailed  # noqa: E402
+from linpoison.risk import CG, Box, DirectRows, Identity, LBFGSTrainer, Sample, accuracy, total_gradient  # noqa: E402
+from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
 SOLVER = CG(relative_damping=0, maxiter=200, tol=1e-13)
 M = 5

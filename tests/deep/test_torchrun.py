@@ -23,8 +23,12 @@ import json, sys
 from dataclasses import replace
 import numpy as np, torch
 torch.set_num_threads(1)
-from deep import Adam, Alone, Box, GradientCanceling, L2AroundSeed, LinearRisk, ProjectedGradient, Sample, TorchRisk
-from deep import CG, TGDA, DirectRows, LeaderNetwork
+from deep import TorchRisk
+from linpoison.attacks.gradient import Canceler
+from linpoison.risk import Adam, Alone, Box, L2AroundSeed, LinearRisk, ProjectedGradient, Sample
+from deep import LeaderNetwork
+from linpoison.attacks.gradient import TGDA
+from linpoison.risk import CG, DirectRows
 from linpoison.core import InputError
 
 def results(ranks):
@@ -38,11 +42,11 @@ def results(ranks):
         for optimiser in (Adam(steps=6), ProjectedGradient(steps=6)):
             start = data.take([1, 3, 5, 7, 9])
             for sets in (Box(-2.0, 2.0), L2AroundSeed(start.X, 0.5)):
-                run = GradientCanceling(optimiser, sets).run(risk, w, data, 0.2, start=start, ranks=ranks)
+                run = Canceler(optimiser, sets).run(risk, w, data, 0.2, start=start, ranks=ranks)
                 key = f"{kind} {optimiser} {type(sets).__name__}"
                 found[key] = [np.asarray(run.poison.X).tolist(), run.residual, run.history.tolist()]
     try:
-        GradientCanceling(Adam(steps=1), rows=1).run(risk, w, data, 0.2, ranks=ranks)
+        Canceler(Adam(steps=1), rows=1).run(risk, w, data, 0.2, ranks=ranks)
     except InputError as error:
         found["few"] = str(error)
     return found
@@ -146,8 +150,8 @@ def test_a_game_of_two_processes_is_that_of_one(found):
 
 
 def test_checkpoints_of_different_epochs_are_refused():
-    from deep.ranks import Alone
-    from deep.tgda_parts import check_together
+    from linpoison.attacks.gradient.tgda_parts import check_together
+    from linpoison.risk.ranks import Alone
 
     class Ahead(Alone):
         def max(self, number):

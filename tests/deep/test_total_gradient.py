@@ -9,15 +9,16 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, mlp, several, slope  # noqa: E402
 
-from deep import (  # noqa: E402
+from deep import TorchRisk  # noqa: E402
+from linpoison.attacks.gradient import FixedModelAttack, GradientMatching  # noqa: E402
+from linpoison.core import InputError  # noqa: E402
+from linpoison.risk import (  # noqa: E402
     CG,
     MINRES,
     Adam,
     Align,
     Box,
     Dense,
-    FixedModelAttack,
-    GradientMatching,
     Identity,
     L2AroundSeed,
     LBFGSTrainer,
@@ -25,12 +26,10 @@ from deep import (  # noqa: E402
     PoisonObjective,
     ProjectedGradient,
     Sample,
-    TorchRisk,
     objective,
     total_gradient,
 )
-from deep.arrays import norm, to_numpy  # noqa: E402
-from linpoison.core import InputError  # noqa: E402
+from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
 EXACT = LBFGSTrainer(tol=1e-13)
 SOLVER = CG(relative_damping=0, maxiter=300, tol=1e-14)

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, mlp, seeded, several  # noqa: E402
 
-from deep import LBFGSTrainer, LinearRisk, Sample, SGDTrainer, TorchRisk, accuracy, objective  # noqa: E402
-from deep.arrays import norm, to_numpy  # noqa: E402
+from deep import SGDTrainer, TorchRisk  # noqa: E402
 from deep.sgd import deterministic  # noqa: E402
 from linpoison.core import CapabilityError, InputError, SolverFailed  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
+from linpoison.risk import LBFGSTrainer, LinearRisk, Sample, accuracy, objective  # noqa: E402
+from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
 nn = torch.nn
 

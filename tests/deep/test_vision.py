@@ -7,10 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deep import Sample, TorchRisk  # noqa: E402
+from deep import TorchRisk  # noqa: E402
 from deep.adam_training import AdamTrainer, shifted  # noqa: E402
 from deep.vision import CONV_LAYERS, load_vgg16, paper_conv, transfer_risk, vgg16  # noqa: E402
 from linpoison.core import InputError, SolverFailed  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
 
 
 def count(module):

@@ -7,9 +7,9 @@ import pytest
 from group_cases import blob_parts, clusters
 from sklearn.linear_model import LogisticRegression
 
-from deep import Box, Dense, LBFGSTrainer, LinearRisk, Sample
 from linpoison.core import CapabilityError, InputError
 from linpoison.losses import Logistic, Problem
+from linpoison.risk import Box, Dense, LBFGSTrainer, LinearRisk, Sample
 from linpoison.subpopulations import (
     EstimatorTrainer,
     LabelFlip,

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from linpoison.core import check_integer, check_number
-from linpoison.core.validation import Array
-
+from ..core import check_integer, check_number
+from ..core.validation import Array
 from .arrays import like, norm, row_shape, to_numpy
-from .protocols import RiskModel, Vector
+from .protocols import Risk, Vector
 from .samples import Sample
 from .solvers import CG
 
@@ -25,7 +24,7 @@ class Trained:
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
         Of what was learned.
     w : Vector
         The parameters. Those of a module bring the buffers that training changed: at them, and at vectors made from
@@ -63,7 +62,7 @@ class Trained:
         return self.grad_norm / self.risk.reg if self.risk.reg > 0 else float("inf")
 
 
-def objective(risk: RiskModel, w: Vector, data: Sample) -> float:
+def objective(risk: Risk, w: Vector, data: Sample) -> float:
     """``reg/2 |P w|^2`` plus the weighted mean loss."""
     losses = to_numpy(risk.loss(w, data.X, data.y))
     return float(np.average(losses, weights=data.mass)) + 0.5 * float(w @ risk.penalty_grad(w))
@@ -86,7 +85,7 @@ class LBFGSTrainer:
 
     Examples
     --------
-    >>> from deep import LinearRisk
+    >>> from linpoison.risk import LinearRisk
     >>> from linpoison.losses import Logistic
     >>> rows = Sample([[1.0], [-1.0]], [1.0, -1.0])
     >>> LBFGSTrainer().fit(LinearRisk(Logistic(), 0.1, fit_intercept=False), rows).converged
@@ -102,7 +101,7 @@ class LBFGSTrainer:
         check_integer(self.maxiter, "maxiter", at_least=1)
         check_integer(self.newton, "newton", at_least=0)
 
-    def fit(self, risk: RiskModel, data: Sample, *, seed: int = 0) -> Trained:
+    def fit(self, risk: Risk, data: Sample, *, seed: int = 0) -> Trained:
         """Learn from parameters drawn with `seed`."""
         began = time.perf_counter()
         start = risk.init(seed, prod(row_shape(data.X)))
@@ -110,7 +109,7 @@ class LBFGSTrainer:
         size = norm(slope)
         return Trained(risk, w, objective(risk, w, data), size, size <= self.tol, time.perf_counter() - began)
 
-    def _rough(self, risk: RiskModel, data: Sample, start: Vector) -> Vector:
+    def _rough(self, risk: Risk, data: Sample, start: Vector) -> Vector:
         def value(flat: Array) -> tuple[float, Array]:
             w = like(flat, start)
             return objective(risk, w, data), to_numpy(risk.grad(w, data.X, data.y, data.weights))
@@ -124,7 +123,7 @@ class LBFGSTrainer:
         }
         return like(minimize(value, to_numpy(start), jac=True, method="L-BFGS-B", options=options).x, start)
 
-    def _polished(self, risk: RiskModel, data: Sample, w: Vector) -> tuple[Vector, Vector]:
+    def _polished(self, risk: Risk, data: Sample, w: Vector) -> tuple[Vector, Vector]:
         slope = risk.grad(w, data.X, data.y, data.weights)
         solver = CG(relative_damping=0.0, maxiter=min(2 * len(w), 1000), tol=1e-8)
         for _ in range(self.newton):

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number, check_seed
-from linpoison.core.validation import Array
-
-from .arrays import flat_rows, to_numpy
+from ...core import InputError, check_integer, check_number, check_seed
+from ...core.validation import Array
+from ...risk.arrays import flat_rows, to_numpy
+from ...risk.samples import Sample
 from .flips import checked_labels
-from .samples import Sample
 
 
 def conflicting_rows(

@@ -1,4 +1,4 @@
-"""How a loss on other rows moves with the training rows, through what is learned from them."""
+"""Poison made at fixed parameters: gradient optimisation, influence, gradient matching."""
 
 from __future__ import annotations
 
@@ -7,105 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError
-from linpoison.core.validation import Array
-
-from .arrays import movable, per_row, to_numpy
-from .descent import Optimiser, Progress, ProjectedGradient, silent
-from .fields import Align, Match, PoisonObjective
-from .projections import Everywhere
-from .protocols import HVP, InverseHVP, Projection, RiskModel, Solution, Vector
-from .samples import Sample
-from .solvers import CG, Identity
-
-
-def hessian(risk: RiskModel, w: Vector, data: Sample) -> HVP:
-    """Products with the Hessian of the objective at `w`, over all rows in a fixed order."""
-    return lambda v: risk.hvp(w, data.X, data.y, v, data.weights)
-
-
-def sampled_hessian(risk: RiskModel, w: Vector, data: Sample, batch_size: int, seed: int) -> HVP:
-    """Products with the Hessian over rows drawn afresh each time: with `Neumann` the estimator LiSSA."""
-    rng, chance = np.random.default_rng(seed), data.mass / data.total
-
-    def product(v: Vector) -> Vector:
-        batch = data.take(rng.choice(data.n, size=batch_size, p=chance))
-        return risk.hvp(w, batch.X, batch.y, v)
-
-    return product
-
-
-@dataclass(frozen=True, eq=False)
-class TotalGradient:
-    """Derivative of a validation loss in training rows.
-
-    Parameters
-    ----------
-    value : float
-        The mean validation loss.
-    rows : Rows
-        In each row, all of its copies moved at once.
-    counts : ndarray
-        In the number of copies of each row.
-    solution : Solution
-        Of the linear system, with its residual and the sign of the curvature.
-    """
-
-    value: float
-    rows: Any
-    counts: Array
-    solution: Solution
-
-
-def total_gradient(
-    risk: RiskModel,
-    w: Vector,
-    train: Sample,
-    poison: Sample,
-    validation: Sample,
-    solver: InverseHVP = CG(),  # noqa: B008
-) -> TotalGradient:
-    """The derivative, by the implicit function theorem, of the validation loss of what is learned.
-
-    With w the minimiser of the objective on `train`, N the copies in it, and ``u = H^(-1) grad L_v(w)``::
-
-        d L_v / d z_j = -(c_j / N) C(z_j)' u,        d L_v / d c_j = -(1 / N) <d/dw l(z_j; w) + reg P w, u>
-
-    Parameters
-    ----------
-    risk : RiskModel
-    w : Vector
-        Where the gradient on `train` vanishes; otherwise the result is approximate.
-    train : Sample
-        All training rows, poison included.
-    poison : Sample
-        The rows to differentiate in, with their copies.
-    validation : Sample
-    solver : InverseHVP, default CG()
-        Damped by default: undamped conjugate gradients are for objectives known to be convex.
-
-    References
-    ----------
-    Lu, Kamath, Yu (2022), equation (5), there as the total derivative of the leader; Koh, Liang (2017), equation (5),
-    of which this is the version for rows that were trained on.
-
-    Examples
-    --------
-    >>> from deep import LBFGSTrainer, LinearRisk
-    >>> from linpoison.losses import Squared
-    >>> risk, rows = LinearRisk(Squared(), 1.0, fit_intercept=False), Sample([[1.0], [-1.0]], [1.0, -1.0])
-    >>> w = LBFGSTrainer().fit(risk, rows).w  # 1 / 2, with both rows at x: 1 / (x^2 + 1) x
-    >>> total_gradient(risk, w, rows, rows, rows, CG(relative_damping=0)).rows.round(6) + 0.0
-    array([[0.],
-           [0.]])
-    """
-    slope = risk.data_grad(w, validation.X, validation.y, validation.weights)
-    solution = solver.solve(hessian(risk, w, train), slope)
-    u, rows = solution.x, movable(risk.rows(poison.X)) if poison.y is not None else poison.X
-    mixed = risk.mixed_product(w, rows, poison.y, u)
-    pulls = to_numpy(risk.loss_jvp(w, rows, poison.y, u)) + float(risk.penalty_grad(w) @ u)
-    value = float(np.average(to_numpy(risk.loss(w, validation.X, validation.y)), weights=validation.mass))
-    return TotalGradient(value, per_row(-poison.mass / train.total, mixed) * mixed, -pulls / train.total, solution)
+from ...core import InputError
+from ...core.validation import Array
+from ...risk.arrays import movable
+from ...risk.descent import Optimiser, Progress, ProjectedGradient, silent
+from ...risk.fields import Align, Match, PoisonObjective
+from ...risk.implicit import hessian
+from ...risk.projections import Everywhere
+from ...risk.protocols import InverseHVP, Projection, Risk, Solution, Vector
+from ...risk.ranks import Alone
+from ...risk.samples import Sample
+from ...risk.solvers import Identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +74,13 @@ class FixedModelAttack:
         _sign(self.labels)
 
     def run(
-        self, risk: RiskModel, w: Vector, train: Sample, seeds: Sample, target: Sample, *, progress: Progress = silent
+        self, risk: Risk, w: Vector, train: Sample, seeds: Sample, target: Sample, *, progress: Progress = silent
     ) -> Crafted:
         """Move `seeds`, which keep their labels, against the loss of `target`.
 
         Parameters
         ----------
-        risk : RiskModel
+        risk : Risk
         w : Vector
             The model, learned on `train`.
         train : Sample
@@ -211,7 +123,7 @@ class GradientMatching:
     def __post_init__(self) -> None:
         _sign(self.labels)
 
-    def run(self, risk: RiskModel, w: Vector, seeds: Sample, target: Sample, *, progress: Progress = silent) -> Crafted:
+    def run(self, risk: Risk, w: Vector, seeds: Sample, target: Sample, *, progress: Progress = silent) -> Crafted:
         """Move `seeds`, which keep their labels."""
         slope = risk.data_grad(w, target.X, target.y, target.weights)
         field_ = Match(-_sign(self.labels) * slope)
@@ -221,14 +133,12 @@ class GradientMatching:
 def _craft(
     optimiser: Optimiser,
     projection: Projection,
-    risk: RiskModel,
+    risk: Risk,
     w: Vector,
     seeds: Sample,
     aim: tuple[Any, Solution | None],
     progress: Progress,
 ) -> Crafted:
-    from .ranks import Alone
-
     rows = seeds.take(range(seeds.n))
     objective = PoisonObjective(risk, w, aim[0], rows.y, rows.mass / rows.total)
     start = projection.project(movable(risk.rows(rows.X)))

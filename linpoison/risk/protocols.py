@@ -4,7 +4,7 @@ Every attack of this room is one shape::
 
     parameter-space vector u  ->  C(z)' u = d/dz <d/dw l(z; w), u>  ->  projection
 
-so two oracles carry them all: the *mixed product* of a `RiskModel`, and an `InverseHVP` where `u` is a solution.
+so two oracles carry them all: the *mixed product* of a `Risk`, and an `InverseHVP` where `u` is a solution.
 Vectors are flat arrays of the model's own kind (ndarray or tensor), and attacks only add, scale and ``@`` them.
 """
 
@@ -16,12 +16,12 @@ from typing import Any, Protocol
 Vector = Any
 """A flat float64 ndarray or tensor, in the order of the parameters."""
 Rows = Any
-"""An ndarray or tensor of shape (n, ...); for `RiskModel` arguments also a map-style torch Dataset of (x, y)."""
+"""An ndarray or tensor of shape (n, ...); for `Risk` arguments also a map-style torch Dataset of (x, y)."""
 HVP = Any
 """A function from a `Vector` to a `Vector`, linear and symmetric."""
 
 
-class RiskModel(Protocol):
+class Risk(Protocol):
     """An objective ``L(w) = reg/2 |P w|^2 + (1 / sum c) sum_i c_i l(x_i, y_i; w)`` and its derivatives.
 
     P drops the entries that are not penalised. Where `X` is a torch Dataset, `y` is None.
@@ -161,11 +161,11 @@ class Trainer(Protocol):
     """Learns parameters from scratch."""
 
     def fit(self, risk: Any, data: Any, *, seed: int = 0) -> Any:
-        """A `deep.Trained` from a `deep.Sample`."""
+        """A `linpoison.risk.Trained` from a `linpoison.risk.Sample`."""
 
 
 class TargetGenerator(Protocol):
     """Chooses parameters for the attacker to plant."""
 
     def target(self, risk: Any, w: Vector, data: Any) -> Vector:
-        """The target, from the clean parameters `w` and the clean rows, a `deep.Sample`."""
+        """The target, from the clean parameters `w` and the clean rows, a `linpoison.risk.Sample`."""

@@ -11,9 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.optimize import minimize
 
-from linpoison.core import CapabilityError, check_integer, check_number
-from linpoison.core.validation import Array
-
+from ..core import CapabilityError, check_integer, check_number
+from ..core.validation import Array
 from .arrays import copy_of, like, to_numpy
 from .checkpoints import Checkpoint
 from .projections import Box, Everywhere
@@ -103,7 +102,7 @@ class Keeper:
 
 
 @dataclass(frozen=True)
-class ProjectedGradient:
+class ProjectedGradient(Optimiser):
     """``Z <- Proj(Z - eta_t grad f(Z))``.
 
     Parameters
@@ -162,7 +161,7 @@ class ProjectedGradient:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimiser):
     """Adam with a cosine decay, projected after each step.
 
     Parameters
@@ -225,7 +224,7 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Optimiser):
     """Limited-memory BFGS of scipy, in float64 on the host: for few rows, free or in a box.
 
     scipy gives away no state to go on from, so a descent that is interrupted starts again; `ProjectedGradient` and

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from linpoison.core import InputError
-
+from ..core import InputError
 from .arrays import norm, per_row
-from .protocols import RiskModel, Rows, Vector
+from .protocols import Risk, Rows, Vector
 from .ranks import Alone, Ranks
 
 
@@ -68,7 +67,7 @@ class PoisonObjective:
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
     w : Vector
     field : Field
     y : array_like, shape (m,)
@@ -78,7 +77,7 @@ class PoisonObjective:
         The rows, labels and shares are those of this process.
     """
 
-    risk: RiskModel
+    risk: Risk
     w: Vector
     field: Field
     y: Any

@@ -9,10 +9,9 @@ import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, minres
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number
-
+from ..core import InputError, SolverFailed, check_integer, check_number
 from .arrays import like, norm, to_numpy
-from .protocols import HVP, Solution, Vector
+from .protocols import HVP, InverseHVP, Solution, Vector
 
 
 def mean_curvature(hvp: HVP, b: Vector) -> float:
@@ -36,7 +35,7 @@ def finish(hvp: HVP, b: Vector, solution: Solution) -> Solution:
 
 
 @dataclass(frozen=True)
-class CG:
+class CG(InverseHVP):
     """Conjugate gradients on ``(H + damping I) x = b``, up to the first direction of negative curvature.
 
     Parameters
@@ -90,7 +89,7 @@ class CG:
 
 
 @dataclass(frozen=True)
-class MINRES:
+class MINRES(InverseHVP):
     """Minimal residuals on ``(H + damping I) x = b``, for H that may be indefinite.
 
     Parameters
@@ -146,7 +145,7 @@ class _Counter:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(InverseHVP):
     """H written out column by column and factorised: exact, for few parameters.
 
     Parameters
@@ -183,10 +182,10 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Neumann:
+class Neumann(InverseHVP):
     """The truncated series ``x = (1 / s) sum_k (I - (H + damping I) / s)^k b``, averaged over `repeats`.
 
-    With products that each use a fresh batch of rows (`deep.sampled_hessian`) it is the estimator LiSSA.
+    With products that each use a fresh batch of rows (`linpoison.risk.sampled_hessian`) it is the estimator LiSSA.
 
     Parameters
     ----------
@@ -233,7 +232,7 @@ class Neumann:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(InverseHVP):
     """``x = b``, as if H were the identity: influence becomes gradient optimisation. The residual is NaN."""
 
     def solve(self, hvp: HVP, b: Vector) -> Solution:

@@ -7,11 +7,11 @@ from typing import Any
 
 from .arrays import like
 from .projections import Everywhere
-from .protocols import Projection
+from .protocols import PoisonParameters, Projection
 
 
 @dataclass(frozen=True)
-class DirectRows:
+class DirectRows(PoisonParameters):
     """`PoisonParameters` whose vector is the poison rows themselves, of a given shape.
 
     Parameters

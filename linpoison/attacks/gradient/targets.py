@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number, check_seed
-
-from .arrays import norm
-from .protocols import RiskModel, Vector
-from .samples import Sample
+from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
+from ...risk.arrays import norm
+from ...risk.protocols import Risk, Vector
+from ...risk.samples import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +20,7 @@ class Given:
 
     w: Any
 
-    def target(self, risk: RiskModel, w: Vector, data: Sample) -> Vector:
+    def target(self, risk: Risk, w: Vector, data: Sample) -> Vector:
         """The parameters themselves."""
         return risk.vector(self.w)
 
@@ -57,7 +56,7 @@ class GradPC:
 
     Examples
     --------
-    >>> from deep import LinearRisk
+    >>> from linpoison.risk import LinearRisk
     >>> from linpoison.losses import Logistic
     >>> rows = Sample([[1.0], [-1.0]], [1.0, -1.0])
     >>> GradPC(relative_radius=2.0).target(LinearRisk(Logistic(), fit_intercept=False), np.array([1.5]), rows)
@@ -82,7 +81,7 @@ class GradPC:
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", at_least=1)
 
-    def target(self, risk: RiskModel, w: Vector, data: Sample) -> Vector:
+    def target(self, risk: Risk, w: Vector, data: Sample) -> Vector:
         """``w + delta``.
 
         Raises

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError
-from linpoison.core.archives import arrays_writer, read_arrays
-from linpoison.core.writing import write_file
-
+from ..core import InputError
+from ..core.archives import arrays_writer, read_arrays
+from ..core.writing import write_file
 from .arrays import to_numpy
 from .samples import Sample
 

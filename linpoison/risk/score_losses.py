@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import lambertw, log_softmax
 
-from linpoison.core import InputError, as_signed_labels, check_integer
-from linpoison.core.validation import Array
-from linpoison.losses import MarginLoss, as_loss
+from ..core import InputError, as_signed_labels, check_integer
+from ..core.validation import Array
+from ..losses import MarginLoss, as_loss
 
 
 def score_loss(loss: Any) -> ScoreLoss:

@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number, check_seed
-from linpoison.core.validation import Array
-
-from .samples import Sample
+from ...core import InputError, check_integer, check_number, check_seed
+from ...core.validation import Array
+from ...risk.samples import Sample
 
 
 def flip_labels(

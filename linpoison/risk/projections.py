@@ -7,18 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InfeasibleSet, InputError, check_integer, check_number
-from linpoison.core.validation import Array
-
+from ..core import InfeasibleSet, InputError, check_integer, check_number
+from ..core.validation import Array
 from .arrays import copy_of, flat_rows, like, row_norms, to_numpy
 from .protocols import Projection
 
 
-class _Convex:
+class _Convex(Projection):
     """What follows from `project` alone."""
-
-    def project(self, X: Any) -> Any:
-        raise NotImplementedError
 
     def violation(self, X: Any) -> Any:
         """Distance of each row to the set, shape (n,)."""

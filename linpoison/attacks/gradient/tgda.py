@@ -9,17 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number, check_seed
-from linpoison.core.validation import Array
-
-from .arrays import norm, per_row
-from .checkpoints import Checkpoint, digest_of
-from .descent import Progress, silent
-from .measuring import peak_memory
-from .protocols import InverseHVP, PoisonParameters, RiskModel, Solution, Vector
-from .ranks import Alone, Ranks
-from .samples import Sample
-from .solvers import CG
+from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
+from ...core.validation import Array
+from ...risk.arrays import norm, per_row
+from ...risk.checkpoints import Checkpoint, digest_of
+from ...risk.descent import Progress, silent
+from ...risk.measuring import peak_memory
+from ...risk.protocols import InverseHVP, PoisonParameters, Risk, Solution, Vector
+from ...risk.ranks import Alone, Ranks
+from ...risk.samples import Sample
+from ...risk.solvers import CG
 from .tgda_parts import Batch, Share, State, Table, check_disjoint, check_shares, check_together, held
 
 COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature")
@@ -98,7 +97,7 @@ class TGDA:
 
     Examples
     --------
-    >>> from deep import DirectRows, LBFGSTrainer, LinearRisk
+    >>> from linpoison.risk import DirectRows, LBFGSTrainer, LinearRisk
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(60, 2))
     >>> train, held = Sample(X, (X[:, 0] > 0).astype(int)).held_out(0.3, seed=0)
@@ -140,7 +139,7 @@ class TGDA:
 
     def run(
         self,
-        risk: RiskModel,
+        risk: Risk,
         w: Vector,
         train: Sample,
         validation: Sample,
@@ -157,7 +156,7 @@ class TGDA:
 
         Parameters
         ----------
-        risk : RiskModel
+        risk : Risk
             Of the follower.
         w : Vector
             Parameters learned from clean rows.

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import CapabilityError, InputError, check_integer, check_number
-from linpoison.core.validation import Array
-
-from .arrays import movable, norm, take_rows
-from .checkpoints import Checkpoint, digest_of
-from .descent import LBFGS, Adam, Keeper, Optimiser, Progress, silent
-from .fields import Cancel, PoisonObjective
-from .measuring import peak_memory
-from .projections import Everywhere
-from .protocols import Projection, RiskModel, Vector
-from .ranks import Alone, Ranks
-from .samples import Sample
-from .thresholds import Reachability, reachability
-from .training import Trained
+from ...core import CapabilityError, InputError, check_integer, check_number
+from ...core.validation import Array
+from ...risk.arrays import movable, norm
+from ...risk.checkpoints import Checkpoint, digest_of
+from ...risk.descent import LBFGS, Adam, Keeper, Optimiser, Progress, silent
+from ...risk.fields import Cancel, PoisonObjective
+from ...risk.measuring import peak_memory
+from ...risk.projections import Everywhere
+from ...risk.protocols import Projection, Risk, Vector
+from ...risk.ranks import Alone, Ranks
+from ...risk.samples import Sample
+from ...risk.thresholds import Reachability, reachability
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ class Canceling:
 
 
 @dataclass(frozen=True)
-class GradientCanceling:
+class Canceler:
     """Move poison rows until the gradient at the target parameters vanishes.
 
     ::
@@ -100,11 +97,11 @@ class GradientCanceling:
 
     Examples
     --------
-    >>> from deep import LBFGS, LinearRisk
+    >>> from linpoison.risk import LBFGS, LinearRisk
     >>> from linpoison.losses import Logistic
     >>> clean = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
     >>> risk, w = LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)])
-    >>> found = GradientCanceling(LBFGS(), rows=1).run(risk, w, clean, 0.52)
+    >>> found = Canceler(LBFGS(), rows=1).run(risk, w, clean, 0.52)
     >>> round(found.residual ** 2, 8), round(found.lower_bound ** 2, 8), round(found.reachability.threshold, 6)
     (0.00083412, 0.00083412, 0.66378)
     """
@@ -124,7 +121,7 @@ class GradientCanceling:
 
     def run(
         self,
-        risk: RiskModel,
+        risk: Risk,
         w: Vector,
         clean: Sample,
         epsilon: float,
@@ -139,7 +136,7 @@ class GradientCanceling:
 
         Parameters
         ----------
-        risk : RiskModel
+        risk : Risk
         w : Vector
             The target.
         clean : Sample
@@ -192,7 +189,7 @@ class GradientCanceling:
             memory=peak_memory(first),
         )
 
-    def _keeper(self, path: Path | str, risk: RiskModel, ranks: Ranks, *parts: Any) -> Keeper:
+    def _keeper(self, path: Path | str, risk: Risk, ranks: Ranks, *parts: Any) -> Keeper:
         if isinstance(self.optimiser, LBFGS) or ranks.size > 1:
             raise CapabilityError("Adam or ProjectedGradient in one process with a checkpoint", repr(self.optimiser))
         return Keeper(Checkpoint(path, digest_of(self, risk.reg, risk.reach, *parts)))
@@ -205,52 +202,3 @@ class GradientCanceling:
         if m == 0:
             raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
         return clean.drawn(m, seed), m / clean.total if self.rows is None else epsilon
-
-
-def relative_distance(found: Vector, target: Vector, clean: Vector) -> float:
-    """``|found - target| / |clean - target|``: 0 at the target, 1 where the clean parameters are.
-
-    Where the clean parameters are the target, infinite for any others.
-
-    Examples
-    --------
-    >>> relative_distance(np.array([1.0]), np.array([3.0]), np.array([-1.0]))
-    0.5
-    """
-    left, way = norm(found - target), norm(clean - target)
-    return left / way if way else inf if left else 0.0
-
-
-def accuracy(model: Any, *where: Any) -> float:
-    """Share of the rows, copies counted, that are predicted rightly.
-
-    Parameters
-    ----------
-    model : Trained or RiskModel
-        What was learned, as ``accuracy(learned, data)``; or a risk, as ``accuracy(risk, w, data)``, for parameters that
-        were not learned.
-    where : Sample, or Vector and Sample
-        The parameters after a risk, and the rows.
-
-    Raises
-    ------
-    InputError
-        For other arguments, or labels that are not among those of the risk.
-    """
-    risk, w, data = _model(model, *where)
-    X, y = (data.X, data.y) if data.y is not None else take_rows(data.X, None, range(data.n))
-    if hasattr(risk, "codes"):
-        risk.codes(y, X)
-    predicted = np.asarray(_host(risk.predict(w, X)))
-    return float(np.average(predicted == np.asarray(_host(y)), weights=data.mass))
-
-
-def _model(model: Any, *where: Any) -> tuple[Any, Any, Sample]:
-    parts = (model.risk, model.w, *where) if isinstance(model, Trained) else (model, *where)
-    if len(parts) != 3 or not isinstance(parts[2], Sample):
-        raise InputError("accuracy(learned, data) or accuracy(risk, w, data)", f"{len(where) + 1} arguments")
-    return parts  # type: ignore[return-value]
-
-
-def _host(values: Any) -> Any:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values

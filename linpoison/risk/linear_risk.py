@@ -1,4 +1,4 @@
-"""The linear model of the core as a `RiskModel`: numpy only."""
+"""The linear model of the core as a `Risk`: numpy only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from linpoison.core import CapabilityError, InputError, as_matrix, as_weights, check_number
-from linpoison.core.validation import Array
-from linpoison.losses import MarginLoss, Problem
-
+from ..core import CapabilityError, InputError, as_matrix, as_weights, check_number
+from ..core.validation import Array
+from ..losses import MarginLoss, Problem
+from .protocols import Risk
 from .score_losses import score_loss
 
 
-class LinearRisk:
-    """A linear model with a margin loss, or with cross-entropy for several classes, as a `RiskModel`.
+class LinearRisk(Risk):
+    """A linear model with a margin loss, or with cross-entropy for several classes, as a `Risk`.
 
     ::
 
@@ -42,7 +42,6 @@ class LinearRisk:
         self, loss: MarginLoss | int, reg: float = 0.0, *, fit_intercept: bool = True, penalize_intercept: bool = True
     ) -> None:
         self.link = score_loss(loss)
-        self.margin_loss = self.link.loss
         self._reg = check_number(reg, "reg", at_least=0)
         self.fit_intercept, self.penalize_intercept = bool(fit_intercept), bool(penalize_intercept)
 
@@ -63,6 +62,10 @@ class LinearRisk:
     @property
     def reg(self) -> float:
         return self._reg
+
+    @property
+    def margin_loss(self) -> MarginLoss | None:
+        return self.link.loss
 
     @property
     def reach(self) -> float:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, as_weights, check_number, check_seed
-from linpoison.core.validation import Array
-
+from ..core import InputError, as_weights, check_number, check_seed
+from ..core.validation import Array
 from .arrays import count_rows, take_rows, to_numpy
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import CapabilityError, InputError
-from linpoison.core.validation import Array
+from ..core import CapabilityError, InputError
+from ..core.validation import Array
 
 
 def to_numpy(values: Any) -> Array:

@@ -31,7 +31,7 @@ class Ranks(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class Alone(Ranks):
     """One process."""
 
     size: int = 1

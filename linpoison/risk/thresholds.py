@@ -8,10 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from linpoison.core import check_number
-
+from ..core import check_number
 from .arrays import norm, row_shape, to_numpy
-from .protocols import RiskModel, Vector
+from .protocols import Risk, Vector
 from .samples import Sample
 
 
@@ -30,7 +29,7 @@ class Reachability:
     penalty : float
         ``reg |P w|^2`` over the last layer.
     reach : float
-        ``W(1/e)`` of logistic regression, ``W((c - 1) / e)`` of cross-entropy, in general `RiskModel.reach`.
+        ``W(1/e)`` of logistic regression, ``W((c - 1) / e)`` of cross-entropy, in general `Risk.reach`.
     length : float
         ``|w|`` over the last layer.
     kind : {"exact", "necessary"}
@@ -55,7 +54,7 @@ class Reachability:
         return max(gap, 0.0) / self.length if gap > 0 else 0.0
 
 
-def reachability(risk: RiskModel, w: Vector, data: Sample) -> Reachability:
+def reachability(risk: Risk, w: Vector, data: Sample) -> Reachability:
     """What it takes to make `w` optimal on the clean rows and poison from anywhere.
 
     With g the gradient of the mean clean loss, poison of mass ``e`` that makes w optimal satisfies::
@@ -68,7 +67,7 @@ def reachability(risk: RiskModel, w: Vector, data: Sample) -> Reachability:
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
         Of a network, the last linear layer must be what gives the scores.
     w : Vector
         The target.
@@ -82,7 +81,7 @@ def reachability(risk: RiskModel, w: Vector, data: Sample) -> Reachability:
     Examples
     --------
     >>> from linpoison.losses import Logistic
-    >>> from deep import LinearRisk
+    >>> from linpoison.risk import LinearRisk
     >>> rows = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
     >>> toy = reachability(LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)]), rows)
     >>> round(toy.threshold, 6), round(toy.lower_bound(0.52) ** 2, 9)
@@ -100,7 +99,7 @@ def reachability(risk: RiskModel, w: Vector, data: Sample) -> Reachability:
     return Reachability(threshold, numerator, penalty, risk.reach, norm(part), kind)
 
 
-def _is_linear(risk: RiskModel, w: Vector, head: int, data: Sample) -> bool:
+def _is_linear(risk: Risk, w: Vector, head: int, data: Sample) -> bool:
     """Whether the scores are ``<w, x>`` and nothing else."""
     if risk.margin_loss is None or not head == len(w) == prod(row_shape(data.X)):
         return False

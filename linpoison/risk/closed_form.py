@@ -9,12 +9,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from linpoison.core import CapabilityError, InputError, check_number
-from linpoison.core.validation import Array
-from linpoison.losses import Logistic
-
+from ..core import CapabilityError, InputError, check_number
+from ..core.validation import Array
+from ..losses import Logistic
 from .arrays import to_numpy
-from .protocols import RiskModel, Vector
+from .protocols import Risk, Vector
 from .samples import Sample
 from .thresholds import reachability
 
@@ -48,7 +47,7 @@ class OnePoint:
         return Sample(self.x[None], np.array([self.y]), np.array([self.weight]))
 
 
-def closed_form_gc(risk: RiskModel, w: Vector, data: Sample, epsilon: float, *, label: float = 1.0) -> OnePoint:
+def closed_form_gc(risk: Risk, w: Vector, data: Sample, epsilon: float, *, label: float = 1.0) -> OnePoint:
     """The poison of mass `epsilon`, anywhere in R^d, of the least residual at `w`, for logistic regression.
 
     With ``G = g + (1 + epsilon) reg w`` and ``h = <w, G>``, one point of signed features ``x~ = y x``, margin
@@ -60,7 +59,7 @@ def closed_form_gc(risk: RiskModel, w: Vector, data: Sample, epsilon: float, *, 
 
     Parameters
     ----------
-    risk : RiskModel
+    risk : Risk
         Logistic, one output, no bias.
     w : Vector
         The target.
@@ -78,7 +77,7 @@ def closed_form_gc(risk: RiskModel, w: Vector, data: Sample, epsilon: float, *, 
 
     Examples
     --------
-    >>> from deep import LinearRisk
+    >>> from linpoison.risk import LinearRisk
     >>> rows = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
     >>> risk, w = LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)])
     >>> round(closed_form_gc(risk, w, rows, 0.52).residual ** 2, 9), closed_form_gc(risk, w, rows, 0.67).residual

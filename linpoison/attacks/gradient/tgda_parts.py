@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError
-from linpoison.core.validation import Array
-
-from .arrays import to_numpy
-from .protocols import HVP, PoisonParameters, RiskModel, Rows, Vector
-from .ranks import Alone, Ranks
-from .samples import Sample
+from ...core import InputError
+from ...core.validation import Array
+from ...risk.arrays import to_numpy
+from ...risk.protocols import HVP, PoisonParameters, Risk, Rows, Vector
+from ...risk.ranks import Alone, Ranks
+from ...risk.samples import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class Batch:
 class Table:
     """All that the players share and do not change."""
 
-    risk: RiskModel
+    risk: Risk
     train: Sample
     validation: Sample
     poison: Sample
@@ -153,7 +152,7 @@ def _as(values: Array, kind: Any) -> Any:
     return kind.new_tensor(values) if hasattr(kind, "new_tensor") else values
 
 
-def held(risk: RiskModel, data: Sample) -> Sample:
+def held(risk: Risk, data: Sample) -> Sample:
     """The rows in the kind, precision and place of the risk, so that batches need no conversion."""
     rows = data.take(range(data.n))
     return Sample(risk.rows(rows.X), rows.y, rows.weights)

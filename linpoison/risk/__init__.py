@@ -1,0 +1,84 @@
+"""Objectives with their derivatives, for any model, and what is computed with them on arrays alone.
+
+`Risk` is what an attack knows of a model. Two satisfy it: `LinearRisk`, a linear model in numpy with a margin loss or
+with cross-entropy, and `deep.TorchRisk`, any torch module. Nothing here needs torch, cvxpy or scikit-learn.
+
+Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vectors (ndarray or tensor, as the risk is).
+
+`PoisonObjective` with the fields `Cancel`, `Align`, `Match`
+    what the attacks of `linpoison.attacks.gradient` minimise: another attack is another field.
+`ProjectedGradient`, `Adam`, `LBFGS`
+    how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Sphere`, `Tied`, `Intersection`:
+    where they may lie.
+`CG`, `MINRES`, `Dense`, `Neumann`, `Identity`
+    ``H x = b`` from products with H.
+`total_gradient`
+    the derivative of a validation loss in the rows, through what is learned from them.
+`LBFGSTrainer`
+    learning from scratch to a certified gradient.
+`reachability`, `closed_form_gc`
+    the least mass that makes parameters optimal; for logistic regression, the poison itself.
+"""
+
+from .closed_form import OnePoint, closed_form_gc
+from .descent import LBFGS, Adam, Descent, ProjectedGradient
+from .fields import Align, Cancel, Match, PoisonObjective
+from .implicit import TotalGradient, hessian, sampled_hessian, total_gradient
+from .linear_risk import LinearRisk
+from .measuring import accuracy, relative_distance
+from .parameters import DirectRows
+from .projections import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, LinfAroundSeed, Sphere, Tied
+from .protocols import InverseHVP, PoisonParameters, Projection, Risk, Solution, TargetGenerator, Trainer
+from .ranks import Alone
+from .samples import Sample
+from .solvers import CG, MINRES, Dense, Identity, Neumann
+from .thresholds import Reachability, reachability
+from .training import LBFGSTrainer, Trained, objective
+
+__all__ = [
+    "CG",
+    "LBFGS",
+    "MINRES",
+    "Adam",
+    "Align",
+    "Alone",
+    "Box",
+    "Cancel",
+    "Dense",
+    "Descent",
+    "DirectRows",
+    "Everywhere",
+    "Identity",
+    "Intersection",
+    "InverseHVP",
+    "L2AroundSeed",
+    "L2Ball",
+    "LBFGSTrainer",
+    "LinearRisk",
+    "LinfAroundSeed",
+    "Match",
+    "Neumann",
+    "OnePoint",
+    "PoisonObjective",
+    "PoisonParameters",
+    "ProjectedGradient",
+    "Projection",
+    "Reachability",
+    "Risk",
+    "Sample",
+    "Solution",
+    "Sphere",
+    "TargetGenerator",
+    "Tied",
+    "TotalGradient",
+    "Trained",
+    "Trainer",
+    "accuracy",
+    "closed_form_gc",
+    "hessian",
+    "objective",
+    "reachability",
+    "relative_distance",
+    "sampled_hessian",
+    "total_gradient",
+]
