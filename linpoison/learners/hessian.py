@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ..core.errors import SolverFailed
@@ -117,30 +118,30 @@ class Hessian:
     @cached_property
     def _row_factor(self) -> Any:
         try:
-            return cholesky(self._row_matrix(), lower=True, overwrite_a=True, check_finite=False)
+            return _factor(self._row_matrix())
         except LinAlgError:  # nearly equal rows far from the origin: rounding has eaten the penalty
             matrix = self._row_matrix()
             matrix[np.diag_indices_from(matrix)] += 4 * len(matrix) * np.finfo(float).eps * matrix.diagonal().max()
-            return cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+            return _factor(matrix)
 
     def _row_matrix(self) -> Array:
         gram = self.rows @ self.rows.T
         dense = gram.toarray() if sp.issparse(gram) else gram
         matrix = dense * (self._root[:, None] * self._root / self.penalty[0])
-        matrix[np.diag_indices_from(matrix)] += 1.0
+        matrix.flat[:: len(matrix) + 1] += 1.0
         return np.asarray(matrix)
 
     def _shrunk(self, r: Array) -> Array:
         """``(lam I + A' K A)^(-1) r``."""
         lam = self.penalty[0]
-        inner = cho_solve((self._row_factor, True), self._root * (self.rows @ r), check_finite=False)
+        inner = _factor_solve(self._row_factor, self._root * (self.rows @ r))
         return np.asarray((r - np.asarray(self.rows.T @ (self._root * inner)).ravel() / lam) / lam)
 
     @cached_property
     def _border(self) -> tuple[Array, float]:
         """``G^(-1) A' K 1`` and the Schur complement of the intercept, with ``G = lam I + A' K A``."""
-        half = solve_triangular(self._row_factor, self._root, lower=True, check_finite=False)
-        inner = solve_triangular(self._row_factor, half, lower=True, trans="T", check_finite=False)
+        half = dtrtrs(self._row_factor, self._root, lower=1)[0]
+        inner = dtrtrs(self._row_factor, half, lower=1, trans=1)[0]
         reach = np.asarray(self.rows.T @ (self._root * inner)).ravel() / self.penalty[0]
         return reach, float(self.penalty[-1] + half @ half)
 
@@ -165,14 +166,14 @@ class Hessian:
         dense[-1, -1] += float(not self.fit_intercept)
         dense[np.diag_indices_from(dense)] += 1e-15
         try:
-            return cho_factor(dense, lower=True, overwrite_a=True, check_finite=False)
+            return _factor(dense)
         except np.linalg.LinAlgError as error:
             raise SolverFailed(
                 f"expected a Hessian that is positive definite, got: {error}. Rescale the features."
             ) from None
 
     def _by_columns(self, v: Array) -> Array:
-        return np.asarray(self._scale * cho_solve(self._column_factor, self._scale * v, check_finite=False))
+        return np.asarray(self._scale * _factor_solve(self._column_factor, self._scale * v))
 
     def _by_iterations(self, v: Array) -> Array:
         scale, size = self._scale, self.penalty.size
@@ -180,6 +181,18 @@ class Hessian:
         answer, info = cg(operator, scale * v, rtol=self.rtol, maxiter=self.max_iter)
         self.stalled = info != 0
         return np.asarray(scale * answer)
+
+
+def _factor(matrix: Array) -> Array:
+    """The lower Cholesky factor. `scipy.linalg` would check and dispatch for longer than a small factor takes."""
+    factor, info = dpotrf(matrix, lower=1, overwrite_a=1)
+    if info:
+        raise LinAlgError(f"the leading minor of order {info} is not positive definite")
+    return np.asarray(factor)
+
+
+def _factor_solve(factor: Array, v: Array) -> Array:
+    return np.asarray(dpotrs(factor, v, lower=1)[0])
 
 
 def without_light_rows(curvature: Array, lengths: Array, trace: float, share: float) -> Array:

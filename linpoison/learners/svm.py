@@ -140,6 +140,7 @@ class HingeLearner(Learner):
         return self.large_tols if self._large(data) and self.tols == HingeLearner.tols else self.tols
 
     def _liblinear(self, data: Dataset, tols: Sequence[float], passes: int) -> tuple[LinearModel, bool]:
+        from sklearn import config_context
         from sklearn.svm import LinearSVC
 
         X = narrow(data.X)
@@ -152,8 +153,9 @@ class HingeLearner(Learner):
                 fit_intercept=self.problem.fit_intercept,
                 random_state=0,
             )
-            if converged(partial(machine.fit, X, data.y, sample_weight=data.weight)):
-                return _model_of(machine), True
+            with config_context(assume_finite=True, skip_parameter_validation=True):  # both hold of what comes here
+                if converged(partial(machine.fit, X, data.y, sample_weight=data.weight)):
+                    return _model_of(machine), True
         return _model_of(machine), False
 
     def _libsvm(self, data: Dataset) -> tuple[LinearModel, bool]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy.sparse as sp
 
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.validation import Array
+from ..core.validation import Array, Matrix
 from ..losses import Problem
 from .base import ProvenFit
 from .hessian import Hessian, squared_lengths
@@ -106,10 +106,10 @@ class _Search:
         self.vector[-1] *= float(problem.fit_intercept)
         if not problem.value(LinearModel(self.vector[:-1], self.vector[-1]), data) < 1.0:
             self.vector[:] = 0.0
-        self.width = self.first_width
         lengths = np.sqrt(squared_lengths(data.X))
         self.stretch = np.maximum(1.0, lengths / (self.long * np.median(lengths)))
-        self.center = 0.5 * self.cap
+        self._narrow(0.5 * self.cap, self.first_width)
+        self.signed = _signed(problem, data)
         self.margins = self._margins(self.vector)
         self.center = self._multipliers(self.margins)
 
@@ -121,7 +121,7 @@ class _Search:
             if gap <= gap_tol * value or step == max_steps:
                 break
             if self._solved(gradient, gap):
-                self.center, self.width = dual, max(self.shrink * self.width, self.least_width)
+                self._narrow(dual, max(self.shrink * self.width, self.least_width))
                 dual = self._multipliers(self.margins)
                 gradient = self.penalty * self.vector - self._combined(dual)
             try:
@@ -130,17 +130,19 @@ class _Search:
                 break
         return WarmFit(LinearModel(self.vector[:-1], float(self.vector[-1])), gap, value, step)
 
+    def _narrow(self, center: Array, width: float) -> None:
+        self.center, self.width = center, width
+        self.steep = self.cap / (width * self.stretch)
+
     def _margins(self, vector: Array) -> Array:
-        return np.asarray(self.data.y * (self.data.X @ vector[:-1] + vector[-1]))
+        return np.asarray(self.signed @ vector)
 
     def _multipliers(self, margins: Array) -> Array:
-        return np.clip(self.center + self.cap * (1.0 - margins) / (self.width * self.stretch), 0.0, self.cap)
+        return np.asarray(np.minimum(np.maximum(self.center + self.steep * (1.0 - margins), 0.0), self.cap))
 
     def _combined(self, dual: Array) -> Array:
         """``sum_i a_i y_i (x_i, 1)``, without the one if no intercept is fitted."""
-        signed = dual * self.data.y
-        last = signed.sum() if self.problem.fit_intercept else 0.0
-        return np.append(np.asarray(self.data.X.T @ signed).ravel(), last)
+        return np.asarray(self.signed.T @ dual)
 
     def _certificate(self, dual: Array, gradient: Array) -> tuple[float, float]:
         """Objective and duality gap."""
@@ -172,7 +174,7 @@ class _Search:
             inside[np.argmin(np.abs(1.0 - self.margins))] = True
         hessian = Hessian(
             self.data.X,
-            np.where(inside, self.cap / (self.width * self.stretch), 0.0),
+            np.where(inside, self.steep, 0.0),
             self.penalty,
             fit_intercept=self.problem.fit_intercept,
             rtol=1e-5,
@@ -184,14 +186,35 @@ class _Search:
         self.margins = self._margins(self.vector)
 
     def _length(self, direction: Array) -> float:
-        """One, or where the smooth objective is least along the direction if that comes before."""
+        """One, or where the smooth objective is least along the direction if that comes before.
+
+        Its slope grows in pieces that are lines: a Newton step ends on the root as soon as it starts on the same piece.
+        """
         change = self._margins(direction)
         base, bend = float(self.penalty @ (self.vector * direction)), float(self.penalty @ direction**2)
 
-        def slope(t: float) -> float:
-            return base + t * bend - float(self._multipliers(self.margins + t * change) @ change)
+        def slope(t: float) -> tuple[float, float]:
+            dual = self._multipliers(self.margins + t * change)
+            inside = (dual > 0) & (dual < self.cap)
+            return base + t * bend - float(dual @ change), bend + float((self.steep * inside) @ change**2)
 
-        first, last = slope(0.0), slope(1.0)
+        first, last = slope(0.0)[0], slope(1.0)[0]
         if first >= 0 or last <= 0.1 * abs(first):
             return 1.0
-        return float(brentq(slope, 0.0, 1.0, xtol=1e-10))
+        low, high, t = 0.0, 1.0, first / (first - last)
+        while high - low > 1e-10:
+            value, curvature = slope(t)
+            low, high = (t, high) if value < 0 else (low, t)
+            step = value / curvature
+            if abs(step) <= 1e-10:
+                break
+            t = t - step if low < t - step < high else 0.5 * (low + high)
+        return t
+
+
+def _signed(problem: Problem, data: Dataset) -> Matrix:
+    """``y_i (x_i, 1)``, with a zero in place of the one if no intercept is fitted."""
+    last = data.y[:, None] * float(problem.fit_intercept)
+    if data.is_sparse:
+        return sp.csr_array(sp.hstack([sp.diags_array(data.y) @ data.X, sp.csr_array(last)]))
+    return np.hstack([data.X * data.y[:, None], last])
