@@ -13,7 +13,7 @@ from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense
 from ..evaluation import Evaluator
 from ..losses import MarginLoss
-from ..sets import Box, ByLabel, CountBall, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
+from ..sets import Box, ByLabel, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
 from .scenario import Scenario
 
 _MANY = 1_000_000  # rows, of which a quota is a share
@@ -125,7 +125,7 @@ class FeasibleRegion:
         if self.policy.envelope:
             parts = [in_domain(part, domain) for part in parts]
         hull = domain_set(domain, d)
-        enclosed = any(isinstance(part, CountBall) for part in parts) and not np.any(domain.lower)
+        enclosed = any(part.piece and part.piece.counts for part in parts) and not np.any(domain.lower)
         if hull is not None and not enclosed:
             parts.append(hull)
         models = [decoy] if self.learned is None else [decoy, self.learned]

@@ -19,7 +19,7 @@ from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, check_integer, check_number
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity
-from ..sets import Box, ByLabel, Oracle
+from ..sets import ByLabel, Oracle
 from .base import Attack, whole_numbers
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy, active
@@ -114,7 +114,8 @@ class DecoyCanceler:
         """
         check_number(epsilon, "epsilon", above=0)
         within = active(sets, decoy, problem.loss)
-        boxes = all(isinstance(within[label], Box) for label in LABELS)
+        pieces = [within[label].piece for label in LABELS]
+        boxes = all(piece is not None and piece.is_box for piece in pieces)
         if self.method == "lbfgs" and not boxes:
             raise InputError("rows that are bounded coordinate by coordinate for L-BFGS", "other sets", "Use 'auto'.")
         descent = _Descent(self, Stationarity(train, problem, decoy), within, epsilon)
@@ -198,8 +199,9 @@ class _Descent:
         def note(z: Array) -> None:
             history.append(float(np.sqrt(2 * self._value(z[:size].reshape(shape), share, z[size:]))))
 
-        low = np.concatenate([*(self.sets[y].lower for y in self.y), np.zeros(a.size)])  # type: ignore[attr-defined]
-        high = np.concatenate([*(self.sets[y].upper for y in self.y), np.ones(a.size)])  # type: ignore[attr-defined]
+        pieces = {y: self.sets[y].piece for y in LABELS}
+        low = np.concatenate([*(pieces[y].lower for y in self.y), np.zeros(a.size)])  # type: ignore[union-attr]
+        high = np.concatenate([*(pieces[y].upper for y in self.y), np.ones(a.size)])  # type: ignore[union-attr]
         outcome = minimize(
             objective, np.concatenate([start.ravel(), a]), jac=True, method="L-BFGS-B", callback=note,
             bounds=Bounds(low, high),

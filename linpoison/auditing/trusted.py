@@ -12,7 +12,7 @@ from ..core.validation import LABELS
 from ..defenses import Defense
 from ..learners import make_learner
 from ..losses import Problem
-from ..sets import ByLabel, FeasibleSet, SubspaceTube, domain_set, in_domain, intersect
+from ..sets import ByLabel, FeasibleSet, domain_set, in_domain, intersect
 from .inputs import Setting, warn_of_sets
 
 COSTLY = 4_000_000
@@ -94,7 +94,8 @@ def trusted(setting: Setting) -> Trusted:
         except CapabilityError:
             left_out[name] = "it has no convex set"
             continue
-        if any(isinstance(part, SubspaceTube) and part.basis.size > COSTLY for part in found.values()):
+        tubes = [part.piece.tube for part in found.values() if part.piece is not None]
+        if any(tube is not None and tube.basis.size > COSTLY for tube in tubes):
             left_out[name] = f"its subspace has {train.d} features and more directions than a bound can afford"
             continue
         names.append(name)

@@ -14,7 +14,7 @@ from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.validation import LABELS, Array
 from ..losses import MarginLoss, Problem
-from ..sets import ByLabel, FeasibleSet, support_bound
+from ..sets import ByLabel, FeasibleSet
 from .saddle.certify import PAD
 
 _DIRECTIONS = 180
@@ -141,7 +141,7 @@ def _hinge_gain(feasible: FeasibleSet, label: float, v: Array, goal: Array) -> f
 
 def _reach(feasible: FeasibleSet, w: Array) -> float:
     """``sup_x w . (x, 1)``, rounded up."""
-    value = support_bound(feasible, w[:-1])
+    value = feasible.support_bound(w[:-1])
     return value + float(w[-1]) + PAD * (abs(value) + abs(float(w[-1])))
 
 
@@ -260,8 +260,8 @@ def projections(train: Dataset, sets: ByLabel, direction: LinearModel | Array) -
     w = given / float(np.linalg.norm(given))
     moments = [_moments(train.of_class(label), w) for label in LABELS]
     variance = sum(total * spread for total, _, spread in moments) / train.total
-    highest = max(support_bound(sets[int(label)], w) for label in LABELS)
-    lowest = min(-support_bound(sets[int(label)], -w) for label in LABELS)
+    highest = max(sets[int(label)].support_bound(w) for label in LABELS)
+    lowest = min(-sets[int(label)].support_bound(-w) for label in LABELS)
     return Projections(abs(moments[0][1] - moments[1][1]), math.sqrt(variance), highest - lowest)
 
 

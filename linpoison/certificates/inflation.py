@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError
 from ..core.validation import Array, check_number
-from ..sets import Ball, Box, ByLabel, CountBall, FeasibleSet, NonNegative, Slab, intersect
+from ..sets import ByLabel, FeasibleSet, Piece, intersect
 
 _TOL = 1e-6
 
@@ -86,41 +87,40 @@ class CentroidSets:
 
     @classmethod
     def of(cls, feasible: FeasibleSet, train: Dataset, label: int, epsilon: float) -> CentroidSets:
-        parts = tuple(getattr(feasible, "sets", (feasible,)))
         share = np.where(train.y == label, train.weight, 0.0)
         mean = np.asarray(train.X.T @ share) / share.sum()
-        balls = [part for part in parts if isinstance(part, Ball | CountBall)]
-        for ball in balls:
-            if float(np.linalg.norm(ball.center - mean)) > _TOL * (1 + float(np.linalg.norm(mean))):
-                raise CapabilityError(f"balls around the clean mean of the class {label:+d}", "another center")
-        if not balls:
+        radius = inf
+        for piece in (part.piece or Piece() for part in feasible.parts):
+            if piece.center is not None:
+                if float(np.linalg.norm(piece.center - mean)) > _TOL * (1 + float(np.linalg.norm(mean))):
+                    raise CapabilityError(f"balls around the clean mean of the class {label:+d}", "another center")
+                radius = min(radius, piece.radius)
+        if radius == inf:
             raise CapabilityError(f"a ball for the class {label:+d}", "none", "Without one a centroid can go anywhere.")
-        radius = min(ball.radius for ball in balls)
-        return cls(parts, mean, radius, radius * epsilon * train.total / float(share.sum()))
+        return cls(feasible.parts, mean, radius, radius * epsilon * train.total / float(share.sum()))
 
     def inflated(self, w: Array, moved: float) -> FeasibleSet:
         """The parts, each grown by what the centroids can move."""
         return intersect(*[self._grown(part, w, moved) for part in self.parts])
 
     def _grown(self, part: FeasibleSet, w: Array, moved: float) -> FeasibleSet:
-        if isinstance(part, Box | NonNegative):
+        piece = part.piece
+        if piece is not None and piece.is_box:
             return part
-        if isinstance(part, Ball | CountBall):
-            return replace(part, radius=part.radius + self.moved, relation="outer")
-        if isinstance(part, Slab):
-            return replace(part, halfwidth=part.halfwidth + self._slack(part, w, moved), relation="outer")
-        raise CapabilityError(
-            "balls, slabs and boxes", repr(part), "Leave the set out: the bound then holds for a stronger attacker."
-        )
+        slab = None if piece is None else piece.slab
+        if slab is None:
+            return part.grown(self.moved)
+        return part.grown(self._slack(part, slab, w, moved) / float(np.linalg.norm(slab[0])))
 
-    def _slack(self, slab: Slab, w: Array, moved: float) -> float:
-        length, size = float(np.linalg.norm(w)), float(np.linalg.norm(slab.normal))
-        along = abs(float(slab.normal @ w))
-        middle = abs(float(slab.normal @ self.mean) - slab.offset)
-        if length == 0 or along < (1 - _TOL) * size * length or middle > _TOL * (size + abs(slab.offset)):
-            raise CapabilityError("slabs between the clean means", repr(slab))
+    def _slack(self, part: FeasibleSet, slab: tuple[Array, float, float], w: Array, moved: float) -> float:
+        normal, offset, _ = slab
+        length, size = float(np.linalg.norm(w)), float(np.linalg.norm(normal))
+        along = abs(float(normal @ w))
+        middle = abs(float(normal @ self.mean) - offset)
+        if length == 0 or along < (1 - _TOL) * size * length or middle > _TOL * (size + abs(offset)):
+            raise CapabilityError("slabs between the clean means", repr(part))
         if abs(size - length) <= _TOL * length:
             return self.radius * moved + length * self.moved
         if abs(size - 1) <= _TOL:
             return 2 * self.radius * moved / length + self.moved
-        raise CapabilityError("slabs in the unit of the difference of the means, or of length 1", repr(slab))
+        raise CapabilityError("slabs in the unit of the difference of the means, or of length 1", repr(part))

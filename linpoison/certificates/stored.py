@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ _TEXT = 1 << 26
 """Bytes of the JSON half at most."""
 _ROOM = 64
 """Numbers that each array may hold for each pair of a row (clean or bounded) and a feature or bounded row."""
-_DEPTH, _PARTS = 4, 64
-"""Intersections within intersections, and sets in one, at most."""
 
 
 def write_certificate(certificate: Certificate, path: Any) -> None:
@@ -87,7 +84,6 @@ def _certificate(
 ) -> Certificate:
     _check_data("train", document["digests"]["train"], train)
     _check_data("rows", document["digests"]["rows"], rows)
-    _check_sets(document["sets"])
     sets = unpack_sets(document["sets"], stored)
     if sets_digest(sets) != document["digests"]["sets"]:
         raise CertificateInvalid(f"expected sets of hash {document['digests']['sets']}, got {sets_digest(sets)}.")
@@ -127,18 +123,6 @@ def _check_data(what: str, expected: Any, data: Dataset | None) -> None:
         raise InputError(f"the data {what!r} that the certificate speaks of", "none")
     if data.digest() != expected:
         raise CertificateInvalid(f"expected data {what!r} of hash {expected}, got {data.digest()}.")
-
-
-def _check_sets(specification: Any, depth: int = 0) -> None:
-    """Neither too many sets nor too deep: before any is made."""
-    parts = list(specification.values()) if depth == 0 else specification.get("sets", [])
-    if len(parts) > _PARTS or depth > _DEPTH:
-        raise InputError(
-            f"at most {_PARTS} sets in an intersection, {_DEPTH} deep", f"{len(parts)} at a depth of {depth}"
-        )
-    for part in parts:
-        if isinstance(part, Mapping) and part.get("set") == "Intersection":
-            _check_sets(part, depth + 1)
 
 
 def _read_document(base: Path) -> dict[str, Any]:

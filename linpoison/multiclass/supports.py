@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import CapabilityError
 from ..core.validation import Array
-from ..sets import Ball, Box, FeasibleSet, Halfspace, Intersection
+from ..sets import FeasibleSet, Piece
 
 _LEAST = 1e-7  # least multiplier of the ball, relative to |w| / radius
 _EMPTY = 1e-6  # by how much the dual must fall below what every point of the ball reaches
@@ -81,23 +80,19 @@ class SupportBatch:
 
     @classmethod
     def of(cls, region: FeasibleSet) -> SupportBatch:
-        """The batch of a set made of one ball, at most one box, and half-spaces.
+        """The batch of a set made of one ball, boxes, half-spaces and slabs.
 
         Raises
         ------
         CapabilityError
             For any other set.
         """
-        parts = list(region.sets) if isinstance(region, Intersection) else [region]
-        balls = [part for part in parts if isinstance(part, Ball) and part.radius > 0]
-        boxes = [part for part in parts if isinstance(part, Box)]
-        halves = [part for part in parts if isinstance(part, Halfspace)]
-        if len(balls) != 1 or len(boxes) > 1 or len(balls) + len(boxes) + len(halves) != len(parts):
-            raise CapabilityError("one ball, at most one box and half-spaces", repr(region))
-        d = region.d
-        lower, upper = (boxes[0].lower, boxes[0].upper) if boxes else (np.full(d, -np.inf), np.full(d, np.inf))
-        normals, offsets = _unit_halfspaces(halves, d)
-        return cls(balls[0].center, balls[0].radius, lower, upper, normals, offsets)
+        piece, d = region.piece, region.d
+        if piece is None or piece.center is None or piece.radius == 0 or piece.counts or piece.tube:
+            raise CapabilityError("one ball, boxes, half-spaces and slabs", repr(region))
+        lower = np.full(d, -np.inf) if piece.lower is None else piece.lower
+        upper = np.full(d, np.inf) if piece.upper is None else piece.upper
+        return cls(piece.center, piece.radius, lower, upper, *_unit_halfspaces(piece, d))
 
     def __call__(self, directions: Array) -> Supports:
         """Supports in each row of `directions`, shape (p, d)."""
@@ -117,12 +112,13 @@ class SupportBatch:
         return np.asarray(np.max(parts, axis=0)).clip(min=0)
 
 
-def _unit_halfspaces(halves: Sequence[Halfspace], d: int) -> tuple[Array, Array]:
-    if not halves:
+def _unit_halfspaces(piece: Piece, d: int) -> tuple[Array, Array]:
+    """Normals of length one and offsets of all rows, both sides of a slab."""
+    if piece.rows is None or piece.low is None or piece.high is None:
         return np.zeros((0, d)), np.zeros(0)
-    lengths = np.array([np.linalg.norm(part.normal) for part in halves])
-    normals = np.array([part.normal for part in halves]) / lengths[:, None]
-    return normals, np.array([part.offset for part in halves]) / lengths
+    lengths = np.array([np.linalg.norm(row) for row in piece.rows])
+    normals, below = piece.rows / lengths[:, None], np.isfinite(piece.low)
+    return np.vstack([normals, -normals[below]]), np.concatenate([piece.high / lengths, -(piece.low / lengths)[below]])
 
 
 class _Dual:

@@ -2,7 +2,6 @@
 
 from .ball import Ball
 from .base import FeasibleSet, Relation
-from .bounds import SupportBound, support_bound
 from .box import Box, NonNegative
 from .by_label import ByLabel
 from .count_ball import CountBall, expected_sq_norm
@@ -10,6 +9,7 @@ from .domain import domain_set, in_domain
 from .halfspace import Halfspace, loss_cap
 from .intersection import Intersection, intersect
 from .oracle import Oracle
+from .piece import Piece
 from .programs import NearestProgram, SupportProgram
 from .slab import Slab
 from .solved_by import SolvedBy
@@ -27,11 +27,11 @@ __all__ = [
     "NearestProgram",
     "NonNegative",
     "Oracle",
+    "Piece",
     "Relation",
     "Slab",
     "SolvedBy",
     "SubspaceTube",
-    "SupportBound",
     "SupportProgram",
     "domain_set",
     "expected_sq_norm",
@@ -40,6 +40,5 @@ __all__ = [
     "loss_cap",
     "pack_sets",
     "sets_digest",
-    "support_bound",
     "unpack_sets",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..core.validation import Array, Matrix, check_number
 from .base import FeasibleSet, as_vector, squared_distances
+from .piece import Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +46,14 @@ class Ball(FeasibleSet):
     def normals(self) -> Array:
         return np.atleast_2d(self.center)
 
+    @property
+    def piece(self) -> Piece:
+        return Piece(center=self.center, radius=self.radius)
+
+    @cached_property
+    def extent(self) -> float:
+        return self.radius + float(np.linalg.norm(self.center))
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         return norm_at_most(u - self.center * t, self.radius, t)
 
@@ -52,6 +62,12 @@ class Ball(FeasibleSet):
 
     def _support(self, w: Array) -> Array:
         return self.center + self.radius * unit(w)
+
+    def _support_bound(self, w: Array) -> float:
+        return self._at_support(w)
+
+    def grown(self, by: float) -> FeasibleSet:
+        return replace(self, radius=self.radius + by, relation="outer")
 
     def _project(self, X: Array) -> Array:
         offset = X - self.center

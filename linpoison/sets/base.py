@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from functools import cached_property
+from math import inf
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
+from .piece import Piece
+from .registry import register
 
 Relation = Literal["exact", "inner", "outer"]
+PAD = 1e-12
+"""Rounding allowed for in a closed form, relative to the lengths multiplied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +34,12 @@ class FeasibleSet(ABC):
     """
 
     relation: Relation = field(default="exact", kw_only=True)
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.kind = cls.__dict__.get("kind", cls.__name__)
+        register(cls.kind, cls)
 
     @property
     @abstractmethod
@@ -40,6 +53,33 @@ class FeasibleSet(ABC):
         None where no such rows are known.
         """
         return None
+
+    @property
+    def parts(self) -> tuple[FeasibleSet, ...]:
+        """The members of an intersection, or the set itself."""
+        return (self,)
+
+    @property
+    def piece(self) -> Piece | None:
+        """What the set adds to the separable structure that the fast solvers take, None for another structure."""
+        return None
+
+    @cached_property
+    def extent(self) -> float:
+        """A number that no ``|x|`` over the set exceeds, infinite where none is known."""
+        squares = 0.0
+        for axis in range(self.d if self.has_support_bound else 0):
+            ahead = np.zeros(self.d)
+            ahead[axis] = 1.0
+            squares += max(0.0, self._support_bound(ahead), self._support_bound(-ahead)) ** 2
+            if squares == inf:
+                return inf
+        return float(np.sqrt(squares)) if self.has_support_bound else inf
+
+    @property
+    def has_support_bound(self) -> bool:
+        """Whether anything bounds the support: a certificate needs such a set."""
+        return self.piece is not None or type(self)._support_bound is not FeasibleSet._support_bound
 
     @abstractmethod
     def _cone(self, u: Any, t: Any) -> list[Any]:
@@ -56,6 +96,22 @@ class FeasibleSet(ABC):
     @abstractmethod
     def _project(self, X: Array) -> Array:
         """`project` for checked dense rows."""
+
+    def _support_bound(self, w: Array) -> float:
+        """`support_bound` for a checked direction other than zero; `_at_support` where `_support` is a closed form."""
+        if self.piece is None:
+            raise CapabilityError(
+                "a set with a bound on its support", repr(self), "Give its class `_support_bound` to certify with it."
+            )
+        return inf
+
+    def _at_support(self, w: Array) -> float:
+        """``w . x`` at a support point that a closed form gives, and what rounding may add."""
+        try:
+            x = self._support(w)
+        except InputError:
+            return inf
+        return float(w @ x) + PAD * float(np.linalg.norm(w)) * (1 + float(np.linalg.norm(x)))
 
     def constraints(self, u: Any, t: Any = 1.0) -> list[Any]:
         """cvxpy constraints that put ``(u, t)`` in the closed cone over the set.
@@ -92,6 +148,19 @@ class FeasibleSet(ABC):
         """
         return self._support(as_vector(w, "direction w", self.d))
 
+    def support_bound(self, w: Any) -> float:
+        """A number that no ``w . x`` over the set exceeds, whatever a search found.
+
+        Infinite where nothing bounds the set in this direction; a certificate then says nothing.
+
+        Raises
+        ------
+        CapabilityError
+            If the set has no bound on its support.
+        """
+        direction = as_vector(w, "direction w", self.d)
+        return self._support_bound(direction) if direction.any() else 0.0
+
     def project(self, X: Any) -> Array:
         """The nearest point of the set to each row of `X` (n, d), dense.
 
@@ -102,6 +171,32 @@ class FeasibleSet(ABC):
         """
         rows = self._rows(X)
         return self._project(rows.toarray() if sp.issparse(rows) else np.array(rows))
+
+    def grown(self, by: float) -> FeasibleSet:
+        """A set that holds this one after any move by a distance of at most `by`."""
+        raise CapabilityError(
+            "balls, slabs and boxes", repr(self), "Leave the set out: the bound then holds for a stronger attacker."
+        )
+
+    def packed(self, name: str, arrays: dict[str, Array]) -> dict[str, Any]:
+        """The set as a JSON object for a file; what arrays it names are added to `arrays`, as ``name.field``."""
+        packed: dict[str, Any] = {"set": self.kind}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                arrays[f"{name}.{item.name}"] = np.asarray(value, dtype=np.float64)
+                value = {"array": f"{name}.{item.name}"}
+            elif not isinstance(value, str | int | float):
+                raise InputError("sets of numbers, words and arrays", f"{item.name} of {self!r}")
+            packed[item.name] = value
+        return packed
+
+    @classmethod
+    def unpacked(cls, packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        """The set that `packed` described."""
+        values = {name: value for name, value in packed.items() if name != "set"}
+        named = {name: arrays[value["array"]] for name, value in values.items() if isinstance(value, Mapping)}
+        return cls(**values | named)
 
     def _rows(self, X: Any) -> Matrix:
         rows = as_matrix(X, allow_empty=True)

@@ -1,25 +1,18 @@
-"""Upper bounds on support functions that hold whatever a search found, without a conic solver."""
+"""Upper bounds on the support of an intersection that hold whatever a search found, without a conic solver."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import inf
-from threading import get_ident
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import InputError, SolverFailed
 from ..core.validation import Array
-from .ball import Ball
-from .base import FeasibleSet, as_vector
-from .box import Box
-from .count_ball import CountBall
+from .base import PAD, FeasibleSet
 from .oracle import Oracle
 from .structure import Structure, structure_of
-
-_PAD = 1e-12
-"""Rounding allowed for in a closed form, relative to the lengths multiplied."""
 
 
 class _SelfReliantOracle(Oracle):
@@ -31,22 +24,8 @@ class _SelfReliantOracle(Oracle):
         raise SolverFailed("the scalar dual did not settle")
 
 
-def support_bound(feasible: FeasibleSet, w: Any) -> float:
-    """A number that no ``w . x`` over the set exceeds, up to rounding: one call of `SupportBound`.
-
-    Infinite where nothing bounds the set in this direction; a certificate then says nothing.
-
-    Examples
-    --------
-    >>> from linpoison.sets import Ball, Halfspace, Intersection
-    >>> round(support_bound(Intersection([Ball([0.0, 0.0], 1.0), Halfspace([1.0, 0.0], 0.6)]), [1.0, 0.0]), 8)
-    0.6
-    """
-    return _kept(feasible, get_ident())(as_vector(w, "direction w", feasible.d))
-
-
 @lru_cache(maxsize=32)
-def _kept(feasible: FeasibleSet, thread: int) -> SupportBound:
+def kept_bound(feasible: FeasibleSet, thread: int) -> SupportBound:
     """Built once for the many directions that a certificate asks for, and for each thread by itself."""
     return SupportBound(feasible)
 
@@ -71,20 +50,17 @@ class SupportBound:
     """
 
     def __init__(self, feasible: FeasibleSet) -> None:
-        self.parts = tuple(getattr(feasible, "sets", (feasible,)))
-        self._oracle = _SelfReliantOracle(feasible) if len(self.parts) > 1 else None
-        self._structure = structure_of(feasible) if len(self.parts) > 1 else None
+        self.parts = [part for part in feasible.parts if part.has_support_bound]
+        several = len(feasible.parts) > 1
+        self._oracle = _SelfReliantOracle(feasible) if several else None
+        self._structure = structure_of(feasible) if several else None
 
-    def __call__(self, w: Any) -> float:
-        direction = np.asarray(w, dtype=np.float64)
-        size = float(np.linalg.norm(direction))
-        if size == 0:
-            return 0.0
-        least = min(_closed(part, direction, size) for part in self.parts)
+    def __call__(self, w: Array) -> float:
+        least = min((part._support_bound(w) for part in self.parts), default=inf)
         if self._oracle is not None:
-            least = min(least, self._scalar(self._oracle, direction, size))
+            least = min(least, self._scalar(self._oracle, w, float(np.linalg.norm(w))))
         if self._structure is not None and len(self._structure.rows):
-            least = min(least, _combined(self._structure, direction))
+            least = min(least, _combined(self._structure, w))
         return least
 
     @staticmethod
@@ -96,17 +72,7 @@ class SupportBound:
             return inf
         if not np.isfinite(oracle.gap):
             return inf
-        return float(w @ x) + size * (oracle.gap * oracle.reach + _PAD * (1 + float(np.linalg.norm(x))))
-
-
-def _closed(part: FeasibleSet, w: Array, size: float) -> float:
-    if not isinstance(part, Ball | CountBall | Box):
-        return inf
-    try:
-        x = part.support(w)
-    except InputError:
-        return inf
-    return float(w @ x) + _PAD * size * (1 + float(np.linalg.norm(x)))
+        return float(w @ x) + size * (oracle.gap * oracle.reach + PAD * (1 + float(np.linalg.norm(x))))
 
 
 def _combined(structure: Structure, w: Array) -> float:
@@ -121,4 +87,4 @@ def _combined(structure: Structure, w: Array) -> float:
     length = float(np.linalg.norm(rest))
     core = length * structure.reach if length > 0 else 0.0
     magnitude = abs(float(w @ structure.origin)) + float(np.abs(strips).sum()) + core
-    return float(w @ structure.origin) + float(strips.sum()) + core + _PAD * magnitude
+    return float(w @ structure.origin) + float(strips.sum()) + core + PAD * magnitude

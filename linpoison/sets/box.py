@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix, check_integer
 from .base import FeasibleSet, as_vector, unbounded
+from .piece import Piece
 
 _BLOCK = 1 << 22  # dense entries that are held at a time
 
@@ -46,6 +48,14 @@ class Box(FeasibleSet):
     def d(self) -> int:
         return int(self.lower.size)
 
+    @property
+    def piece(self) -> Piece:
+        return Piece(lower=self.lower, upper=self.upper)
+
+    @cached_property
+    def extent(self) -> float:
+        return float(np.linalg.norm(np.maximum(np.abs(self.lower), np.abs(self.upper))))
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         fixed = self.lower == self.upper
         low, high = np.isfinite(self.lower) & ~fixed, np.isfinite(self.upper) & ~fixed
@@ -73,12 +83,17 @@ class Box(FeasibleSet):
             raise unbounded("box")
         return np.asarray(corner)
 
+    def _support_bound(self, w: Array) -> float:
+        return self._at_support(w)
+
     def _project(self, X: Array) -> Array:
         return np.clip(X, self.lower, self.upper)
 
 
 class NonNegative(Box):
-    """``{x: x >= 0}`` in R^d, a box without upper bounds."""
+    """``{x: x >= 0}`` in R^d, a box without upper bounds, which is what files call it."""
+
+    kind: ClassVar[str] = "Box"
 
     def __init__(self, d: int) -> None:
         size = check_integer(d, "d", at_least=1)

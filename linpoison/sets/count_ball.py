@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..core.errors import InfeasibleSet, InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from .base import FeasibleSet, Relation, as_vector, row_sums, squared_distances
 from .box import Box
+from .piece import Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,6 +99,25 @@ class CountBall(FeasibleSet):
         k = np.arange(1.0, index.size + 1) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return index, k, 2 * k - 1 - 2 * self.center[index]
 
+    @property
+    def piece(self) -> Piece:
+        return Piece(center=self.center, radius=self.radius, counts=self)
+
+    @property
+    def separable(self) -> tuple[Array | None, float | None, Array, Array]:
+        """Center, radius and bounds; where the radius leaves least terms only, bounds say so alone."""
+        self._budget()
+        if self._slack > 1e-13 * (1 + self.radius**2):
+            return self.center, self.radius, np.zeros(self.d), self.largest
+        lower = np.clip(np.ceil(self.center - 0.5), 0.0, self.upper)
+        return None, None, lower, np.clip(np.floor(self.center + 0.5), 0.0, self.upper)
+
+    @cached_property
+    def extent(self) -> float:
+        center, radius, _, upper = self.separable
+        corner = float(np.linalg.norm(upper))
+        return corner if center is None or radius is None else min(radius + float(np.linalg.norm(center)), corner)
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         import cvxpy as cp
 
@@ -157,6 +177,12 @@ class CountBall(FeasibleSet):
                 f"{self.radius:g} below the least distance {np.sqrt(self.radius**2 - self._slack):g}."
             )
         return max(self._slack, 0.0)
+
+    def _support_bound(self, w: Array) -> float:
+        return self._at_support(w)
+
+    def grown(self, by: float) -> FeasibleSet:
+        return replace(self, radius=self.radius + by, relation="outer")
 
     def _project(self, X: Array) -> Array:
         """By bisection on the multiplier ``lam`` of the constraint.

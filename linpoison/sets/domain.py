@@ -56,12 +56,14 @@ def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:
     >>> in_domain(Ball([0.5, 0.0], 1.0), Domain.unit()).contains([[0.25, 0.9], [0.0, 1.0], [0.5, 0.0]])
     array([ True, False,  True])
     """
-    if not isinstance(part, Ball):
+    piece = part.piece
+    if piece is None or piece.center is None or not piece.is_ball:
         return part
+    center, radius = piece.center, piece.radius
     if domain.integral and domain.upper is not None:
-        ball = CountBall(part.center, part.radius, domain.upper)
+        ball = CountBall(center, radius, domain.upper)
         return ball if ball.largest.sum() <= MOST_PIECES else part
-    square = float(part.center @ part.center)
+    square = float(center @ center)
     if domain.on_sphere and square > 0:
-        return Halfspace(-part.center, (part.radius**2 - 1.0 - square) / 2)
+        return Halfspace(-center, (radius**2 - 1.0 - square) / 2)
     return part

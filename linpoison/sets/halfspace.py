@@ -12,6 +12,7 @@ from ..core.model import LinearModel
 from ..core.validation import Array, Matrix, check_number
 from ..losses import MarginLoss
 from .base import FeasibleSet, as_normal, unbounded
+from .piece import Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +44,10 @@ class Halfspace(FeasibleSet):
     @property
     def normals(self) -> Array:
         return np.atleast_2d(self.normal)
+
+    @property
+    def piece(self) -> Piece:
+        return Piece(rows=self.normals, low=np.array([-np.inf]), high=np.array([self.offset]))
 
     def _cone(self, u: Any, t: Any) -> list[Any]:
         length = np.linalg.norm(self.normal)

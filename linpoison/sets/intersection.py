@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from threading import get_ident
+from typing import Any, Self
 
 import numpy as np
 
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix
 from .base import FeasibleSet, Relation
+from .bounds import kept_bound
 from .oracle import Oracle
+from .piece import Piece, joined
+from .registry import unpack_set
 
 _INSIDE = 1e-8
 
@@ -57,6 +61,22 @@ class Intersection(FeasibleSet):
         return self.sets[0].d
 
     @property
+    def parts(self) -> tuple[FeasibleSet, ...]:
+        return self.sets
+
+    @cached_property
+    def piece(self) -> Piece | None:  # type: ignore[override]
+        return joined([part.piece for part in self.sets])
+
+    @cached_property
+    def extent(self) -> float:
+        return min(part.extent for part in self.sets)
+
+    @property
+    def has_support_bound(self) -> bool:
+        return any(part.has_support_bound for part in self.sets)
+
+    @property
     def normals(self) -> Array | None:
         of_parts = [part.normals for part in self.sets]
         return None if any(rows is None for rows in of_parts) else np.vstack(of_parts)  # type: ignore[arg-type]
@@ -74,6 +94,16 @@ class Intersection(FeasibleSet):
     def _support(self, w: Array) -> Array:
         self._oracle.forget()
         return self._oracle.support(w)
+
+    def _support_bound(self, w: Array) -> float:
+        return kept_bound(self, get_ident())(w)
+
+    def packed(self, name: str, arrays: dict[str, Array]) -> dict[str, Any]:
+        return {"set": self.kind, "sets": [part.packed(f"{name}.{i}", arrays) for i, part in enumerate(self.sets)]}
+
+    @classmethod
+    def unpacked(cls, packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        return cls(tuple(unpack_set(part, arrays) for part in packed["sets"]))
 
     def _project(self, X: Array) -> Array:
         for row in np.flatnonzero(self._violation(X) > _INSIDE):
@@ -96,7 +126,7 @@ def _flatten(sets: Sequence[Any]) -> tuple[FeasibleSet, ...]:
     for part in sets:
         if not isinstance(part, FeasibleSet):
             raise InputError("feasible sets", repr(part))
-        flat.extend(part.sets if isinstance(part, Intersection) else [part])
+        flat.extend(part.parts)
     return tuple(flat)
 
 

@@ -102,7 +102,7 @@ class Oracle:
     @cached_property
     def _closed(self) -> bool:
         """Whether the set answers by itself."""
-        return not hasattr(self.feasible, "sets")
+        return self.feasible.parts == (self.feasible,)
 
     @cached_property
     def _solver(self) -> CoreSolver | TubeSolver | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from ..core.validation import Array, Matrix, check_number
 from .base import FeasibleSet, as_normal
 from .halfspace import multiple_of
+from .piece import Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,6 +54,11 @@ class Slab(FeasibleSet):
     def normals(self) -> Array:
         return np.atleast_2d(self.normal)
 
+    @property
+    def piece(self) -> Piece:
+        low, high = self.offset - self.halfwidth, self.offset + self.halfwidth
+        return Piece(rows=self.normals, low=np.array([low]), high=np.array([high]))
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         length = np.linalg.norm(self.normal)
         middle = (self.normal / length) @ u - (self.offset / length) * t
@@ -67,6 +73,9 @@ class Slab(FeasibleSet):
     def _support(self, w: Array) -> Array:
         side = np.sign(multiple_of(w, self.normal, "slab"))
         return np.asarray(self.normal * ((self.offset + side * self.halfwidth) / (self.normal @ self.normal)))
+
+    def grown(self, by: float) -> FeasibleSet:
+        return replace(self, halfwidth=self.halfwidth + by * float(np.linalg.norm(self.normal)), relation="outer")
 
     def _project(self, X: Array) -> Array:
         length = np.linalg.norm(self.normal)

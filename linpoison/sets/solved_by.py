@@ -52,6 +52,17 @@ class SolvedBy(FeasibleSet):
     def d(self) -> int:
         return self.feasible.d
 
+    @property
+    def extent(self) -> float:  # type: ignore[override]
+        return self.feasible.extent
+
+    @property
+    def has_support_bound(self) -> bool:
+        return self.feasible.has_support_bound
+
+    def _support_bound(self, w: Array) -> float:
+        return self.feasible._support_bound(w)
+
     def _cone(self, u: Any, t: Any) -> list[Any]:
         return self.feasible._cone(u, t)
 

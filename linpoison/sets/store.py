@@ -5,26 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import InputError
 from ..core.validation import Array
-from .ball import Ball
-from .base import FeasibleSet
-from .box import Box
 from .by_label import ByLabel
-from .count_ball import CountBall
-from .halfspace import Halfspace
-from .intersection import Intersection
-from .slab import Slab
-from .subspace import SubspaceTube
+from .registry import unpack_set
 
-_KINDS: dict[str, type[FeasibleSet]] = {
-    kind.__name__: kind for kind in (Ball, Box, CountBall, Halfspace, Slab, SubspaceTube)
-}
+_DEPTH, _PARTS = 4, 64
+"""Intersections within intersections, and sets in one, at most."""
 
 
 def pack_sets(sets: ByLabel) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -39,10 +30,11 @@ def pack_sets(sets: ByLabel) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises
     ------
     InputError
-        If a set is of a class that the library does not know.
+        If a set has parameters other than numbers, words and arrays.
 
     Examples
     --------
+    >>> from linpoison.sets import Ball
     >>> sets = ByLabel({1: Ball([0.0], 1.0), -1: Ball([0.5], 2.0)})
     >>> specification, arrays = pack_sets(sets)
     >>> specification["1"]
@@ -51,25 +43,7 @@ def pack_sets(sets: ByLabel) -> tuple[dict[str, Any], dict[str, Array]]:
     2.0
     """
     arrays: dict[str, Array] = {}
-    return {str(label): _pack(part, f"sets.{label}", arrays) for label, part in sets.items()}, arrays
-
-
-def _pack(part: FeasibleSet, name: str, arrays: dict[str, Array]) -> dict[str, Any]:
-    if isinstance(part, Intersection):
-        return {"set": "Intersection", "sets": [_pack(s, f"{name}.{i}", arrays) for i, s in enumerate(part.sets)]}
-    kind = "Box" if isinstance(part, Box) else type(part).__name__
-    if kind not in _KINDS:
-        raise InputError(f"sets among {', '.join([*_KINDS, 'Intersection'])}", kind)
-    packed: dict[str, Any] = {"set": kind}
-    for item in fields(part):
-        value = getattr(part, item.name)
-        if isinstance(value, np.ndarray):
-            key = f"{name}.{item.name}"
-            arrays[key] = np.asarray(value, dtype=np.float64)
-            packed[item.name] = {"array": key}
-        else:
-            packed[item.name] = value
-    return packed
+    return {str(label): part.packed(f"sets.{label}", arrays) for label, part in sets.items()}, arrays
 
 
 def unpack_sets(specification: Mapping[str, Any], arrays: Mapping[str, Array]) -> ByLabel:
@@ -78,26 +52,27 @@ def unpack_sets(specification: Mapping[str, Any], arrays: Mapping[str, Array]) -
     Raises
     ------
     InputError
-        If the specification is none, or names an array that is not there.
+        If the specification is none, has too many sets, or names a class or an array that is not there.
     """
     try:
-        return ByLabel({int(label): _unpack(part, arrays) for label, part in specification.items()})
+        _check(list(specification.values()))
+        return ByLabel({int(label): unpack_set(part, arrays) for label, part in specification.items()})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("a specification of two sets", f"one that cannot be read ({error})") from None
 
 
-def _unpack(packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeasibleSet:
-    if packed["set"] == "Intersection":
-        return Intersection(tuple(_unpack(part, arrays) for part in packed["sets"]))
-    values = {
-        name: arrays[value["array"]] if isinstance(value, Mapping) else value
-        for name, value in packed.items()
-        if name != "set"
-    }
-    make: Any = _KINDS[packed["set"]]
-    return make(**values)  # type: ignore[no-any-return]
+def _check(parts: Any, depth: int = 0) -> None:
+    """Neither too many sets nor too deep: before any is made."""
+    if len(parts) > _PARTS or depth > _DEPTH:
+        raise InputError(
+            f"at most {_PARTS} sets in an intersection, {_DEPTH} deep", f"{len(parts)} at a depth of {depth}"
+        )
+    for part in parts:
+        for value in part.values():
+            if isinstance(value, list):
+                _check(value, depth + 1)
 
 
 def sets_digest(sets: ByLabel) -> str:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..core.errors import InfeasibleSet
 from ..core.validation import Array
-from .ball import Ball
 from .base import FeasibleSet
-from .box import Box
-from .count_ball import CountBall
-from .halfspace import Halfspace
-from .slab import Slab
+from .piece import Piece
 from .subspace import SubspaceTube
-
-MAX_ROWS = 12
-"""Most half-spaces and slabs that the structured solvers take on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,59 +83,29 @@ def structure_of(feasible: FeasibleSet) -> Structure | None:
     InfeasibleSet
         If bounds contradict each other.
     """
-    parts: Sequence[FeasibleSet] = getattr(feasible, "sets", (feasible,))
-    cores = [part for part in parts if isinstance(part, Ball | CountBall)]
-    tubes = [part for part in parts if isinstance(part, SubspaceTube)]
-    rows = [part for part in parts if isinstance(part, Slab | Halfspace)]
-    boxes = [part for part in parts if isinstance(part, Box)]
-    known = len(cores) + len(tubes) + len(rows) + len(boxes)
-    if known < len(parts) or len(cores) > 1 or len(tubes) > 1 or len(rows) > MAX_ROWS:
+    piece = feasible.piece
+    if piece is None:
         return None
-    return _assemble(parts[0].d, cores[0] if cores else None, tubes[0] if tubes else None, rows, boxes)
-
-
-def _assemble(
-    d: int,
-    core: Ball | CountBall | None,
-    tube: SubspaceTube | None,
-    rows: Sequence[Slab | Halfspace],
-    boxes: Sequence[Box],
-) -> Structure:
-    lower, upper = np.full(d, -np.inf), np.full(d, np.inf)
-    center, radius = None, None
-    origin = np.zeros(d)
-    if isinstance(core, CountBall):
-        center, radius, lower, upper = _envelope(core)
-    elif isinstance(core, Ball):
-        origin, radius = core.center, core.radius
-        if core.radius == 0:
+    lower, upper = np.full(feasible.d, -np.inf), np.full(feasible.d, np.inf)
+    origin, center, radius = np.zeros(feasible.d), None, None
+    if piece.counts is not None:
+        center, radius, lower, upper = piece.counts.separable
+    elif piece.center is not None:
+        origin, radius = piece.center, piece.radius
+        if radius == 0:
             lower, upper, radius = origin.copy(), origin.copy(), None
-    for box in boxes:
-        lower, upper = np.maximum(lower, box.lower), np.minimum(upper, box.upper)
+    if piece.lower is not None and piece.upper is not None:
+        lower, upper = np.maximum(lower, piece.lower), np.minimum(upper, piece.upper)
     if (lower > upper).any():
         raise InfeasibleSet("expected bounds that some point meets, got bounds that contradict each other.")
-    normals, low, high = _strips(rows, origin)
-    return Structure(origin, lower - origin, upper - origin, normals, low, high, radius, center, tube)
+    rows, low, high = _of_unit_length(piece, origin)
+    return Structure(origin, lower - origin, upper - origin, rows, low, high, radius, center, piece.tube)
 
 
-def _envelope(core: CountBall) -> tuple[Array | None, float | None, Array, Array]:
-    """Center, radius and bounds; where the radius leaves least terms only, bounds say so alone."""
-    core._budget()
-    if core._slack > 1e-13 * (1 + core.radius**2):
-        return core.center, core.radius, np.zeros(core.d), core.largest
-    lower = np.clip(np.ceil(core.center - 0.5), 0.0, core.upper)
-    return None, None, lower, np.clip(np.floor(core.center + 0.5), 0.0, core.upper)
-
-
-def _strips(rows: Sequence[Slab | Halfspace], origin: Array) -> tuple[Array, Array, Array]:
-    normals = np.zeros((len(rows), origin.size))
-    low, high = np.full(len(rows), -np.inf), np.zeros(len(rows))
-    for i, row in enumerate(rows):
-        length = np.linalg.norm(row.normal)
-        normals[i] = row.normal / length
-        shift = normals[i] @ origin
-        width: Any = row.halfwidth if isinstance(row, Slab) else 0.0
-        high[i] = (row.offset + width) / length - shift
-        if isinstance(row, Slab):
-            low[i] = (row.offset - width) / length - shift
-    return normals, low, high
+def _of_unit_length(piece: Piece, origin: Array) -> tuple[Array, Array, Array]:
+    if piece.rows is None or piece.low is None or piece.high is None:
+        return np.zeros((0, origin.size)), np.zeros(0), np.zeros(0)
+    lengths = np.array([np.linalg.norm(row) for row in piece.rows])
+    rows = piece.rows / lengths[:, None]
+    shift = np.array([row @ origin for row in rows])
+    return rows, piece.low / lengths - shift, piece.high / lengths - shift

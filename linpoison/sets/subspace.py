@@ -12,6 +12,7 @@ from ..core.errors import InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from .ball import excess_share, norm_at_most, unit
 from .base import FeasibleSet, as_vector, squared_distances, unbounded
+from .piece import Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +60,10 @@ class SubspaceTube(FeasibleSet):
         """Directions across the subspace, and the center."""
         across = np.linalg.qr(self.basis, mode="complete")[0][:, self.basis.shape[1] :]
         return np.vstack([across.T, self.center])
+
+    @property
+    def piece(self) -> Piece:
+        return Piece(tube=self)
 
     def _cone(self, u: Any, t: Any) -> list[Any]:
         import cvxpy as cp

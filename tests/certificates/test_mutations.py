@@ -27,7 +27,6 @@ from linpoison.certificates import (
     ridge_attack,
 )
 from linpoison.certificates.budget import budget_poison
-from linpoison.certificates.budget import dual as budget_dual
 from linpoison.certificates.budget.target import BudgetTarget
 from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.claim import Claim
@@ -45,7 +44,7 @@ from linpoison.certificates.saddle import certify as saddle_certify
 from linpoison.core import CertificateInvalid, LinearModel
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared
-from linpoison.sets import Ball, ByLabel
+from linpoison.sets import Ball, ByLabel, FeasibleSet
 
 
 def ridge_claim() -> Claim:
@@ -110,10 +109,10 @@ NAMES = (
 )  # fmt: skip
 
 
-def bent(patch, module, name):
+def bent(patch):
     """Supports of the sets in the opposite direction."""
-    true = getattr(module, name)
-    patch.setattr(module, name, lambda part, w, *more: true(part, -np.asarray(w), *more))
+    true = FeasibleSet.support_bound
+    patch.setattr(FeasibleSet, "support_bound", lambda part, w: true(part, -np.asarray(w)))
 
 
 def bent_ridge(patch):
@@ -165,11 +164,22 @@ MUTATIONS = {
         lambda p: p.setattr(Claim, "mask", property(lambda self: np.append(np.ones(self.train.d), 0.0))),
         ("steinhardt", "conic", "fast", "ridge", "exact", "average-objective"),
     ),
-    "sign, outer": (lambda p: bent(p, outer_bound, "support_bound"), ("conic", "fast")),
-    "sign, comparator": (lambda p: bent(p, outer_baselines, "support_bound"), ("naive", "steinhardt", "strong")),
-    "sign, average": (lambda p: bent(p, saddle_certify, "support_bound"), ("average-loss", "average-objective")),
-    "sign, hinge": (lambda p: bent(p, hinge_frame, "support_bound"), ("exact", "deletions", "flips")),
-    "sign, budget": (lambda p: bent(p, budget_dual, "support_bound"), ("min-budget",)),
+    "sign": (
+        bent,
+        (
+            "conic",
+            "fast",
+            "naive",
+            "steinhardt",
+            "strong",
+            "average-loss",
+            "average-objective",
+            "exact",
+            "deletions",
+            "flips",
+            "min-budget",
+        ),
+    ),
     "sign, ridge": (bent_ridge, ("ridge", "test-error", "radius")),
     "sign of labels, ridge flips": (
         lambda p: p.setattr(ridge_flips, "_flip_gains", flip_sign(ridge_flips._flip_gains)),

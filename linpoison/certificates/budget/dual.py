@@ -14,7 +14,7 @@ from ...core.model import LinearModel
 from ...core.validation import Array
 from ...losses import MarginLoss
 from ...optimality.set_cone import SetCone
-from ...sets import FeasibleSet, support_bound
+from ...sets import FeasibleSet
 from ...sets.structure import structure_of
 from ..certificate import check
 from ..claim import Claim
@@ -210,7 +210,7 @@ def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:
     """An upper bound on ``w . x`` over a set: by prices where there are some, else by the set itself."""
     cone = cone_of(feasible) if prices.size else None
     if cone is None or prices.size != price_count(cone):
-        return support_bound(feasible, w)
+        return feasible.support_bound(w)
     first = int(cone.structure.radius is not None)
     mu = max(float(prices[0]), 0.0) if first else 0.0
     bound = cone.bound_by_rows(w, mu, prices[first:]) + float(w @ cone.structure.origin)
@@ -231,7 +231,7 @@ def _rounding(cone: SetCone, w: Array, prices: Array) -> float:
 @lru_cache(maxsize=8)
 def cone_of(feasible: FeasibleSet) -> SetCone | None:
     """The cone over a bounded intersection whose structure is known, None for others."""
-    if not hasattr(feasible, "sets"):
+    if feasible.parts == (feasible,):
         return None
     structure = structure_of(feasible)
     if structure is None or structure.tube is not None or not np.isfinite(structure.reach):

@@ -11,8 +11,7 @@ import scipy.sparse as sp
 
 from ...core.dataset import Dataset
 from ...core.validation import Array, Matrix
-from ...sets import Ball, FeasibleSet, Intersection
-from ...sets.structure import structure_of
+from ...sets import FeasibleSet
 from ..claim import Claim
 from .losses import soft_hinge
 
@@ -193,20 +192,16 @@ def _margins(claim: Claim, point: DualPoint, reach: dict[int, float]) -> tuple[A
 def _heights(part: FeasibleSet, X: Matrix, sign: Array, reach: float, ones: float) -> Array:
     """At least ``max_F sign_i (x_i, 1) . (x, 1)``, by the balls among the parts."""
     best = lengths(X, ones) * reach
-    for ball in getattr(part, "sets", (part,)):
-        if isinstance(ball, Ball):
-            height = sign * (np.asarray(X @ ball.center) + ones) + lengths(X, 0.0) * ball.radius
+    for piece in (member.piece for member in part.parts):
+        if piece is not None and piece.is_ball:
+            height = sign * (np.asarray(X @ piece.center) + ones) + lengths(X, 0.0) * piece.radius
             best = np.minimum(best, height)
     return best
 
 
 def extent(part: FeasibleSet, ones: float) -> float:
-    """A number that no ``|(x, 1)|`` over the set exceeds, infinite where none is known."""
-    if isinstance(part, Intersection):
-        return min(extent(piece, ones) for piece in part.sets)
-    structure = structure_of(part)
-    found = inf if structure is None else structure.reach + float(np.linalg.norm(structure.origin))
-    return float(np.hypot(found, ones)) * (1 + PAD)
+    """A number that no ``|(x, ones)|`` over the set exceeds, infinite where none is known."""
+    return float(np.hypot(part.extent, ones)) * (1 + PAD)
 
 
 def intercept_reach(claim: Claim) -> float:

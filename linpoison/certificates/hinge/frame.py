@@ -10,8 +10,7 @@ import numpy as np
 
 from ...core.errors import CapabilityError
 from ...core.validation import Array
-from ...sets import FeasibleSet, Intersection, support_bound
-from ...sets.structure import structure_of
+from ...sets import FeasibleSet
 from ..claim import Claim
 from ..clean.screen import UNIT, dual_point
 
@@ -225,7 +224,7 @@ def _filled(bare: Frame, direction: Array, length: float) -> float:
 
 def height(bare: Frame, label: int, direction: Array) -> float:
     """At least ``max_F y direction . (x, 1)`` over the set of a class."""
-    return support_bound(bare.claim.sets[label], label * direction[:-1]) + label * float(direction[-1]) * bare.one
+    return bare.claim.sets[label].support_bound(label * direction[:-1]) + label * float(direction[-1]) * bare.one
 
 
 def lengths(bare: Frame) -> tuple[float, float]:
@@ -248,11 +247,7 @@ def _most(share: Array, strain: Array, changed: float) -> float:
 
 def extent(part: FeasibleSet, one: float) -> float:
     """A number that no ``|(x, one)|`` over the set exceeds, infinite where none is known."""
-    if isinstance(part, Intersection):
-        return min(extent(piece, one) for piece in part.sets)
-    structure = structure_of(part)
-    found = inf if structure is None else structure.reach + float(np.linalg.norm(structure.origin))
-    return float(np.hypot(found, one)) * (1 + PAD)
+    return float(np.hypot(part.extent, one)) * (1 + PAD)
 
 
 def extended(X: Any, one: float) -> Array:

@@ -11,7 +11,6 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import InfeasibleSet, SolverFailed
 from ...core.validation import Array
-from ...sets import support_bound
 from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
@@ -173,7 +172,7 @@ def comparator_bound(claim: Claim, t: Array) -> float:
     clean = float(claim.train.weight @ claim.problem.loss.value(signed_scores(claim, t))) / claim.mass
     worst = 0.0
     if claim.epsilon:
-        heights = [support_bound(claim.sets[y], -y * t[:-1]) - y * float(t[-1]) * one(claim) for y in LABELS]
+        heights = [claim.sets[y].support_bound(-y * t[:-1]) - y * float(t[-1]) * one(claim) for y in LABELS]
         worst = float(claim.problem.loss.value(np.array(-max(heights))))
         worst = max(worst, clean) if claim.filled else worst
     return (penalty + clean + claim.epsilon * worst) * (1 + PAD)

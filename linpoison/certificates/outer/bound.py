@@ -11,7 +11,6 @@ from scipy.special import expit, xlogy
 
 from ...core.errors import InputError
 from ...core.validation import Array
-from ...sets import support_bound
 from ..claim import Claim
 from ..clean.losses import SoftHinge, soft_hinge
 from ..clean.screen import LABELS, PAD, Screening, combine, lengths, one, signed_scores
@@ -216,7 +215,7 @@ class _Batch:
         return np.asarray(self.loss.price(height, self.s) @ self.weight)
 
     def _support(self, label: int, q: Array) -> float:
-        return support_bound(self.claim.sets[label], q[:-1]) + float(q[-1]) * one(self.claim)
+        return self.claim.sets[label].support_bound(q[:-1]) + float(q[-1]) * one(self.claim)
 
     def _cap(self, total: Total) -> Total:
         """``+ r . v0 + |r| slack``."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import wrightomega
 
 from ...core.validation import Array, Matrix
-from ...sets import Ball, ByLabel, Oracle
+from ...sets import ByLabel, Oracle
 from ..clean.losses import SoftHinge
 
 TINY = 1e-150
@@ -76,10 +76,10 @@ class PoisonSide:
 
     def support(self, label: int, q: Array) -> tuple[Array, Array]:
         """``max_F (x, 1) . q`` for each row of `q` (B, D), shape (B,), and where, shape (B, D)."""
-        part = self.sets[label]
-        if isinstance(part, Ball):
+        piece = self.sets[label].piece
+        if piece is not None and piece.center is not None and piece.is_ball:
             length = np.sqrt(np.einsum("ij,ij->i", q[:, :-1], q[:, :-1])) + TINY
-            x = self._turned(part.center)[None, :] + (part.radius / length)[:, None] * q[:, :-1]
+            x = self._turned(piece.center)[None, :] + (piece.radius / length)[:, None] * q[:, :-1]
         else:
             oracle = self._oracle(label)
             x = np.array([self._turned(oracle.support(self._turned_back(row))) for row in q[:, :-1]])

@@ -57,7 +57,6 @@ from scipy.linalg import cho_solve
 
 from ...core.errors import CapabilityError
 from ...core.validation import LABELS, Array
-from ...sets import Ball, SupportBound
 from ..claim import Claim
 from ..rounding import UNIT, gamma
 from .rows import CleanRows, shifted
@@ -305,19 +304,16 @@ class RidgeSystem:
         X = shifted(X, self.rows.origin)
         return np.concatenate([X, np.ones((*X.shape[:-1], 1))], axis=-1) if self.intercept else X
 
-    @cached_property
-    def _bounds(self) -> dict[float, SupportBound]:
-        return {label: SupportBound(self.claim.sets[label]) for label in LABELS}
-
     def support_bounds(self, label: float, W: Array) -> Array:
         """Upper bounds on ``max w . (x - origin)`` over the set of a label, for each row `w` of `W`."""
         part, origin = self.claim.sets[label], self.rows.origin
         cost = gamma(W.shape[1] + 8)
-        if isinstance(part, Ball):
-            center, length = shifted(part.center[None], origin)[0], np.linalg.norm(W, axis=1)
-            reach = part.radius * length * (1 + cost)
+        piece = part.piece
+        if piece is not None and piece.center is not None and piece.is_ball:
+            center, length = shifted(piece.center[None], origin)[0], np.linalg.norm(W, axis=1)
+            reach = piece.radius * length * (1 + cost)
             return np.asarray(W @ center + reach + cost * (np.abs(W) @ np.abs(center) + reach))
-        top, back = np.array([self._bounds[label](w) for w in W]), W @ origin
+        top, back = np.array([part.support_bound(w) for w in W]), W @ origin
         return np.asarray(top - back + cost * (np.abs(top) + np.abs(W) @ np.abs(origin)))
 
     def pull(self, label: float, sign: float) -> float:

@@ -12,7 +12,6 @@ import numpy as np
 
 from ...core.validation import Array, check_integer, check_number
 from ...losses import MarginLoss
-from ...sets import support_bound
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
 from ..clean.anchor import anchor
@@ -214,7 +213,7 @@ def _worst(claim: Claim, plain: bool, v: Array) -> float:
     worst = 0.0
     for piece in _pieces(claim.problem.loss, plain):
         w = -piece.side * piece.label * v
-        reach = support_bound(claim.sets[int(piece.label)], w[:-1]) + w[-1]
+        reach = claim.sets[int(piece.label)].support_bound(w[:-1]) + w[-1]
         if np.isinf(reach):
             return float("inf")
         worst = max(worst, float(piece.curve(np.array(reach + PAD * (abs(reach) + 2 * abs(w[-1]))))[0]))

@@ -12,7 +12,7 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ...core.validation import Array, check_integer
-from ...sets import Slab
+from ...sets import FeasibleSet
 from ..claim import Claim
 from ..inflation import CentroidSets
 from .certify import average_value
@@ -178,11 +178,13 @@ def _inner(gram: Any, first: Array, second: Array) -> Any:
     return cp.sum(cp.multiply((table + table.T) / 2, gram))
 
 
-def _halfwidth(parts: Sequence[Any], w: Array) -> float | None:
-    slabs = [part for part in parts if isinstance(part, Slab)]
-    for slab in slabs:
-        if float(np.linalg.norm(slab.normal - w)) > 1e-6 * float(np.linalg.norm(w)) and float(
-            np.linalg.norm(slab.normal + w)
-        ) > 1e-6 * float(np.linalg.norm(w)):
-            raise CapabilityError("slabs along the difference of the clean means, in its unit", repr(slab))
-    return min((slab.halfwidth for slab in slabs), default=None)
+def _halfwidth(parts: Sequence[FeasibleSet], w: Array) -> float | None:
+    widths = []
+    for part in parts:
+        slab = None if part.piece is None else part.piece.slab
+        if slab is not None:
+            apart = min(float(np.linalg.norm(slab[0] - w)), float(np.linalg.norm(slab[0] + w)))
+            if apart > 1e-6 * float(np.linalg.norm(w)):
+                raise CapabilityError("slabs along the difference of the clean means, in its unit", repr(part))
+            widths.append(slab[2])
+    return min(widths, default=None)
