@@ -317,7 +317,8 @@ def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bo
     lists = _several(default) if several else {"default": default}
     each = "for each audit one " if several else ""
     group.add_argument(flag, dest="defenses", required=default is None, metavar="NAMES",
-                       help=f"{each}comma list among {KNOWN_DEFENSES}{none}", **lists)  # fmt: skip
+                       help=f"{each}comma list among {KNOWN_DEFENSES}{none}; or names that other packages register",
+                       **lists)  # fmt: skip
     group.add_argument("--variant", default="paper", metavar="NAME",
                        help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
     group.add_argument("--remove", type=_number, default=0.05, metavar="F",

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.plugins import Named, offered
 from ..losses import Problem
-from .adapters import DetectorDefense, SamplerDefense, as_defense, tried
+from .adapters import DetectorDefense, SamplerDefense, as_defense
 from .base import Defense
 from .clipping import NormClipper
 from .duplicates import DuplicatesDefense, distinct_rows, least_gap
@@ -31,6 +31,7 @@ from .sanitized import SanitizedClassifier
 from .slab import SlabDefense
 from .spectral import ActivationClustering, SpectralSignatures
 from .svd import SVDDefense
+from .trial import tried
 from .trusted import TrustedDefense
 
 DEFENSES: dict[str, type[Defense]] = {

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from ..core.errors import CapabilityError, InputError, LinpoisonError
+from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix
 from ..learners.checked import translated
 from .base import Codes, Defense
@@ -173,39 +173,6 @@ def as_defense(thing: Any, remove: float = 0.05) -> Defense:
         _WANTED, f"{type(thing).__name__} without score_samples or fit_resample",
         "LocalOutlierFactor scores rows with novelty=True.",
     )  # fmt: skip
-
-
-def tried(name: str, defense: Defense, X: Matrix, y: Array) -> Defense:
-    """Fit a defence of someone else once, before any work that rests on it.
-
-    Parameters
-    ----------
-    name : str
-        How errors call it.
-    defense : Defense
-    X, y
-        Rows and labels.
-
-    Raises
-    ------
-    InputError
-        If it cannot be fitted on the rows, or does not say which of them it keeps.
-    """
-    try:
-        fitted: Defense = clone(defense).fit(X, y)
-        kept, scores = np.asarray(fitted.sample_indices_), np.asarray(fitted.decision_scores_, float)
-        missing = set(np.unique(y).tolist()) - set(fitted.thresholds_)
-    except LinpoisonError:
-        raise
-    except Exception as error:
-        got = f"{type(error).__name__}: {error}"
-        raise InputError(f"a defence {name} that can be fitted on the rows", got) from error
-    if kept.dtype.kind not in "iu" or not np.array_equal(kept, np.intersect1d(kept, np.arange(y.size))):
-        raise InputError(f"sample_indices_ of {name} as row numbers, ascending, each once", repr(kept))
-    if scores.shape != y.shape or np.isnan(scores).any() or missing:
-        got = f"shape {scores.shape} with {int(np.isnan(scores).sum())} NaN, and no threshold of {sorted(missing)}"
-        raise InputError(f"{y.size} decision_scores_ of {name} and thresholds_ of every class", got)
-    return fitted
 
 
 _WANTED = "a defence: an object of linpoison.defenses.Defense, an outlier detector, or a sampler"

@@ -14,6 +14,7 @@ from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Matrix
 from ..defenses import Defense, as_defense, tried
 from ..defenses.known import Known
+from ..defenses.trial import rows_astray
 from ..learners import make_learner
 from ..losses import Hinge, Problem
 
@@ -112,12 +113,11 @@ def _sets(defense: Defense, fitted: Defense, X: Array) -> None:
         return _hold(False, "a CapabilityError for a set that is not there", defense)
     fresh = np.vstack([X, X.mean(axis=0) + 1.7 * (X - X.mean(axis=0)), X[::-1] * 2.5])
     for label in (-1.0, 1.0):
-        scores = fitted.decision_function(fresh, np.full(len(fresh), label))
-        for threshold in (fitted.thresholds_[label], float(np.median(scores))):
-            inside = fitted.feasible_set(label, threshold).contains(fresh)
-            clear = abs(scores - threshold) > 1e-6 * max(1.0, abs(threshold))
-            alike = np.array_equal(inside[clear], (scores <= threshold)[clear])
-            _hold(alike, "a set of the rows that score no more than the threshold", defense)
+        labels = np.full(len(fresh), label)
+        scores = fitted.decision_function(fresh, labels)
+        for threshold in (fitted.thresholds_[label], *np.quantile(scores, (0.2, 0.5, 0.8)).tolist()):
+            astray = rows_astray(fitted, fresh, labels, {label: threshold})
+            _hold(not astray, f"a set of the rows that score no more than the threshold ({astray} astray)", defense)
     return None
 
 

@@ -9,8 +9,16 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
 from linpoison.core import InputError
-from linpoison.defenses import DEFAULTS, L2Defense, SpectralSignatures, SVDDefense, TrustedDefense, make_defense
-from linpoison.losses import Hinge, Problem
+from linpoison.defenses import (
+    DEFAULTS,
+    L2Defense,
+    LossDefense,
+    SpectralSignatures,
+    SVDDefense,
+    TrustedDefense,
+    make_defense,
+)
+from linpoison.losses import Hinge, Logistic, Problem, Squared
 from linpoison.sets import Ball
 from linpoison.testing import check_defense
 
@@ -18,6 +26,7 @@ PROBLEM = Problem(Hinge(), 0.05)
 NAMED = [(name, variant) for name in (*DEFAULTS, "duplicates") for variant in ("paper", "reference")]
 FOREIGN = [
     LargestEntry(0.1), EveryOther(), EditedNearestNeighbours(), IsolationForest(n_estimators=10), OneClassSVM(),
+    LossDefense(estimator=Problem(Logistic(), 0.05)), LossDefense(0.1, estimator=Problem(Squared(), 0.05)),
     SVDDefense(0.1, energy=0.8), SpectralSignatures(0.1), L2Defense(0.2, center="median"),
 ]  # fmt: skip
 
@@ -52,8 +61,17 @@ class Wide(LargestEntry):
         return Ball(np.zeros(self.width_), threshold)
 
 
+class Stuck(LargestEntry):
+    """Its set is always that of its own threshold."""
+
+    def _set_of(self, code, threshold):
+        return super()._set_of(code, self.thresholds_[self.classes_[code]])
+
+
 class Crowd(LargestEntry):
     """The score of a row depends on the rows it is asked with."""
+
+    has_convex_set = False
 
     def _scores(self, X, codes):
         return super()._scores(X, codes) - X.mean()
@@ -107,7 +125,6 @@ class Boastful(LargestEntry):
 @pytest.mark.parametrize(
     ("defense", "words"),
     [
-        (Wide(0.1), "a set of the rows that score no more than the threshold"),
         (Crowd(0.1), "scores of a row that no other row moves"),
         (Greedy(0.1), r"4 rows of the class -1 dropped \(5 are\)"),
         (Moody(0.1), "parameters that fit leaves as they are"),
@@ -121,6 +138,16 @@ class Boastful(LargestEntry):
 def test_a_breach_is_caught(defense, words):
     with pytest.raises(AssertionError, match=f"expected .*({words})"):
         check_defense(defense)
+
+
+def test_a_set_that_says_otherwise_is_caught_at_the_trial():
+    with pytest.raises(InputError, match="a feasible_set of Wide that holds the rows below its threshold"):
+        check_defense(Wide(0.1))
+
+
+def test_a_set_that_is_wrong_at_other_thresholds_only_is_caught():
+    with pytest.raises(AssertionError, match=r"a set of the rows that score no more than the threshold \(\d+ astray\)"):
+        check_defense(Stuck(0.1))
 
 
 def test_what_is_none_is_refused():
