@@ -41,6 +41,24 @@ def test_registry():
         make_defense("pca")
 
 
+def test_what_each_says_of_itself():
+    """By name: the figures of Koh et al.'s program for thresholds, and what searches, reports and programs ask."""
+    facts = ("cheap", "costly_fit", "caps_loss", "drops_share", "measures_distance", "many_classes", "has_convex_set")
+    said = {name: {fact for fact in facts if getattr(make_defense(name), fact)} for name in DEFENSES}
+    share = {"drops_share"}
+    assert said == {
+        "l2": share | {"cheap", "measures_distance", "many_classes", "has_convex_set"},
+        "slab": share | {"cheap", "has_convex_set"},
+        "loss": share | {"cheap", "caps_loss", "has_convex_set"},
+        "svd": share | {"costly_fit", "measures_distance", "many_classes", "has_convex_set"},
+        "knn": share | {"measures_distance", "many_classes"},
+        "duplicates": {"many_classes"},
+    }
+    assert [make_defense(name).threshold_factor for name in DEFENSES] == [0.985, 0.96, 1.0, 1.0, 1.0, 1.0]
+    assert [make_defense(name).copies_to_pass for name in DEFENSES] == [1, 1, 1, 1, 6, 1]
+    assert [make_defense(name).set_entries(50, 20) for name in DEFENSES] == [0, 0, 0, 400, 0, 0]
+
+
 @pytest.mark.parametrize("remove", [0.0, 0.05, 0.2, 0.5])
 def test_exact_fraction_of_each_class_goes(defense, remove):
     X, y = rows()
