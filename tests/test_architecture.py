@@ -30,11 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "defenses": LEARNING - {"convex"},
     "evaluation": {"core", "losses", "learners", "defenses"},
     "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation"},
-    "multiclass": LEARNING | {"defenses", "rounding", "datasets"},
     "certificates": LEARNING | {"defenses", "optimality"},
     "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "risk"},
     "auditing": LEARNING
-    | {"influence", "optimality", "multiclass", "datasets", "rounding", "defenses", "evaluation"}
+    | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}
     | {"attacks", "certificates", "subpopulations"},
     "cli": {"core", "datasets", "auditing"},
     "testing": LEARNING | {"defenses", "evaluation", "attacks"},

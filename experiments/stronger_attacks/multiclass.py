@@ -21,22 +21,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linpoison.core import Budget, Dataset, Domain, Poison
-from linpoison.multiclass import (
-    AdaGradLearner,
-    LibraryLearner,
+from linpoison.attacks import Scenario
+from linpoison.attacks.many import (
     MeasureInfluence,
     MinMaxProgram,
     MultiInfluence,
     MultiLabelFlips,
-    MultiLearner,
     MultiMinMax,
     MultiPaperLoop,
-    MultiProblem,
-    MultiResult,
-    MultiScenario,
-    Softmax,
 )
+from linpoison.core import UNDEFENDED, Budget, Dataset, Domain, Poison
+from linpoison.defenses import make_defense
+from linpoison.evaluation import Evaluation, Evaluator
+from linpoison.learners import AdaGradLearner, LibraryLearner, MultiLearner
+from linpoison.losses import MultiProblem, Softmax
 
 DEFENSES = ("none", "l2", "loss")
 PAPER = {"l2": 0.152, "loss": 0.137}
@@ -84,14 +82,15 @@ def digits() -> tuple[Dataset, Dataset]:
     return Dataset.coded(X[:600], y[:600], domain=domain), Dataset.coded(X[600:], y[600:], domain=domain)
 
 
-def setup(quick: bool, exact: bool = False) -> tuple[MultiScenario, list[tuple[Any, str, tuple[str, ...]]]]:
+def setup(quick: bool, exact: bool = False) -> tuple[Scenario, list[tuple[Any, str, tuple[str, ...]]]]:
     """The scenario, and attacks with what they aim at."""
     train, test = digits() if quick else mnist()
     learner: MultiLearner = AdaGradLearner(MultiProblem("crammer_singer"), step=0.1 if quick else 0.02)
     if exact:
         learner = LibraryLearner(MultiProblem("crammer_singer", 5e-3), tol=0.1)
-    scenario = MultiScenario(train, learner, Budget(0.05 if quick else 0.03), test)
-    return scenario, attacks(quick)
+    guards = {name: make_defense(name, problem=learner.problem) for name in DEFENSES if name != UNDEFENDED}
+    budget = Budget(0.05 if quick else 0.03)
+    return Scenario(train, learner.problem, budget, guards, test, learner=learner), attacks(quick)
 
 
 def attacks(quick: bool) -> list[tuple[Any, str, tuple[str, ...]]]:
@@ -118,26 +117,37 @@ def name_of(attack: Any) -> str:
     return f"{attack.name}:paper" if getattr(attack, "method", "") == "paper" else str(attack.name)
 
 
-def measured(scenario: MultiScenario, attack: Any, aim: str, ranked: tuple[str, ...]) -> Row:
+def measured(scenario: Scenario, attack: Any, aim: str, ranked: tuple[str, ...]) -> Row:
     """Run one attack ranked by some defences, then score it under all, with other shuffles too."""
-    found: MultiResult = attack.run(
-        replace(scenario, defenses=ranked), progress=progress_of(f"{name_of(attack)}, {aim}")
-    )
-    scored = scenario.evaluator.score(found.poison, scenario.target)
+    guards = {name: scenario.defenses[name] for name in ranked}
+    found = attack.run(replace(scenario, defenses=guards), progress=progress_of(f"{name_of(attack)}, {aim}"))
+    scored = scored_by(scenario, scenario.learner, found.poison)
     return Row(
-        name_of(attack), aim, scored.error, mean_errors(scenario, found.poison), scored.kept, found.poison.n_distinct,
-        found.gap, found.seconds,
+        name_of(attack), aim, scored.error["test"], mean_errors(scenario, found.poison), shares(scored),
+        found.poison.n_distinct, found.best.gap, found.seconds,
     )  # fmt: skip
 
 
-def mean_errors(scenario: MultiScenario, poison: Poison | None) -> dict[str, float]:
+def scored_by(scenario: Scenario, learner: Any, poison: Poison | None) -> Evaluation:
+    """What a defender measures."""
+    defender = Evaluator(scenario.train, scenario.problem, scenario.defenses, learner)
+    return defender.score(poison, {"test": scenario.target})
+
+
+def shares(scored: Evaluation) -> dict[str, float]:
+    """Share of the poison that each defence keeps, NaN without poison."""
+    kept = scored.kept_fraction
+    return {name: float("nan") if kept[name] is None else float(kept[name] or 0.0) for name in DEFENSES[1:]}
+
+
+def mean_errors(scenario: Scenario, poison: Poison | None) -> dict[str, float]:
     """Errors by defence, the mean over other shuffles of the defender; nothing if it does not shuffle."""
     if not isinstance(scenario.learner, AdaGradLearner):
         return {}
     errors = []
     for seed in OTHER_SEEDS:
         learner = replace(scenario.learner, seed=seed)
-        errors.append(replace(scenario, learner=learner).evaluator.score(poison, scenario.target).error)
+        errors.append(scored_by(scenario, learner, poison).error["test"])
     return {name: float(np.mean([error[name] for error in errors])) for name in DEFENSES}
 
 
@@ -215,10 +225,11 @@ def draw(rows: Sequence[Row], path: Path, paper: bool) -> None:
     figure.savefig(path, dpi=150)
 
 
-def clean_row(scenario: MultiScenario) -> Row:
+def clean_row(scenario: Scenario) -> Row:
     """The line without poison."""
-    scored = scenario.evaluator.score(None, scenario.target)
-    return Row("no poison", "-", scored.error, mean_errors(scenario, None), scored.kept, 0, float("nan"), 0.0)
+    scored = scored_by(scenario, scenario.learner, None)
+    errors = mean_errors(scenario, None)
+    return Row("no poison", "-", scored.error["test"], errors, shares(scored), 0, float("nan"), 0.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

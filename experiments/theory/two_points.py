@@ -35,8 +35,7 @@ from linpoison.certificates import collapse, collapse_classes
 from linpoison.core import MultiModel
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
-from linpoison.losses import LOSSES, make_loss
-from linpoison.multiclass import CrammerSinger, MultiProblem, make_multi_learner
+from linpoison.losses import LOSSES, CrammerSinger, MultiProblem, make_loss
 
 REG = 0.05
 INTERCEPTS = {"penalised": {"penalize_intercept": True}, "free": {"penalize_intercept": False},
@@ -127,7 +126,7 @@ def measure_classes(k: int, seed: int) -> Outcome:
     clean = Dataset.coded(centers[y] + rng.standard_normal((20 * k, 2)), y)
     labels = rng.integers(0, k, size=40)
     poison = Dataset.coded(2 * rng.standard_normal((40, 2)), labels, rng.uniform(0.2, 1.8, 40), n_classes=k)
-    learner = make_multi_learner(MultiProblem(CrammerSinger(), 0.1), "reference")
+    learner = make_learner(MultiProblem(CrammerSinger(), 0.1), method="reference")
     model = learner.fit(clean.mix(poison))
     unsure = undecided(model, poison)
     X, codes, count = collapse_classes(*parts(poison.take(~unsure)), model.coef, model.intercept)

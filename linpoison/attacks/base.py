@@ -38,6 +38,8 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+    many_classes: ClassVar[bool] = False
+    """Whether the attack takes more than two classes."""
     takes_class_weights: ClassVar[bool] = False
     """Whether the attack only trains and measures, so that class weights need no mathematics of their own."""
     finalists: int = 6
@@ -117,7 +119,10 @@ class Attack(ABC):
 
     def _check(self, scenario: Scenario) -> None:
         """Raise if the scenario asks for what the attack cannot do."""
-        scenario.train.require_both_classes()
+        if self.many_classes:
+            scenario.train.require_all_classes()
+        else:
+            scenario.train.require_both_classes(f"rows for the attack {self.name}")
         if not self.takes_class_weights:
             scenario.refuse_class_weights(self.name)
 

@@ -46,8 +46,8 @@ class Ranker:
 
     def __init__(self, scenario: Scenario, started: float) -> None:
         self.scenario, self.started = scenario, started
-        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.evaluator.learner = make_learner(scenario.problem, method="quick")
+        learner = make_learner(scenario.problem, method="quick") if scenario.learner is None else scenario.learner
+        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses, learner)
         self.quick = quick_defenses(scenario)
 
     def candidate(
@@ -121,7 +121,7 @@ class Ranker:
 
 def exact_evaluator(scenario: Scenario) -> Evaluator:
     """The defender of a scenario."""
-    return Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    return Evaluator(scenario.train, scenario.problem, scenario.defenses, scenario.learner)
 
 
 def quick_defenses(scenario: Scenario) -> list[str]:

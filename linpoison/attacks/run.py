@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.model import LinearModel
+from ..core.model import model_of
 from ..core.poison import Poison
 from ..core.results import AttackResult, Candidate, SolveInfo
 from .parallel import as_finished
@@ -139,7 +139,7 @@ def pack(step: Step) -> dict[str, np.ndarray]:
     for index, item in enumerate(candidates):
         key = f"candidate-{index}"
         arrays |= _pack_poison(f"{key}-poison", item.poison) | _pack_poison(f"{key}-relaxed", item.relaxed)
-        arrays[f"{key}-decoy"] = item.decoy.vector
+        arrays[f"{key}-decoy"] = item.decoy.parameters
         arrays[f"{key}-label"] = np.array(item.label)
         arrays[f"{key}-numbers"] = np.array([item.residual, item.violation, item.distance, item.seconds, item.gap])
         arrays[f"{key}-names"] = np.array(list(item.test_error), dtype=str)
@@ -163,7 +163,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
             Candidate(
                 _unpack_poison(f"{key}-poison", arrays),
                 _unpack_poison(f"{key}-relaxed", arrays),
-                LinearModel.from_vector(arrays[f"{key}-decoy"]),
+                model_of(arrays[f"{key}-decoy"]),
                 residual,
                 violation,
                 distance,
@@ -179,12 +179,22 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
 def _pack_poison(key: str, poison: Poison) -> dict[str, np.ndarray]:
     X = sp.csr_array(poison.X)
     parts = {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": np.array(X.shape)}
-    parts |= {"y": poison.y, "count": poison.count, "sparse": np.array(sp.issparse(poison.X))}
+    coded = 0 if poison.n_classes is None else poison.n_classes
+    parts |= {
+        "y": poison.y,
+        "count": poison.count,
+        "sparse": np.array(sp.issparse(poison.X)),
+        "n_classes": np.array(coded),
+    }
     return {f"{key}-{name}": value for name, value in parts.items()}
 
 
 def _unpack_poison(key: str, arrays: Mapping[str, np.ndarray]) -> Poison:
-    part = {name: arrays[f"{key}-{name}"] for name in ("data", "indices", "indptr", "shape", "y", "count", "sparse")}
+    part = {
+        name: arrays[f"{key}-{name}"]
+        for name in ("data", "indices", "indptr", "shape", "y", "count", "sparse", "n_classes")
+    }
     shape = (int(part["shape"][0]), int(part["shape"][1]))
     X: Any = sp.csr_array((part["data"], part["indices"], part["indptr"]), shape=shape)
-    return Poison(X if bool(part["sparse"]) else X.toarray(), part["y"], part["count"])
+    coded = int(part["n_classes"]) or None
+    return Poison(X if bool(part["sparse"]) else X.toarray(), part["y"], part["count"], coded)

@@ -12,6 +12,7 @@ from ..core.errors import CapabilityError, InputError
 from ..core.poison import Poison
 from ..core.threat import Budget
 from ..defenses import Defense, least_gap
+from ..learners import Learner
 from ..losses import Problem
 
 Goal = Literal["target", "population"]
@@ -46,6 +47,8 @@ class Scenario:
     distinct : bool, default False
         Whether no two poison rows of one class may be near-copies of each other, or of clean rows. It goes without
         saying behind a defence that drops copies.
+    learner : Learner, optional
+        How the defender minimises the problem; `make_learner` of it by default.
     """
 
     train: Dataset
@@ -56,6 +59,7 @@ class Scenario:
     known: Poison | None = None
     goal: Goal = "target"
     distinct: bool = False
+    learner: Learner | None = None
 
     def __post_init__(self) -> None:
         if self.goal not in ("target", "population"):

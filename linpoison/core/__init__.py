@@ -15,7 +15,7 @@ from .errors import (
     WorkersLost,
     WriteFailed,
 )
-from .model import LinearModel, MultiModel
+from .model import LinearModel, MultiModel, model_of
 from .poison import Poison
 from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, worst_case
 from .threat import Budget
@@ -51,6 +51,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "check_seed",
+    "model_of",
     "parse_domain",
     "stack_rows",
     "worst_case",

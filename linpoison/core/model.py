@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import InputError
 from .validation import Array, Matrix, check_kind
@@ -56,6 +55,11 @@ class LinearModel:
         """Coefficients with the intercept behind them, shape (d + 1,)."""
         return np.append(self.coef, self.intercept)
 
+    @property
+    def parameters(self) -> Array:
+        """All that `model_of` needs: here `vector`."""
+        return self.vector
+
     @classmethod
     def from_vector(cls, vector: Any) -> LinearModel:
         """The inverse of `vector`."""
@@ -86,7 +90,7 @@ class LinearModel:
 
 
 @dataclass(frozen=True, eq=False)
-class MultiModel:
+class MultiModel(LinearModel):
     """The classifier of codes ``argmax_j x . coef_j + intercept_j``; ties go to the lesser code.
 
     Parameters
@@ -98,11 +102,10 @@ class MultiModel:
     --------
     >>> model = MultiModel([[1.0], [0.0], [-1.0]], [0.0, 0.5, 0.0])
     >>> model.predict(np.array([[2.0], [0.1], [-2.0]]))
-    array([0, 1, 2])
+    array([0., 1., 2.])
     """
 
-    coef: Array
-    intercept: Array
+    intercept: Array  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         coef, intercept = np.array(self.coef, dtype=np.float64), np.array(self.intercept, dtype=np.float64)
@@ -120,9 +123,24 @@ class MultiModel:
         return int(self.coef.shape[0])
 
     @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.coef.shape[1])
+
+    @property
     def matrix(self) -> Array:
         """Coefficients with the intercepts behind them, shape (k, d + 1)."""
         return np.hstack([self.coef, self.intercept[:, None]])
+
+    @property
+    def vector(self) -> Array:
+        """The rows of `matrix` behind each other, shape (k (d + 1),)."""
+        return self.matrix.ravel()
+
+    @property
+    def parameters(self) -> Array:
+        """See `LinearModel.parameters`: here `matrix`."""
+        return self.matrix
 
     @classmethod
     def from_matrix(cls, matrix: Any) -> MultiModel:
@@ -137,14 +155,27 @@ class MultiModel:
 
     def scores(self, X: Matrix) -> Array:
         """``x . coef_j + intercept_j``, shape (n, k)."""
-        if X.shape[1] != self.coef.shape[1]:
-            raise InputError(f"rows of {self.coef.shape[1]} features", f"{X.shape[1]} features")
+        if X.shape[1] != self.d:
+            raise InputError(f"rows of {self.d} features", f"{X.shape[1]} features")
         return np.asarray(X @ self.coef.T, dtype=np.float64) + self.intercept
 
-    def predict(self, X: Matrix) -> NDArray[np.intp]:
-        """Labels in {0, ..., k - 1}, shape (n,)."""
-        return np.asarray(self.scores(X).argmax(axis=1), dtype=np.intp)
+    def decision_function(self, X: Matrix) -> Array:
+        """See `scores`."""
+        return self.scores(X)
 
-    def error(self, data: Dataset) -> float:
-        """Share of the (weighted) rows that are misclassified."""
-        return float(np.average(self.predict(data.X) != data.y, weights=data.weight))
+    def predict(self, X: Matrix) -> Array:
+        """Labels in {0, ..., k - 1}, shape (n,)."""
+        return np.asarray(self.scores(X).argmax(axis=1), dtype=np.float64)
+
+    def margins(self, data: Dataset) -> Array:
+        """The score of each row's label less the greatest other, shape (n,)."""
+        scores, rows = self.scores(data.X), np.arange(data.n)
+        own = scores[rows, data.codes]
+        scores[rows, data.codes] = -np.inf
+        return np.asarray(own - scores.max(axis=1))
+
+
+def model_of(parameters: Any) -> LinearModel:
+    """The model with these `parameters`."""
+    values = np.asarray(parameters, dtype=np.float64)
+    return LinearModel.from_vector(values) if values.ndim == 1 else MultiModel.from_matrix(values)

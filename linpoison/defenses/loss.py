@@ -14,37 +14,38 @@ from ..core.errors import CapabilityError
 from ..core.model import LinearModel
 from ..core.validation import Array, Matrix
 from ..learners import LinearClassifier, make_learner, translate_estimator
-from ..losses import MarginLoss, Problem
-from ..sets import FeasibleSet, Halfspace, Slab, loss_cap
+from ..losses import Problem
+from ..sets import FeasibleSet, Halfspace, Slab, intersect, loss_cap, rival_caps
 from .base import Codes, Defense
 from .known import Known
 
 
 class LossDefense(Defense):
-    """Score ``phi(y f(x))``, the loss of a linear model f trained on all the rows, for two classes.
+    """Score ``phi(y f(x))``, the loss of a linear model f trained on all the rows.
 
     The variant "reference" scores ``1 - y f(x)``: the hinge without its clip at zero, which has no
-    ties among the rows that are fitted well.
+    ties among the rows that are fitted well. Of more than two classes, with a `MultiProblem` as estimator, the hinge of
+    Crammer and Singer is scored without its clip and cross-entropy as it is, in both variants.
 
     Parameters
     ----------
     remove : float, default 0.05
     variant : {"paper", "reference"}, default "paper"
     estimator : Problem or scikit-learn classifier, optional
-        How f is trained and which loss is meant: a `linpoison.losses.Problem`, or any classifier
+        How f is trained and which loss is meant: a `Problem` or `MultiProblem`, or any classifier
         that `linpoison.learners.translate_estimator` knows, but no Pipeline. `LinearClassifier()` by
         default.
 
     Attributes
     ----------
     model_ : LinearModel
-        f, with greater scores for the second of `classes_`.
-    loss_ : MarginLoss
+        f, with greater scores for the second of `classes_`; a `MultiModel` of more than two.
+    loss_ : MarginLoss or MultiLoss
 
     Raises
     ------
     CapabilityError
-        At fit, for more than two classes, or an estimator that is not linear in the features.
+        At fit, for more classes than the estimator takes, or an estimator that is not linear in the features.
 
     References
     ----------
@@ -60,7 +61,7 @@ class LossDefense(Defense):
     """
 
     cheap = caps_loss = True
-    many_classes = False
+    model_: Any
 
     def __init__(self, remove: float = 0.05, variant: str = "paper", estimator: Any = None) -> None:
         super().__init__(remove, variant)
@@ -70,10 +71,15 @@ class LossDefense(Defense):
     def made(cls, remove: float, variant: str, problem: Any) -> Self:
         return cls(remove, variant, problem)
 
-    def fit_from_model(self, X: Any, y: Any, model: LinearModel, loss: MarginLoss) -> Self:
+    @property
+    def many_classes(self) -> bool:  # type: ignore[override]
+        """See `Defense.many_classes`."""
+        return isinstance(self.estimator, Problem) and self.estimator.many_classes
+
+    def fit_from_model(self, X: Any, y: Any, model: LinearModel, loss: Any) -> Self:
         """Like `fit`, with a model that has been trained on these very rows already."""
         rows, codes = self._begin(X, y)
-        self._require_binary("loss")
+        self._require_known_classes()
         self.model_, self.loss_ = model, loss
         return self._finish(rows, codes)
 
@@ -84,14 +90,18 @@ class LossDefense(Defense):
         return self.fit(X, y)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        self._require_binary("loss")
+        self._require_known_classes()
         if isinstance(self.estimator, Problem):
-            self.model_ = make_learner(self.estimator).fit(Dataset(X, _signs(codes)))
-            self.loss_ = self.estimator.loss
+            data = Dataset.coded(X, codes) if self.many_classes else Dataset(X, _signs(codes))
+            self.model_, self.loss_ = make_learner(self.estimator).fit(data), self.estimator.loss
             return
         fitted = clone(self._classifier()).fit(X, self.classes_[codes])
         translated = translate_estimator(fitted, X.shape[0])
         self.model_, self.loss_ = translated.model, translated.problem.loss
+
+    def _require_known_classes(self) -> None:
+        if not self.many_classes:
+            self._require_binary("loss")
 
     def _classifier(self) -> Any:
         if isinstance(self.estimator, Pipeline):
@@ -103,10 +113,14 @@ class LossDefense(Defense):
         return LinearClassifier() if self.estimator is None else self.estimator
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
+        if self.many_classes:
+            return np.asarray(self.loss_.rank(self.model_.decision_function(X), codes))
         margins = _signs(codes) * self.model_.decision_function(X)
         return 1.0 - margins if self.variant == "reference" else self.loss_.value(margins)
 
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
+        if self.many_classes:
+            return intersect(*rival_caps(self.model_, code, self.loss_.hinge_at_rank(threshold)))
         label = 2.0 * code - 1.0
         normal, shift = label * self.model_.coef, label * self.model_.intercept
         if self.variant == "reference":

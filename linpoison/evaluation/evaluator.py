@@ -78,6 +78,8 @@ class Evaluator:
         What the defender minimises, before and after sanitisation.
     defenses : mapping of str to Defense
         Never fitted themselves: clones are, beside what this defender has computed already (`Known`).
+    learner : Learner, optional
+        How the problem is minimised, or where that stops; `make_learner` of it by default.
 
     References
     ----------
@@ -94,13 +96,15 @@ class Evaluator:
     ({'none': 0.5, 'l2': 0.0}, {'none': 1.0, 'l2': 0.0})
     """
 
-    def __init__(self, train: Dataset, problem: Problem, defenses: Mapping[str, Defense]) -> None:
+    def __init__(
+        self, train: Dataset, problem: Problem, defenses: Mapping[str, Defense], learner: Learner | None = None
+    ) -> None:
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
         self.train = train
         self.problem = problem
         self.defenses = dict(defenses)
-        self.learner: Learner = make_learner(problem)
+        self.learner: Learner = make_learner(problem) if learner is None else learner
         self.known = Known(train, problem)
 
     def score(

@@ -4,6 +4,7 @@ from .base import Learner, LearnerWarning, ProvenFit
 from .classifier import LinearClassifier
 from .factory import make_learner
 from .logistic import LogisticLearner
+from .multi import AdaGradLearner, LibraryLearner, MultiLearner, MultiReferenceLearner
 from .reference import ReferenceLearner
 from .ridge import RidgeLearner
 from .smooth import SmoothLearner
@@ -12,11 +13,15 @@ from .svm_warm import WarmFit, warm_hinge
 from .translate import TranslatedModel, translate_estimator
 
 __all__ = [
+    "AdaGradLearner",
     "HingeLearner",
     "Learner",
     "LearnerWarning",
+    "LibraryLearner",
     "LinearClassifier",
     "LogisticLearner",
+    "MultiLearner",
+    "MultiReferenceLearner",
     "ProvenFit",
     "ReferenceLearner",
     "RidgeLearner",

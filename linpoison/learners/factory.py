@@ -10,6 +10,7 @@ from ..core.errors import InputError
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared
 from .base import Learner
 from .logistic import LogisticLearner
+from .multi import make_multi_learner
 from .reference import ReferenceLearner
 from .ridge import RidgeLearner
 from .smooth import SmoothLearner
@@ -51,6 +52,8 @@ def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
     """
     if method not in get_args(Method):
         raise InputError(f"a method among {', '.join(get_args(Method))}", repr(method))
+    if problem.many_classes:
+        return make_multi_learner(problem, method)
     smooth = method != "reference" and np.isfinite(problem.loss.smoothness)
     kind = LEARNERS.get(type(problem.loss)) if method != "reference" else None
     learner = (kind or (SmoothLearner if smooth else ReferenceLearner))(problem)

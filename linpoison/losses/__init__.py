@@ -4,6 +4,8 @@ from ..core.errors import InputError
 from .base import MarginLoss
 from .hinge import Hinge, SquaredHinge
 from .logistic import Logistic
+from .multi import CrammerSinger, MultiLoss, Softmax
+from .multi_problem import MultiProblem
 from .problem import Problem
 from .smooth_hinge import SmoothHinge
 from .squared import Squared
@@ -27,11 +29,15 @@ def as_loss(loss: str | MarginLoss) -> MarginLoss:
 
 __all__ = [
     "LOSSES",
+    "CrammerSinger",
     "Hinge",
     "Logistic",
     "MarginLoss",
+    "MultiLoss",
+    "MultiProblem",
     "Problem",
     "SmoothHinge",
+    "Softmax",
     "Squared",
     "SquaredHinge",
     "as_loss",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -56,8 +56,11 @@ class Problem:
     n_reference: float | None = None
     class_weight: tuple[float, float] | Literal["balanced"] | None = None
 
+    many_classes: ClassVar[bool] = False
+    """Whether labels are codes of k classes, and models score each."""
+
     def __post_init__(self) -> None:
-        check_loss(self.loss)
+        self._check_loss()
         object.__setattr__(self, "reg", check_number(self.reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG))
         if self.scaling not in ("mean", "sum"):
             raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
@@ -70,6 +73,9 @@ class Problem:
             object.__setattr__(self, "n_reference", check_number(self.n_reference, "n_reference", above=0))
         if self.class_weight is not None:
             object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
+
+    def _check_loss(self) -> None:
+        check_loss(self.loss)
 
     def reg_at(self, total: float) -> float:
         """``reg_N`` for N = `total` rows; refused under class weights, where a row is not one of N."""
@@ -143,10 +149,19 @@ class Problem:
         if self.class_weight is not None:
             plain, weighted = self.at(data)
             return plain.value(model, weighted) * weighted.total / data.total
-        losses = self.loss.value(model.margins(data))
-        vector = model.vector
-        penalty = float(self.penalty_mask(model.d) @ vector**2)
-        return 0.5 * self.reg_at(data.total) * penalty + float(data.weight @ losses) / data.total
+        return self.penalty(model, data.total) + self.mean_loss(model, data)
+
+    def penalty(self, model: LinearModel, total: float = 1.0) -> float:
+        """The regulariser at `model` beside `total` rows, reg included."""
+        return 0.5 * self.reg_at(total) * float(np.sum(self.penalty_mask(model.d) @ (model.parameters**2).T))
+
+    def losses(self, model: LinearModel, data: Dataset) -> Array:
+        """The loss of each row, shape (n,)."""
+        return self.loss.value(model.margins(data))
+
+    def mean_loss(self, model: LinearModel, data: Dataset) -> float:
+        """The weighted mean of the losses."""
+        return float(data.weight @ self.losses(model, data)) / data.total
 
     def data_gradient(self, model: LinearModel, data: Dataset) -> Array:
         """Gradient of the mean loss alone in ``(theta, b)``, shape (d + 1,)."""
@@ -162,7 +177,7 @@ class Problem:
         Without an intercept the last entry is the pull on an intercept that is held at zero.
         """
         reg = self._reg_at(data.total) * self.penalty_mask(model.d)
-        return self.data_gradient(model, data) + reg * model.vector
+        return self.data_gradient(model, data) + reg * model.parameters
 
 
 def _class_weight(value: Any) -> tuple[float, float] | Literal["balanced"] | None:

@@ -6,7 +6,7 @@ from .box import Box, NonNegative
 from .by_label import ByLabel
 from .count_ball import CountBall, expected_sq_norm
 from .domain import domain_set, in_domain
-from .halfspace import Halfspace, loss_cap
+from .halfspace import Halfspace, loss_cap, rival_caps
 from .intersection import Intersection, intersect
 from .oracle import Oracle
 from .piece import Piece
@@ -39,6 +39,7 @@ __all__ = [
     "intersect",
     "loss_cap",
     "pack_sets",
+    "rival_caps",
     "sets_digest",
     "unpack_sets",
 ]

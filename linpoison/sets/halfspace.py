@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.model import LinearModel
+from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, Matrix, check_number
 from ..losses import MarginLoss
 from .base import FeasibleSet, as_normal, unbounded
@@ -108,3 +108,26 @@ def loss_cap(model: LinearModel, label: float, loss: MarginLoss, cap: float) -> 
         raise InputError(f"a cap that the loss {loss.name} takes", f"{cap:g}", "Use a cap above 0.")
     relation = "exact" if loss.turn is None else "outer"
     return Halfspace(-label * model.coef, label * model.intercept - margin, relation=relation)  # type: ignore[arg-type]
+
+
+def rival_caps(model: MultiModel, label: int, cap: float) -> list[Halfspace]:
+    """``{x: max_{j != y} 1 + f_j(x) - f_y(x) <= cap}`` as ``k - 1`` half-spaces.
+
+    Parameters
+    ----------
+    model : MultiModel
+        The decoy f.
+    label : int
+    cap : float
+        At least 0.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang (2022), section 4.3.2, for k classes.
+    """
+    others = [rival for rival in range(model.k) if rival != label]
+    steps = model.coef[others] - model.coef[label]
+    shifts = model.intercept[others] - model.intercept[label]
+    if not steps.any(axis=1).all():
+        raise InputError("a decoy whose classes differ in their coef", "two equal rows")
+    return [Halfspace(step, cap - 1.0 - shift) for step, shift in zip(steps, shifts, strict=True)]

@@ -68,14 +68,15 @@ def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
             check_deployable(item.poison, scenario, "from a candidate")
         except InputError as error:
             _hold(False, f"deployable candidates ({error})", attack)
-        _hold(bool(np.isin(item.poison.y, (-1.0, 1.0)).all()), "labels -1 and +1", attack)
+        known = item.poison.n_classes == scenario.train.n_classes
+        _hold(known and bool(np.isin(item.poison.y, scenario.train.labels).all()), "labels of the rows", attack)
     _hold(result.best is result.candidates[0], "the best candidate first", attack)
     _hold(result.seed == 3 and result.name == attack.title, "seed and name in the result", attack)
 
 
 def _scores(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
     """Errors of the best poison are those of the defender, computed here once more."""
-    defender = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    defender = Evaluator(scenario.train, scenario.problem, scenario.defenses, scenario.learner)
     error = defender.score(result.poison, {"rows": scenario.target}).error["rows"]
     told = result.best.test_error
     _hold(told.keys() == error.keys(), f"errors behind {', '.join(error)}", attack)

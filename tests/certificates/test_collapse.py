@@ -8,8 +8,8 @@ from budget_cases import LOSSES, TRAIN, is_learned, problem_of, relearn
 
 from linpoison.certificates.collapse import collapse, collapse_classes
 from linpoison.core import Dataset, InputError, Poison, SolverFailed
-from linpoison.losses import Hinge, Problem
-from linpoison.multiclass import CrammerSinger, MultiProblem, make_multi_learner
+from linpoison.learners import make_learner
+from linpoison.losses import CrammerSinger, Hinge, MultiProblem, Problem
 from linpoison.sets import Ball
 
 
@@ -99,7 +99,7 @@ def test_classes_collapse_to_pairs():
     labels = rng.integers(0, 3, size=20)
     poison = Dataset.coded(rng.normal(size=(20, 2)) * 2, labels, rng.uniform(0.5, 2.0, 20), n_classes=3)
     problem = MultiProblem(CrammerSinger(), 0.1)
-    learner = make_multi_learner(problem, "reference")
+    learner = make_learner(problem, method="reference")
     mixed = clean.mix(poison)
     model = learner.fit(mixed)
     X, codes, count = collapse_classes(poison.X, poison.y, poison.weight, model.coef, model.intercept)

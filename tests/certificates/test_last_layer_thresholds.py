@@ -13,8 +13,8 @@ from linpoison.certificates.thresholds import (
     reachability_threshold,
 )
 from linpoison.core import Dataset, InputError, LinearModel
-from linpoison.losses import Logistic, Problem
-from linpoison.multiclass import MultiProblem, Softmax, make_multi_learner
+from linpoison.learners import make_learner
+from linpoison.losses import Logistic, MultiProblem, Problem, Softmax
 
 
 @pytest.mark.parametrize("c", [2, 3, 10, 1000])
@@ -51,7 +51,7 @@ def test_what_was_learned_with_poison_needs_no_more_than_the_poison(penalize):
     clean = Dataset.coded(np.eye(3)[y][:, :2] * 2 + rng.normal(size=(45, 2)), y)
     poison = Dataset.coded(clean.X[:9] * 2, (y[:9] + 1) % 3, np.full(9, 8.0), n_classes=3)
     problem = MultiProblem(Softmax(), 0.05, penalize_intercept=penalize)
-    model = make_multi_learner(problem, "reference").fit(clean.mix(poison))
+    model = make_learner(problem, method="reference").fit(clean.mix(poison))
     found = last_layer_threshold(clean.X, model.coef, model.intercept, clean.y, reg=0.05, penalize_intercept=penalize)
     assert 0 < found.epsilon <= poison.total / clean.total * (1 + 1e-6)
 

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
-from ..core.model import MultiModel
+from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, check_integer, check_number
-from .losses import CrammerSinger, Softmax
-from .problem import MultiProblem
+from ..losses import CrammerSinger, MultiProblem, Softmax
+from ..losses.problem import LEAST_REG
+from .base import Learner
 
-Method = Literal["auto", "reference", "adagrad"]
 
-
-class MultiLearner(ABC):
-    """Fits one problem."""
+class MultiLearner(Learner):
+    """Solves one `MultiProblem`, or stops on the way."""
 
     problem: MultiProblem
 
-    def fit(self, data: Dataset) -> MultiModel:
-        """The model of weighted rows; rows of every class must be present.
+    def fit(self, data: Dataset, start: LinearModel | None = None) -> MultiModel:
+        """The model of weighted rows, of which there must be some of every class; `start` is not looked at.
 
         Raises
         ------
         InputError
+            If a class has no rows.
         """
         data.require_all_classes()
-        return self._fit(data)
+        return self._fit(data, start)
 
     @abstractmethod
-    def _fit(self, data: Dataset) -> MultiModel:
+    def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
         """`fit` for checked rows."""
 
 
@@ -79,7 +79,7 @@ class AdaGradLearner(MultiLearner):
         check_number(self.step, "step", above=0)
         check_number(self.start, "start", above=0)
 
-    def _fit(self, data: Dataset) -> MultiModel:
+    def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
         rng = np.random.default_rng(self.seed)
         order = np.repeat(np.arange(data.n), _whole(data.weight))
         theta, seen = np.zeros((data.k, data.d + 1)), np.full((data.k, data.d + 1), self.start)
@@ -96,8 +96,7 @@ class AdaGradLearner(MultiLearner):
         pull = self.problem.loss.pulls(X @ theta[:, :-1].T + theta[:, -1], y) / y.size
         gradient = np.empty_like(theta)
         gradient[:, :-1], gradient[:, -1] = pull.T @ X, pull.sum(axis=0)
-        if self.problem.reg:
-            gradient += self.problem.reg * self.problem.mask(X.shape[1]) * theta
+        gradient += self.problem.reg * self.problem.penalty_mask(X.shape[1]) * theta
         return gradient
 
 
@@ -121,12 +120,12 @@ class LibraryLearner(MultiLearner):
     max_iter: int = 2000
 
     def __post_init__(self) -> None:
-        if self.problem.reg == 0:
-            raise InputError("reg above 0", "0", "Without it use AdaGradLearner, which stops early.")
         if not covers(self.problem):
-            raise CapabilityError("a problem that scikit-learn solves", repr(self.problem), "Use ReferenceLearner.")
+            raise CapabilityError(
+                "a problem that scikit-learn solves", repr(self.problem), "Use the method 'reference'."
+            )
 
-    def _fit(self, data: Dataset) -> MultiModel:
+    def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
         if isinstance(self.problem.loss, CrammerSinger):
             return self._svm(data)
         return self._logistic(data)
@@ -150,12 +149,12 @@ class LibraryLearner(MultiLearner):
             C=1.0 / (self.problem.reg * data.total), tol=self.tol, max_iter=self.max_iter, fit_intercept=not penalised
         ).fit(X, data.codes, sample_weight=data.weight)
         if data.k == 2:
-            raise CapabilityError("three or more classes for cross-entropy", "two", "Use ReferenceLearner.")
+            raise CapabilityError("three or more classes for cross-entropy", "two", "Use the method 'reference'.")
         return MultiModel.from_matrix(solver.coef_) if penalised else MultiModel(solver.coef_, solver.intercept_)
 
 
 @dataclass(frozen=True)
-class ReferenceLearner(MultiLearner):
+class MultiReferenceLearner(MultiLearner):
     """Any loss and convention through the conic solver, checked against numpy's objective: small data only.
 
     Parameters
@@ -168,7 +167,7 @@ class ReferenceLearner(MultiLearner):
     problem: MultiProblem
     tol: float = 1e-6
 
-    def _fit(self, data: Dataset) -> MultiModel:
+    def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
         import cvxpy
 
         from ..convex import solve
@@ -177,7 +176,7 @@ class ReferenceLearner(MultiLearner):
         theta = cp.Variable((data.k, data.d + 1))
         X = np.hstack([_dense(data.X), np.ones((data.n, 1))])
         loss = (data.weight / data.total) @ self.problem.loss.expression(X @ theta.T, data.codes)
-        scale = np.sqrt(self.problem.mask(data.d))[None, :]
+        scale = np.sqrt(self.problem.penalty_mask(data.d))[None, :]
         penalty = cp.sum_squares(cp.multiply(np.repeat(scale, data.k, axis=0), theta))
         info = solve(cp.Problem(cp.Minimize(self.problem.reg / 2 * penalty + loss)), tol=self.tol)
         model = MultiModel.from_matrix(theta.value)
@@ -187,23 +186,11 @@ class ReferenceLearner(MultiLearner):
         return model
 
 
-def make_multi_learner(problem: MultiProblem, method: Method = "auto", *, seed: int = 0) -> MultiLearner:
-    """The learner of a problem.
-
-    Parameters
-    ----------
-    problem : MultiProblem
-    method : {"auto", "reference", "adagrad"}
-        ``auto`` takes scikit-learn where it solves the problem, AdaGrad where reg is 0, the
-        reference otherwise.
-    seed : int
-        Of AdaGrad's shuffles.
-    """
-    if method not in ("auto", "reference", "adagrad"):
-        raise InputError("a method among auto, reference, adagrad", repr(method))
-    if method == "adagrad" or (method == "auto" and problem.reg == 0):
-        return AdaGradLearner(problem, seed=seed)
-    return LibraryLearner(problem) if method == "auto" and covers(problem) else ReferenceLearner(problem)
+def make_multi_learner(problem: Any, method: str = "auto") -> MultiLearner:
+    """AdaGrad at the least reg, scikit-learn's solver where it solves the very problem, else the conic reference."""
+    if problem.reg <= LEAST_REG and method != "reference":
+        return AdaGradLearner(problem)
+    return LibraryLearner(problem) if method != "reference" and covers(problem) else MultiReferenceLearner(problem)
 
 
 def covers(problem: MultiProblem) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError
-from ..core.model import MultiModel
-from ..core.validation import Array
-from .losses import Softmax, margins, rivals
-from .problem import MultiProblem, moments
+from ...core.dataset import Dataset
+from ...core.errors import CapabilityError
+from ...core.model import MultiModel
+from ...core.validation import Array
+from ...losses import MultiProblem, Softmax
+from ...losses.multi import margins, rivals
+from ...losses.multi_problem import moments
 
 _HALVINGS = 8
 _FLAT = 1e-3
@@ -66,7 +67,7 @@ class Surrogate:
         shares = loss.shares(model.scores(data.X), data.codes).astype(kind)  # type: ignore[attr-defined]
         X = data.X.astype(kind)
         weight = (data.weight / data.total / loss.temperature).astype(kind)[:, None]  # type: ignore[attr-defined]
-        penalty = self.problem.reg * self.problem.mask(data.d)
+        penalty = self.problem.reg * self.problem.penalty_mask(data.d)
 
         def product(V: Array) -> Array:
             moved = np.asarray(X @ V[:, :-1].T.astype(kind)) + V[:, -1].astype(kind)

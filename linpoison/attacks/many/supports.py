@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import CapabilityError
-from ..core.validation import Array
-from ..sets import FeasibleSet, Piece
+from ...core.errors import CapabilityError
+from ...core.validation import Array
+from ...sets import FeasibleSet, Piece
 
 _LEAST = 1e-7  # least multiplier of the ball, relative to |w| / radius
 _EMPTY = 1e-6  # by how much the dual must fall below what every point of the ball reaches
@@ -63,6 +63,7 @@ class SupportBatch:
 
     Examples
     --------
+    >>> from linpoison.sets import Ball, Halfspace, Intersection
     >>> batch = SupportBatch.of(Intersection([Ball([0.0, 0.0], 1.0), Halfspace([1.0, 0.0], 0.6)]))
     >>> found = batch(np.array([[1.0, 0.0], [0.0, 2.0]]))
     >>> found.bounds.round(6), found.points[1].round(6) + 0.0

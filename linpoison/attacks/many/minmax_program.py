@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet, InputError
-from ..core.model import MultiModel
-from ..core.validation import Array, Codes, check_integer, check_number
-from .losses import CrammerSinger, MultiLoss
+from ...core.dataset import Dataset
+from ...core.errors import InfeasibleSet, InputError
+from ...core.model import MultiModel
+from ...core.validation import Array, Codes, check_integer, check_number
+from ...losses import CrammerSinger, MultiLoss, MultiProblem
+from ...losses.multi_problem import moments
+from ...losses.problem import LEAST_REG
 from .master import Master, MasterSolution
-from .problem import MultiProblem, moments
 from .regions import Pair, Regions, pairs
 from .supports import SupportBatch
 
@@ -156,7 +157,7 @@ class MinMaxProgram:
         InfeasibleSet
             If no region holds a point.
         """
-        if problem.reg == 0:
+        if problem.reg <= LEAST_REG:
             raise InputError("reg above 0 in the min-max program", "0", "Give the reg that early stopping amounts to.")
         clean.require_all_classes()
         return _Run(self, clean, problem, regions, epsilon).solve(progress)

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 from multi_cases import blobs, digits
 
+from linpoison.attacks.many import SupportBatch, ball_regions, capped_regions, refitted_regions
 from linpoison.core import CapabilityError, Dataset, InputError, MultiModel, Poison
 from linpoison.defenses import L2Defense
-from linpoison.multiclass import (
-    CrammerSinger,
-    SupportBatch,
-    ball_regions,
-    capped_regions,
-    loss_halfspaces,
-    refitted_regions,
-)
-from linpoison.sets import Ball, Box, Halfspace, Intersection, Slab, SupportProgram
+from linpoison.losses import CrammerSinger
+from linpoison.sets import Ball, Box, Halfspace, Intersection, Slab, SupportProgram, rival_caps
 
 
 def a_region(seed: int, m: int, d: int = 25, boxed: bool = True, shift: float = 0.1) -> Intersection:
@@ -69,11 +63,11 @@ def test_half_spaces_are_the_cap_on_the_hinge():
     model = MultiModel.from_matrix(np.random.default_rng(5).standard_normal((3, 5)))
     for label in range(3):
         y = np.full(data.n, label)
-        inside = Intersection(loss_halfspaces(model, label, 0.7)).contains(data.X)
+        inside = Intersection(rival_caps(model, label, 0.7)).contains(data.X)
         assert (inside == (CrammerSinger().value(model.scores(data.X), y) <= 0.7)).all()
         assert 0 < inside.sum() < data.n
     with pytest.raises(InputError):
-        loss_halfspaces(MultiModel.zeros(3, 4), 0, 0.7)
+        rival_caps(MultiModel.zeros(3, 4), 0, 0.7)
 
 
 def test_ball_regions_hold_their_share_of_each_class():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, Codes, check_number
 
 
@@ -28,6 +28,18 @@ class MultiLoss(ABC):
     @abstractmethod
     def rank(self, scores: Array, y: Codes) -> Array:
         """What the loss defence sorts by, shape (n,): increasing in the loss, without ties where it is flat."""
+
+    def hinge_at_rank(self, rank: float) -> float:
+        """The cap on the unclipped hinge that is the same as a cap on `rank`.
+
+        Raises
+        ------
+        CapabilityError
+            Where there is none.
+        """
+        raise CapabilityError(
+            "Crammer and Singer's loss for a set made of half-spaces", self.name, "An attack meets it by retraining."
+        )
 
     @abstractmethod
     def expression(self, scores: Any, y: Codes) -> Any:
@@ -65,6 +77,9 @@ class CrammerSinger(MultiLoss):
 
     def rank(self, scores: Array, y: Codes) -> Array:
         return 1.0 - margins(scores, y)
+
+    def hinge_at_rank(self, rank: float) -> float:
+        return rank
 
     def expression(self, scores: Any, y: Codes) -> Any:
         import cvxpy as cp

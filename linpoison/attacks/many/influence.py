@@ -8,16 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet
-from ..core.model import MultiModel
-from ..core.validation import Array, Codes, check_integer, check_number
-from ..sets import FeasibleSet, Halfspace, intersect
-from .losses import CrammerSinger, Softmax
+from ...core.dataset import Dataset
+from ...core.errors import InfeasibleSet
+from ...core.model import MultiModel
+from ...core.validation import Array, Codes, check_integer, check_number
+from ...losses import CrammerSinger, MultiProblem, Softmax
+from ...sets import FeasibleSet, Halfspace, intersect, rival_caps
 from .minmax_program import Progress
-from .problem import MultiProblem
 from .pulling import pulled_in
-from .regions import Regions, ball_regions, loss_caps, loss_halfspaces, refitted_regions
+from .regions import Regions, ball_regions, loss_caps, refitted_regions
 from .supports import SupportBatch
 from .surrogate import Surrogate, soft_error
 
@@ -190,7 +189,7 @@ class _Walk:
         gains, labels, points = [], [], []
         caps = self._caps()
         for label, region in self.regions.items():
-            halves = loss_halfspaces(self.model, label, float(caps[label])) if caps is not None else []
+            halves = rival_caps(self.model, label, float(caps[label])) if caps is not None else []
             capped = intersect(region, *halves)
             for rival in range(self.sample.k):
                 if rival == label:

@@ -6,19 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from multi_cases import blobs, scenario
+from multi_cases import blobs, scenario, scenario_of
 
+from linpoison.attacks.many import MeasureInfluence, MultiInfluence, pulling, refitted_regions
+from linpoison.attacks.many.pulling import pulled_in
 from linpoison.core import Dataset, Domain, InputError
-from linpoison.multiclass import (
-    LibraryLearner,
-    MeasureInfluence,
-    MultiInfluence,
-    MultiProblem,
-    Softmax,
-    pulling,
-    refitted_regions,
-)
-from linpoison.multiclass.pulling import pulled_in
+from linpoison.evaluation import Evaluator
+from linpoison.learners import LibraryLearner
+from linpoison.losses import MultiProblem, Softmax
 
 REMOVE = 0.05
 
@@ -110,14 +105,15 @@ def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact
     """For both defenders of the experiment and several seeds, as shares and as whole copies."""
     case = scenario(400, epsilon=0.1)
     if exact:
-        case = replace(case, learner=LibraryLearner(MultiProblem("crammer_singer", 5e-3), tol=0.1))
+        learner = LibraryLearner(MultiProblem("crammer_singer", 5e-3), tol=0.1)
+        case = scenario_of(case.train, case.target, learner, 0.1)
     walk = MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=10, share=0.2, rows=300)
     seen = []
     for seed in range(2):
         found = MultiInfluence(walk).run(case, seed=seed)
-        shares = found.relaxed.poison
-        assert outside(case.train, replace(shares, weight=shares.weight * case.train.total)) < 1e-5
+        assert outside(case.train, found.best.relaxed.as_dataset()) < 1e-5
         assert outside(case.train, found.poison.as_dataset()) < 1e-5
         assert found.poison.total == case.n_poison
-        seen.append(found.evaluation.kept["l2"])
+        defender = Evaluator(case.train, case.problem, case.defenses, case.learner)
+        seen.append(defender.score(found.poison, {}).kept_fraction["l2"])
     assert min(seen) > 0.95, seen

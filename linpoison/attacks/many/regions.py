@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import MultiModel
-from ..core.validation import Array, Matrix, check_number
-from ..defenses import make_defense
-from ..sets import Ball, FeasibleSet, Halfspace, domain_set, intersect
-from .losses import MultiLoss
+from ...core.dataset import Dataset
+from ...core.errors import InputError
+from ...core.model import MultiModel
+from ...core.validation import Array, Matrix, check_number
+from ...defenses import make_defense
+from ...losses import MultiLoss
+from ...sets import Ball, FeasibleSet, domain_set, intersect, rival_caps
 
 _SLACK = 1e-3
 """Share of a class by which a ball stays inside what the defender keeps: rounded masses differ a little."""
@@ -91,34 +91,10 @@ def refitted_ball(rows: Matrix, X: Matrix, weight: Array, remove: float) -> Ball
     return Ball(centre, float(np.quantile(euclidean_distances(rows, centre[None]), kept)))
 
 
-def loss_halfspaces(model: MultiModel, label: int, cap: float) -> list[Halfspace]:
-    """``{x: max_{j != y} 1 + f_j(x) - f_y(x) <= cap}`` as ``k - 1`` half-spaces.
-
-    Parameters
-    ----------
-    model : MultiModel
-        The decoy f.
-    label : int
-    cap : float
-        At least 0.
-
-    References
-    ----------
-    Koh, Steinhardt, Liang (2022), section 4.3.2, for k classes.
-    """
-    others = [rival for rival in range(model.k) if rival != label]
-    steps = model.coef[others] - model.coef[label]
-    shifts = model.intercept[others] - model.intercept[label]
-    if not steps.any(axis=1).all():
-        raise InputError("a decoy whose classes differ in their coef", "two equal rows")
-    return [Halfspace(step, cap - 1.0 - shift) for step, shift in zip(steps, shifts, strict=True)]
-
-
 def capped_regions(regions: Regions, decoy: MultiModel, caps: Array) -> dict[int, FeasibleSet]:
     """Regions cut down to rows whose hinge under a decoy is at most the cap of their class."""
     return {
-        label: intersect(region, *loss_halfspaces(decoy, label, float(caps[label])))
-        for label, region in regions.items()
+        label: intersect(region, *rival_caps(decoy, label, float(caps[label]))) for label, region in regions.items()
     }
 
 

@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 from multi_cases import blobs
 
-from linpoison.core import Dataset, InputError, MultiModel
-from linpoison.multiclass import (
-    AdaGradLearner,
-    CrammerSinger,
-    LibraryLearner,
-    MultiProblem,
-    ReferenceLearner,
-    Softmax,
-    make_multi_learner,
-)
-from linpoison.multiclass.surrogate import Surrogate, conjugate_gradients, soft_error
+from linpoison.attacks.many.surrogate import Surrogate, conjugate_gradients, soft_error
+from linpoison.core import CapabilityError, Dataset, InputError, MultiModel
+from linpoison.learners import AdaGradLearner, LibraryLearner, MultiReferenceLearner, make_learner
+from linpoison.losses import CrammerSinger, MultiProblem, Softmax
 
 LOSSES = [CrammerSinger(), Softmax(), Softmax(1.0, 0.4)]
 
@@ -70,7 +63,7 @@ def test_rank_is_the_hinge_without_its_clip():
 def test_library_learner_agrees_with_the_reference(loss, penalize):
     data = replace(blobs(), weight=1.0 + np.arange(60) % 3)
     problem = MultiProblem(loss, 0.05, penalize)
-    fast, slow = LibraryLearner(problem, tol=1e-8).fit(data), ReferenceLearner(problem).fit(data)
+    fast, slow = LibraryLearner(problem, tol=1e-8).fit(data), MultiReferenceLearner(problem).fit(data)
     assert abs(problem.value(fast, data) - problem.value(slow, data)) < 1e-6
     shift = (fast.matrix - slow.matrix).mean(axis=0)  # free intercepts are unique up to a common number
     assert np.allclose(fast.matrix - shift, slow.matrix, atol=2e-3)
@@ -79,7 +72,7 @@ def test_library_learner_agrees_with_the_reference(loss, penalize):
 def test_adagrad_approaches_the_reference():
     data, problem = blobs(), MultiProblem("crammer_singer", 0.1)
     found = AdaGradLearner(problem, passes=300).fit(data)
-    best = problem.value(ReferenceLearner(problem).fit(data), data)
+    best = problem.value(MultiReferenceLearner(problem).fit(data), data)
     assert best - 1e-8 <= problem.value(found, data) <= 1.03 * best
 
 
@@ -95,14 +88,14 @@ def test_adagrad_is_seeded_and_visits_copies():
 
 
 def test_choice_of_learner():
-    assert isinstance(make_multi_learner(MultiProblem("crammer_singer")), AdaGradLearner)
-    assert isinstance(make_multi_learner(MultiProblem("crammer_singer", 0.1)), LibraryLearner)
-    assert isinstance(make_multi_learner(MultiProblem("crammer_singer", 0.1, False)), ReferenceLearner)
+    assert isinstance(make_learner(MultiProblem("crammer_singer")), AdaGradLearner)
+    assert isinstance(make_learner(MultiProblem("crammer_singer", 0.1)), LibraryLearner)
+    assert isinstance(make_learner(MultiProblem("crammer_singer", 0.1, False)), MultiReferenceLearner)
     for wrong in ("nothing", None):
         with pytest.raises(InputError):
-            make_multi_learner(MultiProblem(), wrong)
-    with pytest.raises(InputError, match="reg above 0"):
-        LibraryLearner(MultiProblem())
+            make_learner(MultiProblem(), method=wrong)
+    with pytest.raises(CapabilityError, match="a problem that scikit-learn"):
+        LibraryLearner(MultiProblem("crammer_singer", 0.1, False))
 
 
 def test_surrogate_hessian_and_influence():
@@ -120,7 +113,7 @@ def test_surrogate_hessian_and_influence():
 def test_surrogate_trains_to_the_reference():
     data, problem = blobs(), MultiProblem(Softmax(1.0, 0.7), 0.1)
     found = Surrogate(problem).train(data, MultiModel.zeros(3, 4), 30)
-    best = problem.value(ReferenceLearner(problem).fit(data), data)
+    best = problem.value(MultiReferenceLearner(problem).fit(data), data)
     assert abs(problem.value(found, data) - best) < 1e-5
     with pytest.raises(InputError):
         Surrogate(MultiProblem("crammer_singer", 0.1))

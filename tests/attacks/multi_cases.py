@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
+from linpoison.attacks import Scenario
 from linpoison.core import Budget, Dataset, Domain
-from linpoison.multiclass import AdaGradLearner, MultiProblem, MultiScenario
+from linpoison.defenses import make_defense
+from linpoison.learners import AdaGradLearner, MultiLearner
+from linpoison.losses import MultiProblem
 
 
 def blobs(n: int = 60, d: int = 4, k: int = 3, seed: int = 0) -> Dataset:
@@ -24,8 +27,16 @@ def digits(n: int = 900) -> tuple[Dataset, Dataset]:
     return Dataset.coded(X[:n], y[:n], domain=domain), Dataset.coded(X[n:], y[n:], domain=domain)
 
 
-def scenario(n: int = 600, epsilon: float = 0.05) -> MultiScenario:
+def scenario(n: int = 600, epsilon: float = 0.05) -> Scenario:
     """Digits under an early-stopped SVM."""
     train, test = digits(n)
     learner = AdaGradLearner(MultiProblem("crammer_singer"), step=0.1)
-    return MultiScenario(train, learner, Budget(epsilon), test)
+    return scenario_of(train, test, learner, epsilon)
+
+
+def scenario_of(
+    train: Dataset, test: Dataset, learner: MultiLearner, epsilon: float, guards=("l2", "loss")
+) -> Scenario:
+    """A question about k classes."""
+    defenses = {name: make_defense(name, problem=learner.problem) for name in guards}
+    return Scenario(train, learner.problem, Budget(epsilon), defenses, test, learner=learner)

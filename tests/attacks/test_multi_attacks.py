@@ -6,31 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from multi_cases import blobs, digits, scenario
+from multi_cases import blobs, digits, scenario, scenario_of
 
-from linpoison.core import Budget, InfeasibleSet, InputError, MultiModel, SolverFailed
-from linpoison.multiclass import (
-    LibraryLearner,
+from linpoison.attacks.many import (
     MeasureInfluence,
     MinMaxProgram,
-    MultiEvaluator,
     MultiInfluence,
     MultiLabelFlips,
-    MultiLossDefense,
     MultiMinMax,
     MultiPaperLoop,
-    MultiProblem,
-    MultiScenario,
-    ReferenceLearner,
-    Softmax,
     ball_regions,
     capped_regions,
     refitted_regions,
 )
-from linpoison.multiclass.influence import _Walk
-from linpoison.multiclass.paper_loop import _Walk as _PaperWalk
-from linpoison.multiclass.results import rounded
+from linpoison.attacks.many.attack import removed, rounded
+from linpoison.attacks.many.influence import _Walk
+from linpoison.attacks.many.paper_loop import _Walk as _PaperWalk
+from linpoison.attacks.run import skipped
+from linpoison.core import CapabilityError, InfeasibleSet, InputError, MultiModel, SolverFailed
+from linpoison.defenses import LossDefense
+from linpoison.evaluation import Evaluator
+from linpoison.learners import LibraryLearner, MultiReferenceLearner, make_learner
+from linpoison.losses import MultiProblem, Softmax
 from linpoison.sets import Halfspace, Intersection
+from linpoison.testing import check_attack
 
 EPSILON = 0.2
 
@@ -43,7 +42,7 @@ def test_the_attack_lies_between_the_bounds_of_its_program(loss, penalize):
     regions = ball_regions(clean, 0.9)
     found = MinMaxProgram().solve(clean, problem, regions, EPSILON)
     poisoned = clean.mix(replace(found.poison, weight=found.poison.weight * clean.n))
-    learner = ReferenceLearner(problem)
+    learner = MultiReferenceLearner(problem)
     reached = (1 + EPSILON) * problem.value(learner.fit(poisoned), poisoned)
     assert found.lower - 1e-6 <= reached <= found.upper + 1e-6
     assert found.poison.total == pytest.approx(EPSILON, rel=1e-5)
@@ -107,9 +106,9 @@ def test_the_papers_loop_raises_the_error_behind_the_defences():
     loop = MultiPaperLoop(repeats=6)
     attack = MultiMinMax(method="paper", paper=loop, decoys=MultiLabelFlips((0.3,), (4,)), most=1)
     found = attack.run(setting)
-    assert found.worst > setting.evaluator.score(None, setting.target).worst + 0.02
+    clean = Evaluator(setting.train, setting.problem, setting.defenses, setting.learner)
+    assert found.best.worst > clean.score(None, {"target": setting.target}).worst("target") + 0.02
     assert found.poison.total == setting.n_poison
-    assert attack.run(setting).error == found.error
     with pytest.raises(InputError, match="'corrective' or 'paper'"):
         MultiMinMax(method="grid")
 
@@ -153,28 +152,29 @@ def test_decoys_are_a_front_and_cap_the_poison():
 
 def test_the_loss_defence_drops_what_the_model_fits_worst():
     train, test = digits(400)
-    learner = LibraryLearner(MultiProblem("crammer_singer", 0.01))
-    defense = MultiLossDefense(0.1, learner=learner).fit(train.X, train.y)
+    problem = MultiProblem("crammer_singer", 0.01)
+    learner = make_learner(problem)
+    defense = LossDefense(0.1, estimator=problem).fit(train.X, train.y)
     model = learner.fit(train)
-    assert np.allclose(defense.decision_scores_, learner.problem.loss.rank(model.scores(train.X), train.codes))
-    again = MultiLossDefense(0.1, learner=learner).fit_from_model(train, model)
+    assert np.allclose(defense.decision_scores_, problem.loss.rank(model.scores(train.X), train.codes))
+    again = LossDefense(0.1, estimator=problem).fit_from_model(train.X, train.y, model, problem.loss)
     assert (again.sample_indices_ == defense.sample_indices_).all()
-    found = MultiEvaluator(train, learner, ("loss",), 0.1).score(None, test)
-    assert found.error["loss"] == learner.fit(train.take(defense.sample_indices_)).error(test)
+    found = Evaluator(train, problem, {"loss": LossDefense(0.1, estimator=problem)}).score(None, {"test": test})
+    assert found.error["test"]["loss"] == learner.fit(train.take(defense.sample_indices_)).error(test)
     for label in range(10):
         rows = train.X[train.y == label]
         inside = defense.feasible_set(label).contains(rows)
         assert inside.sum() == (defense.sample_indices_[:, None] == np.flatnonzero(train.y == label)).any(1).sum()
-    with pytest.raises(InputError, match="MultiLearner"):
-        MultiLossDefense().fit(train.X, train.y)
-    soft = MultiLossDefense(learner=LibraryLearner(MultiProblem("softmax", 0.01))).fit(train.X, train.y)
-    with pytest.raises(InputError, match="half-spaces"):
+    with pytest.raises(CapabilityError, match="two classes for the loss"):
+        LossDefense().fit(train.X, train.y)
+    soft = LossDefense(estimator=MultiProblem("softmax", 0.01)).fit(train.X, train.y)
+    with pytest.raises(CapabilityError, match="half-spaces"):
         soft.feasible_set(0)
 
 
-def found_regions(case, poison, copies):
-    """The balls as a poison moves them, of so many copies for each unit of weight."""
-    return refitted_regions(case.train, replace(poison, weight=poison.weight * copies), case.remove)
+def found_regions(case, poison):
+    """The balls as a poison moves them."""
+    return refitted_regions(case.train, poison, removed(case))
 
 
 @pytest.mark.parametrize(
@@ -187,24 +187,19 @@ def found_regions(case, poison, copies):
 )
 def test_attacks_raise_the_error_behind_the_defences(attack):
     case, seen = scenario(), []
-    clean = case.evaluator.score(None, case.target)
+    clean = Evaluator(case.train, case.problem, case.defenses, case.learner).score(None, {"target": case.target})
     found = attack.run(case, progress=lambda *step: seen.append(step))
-    assert found.worst >= clean.worst + 0.01
+    assert found.best.worst >= clean.worst("target") + 0.01
     assert found.poison.total == case.n_poison == 30
-    assert (found.poison.count == np.round(found.poison.count)).all()
-    again = case.evaluator.score(found.poison, case.target)
-    assert again.error == found.error
-    assert found.worst == max(min(step.error["l2"], step.error["loss"]) for step in found.timeline)
     assert case.train.domain.violation(found.poison.X).max() < 1e-6
     moving = isinstance(attack, MultiInfluence)
-    for poison, copies in ((found.relaxed.poison, case.train.total), (found.poison.as_dataset(), 1.0)):
-        regions = found_regions(case, poison, copies) if moving else ball_regions(case.train, attack.quantile)
+    for poison in (found.best.relaxed.as_dataset(), found.poison.as_dataset()):
+        regions = found_regions(case, poison) if moving else ball_regions(case.train, attack.quantile)
         worst = [regions[label].violation(poison.X[poison.y == label]).max(initial=0) for label in range(10)]
         assert max(worst) < 1e-5
     assert seen
     assert all(done <= total for done, total, _ in seen)
-    small = small_scenario()
-    assert (attack.run(small).poison.X == attack.run(small).poison.X).all()
+    check_attack(attack, small_scenario())
 
 
 def test_rounding_spends_the_whole_budget():
@@ -214,16 +209,12 @@ def test_rounding_spends_the_whole_budget():
 
 
 def test_bad_parameters_are_refused():
-    train, test = digits(50)
-    learner = ReferenceLearner(MultiProblem("crammer_singer", 0.1))
     wrong = [
         lambda: MultiMinMax(cap=-1.0),
         lambda: MultiMinMax(quantile=0.0),
         lambda: MeasureInfluence(share=0.0),
         lambda: MeasureInfluence(surrogate=MultiProblem("crammer_singer", 0.1)),
         lambda: MinMaxProgram(mix=2.0),
-        lambda: MultiEvaluator(train, learner, ("slab",)),
-        lambda: MultiScenario(train, learner, Budget(0.1), test.take([])),
         lambda: MultiModel([[1.0]], [0.0, 1.0]),
     ]
     for build in wrong:
@@ -233,7 +224,7 @@ def test_bad_parameters_are_refused():
 
 def small_scenario():
     clean = blobs(90, seed=1)
-    return MultiScenario(clean, LibraryLearner(MultiProblem("softmax", 0.05)), Budget(0.1), blobs(60, seed=2), ("l2",))
+    return scenario_of(clean, blobs(60, seed=2), LibraryLearner(MultiProblem("softmax", 0.05)), 0.1, ("l2",))
 
 
 @pytest.mark.parametrize("error", [InfeasibleSet("no row"), SolverFailed("no weights")])
@@ -249,9 +240,9 @@ def test_a_program_without_a_solution_is_passed_over_and_named(monkeypatch, erro
     attack = MultiMinMax(most=2, program=MinMaxProgram(tol=0.1, max_iter=5), decoys=MultiLabelFlips((0.3,), (4,)))
     monkeypatch.setattr(MinMaxProgram, "solve", fails_after_one)
     result = attack.run(small_scenario())
-    assert result.relaxed.label == "basic"
-    assert result.skipped == (f"flips 0.3 x 4: {error}",)
-    with pytest.raises(SolverFailed, match=r"attack min-max, got none \(basic: .*Loosen"):
+    assert result.best.label == "basic"
+    assert [solve.status for solve in result.solves] == [skipped(error)[1][0].status]
+    with pytest.raises(SolverFailed, match=r"attack min-max, got none \(skipped: "):
         attack.run(small_scenario())
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet, InputError
-from ..core.model import MultiModel
-from ..core.validation import Array, check_integer, check_number
+from ...core.dataset import Dataset
+from ...core.errors import InfeasibleSet, InputError
+from ...core.model import MultiModel
+from ...core.validation import Array, check_integer, check_number
+from ...losses import MultiProblem
+from ...losses.multi_problem import moments
 from .minmax_program import worst_of_class
-from .problem import MultiProblem, moments
 from .regions import Regions
 from .supports import SupportBatch
 
@@ -121,7 +122,7 @@ class _Walk:
         row, label, pull = self._worst(model)
         clean = loss.pulls(model.scores(self.clean.X), self.clean.codes) * self.share[:, None]
         gradient = moments(clean, self.clean.X) + self.epsilon * np.outer(pull, np.append(row, 1.0))
-        gradient += self.problem.reg * self.problem.mask(self.clean.d) * self.theta
+        gradient += self.problem.reg * self.problem.penalty_mask(self.clean.d) * self.theta
         self.squares += gradient**2
         self.theta = self.theta - self.loop.rate * gradient / np.sqrt(self.squares)
         return row, label

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import MultiModel
-from ..core.validation import check_integer, check_number
-from .learners import MultiLearner
-from .losses import margins, rivals
+from ...core.dataset import Dataset
+from ...core.errors import InputError
+from ...core.model import MultiModel
+from ...core.validation import check_integer, check_number
+from ...learners import MultiLearner
+from ...losses.multi import margins, rivals
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class MultiLabelFlips:
 
     def generate(self, train: Dataset, target: Dataset, learner: MultiLearner) -> list[MultiDecoy]:
         """The decoys that no other beats in both error and clean loss, greatest error first."""
-        scores = learner.fit(train).scores(target.X)
+        scores = learner.fit(train).decision_function(target.X)
         gaps, runner_up = margins(scores, target.codes), rivals(scores, target.codes)
         decoys = []
         for share in self.quantiles:

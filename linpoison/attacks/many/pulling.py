@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.validation import Array, Matrix, check_number
-from ..sets import Ball
+from ...core.dataset import Dataset
+from ...core.validation import Array, Matrix, check_number
+from ...sets import Ball
 from .regions import refitted_ball
 
 MOST = 50

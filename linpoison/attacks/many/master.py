@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..core.errors import SolverFailed
-from ..core.validation import Array
+from ...core.errors import SolverFailed
+from ...core.validation import Array
 
 Index = NDArray[np.intp]
 

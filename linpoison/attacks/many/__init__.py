@@ -1,0 +1,25 @@
+"""Attacks on more than two classes: the min-max attack, and the influence attack on the poison measure."""
+
+from .attack import MultiInfluence, MultiMinMax
+from .decoys import MultiDecoy, MultiLabelFlips
+from .influence import MeasureInfluence
+from .minmax_program import MinMaxProgram, MinMaxSolution
+from .paper_loop import MultiPaperLoop
+from .regions import ball_regions, capped_regions, refitted_regions
+from .supports import SupportBatch, Supports
+
+__all__ = [
+    "MeasureInfluence",
+    "MinMaxProgram",
+    "MinMaxSolution",
+    "MultiDecoy",
+    "MultiInfluence",
+    "MultiLabelFlips",
+    "MultiMinMax",
+    "MultiPaperLoop",
+    "SupportBatch",
+    "Supports",
+    "ball_regions",
+    "capped_regions",
+    "refitted_regions",
+]
