@@ -24,14 +24,14 @@ from .scenario import DOMAIN_TOL, Scenario
 
 @dataclass(frozen=True)
 class RandomFlips(Attack):
-    """Training rows drawn at random, with the other label.
+    """Training rows drawn at random, with the other label; of more than two classes with any other one.
 
     Parameters
     ----------
     draws : int, default 8
         Poisons that are drawn; the best behind the defences is kept.
     feasible : bool, default True
-        Draw only rows that lie in the sets of their new class, if there are any.
+        Draw only rows that lie in the sets of their new class, if there are any. Of more than two classes all rows.
     finalists : int, default 2
     policy : SetPolicy
 
@@ -41,6 +41,7 @@ class RandomFlips(Attack):
     """
 
     name: ClassVar[str] = "random-flips"
+    many_classes: ClassVar[bool] = True
     takes_class_weights: ClassVar[bool] = True
     draws: int = 8
     feasible: bool = True
@@ -59,7 +60,9 @@ class RandomFlips(Attack):
         return run.steps("random flips", drawn, arguments)
 
     def pool(self, scenario: Scenario) -> Dataset:
-        """Flipped training rows to draw from."""
+        """Flipped training rows to draw from; of more than two classes not flipped yet."""
+        if scenario.train.n_classes is not None:
+            return plantable(scenario.train)
         flipped = plantable(replace(scenario.train, y=-scenario.train.y))
         if not self.feasible:
             return flipped
@@ -101,5 +104,6 @@ def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]
     """One draw, without repetition while there are rows enough."""
     rng, limit = np.random.default_rng(seed), scenario.n_poison
     rows = pool.take(rng.choice(pool.n, size=limit, replace=limit > pool.n))
-    poison = Poison(rows.X, rows.y, np.ones(limit)).merged()
+    y = rows.y if rows.n_classes is None else (rows.y + rng.integers(1, rows.k, limit)) % rows.k
+    poison = Poison(rows.X, y, np.ones(limit), rows.n_classes).merged()
     return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []

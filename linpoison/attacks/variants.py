@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..convex import chosen_solver
-from ..core.errors import InputError
+from ..core.errors import CapabilityError, InputError
 from ..core.plugins import Named, offered
 from .alfa import ALFA
 from .ascent import Ascent
@@ -18,6 +18,7 @@ from .gradient_canceling import GradientCanceling
 from .influence import Influence, InfluenceBasic
 from .kkt import KKT, IterativeKKT
 from .kkt_grid import KKTGrid
+from .many import MultiInfluence, MultiMinMax
 from .minmax import MinMax, MinMaxBasic
 from .model_targeted import ModelTargeted
 from .random_flips import RandomFlips
@@ -43,6 +44,9 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 """Every attack by name, the cheapest baselines first; `Refined` starts from another one."""
 
+MANY: dict[str, Callable[..., Attack]] = {kind.name: kind for kind in (RandomFlips, MultiMinMax, MultiInfluence)}
+"""The attacks of more than two classes by name."""
+
 LIBRARY, PAPER = "library", "paper"
 VARIANTS = (LIBRARY, PAPER)
 """Whose version of an attack runs."""
@@ -66,7 +70,7 @@ AS_PUBLISHED: dict[str, tuple[Callable[..., Attack], dict[str, Any]]] = {
 """Class and options of each attack as Koh, Steinhardt and Liang describe it (sections 4 and 5, appendices B and D)."""
 
 
-def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
+def make_attack(name: str, variant: str = LIBRARY, *, many: bool = False, **options: Any) -> Attack:
     """The attack of a name; options are those of its class.
 
     Parameters
@@ -79,6 +83,8 @@ def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
         defence in it, sets of the clean rows and a fixed class balance; for ``min-max`` and ``min-max-basic`` their
         Algorithm 5 (with a cap of 0.25 on the decoy's loss, or none); for ``kkt`` the grid over the split of the
         budget (`KKTGrid`); for ``alfa`` all copies on one row.
+    many : bool
+        Whether there are more than two classes: then one of `MANY`.
     **options
         Such as ``solver``.
 
@@ -92,6 +98,8 @@ def make_attack(name: str, variant: str = LIBRARY, **options: Any) -> Attack:
         raise InputError(f"a variant of an attack among {', '.join(VARIANTS)}", repr(variant))
     if not isinstance(known, type):
         return as_attack(known)
+    if many:
+        return as_attack(_of_many(name)(**options))
     if variant == LIBRARY:
         return as_attack(known(**options))
     if name not in AS_PUBLISHED:
@@ -118,6 +126,19 @@ def find_attack(name: str) -> Any:
     return found
 
 
+def _of_many(name: str) -> Callable[..., Attack]:
+    """The attack of a name on more than two classes.
+
+    Raises
+    ------
+    CapabilityError
+        If there is none.
+    """
+    if name not in MANY:
+        raise CapabilityError(f"attacks on more than two classes, among {', '.join(MANY)}", name)
+    return MANY[name]
+
+
 def as_attack(thing: Any) -> Attack:
     """An attack of someone else as it is.
 
@@ -132,8 +153,10 @@ def as_attack(thing: Any) -> Attack:
     return thing
 
 
-def make_attacks(names: Iterable[str], *, variant: str = LIBRARY, solver: str | None = None) -> dict[str, Attack]:
-    """Several attacks by name; a solver goes to those that take one.
+def make_attacks(
+    names: Iterable[str], *, variant: str = LIBRARY, solver: str | None = None, many: bool = False
+) -> dict[str, Attack]:
+    """Several attacks by name, of more than two classes if there are `many`; a solver goes to those that take one.
 
     Raises
     ------
@@ -142,11 +165,15 @@ def make_attacks(names: Iterable[str], *, variant: str = LIBRARY, solver: str | 
     """
     names = tuple(names)
     solver = chosen_solver(solver)
-    given = {name: {"solver": solver} if solver is not None and takes_solver(name) else {} for name in names}
+    given: dict[str, dict[str, Any]] = {
+        name: {"solver": solver} if solver is not None and takes_solver(name) else {} for name in names
+    }
     if solver is not None and not any(given.values()):
         able = ", ".join(name for name in ATTACKS if takes_solver(name))
         raise InputError(f"an attack that takes a solver, among {able}", ", ".join(names))
-    chosen = {} if variant == LIBRARY else {"variant": variant}
+    chosen: dict[str, Any] = {} if variant == LIBRARY else {"variant": variant}
+    if many:
+        chosen["many"] = True
     return {name: make_attack(name, **chosen, **given[name]) for name in names}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from multi_cases import blobs, digits, scenario, scenario_of
 
+from linpoison.attacks import KKT, RandomFlips, make_attacks
 from linpoison.attacks.many import (
     MeasureInfluence,
     MinMaxProgram,
@@ -269,3 +270,21 @@ def test_the_influence_attack_keeps_what_it_found_where_no_row_is_left(monkeypat
     monkeypatch.setattr(_Walk, "_candidates", none_after(0))
     with pytest.raises(InfeasibleSet):
         attack.run(clean, blobs(60, seed=2), 0.1)
+
+
+def test_random_flips_give_any_other_label():
+    case = small_scenario()
+    found = check_attack(RandomFlips(draws=3), case)
+    rows = {tuple(row): code for row, code in zip(case.train.X, case.train.codes, strict=True)}
+    old = np.array([rows[tuple(row)] for row in found.poison.X])
+    assert (old != found.poison.y).all()
+    assert {int(step) for step in (found.poison.y - old) % 3} == {1, 2}
+
+
+def test_attacks_of_two_classes_are_refused_for_more():
+    for name in ("kkt", "breakdown", "refined"):
+        with pytest.raises(CapabilityError, match="on more than two classes, among random-flips, min-max, influence"):
+            make_attacks(["random-flips", name], many=True)
+    assert isinstance(make_attacks(["min-max"], many=True)["min-max"], MultiMinMax)
+    with pytest.raises(CapabilityError, match="rows for the attack kkt of two classes, got 3"):
+        KKT().run(small_scenario())
