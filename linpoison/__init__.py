@@ -20,18 +20,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from .auditing import (
-        AuditReport,
-        BudgetReport,
-        CertifyReport,
-        Sweep,
-        audit,
-        budget,
-        certify,
-        evaluate,
-        sanitize,
-        sweep,
-    )
+    from .auditing import audit, budget, certify, evaluate, sanitize, sweep
     from .core import (
         AttackInvalid,
         AttackResult,
@@ -54,13 +43,14 @@ if TYPE_CHECKING:
     from .defenses import SanitizedClassifier, make_defense
     from .learners import LinearClassifier
     from .losses import Problem
+    from .reporting import AuditReport, BudgetReport, CertifyReport, Sweep
 
 _ROOM_OF = {
     "AttackInvalid": "core",
     "AttackResult": "core",
-    "AuditReport": "auditing",
-    "BudgetReport": "auditing",
-    "CertifyReport": "auditing",
+    "AuditReport": "reporting",
+    "BudgetReport": "reporting",
+    "CertifyReport": "reporting",
     "Budget": "core",
     "CapabilityError": "core",
     "CertificateInvalid": "core",
@@ -78,7 +68,7 @@ _ROOM_OF = {
     "SanitizedClassifier": "defenses",
     "SolverFailed": "core",
     "Split": "core",
-    "Sweep": "auditing",
+    "Sweep": "reporting",
     "audit": "auditing",
     "budget": "auditing",
     "certify": "auditing",

@@ -32,16 +32,17 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation"},
     "certificates": LEARNING | {"defenses", "optimality"},
     "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "risk"},
+    "reporting": {"core", "losses", "defenses"},
     "auditing": LEARNING
     | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}
-    | {"attacks", "certificates", "subpopulations"},
-    "cli": {"core", "datasets", "auditing"},
+    | {"attacks", "certificates", "subpopulations", "reporting"},
+    "cli": {"core", "datasets", "auditing", "reporting"},
     "testing": LEARNING | {"defenses", "evaluation", "attacks"},
     "deep": {"core", "losses", "datasets", "rounding", "risk", "attacks"},
 }
 """Room -> rooms that it may import. `_version` and `_frame` are open to all; facade and ``__main__`` stand above."""
 
-ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "auditing/plots.py", "deep/pictures.py"}}
+ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "reporting/plots.py", "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
 
 SCRIPTS = sorted(path for folder in ("experiments", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))

@@ -89,7 +89,7 @@ def in_order(item: Any) -> list[str]:
 
 CALLABLES = public_callables()
 
-ELSEWHERE = {"linpoison.auditing.report.AttackEntry": "docs/files.md"}
+ELSEWHERE = {"linpoison.reporting.findings.AttackEntry": "docs/files.md"}
 """Pages that list the parameters which a docstring leaves to them."""
 
 

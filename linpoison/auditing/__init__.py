@@ -1,13 +1,13 @@
 """The one place where everything meets: audit a classifier, score a poison, sanitise rows, report."""
 
-from .budgets import BudgetReport, budget
-from .certifying import CertifyOptions, CertifyReport, certify
+from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, Sweep, SweepCell
+from .budgets import budget
+from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
 from .options import AuditOptions, LearnerOptions
-from .report import AttackEntry, AuditReport
 from .run import audit
 from .sanitizing import Sanitized, sanitize
-from .sweeping import Sweep, SweepCell, sweep
+from .sweeping import sweep
 
 __all__ = [
     "AttackEntry",

@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..core import Dataset, Poison
+from ..core import UNDEFENDED, Dataset, Poison
 from ..core.plugins import Named
 from ..core.validation import Array
-from .damage import ALL, Damage, Scored, fingerprint, with_files
-from .group_words import caution
+from ..reporting.findings import ALL, AttackEntry, Damage
+from ..reporting.group_words import caution
+from ..reporting.json_values import plain
+from ..reporting.material import Material
+from ..reporting.report import AuditReport
+from ..reporting.words import WEIGHTED, class_weight_words, label_words, reading, threat
+from .damage import Scored, fingerprint, with_files
 from .inputs import Setting
-from .material import Material
 from .measure import Scorer
 from .options import LearnerOptions, influences
-from .report import AttackEntry, AuditReport, plain
-from .words import WEIGHTED, class_weight_words, label_words, reading, threat
 
 if TYPE_CHECKING:
     from ..defenses import Defense
@@ -99,7 +101,22 @@ def assemble(
         unfinished=list(unfinished),
         peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
-        material=Material(setting.split.train, best.poison, best.relaxed, clean.models["none"], best.scores),
+        material=_material(setting.split.train, best, clean),
+    )
+
+
+def _material(train: Dataset, best: Scored, clean: Evaluation) -> Material:
+    """What the pictures of a poison are drawn from."""
+    scores = best.scores
+    return Material(
+        train=train,
+        poison=best.poison,
+        relaxed=best.relaxed,
+        clean_model=clean.models[UNDEFENDED],
+        poisoned_model=scores.models[UNDEFENDED],
+        scores=scores.scores,
+        thresholds=scores.thresholds,
+        kept_fraction=scores.kept_fraction,
     )
 
 

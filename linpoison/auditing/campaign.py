@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
-from .damage import ALL
+from ..reporting.findings import ALL
+from ..reporting.json_values import plain
 from .journal import FolderJournal
-from .report import plain
 
 if TYPE_CHECKING:
     from ..attacks.base import Attack

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,16 @@ from ..core import (
     check_integer,
 )
 from ..core.writing import alone_in, check_folder, text_writer, write_all
+from ..reporting.certify import CertifyReport
+from ..reporting.json_values import plain
 from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket, wrong
 from .campaign import Campaign, Task
 from .inputs import Setting, prepare
 from .journal import FolderJournal
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
-from .report import plain
 from .trusted import Trusted, fixed, trusted
 
-SCHEMA = 1
 DEFAULT_EPSILONS = (0.003, 0.01, 0.03)
 
 
@@ -79,56 +78,6 @@ class CertifyOptions(LearnerOptions):
         if "none" in names and len(names) > 1:
             raise InputError("attacks by name, or 'none' alone", repr(",".join(map(str, names))))
         return AuditOptions(attacks=names).attack_names() if names and names != ["none"] else ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CertifyReport:
-    """What `certify` found. The fields are documented in docs/files.md."""
-
-    dataset: dict[str, Any]
-    model: dict[str, Any]
-    rungs: list[dict[str, Any]]
-    certificates: list[dict[str, Any]]
-    assumptions: list[str]
-    n_trusted: int
-    defenses: list[str]
-    left_out: dict[str, str]
-    versions: dict[str, str]
-    seed: int
-    seconds: float
-    command: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    failures: list[dict[str, str]] = field(default_factory=list)
-    schema: int = SCHEMA
-
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``certify.json``."""
-        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> CertifyReport:
-        """Read what `to_json` wrote."""
-        try:
-            values = json.loads(text)
-            if values["schema"] != SCHEMA:
-                raise InputError(f"a report of schema {SCHEMA}", f"schema {values['schema']!r}")
-            return cls(**values)
-        except (ValueError, TypeError, KeyError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError("a report of certify in JSON", f"text that is none ({error})") from None
-
-    def to_text(self) -> str:
-        """The report as a table for people."""
-        from .certify_words import certify_text
-
-        return certify_text(self)
-
-    def to_html(self) -> str:
-        """The report as one self-contained page."""
-        from .certify_words import certify_html
-
-        return certify_html(self)
 
 
 def certify(

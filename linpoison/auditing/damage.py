@@ -3,71 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core import UNDEFENDED, Candidate, Dataset, Poison, worst_case
+from ..reporting.findings import ALL, Damage
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
     from .target import TargetRows
 
-ALL = "all"
-"""The word for every filter at once: one poison has to pass all of them."""
 LEVEL = 0.95
 """Of the intervals, each on its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Damage:
-    """The most that was done to one defender. Meanings, units and null rules: docs/files.md.
-
-    Parameters
-    ----------
-    domain : str
-        What a poison row may hold.
-    behind : str
-        ``"all"``: one poison has to pass every filter, as if the defender chose the best of them in hindsight; the
-        name of a filter that stands alone; or ``"none"``.
-    filter : str
-        The filter whose errors these are: `behind` itself, or, for ``"all"``, the one that holds best.
-    attack, how : str
-        Who made the poison, and how.
-    clean_error, test_error : float
-        Error on the scored rows behind `filter` without and with the poison.
-    low, high : float
-        Ends of the interval of what the poison adds (`LEVEL`, matched pairs).
-    seen_error, unseen_test_error : float or None
-        The same error on rows that the attacker saw, and on those that it did not see.
-    holds_best : bool
-        Whether no other choice of this defender (a filter alone, or none) errs less beyond chance, each with a
-        poison of its own. Several that hold best are tied.
-    test_errors, kept : dict
-        Of this poison behind every filter and without one: error on the scored rows, and share of its copies that stay.
-    n_poison : int
-    file : str
-        Of the poison, beside the report.
-    """
-
-    domain: str
-    behind: str
-    filter: str
-    attack: str
-    how: str
-    clean_error: float
-    test_error: float
-    low: float
-    high: float
-    seen_error: float | None = None
-    unseen_test_error: float | None = None
-    holds_best: bool = False
-    n_poison: int = 0
-    test_errors: dict[str, float] = field(default_factory=dict)
-    kept: dict[str, float | None] = field(default_factory=dict)
-    file: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,12 @@ stands beside it, and the difference is what a range check would buy.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .inputs import Setting
+from ..reporting.domain_words import ANY_COUNTS, BOX, COUNTS, RANGE, REAL
+from .inputs import Setting, in_domain
 
-REAL, RANGE, BOX = "real", "range", "box"
-COUNTS, ANY_COUNTS = "counts", "counts:inf"
 WIDEST = {BOX: REAL, COUNTS: ANY_COUNTS}
 """What rows of a narrow domain may hold where nothing checks their range: numbers, or counts of any size."""
 
@@ -31,8 +28,6 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
     asked : str, optional
         The domain that the user picked; then it is the only one.
     """
-    from .inputs import in_domain
-
     domain = setting.split.train.domain
     kind = domain.kind
     if asked is not None or kind not in (REAL, *WIDEST):
@@ -42,21 +37,3 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
         return {wide: setting, RANGE: replace(setting, split=in_domain(setting.split, RANGE))}
     wide = WIDEST[kind]
     return {wide: replace(setting, split=in_domain(setting.split, wide)), kind: setting}
-
-
-def domain_words(domain: str) -> str:
-    """A domain as a reader would say it."""
-    kind, _, factor = domain.partition(":")
-    words = {
-        REAL: "no range check",
-        ANY_COUNTS: "no range check",
-        RANGE: "within the range of each column",
-        BOX: "within the box of the features",
-        "unit": "rows of length 1",
-        COUNTS: "counts up to the largest of each column",
-    }
-    if domain in words:
-        return words[domain]
-    if kind == RANGE and factor:
-        return f"within {factor} times the range of each column"
-    return f"counts up to {factor}" if kind == COUNTS else domain

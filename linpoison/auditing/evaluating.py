@@ -10,12 +10,12 @@ from typing import Any
 
 from ..core import Budget, Dataset, InputError, Poison
 from ..core.writing import alone_in, check_folder
+from ..reporting.report import AuditReport
 from .assemble import assemble
 from .damage import Scored, find_damages
 from .inputs import prepare
 from .measure import Scorer
 from .options import LearnerOptions
-from .report import AuditReport
 from .target import Target
 
 

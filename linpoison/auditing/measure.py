@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import scipy.sparse as sp
 
 from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison
-from .damage import ALL
-from .report import AttackEntry, plain
+from ..reporting.findings import ALL, AttackEntry
+from ..reporting.json_values import plain
 from .target import TargetRows
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from ..losses import Hinge, Logistic, Problem, Squared
 from ..losses.base import MarginLoss
 from ..losses.problem import LEAST_REG
 from .groups import Grouping
+from .portfolio import portfolio_names
 from .target import Target
 
 DEFAULT_DATA = "breast_cancer"
@@ -289,8 +290,6 @@ class AuditOptions(LearnerOptions):
 
             return tuple(sorted((name for name in attacks.ATTACKS if name != BASELINE), key=_is_last))
         if self.portfolio:
-            from .plan import portfolio_names
-
             return portfolio_names()
         return tuple(self.attacks)
 

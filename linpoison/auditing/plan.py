@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ..core import UNDEFENDED, Dataset
+from ..reporting.domain_words import domain_words
+from ..reporting.findings import ALL
 from .campaign import Task
-from .damage import ALL
-from .domains import domain_words
 from .options import AuditOptions
+from .portfolio import FAR, FAR_ALONE, FIRST, INSIDE, LIBRARY, NEAR_ALONE, ON_TOP, PUBLISHED, WORDS_ON_TOP
 
 if TYPE_CHECKING:
     from ..attacks.base import Attack
@@ -20,52 +21,6 @@ UNIT = 72_000
 """Entries times learners (one for each defence and one without) of breast cancer behind five defences."""
 LIMIT = 600.0
 """Work of a portfolio at most. One unit of it takes one core of 2020 about a second."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """An attack of the portfolio.
-
-    Parameters
-    ----------
-    name : str
-    work : float
-        About the seconds that it takes where data and defences are of the size of `UNIT`.
-    options : tuple of pairs
-        Of the attack, where they differ from its own defaults.
-    onward : bool
-        Whether it goes on from the strongest poison of those before it.
-    """
-
-    name: str
-    work: float
-    options: tuple[tuple[str, Any], ...] = ()
-    onward: bool = False
-
-
-FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
-"""Rows of the data with their labels flipped: in every domain, and a first figure at once."""
-LIBRARY = "library"
-PUBLISHED = ("alfa", "min-max", "kkt", "influence")
-"""Those of the portfolio that there are as published, too."""
-FAR = Item("breakdown", 14.0, (("steps", 180),))
-"""Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
-FAR_ALONE = Item("breakdown", 2.0, (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)))
-"""The same made for one filter alone, and for no filter."""
-INSIDE = (
-    Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
-    Item("kkt", 9.0),
-    Item("influence", 6.0),
-)
-"""Attacks inside the sets of the filters."""
-ON_TOP = Item("breakdown", 9.0, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 400)), onward=True)
-WORDS_ON_TOP = Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100)))
-"""A local search from the strongest of them, in the narrowest domain: rows are moved, or words exchanged in sparse rows
-and in counts."""
-NEAR_ALONE = Item(
-    "breakdown", 1.5, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 40), ("chains", 1)), onward=True
-)
-"""The same made for one filter alone, and for no filter."""
 
 
 @dataclass(frozen=True)
@@ -162,11 +117,6 @@ def work_size(train: Dataset, n_defenses: int) -> float:
     """How many times the work of a retraining is that of `UNIT`: entries (stored ones if sparse) times learners."""
     entries = train.X.nnz if train.is_sparse else train.n * train.d
     return max(1.0, entries * (1 + n_defenses) / UNIT)
-
-
-def portfolio_names() -> tuple[str, ...]:
-    """Names of the attacks of the portfolio, from cheap to dear."""
-    return tuple(item.name for item in (*FIRST, FAR, *INSIDE, WORDS_ON_TOP))
 
 
 def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:

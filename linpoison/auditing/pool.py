@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, Poison
-from .damage import ALL, Scored, error_behind, fingerprint
+from ..reporting.findings import ALL
+from .damage import Scored, error_behind, fingerprint
 from .measure import Scorer
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
 from ..core.writing import alone_in, check_folder
 from ..defenses import DEFAULTS
+from ..reporting.findings import AttackEntry, Damage
+from ..reporting.report import AuditReport
 from .assemble import assemble
 from .campaign import Campaign, Teller
-from .damage import Damage, Scored, find_damages
+from .damage import Scored, find_damages
 from .domains import settings_of
 from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare, warn_of_sets
@@ -22,7 +24,6 @@ from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .plan import Plan, make_plan, work_size
 from .pool import Pool
-from .report import AttackEntry, AuditReport
 from .target import Target
 
 if TYPE_CHECKING:

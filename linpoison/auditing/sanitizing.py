@@ -20,9 +20,9 @@ from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
+from ..reporting.words import ROWS_ARE_NUMBERED, label_words
 from .inputs import Setting, prepare
 from .options import LearnerOptions
-from .words import ROWS_ARE_NUMBERED, label_words
 
 
 @dataclass(frozen=True, eq=False)

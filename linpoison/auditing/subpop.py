@@ -16,6 +16,8 @@ from ..core import CapabilityError, Dataset, InputError, check_integer, check_nu
 from ..core.archives import arrays_writer
 from ..core.wording import quiet_fonts
 from ..core.writing import alone_in, check_folder, text_writer, write_all
+from ..reporting.cells import aligned, percent
+from ..reporting.words import label_words
 from ..subpopulations import (
     ClusterMatch,
     ColumnMatch,
@@ -36,8 +38,6 @@ from ..subpopulations.mapping import METHODS, GroupMap, Recording
 from .inputs import Setting, prepare
 from .journal import FolderJournal
 from .options import LearnerOptions, influences
-from .table import aligned, percent
-from .words import label_words
 
 ATTACKS = ("label-flip", "convex")
 MOST_ALPHA = 1000.0

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
-from ..core.writing import alone_in, as_text, check_folder, write_file
+from ..core.writing import alone_in, check_folder
 from ..defenses import DEFAULTS
+from ..reporting.json_values import plain
+from ..reporting.report import AuditReport
+from ..reporting.sweep import Sweep, SweepCell
 from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
 from .options import PORTFOLIO, AuditOptions, influences, processors
-from .report import AttackEntry, AuditReport, plain
 from .run import run_audit
 from .target import Target
 
@@ -29,100 +30,6 @@ if TYPE_CHECKING:
 
 TABLE = "sweep.csv"
 """The table of a sweep, in its output folder."""
-_FIXED = (
-    "epsilon", "seed", "target", "defenses", "attack", "domain", "against", "clean_test_error", "test_error_behind_all",
-    "unseen_test_error_behind_all", "n_poison", "n_distinct", "seconds", "residual", "gap", "peak_memory_mb", "folder",
-    "failure",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class SweepCell:
-    """One audit of a sweep.
-
-    Parameters
-    ----------
-    options : AuditOptions
-    report : AuditReport or None
-        None if the audit failed. Without what pictures are drawn from; with the poison rows only if the
-        audit ran just now, not if its report was read back.
-    failure : str
-        The reason in one line; empty if there is a report.
-    folder : str
-        Name of the cell's folder below that of the sweep; empty if there is none.
-    """
-
-    options: AuditOptions
-    report: AuditReport | None
-    failure: str = ""
-    folder: str = ""
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row of the table for each poison and for each failure."""
-        if self.report is None:
-            return [{**self._axes(), "attack": _listed(self.options.attacks), "failure": self.failure}]
-        done = [self._row(self.report, entry) for entry in self.report.attacks]
-        failed = [{**self._axes(), "attack": item["name"], "failure": item["reason"]} for item in self.report.failures]
-        return done + failed
-
-    def _axes(self) -> dict[str, Any]:
-        options = self.options
-        return {
-            "epsilon": options.epsilon, "seed": options.seed, "target": options.target,
-            "defenses": _listed(options.defenses), "folder": self.folder, "failure": "",
-        }  # fmt: skip
-
-    def _row(self, report: AuditReport, entry: AttackEntry) -> dict[str, Any]:
-        own = {name: getattr(entry, name) for name in _FIXED if name in AttackEntry.__dataclass_fields__}
-        return {
-            **self._axes(), **own, "attack": entry.name, "clean_test_error": report.clean["test_error"],
-            "peak_memory_mb": report.peak_memory_mb,
-            **{f"test_error_{name}": value for name, value in entry.test_error.items()},
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Sweep:
-    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest.
-
-    Parameters
-    ----------
-    cells : tuple of SweepCell
-    """
-
-    cells: tuple[SweepCell, ...]
-
-    @property
-    def reports(self) -> list[AuditReport]:
-        """The reports of the audits that did not fail."""
-        return [cell.report for cell in self.cells if cell.report is not None]
-
-    @property
-    def failures(self) -> list[SweepCell]:
-        """The audits that failed."""
-        return [cell for cell in self.cells if cell.report is None]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The table: one row for each poison of each audit, and for each failure."""
-        return [row for cell in self.cells for row in cell.rows()]
-
-    def columns(self) -> list[str]:
-        """Names of the columns: those that are always there, and the error behind each defence that was run."""
-        names = dict.fromkeys(
-            name for row in self.rows() for name in row if name.startswith("test_error_") and name not in _FIXED
-        )
-        place = _FIXED.index("n_poison")
-        return [*_FIXED[:place], *names, *_FIXED[place:]]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as a ``.csv`` file; cells are empty where there is no value."""
-        write_file(path, self._write)
-
-    def _write(self, stream: BinaryIO) -> None:
-        with as_text(stream) as text:
-            writer = csv.DictWriter(text, self.columns(), restval="")
-            writer.writeheader()
-            writer.writerows(self.rows())
 
 
 def sweep(
@@ -324,10 +231,6 @@ def _check_distinct(made: Sequence[AuditOptions]) -> None:
         if key in seen:
             raise InputError("combinations that differ", f"one twice: {cell_name(options)}", "Remove the repetition.")
         seen.add(key)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ",".join(names) or "none"
 
 
 def _say(progress: Progress | None, done: int, total: int) -> None:

@@ -10,13 +10,13 @@ from ..auditing.budgets import run_budget
 from ..auditing.certifying import CertifyOptions, run_certify
 from ..auditing.evaluating import run_evaluate
 from ..auditing.options import AuditOptions, LearnerOptions
-from ..auditing.report import AuditReport
 from ..auditing.run import run_audit
 from ..auditing.sanitizing import run_sanitize
 from ..auditing.subpop import SubpopOptions, run_subpop
-from ..auditing.sweeping import Sweep, combine, run_sweep
-from ..auditing.table import aligned, percent
+from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
+from ..reporting import AuditReport, Sweep
+from ..reporting.cells import aligned, percent
 from .progress import ProgressLine
 
 _LEARNER = (

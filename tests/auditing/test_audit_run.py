@@ -13,12 +13,12 @@ from sklearn.svm import LinearSVC
 
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
-from linpoison.auditing.domains import domain_words
-from linpoison.auditing.lessons import lessons
 from linpoison.auditing.run import _Work, run_audit
-from linpoison.auditing.table import comparison
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.evaluation import Evaluator
+from linpoison.reporting.domain_words import domain_words
+from linpoison.reporting.lessons import lessons
+from linpoison.reporting.table import comparison
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
 FAST = ("l2", "loss")

@@ -7,11 +7,11 @@ import scipy.sparse as sp
 from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
 from linpoison.auditing import bracket as bracket_room
 from linpoison.auditing.bracket import build_bracket
-from linpoison.auditing.certifying import CertifyReport
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
 from linpoison.certificates import Certificate
+from linpoison.reporting import CertifyReport
 
 
 def rows(n, seed):

@@ -7,11 +7,11 @@ import pytest
 
 from linpoison import AuditReport, audit
 from linpoison.auditing.inputs import prepare
-from linpoison.auditing.lessons import lessons
 from linpoison.auditing.options import AuditOptions
 from linpoison.auditing.remedies import enough, find_remedies
 from linpoison.core import Dataset, InputError, Poison, Split
 from linpoison.defenses.quota import quota
+from linpoison.reporting.lessons import lessons
 
 
 @pytest.fixture(scope="module")

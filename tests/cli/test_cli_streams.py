@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from linpoison._frame import BUG, INTERRUPTED, framed, printable, say
-from linpoison.auditing.html import harmless
-from linpoison.auditing.table import aligned
 from linpoison.cli import main
 from linpoison.core.wording import drawable
+from linpoison.reporting.cells import aligned
+from linpoison.reporting.page import harmless
 
 
 def shell(command: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -104,7 +104,7 @@ def install(monkeypatch: Any) -> Calls:
 
     calls = Calls()
     monkeypatch.setattr(FakeAttack, "calls", calls)
-    monkeypatch.setattr("linpoison.auditing.html.figures_of", lambda report: [])
+    monkeypatch.setattr("linpoison.reporting.html.figures_of", lambda report: [])
     monkeypatch.setattr(attacks, "ATTACKS", REGISTRY, raising=False)
     monkeypatch.setattr("linpoison.attacks.variants.ATTACKS", REGISTRY)
     monkeypatch.setattr(attacks, "make_attack", lambda name: REGISTRY[name](), raising=False)
@@ -114,9 +114,9 @@ def install(monkeypatch: Any) -> Calls:
 
 def draw_pictures(monkeypatch: Any) -> None:
     """Let pages have their pictures all the same."""
-    from linpoison.auditing.exhibits import figures_of
+    from linpoison.reporting.exhibits import figures_of
 
-    monkeypatch.setattr("linpoison.auditing.html.figures_of", figures_of)
+    monkeypatch.setattr("linpoison.reporting.html.figures_of", figures_of)
 
 
 def small_split(n: int = 60, d: int = 3, seed: int = 0, **more: Any) -> Split:

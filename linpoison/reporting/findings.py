@@ -1,26 +1,67 @@
-"""What an audit found, as plain values that survive a round trip through JSON."""
+"""What an audit found, as plain values: the data that text, page and pictures are made of."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..core import UNDEFENDED, InputError, Poison
-from ..core.writing import Writer, text_writer, write_all
-from .damage import ALL, Damage
-
-if TYPE_CHECKING:
-    from .material import Material
+from .material import Material
 
 SCHEMA = 2
-_ANOTHER = "Run the audit again; docs/files.md says what changed between schemas."
+"""Of ``report.json``."""
+ALL = "all"
+"""The word for every filter at once: one poison has to pass all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """The most that was done to one defender. Meanings, units and null rules: docs/files.md.
+
+    Parameters
+    ----------
+    domain : str
+        What a poison row may hold.
+    behind : str
+        ``"all"``: one poison has to pass every filter, as if the defender chose the best of them in hindsight; the
+        name of a filter that stands alone; or ``"none"``.
+    filter : str
+        The filter whose errors these are: `behind` itself, or, for ``"all"``, the one that holds best.
+    attack, how : str
+        Who made the poison, and how.
+    clean_error, test_error : float
+        Error on the scored rows behind `filter` without and with the poison.
+    low, high : float
+        Ends of the interval of what the poison adds (`LEVEL`, matched pairs).
+    seen_error, unseen_test_error : float or None
+        The same error on rows that the attacker saw, and on those that it did not see.
+    holds_best : bool
+        Whether no other choice of this defender (a filter alone, or none) errs less beyond chance, each with a
+        poison of its own. Several that hold best are tied.
+    test_errors, kept : dict
+        Of this poison behind every filter and without one: error on the scored rows, and share of its copies that stay.
+    n_poison : int
+    file : str
+        Of the poison, beside the report.
+    """
+
+    domain: str
+    behind: str
+    filter: str
+    attack: str
+    how: str
+    clean_error: float
+    test_error: float
+    low: float
+    high: float
+    seen_error: float | None = None
+    unseen_test_error: float | None = None
+    holds_best: bool = False
+    n_poison: int = 0
+    test_errors: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, float | None] = field(default_factory=dict)
+    file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +126,8 @@ class AttackEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditReport:
-    """The outcome of `audit` or `evaluate`.
-
-    `to_json` and `from_json` are inverse for everything but the poison rows and what the pictures
-    are drawn from, which live in files of their own. The fields are documented in docs/files.md.
-    """
+class AuditFindings:
+    """What an `AuditReport` holds. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
     model: dict[str, Any]
@@ -177,106 +214,3 @@ class AuditReport:
             return len(self.target_rows)
         share = float(self.target.partition(":")[2]) if self.target.startswith("split:") else 1.0
         return round(share * int(self.dataset["n_test"]))
-
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``report.json``."""
-        values = {"schema": self.schema, **_serial(self, leave=("schema", "poisons", "material"))}
-        for name in ("attacks", "damages"):
-            values[name] = [_serial(entry) for entry in getattr(self, name)]
-        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> AuditReport:
-        """Read what `to_json` wrote; fields that this version does not know are left out."""
-        try:
-            values = json.loads(text)
-        except (ValueError, TypeError, RecursionError):
-            raise InputError("a report in JSON", "text that is not JSON") from None
-        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-            schema = values.get("schema") if isinstance(values, dict) else None
-            raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}", _ANOTHER)
-        try:
-            entries = [_typed(AttackEntry(**_known(AttackEntry, entry))) for entry in values.pop("attacks")]
-            damages = [_typed(Damage(**_known(Damage, entry))) for entry in values.pop("damages")]
-            return _typed(cls(**_known(cls, values), attacks=entries, damages=damages))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
-
-    def to_text(self) -> str:
-        """The report as a table for people."""
-        from .table import report_text
-
-        return report_text(self)
-
-    def to_html(self) -> str:
-        """The report as one self-contained page; a report read from JSON has fewer pictures."""
-        from .html import report_html
-
-        return report_html(self)
-
-    def _words(self, poison: Poison) -> dict[str, Any]:
-        """The user's label values of poison rows, and names of the columns, as arrays of a poison file."""
-        words: dict[str, Any] = {}
-        if self.material is None:
-            return words
-        train = self.material.train
-        if train.classes is not None:
-            words["label"] = np.array(train.label_values(poison.y))
-        if train.feature_names is not None:
-            words["columns"] = np.array(train.feature_names)
-        return words
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``poison.npz`` and the other poisons, ``report.html`` and ``report.json``, all or none."""
-        writers: dict[str, Writer] = {
-            file: partial(self.poisons[file].write, **self._words(self.poisons[file]))
-            for file in self.files
-            if file in self.poisons
-        }
-        writers["report.html"] = text_writer(self.to_html())
-        writers["report.json"] = text_writer(self.to_json())
-        write_all(Path(folder), writers)
-
-
-def plain(value: Any) -> Any:
-    """Numbers, text, lists and dicts only; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _serial(item: Any, leave: Sequence[str] = ()) -> dict[str, Any]:
-    return {entry.name: getattr(item, entry.name) for entry in fields(item) if entry.name not in leave}
-
-
-_KINDS: dict[str, Any] = {"dict": dict, "list": list, "str": str, "int": int, "float": (int, float), "bool": bool}
-
-
-def _typed(item: Any) -> Any:
-    """`item` itself, if each field holds what it is annotated with.
-
-    Raises
-    ------
-    TypeError
-        For the first that does not.
-    """
-    for entry in fields(item):
-        words = [word.partition("[")[0].strip() for word in str(entry.type).split("|")]
-        kinds = [_KINDS[word] for word in words if word in _KINDS]
-        value = getattr(item, entry.name)
-        if not kinds or (value is None and "None" in words):
-            continue
-        if not any(isinstance(value, kind) for kind in kinds):
-            raise TypeError(f"{entry.name} as {entry.type}, got a {type(value).__name__}")
-    return item
-
-
-def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
-    names = {entry.name for entry in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}

@@ -14,10 +14,10 @@ import pytest
 import scipy.sparse as sp
 
 import linpoison
-from linpoison.auditing import AuditReport, plane
-from linpoison.auditing.exhibits import feature_table, figures_of
-from linpoison.auditing.report import plain
 from linpoison.core import Dataset, InputError, LinearModel, Split
+from linpoison.reporting import AuditReport, plane
+from linpoison.reporting.exhibits import feature_table, figures_of
+from linpoison.reporting.json_values import plain
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Dataset
 from ..losses import Problem
-from .report import AttackEntry
+from .findings import AttackEntry
 
 if TYPE_CHECKING:
     from ..defenses import Defense

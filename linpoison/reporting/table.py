@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
-from .._frame import printable
 from ..core import UNDEFENDED
-from .damage import ALL
-from .domains import domain_words
-from .lessons import lessons, points
-from .report import AttackEntry, AuditReport
+from .cells import aligned, own_words, percent, points, wrapped
+from .domain_words import domain_words
+from .findings import ALL, AttackEntry, AuditFindings
+from .group_tables import groups_text
+from .lessons import lessons
+from .rungs import loss_table, rungs_table
 from .words import cautions, finding
 
 DEFENDERS = {ALL: "every filter at once", UNDEFENDED: "no filter"}
@@ -23,10 +23,8 @@ PAPERS_LEVEL = "0.17"
 """The error on Enron to which Koh et al. time their attacks."""
 
 
-def report_text(report: AuditReport) -> str:
+def report_text(report: AuditFindings) -> str:
     """Heading, one table for each poison, and how to read them."""
-    from .group_tables import groups_text
-
     blocks = [_heading(report), *(_damage_block(report, domain) for domain in report.domains)]
     said = lessons(report)
     blocks += ["What this says\n" + "\n".join(wrapped(line, "- ") for line in said)] if said else []
@@ -41,16 +39,14 @@ def report_text(report: AuditReport) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _bracket_block(report: AuditReport) -> str:
-    from .certify_words import loss_table, rungs_table
-
+def _bracket_block(report: AuditFindings) -> str:
     words = dict.fromkeys(word for item in report.certificates for word in item["assumptions"])
     lines = [wrapped(word, "- ") for word in words]
     tables = [aligned(rungs_table(report.rungs)), aligned(loss_table(report.rungs))]
     return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, "\n".join(lines)])
 
 
-def damage_rows(report: AuditReport, domain: str) -> list[tuple[str, ...]]:
+def damage_rows(report: AuditFindings, domain: str) -> list[tuple[str, ...]]:
     """Header and one row for each defender in one domain.
 
     The error without poison, with the worst poison found for this very defender, what that one adds (interval), who
@@ -80,7 +76,7 @@ def damage_rows(report: AuditReport, domain: str) -> list[tuple[str, ...]]:
     return [tuple(header), *rows]
 
 
-def shown(report: AuditReport) -> list[AttackEntry]:
+def shown(report: AuditFindings) -> list[AttackEntry]:
     """The entries that are told one by one: all if they are few, else those behind the figures for every filter."""
     if len(report.attacks) <= FEW:
         return report.ranked
@@ -89,12 +85,12 @@ def shown(report: AuditReport) -> list[AttackEntry]:
     return [entry for place, entry in enumerate(found) if entry.file not in {one.file for one in found[:place]}]
 
 
-def _damage_block(report: AuditReport, domain: str) -> str:
+def _damage_block(report: AuditFindings, domain: str) -> str:
     title = f"How bad it gets, {domain_words(domain)}"
     return f"{title}\n{textwrap.indent(aligned(damage_rows(report, domain)), '  ')}"
 
 
-def comparison(report: AuditReport) -> list[tuple[str, ...]]:
+def comparison(report: AuditFindings) -> list[tuple[str, ...]]:
     """Header and one row for each attack, the strongest first: errors, times, and how well it was solved."""
     columns: list[tuple[str, Callable[[AttackEntry], str]]] = [
         ("attack", lambda entry: entry.name),
@@ -117,14 +113,14 @@ def comparison(report: AuditReport) -> list[tuple[str, ...]]:
     return [header, *(tuple(cell(entry) for _, cell in columns) for entry in report.ranked)]
 
 
-def by_defense(report: AuditReport) -> list[tuple[str, ...]]:
+def by_defense(report: AuditFindings) -> list[tuple[str, ...]]:
     """Header, the errors without poison, and those of each attack, by defence."""
     names = list(report.attacks[0].test_error)
     rows = [("no poison", report.clean["by_defense"]), *((entry.name, entry.test_error) for entry in report.ranked)]
     return [("error behind", *names), *((who, *(percent(error.get(name)) for name in names)) for who, error in rows)]
 
 
-def marks(report: AuditReport) -> list[str]:
+def marks(report: AuditFindings) -> list[str]:
     """The error levels to time attacks by: that of Koh et al. if one reached it, and the greatest that one reached."""
     reached = {level for entry in report.attacks for level in entry.seconds_to.get(ALL, {})}
     chosen = [PAPERS_LEVEL] if PAPERS_LEVEL in reached else []
@@ -141,27 +137,7 @@ def _number(name: str, entry: AttackEntry) -> str:
     return "-" if value is None else f"{value:.1e}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first to the left, the rest to the right.
-
-    Examples
-    --------
-    >>> print(aligned([("a", "1"), ("long", "20")]))
-    a      1
-    long  20
-    """
-    rows = [[printable(" ".join(cell.split("\n"))) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def error_rows(report: AuditReport, entry: AttackEntry) -> list[tuple[str, ...]]:
+def error_rows(report: AuditFindings, entry: AttackEntry) -> list[tuple[str, ...]]:
     """Header and one row for each defence: errors, then the share of poison and clean rows kept."""
     columns: list[tuple[str, Mapping[str, float]]] = [
         ("clean", report.clean["by_defense"]),
@@ -178,12 +154,7 @@ def error_rows(report: AuditReport, entry: AttackEntry) -> list[tuple[str, ...]]
     return [header, *((name, *(percent(part.get(name)) for _, part in columns)) for name in entry.test_error)]
 
 
-def percent(value: float | None) -> str:
-    """A share in per cent, a dash if there is none."""
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def headline(report: AuditReport, entry: AttackEntry) -> str:
+def headline(report: AuditFindings, entry: AttackEntry) -> str:
     """What one poison did, in a sentence."""
     return finding(entry, report.clean["by_defense"], report.epsilon, len(report.target_rows or ()))
 
@@ -212,7 +183,7 @@ def facts(entry: AttackEntry) -> list[tuple[str, str]]:
     return pairs
 
 
-def _heading(report: AuditReport) -> str:
+def _heading(report: AuditFindings) -> str:
     data, model = report.dataset, report.model
     intercept = "penalised" if model["penalize_intercept"] else "free"
     return (
@@ -223,17 +194,12 @@ def _heading(report: AuditReport) -> str:
     )
 
 
-def own_words(data: Mapping[str, Any]) -> str:
-    """A line on the user's labels, of the `dataset` part of a report; empty where there is none."""
-    return f"\n{data['labels']}" if data.get("labels") else ""
-
-
-def _comparison_block(report: AuditReport) -> str:
+def _comparison_block(report: AuditFindings) -> str:
     tables = [textwrap.indent(aligned(table), "  ") for table in (comparison(report), by_defense(report))]
     return "Attacks compared\n" + "\n\n".join(tables)
 
 
-def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
+def _entry_block(report: AuditFindings, entry: AttackEntry) -> str:
     lines = [
         entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}",
         wrapped(headline(report, entry), "  "),
@@ -247,7 +213,3 @@ def _entry_block(report: AuditReport, entry: AttackEntry) -> str:
     lines += [f"  {name}: {value}" for name, value in facts(entry)]
     lines += [wrapped(note, "  note: ") for note in cautions(entry)]
     return "\n".join(lines)
-
-
-def wrapped(text: str, lead: str) -> str:
-    return textwrap.fill(text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._frame import printable
-from .damage import ALL
-from .domains import domain_words
+from .cells import points
+from .domain_words import domain_words
 from .exhibits import feature_table, figures_of
+from .findings import ALL, AuditFindings
 from .group_tables import group_by_defense, heading, worst_groups
-from .lessons import lessons, points
-from .report import AuditReport
-from .table import by_defense, comparison, damage_rows, error_rows, facts, headline, percent, shown
+from .lessons import lessons
+from .page import rendered
+from .table import by_defense, comparison, damage_rows, error_rows, facts, headline, shown
 from .words import cautions
 
 TEMPLATE = "report.html.j2"
 
 
-def report_html(report: AuditReport) -> str:
-    """Render the page; every value from data is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("linpoison.auditing", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=harmless,
-    )  # fmt: skip
-    environment.filters["percent"] = percent
-    return environment.get_template(TEMPLATE).render(**_context(report))
+def report_html(report: AuditFindings) -> str:
+    """The page."""
+    return rendered(TEMPLATE, **_context(report))
 
 
-def _context(report: AuditReport) -> dict[str, Any]:
+def _context(report: AuditFindings) -> dict[str, Any]:
     material = report.material
     return {
         "report": report,
@@ -82,8 +75,3 @@ def _groups(found: dict[str, Any] | None) -> dict[str, Any] | None:
         ("Points of error that the poison adds, behind each defence", group_by_defense(found)),
     ]
     return {"heading": heading(found), "tables": tables}
-
-
-def harmless(value: Any) -> Any:
-    """Text from data without characters that a browser obeys."""
-    return printable(value) if type(value) is str else value

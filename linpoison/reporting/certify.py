@@ -1,15 +1,18 @@
-"""The report of `certify` as text and as a page."""
+"""The report of `certify`: what is proved, as JSON, text and page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from .table import aligned, own_words, percent, wrapped
+from ..core import InputError
+from .cells import aligned, own_words, wrapped
+from .json_values import plain
+from .page import rendered
+from .rungs import loss_table, rungs_table
 
-if TYPE_CHECKING:
-    from .certifying import CertifyReport
-
+SCHEMA = 1
 TEMPLATE = "certify.html.j2"
 READING = (
     "The bound holds for every poison of the budget that the fixed filters let through, on exactly these test rows; no "
@@ -21,31 +24,50 @@ READING = (
 )
 
 
-def rungs_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Header and one row for each budget."""
-    header = ("epsilon", "clean", "attack (at least)", "certified (at most)", "rows certified", "strongest attack")
-    body = [
-        (
-            f"{rung['epsilon']:g}",
-            percent(rung["clean_error"]),
-            percent(rung["attack_error"]),
-            percent(rung["bound"]),
-            percent(rung["certified_fraction"]),
-            rung["attack"] or "-",
-        )
-        for rung in rungs
-    ]
-    return [header, *body]
+@dataclass(frozen=True, kw_only=True)
+class CertifyReport:
+    """What `certify` found. The fields are documented in docs/files.md."""
 
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    rungs: list[dict[str, Any]]
+    certificates: list[dict[str, Any]]
+    assumptions: list[str]
+    n_trusted: int
+    defenses: list[str]
+    left_out: dict[str, str]
+    versions: dict[str, str]
+    seed: int
+    seconds: float
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    schema: int = SCHEMA
 
-def loss_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """The same for the mean loss of the clean rows."""
-    known = [rung for rung in rungs if rung["loss_bound"] is not None]
-    if not known:
-        return []
-    header = ("epsilon", "clean loss", "attack (at least)", "certified (at most)")
-    cells = ("clean_loss", "attack_loss", "loss_bound")
-    return [header, *((f"{rung['epsilon']:g}", *(_number(rung[name]) for name in cells)) for rung in known)]
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``certify.json``."""
+        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> CertifyReport:
+        """Read what `to_json` wrote."""
+        try:
+            values = json.loads(text)
+            if values["schema"] != SCHEMA:
+                raise InputError(f"a report of schema {SCHEMA}", f"schema {values['schema']!r}")
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("a report of certify in JSON", f"text that is none ({error})") from None
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        return certify_text(self)
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        return certify_html(self)
 
 
 def certify_text(report: CertifyReport) -> str:
@@ -78,23 +100,13 @@ def failure_lines(report: CertifyReport) -> list[str]:
 
 def certify_html(report: CertifyReport) -> str:
     """The page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from .html import harmless
     from .plots import bracket
 
-    environment = Environment(
-        loader=PackageLoader("linpoison.auditing", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=harmless,
-    )  # fmt: skip
-    return environment.get_template(TEMPLATE).render(
+    return rendered(
+        TEMPLATE,
         report=report,
         tables=[table for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table],
         figure=bracket(report.rungs),
         reading=READING,
         failures=failure_lines(report),
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

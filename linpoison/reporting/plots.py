@@ -16,10 +16,9 @@ from ..core import Poison
 from ..core.validation import Array
 from ..core.wording import drawable, quiet_fonts
 from . import plane as geometry
-from .damage import ALL
-from .domains import domain_words
+from .domain_words import domain_words
+from .findings import ALL, AttackEntry, AuditFindings
 from .material import LABELS, Figure, Material
-from .report import AttackEntry, AuditReport
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8F98", "#1B1F24"
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
@@ -48,7 +47,7 @@ _STYLE: Any = {
 }  # fmt: skip
 
 
-def errors(report: AuditReport, entry: AttackEntry) -> Figure:
+def errors(report: AuditFindings, entry: AttackEntry) -> Figure:
     """Bars of test error by defence, with the clean error as a line across each."""
     names = list(entry.test_error)
     series = [("poisoned, scored rows", entry.test_error, ORANGE, "")]
@@ -89,7 +88,7 @@ def errors(report: AuditReport, entry: AttackEntry) -> Figure:
     return Figure(f"Test error by defence: {entry.name}", f"Bars of test error. {alt}.", caption, uri)
 
 
-def race(report: AuditReport) -> Figure | None:
+def race(report: AuditFindings) -> Figure | None:
     """Best error against seconds, one line for each of several attacks, the strongest last and thick."""
     mine = [entry for entry in report.ranked if entry.against == ALL and entry.timeline]
     lines = {
@@ -190,7 +189,7 @@ def _race_style(place: int) -> dict[str, Any]:
     }
 
 
-def timeline(report: AuditReport) -> Figure | None:
+def timeline(report: AuditFindings) -> Figure | None:
     """Best error against seconds: behind all defences at once, and behind each alone, of the strongest attack."""
     entry = report.strongest
     lines = {**entry.timeline_by_defense, "all at once": entry.timeline}
@@ -219,25 +218,25 @@ def timeline(report: AuditReport) -> Figure | None:
 
 def score_histograms(material: Material) -> Figure | None:
     """Scores of clean and poison rows under each defence, by class, with the threshold."""
-    scores = material.scores
-    if not scores.scores:
+    if not material.scores:
         return None
     labels = np.concatenate([material.train.y, material.poison.expanded().y])
-    is_poison = np.arange(labels.size) >= labels.size - scores.n_poison
+    is_poison = np.arange(labels.size) >= material.train.n
     with mpl.rc_context(_STYLE):
-        names = list(scores.scores)
+        names = list(material.scores)
         canvas = Canvas(figsize=(8, 1.75 * len(names) + 0.6), layout="constrained")
         FigureCanvasAgg(canvas)
         grid = canvas.subplots(len(names), 2, squeeze=False)
         for row, name in zip(grid, names, strict=True):
             for axes, (label, text) in zip(row, LABELS, strict=True):
                 mine = labels == label
-                _histogram(axes, scores.scores[name][mine], is_poison[mine], scores.thresholds[name].get(label, np.nan))
+                limit = material.thresholds[name].get(label, np.nan)
+                _histogram(axes, material.scores[name][mine], is_poison[mine], limit)
                 axes.set_title(f"{name}, class {text}", loc="left")
         handles, texts = grid[0][0].get_legend_handles_labels()
         canvas.legend(handles, texts, loc="outside upper center", ncols=3)
         uri = _svg(canvas)
-    kept = ", ".join(f"{name} {100 * (scores.kept_fraction[name] or 0):.0f} %" for name in names)
+    kept = ", ".join(f"{name} {100 * (material.kept_fraction[name] or 0):.0f} %" for name in names)
     caption = (
         "Rows to the right of the line are removed, and of equal rows on it the later ones. Clean and poison rows are "
         "each scaled to the height of their tallest bar; the last bin holds everything beyond it."
@@ -265,7 +264,7 @@ def plane(material: Material) -> Figure | None:
         limits = flat.limits(material)
         for model, colour, dash, text in (
             (material.clean_model, INK, "-", "clean boundary"),
-            (material.scores.models["none"], GREEN, "--", "poisoned boundary, no defence"),
+            (material.poisoned_model, GREEN, "--", "poisoned boundary, no defence"),
         ):
             ends = flat.boundary(model, *limits)
             if ends is not None:

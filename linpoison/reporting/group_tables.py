@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .table import aligned, percent
+from .cells import aligned, percent
 
 SHOWN = 5
 """Subpopulations in the text of a terminal; the page and the JSON have all."""

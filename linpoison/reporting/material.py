@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core import Dataset, LinearModel, Poison
 from ..core.validation import Array, Matrix
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation
 
 LABELS = ((1.0, "+1"), (-1.0, "-1"))
 
@@ -26,16 +23,24 @@ class Material:
     poison : Poison
     relaxed : Poison or None
         Before rounding, if it is known.
-    clean_model : LinearModel
-    scores : Evaluation
-        Of `poison`.
+    clean_model, poisoned_model : LinearModel
+        Of the undefended learner without `poison` and with it.
+    scores : mapping of str to ndarray
+        Anomaly scores by defence: of the clean rows, then of the poison copies in order.
+    thresholds : mapping of str to dict
+        The largest kept score of each label, by defence.
+    kept_fraction : mapping of str to float or None
+        Share of the poison copies that pass, by defence.
     """
 
     train: Dataset
     poison: Poison
     relaxed: Poison | None
     clean_model: LinearModel
-    scores: Evaluation
+    poisoned_model: LinearModel
+    scores: Mapping[str, Array]
+    thresholds: Mapping[str, Mapping[float, float]]
+    kept_fraction: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)

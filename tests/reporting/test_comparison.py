@@ -14,11 +14,11 @@ import pytest
 
 import linpoison
 from linpoison.attacks import MinMax, MinMaxBasic
-from linpoison.auditing import AuditReport, plots
-from linpoison.auditing.lessons import LARGE_GAP, SMALL_GAP, lessons
-from linpoison.auditing.table import by_defense, comparison, headline, marks
 from linpoison.auditing.target import Target
 from linpoison.core import InputError
+from linpoison.reporting import AuditReport, plots
+from linpoison.reporting.lessons import LARGE_GAP, SMALL_GAP, lessons
+from linpoison.reporting.table import by_defense, comparison, headline, marks
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.results import UNDEFENDED, worst_case
-from .damage import ALL
-from .domains import domain_words
+from .cells import points
+from .domain_words import domain_words
+from .findings import ALL, AttackEntry, AuditFindings
 from .group_words import sentences
-from .report import AttackEntry, AuditReport
 
 NOISE = 0.01
 """About how far another seed, or another rounding, moves the error of an attack behind every filter."""
@@ -19,7 +19,7 @@ LARGE_GAP = 1e-2
 """One up to which it counts as roughly solved: where min-max stops, since less changes its error less than rounding."""
 
 
-def lessons(report: AuditReport) -> list[str]:
+def lessons(report: AuditFindings) -> list[str]:
     """How bad it gets, what a range check buys, which defence holds, who did most, and what is proved."""
     mine = [entry for entry in report.attacks if entry.against == ALL]
     lines = [_answer(report, domain) for domain in report.domains] + _range_check(report)
@@ -35,7 +35,7 @@ def lessons(report: AuditReport) -> list[str]:
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
 
 
-def exposure_words(item: Mapping[str, Any], report: AuditReport) -> str:
+def exposure_words(item: Mapping[str, Any], report: AuditFindings) -> str:
     """Whether a class can be overrun and its mean dragged, and by how few rows."""
     where = f", {domain_words(item['domain'])}" if len(report.domains) > 1 else ""
     stays = "so it can be overrun" if item["n_surviving"] else "so it cannot be overrun"
@@ -47,7 +47,7 @@ def exposure_words(item: Mapping[str, Any], report: AuditReport) -> str:
     )
 
 
-def remedy_words(report: AuditReport) -> list[str]:
+def remedy_words(report: AuditFindings) -> list[str]:
     """What each measure does to the poison that passes every filter, and what it costs without poison."""
     before = [error for name, error in report.clean["by_defense"].items() if name != UNDEFENDED]
     lines = []
@@ -62,7 +62,7 @@ def remedy_words(report: AuditReport) -> list[str]:
     return [*lines, told] if lines else []
 
 
-def _answer(report: AuditReport, domain: str) -> str:
+def _answer(report: AuditFindings, domain: str) -> str:
     """The figures of one domain in a sentence: every filter at once, the weakest alone, and none."""
     item, bare = report.damage(ALL, domain), report.damage(UNDEFENDED, domain)
     rows = f"{item.n_poison} poison row{'' if item.n_poison == 1 else 's'}"
@@ -86,7 +86,7 @@ def _answer(report: AuditReport, domain: str) -> str:
     return line + (f"; without a filter {bare.test_error:.1%}." if report.filters else ".")
 
 
-def _range_check(report: AuditReport) -> list[str]:
+def _range_check(report: AuditFindings) -> list[str]:
     """What a range check would buy: the difference between the two answers."""
     if len(report.domains) < 2:
         return []
@@ -101,7 +101,7 @@ def _range_check(report: AuditReport) -> list[str]:
     ]
 
 
-def _defences(report: AuditReport, domain: str) -> list[str]:
+def _defences(report: AuditFindings, domain: str) -> list[str]:
     """Which defence holds best, none of them counted too, against a poison made for it; ties are ties."""
     items = [item for item in report.damages if item.domain == domain and item.behind != ALL]
     if len(items) < 2:
@@ -120,11 +120,11 @@ def _defences(report: AuditReport, domain: str) -> list[str]:
     return [f"{line}; {said[others[0].behind]} is the weakest ({others[0].test_error:.1%})."]
 
 
-def _titled(report: AuditReport, entry: AttackEntry) -> str:
+def _titled(report: AuditFindings, entry: AttackEntry) -> str:
     return entry.name if len(report.domains) < 2 else f"{entry.name} ({domain_words(entry.domain)})"
 
 
-def _winner(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]:
+def _winner(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[str]:
     if len(mine) < 2:
         return []
     best, *others = sorted(mine, key=lambda entry: -entry.test_error_behind_all)
@@ -143,11 +143,11 @@ def _winner(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]:
     return [f"{line}, but {_and(near)} {verb} within {spread}: there is no order among them."]
 
 
-def _start_of(report: AuditReport, entry: AttackEntry) -> AttackEntry | None:
+def _start_of(report: AuditFindings, entry: AttackEntry) -> AttackEntry | None:
     return next((other for other in report.attacks if other.name == entry.info.get("start") != entry.name), None)
 
 
-def _refinement(report: AuditReport, entry: AttackEntry) -> str:
+def _refinement(report: AuditFindings, entry: AttackEntry) -> str:
     """How far an attack came from where it began, on the rows that it saw and on the others."""
     start = _start_of(report, entry)
     if start is None:
@@ -164,7 +164,7 @@ def _refinement(report: AuditReport, entry: AttackEntry) -> str:
     return line + "."
 
 
-def _carried_over(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]:
+def _carried_over(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[str]:
     """The gap between rows that the attacker saw and rows that it did not."""
     entries = [entry for entry in mine if entry.unseen_test_error_behind_all is not None]
     if not entries:
@@ -187,7 +187,7 @@ def _carried_over(report: AuditReport, mine: Sequence[AttackEntry]) -> list[str]
     return lines
 
 
-def _collateral(report: AuditReport) -> list[str]:
+def _collateral(report: AuditFindings) -> list[str]:
     """What a targeted attack did to the rows that it wanted, and to the others."""
     best, number = report.strongest, report.n_scored
     hit, before = (round(worst_case(error) * number) for error in (best.test_error, report.clean["by_defense"]))
@@ -225,17 +225,6 @@ def _seen(entry: AttackEntry) -> float:
 
 def _unseen(entry: AttackEntry) -> float:
     return float(entry.unseen_test_error_behind_all or 0.0)
-
-
-def points(low: float, high: float) -> str:
-    """An interval of shares, in points with a sign.
-
-    Examples
-    --------
-    >>> points(-0.011, 0.3)
-    '-1.1 to +30.0'
-    """
-    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _points(share: float) -> str:

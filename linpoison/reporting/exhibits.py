@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..core import Dataset
+from .findings import AuditFindings
 from .material import LABELS, Figure, Material, class_mean, mean_rows
-
-if TYPE_CHECKING:
-    from .report import AuditReport
 
 N_FEATURES = 12
 
 
-def figures_of(report: AuditReport) -> list[Figure]:
+def figures_of(report: AuditFindings) -> list[Figure]:
     """Every picture that the report has the material for."""
     from . import plots
 
@@ -36,7 +34,7 @@ def feature_table(material: Material, n: int = N_FEATURES) -> list[dict[str, Any
         ``label`` and ``rows``: name, mean in the poison, mean of the clean class, coefficients of the
         clean and of the poisoned undefended model.
     """
-    train, models = material.train, (material.clean_model, material.scores.models["none"])
+    train, models = material.train, (material.clean_model, material.poisoned_model)
     tables = []
     for label, text in LABELS:
         mean = mean_rows(material.poison).get(label)

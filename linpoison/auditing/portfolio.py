@@ -1,0 +1,57 @@
+"""The attacks of the portfolio, from cheap to dear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Item:
+    """An attack of the portfolio.
+
+    Parameters
+    ----------
+    name : str
+    work : float
+        About the seconds that it takes where data and defences are of the size of `UNIT`.
+    options : tuple of pairs
+        Of the attack, where they differ from its own defaults.
+    onward : bool
+        Whether it goes on from the strongest poison of those before it.
+    """
+
+    name: str
+    work: float
+    options: tuple[tuple[str, Any], ...] = ()
+    onward: bool = False
+
+
+FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
+"""Rows of the data with their labels flipped: in every domain, and a first figure at once."""
+LIBRARY = "library"
+PUBLISHED = ("alfa", "min-max", "kkt", "influence")
+"""Those of the portfolio that there are as published, too."""
+FAR = Item("breakdown", 14.0, (("steps", 180),))
+"""Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
+FAR_ALONE = Item("breakdown", 2.0, (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)))
+"""The same made for one filter alone, and for no filter."""
+INSIDE = (
+    Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
+    Item("kkt", 9.0),
+    Item("influence", 6.0),
+)
+"""Attacks inside the sets of the filters."""
+ON_TOP = Item("breakdown", 9.0, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 400)), onward=True)
+WORDS_ON_TOP = Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100)))
+"""A local search from the strongest of them, in the narrowest domain: rows are moved, or words exchanged in sparse rows
+and in counts."""
+NEAR_ALONE = Item(
+    "breakdown", 1.5, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 40), ("chains", 1)), onward=True
+)
+"""The same made for one filter alone, and for no filter."""
+
+
+def portfolio_names() -> tuple[str, ...]:
+    """Names of the attacks of the portfolio, from cheap to dear."""
+    return tuple(item.name for item in (*FIRST, FAR, *INSIDE, WORDS_ON_TOP))

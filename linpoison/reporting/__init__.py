@@ -1,0 +1,18 @@
+"""Reports are data; their text, pages and pictures are functions of it. Knows no command."""
+
+from .budget import BudgetReport
+from .certify import CertifyReport
+from .findings import AttackEntry, AuditFindings, Damage
+from .report import AuditReport
+from .sweep import Sweep, SweepCell
+
+__all__ = [
+    "AttackEntry",
+    "AuditFindings",
+    "AuditReport",
+    "BudgetReport",
+    "CertifyReport",
+    "Damage",
+    "Sweep",
+    "SweepCell",
+]

@@ -1,0 +1,25 @@
+"""One HTML page that needs no network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._frame import printable
+from .cells import percent
+
+
+def rendered(template: str, **context: Any) -> str:
+    """A template of this room with its values; every one that comes from data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("linpoison.reporting", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=harmless,
+    )  # fmt: skip
+    environment.filters["percent"] = percent
+    return environment.get_template(template).render(**context)
+
+
+def harmless(value: Any) -> Any:
+    """Text from data without characters that a browser obeys."""
+    return printable(value) if type(value) is str else value

@@ -1,0 +1,85 @@
+"""The report of `audit` and `evaluate`: what was found, as JSON, text, page and files."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import InputError, Poison
+from ..core.writing import Writer, text_writer, write_all
+from .findings import SCHEMA, AttackEntry, AuditFindings, Damage
+from .html import report_html
+from .json_values import known, plain, serial, typed
+from .table import report_text
+
+_ANOTHER = "Run the audit again; docs/files.md says what changed between schemas."
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport(AuditFindings):
+    """The outcome of `audit` or `evaluate`.
+
+    `to_json` and `from_json` are inverse for everything but the poison rows and what the pictures
+    are drawn from, which live in files of their own. The fields are documented in docs/files.md.
+    """
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``report.json``."""
+        values = {"schema": self.schema, **serial(self, leave=("schema", "poisons", "material"))}
+        for name in ("attacks", "damages"):
+            values[name] = [serial(entry) for entry in getattr(self, name)]
+        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> AuditReport:
+        """Read what `to_json` wrote; fields that this version does not know are left out."""
+        try:
+            values = json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            raise InputError("a report in JSON", "text that is not JSON") from None
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            schema = values.get("schema") if isinstance(values, dict) else None
+            raise InputError(f"a report of schema {SCHEMA}", f"schema {schema!r}", _ANOTHER)
+        try:
+            entries = [typed(AttackEntry(**known(AttackEntry, entry))) for entry in values.pop("attacks")]
+            damages = [typed(Damage(**known(Damage, entry))) for entry in values.pop("damages")]
+            return typed(cls(**known(cls, values), attacks=entries, damages=damages))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        return report_text(self)
+
+    def to_html(self) -> str:
+        """The report as one self-contained page; a report read from JSON has fewer pictures."""
+        return report_html(self)
+
+    def _words(self, poison: Poison) -> dict[str, Any]:
+        """The user's label values of poison rows, and names of the columns, as arrays of a poison file."""
+        words: dict[str, Any] = {}
+        if self.material is None:
+            return words
+        train = self.material.train
+        if train.classes is not None:
+            words["label"] = np.array(train.label_values(poison.y))
+        if train.feature_names is not None:
+            words["columns"] = np.array(train.feature_names)
+        return words
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``poison.npz`` and the other poisons, ``report.html`` and ``report.json``, all or none."""
+        writers: dict[str, Writer] = {
+            file: partial(self.poisons[file].write, **self._words(self.poisons[file]))
+            for file in self.files
+            if file in self.poisons
+        }
+        writers["report.html"] = text_writer(self.to_html())
+        writers["report.json"] = text_writer(self.to_json())
+        write_all(Path(folder), writers)
