@@ -6,13 +6,13 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._frame import printable
-from ..core import Dataset, Domain, InputError, Split, as_matrix
+from ..core import Dataset, Domain, InputError, LinearModel, Split, as_matrix
 from ..losses import Problem
 from .estimators import read_estimator
 from .journal import run_digest
@@ -37,6 +37,8 @@ class Setting:
         Unfitted.
     learner : str
         The learner in words, for reports.
+    fits : dict of bytes to LinearModel
+        What its evaluators have learned, see `Evaluator`; shared with the settings that replace others of its parts.
     """
 
     split: Split
@@ -44,6 +46,7 @@ class Setting:
     defenses: Mapping[str, Defense]
     learner: str
     handed: Handed | None = None
+    fits: dict[bytes, LinearModel] = field(default_factory=dict, repr=False)
 
     def digest(self) -> str:
         """A hash of all rows and of the domain's bounds."""
@@ -62,7 +65,7 @@ class Setting:
         """The scorer of poison in this setting."""
         from ..evaluation import Evaluator
 
-        return Evaluator(self.split.train, self.problem, self.defenses)
+        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits)
 
 
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,9 @@ class Evaluator:
         Never fitted themselves: clones are, beside what this defender has computed already (`Known`).
     learner : Learner, optional
         How the problem is minimised, or where that stops; `make_learner` of it by default.
+    fits : dict of bytes to LinearModel, optional
+        What was learned before, under all that it depends on but the learner: the evaluators that share it learn
+        nothing twice. Nothing is kept by default.
 
     References
     ----------
@@ -97,7 +101,12 @@ class Evaluator:
     """
 
     def __init__(
-        self, train: Dataset, problem: Problem, defenses: Mapping[str, Defense], learner: Learner | None = None
+        self,
+        train: Dataset,
+        problem: Problem,
+        defenses: Mapping[str, Defense],
+        learner: Learner | None = None,
+        fits: dict[bytes, LinearModel] | None = None,
     ) -> None:
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
@@ -105,6 +114,7 @@ class Evaluator:
         self.problem = problem
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem) if learner is None else learner
+        self.fits = fits
         self.known = Known(train, problem)
 
     def score(
@@ -155,6 +165,16 @@ class Evaluator:
             Guesses at the retrained models by defence; by default the undefended model of the same rows.
         """
         return Retraining(self, self._mixed(poison), dict(starts or {}))
+
+    def learn(self, data: Dataset, start: LinearModel | None) -> LinearModel:
+        """The model of some rows, as the learner finds it from a start or has found it before."""
+        if self.fits is None:
+            return self.learner.fit(data, start=start)
+        code = hashlib.sha256(f"{data.digest()} {self.problem!r}".encode())
+        code.update(b"" if start is None else start.vector.tobytes())
+        if code.digest() not in self.fits:
+            self.fits[code.digest()] = self.learner.fit(data, start=start)
+        return self.fits[code.digest()]
 
     def fit_detector(self, name: str, poison: Poison | None = None) -> Defense:
         """One defence, fitted on the clean rows and the copies of `poison`."""
@@ -213,13 +233,13 @@ class Retraining:
         return self._models[name]
 
     def _learned(self, name: str) -> LinearModel:
-        learner, start = self.evaluator.learner, self.starts.get(name)
+        learn, start = self.evaluator.learn, self.starts.get(name)
         if name == UNDEFENDED:
-            return learner.fit(self.mixed, start=start)
+            return learn(self.mixed, start)
         kept = self.kept(name)
         if kept.size == self.mixed.n:
             return self.model(UNDEFENDED)
-        return learner.fit(self.mixed.take(kept), start=self.model(UNDEFENDED) if start is None else start)
+        return learn(self.mixed.take(kept), self.model(UNDEFENDED) if start is None else start)
 
 
 def _share(mask: NDArray[np.bool_], total: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from .._frame import printable
@@ -10,6 +11,12 @@ from .cells import percent
 
 def rendered(template: str, **context: Any) -> str:
     """A template of this room with its values; every one that comes from data is escaped."""
+    return str(_compiled(template).render(**context))
+
+
+@cache
+def _compiled(template: str) -> Any:
+    """A template, compiled once: for the page of an audit that takes as long as fits of a small one."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -17,7 +24,7 @@ def rendered(template: str, **context: Any) -> str:
         trim_blocks=True, lstrip_blocks=True, finalize=harmless,
     )  # fmt: skip
     environment.filters["percent"] = percent
-    return environment.get_template(template).render(**context)
+    return environment.get_template(template)
 
 
 def harmless(value: Any) -> Any:

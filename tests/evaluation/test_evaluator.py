@@ -181,3 +181,24 @@ def test_failures():
     tiny = evaluator(sample(n=4), names=["l2"], remove=0.8)
     with pytest.raises(InputError, match=r"at least one row kept of each class.*class -1"):
         tiny.score(None, {"test": sample(1)})
+
+
+def test_evaluators_that_share_their_fits_learn_nothing_twice():
+    learner, rows, fits = Counting(PROBLEM), {"test": sample(1)}, {}
+
+    def score(train, found=None, problem=PROBLEM):
+        one = Evaluator(train, problem, {"l2": make_defense("l2")}, learner, fits)
+        return one.score(found, rows)
+
+    first = score(sample(), poison())
+    assert learner.fits == 2
+    again = score(sample(), poison())
+    assert learner.fits == 2
+    assert again.error == first.error == evaluator(names=["l2"]).score(poison(), rows).error
+    heavy = score(sample(weight=np.where(np.arange(80) < 8, 5.0, 1.0)), poison())  # the same rows and the same filter
+    assert learner.fits == 4
+    assert heavy.models["none"].distance(first.models["none"]) > 1e-3
+    score(sample(), poison(), Problem(Logistic(), 0.06))
+    assert learner.fits == 6
+    score(sample(), None)
+    assert learner.fits == 8
