@@ -13,7 +13,7 @@ from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense
 from ..evaluation import Evaluator
 from ..losses import MarginLoss
-from ..sets import Box, ByLabel, FeasibleSet, Halfspace, domain_set, in_domain, intersect, loss_cap
+from ..sets import ByLabel, FeasibleSet, Halfspace, domain_set, everywhere, in_domain, intersect, loss_cap
 from .scenario import Scenario
 
 _MANY = 1_000_000  # rows, of which a quota is a share
@@ -133,7 +133,7 @@ class FeasibleRegion:
             if defense.caps_loss:
                 parts += [self._loss_set(defense, label, model) for model in models]
         if not parts:
-            return Box(np.full(d, -np.inf), np.full(d, np.inf))
+            return everywhere(d)
         return intersect(*parts)
 
     def _detector_set(self, detector: Defense, label: float) -> FeasibleSet:
@@ -143,6 +143,8 @@ class FeasibleRegion:
 
     def _loss_set(self, defense: Defense, label: float, model: LinearModel) -> FeasibleSet:
         loss, rows = self.scenario.problem.loss, self.scenario.train.of_class(label)
+        if not model.coef.any():  # all rows of a class have one loss
+            return everywhere(model.d)
         limit = self._threshold(loss.value(model.margins(rows)), label, defense)
         return loss_cap(model, label, loss, max(limit, 1e-6))
 

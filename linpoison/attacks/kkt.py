@@ -111,7 +111,7 @@ class KKT(Attack):
         run.info["decoys"] = len(decoys)
         found = self._sweep(scenario, decoys, run)
         found += self._refit(scenario, decoys, found, run)
-        for generation in range(self.generations):
+        for generation in range(self.generations if found else 0):
             found += self._regrow(scenario, found, generation, run)
         return found
 

@@ -261,6 +261,7 @@ class _Work:
         if not scored:
             raise SolverFailed(f"expected a poison that can be scored, got none ({'; '.join(failures.values())})")
         found = find_damages(scored, self.clean, list(self.settings), self.scorer.rows)
+        domains = list(dict.fromkeys(damage.domain for damage, _ in found))  # not one in which nothing has ended
         unfinished = [
             task.title for task in self.plan.tasks if task.key not in self.campaign.results and task.key not in failures
         ]
@@ -270,18 +271,19 @@ class _Work:
             epsilon=self.options.epsilon,
             failures={self._title(key): reason for key, reason in failures.items()}, left_out=self.plan.left_out,
             unfinished=unfinished, bracket=self._bracket(scored, progress) if self.options.certify else None,
-            subpopulations=self._hurt(found), domains=list(self.settings), exposures=self._exposures(),
+            subpopulations=self._hurt(found), domains=domains, exposures=self._exposures(domains),
             remedies=self._remedies(found[0][1].poison),
         )  # fmt: skip
 
-    def _exposures(self) -> list[dict[str, Any]]:
+    def _exposures(self, domains: Sequence[str]) -> list[dict[str, Any]]:
         """What the budget can do to filters that are fitted with the poison in, by domain and class."""
         from ..defenses import class_exposures
 
         n_poison = self.scorer.budget.count(self.setting.split.train.n)
         return [
             {"domain": domain, **asdict(item)}
-            for domain, one in self.settings.items()
+            for domain in domains
+            for one in (self.settings[domain],)
             for item in class_exposures(one.split.train, n_poison, one.defenses).values()
         ]
 

@@ -15,7 +15,7 @@ from ..core.model import LinearModel
 from ..core.validation import Array, Matrix
 from ..learners import LinearClassifier, make_learner, translate_estimator
 from ..losses import Problem
-from ..sets import FeasibleSet, Halfspace, Slab, intersect, loss_cap, rival_caps
+from ..sets import FeasibleSet, Halfspace, Slab, everywhere, intersect, loss_cap, rival_caps
 from .base import Codes, Defense
 from .known import Known
 
@@ -121,6 +121,8 @@ class LossDefense(Defense):
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
         if self.many_classes:
             return intersect(*rival_caps(self.model_, code, self.loss_.hinge_at_rank(threshold)))
+        if not self.model_.coef.any():  # all rows of a class have one loss
+            return everywhere(self.model_.d)
         label = 2.0 * code - 1.0
         normal, shift = label * self.model_.coef, label * self.model_.intercept
         if self.variant == "reference":

@@ -6,9 +6,11 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix
-from ..sets import FeasibleSet, Slab
+from ..sets import FeasibleSet, Slab, everywhere
 from .base import Codes, Defense
 from .rows import class_centers
+
+_SAME = 1e-13  # relative difference of means that agree but for rounding
 
 
 class SlabDefense(Defense):
@@ -58,6 +60,8 @@ class SlabDefense(Defense):
         self._require_binary("slab")
         self.means_ = class_centers(X, codes, 2, self.center)
         direction = self.means_[1] - self.means_[0]
+        if np.linalg.norm(direction) <= _SAME * np.linalg.norm(self.means_):
+            direction = np.zeros_like(direction)
         if self.variant == "reference":
             length = float(np.linalg.norm(direction))
             if length == 0:
@@ -69,4 +73,6 @@ class SlabDefense(Defense):
         return np.asarray(np.abs(X @ self.direction_ - (self.means_ @ self.direction_)[codes]))
 
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
+        if not self.direction_.any():  # means that agree, from which every row has the score zero
+            return everywhere(self.direction_.size)
         return Slab(self.direction_, float(self.means_[code] @ self.direction_), threshold)

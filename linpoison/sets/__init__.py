@@ -2,7 +2,7 @@
 
 from .ball import Ball
 from .base import FeasibleSet, Relation
-from .box import Box, NonNegative
+from .box import Box, NonNegative, everywhere
 from .by_label import ByLabel
 from .count_ball import CountBall, expected_sq_norm
 from .domain import domain_set, in_domain
@@ -34,6 +34,7 @@ __all__ = [
     "SubspaceTube",
     "SupportProgram",
     "domain_set",
+    "everywhere",
     "expected_sq_norm",
     "in_domain",
     "intersect",

@@ -100,6 +100,18 @@ class NonNegative(Box):
         super().__init__(np.zeros(size), np.full(size, np.inf))
 
 
+def everywhere(d: int) -> Box:
+    """All of R^d, as a box without bounds.
+
+    Examples
+    --------
+    >>> everywhere(2).contains([[1e9, -1e9]])
+    array([ True])
+    """
+    size = check_integer(d, "d", at_least=1)
+    return Box(np.full(size, -np.inf), np.full(size, np.inf))
+
+
 def dense_blocks(X: Any) -> Iterator[Array]:
     """The rows of a CSR matrix as dense blocks of bounded size."""
     step = max(1, _BLOCK // X.shape[1])

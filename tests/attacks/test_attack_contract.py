@@ -28,7 +28,8 @@ from linpoison.attacks import (
 )
 from linpoison.attacks.kkt import IterativeKKT
 from linpoison.attacks.ranking import Ranker
-from linpoison.core import AttackInvalid, Budget, CapabilityError, Domain, Poison
+from linpoison.attacks.run import Run
+from linpoison.core import AttackInvalid, Budget, CapabilityError, Domain, Poison, SolverFailed
 from linpoison.datasets import counts, gaussians
 from linpoison.defenses import make_defense
 from linpoison.losses import Hinge, Problem
@@ -123,3 +124,10 @@ def test_class_weights_are_refused_before_any_work():
     asked = replace(asked, problem=replace(asked.problem, class_weight=(1.0, 2.0)))
     with pytest.raises(CapabilityError, match="without class weights for cheating"):
         Cheating().run(asked)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_attack_that_finds_nothing_says_so(name, monkeypatch):
+    monkeypatch.setattr(Run, "steps", lambda *given: [])
+    with pytest.raises(SolverFailed, match="expected (at least one|a) poison"):
+        SMALL[name].run(scenario())

@@ -104,6 +104,14 @@ def test_nothing_is_certified_without_a_filter(data):
         certify(data, epsilon=0.05, model="ridge", defenses="knn")
 
 
+def test_equal_rows_are_certified_behind_the_filters_that_can_tell_them_apart():
+    X, y = np.zeros((20, 3)), np.repeat([-1.0, 1.0], 10)
+    report = certify((X, y, X, y), epsilon=0.1, attacks="random-flips", defenses="l2,slab,loss", model="svm")
+    assert report.rungs[0]["bound"] == 1.0  # already the clean model scores every row zero, which counts as an error
+    proofs = budget((X, y, X, y), "flip:0", defenses="l2,slab,loss", model="svm")
+    assert proofs.entries[0]["bound"] == pytest.approx(0, abs=1e-5)  # to the tolerance of the learner
+
+
 @pytest.mark.parametrize(
     "options", [{"epsilon": "many"}, {"epsilon": 2.0}, {"epsilon": ()}, {"certificates": "all"}, {"attacks": "nope"}]
 )

@@ -162,3 +162,25 @@ def test_an_interrupted_run_reports_what_had_ended_and_resumes(tmp_path, fake_at
     whole = linpoison.audit(audit_cases.small_split(), out=tmp_path, **options)
     assert fake_attacks.steps == [0, 1, 2, 0, 1, 2]
     assert not whole.unfinished
+
+
+def test_a_run_that_was_interrupted_within_one_domain_reports_that_one(tmp_path, fake_attacks, monkeypatch):
+    class InterruptedInside(audit_cases.OneClassAttack):
+        stop = True
+
+        def _search(self, scenario, run):
+            if self.stop and scenario.train.domain.kind == "range":
+                raise KeyboardInterrupt
+            return super()._search(scenario, run)
+
+    monkeypatch.setitem(audit_cases.REGISTRY, "one-class", InterruptedInside)
+    options = {"attacks": "one-class", "epsilon": 0.1, "defenses": ("l2",), "jobs": 1}
+    with pytest.raises(KeyboardInterrupt, match="have found is in"):
+        linpoison.audit(audit_cases.small_split(), out=tmp_path, **options)
+    partial = AuditReport.from_json((tmp_path / "report.json").read_text())
+    assert partial.domains == ["real"]
+    assert {item["domain"] for item in partial.exposures} == {"real"}
+    assert "one-class, within the range of each column had not ended" in partial.to_text()
+    InterruptedInside.stop = False
+    whole = linpoison.audit(audit_cases.small_split(), out=tmp_path, **options)
+    assert whole.domains == ["real", "range"]

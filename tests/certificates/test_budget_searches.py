@@ -10,6 +10,8 @@ from linpoison.certificates import reachability_threshold
 from linpoison.certificates.budget.flip import budget_to_flip
 from linpoison.certificates.budget.least import budget_poison, min_budget
 from linpoison.certificates.budget.plane import budget_plane
+from linpoison.certificates.budget.program import BudgetProgram
+from linpoison.certificates.budget.target import BudgetTarget
 from linpoison.core import Dataset, InputError, LinearModel, SolverFailed
 from linpoison.losses import Problem
 from linpoison.sets import Ball, Box, ByLabel
@@ -99,6 +101,19 @@ def test_a_row_that_no_poison_flips():
     assert found.epsilon == np.inf
     assert found.poison is None
     assert found.certificate.bound == np.inf
+
+
+def test_points_without_a_pull_are_no_part_of_a_poison():
+    sets = ByLabel({1: Ball([0.0], 9.0), -1: Ball([0.0], 9.0)})
+    train, problem = Dataset([[1.0], [-1.0]], [1, -1]), Problem(LOSSES["hinge"], 0.1, fit_intercept=False)
+    target = BudgetTarget.of(train, problem, sets, LinearModel([0.5]), 1e-3)
+    program = BudgetProgram(target, 1.0)
+    program.epsilon = 1e-9
+    for u, w in zip(program.points, program.pulls, strict=True):
+        w.value, u.value = np.array(1e-9), np.array([3e-9])  # the row 3: a margin of 1.5 times its label
+    answer = program.answer(None, "solved")
+    assert (answer.poison.X.tolist(), answer.poison.y.tolist()) == ([[pytest.approx(3.0)]], [-1.0])
+    assert answer.poison.count.tolist() == pytest.approx([2e-9])
 
 
 def test_one_row_is_asked_for():

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.svm import LinearSVC
 
 from linpoison.core import CapabilityError, InputError
-from linpoison.defenses import DEFAULTS, DEFENSES, KNNDefense, L2Defense, make_defense
+from linpoison.defenses import DEFAULTS, DEFENSES, KNNDefense, L2Defense, LossDefense, SlabDefense, make_defense
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, Halfspace, Slab, SubspaceTube
 
@@ -88,6 +88,17 @@ def test_storage_does_not_matter(defense):
 def test_neighbours_have_no_set():
     with pytest.raises(CapabilityError, match="concentration"):
         KNNDefense().fit(*rows()).feasible_set(1)
+
+
+@pytest.mark.parametrize(
+    ("made", "value", "sizes"),
+    [(SlabDefense(), 0.1, (7, 9)), (SlabDefense(), 0.0, (8, 8)), (LossDefense(estimator=PROBLEM), 0.0, (8, 8))],
+)
+def test_a_filter_that_cannot_tell_rows_apart_lets_all_of_space_pass(made, value, sizes):
+    fitted = made.fit(np.full((16, 3), value), np.repeat([-1, 1], sizes))
+    for label in (-1, 1):
+        assert fitted.feasible_set(label).contains([[1e9, -1e9, 0.0]]).all()
+        assert (fitted.decision_function([[1e9, -1e9, 0.0]], [label]) <= fitted.thresholds_[label]).all()
 
 
 def test_kinds_of_sets():

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...convex import solve
 from ...core.errors import InfeasibleSet, LinpoisonError, SolverFailed
-from ...core.poison import Poison
+from ...core.poison import MOST_COPIES, Poison
 from ...core.validation import Array
 from .dual import Proof
 from .target import Answer, BudgetTarget
@@ -185,9 +185,11 @@ class BudgetProgram:
             if float(w.value) > _LIGHT * max(self._pulled, _TINY):
                 x = u.value / float(w.value)
                 psi = abs(float(target.pulls(Poison(x[None, :], np.array([group.label]), np.ones(1)))[0]))
-                points.append(x)
-                labels.append(group.label)
-                counts.append(total * self.unit * float(w.value) / max(psi, 1e-300))
+                copies = total * self.unit * float(w.value) / max(psi, 1e-300)
+                if copies <= MOST_COPIES:  # no number of rows without a pull adds up to one
+                    points.append(x)
+                    labels.append(group.label)
+                    counts.append(copies)
         X = np.array(points).reshape(-1, target.condition.train.d)
         poison = Poison(X, np.array(labels), np.array(counts))
         multipliers = np.zeros(0)
