@@ -15,7 +15,7 @@ ATTACKS = (
     "model-targeted, gradient-canceling, refined"
 )
 DEFENSES = "l2,slab,loss,svd,knn"
-KNOWN_DEFENSES = "l2, slab, loss, svd, knn, duplicates"
+KNOWN_DEFENSES = "l2, slab, loss, svd, knn, duplicates, trim, sever, self-influence, spectral, clusters"
 CERTIFIABLE = "l2,slab,loss"
 
 

@@ -1,9 +1,10 @@
 """Data sanitisation defences, scikit-learn and imbalanced-learn style.
 
-`DEFENSES` are the five of Koh et al., fitted once, and `DuplicatesDefense`. `TRIM`, `SEVER`, `InfluenceDefense` and
-`RONI` train models, of the linear core or of any `RowLearner`; `SpectralSignatures` and `ActivationClustering` look at
-a representation, which may be that of a `RowLearner`. `deep.RiskLearner` is a `RowLearner` around any torch module, so
-every defence here takes networks by the same argument.
+`DEFENSES` has those that need rows and a learner only, by name: the five of Koh et al., fitted once, which are the
+`DEFAULTS`, `DuplicatesDefense`, and those that follow but `RONI`, which needs trusted rows. `TRIM`, `SEVER`,
+`InfluenceDefense` and `RONI` train models, of the linear core or of any `RowLearner`; `SpectralSignatures` and
+`ActivationClustering` look at a representation, which may be that of a `RowLearner`. `deep.RiskLearner` is a
+`RowLearner` around any torch module, so every defence here takes networks by the same argument.
 
 `TrustedDefense` fits a defence on trusted rows, `NormClipper` pulls far rows in, `MaxUp` is a way to train: none has a
 quota that poison could overrun, as `class_exposures` tells of the others.
@@ -41,7 +42,13 @@ DEFENSES: dict[str, type[Defense]] = {
     "svd": SVDDefense,
     "knn": KNNDefense,
     "duplicates": DuplicatesDefense,
+    "trim": TRIM,
+    "sever": SEVER,
+    "self-influence": InfluenceDefense,
+    "spectral": SpectralSignatures,
+    "clusters": ActivationClustering,
 }
+"""Every defence that needs no more than rows and a learner, by name."""
 
 
 DEFAULTS = ("l2", "slab", "loss", "svd", "knn")

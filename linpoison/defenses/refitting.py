@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,6 +28,12 @@ class TrainingDefense(ShapedRows, Defense):
     def __init__(self, remove: float = 0.05, learner: Any = None) -> None:
         super().__init__(remove)
         self.learner = learner
+
+    many_classes = False  # of the learner that it has by default
+
+    @classmethod
+    def made(cls, remove: float, variant: str, problem: Any) -> Self:
+        return cls(remove=remove, learner=problem)
 
     @abstractmethod
     def _scores_of(self, model: Any, X: Matrix, y: Any) -> Array: ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, Slab
@@ -177,7 +179,10 @@ class ActivationClustering(RepresentationDefense):
             self.silhouettes_.append(float("nan"))
             return None, None, -1
         ica = FastICA(min(self.n_components, rank), whiten="unit-variance", max_iter=1000, tol=1e-2,
-                      random_state=self.random_state).fit(rows)  # fmt: skip
+                      random_state=self.random_state)  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # components of a Gaussian cloud are any
+            ica.fit(rows)
         points = ica.transform(rows)
         clusters = KMeans(2, n_init=10, random_state=self.random_state).fit(points)
         separate = np.unique(clusters.labels_).size == 2

@@ -33,11 +33,13 @@ def defense(request):
 
 
 def test_registry():
-    assert list(DEFENSES) == ["l2", "slab", "loss", "svd", "knn", "duplicates"]
+    learned = ["trim", "sever", "self-influence", "spectral", "clusters"]
+    assert list(DEFENSES) == [*DEFAULTS, "duplicates", *learned]
+    assert DEFAULTS == ("l2", "slab", "loss", "svd", "knn")
     made = make_defense("loss", remove=0.1, variant="reference", problem=PROBLEM)
     assert made.get_params() == {"remove": 0.1, "variant": "reference", "estimator": PROBLEM}
     assert type(make_defense("knn")) is KNNDefense
-    with pytest.raises(InputError, match="l2, slab, loss, svd, knn, duplicates, or of an entry point .*, got 'pca'"):
+    with pytest.raises(InputError, match="l2, slab, .* clusters, or of an entry point .*, got 'pca'"):
         make_defense("pca")
 
 
@@ -53,10 +55,19 @@ def test_what_each_says_of_itself():
         "svd": share | {"costly_fit", "measures_distance", "many_classes", "has_convex_set"},
         "knn": share | {"measures_distance", "many_classes"},
         "duplicates": {"many_classes"},
+        "trim": set(),
+        "sever": set(),
+        "self-influence": share,
+        "spectral": share | {"many_classes", "has_convex_set"},
+        "clusters": {"many_classes"},
     }
-    assert [make_defense(name).threshold_factor for name in DEFENSES] == [0.985, 0.96, 1.0, 1.0, 1.0, 1.0]
-    assert [make_defense(name).copies_to_pass for name in DEFENSES] == [1, 1, 1, 1, 6, 1]
-    assert [make_defense(name).set_entries(50, 20) for name in DEFENSES] == [0, 0, 0, 400, 0, 0]
+    other = {
+        name: (one.threshold_factor, one.copies_to_pass, one.set_entries(50, 20))
+        for name, one in ((name, make_defense(name)) for name in DEFENSES)
+    }
+    assert other == dict.fromkeys(DEFENSES, (1.0, 1, 0)) | {
+        "l2": (0.985, 1, 0), "slab": (0.96, 1, 0), "svd": (1.0, 1, 400), "knn": (1.0, 6, 0)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("remove", [0.0, 0.05, 0.2, 0.5])
