@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ class Dataset:
         index = np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
         numbers = None if self.row_numbers is None else self.row_numbers[index]
-        return replace(self, X=self.X[index], y=self.y[index], weight=self.weight[index], row_numbers=numbers)
+        return self._with_rows(self.X[index], self.y[index], self.weight[index], numbers)
 
     def of_class(self, label: float) -> Dataset:
         """The rows of one label."""
@@ -171,13 +172,15 @@ class Dataset:
             raise InputError(f"rows of {self.d} features", f"{other.d} features")
         if other.n_classes != self.n_classes:
             raise InputError(f"rows of {self.k} classes", f"{other.k} classes", "Say n_classes where rows are made.")
-        return replace(
-            self,
-            X=stack_rows(self.X, other.X),
-            y=np.concatenate([self.y, other.y]),
-            weight=np.concatenate([self.weight, other.weight]),
-            row_numbers=None,
-        )
+        y, weight = np.concatenate([self.y, other.y]), np.concatenate([self.weight, other.weight])
+        return self._with_rows(stack_rows(self.X, other.X), y, weight, None)
+
+    def _with_rows(self, X: Matrix, y: Array, weight: Array, numbers: NDArray[np.int64] | None) -> Dataset:
+        """New rows that were checked when the data were made that they come from."""
+        other = copy(self)
+        for name, value in (("X", X), ("y", y), ("weight", weight), ("row_numbers", numbers)):
+            object.__setattr__(other, name, None if value is None else _read_only(value))
+        return other
 
     def require_all_classes(self, what: str = "training data") -> None:
         """Raise unless rows of every label are present."""
