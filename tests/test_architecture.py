@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -98,6 +98,26 @@ def rooms_imported(path: Path, tree: ast.AST) -> set[str]:
     return found
 
 
+def files_imported(path: Path, tree: ast.AST) -> set[Path]:
+    """Library files that a file names in its imports, at any depth and under TYPE_CHECKING too."""
+    files = {module_of(other): other for other in library_files()}
+    found = set()
+    for name in imported(path, tree):
+        while name and name not in files:
+            name = name[:-1]
+        found |= {files[name]} if name else set()
+    return found - {path}
+
+
+def circle_of(arrows: dict[Path, set[Path]]) -> list[str]:
+    """Files that import each other round and round, if there are any."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return [id_of(path) for path in error.args[1]]
+    return []
+
+
 def parsed(text: str, place: str = "linpoison/attacks/new.py") -> tuple[Path, ast.Module]:
     return ROOT / place, ast.parse(text)
 
@@ -124,6 +144,24 @@ def test_imports_flow_one_way():
     for path in files_of_rooms():
         room = room_of(path)
         assert rooms_imported(path, tree_of(path)) - {room} <= ALLOWED[room], id_of(path)
+
+
+def test_no_files_import_each_other_round_and_round():
+    assert circle_of({path: files_imported(path, tree_of(path)) for path in library_files()}) == []
+
+
+def test_the_search_for_circles_sees_those_of_types_and_of_functions():
+    attacks = ROOT / "linpoison/attacks"
+    typed = "if TYPE_CHECKING:\n    from .minmax import MinMax\n"
+    inside = "def f():\n    from . import kkt\n"
+    arrows = {
+        attacks / name: files_imported(*parsed(text, f"linpoison/attacks/{name}"))
+        for name, text in (("kkt.py", typed), ("minmax.py", inside))
+    }
+    assert arrows[attacks / "kkt.py"] == {attacks / "minmax.py"}
+    assert set(circle_of(arrows)) == {"linpoison/attacks/kkt.py", "linpoison/attacks/minmax.py"}
+    arrows[attacks / "minmax.py"] = set()
+    assert circle_of(arrows) == []
 
 
 def test_attacks_and_certificates_are_independent():

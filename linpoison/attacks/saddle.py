@@ -18,8 +18,10 @@ from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
 from .balancing import at_its_counts
+from .saddle_conic import solve_conic
 from .saddle_newton import CurvedRows, direction, zero_of
 from .saddle_parts import CleanPart, Piece, PoisonPart
+from .saddle_point import Saddle
 
 _CAUTION, _REACH = 0.7, 2.0
 """Where worst rows are looked for (0: at the new model, 1: at the best), and the step of `polish`."""
@@ -27,38 +29,6 @@ _SOFTEST, _SHARPEST = 0.3, 6.0
 """Range of the smoothing ``sigma``, in units of one over the clean rows: sharper, and Newton's method stumbles."""
 _FLOOR = 1e-6
 """Ridge on an intercept without penalty in Newton's system (not in the objective)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Saddle:
-    """A solution of the min-max program.
-
-    Parameters
-    ----------
-    model : LinearModel
-        The learner's best answer found: its objective against the worst poison is `upper`.
-    poison : Poison
-        Relaxed: the worst rows with their weights, which add up to the budget in rows.
-    upper, lower : float
-        Bounds of the value of the program: what no poison in the sets can exceed after retraining, and
-        what the relaxed poison attains at least. In units of the defender's objective, a mean over
-        clean and poison rows.
-    history : tuple of (float, float)
-        (upper, lower) after each round.
-    info : SolveInfo
-    """
-
-    model: LinearModel
-    poison: Poison
-    upper: float
-    lower: float
-    history: tuple[tuple[float, float], ...]
-    info: SolveInfo
-
-    @property
-    def gap(self) -> float:
-        """``(upper - lower) / upper``."""
-        return (self.upper - self.lower) / max(self.upper, 1e-300)
 
 
 @dataclass(frozen=True)
@@ -142,8 +112,6 @@ class SaddleProgram:
     def _solve(self, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> Saddle:
         """`solve` for class weights that no row moves."""
         if self.solver is not None:
-            from .saddle_conic import solve_conic
-
             try:
                 return solve_conic(train, problem, sets, epsilon, self.solver)
             except SolverFailed:  # such as OSQP where the program is nearly linear: smaller ones may do

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,6 +14,7 @@ from ..core.errors import CertificateInvalid, CertificateViolated, InputError
 from ..core.validation import Array
 from ..sets import ByLabel, sets_digest
 from .claim import Claim
+from .stored import plain, read_fields, write_fields
 
 Kind = Literal["budget", "score", "radius", "loss", "error", "insertions"]
 Witness = Mapping[str, Array]
@@ -328,9 +328,8 @@ class Certificate:
 
     def save(self, path: Any) -> None:
         """Write ``PATH.json`` and ``PATH.npz``: claim, sets, bound and witness, but not the data, only their hashes."""
-        from .stored import write_certificate
-
-        write_certificate(self, path)
+        fields = {name: getattr(self, name) for name in ("claim", "bound", "exact", "witness", "info")}
+        write_fields(path, self.summary(), **fields)
 
     @classmethod
     def load(cls, path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:
@@ -345,9 +344,7 @@ class Certificate:
         InputError
             If the files are missing, unreadable, of another format, or greater than a claim about such data can need.
         """
-        from .stored import read_certificate
-
-        return read_certificate(path, train, rows)
+        return cls(**read_fields(path, train, rows))
 
 
 def _check_type(what: str, value: Any, kind: type) -> None:
@@ -376,14 +373,3 @@ def _short(value: Any) -> str:
     if not values.size:
         return f"a {type(value).__name__}"
     return f"{values[0]:.6g}" if values.size == 1 else f"{values.size} bounds from {values.min():.6g}"
-
-
-def plain(value: Any) -> Any:
-    """Arrays and numbers as JSON has them: infinities as text, NaN as null."""
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from ..core.validation import Array
 from ..core.writing import text_writer, write_all
 from ..losses import Problem, make_loss
 from ..sets import pack_sets, sets_digest, unpack_sets
-from .certificate import Certificate, plain
 from .claim import Claim
 
 FORMAT = 2
@@ -26,27 +27,39 @@ _ROOM = 64
 """Numbers that each array may hold for each pair of a row (clean or bounded) and a feature or bounded row."""
 
 
-def write_certificate(certificate: Certificate, path: Any) -> None:
-    """Write both halves, whole or not at all."""
+def write_fields(
+    path: Any,
+    summary: Mapping[str, Any],
+    *,
+    claim: Claim,
+    bound: float | Array,
+    exact: Any,
+    witness: Mapping[str, Array],
+    info: Mapping[str, Any],
+) -> None:
+    """Write both halves of a certificate, whole or not at all: its summary and fields."""
     base = _base(path)
-    specification, arrays = pack_sets(certificate.claim.sets)
-    document = _document(certificate, specification)
+    specification, arrays = pack_sets(claim.sets)
+    document = {
+        "format": FORMAT,
+        **summary,
+        "bound": {"array": "bound"} if np.ndim(bound) else plain(bound),
+        **_document(claim, specification),
+        "info": info,
+    }
     stored: dict[str, Any] = {
         **arrays,
-        **{f"witness.{name}": value for name, value in certificate.witness.items()},
-        "bound": np.asarray(certificate.bound),
-        "exact": np.asarray(certificate.exact),
+        **{f"witness.{name}": value for name, value in witness.items()},
+        "bound": np.asarray(bound),
+        "exact": np.asarray(exact),
     }
     text = json.dumps(document, indent=2, default=plain) + "\n"
     write_all(base.parent, {f"{base.name}.npz": arrays_writer(stored), f"{base.name}.json": text_writer(text)})
 
 
-def _document(certificate: Certificate, specification: dict[str, Any]) -> dict[str, Any]:
-    claim, problem, bound = certificate.claim, certificate.claim.problem, certificate.bound
+def _document(claim: Claim, specification: dict[str, Any]) -> dict[str, Any]:
+    problem = claim.problem
     return {
-        "format": FORMAT,
-        **certificate.summary(),
-        "bound": {"array": "bound"} if np.ndim(bound) else plain(bound),
         "problem": {
             "loss": {"name": problem.loss.name, **problem.loss.parameters},
             "reg": problem.reg,
@@ -61,17 +74,16 @@ def _document(certificate: Certificate, specification: dict[str, Any]) -> dict[s
             "rows": None if claim.rows is None else claim.rows.digest(),
             "sets": sets_digest(claim.sets),
         },
-        "info": certificate.info,
     }
 
 
-def read_certificate(path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:
-    """Read what `write_certificate` wrote, see `Certificate.load`."""
+def read_fields(path: Any, train: Dataset, rows: Dataset | None = None) -> dict[str, Any]:
+    """The fields of the certificate that `write_fields` wrote, see `Certificate.load`."""
     base = _base(path)
     document = _read_document(base)
     stored = _read_arrays(base, train, rows)
     try:
-        return _certificate(document, stored, train, rows)
+        return _fields(document, stored, train, rows)
     except LinpoisonError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
@@ -79,9 +91,7 @@ def read_certificate(path: Any, train: Dataset, rows: Dataset | None = None) -> 
         raise InputError(f"a certificate in {base}.json and {base}.npz", reason) from None
 
 
-def _certificate(
-    document: dict[str, Any], stored: dict[str, Array], train: Dataset, rows: Dataset | None
-) -> Certificate:
+def _fields(document: dict[str, Any], stored: dict[str, Array], train: Dataset, rows: Dataset | None) -> dict[str, Any]:
     _check_data("train", document["digests"]["train"], train)
     _check_data("rows", document["digests"]["rows"], rows)
     sets = unpack_sets(document["sets"], stored)
@@ -94,17 +104,17 @@ def _certificate(
     words = {"array": "bound"} if bound.ndim else plain(float(bound))
     if document["bound"] != words:
         raise CertificateInvalid(f"expected one bound in both files, got {document['bound']} beside {words}.")
-    return Certificate(
-        name=document["name"],
-        kind=document["kind"],
-        claim=Claim(train, problem, sets, document["epsilon"], rows),
-        bound=bound if bound.ndim else float(bound),
-        exact=exact if exact.ndim else bool(exact),
-        assumptions=tuple(document["assumptions"]),
-        witness={name[8:]: value for name, value in stored.items() if name.startswith("witness.")},
-        seconds=document["seconds"],
-        info=document["info"],
-    )
+    return {
+        "name": document["name"],
+        "kind": document["kind"],
+        "claim": Claim(train, problem, sets, document["epsilon"], rows),
+        "bound": bound if bound.ndim else float(bound),
+        "exact": exact if exact.ndim else bool(exact),
+        "assumptions": tuple(document["assumptions"]),
+        "witness": {name[8:]: value for name, value in stored.items() if name.startswith("witness.")},
+        "seconds": document["seconds"],
+        "info": document["info"],
+    }
 
 
 def _of_rows(name: str, values: Array, rows: Dataset | None) -> Array:
@@ -162,3 +172,14 @@ def _largest(train: Dataset, rows: Dataset | None) -> int:
 def _base(path: Any) -> Path:
     base = Path(path)
     return base.with_suffix("") if base.suffix in (".json", ".npz") else base
+
+
+def plain(value: Any) -> Any:
+    """Arrays and numbers as JSON has them: infinities as text, NaN as null."""
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value

@@ -13,13 +13,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.errors import CapabilityError, InputError
+from ..core.plugins import offered
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from .piece import Piece
-from .registry import register
 
 Relation = Literal["exact", "inner", "outer"]
 PAD = 1e-12
 """Rounding allowed for in a closed form, relative to the lengths multiplied."""
+_KINDS: dict[str, type[FeasibleSet]] = {}
+"""Which class of sets a name in a file stands for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,3 +270,21 @@ def squared_distances(X: Matrix, center: Array) -> Array:
     at = center[X.indices]
     elsewhere = center @ center - row_sums(X, at**2)
     return row_sums(X, (X.data - at) ** 2) + np.maximum(elsewhere, 0.0)
+
+
+def register(kind: str, made: type[FeasibleSet]) -> None:
+    """Let files call a class by a name; a class that is defined anew takes its own place."""
+    known = _KINDS.setdefault(kind, made)
+    if (known.__module__, known.__qualname__) == (made.__module__, made.__qualname__):
+        _KINDS[kind] = made
+    elif not issubclass(made, known):
+        raise InputError("a class of sets with a name of its own", f"{kind}, which {known.__module__} has")
+
+
+def unpack_set(packed: Mapping[str, Any], arrays: Mapping[str, Array]) -> FeasibleSet:
+    """The set that `FeasibleSet.packed` described; a class that is not known is looked for among entry points."""
+    kind = packed["set"]
+    made = _KINDS.get(kind) or offered("sets", kind)
+    if made is None:
+        raise InputError(f"sets among {', '.join(_KINDS)}", repr(kind), "Install the package that brings it.")
+    return made.unpacked(packed, arrays)  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from ..core.errors import InfeasibleSet, InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from .base import FeasibleSet, Relation, as_vector, row_sums, squared_distances
 from .box import Box
-from .piece import Piece
+from .piece import Bounds, Piece
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,10 +101,9 @@ class CountBall(FeasibleSet):
 
     @property
     def piece(self) -> Piece:
-        return Piece(center=self.center, radius=self.radius, counts=self)
+        return Piece(center=self.center, radius=self.radius, counts=self.separable)
 
-    @property
-    def separable(self) -> tuple[Array | None, float | None, Array, Array]:
+    def separable(self) -> Bounds:
         """Center, radius and bounds; where the radius leaves least terms only, bounds say so alone."""
         self._budget()
         if self._slack > 1e-13 * (1 + self.radius**2):
@@ -114,7 +113,7 @@ class CountBall(FeasibleSet):
 
     @cached_property
     def extent(self) -> float:
-        center, radius, _, upper = self.separable
+        center, radius, _, upper = self.separable()
         corner = float(np.linalg.norm(upper))
         return corner if center is None or radius is None else min(radius + float(np.linalg.norm(center)), corner)
 

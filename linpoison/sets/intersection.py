@@ -12,11 +12,10 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.validation import Array, Matrix
-from .base import FeasibleSet, Relation
+from .base import FeasibleSet, Relation, unpack_set
 from .bounds import kept_bound
 from .oracle import Oracle
 from .piece import Piece, joined
-from .registry import unpack_set
 
 _INSIDE = 1e-8
 

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.validation import Array
 
-if TYPE_CHECKING:
-    from .count_ball import CountBall
-    from .subspace import SubspaceTube
-
 MAX_ROWS = 12
 """Most half-spaces and slabs that the structured solvers take on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tube:
+    """``{x: |(I - B B') (x - center)| <= radius}``.
+
+    Parameters
+    ----------
+    basis : ndarray, shape (d, k)
+        ``B``, with orthonormal columns.
+    center : ndarray, shape (d,)
+    radius : float
+    """
+
+    basis: Array
+    center: Array
+    radius: float
+
+
+Bounds = tuple[Array | None, float | None, Array, Array]
+"""Center and radius, if they are more than the bounds after them say: lower and upper, shape (d,)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,9 +47,9 @@ class Piece:
         May be infinite.
     center : ndarray, shape (d,), optional
     radius : float, optional
-    counts : CountBall, optional
-        The envelope that takes the place of the ball around `center`.
-    tube : SubspaceTube, optional
+    counts : callable, optional
+        Tells the envelope of counts that takes the place of the ball around `center`, or raises if it is empty.
+    tube : Tube, optional
     """
 
     lower: Array | None = None
@@ -43,8 +59,8 @@ class Piece:
     high: Array | None = None
     center: Array | None = None
     radius: float = 0.0
-    counts: CountBall | None = None
-    tube: SubspaceTube | None = None
+    counts: Callable[[], Bounds] | None = None
+    tube: Tube | None = None
 
     @property
     def is_box(self) -> bool:

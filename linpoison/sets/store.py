@@ -11,8 +11,8 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.validation import Array
+from .base import unpack_set
 from .by_label import ByLabel
-from .registry import unpack_set
 
 _DEPTH, _PARTS = 4, 64
 """Intersections within intersections, and sets in one, at most."""

@@ -10,8 +10,7 @@ import numpy as np
 from ..core.errors import InfeasibleSet
 from ..core.validation import Array
 from .base import FeasibleSet
-from .piece import Piece
-from .subspace import SubspaceTube
+from .piece import Piece, Tube
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Structure:
         None without a core.
     center : ndarray, shape (d,), or None
         Center of an envelope of counts; None for a plain ball.
-    tube : SubspaceTube or None
+    tube : Tube or None
         Around the rest, in the coordinates of the user.
     """
 
@@ -43,7 +42,7 @@ class Structure:
     high: Array
     radius: float | None
     center: Array | None
-    tube: SubspaceTube | None
+    tube: Tube | None
 
     @property
     def d(self) -> int:
@@ -89,7 +88,7 @@ def structure_of(feasible: FeasibleSet) -> Structure | None:
     lower, upper = np.full(feasible.d, -np.inf), np.full(feasible.d, np.inf)
     origin, center, radius = np.zeros(feasible.d), None, None
     if piece.counts is not None:
-        center, radius, lower, upper = piece.counts.separable
+        center, radius, lower, upper = piece.counts()
     elif piece.center is not None:
         origin, radius = piece.center, piece.radius
         if radius == 0:

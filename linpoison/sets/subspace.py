@@ -12,7 +12,7 @@ from ..core.errors import InputError
 from ..core.validation import Array, Matrix, as_matrix, check_number
 from .ball import excess_share, norm_at_most, unit
 from .base import FeasibleSet, as_vector, squared_distances, unbounded
-from .piece import Piece
+from .piece import Piece, Tube
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +63,7 @@ class SubspaceTube(FeasibleSet):
 
     @property
     def piece(self) -> Piece:
-        return Piece(tube=self)
+        return Piece(tube=Tube(basis=self.basis, center=self.center, radius=self.radius))
 
     def _cone(self, u: Any, t: Any) -> list[Any]:
         import cvxpy as cp

@@ -7,9 +7,9 @@ from math import exp, inf, log, sqrt
 import numpy as np
 
 from ..core.validation import Array
+from .piece import Tube
 from .solvers import GAP, Projector, Supporter
 from .structure import Structure
-from .subspace import SubspaceTube
 
 _ROUNDS, _MEMORY = 400, 12
 _BRIEF, _FEW = 100, 500  # rounds where rows are short: those that need more mostly end at none, and a program is cheap
@@ -29,14 +29,14 @@ class TubeSolver:
     ----------
     outer : Structure
         ``K``; a tube of its own is not looked at.
-    tube : SubspaceTube
+    tube : Tube
 
     References
     ----------
     Walker, Ni: Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011).
     """
 
-    def __init__(self, outer: Structure, tube: SubspaceTube) -> None:
+    def __init__(self, outer: Structure, tube: Tube) -> None:
         self.outer, self.basis, self.radius = outer, tube.basis, tube.radius
         self.origin, self.somewhere = outer.origin, tube.center
         self.center = tube.center - outer.origin

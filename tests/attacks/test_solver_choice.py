@@ -84,7 +84,7 @@ def test_min_max_asks_for_supports_where_its_program_fails(monkeypatch):
 
     data, problem, sets = rows(n=24, d=3), Problem(Hinge(), 0.1), ByLabel(balls(rows(n=24, d=3)))
     whole = SaddleProgram(solver="ECOS").solve(data, problem, sets, 0.1)
-    monkeypatch.setattr("linpoison.attacks.saddle_conic.solve_conic", fail)
+    monkeypatch.setattr("linpoison.attacks.saddle.solve_conic", fail)
     by_rows = SaddleProgram(solver="ECOS", tol=1e-4).solve(data, problem, sets, 0.1)
     assert by_rows.info.solver == "saddle"
     assert by_rows.lower - 1e-6 <= whole.lower <= by_rows.upper + 1e-6
