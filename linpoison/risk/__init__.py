@@ -7,7 +7,7 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
 
 `PoisonObjective` with the fields `Cancel`, `Align`, `Match`
     what the attacks of `linpoison.attacks.gradient` minimise: another attack is another field.
-`ProjectedGradient`, `Adam`, `LBFGS`
+`ProjectedGradient`, `Accelerated`, `Adam`, `LBFGS`
     how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Sphere`, `Tied`, `Intersection`:
     where they may lie.
 `CG`, `MINRES`, `Dense`, `Neumann`, `Identity`
@@ -21,7 +21,7 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
 """
 
 from .closed_form import OnePoint, closed_form_gc
-from .descent import LBFGS, Adam, Descent, ProjectedGradient
+from .descent import LBFGS, Accelerated, Adam, Descent, ProjectedGradient
 from .fields import Align, Cancel, Match, PoisonObjective
 from .implicit import TotalGradient, hessian, sampled_hessian, total_gradient
 from .linear_risk import LinearRisk
@@ -32,18 +32,20 @@ from .protocols import InverseHVP, PoisonParameters, Projection, Risk, Solution,
 from .ranks import Alone
 from .samples import Sample
 from .solvers import CG, MINRES, Dense, Identity, Neumann
-from .thresholds import Reachability, reachability
+from .thresholds import Condition, Reachability, reachability
 from .training import LBFGSTrainer, Trained, objective
 
 __all__ = [
     "CG",
     "LBFGS",
     "MINRES",
+    "Accelerated",
     "Adam",
     "Align",
     "Alone",
     "Box",
     "Cancel",
+    "Condition",
     "Dense",
     "Descent",
     "DirectRows",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..core import InputError
 from .arrays import norm, per_row
 from .protocols import Risk, Rows, Vector
@@ -86,7 +88,24 @@ class PoisonObjective:
 
     def __call__(self, X: Rows) -> tuple[float, Rows]:
         value, cotangent = self.field(self.pull(X))
-        return value, per_row(self.shares, X) * self.risk.mixed_product(self.w, X, self.y, cotangent)
+        return value, self.push(X, cotangent)
+
+    def value(self, X: Rows) -> float:
+        """The field alone."""
+        return self.field(self.pull(X))[0]
+
+    def push(self, X: Rows, cotangent: Vector) -> Rows:
+        """The gradient in the rows for one of the field."""
+        return per_row(self.shares, X) * self.risk.mixed_product(self.w, X, self.y, cotangent)
+
+    def inside(self, X: Rows) -> Rows:
+        """`X`: the objective is defined for all rows."""
+        return X
+
+    def lengths(self, X: Rows) -> Rows:
+        """Steps along the gradient that fit the curvature in each row, where the loss pulls with 1 at most."""
+        heavy = np.maximum(self.shares, 1e-3 * np.mean(self.shares))
+        return per_row(1 / (3 * len(heavy) * heavy**2), X)
 
     def pull(self, X: Rows) -> Vector:
         """``p``, over all processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..core import CapabilityError, InputError, as_matrix, as_weights, check_num
 from ..core.validation import Array
 from ..losses import MarginLoss, Problem
 from .protocols import Risk
-from .score_losses import score_loss
+from .score_losses import MarginScores, score_loss
 
 
 class LinearRisk(Risk):
@@ -58,6 +59,14 @@ class LinearRisk(Risk):
             raise CapabilityError("the scaling 'mean'", repr(problem.scaling), "Use `problem.pinned(n_rows)`.")
         intercepts = {"fit_intercept": problem.fit_intercept, "penalize_intercept": problem.penalize_intercept}
         return cls(problem.loss, problem.reg, **intercepts)
+
+    def active(self) -> LinearRisk:
+        """The same risk for rows that are held where a loss with a kink is active; itself for any other loss."""
+        if self.margin_loss is None or self.margin_loss.kink is None:
+            return self
+        held = copy(self)
+        held.link = MarginScores(self.margin_loss, active=True)
+        return held
 
     @property
     def reg(self) -> float:

@@ -13,32 +13,19 @@ from .arrays import copy_of, flat_rows, like, row_norms, to_numpy
 from .protocols import Projection
 
 
-class _Convex(Projection):
-    """What follows from `project` alone."""
-
-    def violation(self, X: Any) -> Any:
-        """Distance of each row to the set, shape (n,)."""
-        return to_numpy(row_norms(X - self.project(X))).ravel()
-
-    def contains(self, X: Any, tol: float = 1e-8) -> Any:
-        """Whether each row is within `tol` of the set, shape (n,)."""
-        return self.violation(X) <= tol
-
-    def take(self, index: Any) -> Any:
-        """The sets of these rows only: the same for every row, unless the class says otherwise."""
-        return self
-
-
 @dataclass(frozen=True, eq=False)
-class Everywhere(_Convex):
+class Everywhere(Projection):
     """No constraint."""
 
     def project(self, X: Any) -> Any:
         return X
 
+    def bounds(self) -> tuple[Any, Any]:
+        return -np.inf, np.inf
+
 
 @dataclass(frozen=True, eq=False)
-class Box(_Convex):
+class Box(Projection):
     """``lower <= x <= upper``, coordinate by coordinate.
 
     Parameters
@@ -83,9 +70,12 @@ class Box(_Convex):
     def project(self, X: Any) -> Any:
         return X.clip(like(self.lower, X), like(self.upper, X))
 
+    def bounds(self) -> tuple[Any, Any]:
+        return self.lower, self.upper
+
 
 @dataclass(frozen=True, eq=False)
-class L2Ball(_Convex):
+class L2Ball(Projection):
     """``|x - center| <= radius``, the same center for every row."""
 
     radius: float
@@ -99,7 +89,7 @@ class L2Ball(_Convex):
 
 
 @dataclass(frozen=True, eq=False)
-class L2AroundSeed(_Convex):
+class L2AroundSeed(Projection):
     """``|x_j - seed_j| <= radius``: each row near its own seed."""
 
     seeds: Any
@@ -116,7 +106,7 @@ class L2AroundSeed(_Convex):
 
 
 @dataclass(frozen=True, eq=False)
-class LinfAroundSeed(_Convex):
+class LinfAroundSeed(Projection):
     """``|x_j - seed_j| <= radius`` in each coordinate: each row near its own seed."""
 
     seeds: Any
@@ -134,7 +124,7 @@ class LinfAroundSeed(_Convex):
 
 
 @dataclass(frozen=True, eq=False)
-class Sphere(_Convex):
+class Sphere(Projection):
     """``|x - center| = radius``: the length is given, an attack may choose the direction alone.
 
     Not convex: `project` gives a nearest row, and of a row at the center, from which all are equally near, the one
@@ -160,7 +150,7 @@ class Sphere(_Convex):
 
 
 @dataclass(frozen=True, eq=False)
-class Tied(_Convex):
+class Tied(Projection):
     """Each `size` rows that follow each other are one row: with their labels, the same picture with several of them.
 
     No learner can fit the different labels of one picture. The nearest tied rows are the mean of each group, projected
@@ -210,7 +200,7 @@ class Tied(_Convex):
         return bool((groups[:, 0] % self.size == 0).all() and (np.diff(groups, axis=1) == 1).all())
 
 
-class Intersection(_Convex):
+class Intersection(Projection):
     """Rows in all of some sets; projections by Dykstra's algorithm.
 
     Parameters

@@ -10,8 +10,11 @@ Vectors are flat arrays of the model's own kind (ndarray or tensor), and attacks
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from .arrays import row_norms, to_numpy
 
 Vector = Any
 """A flat float64 ndarray or tensor, in the order of the parameters."""
@@ -125,20 +128,28 @@ class InverseHVP(Protocol):
         """The solution and how well it solves."""
 
 
-class Projection(Protocol):
-    """A closed convex set for each row."""
+class Projection(ABC):
+    """A closed convex set for each row: a subclass says `project`, the rest follows."""
 
+    @abstractmethod
     def project(self, X: Rows) -> Rows:
         """The nearest feasible rows."""
 
     def violation(self, X: Rows) -> Any:
         """How far each row is outside, shape (n,), as an ndarray; zero inside."""
+        return to_numpy(row_norms(X - self.project(X))).ravel()
 
     def contains(self, X: Rows, tol: float = 1e-8) -> Any:
         """Whether `violation` is at most `tol`, shape (n,)."""
+        return self.violation(X) <= tol
 
     def take(self, index: Any) -> Projection:
-        """The sets of these rows only."""
+        """The sets of these rows only: the same for every row, unless the class says otherwise."""
+        return self
+
+    def bounds(self) -> tuple[Any, Any] | None:
+        """Lower and upper bounds, to broadcast against the rows, if these are all there is to the set."""
+        return None
 
 
 class PoisonParameters(Protocol):

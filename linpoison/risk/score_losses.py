@@ -65,9 +65,17 @@ class ScoreLoss(Protocol):
 
 @dataclass(frozen=True)
 class MarginScores:
-    """One score, ``l = phi(y s)``, labels in {-1, +1}."""
+    """One score, ``l = phi(y s)``, labels in {-1, +1}.
+
+    Parameters
+    ----------
+    loss : MarginLoss
+    active : bool, default False
+        Read a loss with a kink as its line below the kink, for rows that are held there: on the kink they pull too.
+    """
 
     loss: MarginLoss
+    active: bool = False
     outputs: int = 1
 
     @property
@@ -81,10 +89,13 @@ class MarginScores:
         return self.loss.value(y * scores[:, 0])
 
     def pulls(self, scores: Array, y: Array) -> Array:
-        return (y * self.loss.derivative(y * scores[:, 0]))[:, None]
+        margins = y * scores[:, 0]
+        slopes = np.full(len(y), -self.loss.lipschitz) if self.active else self.loss.derivative(margins)
+        return (y * slopes)[:, None]
 
     def bend(self, scores: Array, y: Array, change: Array) -> Array:
-        return self.loss.second_derivative(y * scores[:, 0])[:, None] * change
+        bend = np.zeros(len(y)) if self.active else self.loss.second_derivative(y * scores[:, 0])
+        return bend[:, None] * change
 
     def predict(self, scores: Array) -> Array:
         return np.where(scores[:, 0] > 0, 1.0, -1.0)

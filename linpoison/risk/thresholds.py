@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,41 @@ class Reachability:
         return max(gap, 0.0) / self.length if gap > 0 else 0.0
 
 
-def reachability(risk: Risk, w: Vector, data: Sample) -> Reachability:
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What poison of mass e has to cancel at a target, per clean row: its own pull, and
+
+    ::
+
+        rest + e growth + kinks a,     0 <= a <= 1
+
+    Parameters
+    ----------
+    rest : Vector
+        The gradient on the clean rows, those on a kink of the loss left out, with the regulariser.
+    growth : Vector
+        What the regulariser gains as the poison's mass does; zero for one of a fixed sum.
+    kinks : matrix of shape (p, k), optional
+        The gradient of each of k rows on a kink, of which any share in [0, 1] is a subgradient.
+    """
+
+    rest: Vector
+    growth: Vector
+    kinks: Any = None
+
+    @classmethod
+    def of(cls, risk: Risk, w: Vector, data: Sample) -> Condition:
+        """That of a smooth loss at `w`."""
+        penalty = risk.penalty_grad(w)
+        return cls(risk.data_grad(w, data.X, data.y, data.weights) + penalty, penalty)
+
+    @property
+    def n_kinks(self) -> int:
+        """How many multipliers are free."""
+        return 0 if self.kinks is None else int(self.kinks.shape[1])
+
+
+def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | None = None) -> Reachability:
     """What it takes to make `w` optimal on the clean rows and poison from anywhere.
 
     With g the gradient of the mean clean loss, poison of mass ``e`` that makes w optimal satisfies::
@@ -73,6 +107,8 @@ def reachability(risk: Risk, w: Vector, data: Sample) -> Reachability:
         The target.
     data : Sample
         Clean rows.
+    condition : Condition, optional
+        That of the target on them, if it is known.
 
     References
     ----------
@@ -90,9 +126,11 @@ def reachability(risk: Risk, w: Vector, data: Sample) -> Reachability:
     if np.isnan(risk.reach):
         nan = float("nan")
         return Reachability(nan, nan, nan, nan, nan, "necessary")
+    condition = Condition.of(risk, w, data) if condition is None else condition
     part = w[risk.head]
-    penalty = float(part @ risk.penalty_grad(w)[risk.head])
-    numerator = float(part @ risk.data_grad(w, data.X, data.y, data.weights)[risk.head]) + penalty
+    penalty, numerator = float(part @ condition.growth[risk.head]), float(part @ condition.rest[risk.head])
+    if condition.n_kinks:
+        numerator += float(np.minimum(part @ condition.kinks[risk.head], 0).sum())
     below = risk.reach - penalty
     threshold = 0.0 if numerator <= 0 else numerator / below if below > 0 else float("inf")
     kind: Literal["exact", "necessary"] = "exact" if _is_linear(risk, w, len(part), data) else "necessary"

@@ -9,7 +9,8 @@ import pytest
 from kkt_cases import decoy_and_sets, everywhere, scenario_of
 
 from linpoison.attacks.decoys import LabelFlipDecoys
-from linpoison.attacks.gradient_canceling import DecoyCanceler, GradientCanceling, _Descent, simplex
+from linpoison.attacks.gradient.free import FreeObjective, simplex
+from linpoison.attacks.gradient_canceling import DecoyCanceler, GradientCanceling, condition_of
 from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.certificates import reachability_threshold
 from linpoison.core import InputError, LinearModel, Poison
@@ -17,27 +18,33 @@ from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 from linpoison.optimality.stationarity import Stationarity
+from linpoison.risk import Cancel, LinearRisk, PoisonObjective
 
 SMALL = GradientCanceling(decoys=LabelFlipDecoys((0.2, 0.4), (1, 3)), most_decoys=2, canceler=DecoyCanceler(steps=150))
+
+
+def objective_of(train, problem, decoy, mass=0.1):
+    """Canceling over four rows, their shares and the multipliers of clean rows on the kink."""
+    risk, condition = LinearRisk.of(problem).active(), condition_of(Stationarity(train, problem, decoy), train.d + 1)
+    y, shares = np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, mass / 4)
+    fixed = PoisonObjective(risk, decoy.vector, Cancel(condition.rest), y, shares)
+    return FreeObjective(fixed, condition, 1.0, mass, (4, train.d), True)
 
 
 @pytest.mark.parametrize("loss", [Hinge(), Logistic(), Squared(), SquaredHinge()], ids=repr)
 def test_gradients_by_finite_differences(loss):
     scenario = replace(scenario_of("breast_cancer"), problem=Problem(loss, 0.05))
     decoy, _ = decoy_and_sets(scenario)
-    condition = Stationarity(scenario.train, scenario.problem, decoy)
-    descent = _Descent(DecoyCanceler(rows=4), condition, everywhere(scenario.train.d), 0.1)
+    objective = objective_of(scenario.train, scenario.problem, decoy)
     rng = np.random.default_rng(0)
     X, share = rng.standard_normal((4, scenario.train.d)), np.array([0.4, 0.1, 0.2, 0.3])
-    a = rng.random(condition.kink_matrix.shape[1])
-    rows, shares, multipliers = descent.gradient(X, share, descent.residual(X, share, a))
-    step = 1e-6
+    z = np.concatenate([X.ravel(), share, rng.random(objective.condition.n_kinks)])
+    value, slope = objective(z)
+    assert value == objective.value(z)
     for _ in range(5):
-        U, s, t = rng.standard_normal(X.shape), rng.standard_normal(4), rng.standard_normal(a.size)
-        change = descent._value(X + step * U, share + step * s, a + step * t)
-        change -= descent._value(X - step * U, share - step * s, a - step * t)
-        expected = np.sum(rows * U) + shares @ s + multipliers @ t
-        assert change / (2 * step) == pytest.approx(expected, rel=1e-6, abs=1e-10)
+        along = rng.standard_normal(z.size)
+        change = objective.value(z + 1e-6 * along) - objective.value(z - 1e-6 * along)
+        assert change / 2e-6 == pytest.approx(slope @ along, rel=1e-6, abs=1e-10)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.1, 2.0])
@@ -118,12 +125,13 @@ def test_residual_is_true_on_both_sides_of_the_margin(loss):
     scenario = scenario_of("breast_cancer")
     train, problem = scenario.train, Problem(loss, 0.05)
     decoy = LinearModel(0.5 * np.random.default_rng(2).standard_normal(train.d), 0.1)
-    descent = _Descent(DecoyCanceler(rows=4), Stationarity(train, problem, decoy), everywhere(train.d), 0.1)
+    rows = objective_of(train, problem, decoy).fixed
     X, share = np.outer([2.0, -2.0, 2.0, -2.0], decoy.coef), np.full(4, 0.25)
-    assert np.ptp(np.sign(descent.y * (X @ decoy.coef + 0.1) - 1)) == 2
-    mixed = train.mix(Poison(X, descent.y, share * 0.1 * train.n).as_dataset())
+    assert np.ptp(np.sign(rows.y * (X @ decoy.coef + 0.1) - 1)) == 2
+    mixed = train.mix(Poison(X, rows.y, share * 0.1 * train.n).as_dataset())
     expected = problem.gradient(decoy, mixed) * mixed.total / train.total
-    np.testing.assert_allclose(descent.residual(X, share, np.zeros(0)), expected, atol=1e-10)
+    condition = condition_of(Stationarity(train, problem, decoy), train.d + 1)
+    np.testing.assert_allclose(condition.rest + 0.1 * condition.growth + rows.pull(X), expected, atol=1e-10)
 
 
 def test_a_method_that_does_not_fit_the_sets_is_refused_and_not_skipped():

@@ -10,14 +10,19 @@ torch = pytest.importorskip("torch")
 from deep_cases import binary, conv, images, linear_pair, mlp, several, vectors  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
+from linpoison import sets as linear  # noqa: E402
 from linpoison.attacks.gradient import Canceler, Given, GradPC  # noqa: E402
-from linpoison.core import CapabilityError, InputError, SolverFailed  # noqa: E402
-from linpoison.losses import Logistic  # noqa: E402
+from linpoison.attacks.gradient_canceling import DecoyCanceler  # noqa: E402
+from linpoison.core import CapabilityError, Dataset, InputError, LinearModel, SolverFailed  # noqa: E402
+from linpoison.core.validation import LABELS  # noqa: E402
+from linpoison.losses import Logistic, Problem, make_loss  # noqa: E402
 from linpoison.risk import (  # noqa: E402
     LBFGS,
+    Accelerated,
     Adam,
     Alone,
     Box,
+    Everywhere,
     L2Ball,
     LBFGSTrainer,
     LinearRisk,
@@ -284,3 +289,26 @@ def test_a_stationary_start_has_no_way_up():
     data = Sample([[1.0], [1.0]], [1.0, -1.0])
     with pytest.raises(SolverFailed, match="vanishes"):
         GradPC(radius=1.0).target(LinearRisk(Logistic(), fit_intercept=False), np.zeros(1), data)
+
+
+@pytest.mark.parametrize("where", ["anywhere", "box", "ball"])
+@pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
+def test_a_decoy_of_the_audit_and_a_module_are_canceled_by_one_code(loss, where):
+    _, risk, data = linear_pair(loss)
+    train, epsilon, d = Dataset(data.X, data.y), 0.4, data.X.shape[1]
+    place, sets = {
+        "anywhere": (Everywhere(), linear.Box(np.full(d, -np.inf), np.full(d, np.inf))),
+        "box": (Box(-1.5, 2.0), linear.Box(np.full(d, -1.5), np.full(d, 2.0))),
+        "ball": (L2Ball(1.2), linear.Ball(np.zeros(d), 1.2)),
+    }[where]
+    w = 0.5 * vectors(d + 1, 1)[0]
+    rule = DecoyCanceler(steps=20, rows=4, free_weights=False, method="projected", tol=0.0)
+    problem, both = Problem(make_loss(loss), 0.1), linear.ByLabel(dict.fromkeys((-1.0, 1.0), sets))
+    ours = rule.solve(LinearModel(w[:-1], w[-1]), train, problem, both, epsilon, np.random.default_rng(3))
+    begin = Sample(data.X[np.random.default_rng(3).choice(train.n, size=4)], np.repeat(LABELS, 2))
+    theirs = Canceler(Accelerated(20), place).run(risk, risk.vector(w), data, epsilon, start=begin)
+    assert ours.residual < 0.95 * ours.history[0]
+    np.testing.assert_allclose(ours.poison.X, to_numpy(theirs.poison.X), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.history, theirs.history, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.poison.count, theirs.poison.mass, rtol=1e-12)
+    assert ours.reachability.threshold == pytest.approx(theirs.reachability.threshold, rel=1e-12)

@@ -20,7 +20,8 @@ from ...risk.projections import Everywhere
 from ...risk.protocols import Projection, Risk, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Sample
-from ...risk.thresholds import Reachability, reachability
+from ...risk.thresholds import Condition, Reachability, reachability
+from .free import FreeObjective, FreeSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class Canceling:
 
     Parameters
     ----------
-    poison : Sample
-        Rows of the kind of the risk, labels, and copies of each row.
+    poison : Sample or Poison
+        Rows of the kind of the risk, labels, and copies of each row; a `Poison` from `DecoyCanceler`.
     epsilon : float
         Mass of the poison as a fraction of the clean rows.
     residual : float
@@ -46,7 +47,7 @@ class Canceling:
         Greatest memory in use so far in MiB: of the device for a CUDA module, else of the process.
     """
 
-    poison: Sample
+    poison: Any
     epsilon: float
     residual: float
     clean_residual: float
@@ -89,6 +90,8 @@ class Canceler:
         published code has them (there without the factor 1/2).
     tol : float, default 0
         Residual at which to stop.
+    free_weights : bool, default False
+        Move copies between the rows; otherwise each keeps its share. For a `LinearRisk`.
 
     References
     ----------
@@ -111,6 +114,7 @@ class Canceler:
     rows: int | None = None
     reduction: Literal["mean", "sum"] = "mean"
     tol: float = 0.0
+    free_weights: bool = False
 
     def __post_init__(self) -> None:
         if self.rows is not None:
@@ -127,6 +131,7 @@ class Canceler:
         epsilon: float,
         *,
         start: Sample | None = None,
+        condition: Condition | None = None,
         seed: int = 0,
         ranks: Ranks = Alone(),  # noqa: B008
         checkpoint: Path | str | None = None,
@@ -145,6 +150,9 @@ class Canceler:
             Mass of the poison as a fraction of the clean rows; may exceed 1.
         start : Sample, optional
             Rows and labels to begin with, which set their number; by default clean rows drawn with `seed`.
+        condition : Condition, optional
+            What is to be canceled, where it is not that of a smooth risk with a mean: `Condition.of` by default. Its
+            multipliers of rows on a kink move along; for a `LinearRisk`.
         ranks : Ranks
             Processes that share the rows; give each the same arguments.
         checkpoint : path, optional
@@ -163,27 +171,32 @@ class Canceler:
         began, target = time.perf_counter(), risk.vector(w)
         seeds, mass = self._start(clean, check_number(epsilon, "epsilon", above=0), start, seed)
         unit = clean.total if self.reduction == "sum" else 1.0
-        g, penalty = risk.data_grad(target, clean.X, clean.y, clean.weights), risk.penalty_grad(target)
-        rest = unit * (g + (1 + mass) * penalty)
+        condition = Condition.of(risk, target, clean) if condition is None else condition
         if seeds.n < ranks.size:
             raise InputError(f"at least one row for each of {ranks.size} processes", f"{seeds.n} rows")
         own = ranks.shard(seeds.n)
         part, sets = seeds.take(own), self.projection.take(own)
         shares = unit * mass * part.mass / seeds.total
-        objective = PoisonObjective(risk, target, Cancel(rest), part.y, shares, ranks)
+        rest = Cancel(unit * (condition.rest + mass * condition.growth))
+        fixed = PoisonObjective(risk, target, rest, part.y, shares, ranks)
         first, tol = sets.project(movable(risk.rows(part.X))), 0.5 * (unit * self.tol) ** 2
+        objective: Any = fixed
+        if self.free_weights or condition.n_kinks:
+            objective = FreeObjective(fixed, condition, unit, mass, first.shape, self.free_weights)
+            first, sets = objective.joined(first), FreeSet(objective, sets)
         more: dict[str, Any] = {}
         if checkpoint is not None:
             more["kept"] = self._keeper(checkpoint, risk, ranks, target, clean, seeds, mass)
         found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress, **more)
-        residual = norm(rest + objective.pull(found.X)) / unit
-        copies = mass * clean.total * seeds.mass / seeds.total
+        X, copies = found.X, seeds.mass / seeds.total
+        if objective is not fixed:
+            X, copies, _ = objective.split(found.X)
         return Canceling(
-            poison=Sample(ranks.gather(found.X), seeds.y, copies),
+            poison=Sample(ranks.gather(X), seeds.y, mass * clean.total * copies),
             epsilon=mass,
-            residual=residual,
-            clean_residual=norm(g + penalty),
-            reachability=reachability(risk, target, clean),
+            residual=(2 * objective.value(found.X)) ** 0.5 / unit,
+            clean_residual=norm(condition.rest),
+            reachability=reachability(risk, target, clean, condition),
             history=(2 * found.history) ** 0.5 / unit,
             seconds=time.perf_counter() - began,
             memory=peak_memory(first),
