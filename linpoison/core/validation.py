@@ -162,8 +162,10 @@ def refuse_missing(labels: NDArray[Any]) -> None:
     """Raise if a label is missing: None, NaN, NaT or pandas' NA."""
     if labels.dtype.kind in "mM":
         count = int(np.isnat(labels).sum())
+    elif labels.dtype.kind in "fc":
+        count = int(np.isnan(labels).sum())
     else:
-        count = sum(_is_missing(value) for value in labels.tolist()) if labels.dtype.kind in "Ofc" else 0
+        count = sum(_is_missing(value) for value in labels.tolist()) if labels.dtype.kind == "O" else 0
     if count:
         raise InputError("a label for every row", f"{count} missing labels", "Drop those rows first.")
 
