@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from test_architecture import ALLOWED, listed_packages
 
+import linpoison
 from linpoison import AuditReport, InputError, Poison
 
 ROOT = Path(__file__).parent.parent
@@ -140,7 +141,7 @@ def test_the_module_runs_as_the_command():
     outcome = subprocess.run(
         [sys.executable, "-m", "linpoison", "--version"], capture_output=True, text=True, check=False
     )
-    assert (outcome.returncode, outcome.stdout.split()[0]) == (0, "linpoison")
+    assert (outcome.returncode, outcome.stdout) == (0, f"linpoison {linpoison.__version__}\n")
 
 
 def test_the_naive_grid_on_a_small_set(tmp_path, capsys):
