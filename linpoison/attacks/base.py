@@ -40,6 +40,8 @@ class Attack(ABC):
     name: ClassVar[str]
     many_classes: ClassVar[bool] = False
     """Whether the attack takes more than two classes."""
+    needs_of_loss: ClassVar[tuple[str, ...]] = ()
+    """What a loss must state beyond its values, such as its `pull_constraints`."""
     takes_class_weights: ClassVar[bool] = False
     """Whether the attack only trains and measures, so that class weights need no mathematics of their own."""
     finalists: int = 6
@@ -123,6 +125,7 @@ class Attack(ABC):
             scenario.train.require_all_classes()
         else:
             scenario.train.require_both_classes(f"rows for the attack {self.name}")
+            scenario.problem.loss.require(*self.needs_of_loss)
         if not self.takes_class_weights:
             scenario.refuse_class_weights(self.name)
 

@@ -78,6 +78,7 @@ class KKT(Attack):
 
     name = "kkt"
     takes_class_weights: ClassVar[bool] = True
+    needs_of_loss: ClassVar[tuple[str, ...]] = ("pull_constraints",)
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     program: KKTProgram = field(default_factory=KKTProgram)
     policy: SetPolicy = field(default_factory=SetPolicy)

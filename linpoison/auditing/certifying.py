@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..certificates import Certificate, Claim
+from ..certificates.test_error import score_certifier
 from ..core import (
     AttackResult,
     Budget,
@@ -159,6 +160,8 @@ def run_certify(
 def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Progress | None) -> CertifyReport:
     start = time.perf_counter()
     setting = prepare(data, options)
+    if "test-error" in options.certificates:
+        score_certifier(setting.problem.loss)  # or refuse, before any work
     for epsilon in options.epsilons:
         Budget(epsilon).count(setting.split.train.n)
     defender = trusted(setting)

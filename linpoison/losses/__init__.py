@@ -1,6 +1,7 @@
 """Margin losses (value, derivatives, cvxpy expression, constants) and the learning problem built on them."""
 
 from ..core.errors import InputError
+from ..core.plugins import offered
 from .base import MarginLoss
 from .hinge import Hinge, SquaredHinge
 from .logistic import Logistic
@@ -16,10 +17,15 @@ LOSSES: dict[str, type[MarginLoss]] = {
 
 
 def make_loss(name: str, **parameters: float) -> MarginLoss:
-    """The loss of a name, with its default parameters or with others (see `MarginLoss.parameters`)."""
-    if name not in LOSSES:
+    """The loss of a name, with its default parameters or with others (see `MarginLoss.parameters`).
+
+    A loss of someone else is a class registered under the entry points ``linpoison.losses``.
+    """
+    kind = LOSSES.get(name) or offered("losses", name)
+    if kind is None:
         raise InputError(f"a loss among {', '.join(LOSSES)}", repr(name))
-    return LOSSES[name](**parameters)
+    loss: MarginLoss = kind(**parameters)
+    return loss
 
 
 def as_loss(loss: str | MarginLoss) -> MarginLoss:

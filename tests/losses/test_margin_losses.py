@@ -1,4 +1,4 @@
-"""Losses: values by hand, derivatives by finite differences, constants by dense grids, cones by two solvers."""
+"""Losses: values by hand, constants that are attained, cones by two solvers; the rest is in the contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from linpoison.losses import LOSSES, Hinge, Logistic, SmoothHinge, Squared, Squa
 
 EVERY = [Hinge(), SquaredHinge(), SmoothHinge(), SmoothHinge(1.5), Logistic(), Squared()]
 FLOATS = st.floats(-30, 30, allow_nan=False)
-AWAY_FROM_KINKS = np.array([-25.0, -3.0, -0.4, 0.0, 0.5, 0.93, 1.07, 1.8, 4.0, 25.0])
 GRID = np.linspace(-60, 60, 240_001)
 
 
@@ -33,27 +32,11 @@ def test_values_by_hand(loss, values):
 
 
 @pytest.mark.parametrize("loss", EVERY)
-def test_derivatives_by_finite_differences(loss):
-    m, h = AWAY_FROM_KINKS, 1e-5
-    slope = (loss.value(m + h) - loss.value(m - h)) / (2 * h)
-    np.testing.assert_allclose(loss.derivative(m), slope, atol=1e-8)
-    curve = (loss.derivative(m + h) - loss.derivative(m - h)) / (2 * h)
-    np.testing.assert_allclose(loss.second_derivative(m), curve, atol=1e-7)
-
-
-@pytest.mark.parametrize("loss", EVERY)
 @given(a=FLOATS, b=FLOATS)
 def test_convex_with_the_stated_subgradient(loss, a, b):
     first, second = np.array(a), np.array(b)
     assert loss.value(second) >= loss.value(first) + loss.derivative(first) * (b - a) - 1e-9 * (1 + (b - a) ** 2)
     assert loss.pull(first) == max(0.0, -float(loss.derivative(first)))
-
-
-@pytest.mark.parametrize("loss", EVERY)
-def test_no_overflow_at_huge_margins(loss):
-    with np.errstate(all="raise", under="ignore"):
-        for part in (loss.value, loss.derivative, loss.second_derivative, loss.pull):
-            assert np.isfinite(part(np.array([-1e6, 1e6]))).all()
 
 
 @pytest.mark.parametrize("loss", EVERY)
