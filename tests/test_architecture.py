@@ -266,6 +266,53 @@ def test_only_their_room_knows_defences_by_class_and_lists_their_names():
     assert sorted(of_defences(ast.parse(text), {"A"}, {"a", "b"})) == ["1: A", "2: A", "3: ['a', 'b']", "5: A"]
 
 
+BY_CLASS = {"deep/torch_losses.py": "torch's own forms of the margin losses, by their classes"}
+"""Files outside of their rooms that ask losses or learners for their class, and why."""
+
+
+def by_class(tree: ast.AST, classes: set[str]) -> list[str]:
+    """Where a loss or a learner is asked for its class or its name: by itself, in a tuple, or in a tuple of a name."""
+    known = set(classes)
+    for node in ast.walk(tree):
+        listed = isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple | ast.BinOp)
+        if listed and names_in(node.value) & known:
+            known |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            found += [ast.unparse(node)] if names_in(node.args[-1]) & known else []
+        elif isinstance(node, ast.MatchClass):
+            found += [ast.unparse(node)] if names_in(node.cls) & known else []
+        elif isinstance(node, ast.Compare):
+            text = ast.unparse(node)
+            asked = any(f"{thing}.name" in text or f"type({thing})" in text for thing in ("loss", "learner"))
+            found += [text] if asked or ("type(" in text and names_in(node) & known) else []
+    return found
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
+
+
+def test_only_their_room_asks_losses_and_learners_for_their_class():
+    from linpoison import learners, losses
+
+    for room, bases in (("losses", ("MarginLoss", "MultiLoss")), ("learners", ("Learner", "LinearClassifier"))):
+        home = {"losses": losses, "learners": learners}[room]
+        kinds = tuple(getattr(home, name) for name in bases)
+        things = (getattr(home, name) for name in home.__all__)
+        classes = {thing.__name__ for thing in things if isinstance(thing, type) and issubclass(thing, kinds)}
+        assert len(classes) > 5
+        files = [path for path in library_files() if room_of(path) not in (room, "")]
+        asking = {id_of(path): found for path in files if (found := by_class(tree_of(path), classes))}
+        assert set(asking) <= set(BY_CLASS), asking
+    text = (
+        "isinstance(x, losses.A)\nTHEM = (A, B)\nisinstance(x, THEM)\nisinstance(x, C | A)\nissubclass(k, (A,))\n"
+        "type(x) is A\nmatch x:\n    case A(): pass\np.loss.name == 'a'\nisinstance(x, C)\nA().name == 'a'\nd[A]\n"
+    )
+    assert len(by_class(ast.parse(text), {"A", "B"})) == 7
+
+
 LEGACY_RANDOM = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenerator"}
 
 

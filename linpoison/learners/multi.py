@@ -12,7 +12,7 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, check_integer, check_number
-from ..losses import CrammerSinger, MultiProblem, Softmax
+from ..losses import MultiProblem, Softmax
 from ..losses.problem import LEAST_REG
 from .base import Learner
 
@@ -126,7 +126,7 @@ class LibraryLearner(MultiLearner):
             )
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
-        if isinstance(self.problem.loss, CrammerSinger):
+        if self.problem.loss.temperature == 0:
             return self._svm(data)
         return self._logistic(data)
 
@@ -195,7 +195,7 @@ def make_multi_learner(problem: Any, method: str = "auto") -> MultiLearner:
 
 def covers(problem: MultiProblem) -> bool:
     """Whether scikit-learn solves the very problem."""
-    if isinstance(problem.loss, CrammerSinger):
+    if problem.loss.temperature == 0:
         return problem.penalize_intercept
     return problem.loss == Softmax()
 

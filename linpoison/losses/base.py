@@ -156,8 +156,12 @@ class MarginLoss(ABC):
     def require(self, *members: str) -> None:
         """CapabilityError for a loss that does not state these methods, which a subclass may leave out."""
         for member in members:
-            if getattr(type(self), member) is getattr(MarginLoss, member):
+            if not self.states(member):
                 raise self._unstated(member)
+
+    def states(self, member: str) -> bool:
+        """Whether the loss has a method of its own where one may be left out."""
+        return getattr(type(self), member) is not getattr(MarginLoss, member)
 
     def _unstated(self, member: str) -> CapabilityError:
         return CapabilityError(f"a loss that states `{member}`", repr(self), "See linpoison.losses.MarginLoss.")

@@ -13,9 +13,18 @@ from ..core.validation import Array, Codes, check_number
 
 
 class MultiLoss(ABC):
-    """A convex loss ``phi(s, y)`` of the scores s of one row, shape (k,), and its label."""
+    """A convex loss ``phi(s, y)`` of the scores s of one row, shape (k,), and its label.
+
+    Attributes
+    ----------
+    name : str
+    temperature : float or None
+        ``t`` if the loss is ``t log sum_j exp((s_j - s_y + m [j != y]) / t)`` and states its `shares`; 0 for the limit
+        ``max(0, max_{j != y} 1 + s_j - s_y)``.
+    """
 
     name: ClassVar[str]
+    temperature: float | None = None
 
     @abstractmethod
     def value(self, scores: Array, y: Codes) -> Array:
@@ -41,6 +50,10 @@ class MultiLoss(ABC):
             "Crammer and Singer's loss for a set made of half-spaces", self.name, "An attack meets it by retraining."
         )
 
+    def shares(self, scores: Array, y: Codes) -> Array:
+        """The weights of the k terms of the sum of a loss with a temperature, shape (n, k); rows sum to one."""
+        raise CapabilityError("a loss with a temperature above 0", self.name, "Use Softmax.")
+
     @abstractmethod
     def expression(self, scores: Any, y: Codes) -> Any:
         """`value` as a cvxpy expression."""
@@ -62,6 +75,7 @@ class CrammerSinger(MultiLoss):
     """
 
     name = "crammer_singer"
+    temperature = 0.0
 
     def value(self, scores: Array, y: Codes) -> Array:
         return np.maximum(self.rank(scores, y), 0.0)
@@ -125,7 +139,6 @@ class Softmax(MultiLoss):
         return self.value(scores, y)
 
     def shares(self, scores: Array, y: Codes) -> Array:
-        """The weights of the k terms of the sum, shape (n, k); rows sum to one."""
         lifted, top = self._lifted(scores, y)
         terms = np.exp(lifted - top[:, None])
         return np.asarray(terms / terms.sum(axis=1, keepdims=True))

@@ -59,10 +59,6 @@ def _near(a: Any, b: Any, tol: float) -> Array:
     return np.asarray(np.abs(np.asarray(a) - b) <= tol * (1 + np.abs(b)))
 
 
-def _stated(loss: MarginLoss, member: str) -> bool:
-    return getattr(type(loss), member) is not getattr(MarginLoss, member)
-
-
 def _shape(loss: MarginLoss) -> None:
     value, slope = loss.value(GRID), loss.derivative(GRID)
     _hold(value >= 0, "a loss of at least 0", loss)
@@ -135,7 +131,7 @@ def _pull_constraints(loss: MarginLoss) -> None:
     """The least mass is ``w / psi(m)``."""
     import cvxpy as cp
 
-    if not _stated(loss, "pull_constraints"):
+    if not loss.states("pull_constraints"):
         return
     for w, m in ((0.3, -2.4), (1.0, -0.6), (1.8, 0.3), (0.5, 0.85)):
         mass, pull, margin = cp.Variable(), cp.Variable(), cp.Variable()
@@ -150,7 +146,7 @@ def _gain(loss: MarginLoss) -> None:
     """``mass phi(m) = sup_w gain(w, mass) - w m``."""
     import cvxpy as cp
 
-    if not _stated(loss, "gain"):
+    if not loss.states("gain"):
         return
     for mass, m in ((1.0, -2.4), (0.4, -0.6), (2.0, 0.3), (1.0, 3.0)):
         pull = cp.Variable(1)

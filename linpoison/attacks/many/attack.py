@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 
@@ -183,9 +183,9 @@ def removed(scenario: Scenario) -> float | None:
 def learner_of(scenario: Scenario) -> MultiLearner:
     """What the defender trains."""
     learner = make_learner(scenario.problem) if scenario.learner is None else scenario.learner
-    if not isinstance(learner, MultiLearner):
+    if not learner.problem.many_classes:
         raise CapabilityError("a learner of k classes", repr(learner), "State the problem as a MultiProblem.")
-    return learner
+    return cast(MultiLearner, learner)
 
 
 def rounded(relaxed: Dataset, total: int) -> Poison:

@@ -13,7 +13,7 @@ from ...core.dataset import Dataset
 from ...core.errors import InfeasibleSet, InputError
 from ...core.model import MultiModel
 from ...core.validation import Array, Codes, check_integer, check_number
-from ...losses import CrammerSinger, MultiLoss, MultiProblem
+from ...losses import MultiLoss, MultiProblem
 from ...losses.multi_problem import moments
 from ...losses.problem import LEAST_REG
 from .master import Master, MasterSolution
@@ -247,7 +247,7 @@ class _Run:
         """The dual weights of the poison cuts as one row for each pair of classes."""
         chosen = np.flatnonzero((self.master.groups == self.k) & (answer.weights > 1e-9 * self.epsilon))
         tags, weights = [self.master.tags[index] for index in chosen], answer.weights[chosen]
-        if not isinstance(self.problem.loss, CrammerSinger):
+        if self.problem.loss.temperature != 0:
             return _planted([(label, point) for label, _, point in tags], weights, self.clean)
         merged: dict[Pair, list[tuple[float, Array]]] = {}
         for (label, pull, point), weight in zip(tags, weights, strict=True):
@@ -269,7 +269,7 @@ def worst_of_class(loss: MultiLoss, model: MultiModel, batch: SupportBatch, labe
     usable = np.flatnonzero(found.inside)
     labels, points = np.full(usable.size, label), found.points[usable]
     reach = found.bounds + shifts
-    if isinstance(loss, CrammerSinger):
+    if loss.temperature == 0:
         pulls = np.eye(model.k)[rivals[usable]] - np.eye(model.k)[label]
         losses = 1.0 + np.einsum("ij,ij->i", steps[usable], points) + shifts[usable]
         return _Worst(points, labels, losses, pulls, float(1.0 + reach.max()))

@@ -11,7 +11,7 @@ from ...core.dataset import Dataset
 from ...core.errors import CapabilityError
 from ...core.model import MultiModel
 from ...core.validation import Array
-from ...losses import MultiProblem, Softmax
+from ...losses import MultiProblem
 from ...losses.multi import margins, rivals
 from ...losses.multi_problem import moments
 
@@ -27,7 +27,7 @@ class Surrogate:
     Parameters
     ----------
     problem : MultiProblem
-        Its loss is a `Softmax`.
+        With a loss of a temperature above 0, such as `Softmax`.
     single : bool, default False
         Multiply by the Hessian in single precision: half the time, and enough for directions that
         are computed to one per cent. Objective and gradient stay in double precision.
@@ -37,7 +37,7 @@ class Surrogate:
     single: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.problem.loss, Softmax):
+        if not self.problem.loss.temperature:
             raise CapabilityError("a smooth loss for the surrogate", self.problem.loss.name, "Use Softmax.")
 
     def train(self, data: Dataset, start: MultiModel, steps: int) -> MultiModel:
@@ -64,9 +64,9 @@ class Surrogate:
         """``V -> Hessian of the objective times V``, both of shape (k, d + 1)."""
         loss = self.problem.loss
         kind = np.float32 if self.single else np.float64
-        shares = loss.shares(model.scores(data.X), data.codes).astype(kind)  # type: ignore[attr-defined]
+        shares = loss.shares(model.scores(data.X), data.codes).astype(kind)
         X = data.X.astype(kind)
-        weight = (data.weight / data.total / loss.temperature).astype(kind)[:, None]  # type: ignore[attr-defined]
+        weight = (data.weight / data.total / (loss.temperature or 1.0)).astype(kind)[:, None]
         penalty = self.problem.reg * self.problem.penalty_mask(data.d)
 
         def product(V: Array) -> Array:
