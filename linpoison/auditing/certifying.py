@@ -43,7 +43,7 @@ class CertifyOptions(LearnerOptions):
     ----------
     epsilons : float, sequence of float or comma list
         Budgets as fractions of the clean training rows, in (0, 1].
-    attacks : sequence of str or comma list
+    attacks : comma list, or sequence of str and objects
         Attacks to hold against the certificates; none by default, or "none".
     certificates : sequence of str or comma list
         Among "test-error" (with the certificate of each row) and "average-loss".
@@ -107,7 +107,7 @@ def certify(
         As in `audit`.
     epsilon : float or sequence of float
         Budgets as fractions of the clean training rows.
-    attacks : sequence of str or comma list
+    attacks : comma list, or sequence of str and objects
         Attacks to run beside, each held against every bound. They are made against the defender that is certified,
         whose filters no poison moves, and insert as many whole rows as the budget holds. What was left out, and why,
         is in ``failures``.

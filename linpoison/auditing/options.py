@@ -57,8 +57,9 @@ class LearnerOptions:
     class_weight : "balanced", mapping or str, optional
         Weights of the two classes beside `model`, by label value, 1 for one that is not named: ``{"spam": 4}``, or as
         text ``"spam=4,ham=0.5"``. An estimator brings its own.
-    defenses : sequence of str or comma list
-        Names of sanitisers; empty or ``"none"`` for an undefended learner.
+    defenses : comma list, or sequence of str and objects, or mapping of str to object
+        Sanitisers by name or as objects (`linpoison.defenses.as_defense`); empty or ``"none"`` for an undefended
+        learner.
     variant : {"paper", "reference"}
         Definition of the sanitisers.
     remove : float
@@ -202,7 +203,7 @@ class AuditOptions(LearnerOptions):
     ----------
     epsilon : float
         Budget as a fraction of the clean training rows, in (0, 1].
-    attacks : sequence of str or comma list
+    attacks : comma list, or sequence of str and objects, or mapping of str to object
         ``"portfolio"`` alone: attacks from cheap to dear, as far as a count of the work allows. Or names of attacks,
         or ``"all"`` alone: every one but kkt-grid, the paper's baseline of kkt. `refined`
         runs last, whatever the order, and starts from the strongest poison of the others.
@@ -352,8 +353,10 @@ def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any
         items = dict(value) if isinstance(value, Mapping) else dict(enumerate(value))
     except (TypeError, NotImplementedError):
         raise InputError(f"{what} as names among {', '.join(known)}, or as objects", repr(value)) from None
-    items = {key: item if item is None or isinstance(item, str) else brought(item) for key, item in items.items()}
-    value = items if isinstance(value, Mapping) else items.values()
+    mapped = isinstance(value, Mapping)
+    plain = {key for key, item in items.items() if item is None or (isinstance(item, str) and not mapped)}
+    items = {key: item if key in plain else brought(item) for key, item in items.items()}
+    value = items if mapped else items.values()
     names = named(value, what, lambda thing: str(thing.title if what == "defenses" else thing.name))
     _once(names, what)
     return names

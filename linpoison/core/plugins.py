@@ -139,7 +139,7 @@ def _brought(name: str, thing: Any, what: str) -> Named:
     try:
         digest(thing)
     except Exception as error:  # whatever its own pickling raises
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(next(iter(error.args), error)).split())
         raise InputError(
             f"{what} that can be pickled, as worker processes need it", f"{name} ({reason})",
             "Define its class at the top of a module, and keep functions without a name and open files out of it.",

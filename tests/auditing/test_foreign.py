@@ -125,6 +125,7 @@ def test_journals_know_objects_by_their_parameters():
         ([3], "a defence: an object of linpoison.defenses.Defense"),
         (3, "defenses as names among l2, .* or as objects, got 3"),
         (["none", FOREST], "'none' alone"),
+        ({"mine": "l2"}, "an outlier detector, or a sampler, got 'l2'"),
         ({"../x": FOREST}, "safe in the name of a file"),
         ([LargestEntry(scale=lambda: 1)], "that can be pickled"),
     ],
