@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -245,6 +246,7 @@ class ClusterMatch(Matcher):
         """Fit scaler, components and centroids on the auxiliary rows."""
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.preprocessing import StandardScaler
 
         k = check_integer(self.n_clusters, "n_clusters", at_least=1)
@@ -257,10 +259,15 @@ class ClusterMatch(Matcher):
         if self.n_components is not None:
             most = check_integer(self.n_components, "n_components", at_least=1)
             solver = "arpack" if sp.issparse(values) else "auto"
-            self.pca_ = PCA(min(most, *(n - sp.issparse(values) for n in values.shape)), svd_solver=solver,
-                            random_state=self.random_state).fit(values)  # fmt: skip
+            most = min(most, *(n - sp.issparse(values) for n in values.shape))
+            with np.errstate(divide="ignore", invalid="ignore"):  # shares of the variance of rows that are all equal
+                self.pca_ = PCA(most, svd_solver=solver, random_state=self.random_state).fit(values)
             values = self.pca_.transform(values)
-        self.kmeans_ = KMeans(k, n_init=4, random_state=self.random_state).fit(values)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer rows that differ than clusters
+            self.kmeans_ = KMeans(k, n_init=4, random_state=self.random_state).fit(values)
+        if (there := np.unique(self.kmeans_.labels_).size) < k:
+            raise InputError(f"rows that differ for {k} clusters", f"such rows for {there}", "Ask for fewer clusters.")
         self.sizes_ = np.bincount(self.kmeans_.labels_, minlength=k)
         self.names_ = [f"cluster {code}" for code in range(k)]
         return self

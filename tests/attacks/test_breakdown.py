@@ -14,11 +14,11 @@ from linpoison.attacks.breakdown.attack import given, goals
 from linpoison.attacks.breakdown.climb import Climb
 from linpoison.attacks.breakdown.trials import Trials
 from linpoison.attacks.scenario import Scenario
-from linpoison.core import Budget, Domain, InputError, Poison
+from linpoison.core import Budget, Dataset, Domain, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.evaluation import Evaluator
-from linpoison.losses import Problem, Squared
+from linpoison.losses import Hinge, Problem, Squared
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
 QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0), inside=False)
@@ -159,3 +159,13 @@ def test_corners_towards_outermost_rows_are_tried_within_the_range():
             outcome = evaluator.score(Poison(corner, [label], [scenario.n_poison]), {"t": split.test})
             best = max(best, outcome.worst("t"))
     assert replace(QUICK, steps=0, remade=0).run(scenario, seed=0).best.worst >= best
+
+
+@pytest.mark.parametrize("domain", ["real", "range"])
+def test_equal_rows_have_no_direction_to_plant(domain, recwarn):
+    rows, y = np.full((16, 3), 0.5), np.repeat([1.0, -1.0], 8)
+    train = Dataset(rows, y, domain=Domain.of(domain, rows))
+    scenario = Scenario(train, Problem(Hinge(), 0.05), Budget(0.25), {"l2": make_defense("l2")}, train)
+    with pytest.raises(SolverFailed, match="expected a"):
+        Breakdown(directions=4, ascents=3, chains=1, steps=2, inside=False).run(scenario)
+    assert not recwarn.list

@@ -128,6 +128,14 @@ def test_cluster_match_looks_at_nothing_but_auxiliary_rows():
     assert np.allclose(match.pca_.mean_, parts.auxiliary.X.mean(axis=0))
 
 
+def test_rows_that_differ_too_little_for_the_clusters_are_refused_without_a_warning(recwarn):
+    equal = Population(np.full((9, 3), 0.1), np.arange(9) % 2)
+    with pytest.raises(InputError, match="rows that differ for 2 clusters, got such rows for 1"):
+        ClusterMatch(n_clusters=2, n_components=2).fit(equal)
+    assert ClusterMatch(n_clusters=1, n_components=2).fit(equal).sizes_.tolist() == [9]
+    assert not recwarn.list
+
+
 def test_cluster_match_on_sparse_rows_agrees_with_dense_ones():
     rows = blobs()
     dense = clusters().fit(rows).assign(rows)

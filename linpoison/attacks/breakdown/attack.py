@@ -135,7 +135,7 @@ class Breakdown(Attack):
             pool += starts(climb, aims, scenario.n_poison, radii)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
-            best += [state for state in [max(pool, key=lambda state: state.trial.worst)] if state not in best]
+            best += [state for state in sorted(pool, key=lambda state: -state.trial.worst)[:1] if state not in best]
             if costly:
                 found += [measured(run.started, scenario, state) for state in best[:1]]
             else:
@@ -148,7 +148,8 @@ class Breakdown(Attack):
             found += run.steps("ascent", ascend, [(self, scenario, tune, pool)])
         else:
             begun = [state for state in pool if state.plan.reach(ground) <= CAP][:10]
-            arguments = [(self, scenario, tune, begun, [seed, chain], moves) for chain in range(chains * bool(moves))]
+            chains *= bool(moves and begun)
+            arguments = [(self, scenario, tune, begun, [seed, chain], moves) for chain in range(chains)]
             found += run.steps("climb", search, arguments)
         return found
 

@@ -260,9 +260,12 @@ def _frame(train: Dataset) -> tuple[Any, Array]:
     """A matrix that maps the sphere to directions in which the rows spread alike, and the difference of the means."""
     means = [np.asarray(train.X[train.y == label].mean(axis=0)).ravel() for label in (1.0, -1.0)]
     d = train.d
+    plain = sp.eye_array(d, format="csr"), means[0] - means[1]
     if train.is_sparse or d > _WHITE:
-        return sp.eye_array(d, format="csr"), means[0] - means[1]
+        return plain
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(train.X.T)))
+    if not values.mean() > 0:  # equal rows
+        return plain
     return vectors / np.sqrt(values.clip(min=0) + 0.01 * values.mean() + 1e-300), means[0] - means[1]
 
 
@@ -274,8 +277,9 @@ def _leaning(W: Array, lean: Array) -> Array:
 
 
 def _normalised(W: Array, X: Matrix) -> Array:
-    """Columns scaled to scores of unit standard deviation."""
-    return np.asarray(W / (np.asarray(X @ W).std(axis=0) + 1e-300))
+    """Columns scaled to scores of unit standard deviation, where they have one."""
+    spread = np.asarray(X @ W).std(axis=0)
+    return np.asarray(W / np.where(spread > 0, spread, 1.0))
 
 
 def _moved(t: Array, b: Array, step: Array, length: Array) -> tuple[Array, Array]:
