@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "sets": {"core", "losses", "convex"},
     "learners": {"core", "losses", "convex"},
     "risk": {"core", "losses"},
-    "influence": {"core", "losses", "learners"},
+    "influence": {"core", "losses", "learners", "risk"},
     "optimality": {"core", "losses", "sets"},
     "rounding": {"core", "sets"},
     "defenses": LEARNING - {"convex"},

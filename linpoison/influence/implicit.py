@@ -14,6 +14,10 @@ from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
 from ..learners.hessian import Hessian, squared_lengths, without_light_rows
 from ..losses import Problem
+from ..risk.implicit import in_rows
+from ..risk.linear_risk import LinearRisk
+from ..risk.samples import Sample
+from ..risk.score_losses import BandScores, MarginScores
 from .targets import Target
 
 
@@ -129,11 +133,8 @@ class ImplicitGradient:
         return self._in_rows(self.solve(v), _as_dataset(rows))
 
     def _in_rows(self, s: Array, rows: Dataset) -> Array:
-        margins = self.model.margins(rows)
-        share = rows.weight * self._heaviness(rows) / self.data.total
-        along = self._bend(margins) * (rows.X @ s[:-1] + s[-1])
-        across = rows.y * self._slope(margins)
-        return -np.outer(share * along, self.model.coef) - np.outer(share * across, s[:-1])
+        moved = Sample(rows.X, rows.y, rows.weight * self._heaviness(rows))
+        return np.asarray(in_rows(self._risk, self.model.vector, moved, s, self.data.total))
 
     def of_weights(self, v: Array, rows: Dataset | Poison) -> Array:
         """``dT / dc_j``, shape (k,), for one more copy of each row, whether it is among those of `data` or not.
@@ -152,8 +153,7 @@ class ImplicitGradient:
 
     def _pulls(self, s: Array, rows: Dataset) -> Array:
         """``g_j . s`` of each row."""
-        slope = rows.y * self._slope(self.model.margins(rows)) * self._heaviness(rows)
-        return np.asarray(slope * (rows.X @ s[:-1] + s[-1]))
+        return self._heaviness(rows) * self._risk.loss_jvp(self.model.vector, rows.X, rows.y, s)
 
     def _dilution(self, s: Array) -> float:
         """``reg P z . s``: what changes in the mean of the pulls as ``N`` grows."""
@@ -174,20 +174,20 @@ class ImplicitGradient:
     def _free(self) -> bool:
         return self.problem.fit_intercept and not self.problem.penalize_intercept
 
-    def _slope(self, margins: Array) -> Array:
-        if self.band is None:
-            return self.problem.loss.derivative(margins)
-        return -np.clip((1.0 + self.band - margins) / (2 * self.band), 0.0, 1.0)
+    @cached_property
+    def _risk(self) -> LinearRisk:
+        """The loss with its derivatives; penalty and class weights are of the problem."""
+        return LinearRisk(self.problem.loss).read_by(self._link)
 
-    def _bend(self, margins: Array) -> Array:
-        if self.band is None:
-            return self.problem.loss.second_derivative(margins)
-        return (np.abs(margins - 1.0) < self.band) / (2 * self.band)
+    @property
+    def _link(self) -> MarginScores:
+        loss = self.problem.loss
+        return MarginScores(loss) if self.band is None else BandScores(loss, self.band)
 
     @cached_property
     def _hessian(self) -> Hessian:
         data, problem, penalty = self.data, self.problem, self._penalty
-        curvature = self._bend(self.model.margins(data)) * data.weight * self._heaviness(data) / data.total
+        curvature = self._link.bends(self.model.margins(data)) * data.weight * self._heaviness(data) / data.total
         kept = without_light_rows(curvature, squared_lengths(data.X), self.tol * penalty[0], self.tol)
         return Hessian(data.X, kept, penalty, fit_intercept=problem.fit_intercept, rtol=self.tol)
 

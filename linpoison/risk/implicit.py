@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.validation import Array
 from .arrays import movable, per_row, to_numpy
-from .protocols import HVP, InverseHVP, Risk, Solution, Vector
+from .protocols import HVP, InverseHVP, Risk, Rows, Solution, Vector
 from .samples import Sample
 from .solvers import CG
 
@@ -96,8 +96,14 @@ def total_gradient(
     """
     slope = risk.data_grad(w, validation.X, validation.y, validation.weights)
     solution = solver.solve(hessian(risk, w, train), slope)
-    u, rows = solution.x, movable(risk.rows(poison.X)) if poison.y is not None else poison.X
-    mixed = risk.mixed_product(w, rows, poison.y, u)
-    pulls = to_numpy(risk.loss_jvp(w, rows, poison.y, u)) + float(risk.penalty_grad(w) @ u)
+    rows = movable(risk.rows(poison.X)) if poison.y is not None else poison.X
+    moved = Sample(rows, poison.y, poison.weights)
+    pulls = to_numpy(risk.loss_jvp(w, rows, poison.y, solution.x)) + float(risk.penalty_grad(w) @ solution.x)
     value = float(np.average(to_numpy(risk.loss(w, validation.X, validation.y)), weights=validation.mass))
-    return TotalGradient(value, per_row(-poison.mass / train.total, mixed) * mixed, -pulls / train.total, solution)
+    return TotalGradient(value, in_rows(risk, w, moved, solution.x, train.total), -pulls / train.total, solution)
+
+
+def in_rows(risk: Risk, w: Vector, rows: Sample, u: Vector, total: float) -> Rows:
+    """``-(c_j / N) C(z_j)' u`` for `rows` with ``c_j`` copies among `total` N, at ``u = H^(-1) grad L_v``."""
+    mixed = risk.mixed_product(w, rows.X, rows.y, u)
+    return per_row(-rows.mass / total, mixed) * mixed

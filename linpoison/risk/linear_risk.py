@@ -12,7 +12,7 @@ from ..core import CapabilityError, InputError, as_matrix, as_weights, check_num
 from ..core.validation import Array
 from ..losses import MarginLoss, Problem
 from .protocols import Risk
-from .score_losses import MarginScores, score_loss
+from .score_losses import ActiveScores, ScoreLoss, score_loss
 
 
 class LinearRisk(Risk):
@@ -60,13 +60,16 @@ class LinearRisk(Risk):
         intercepts = {"fit_intercept": problem.fit_intercept, "penalize_intercept": problem.penalize_intercept}
         return cls(problem.loss, problem.reg, **intercepts)
 
+    def read_by(self, link: ScoreLoss) -> LinearRisk:
+        """The same risk with the derivatives of another loss of the scores."""
+        other = copy(self)
+        other.link = link
+        return other
+
     def active(self) -> LinearRisk:
         """The same risk for rows that are held where a loss with a kink is active; itself for any other loss."""
-        if self.margin_loss is None or self.margin_loss.kink is None:
-            return self
-        held = copy(self)
-        held.link = MarginScores(self.margin_loss, active=True)
-        return held
+        loss = self.margin_loss
+        return self if loss is None or loss.kink is None else self.read_by(ActiveScores(loss))
 
     @property
     def reg(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Protocol
 
@@ -65,18 +65,10 @@ class ScoreLoss(Protocol):
 
 @dataclass(frozen=True)
 class MarginScores:
-    """One score, ``l = phi(y s)``, labels in {-1, +1}.
-
-    Parameters
-    ----------
-    loss : MarginLoss
-    active : bool, default False
-        Read a loss with a kink as its line below the kink, for rows that are held there: on the kink they pull too.
-    """
+    """One score, ``l = phi(y s)``, labels in {-1, +1}."""
 
     loss: MarginLoss
-    active: bool = False
-    outputs: int = 1
+    outputs: int = field(default=1, init=False)
 
     @property
     def reach(self) -> float:
@@ -89,16 +81,44 @@ class MarginScores:
         return self.loss.value(y * scores[:, 0])
 
     def pulls(self, scores: Array, y: Array) -> Array:
-        margins = y * scores[:, 0]
-        slopes = np.full(len(y), -self.loss.lipschitz) if self.active else self.loss.derivative(margins)
-        return (y * slopes)[:, None]
+        return (y * self.slopes(y * scores[:, 0]))[:, None]
 
     def bend(self, scores: Array, y: Array, change: Array) -> Array:
-        bend = np.zeros(len(y)) if self.active else self.loss.second_derivative(y * scores[:, 0])
-        return bend[:, None] * change
+        return self.bends(y * scores[:, 0])[:, None] * change
 
     def predict(self, scores: Array) -> Array:
         return np.where(scores[:, 0] > 0, 1.0, -1.0)
+
+    def slopes(self, margins: Array) -> Array:
+        """``phi'``."""
+        return self.loss.derivative(margins)
+
+    def bends(self, margins: Array) -> Array:
+        """``phi''``."""
+        return self.loss.second_derivative(margins)
+
+
+class ActiveScores(MarginScores):
+    """A loss with a kink read as its line below the kink, for rows that are held there: on the kink they pull too."""
+
+    def slopes(self, margins: Array) -> Array:
+        return np.full(margins.shape, -self.loss.lipschitz)
+
+    def bends(self, margins: Array) -> Array:
+        return np.zeros(margins.shape)
+
+
+@dataclass(frozen=True)
+class BandScores(MarginScores):
+    """A hinge with the derivatives of its mean over margins within `band`: curvature ``1 / (2 band)`` at the kink."""
+
+    band: float
+
+    def slopes(self, margins: Array) -> Array:
+        return -np.clip((1.0 + self.band - margins) / (2 * self.band), 0.0, 1.0)
+
+    def bends(self, margins: Array) -> Array:
+        return (np.abs(margins - 1.0) < self.band) / (2 * self.band)
 
 
 @dataclass(frozen=True)

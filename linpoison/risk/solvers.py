@@ -71,21 +71,25 @@ class CG(InverseHVP):
         check_integer(self.maxiter, "maxiter", at_least=1)
 
     def solve(self, hvp: HVP, b: Vector) -> Solution:
+        return finish(hvp, b, self.iterate(hvp, b))
+
+    def iterate(self, hvp: HVP, b: Vector) -> Solution:
+        """The solution without a check of its residual, which would take one more product."""
         damping = self.damping + (self.relative_damping * mean_curvature(hvp, b) if self.relative_damping else 0.0)
         x, r, p = 0.0 * b, 1.0 * b, 1.0 * b
         squared, goal = float(r @ r), self.tol * norm(b)
         for step in range(self.maxiter):
             if squared**0.5 <= goal:
-                return finish(hvp, b, Solution(x, 0.0, step, damping))
+                return Solution(x, float("nan"), step, damping)
             product = hvp(p) + damping * p
             curvature = float(p @ product)
             if curvature <= 0:
-                return finish(hvp, b, Solution(x if step else 1.0 * b, 0.0, step + 1, damping, True))
+                return Solution(x if step else 1.0 * b, float("nan"), step + 1, damping, True)
             x = x + (squared / curvature) * p
             r = r - (squared / curvature) * product
             squared, before = float(r @ r), squared
             p = r + (squared / before) * p
-        return finish(hvp, b, Solution(x, 0.0, self.maxiter, damping))
+        return Solution(x, float("nan"), self.maxiter, damping)
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def test_band_is_the_mean_of_the_hinge_over_margins():
     train, _, _ = case(False)
     implicit = ImplicitGradient(Problem(Hinge(), 0.1), train, LinearModel(np.zeros(5)), band=0.5)
     margins = np.array([0.0, 0.5, 0.75, 1.0, 1.4, 1.6])
-    np.testing.assert_allclose(implicit._slope(margins), [-1, -1, -0.75, -0.5, -0.1, 0], atol=1e-12)
-    np.testing.assert_allclose(implicit._bend(margins), [0, 0, 1, 1, 1, 0])
+    np.testing.assert_allclose(implicit._link.slopes(margins), [-1, -1, -0.75, -0.5, -0.1, 0], atol=1e-12)
+    np.testing.assert_allclose(implicit._link.bends(margins), [0, 0, 1, 1, 1, 0])
 
 
 def test_bad_arguments_are_refused():

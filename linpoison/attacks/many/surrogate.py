@@ -14,6 +14,7 @@ from ...core.validation import Array
 from ...losses import MultiProblem
 from ...losses.multi import margins, rivals
 from ...losses.multi_problem import moments
+from ...risk import CG
 
 _HALVINGS = 8
 _FLAT = 1e-3
@@ -47,7 +48,7 @@ class Surrogate:
             gradient = self.problem.gradient(model, data)
             if np.linalg.norm(gradient) < _FLAT:
                 break
-            direction = conjugate_gradients(self.hessian(model, data), -gradient, _TRAINING_STEPS)
+            direction = _inverse(self.hessian(model, data), -gradient, _TRAINING_STEPS)
             length, moved = 1.0, model
             for _ in range(_HALVINGS):
                 moved = MultiModel.from_matrix(model.matrix + length * direction)
@@ -78,7 +79,7 @@ class Surrogate:
 
     def influence(self, model: MultiModel, data: Dataset, ascent: Array) -> Array:
         """``Hessian^-1 ascent``: a row with gradient g and weight e moves the target by ``-e <g, influence>``."""
-        return conjugate_gradients(self.hessian(model, data), ascent, _INFLUENCE_STEPS)
+        return _inverse(self.hessian(model, data), ascent, _INFLUENCE_STEPS)
 
 
 def soft_error(model: MultiModel, data: Dataset, width: float) -> tuple[float, Array]:
@@ -93,19 +94,8 @@ def soft_error(model: MultiModel, data: Dataset, width: float) -> tuple[float, A
     return float(share @ wrong), moments(pull, data.X)
 
 
-def conjugate_gradients(product: Callable[[Array], Array], right: Array, steps: int, rtol: float = 1e-2) -> Array:
+def _inverse(product: Callable[[Array], Array], right: Array, steps: int) -> Array:
     """An approximate solution of ``product(x) = right`` for a positive definite map of matrices."""
-    x, residual = np.zeros_like(right), right.copy()
-    direction, size = residual.copy(), float((right**2).sum())
-    goal = rtol**2 * size
-    for _ in range(steps):
-        if size <= goal:
-            break
-        image = product(direction)
-        length = size / float((direction * image).sum())
-        x += length * direction
-        residual -= length * image
-        fresh = float((residual**2).sum())
-        direction = residual + (fresh / size) * direction
-        size = fresh
-    return x
+    solver = CG(relative_damping=0.0, maxiter=steps, tol=1e-2)
+    found = solver.iterate(lambda v: product(v.reshape(right.shape)).ravel(), right.ravel())
+    return np.asarray(found.x).reshape(right.shape)
