@@ -129,7 +129,7 @@ def test_options_that_are_taken_by_name_are_listed(name):
     import linpoison
     from linpoison.auditing import LearnerOptions
 
-    text = getattr(linpoison, name).__doc__.partition("**options")[2].partition("-------")[0]
+    text = getattr(linpoison, name).__doc__.partition("**keywords")[2].partition("-------")[0]
     assert set(LearnerOptions.__dataclass_fields__) <= set(re.findall(r"`(\w+)`", text))
 
 
@@ -138,6 +138,12 @@ def test_documented_parameters_stand_in_the_order_of_the_signature():
         order = in_order(item)
         named = [key for key in documented(item.__doc__) if key in order]
         assert named == [key for key in order if key in named], name
+
+
+def test_the_options_of_an_audit_are_told_one_by_one():
+    from linpoison.auditing import AuditOptions, audit
+
+    assert sorted(documented(audit.__doc__, "Other Parameters")) == sorted(accepted(AuditOptions))
 
 
 def test_a_list_of_parameters_is_whole():

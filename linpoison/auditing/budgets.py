@@ -26,10 +26,11 @@ from .trusted import Trusted, trusted
 def budget(
     data: Any = "breast_cancer",
     target: Any = "decoys",
+    options: LearnerOptions | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> BudgetReport:
     """The least mass of poison, inside filters fixed on the clean rows, that makes the learner learn a target.
 
@@ -40,10 +41,12 @@ def budget(
     target : LinearModel, path or str
         A model, a ``.npz`` file with arrays ``coef`` and ``intercept``; ``"decoys"`` for the models that the KKT
         attack aims at; ``"flip:I"`` for the cheapest model found that misclassifies test row I.
+    options : LearnerOptions, optional
+        As an object, in place of keywords.
     out : path, optional
         Folder for ``budget.json``, the certificates and the poisons.
     progress : callable, optional
-    **options
+    **keywords
         As in `certify`.
 
     Returns
@@ -55,21 +58,10 @@ def budget(
     InputError
         For a target, option or data that cannot be used.
     """
-    return run_budget(data, target, LearnerOptions(**options), out=out, progress=progress)
-
-
-def run_budget(
-    data: Any,
-    target: Any,
-    options: LearnerOptions,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-) -> BudgetReport:
-    """`budget` with options that have been checked."""
+    asked = LearnerOptions.of(options, keywords)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        return _run(data, target, options, folder, progress)
+        return _run(data, target, asked, folder, progress)
 
 
 def _run(

@@ -83,14 +83,11 @@ class CertifyOptions(LearnerOptions):
 
 def certify(
     data: Any = DEFAULT_DATA,
+    options: CertifyOptions | None = None,
     *,
-    epsilon: Any = DEFAULT_EPSILONS,
-    attacks: Any = (),
-    certificates: Any = CERTIFICATES,
-    jobs: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> CertifyReport:
     """Bound the damage that any poison of a budget can do to a linear classifier, on its own test rows.
 
@@ -105,23 +102,16 @@ def certify(
     ----------
     data : str, path, Split or tuple, default "breast_cancer"
         As in `audit`.
-    epsilon : float or sequence of float
-        Budgets as fractions of the clean training rows.
-    attacks : comma list, or sequence of str and objects
-        Attacks to run beside, each held against every bound. They are made against the defender that is certified,
-        whose filters no poison moves, and insert as many whole rows as the budget holds. What was left out, and why,
-        is in ``failures``.
-    certificates : sequence of str or comma list
-        "test-error" and "average-loss".
-    jobs : int, optional
-        Worker processes of the attacks.
+    options : CertifyOptions, optional
+        As an object, in place of keywords.
     out : path, optional
         Folder for ``certify.json``, ``certify.html`` and ``certificates/``, from which an interrupted run resumes.
     progress : callable, optional
-    **options
-        `model`, `reg`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`,
-        `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`; no `class_weight`: a bound
-        needs a regulariser that no poison moves, as that of an estimator with a fixed C.
+    **keywords
+        `epsilon`, `attacks`, `certificates` and `jobs` as below, and of `audit` `model`, `reg`, `estimator`,
+        `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`, `seed`, `label`, `test`,
+        `test_fraction`, `header` and `index`; no `class_weight`: a bound needs a regulariser that no poison moves, as
+        that of an estimator with a fixed C.
 
     Returns
     -------
@@ -134,27 +124,31 @@ def certify(
     InputError
         For any option or data that cannot be used.
 
+    Other Parameters
+    ----------------
+    epsilon : float or sequence of float
+        Budgets as fractions of the clean training rows.
+    attacks : comma list, or sequence of str and objects
+        Attacks to run beside, each held against every bound. They are made against the defender that is certified,
+        whose filters no poison moves, and insert as many whole rows as the budget holds. What was left out, and why,
+        is in ``failures``.
+    certificates : sequence of str or comma list
+        "test-error" and "average-loss".
+    jobs : int, optional
+        Worker processes of the attacks.
+
     Examples
     --------
     >>> report = certify("gaussians", epsilon=0.01, model="ridge", reg=0.3, defenses="l2")
     >>> report.rungs[0]["clean_error"] <= report.rungs[0]["bound"] <= 1
     True
     """
-    made = CertifyOptions(epsilons=epsilon, attacks=attacks, certificates=certificates, jobs=jobs, **options)
-    return run_certify(data, made, out=out, progress=progress)
-
-
-def run_certify(
-    data: Any,
-    options: CertifyOptions,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-) -> CertifyReport:
-    """`certify` with options that have been checked."""
+    if "epsilon" in keywords:
+        keywords["epsilons"] = keywords.pop("epsilon")
+    asked = CertifyOptions.of(options, keywords)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        return _run(data, options, folder, progress)
+        return _run(data, asked, folder, progress)
 
 
 def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Progress | None) -> CertifyReport:

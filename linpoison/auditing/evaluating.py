@@ -22,10 +22,11 @@ from .target import Target
 def evaluate(
     data: Any,
     poison: Poison | str | os.PathLike[str],
+    options: LearnerOptions | None = None,
     *,
     epsilon: float = 0.03,
     out: str | os.PathLike[str] | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> AuditReport:
     """Score a poison that was made elsewhere.
 
@@ -35,12 +36,14 @@ def evaluate(
         As in `audit`.
     poison : Poison or path
         Rows with whole copies, or a file of them (format: docs/files.md).
+    options : LearnerOptions, optional
+        As an object, in place of keywords.
     epsilon : float, default 0.03
         Budget that the poison is held against. More rows are reported, not refused; the report's own
         ``epsilon`` is what the poison takes.
     out : path, optional
         Folder for the report.
-    **options
+    **keywords
         `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
         `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`.
 
@@ -57,22 +60,10 @@ def evaluate(
     >>> report.attacks[0].n_poison, report.epsilon, report.attacks[0].kept_fraction["l2"]
     (12, 0.03, 0.083...)
     """
-    return run_evaluate(data, poison, LearnerOptions(**options), epsilon=epsilon, out=out)
-
-
-def run_evaluate(
-    data: Any,
-    poison: Poison | str | os.PathLike[str],
-    options: LearnerOptions,
-    *,
-    epsilon: float = 0.03,
-    out: str | os.PathLike[str] | None = None,
-) -> AuditReport:
-    """`evaluate` with options that have been checked."""
-    budget = Budget(epsilon)
+    asked, budget = LearnerOptions.of(options, keywords), Budget(epsilon)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        report = _scored(data, poison, options, budget)
+        report = _scored(data, poison, asked, budget)
         if folder is not None:
             report.save(folder)
     return report

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -110,6 +110,17 @@ class LearnerOptions:
         self.layout()
         if self.sample_weight is not None and not isinstance(self.sample_weight, str):
             self._set("sample_weight", as_weights(self.sample_weight, np.size(self.sample_weight), "sample_weight"))
+
+    @classmethod
+    def of(cls, options: Self | None, keywords: Mapping[str, Any]) -> Self:
+        """What a command was given: an object of options, or keywords to make one of."""
+        if options is None:
+            return cls(**keywords)
+        if type(options) is not cls:
+            raise InputError(f"options as {cls.__name__}, or as keywords", f"a {type(options).__name__}")
+        if keywords:
+            raise InputError("options as an object or as keywords", f"both, with {', '.join(keywords)}")
+        return options
 
     def _check_learner(self) -> None:
         if self.penalize_intercept is not None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
 from ..core.writing import alone_in, check_folder
-from ..defenses import DEFAULTS
 from ..reporting.findings import AttackEntry, Damage
 from ..reporting.report import AuditReport
 from .assemble import assemble
@@ -35,35 +34,12 @@ if TYPE_CHECKING:
 
 def audit(
     data: Any = DEFAULT_DATA,
+    options: AuditOptions | None = None,
     *,
-    model: str | None = None,
-    reg: float | None = None,
-    epsilon: float = 0.03,
-    attacks: Any = ("portfolio",),
-    defenses: Any = DEFAULTS,
-    target: str = "test",
-    estimator: Any = None,
-    penalize_intercept: bool | None = None,
-    variant: str = "paper",
-    remove: float = 0.05,
-    domain: str | None = None,
-    seed: int = 0,
-    distinct: bool = False,
-    certify: bool = False,
-    solver: str | None = None,
-    attack_variant: str = "library",
-    subpopulation: str | None = None,
-    jobs: int | None = None,
-    label: str | None = None,
-    test: str | None = None,
-    test_fraction: float | None = None,
-    header: str | None = None,
-    index: str | None = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     found: Callable[[str], None] | None = None,
+    **keywords: Any,
 ) -> AuditReport:
     """Attack a linear classifier within a budget, and score the poison past every defence.
 
@@ -77,6 +53,30 @@ def audit(
     ----------
     data : str, path, Split or tuple, default "breast_cancer"
         A name, a file, or rows as a `Split` or ``(X_train, y_train, X_test, y_test)``.
+    options : AuditOptions, optional
+        All options as an object, in place of keywords.
+    out : path, optional
+        Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
+        finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have found is
+        written as a report too.
+    progress : callable, optional
+        Called with (steps done, steps in all, description).
+    found : callable, optional
+        Called with a sentence whenever an attack ends: the best figure so far.
+    **keywords
+        One for each field of `AuditOptions`, as below.
+
+    Returns
+    -------
+    AuditReport
+
+    Raises
+    ------
+    InputError
+        For any option or data that cannot be used; nothing has been written then.
+
+    Other Parameters
+    ----------------
     model : {"svm", "logistic", "ridge"}, optional
         ``svm`` by default: hinge loss, penalised intercept. The other two leave the intercept free.
     reg : float, optional
@@ -136,46 +136,11 @@ def audit(
         or numbers. They are divided by their mean, and a poison row weighs as much as the average row.
     class_weight : "balanced", mapping or str, optional
         Weights of the classes by label value beside `model`, such as ``{"spam": 4}``; poison rows carry them as well.
-    out : path, optional
-        Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
-        finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have found is
-        written as a report too.
-    progress : callable, optional
-        Called with (steps done, steps in all, description).
-    found : callable, optional
-        Called with a sentence whenever an attack ends: the best figure so far.
-
-    Returns
-    -------
-    AuditReport
-
-    Raises
-    ------
-    InputError
-        For any option or data that cannot be used; nothing has been written then.
     """
-    options = AuditOptions(
-        model=model, reg=reg, epsilon=epsilon, attacks=attacks, defenses=defenses, target=target, estimator=estimator,
-        penalize_intercept=penalize_intercept, variant=variant, remove=remove, domain=domain, seed=seed,
-        certify=certify, solver=solver, attack_variant=attack_variant, subpopulation=subpopulation, jobs=jobs,
-        distinct=distinct, label=label, test=test, test_fraction=test_fraction,
-        header=header, index=index, sample_weight=sample_weight, class_weight=class_weight,
-    )  # fmt: skip
-    return run_audit(data, options, out=out, progress=progress, found=found)
-
-
-def run_audit(
-    data: Any,
-    options: AuditOptions,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-    found: Callable[[str], None] | None = None,
-) -> AuditReport:
-    """`audit` with options that have been checked."""
+    asked = AuditOptions.of(options, keywords)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        return _run(data, options, folder, progress, found)
+        return _run(data, asked, folder, progress, found)
 
 
 def _run(

@@ -137,7 +137,9 @@ class Sanitized:
                 writer.writerow([int(self.data.numbers[row]), label, name, *scores])
 
 
-def sanitize(data: Any, *, out: str | os.PathLike[str] | None = None, **options: Any) -> Sanitized:
+def sanitize(
+    data: Any, options: LearnerOptions | None = None, *, out: str | os.PathLike[str] | None = None, **keywords: Any
+) -> Sanitized:
     """Run the rows of `data` through defences, one after another.
 
     Each defence is fitted on the rows that the ones before it kept and removes its share of each
@@ -147,9 +149,11 @@ def sanitize(data: Any, *, out: str | os.PathLike[str] | None = None, **options:
     ----------
     data : str, path, Split or tuple
         As in `audit`, or ``(X, y)``.
+    options : LearnerOptions, optional
+        As an object, in place of keywords.
     out : path, optional
         File to write, see `Sanitized.save`.
-    **options
+    **keywords
         `defenses`, `variant`, `remove` and the learner and file options of `audit`.
 
     Examples
@@ -158,21 +162,17 @@ def sanitize(data: Any, *, out: str | os.PathLike[str] | None = None, **options:
     >>> result.kept.size, result.removed.size, result.scores.shape
     (360, 40, (400, 1))
     """
-    return run_sanitize(data, LearnerOptions(**options), out=out)
-
-
-def run_sanitize(data: Any, options: LearnerOptions, *, out: str | os.PathLike[str] | None = None) -> Sanitized:
-    """`sanitize` with options that have been checked."""
+    asked = LearnerOptions.of(options, keywords)
     if out is not None:
         check_output(out)
-    if not options.defenses:
+    if not asked.defenses:
         raise InputError("at least one defence", "none", "Name one with --defense, such as l2.")
-    setting = prepare(data, options, whole=True)
+    setting = prepare(data, asked, whole=True)
     result = _one_after_another(setting)
     if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):
-        held_out = 0 if options.test_fraction is None or options.test is not None else setting.split.test.n
+        held_out = 0 if asked.test_fraction is None or asked.test is not None else setting.split.test.n
         source = user_path(data, "a data file")
-        result = replace(result, source=source, layout=options.layout(), n_held_out=held_out)
+        result = replace(result, source=source, layout=asked.layout(), n_held_out=held_out)
     if out is not None:
         result.save(out)
     return result

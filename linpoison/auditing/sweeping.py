@@ -22,7 +22,7 @@ from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
 from .options import PORTFOLIO, AuditOptions, influences, processors
-from .run import run_audit
+from .run import audit
 from .target import Target
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def run_cell(data: Any, options: AuditOptions, folder: Path | None) -> SweepCell
     try:
         report = None if folder is None else finished(data, options, folder)
         if report is None:
-            report = replace(run_audit(data, options, out=folder), material=None)
+            report = replace(audit(data, options, out=folder), material=None)
     except (LinpoisonError, MemoryError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         return SweepCell(options, None, reason, name)

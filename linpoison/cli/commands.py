@@ -6,12 +6,7 @@ import sys
 from typing import Any
 
 from .._frame import say
-from ..auditing.budgets import run_budget
-from ..auditing.certifying import CertifyOptions, run_certify
-from ..auditing.evaluating import run_evaluate
-from ..auditing.options import AuditOptions, LearnerOptions
-from ..auditing.run import run_audit
-from ..auditing.sanitizing import run_sanitize
+from ..auditing import AuditOptions, CertifyOptions, LearnerOptions, audit, budget, certify, evaluate, sanitize
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
@@ -42,7 +37,7 @@ def _audit(arguments: Any) -> int:
         attack_variant=arguments.attack_variant, distinct=arguments.distinct, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = run_audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note)
+        report = audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note)
     return _finish(report, arguments, limit)
 
 
@@ -80,7 +75,7 @@ def _certify(arguments: Any) -> int:
         jobs=arguments.jobs, **_learner(arguments),
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = run_certify(arguments.data, options, out=arguments.out, progress=progress)
+        report = certify(arguments.data, options, out=arguments.out, progress=progress)
     _print(report, arguments, "certify.html, certify.json, certificates")
     return int(limit is not None and max(rung["bound"] for rung in report.rungs) > limit)
 
@@ -88,7 +83,7 @@ def _certify(arguments: Any) -> int:
 def _budget(arguments: Any) -> int:
     options = LearnerOptions(**_learner(arguments))
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = run_budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
+        report = budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
     _print(report, arguments, "budget.json, certificates")
     return 0
 
@@ -118,12 +113,12 @@ def _print(report: Any, arguments: Any, files: str) -> None:
 def _evaluate(arguments: Any) -> int:
     limit = _limit(arguments)
     options = LearnerOptions(**_learner(arguments))
-    report = run_evaluate(arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out)
+    report = evaluate(arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out)
     return _finish(report, arguments, limit)
 
 
 def _sanitize(arguments: Any) -> int:
-    result = run_sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
+    result = sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
     if not arguments.quiet:
         say(f"{result.to_text()}; written to {arguments.out}\n")
     return 0

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from sklearn.svm import LinearSVC
 
 import linpoison
-from linpoison.auditing import AuditOptions, LearnerOptions
+from linpoison.auditing import AuditOptions, CertifyOptions, LearnerOptions
 from linpoison.auditing.assemble import command_line
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.journal import FolderJournal, run_digest
@@ -287,3 +287,39 @@ def test_every_option_that_influences_is_in_the_report():
     assert report.options["variant"] == "reference"
     assert "jobs" not in report.options
     assert json.loads(report.to_json())["options"]["attacks"] == ["kkt"]
+
+
+ONE_ROW = linpoison.Poison([[3.0] * 10], [-1], [12])
+COMMANDS = {
+    "audit": linpoison.audit,
+    "budget": lambda data, *options, **keywords: linpoison.budget(data, "decoys", *options, **keywords),
+    "certify": linpoison.certify,
+    "evaluate": lambda data, *options, **keywords: linpoison.evaluate(data, ONE_ROW, *options, **keywords),
+    "sanitize": linpoison.sanitize,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_options_are_an_object_or_keywords(command):
+    options = {linpoison.audit: AuditOptions, linpoison.certify: CertifyOptions}.get(command, LearnerOptions)()
+    with pytest.raises(InputError, match="an object or as keywords, got both, with reg, model"):
+        command("gaussians", options, reg=0.1, model="ridge")
+    with pytest.raises(InputError, match=f"options as {type(options).__name__}, or as keywords, got a str"):
+        command("gaussians", "svm")
+
+
+def test_an_object_of_options_asks_what_its_keywords_ask():
+    told = {"model": "ridge", "reg": 0.3, "defenses": "l2", "remove": 0.1}
+    reports = [
+        linpoison.evaluate("gaussians", ONE_ROW, LearnerOptions(**told), epsilon=0.05),
+        linpoison.evaluate("gaussians", ONE_ROW, epsilon=0.05, **told),
+    ]
+    assert [report.model["reg"] for report in reports] == [0.3, 0.3]
+    assert reports[0].command == reports[1].command
+    assert reports[0].damages == reports[1].damages
+    proofs = [
+        linpoison.certify("gaussians", CertifyOptions(epsilons=0.01, certificates="test-error", **told)),
+        linpoison.certify("gaussians", epsilon=0.01, certificates="test-error", **told),
+    ]
+    assert proofs[0].rungs == proofs[1].rungs
+    assert proofs[0].command == proofs[1].command

@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
-from linpoison.auditing.run import _Work, run_audit
+from linpoison.auditing.run import _Work
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.evaluation import Evaluator
 from linpoison.reporting.domain_words import domain_words
@@ -370,5 +370,5 @@ def test_out_of_memory_or_bug_is_not_hidden(fake_attacks):
 
 def test_box_poison_of_the_audit_is_inside():
     split = audit_cases.small_split(domain=Domain.box(-9.0, 9.0, d=3))
-    report = run_audit(split, AuditOptions(epsilon=0.1, defenses=FAST, attacks="kkt"))
+    report = linpoison.audit(split, AuditOptions(epsilon=0.1, defenses=FAST, attacks="kkt"))
     assert report.attacks[0].domain_violation == 0
