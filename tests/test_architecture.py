@@ -31,7 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"core", "losses", "learners", "defenses"},
     "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation"},
     "certificates": LEARNING | {"defenses", "optimality"},
-    "subpopulations": LEARNING - {"convex"} | {"rounding", "defenses", "optimality", "attacks", "certificates", "risk"},
+    "subpopulations": LEARNING - {"convex"}
+    | {"rounding", "defenses", "optimality", "attacks", "certificates"}
+    | {"risk", "influence"},
     "reporting": {"core", "losses", "defenses"},
     "auditing": LEARNING
     | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}

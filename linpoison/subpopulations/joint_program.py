@@ -7,19 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from ..attacks.joint_step import Goal, JointStep, Planted
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.validation import Array, check_integer, check_number
+from ..core.validation import check_integer, check_number
+from ..influence import SoftError
 from ..learners import Learner, make_learner
 from ..losses import Problem
 from ..sets import ByLabel
 from .decoys import Aim
-from .row_ascent import soft_error_slope
 
 PRICE = 30.0
 """What an error elsewhere costs beyond the limit, in errors on the target (both as shares)."""
@@ -158,17 +157,6 @@ def plant_jointly(
     return [search.run(stage) for stage in stages]
 
 
-def soft_error(model: LinearModel, rows: Dataset, temperature: float) -> float:
-    """Weighted mean of ``sigma(-margin / T)``."""
-    return float(np.average(expit(-model.margins(rows) / temperature), weights=rows.weight))
-
-
-def soft_slope(model: LinearModel, rows: Dataset, temperature: float) -> Array:
-    """Gradient of `soft_error` in (coef, intercept), shape (d + 1,)."""
-    cooled = LinearModel.from_vector(model.vector / temperature)
-    return soft_error_slope(cooled, rows) / temperature
-
-
 class _Ascent:
     """The models and their poisons, one after the other."""
 
@@ -196,7 +184,7 @@ class _Ascent:
     def growth(self, model: LinearModel, stage: Stage) -> tuple[float, float]:
         """Of the smoothed errors on the target and elsewhere, against the clean model."""
         target, others = (
-            soft_error(model, rows, stage.temperature) - soft_error(self.clean, rows, stage.temperature)
+            SoftError(rows, stage.temperature).value(model) - SoftError(rows, stage.temperature).value(self.clean)
             for rows in (self.aim.target, self.aim.others)
         )
         return target, others
@@ -219,7 +207,7 @@ class _Ascent:
     def step(self, stage: Stage, radius: float) -> JointStep:
         """The program at the model of now."""
         model = self.planted.model
-        gains = soft_slope(model, self.aim.target, stage.temperature)
-        costs = soft_slope(model, self.aim.others, stage.temperature)
+        gains = SoftError(self.aim.target, stage.temperature).gradient(model)
+        costs = SoftError(self.aim.others, stage.temperature).gradient(model)
         room = stage.collateral - self.growth(model, stage)[1]
         return JointStep(self.planted, self.sets, self.count, Goal(gains, costs, room, PRICE), radius)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit
 
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import Array, check_integer, check_number
+from ..influence import SoftError
 from ..learners import Learner, make_learner
 from ..learners.hessian import Hessian
 from ..losses import Problem
@@ -77,17 +77,10 @@ def climb_rows(
 
 def row_gains(model: LinearModel, train: Dataset, problem: Problem, aim: Aim, rows: Dataset, shelter: float) -> Array:
     """How fast J grows with the weight of each row, to first order; shape (n,)."""
-    slope = soft_error_slope(model, aim.target) - shelter * soft_error_slope(model, aim.others)
+    slope = SoftError(aim.target, 1.0).gradient(model) - shelter * SoftError(aim.others, 1.0).gradient(model)
     direction = _newton(model, train, problem, slope)
     pull = -problem.loss.derivative(model.margins(rows))
     return np.asarray(pull * rows.y * (rows.X @ direction[:-1] + direction[-1]))
-
-
-def soft_error_slope(model: LinearModel, rows: Dataset) -> Array:
-    """Gradient of the mean of ``sigma(-margin)`` in (coef, intercept), shape (d + 1,)."""
-    margins = model.margins(rows)
-    weight = -rows.weight * rows.y * expit(margins) * expit(-margins) / rows.total
-    return np.append(np.asarray(rows.X.T @ weight).ravel(), weight.sum())
 
 
 def _newton(model: LinearModel, train: Dataset, problem: Problem, slope: Array) -> Array:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from linpoison.core import Dataset, Domain, InputError, LinearModel
+from linpoison.core import Dataset, Domain, InputError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
 from linpoison.optimality.stationarity import Stationarity
@@ -32,7 +32,7 @@ from linpoison.subpopulations import (
     weigh_rows,
 )
 from linpoison.subpopulations.cross_fitted import _Plan
-from linpoison.subpopulations.row_ascent import row_gains, soft_error_slope
+from linpoison.subpopulations.row_ascent import row_gains
 from linpoison.subpopulations.row_weights import at_risk, below_simplex
 
 DOMAIN = Domain.box(-8.0, 8.0, d=2)
@@ -207,18 +207,6 @@ def test_gains_are_the_slopes_of_the_learned_objective(case, problem):
     # the regulariser's share of a row is the same for all rows, so that differences are compared
     assert np.diff(worth) == pytest.approx(np.diff(gains), rel=0.02)
     assert np.abs(np.diff(gains)).max() > 1e-5
-
-
-def test_soft_error_slope_is_a_derivative(case):
-    train = case[0].train.dataset()
-    model = make_learner(LOGISTIC).fit(train)
-    slope, step = soft_error_slope(model, train), 1e-6
-    for place in range(3):
-        ends = [
-            expit(-LinearModel.from_vector(model.vector + sign * step * np.eye(3)[place]).margins(train)).mean()
-            for sign in (1, -1)
-        ]
-        assert slope[place] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
 
 
 @pytest.mark.parametrize("problem", [LOGISTIC, HINGE], ids=["logistic", "hinge"])

@@ -11,7 +11,8 @@ from group_cases import blob_parts, clusters
 
 from linpoison.attacks import joint_step
 from linpoison.attacks.joint_step import Planted
-from linpoison.core import CapabilityError, Dataset, Domain, InputError, LinearModel, SolverFailed
+from linpoison.core import CapabilityError, Dataset, Domain, InputError, SolverFailed
+from linpoison.influence import SoftError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 from linpoison.sets import Ball, ByLabel
@@ -19,7 +20,7 @@ from linpoison.subpopulations import Aim, CrossFittedAttack, LabelFlip, ProblemT
 from linpoison.subpopulations import cross_fitted as cross_fitted_module
 from linpoison.subpopulations import joint_program as joint_program_module
 from linpoison.subpopulations.cross_fitted import _Plan
-from linpoison.subpopulations.joint_program import _Ascent, soft_error, soft_slope
+from linpoison.subpopulations.joint_program import _Ascent
 
 DOMAIN = Domain.box(-8.0, 8.0, d=2)
 LOGISTIC = Problem(Logistic(), 0.01)
@@ -45,25 +46,6 @@ def rows(case):
     """Training rows, and the aim."""
     parts, group = case
     return parts.train.dataset(DOMAIN), Aim.of(parts.auxiliary.dataset(DOMAIN), group.mask(parts.auxiliary))
-
-
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_slope_is_the_derivative_of_the_soft_error(rows, temperature):
-    model, step = LinearModel([0.3, -0.2], 0.1), 1e-6
-    weighted = Dataset(rows[0].X, rows[0].y, np.linspace(0.5, 2, rows[0].n))
-    slope = soft_slope(model, weighted, temperature)
-    for place in range(3):
-        ends = [
-            soft_error(LinearModel.from_vector(model.vector + sign * step * np.eye(3)[place]), weighted, temperature)
-            for sign in (1, -1)
-        ]
-        assert slope[place] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-9)
-
-
-def test_soft_errors_become_the_errors(rows):
-    model = LinearModel([0.3, -0.2], 0.1)
-    assert 0 < model.error(rows[0]) < 1
-    assert soft_error(model, rows[0], 1e-6) == pytest.approx(model.error(rows[0]))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -94,7 +76,9 @@ def test_the_trust_region_and_the_price_bind(rows):
         program.solve()
         step = program.step.value
         assert step @ ascent.planted.hessian @ step <= 0.05**2 * (1 + 1e-5)
-        steps[limit] = [float(soft_slope(ascent.planted.model, part, 2.0) @ step) for part in (aim.target, aim.others)]
+        steps[limit] = [
+            float(SoftError(part, 2.0).gradient(ascent.planted.model) @ step) for part in (aim.target, aim.others)
+        ]
     assert steps[0.5][0] > steps[0.0][0] > 0
     assert steps[0.5][1] > 1e-4
     assert steps[0.0][1] < 1e-6
@@ -111,7 +95,9 @@ def test_it_outdoes_label_flips_of_the_target(rows, name):
     assert plan.poison.total <= aim.target.n * (1 + 1e-9)
     assert plan.model.distance(learner.fit(train.mix(plan.poison.as_dataset()))) < 1e-4
     growth = {
-        name: [soft_error(model, part, 0.5) - soft_error(clean, part, 0.5) for part in (aim.target, aim.others)]
+        name: [
+            SoftError(part, 0.5).value(model) - SoftError(part, 0.5).value(clean) for part in (aim.target, aim.others)
+        ]
         for name, model in {"plan": plan.model, "flips": flipped}.items()
     }
     assert [plan.target_damage, plan.collateral] == pytest.approx(growth["plan"])
