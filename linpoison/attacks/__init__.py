@@ -20,12 +20,13 @@ from .refined import Refined
 from .run import Journal, Progress, Run
 from .saddle import SaddleProgram
 from .scenario import Scenario
-from .variants import ATTACKS, VARIANTS, as_attack, find_attack, make_attack, make_attacks
+from .variants import ATTACKS, MANY, VARIANTS, as_attack, find_attack, make_attack, make_attacks
 
 __all__ = [
     "ALFA",
     "ATTACKS",
     "KKT",
+    "MANY",
     "VARIANTS",
     "Attack",
     "Breakdown",

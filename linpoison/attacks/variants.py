@@ -18,7 +18,7 @@ from .gradient_canceling import GradientCanceling
 from .influence import Influence, InfluenceBasic
 from .kkt import KKT, IterativeKKT
 from .kkt_grid import KKTGrid
-from .many import MultiInfluence, MultiMinMax
+from .many import MultiBreakdown, MultiInfluence, MultiMinMax
 from .minmax import MinMax, MinMaxBasic
 from .model_targeted import ModelTargeted
 from .random_flips import RandomFlips
@@ -44,7 +44,9 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 """Every attack by name, the cheapest baselines first; `Refined` starts from another one."""
 
-MANY: dict[str, Callable[..., Attack]] = {kind.name: kind for kind in (RandomFlips, MultiMinMax, MultiInfluence)}
+MANY: dict[str, Callable[..., Attack]] = {
+    kind.name: kind for kind in (RandomFlips, MultiBreakdown, MultiInfluence, MultiMinMax)
+}
 """The attacks of more than two classes by name."""
 
 LIBRARY, PAPER = "library", "paper"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..core import UNDEFENDED, Dataset, Poison
+from ..core import UNDEFENDED, Dataset, Poison, label_texts
 from ..core.plugins import Named
 from ..core.validation import Array
 from ..reporting.findings import ALL, AttackEntry, Damage
@@ -160,7 +160,9 @@ def describe_data(setting: Setting) -> dict[str, Any]:
         "n_features": split.train.d,
         "domain": split.train.domain.kind,
         "sparse": split.train.is_sparse,
-        "train_by_class": {"+1": int((split.train.y > 0).sum()), "-1": int((split.train.y < 0).sum())},
+        "train_by_class": {
+            text: int((split.train.y == label).sum()) for label, text in label_texts(split.train.n_classes).items()
+        },
         "digest": setting.digest(),
         **_own_words(split.train),
     }
@@ -170,8 +172,10 @@ def _own_words(train: Dataset) -> dict[str, Any]:
     """Label column and label values of the user's file."""
     if train.classes is None:
         return {}
-    negative, positive = (plain(value) for value in train.classes)
-    return {"label": train.label_name, "classes": {"+1": positive, "-1": negative}, "labels": label_words(train)}
+    texts = label_texts(train.n_classes)
+    values = {texts[label]: plain(value) for label, value in zip(train.labels, train.classes, strict=True)}
+    classes = {text: values[text] for text in texts.values()}
+    return {"label": train.label_name, "classes": classes, "labels": label_words(train)}
 
 
 def describe_model(setting: Setting) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def evaluate(
 
 def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: LearnerOptions, budget: Budget) -> AuditReport:
     rows, name = (poison, "poison") if isinstance(poison, Poison) else (Poison.load(poison), Path(poison).name)
-    setting = prepare(data, options)
+    setting = prepare(data, options, many=True)
     train = setting.split.train
     check_poison(rows, train, named=options.domain is not None)
     scorer = Scorer(setting.evaluator(), Target.parse("test").rows(setting.split, options.seed), budget, train)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._frame import printable
-from ..core import Dataset, Domain, InputError, LinearModel, Split, as_matrix
+from ..core import CapabilityError, Dataset, Domain, InputError, LinearModel, Split, as_matrix
 from ..losses import Problem
 from .estimators import read_estimator
 from .journal import run_digest
@@ -68,10 +68,13 @@ class Setting:
         return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits)
 
 
-def prepare(data: Any, options: LearnerOptions, *, whole: bool = False) -> Setting:
-    """Load the data and build the problem and the defences; with `whole` no row of a file is held out unasked."""
+def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bool = False) -> Setting:
+    """Load the data and build the problem and the defences.
+
+    With `whole` no row of a file is held out unasked, with `many` there may be more than two classes.
+    """
     if options.estimator is None:
-        split, handed = load_split(data, options, whole=whole), None
+        split, handed = load_split(data, options, whole=whole, many=many), None
         split = Split(of_mean_one(split.train)[0], split.test)
         problem = options.problem(split.train)
         learner = str(options.model)
@@ -114,17 +117,29 @@ _log = logging.getLogger("linpoison")
 
 
 def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defense]:
-    """The unfitted sanitisers of `options`."""
-    from ..defenses import make_defense
+    """The unfitted sanitisers of `options`; of the default ones those that take so many classes."""
+    from ..defenses import DEFAULTS, make_defense
 
-    return {
+    made = {
         name: make_defense(name, remove=options.remove, variant=options.variant, problem=problem)
         for name in options.defenses
     }
+    if not problem.many_classes:
+        return made
+    able = {name: one for name, one in made.items() if one.many_classes}
+    if options.defenses != DEFAULTS and len(able) < len(made):
+        lost = ", ".join(name for name in made if name not in able)
+        raise CapabilityError("defences of more than two classes", lost, f"Leave it out: {', '.join(able) or 'none'}.")
+    return able
 
 
 def load_split(
-    data: Any, options: LearnerOptions, *, through: Preprocessing | None = None, whole: bool = False
+    data: Any,
+    options: LearnerOptions,
+    *,
+    through: Preprocessing | None = None,
+    whole: bool = False,
+    many: bool = False,
 ) -> Split:
     """Training and test rows of a name, a path, a `Split` or ``(X_train, y_train, X_test, y_test)``.
 
@@ -135,16 +150,20 @@ def load_split(
         What the rows of files and arrays pass first, so that they may hold text and missing values.
     whole : bool, default False
         Hold out nothing of a file unless `options` names a share: the test rows are the training rows.
+    many : bool, default False
+        Take more than two classes.
     """
     if isinstance(data, (str, os.PathLike)):
         split = _load_source(data, options, through, whole)
-        split.train.require_both_classes()
+        if not many:
+            split.train.require_both_classes()
         return _weighted(split, options)
     for name in ("label", "test", "test_fraction", "header", "index"):
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
-    split.train.require_both_classes()
+    if not many:
+        split.train.require_both_classes()
     if options.domain is not None:
         split = in_domain(split, options.domain)
     split.train.domain.check(split.train.X, "training rows")
@@ -210,7 +229,7 @@ def _weighted(split: Split, options: LearnerOptions) -> Split:
             of_file = "" if train.row_numbers is None else "Of a file, name the column of weights."
             raise InputError(f"{train.n} sample weights, one for each training row", f"{np.size(weight)}", of_file)
         train = replace(train, weight=np.asarray(weight))
-    train.require_both_classes("training rows of positive weight")
+    train.require_all_classes("training rows of positive weight")
     return Split(train, split.test)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
-from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison
+from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison, label_texts
 from ..reporting.findings import ALL, AttackEntry
 from ..reporting.json_values import plain
 from .target import TargetRows
@@ -118,7 +118,7 @@ def domain_violation(domain: Domain, poison: Poison, block: int = 64) -> float:
 
 def by_class(poison: Poison) -> dict[str, float]:
     """Copies with each label."""
-    return {name: float(poison.count[poison.y == label].sum()) for name, label in (("+1", 1.0), ("-1", -1.0))}
+    return {text: float(poison.count[poison.y == y].sum()) for y, text in label_texts(poison.n_classes).items()}
 
 
 def _timeline(candidates: Sequence[Candidate], defenses: Sequence[str]) -> list[list[float]]:

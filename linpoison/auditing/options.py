@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from ..convex import chosen_solver
-from ..core import Budget, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
+from ..core import Budget, CapabilityError, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
 from ..core.plugins import Named, named, stated
-from ..core.validation import as_number, as_weights
+from ..core.validation import as_weights
 from ..datasets.layout import Layout
 from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
-from ..losses import Hinge, Logistic, Problem, Squared
+from ..losses import CrammerSinger, Hinge, Logistic, MultiLoss, MultiProblem, Problem, Softmax, Squared
 from ..losses.base import MarginLoss
 from ..losses.problem import LEAST_REG
+from .class_weights import class_weight_of, class_weight_text, once
 from .groups import Grouping
 from .portfolio import portfolio_names
 from .target import Target
@@ -37,6 +38,8 @@ LAST = "refined"
 
 MODELS: dict[str, type[MarginLoss]] = {"svm": Hinge, "logistic": Logistic, "ridge": Squared}
 """Loss of each model name."""
+MANY_MODELS: dict[str, type[MultiLoss]] = {"svm": CrammerSinger, "logistic": Softmax}
+"""The same of more than two classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,7 @@ class LearnerOptions:
                     "an estimator alone", f"an estimator and {' and '.join(given)}", "The estimator brings its own."
                 )
             return
-        self._set("class_weight", _class_weight_text(self.class_weight))
+        self._set("class_weight", class_weight_text(self.class_weight))
         self._set("model", _one_of(DEFAULT_MODEL if self.model is None else self.model, "model", MODELS))
         reg = DEFAULT_REG if self.reg is None else self.reg
         self._set(
@@ -171,39 +174,24 @@ class LearnerOptions:
 
     def problem(self, train: Dataset | None = None) -> Problem:
         """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
+        if train is not None and train.n_classes is not None:
+            return self._problem_of_many()
         loss = MODELS[str(self.model)]()
         penalized = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
         labels = [-1, 1] if train is None else train.label_values([-1.0, 1.0])
-        weight = _class_weight_of(self.class_weight, labels)
+        weight = class_weight_of(self.class_weight, labels)
         return Problem(loss, float(self.reg or DEFAULT_REG), penalize_intercept=penalized, class_weight=weight)
 
-
-def _class_weight_text(given: Any) -> str | None:
-    """Class weights as a command line has them."""
-    if isinstance(given, Mapping):
-        given = ",".join(f"{label}={weight}" for label, weight in given.items())
-    if given is None or isinstance(given, str):
-        return given
-    raise InputError("class weights as 'balanced' or by label value", repr(given), _CLASS_WEIGHT)
-
-
-def _class_weight_of(text: str | None, labels: list[Any]) -> Any:
-    """Weights of the classes -1 and +1, "balanced", or None."""
-    if text is None or text == "balanced":
-        return text
-    found = dict.fromkeys(map(str, labels), 1.0)
-    parts = [part.rpartition("=") for part in text.split(",")]
-    names = [label.strip() for label, _, _ in parts]
-    _once(names, "labels of class weights")
-    for name, (label, sign, weight) in zip(names, parts, strict=True):
-        if name not in found:
-            got = repr(f"{label}{sign}{weight}")
-            raise InputError(f"class weights of {' and '.join(map(repr, found))}", got, _CLASS_WEIGHT)
-        found[name] = check_number(as_number(weight), "class weight", above=0)
-    return tuple(found.values())
-
-
-_CLASS_WEIGHT = "Such as balanced, or spam=4,ham=1; by rows with sample_weight."
+    def _problem_of_many(self) -> MultiProblem:
+        """The learning problem of more than two classes."""
+        model = str(self.model)
+        if model not in MANY_MODELS:
+            known = " or ".join(MANY_MODELS)
+            raise CapabilityError(f"a model of more than two classes, {known}", model, "Or keep two of the classes.")
+        if self.class_weight is not None:
+            raise CapabilityError("no class weights with more than two classes", self.class_weight)
+        penalized = model == "svm" if self.penalize_intercept is None else bool(self.penalize_intercept)
+        return MultiProblem(MANY_MODELS[model](), float(self.reg or DEFAULT_REG), penalize_intercept=penalized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,14 +357,8 @@ def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any
     items = {key: item if key in plain else brought(item) for key, item in items.items()}
     value = items if mapped else items.values()
     names = named(value, what, lambda thing: str(thing.title if what == "defenses" else thing.name))
-    _once(names, what)
+    once(names, what)
     return names
-
-
-def _once(names: Sequence[str], what: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")
 
 
 def _flag(value: Any, name: str) -> None:

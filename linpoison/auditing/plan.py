@@ -11,7 +11,7 @@ from ..reporting.domain_words import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
 from .options import AuditOptions
-from .portfolio import FAR, FAR_ALONE, FIRST, INSIDE, LIBRARY, NEAR_ALONE, ON_TOP, PUBLISHED, WORDS_ON_TOP
+from .portfolio import FAR, FAR_ALONE, FIRST, INSIDE, LIBRARY, NEAR_ALONE, OF_MANY, ON_TOP, PUBLISHED, WORDS_ON_TOP
 
 if TYPE_CHECKING:
     from ..attacks.base import Attack
@@ -50,7 +50,8 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
     from .. import attacks
 
     if not options.portfolio:
-        made = attacks.make_attacks(options.attack_names(), variant=options.attack_variant, solver=options.solver)
+        names, many = options.attack_names(), _many(scenarios)
+        made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=many)
         return Plan(
             tuple(
                 Task(name, attack, scenario, domain, _where(domain, scenarios))
@@ -58,7 +59,27 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
                 for name, attack in made.items()
             )
         )
-    return _portfolio(options, scenarios)
+    return _portfolio_of_many(options, scenarios) if _many(scenarios) else _portfolio(options, scenarios)
+
+
+def _many(scenarios: Mapping[str, Scenario]) -> bool:
+    return any(scenario.train.n_classes is not None for scenario in scenarios.values())
+
+
+def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
+    """Every attack of more than two classes in the narrowest domain, and far rows in each."""
+    from .. import attacks
+
+    narrow = list(scenarios)[-1]
+    names = dict.fromkeys(item.name for item in OF_MANY)
+    made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=True)
+    places = [(item, domain) for item in OF_MANY for domain in scenarios if domain == narrow or item.name == FAR.name]
+    return Plan(
+        tuple(
+            Task(item.name, _set(made[item.name], item.options), scenarios[domain], domain, _where(domain, scenarios))
+            for item, domain in places
+        )
+    )
 
 
 def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
@@ -120,8 +141,13 @@ def work_size(train: Dataset, n_defenses: int) -> float:
 
 
 def _set(attack: Attack, options: Sequence[tuple[str, Any]]) -> Attack:
-    """The attack with other hyperparameters, where it has any."""
-    return replace(cast(Any, attack), **dict(options)) if options else attack
+    """The attack with other hyperparameters, where it has any; those of a part stand behind its name and a dot."""
+    for name, value in options:
+        part, dot, inner = name.partition(".")
+        attack = replace(
+            cast(Any, attack), **{part: replace(getattr(attack, part), **{inner: value}) if dot else value}
+        )
+    return attack
 
 
 def _left_out(missing: Sequence[tuple[Task, float]], ran: Collection[str]) -> tuple[dict[str, str], ...]:

@@ -52,6 +52,15 @@ NEAR_ALONE = Item(
 """The same made for one filter alone, and for no filter."""
 
 
+OF_MANY = (
+    Item("random-flips", 0.4),
+    Item("breakdown", 10.0),
+    Item("influence", 9.0, (("walk.steps", 40),)),
+    Item("min-max", 20.0, (("program.tol", 3e-2), ("program.max_iter", 20), ("most", 2))),
+)
+"""Those of more than two classes; the options of a part stand behind its name and a dot."""
+
+
 def portfolio_names() -> tuple[str, ...]:
     """Names of the attacks of the portfolio, from cheap to dear."""
     return tuple(item.name for item in (*FIRST, FAR, *INSIDE, WORDS_ON_TOP))

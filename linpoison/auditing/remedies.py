@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
-from ..core.validation import LABELS, Matrix
+from ..core.validation import Matrix
 from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _median(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | Non
 
 def _trusted(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None) -> Remedy:
     train = setting.split.train
-    half = train.take(np.sort(np.concatenate([np.flatnonzero(train.y == label)[::2] for label in LABELS])))
+    half = train.take(np.sort(np.concatenate([np.flatnonzero(train.y == label)[::2] for label in train.labels])))
     defenses = {name: TrustedDefense(one, (half.X, half.y)) for name, one in setting.defenses.items()}
     clean, poisoned = _scores(replace(setting, defenses=defenses), rows, poison)
     return _remedy("trusted", "fit the filters on trusted rows (half of the clean ones)", clean, poisoned, 0.0)
@@ -127,7 +127,7 @@ def _duplicates(setting: Setting, rows: Dataset, n_poison: int, poison: Poison |
         mixed = train.mix(poison.expanded())
         kept = distinct_rows(mixed.X, mixed.y)
         left = mixed.take(kept[kept >= train.n])
-        distinct = Poison(left.X, left.y, np.ones(left.n))
+        distinct = Poison(left.X, left.y, np.ones(left.n), left.n_classes)
         poisoned = _scores(_trained_on(setting, train.take(kept[kept < train.n])), rows, distinct)[1]
     words = "drop near-copies of rows before the filters (distinct rows, --distinct, pass)"
     return _remedy("duplicates", words, clean, poisoned, 1 - alone.size / train.n)
@@ -147,7 +147,7 @@ def enough(train: Dataset, n_poison: int, remove: float) -> float:
     """
     from ..defenses.quota import quota
 
-    sizes = [train.of_class(label).n + n_poison for label in LABELS]
+    sizes = [train.of_class(label).n + n_poison for label in train.labels]
     for thousandths in range(int(np.ceil(1000 * remove)), 1000):
         if all(quota(thousandths / 1000, n) >= n_poison for n in sizes):
             return max(remove, thousandths / 1000)

@@ -303,7 +303,9 @@ def _begin(
 ) -> _Work:
     from ..attacks.scenario import Scenario
 
-    setting = prepare(data, options)
+    setting = prepare(data, options, many=True)
+    if options.certify:
+        setting.split.train.require_both_classes("rows to certify")
     warn_of_sets(setting)
     settings = settings_of(setting, options.domain)
     budget = Budget(options.epsilon)

@@ -167,7 +167,7 @@ def sanitize(
         check_output(out)
     if not asked.defenses:
         raise InputError("at least one defence", "none", "Name one with --defense, such as l2.")
-    setting = prepare(data, asked, whole=True)
+    setting = prepare(data, asked, whole=True, many=True)
     result = _one_after_another(setting)
     if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):
         held_out = 0 if asked.test_fraction is None or asked.test is not None else setting.split.test.n

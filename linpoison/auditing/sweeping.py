@@ -182,7 +182,7 @@ def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | No
         report = AuditReport.from_json((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, InputError, UnicodeDecodeError):
         return None
-    setting = prepare(data, options)
+    setting = prepare(data, options, many=True)
     same = (
         not report.unfinished
         and report.versions.get("linpoison") == __version__
@@ -204,7 +204,7 @@ def cell_name(options: AuditOptions) -> str:
 
 def _check(data: Any, combinations: Sequence[AuditOptions]) -> None:
     """Raise for data, budgets and target rows that no audit can use, before any worker starts."""
-    split = prepare(data, combinations[0]).split
+    split = prepare(data, combinations[0], many=True).split
     for options in combinations:
         Budget(options.epsilon).count(split.train.n)
         Target.parse(options.target).rows(split, options.seed)

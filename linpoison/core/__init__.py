@@ -1,6 +1,6 @@
 """The nouns of the library: data, models, budgets, poisons, results and errors (numpy and scipy only)."""
 
-from .dataset import Dataset, Split, stack_rows
+from .dataset import Dataset, Split, label_texts, stack_rows
 from .domain import Domain, parse_domain
 from .errors import (
     AttackInvalid,
@@ -51,6 +51,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "check_seed",
+    "label_texts",
     "model_of",
     "parse_domain",
     "stack_rows",

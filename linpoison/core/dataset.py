@@ -231,6 +231,19 @@ class Split:
         return self.train.name
 
 
+def label_texts(n_classes: int | None) -> dict[float, str]:
+    """How labels are written: "+1" and "-1", or the codes.
+
+    Examples
+    --------
+    >>> label_texts(None), label_texts(3)
+    ({1.0: '+1', -1.0: '-1'}, {0.0: '0', 1.0: '1', 2.0: '2'})
+    """
+    if n_classes is None:
+        return {label: f"{label:+g}" for label in LABELS}
+    return {float(code): str(code) for code in range(n_classes)}
+
+
 def stack_rows(top: Matrix, bottom: Matrix) -> Matrix:
     """Rows of `top` over rows of `bottom`, in the storage of `top`."""
     if sp.issparse(top):

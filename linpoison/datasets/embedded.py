@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..core.dataset import Dataset, Split
 from ..core.domain import Domain
+from ..core.validation import Array
 from .scaling import standardize
 
 
@@ -47,14 +50,32 @@ def digits17() -> Split:
     ((252, 64), 109, 'box')
     """
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
     rows = np.isin(bunch.target, (1, 7))
-    X, y = bunch.data[rows] / 16.0, np.where(bunch.target[rows] == 1, 1.0, -1.0)
-    parts = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
-    domain = Domain.box(0.0, 1.0, d=64)
-    return Split(
-        Dataset(parts[0], parts[2], domain=domain, name="digits17", image_shape=(8, 8)),
-        Dataset(parts[1], parts[3], domain=domain, name="digits17", image_shape=(8, 8)),
-    )
+    return _pictures(bunch.data[rows] / 16.0, np.where(bunch.target[rows] == 1, 1.0, -1.0), "digits17")
+
+
+def digits() -> Split:
+    """Handwritten 8 x 8 digits of ten classes with pixels in [0, 1]: 1257 training and 540 test rows.
+
+    The split is stratified, 70 to 30, and fixed.
+
+    Examples
+    --------
+    >>> split = digits()
+    >>> split.train.X.shape, split.test.n, split.train.k
+    ((1257, 64), 540, 10)
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return _pictures(bunch.data / 16.0, bunch.target, "digits", n_classes=10)
+
+
+def _pictures(X: Array, y: Array, name: str, **more: Any) -> Split:
+    from sklearn.model_selection import train_test_split
+
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
+    more |= {"domain": Domain.box(0.0, 1.0, d=X.shape[1]), "name": name, "image_shape": (8, 8)}
+    return Split(Dataset(X_train, y_train, **more), Dataset(X_test, y_test, **more))

@@ -51,7 +51,8 @@ _SVMLIGHT = "Write one row a line, such as: 1 3:0.5 7:2."
 
 
 def read_npz(path: Path, test: Path | None, weight: str | None = None) -> Raw:
-    """Arrays X and y, or the parts of a CSR matrix and y; test rows as X_test and y_test or after n_train rows.
+    """Arrays X and y (or X_train and y_train), or the parts of a CSR matrix and y; test rows as X_test and y_test or
+    after n_train rows.
 
     `weight` names an array of sample weights.
     """
@@ -82,8 +83,13 @@ def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:
     return Raw(X[:n], y[:n], where, (X[n:], y[n:]), test_start=n)
 
 
+_TRAIN = {"X_train": "X", "y_train": "y"}
+"""Other names of the training rows."""
+
+
 def _arrays(path: Path) -> dict[str, Any]:
-    return read_arrays(path, f"an .npz archive without pickles in {path.name}", remedy=_NPZ)
+    arrays = read_arrays(path, f"an .npz archive without pickles in {path.name}", remedy=_NPZ)
+    return {_TRAIN.get(name, name) if _TRAIN.get(name) not in arrays else name: one for name, one in arrays.items()}
 
 
 def _array(arrays: dict[str, Any], key: str, path: Path) -> Any:

@@ -77,6 +77,10 @@ ENTRIES: dict[str, Entry] = {
         "embedded", (252, 109, 64), "box", "8 x 8 images of the digits 1 (+1) and 7",
         lambda seed: embedded.digits17(),
     ),
+    "digits": Entry(
+        "embedded", (1257, 540, 64), "box", "8 x 8 images of all ten digits, ten classes",
+        lambda seed: embedded.digits(),
+    ),
     "gaussians": Entry(
         "generated", (400, 400, 10), "real", "two unit Gaussians, means 3 apart",
         lambda seed: generated.gaussians(seed=seed),
@@ -114,6 +118,6 @@ def names() -> list[DatasetInfo]:
     Examples
     --------
     >>> [info.name for info in names() if info.kind != "external"]
-    ['breast_cancer', 'digits17', 'gaussians', 'counts']
+    ['breast_cancer', 'digits17', 'digits', 'gaussians', 'counts']
     """
     return [entry.info(name) for name, entry in ENTRIES.items()]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.domain import Domain
-from ..core.validation import LABELS, Array
+from ..core.validation import Array
 from ..sets.base import squared_distances
 from .base import Defense
 from .quota import drag_ratio
@@ -82,7 +82,7 @@ def class_exposures(train: Dataset, n_poison: int, defenses: Mapping[str, Defens
     ClassExposure(label=1.0, n_clean=148, n_poison=12, n_dropped=8, n_surviving=4, least_overrun=9, least_drag=2)
     """
     filters = [one for one in defenses.values() if one.drops_share and one.follows_poison]
-    return {label: _of_class(train, label, n_poison, filters) for label in LABELS} if filters else {}
+    return {label: _of_class(train, label, n_poison, filters) for label in train.labels[::-1]} if filters else {}
 
 
 def _of_class(train: Dataset, label: float, n_poison: int, filters: list[Defense]) -> ClassExposure:

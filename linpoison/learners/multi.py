@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, check_integer, check_number
 from ..losses import MultiProblem, Softmax
 from ..losses.problem import LEAST_REG
-from .base import Learner
+from .base import Learner, LearnerWarning, converged, narrow
 
 
 class MultiLearner(Learner):
@@ -137,17 +138,18 @@ class LibraryLearner(MultiLearner):
         solver = LinearSVC(
             multi_class="crammer_singer", C=strength, tol=self.tol, max_iter=self.max_iter, random_state=0
         )
-        solver.fit(data.X, data.codes, sample_weight=data.weight)
+        _warned(converged(lambda: solver.fit(narrow(data.X), data.codes, sample_weight=data.weight)))
         return _both_rows(solver.coef_, solver.intercept_, data.k)
 
     def _logistic(self, data: Dataset) -> MultiModel:
         from sklearn.linear_model import LogisticRegression
 
         penalised = self.problem.penalize_intercept
-        X = np.hstack([_dense(data.X), np.ones((data.n, 1))]) if penalised else data.X
+        X = np.hstack([_dense(data.X), np.ones((data.n, 1))]) if penalised else narrow(data.X)
         solver = LogisticRegression(
             C=1.0 / (self.problem.reg * data.total), tol=self.tol, max_iter=self.max_iter, fit_intercept=not penalised
-        ).fit(X, data.codes, sample_weight=data.weight)
+        )
+        _warned(converged(lambda: solver.fit(X, data.codes, sample_weight=data.weight)))
         if data.k == 2:
             raise CapabilityError("three or more classes for cross-entropy", "two", "Use the method 'reference'.")
         return MultiModel.from_matrix(solver.coef_) if penalised else MultiModel(solver.coef_, solver.intercept_)
@@ -198,6 +200,12 @@ def covers(problem: MultiProblem) -> bool:
     if problem.loss.temperature == 0:
         return problem.penalize_intercept
     return problem.loss == Softmax()
+
+
+def _warned(solved: bool) -> None:
+    if not solved:
+        said = "the solver of k classes stopped before its tolerance: the model is approximate. Scale the columns."
+        warnings.warn(said, LearnerWarning, stacklevel=5)
 
 
 def _both_rows(coef: Array, intercept: Array, k: int) -> MultiModel:

@@ -20,13 +20,13 @@ def figures_of(report: AuditFindings) -> list[Figure]:
     found: list[Figure | None] = [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
     found += [plots.bracket(report.rungs)] if report.rungs else []
     found += [plots.groups(report.subpopulations)] if report.subpopulations else []
-    if report.material is not None:
+    if report.material is not None and report.material.two_classes:
         found += [draw(report.material) for draw in (plots.score_histograms, plots.plane, plots.images)]
     return [figure for figure in found if figure is not None]
 
 
 def feature_table(material: Material, n: int = N_FEATURES) -> list[dict[str, Any]]:
-    """For each poison class, the features in which it differs most from its clean class.
+    """For each poison class, the features in which it differs most from its clean class; nothing of more than two.
 
     Returns
     -------
@@ -35,7 +35,9 @@ def feature_table(material: Material, n: int = N_FEATURES) -> list[dict[str, Any
         clean and of the poisoned undefended model.
     """
     train, models = material.train, (material.clean_model, material.poisoned_model)
-    tables = []
+    tables: list[dict[str, Any]] = []
+    if not material.two_classes:
+        return tables
     for label, text in LABELS:
         mean = mean_rows(material.poison).get(label)
         if mean is None:

@@ -42,6 +42,11 @@ class Material:
     thresholds: Mapping[str, Mapping[float, float]]
     kept_fraction: Mapping[str, float | None]
 
+    @property
+    def two_classes(self) -> bool:
+        """Whether there is one direction between the classes to draw."""
+        return self.train.n_classes is None
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -159,13 +159,18 @@ def headline(report: AuditFindings, entry: AttackEntry) -> str:
     return finding(entry, report.clean["by_defense"], report.epsilon, len(report.target_rows or ()))
 
 
+def _by_class(copies: Mapping[str, int]) -> str:
+    """Copies of each class: of two both, of more those that have any."""
+    shown = {label: count for label, count in copies.items() if count or len(copies) == 2}
+    return ", ".join(f"{count} of class {label}" for label, count in shown.items())
+
+
 def facts(entry: AttackEntry) -> list[tuple[str, str]]:
     """Names and values of what else is known about one poison."""
     pairs: list[tuple[str, str]] = [
-        ("rows", f"{entry.n_poison} ({entry.n_distinct} distinct; "
-                 f"{entry.poison_by_class['+1']} of class +1, {entry.poison_by_class['-1']} of class -1)"),
+        ("rows", f"{entry.n_poison} ({entry.n_distinct} distinct; {_by_class(entry.poison_by_class)})"),
         ("seconds", f"{entry.seconds:.1f}"),
-    ]  # fmt: skip
+    ]
     if entry.residual is not None:
         pairs.append(("KKT residual before rounding", f"{entry.residual:.2e}"))
     if entry.gap is not None:

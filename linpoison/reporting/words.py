@@ -65,8 +65,10 @@ def label_words(data: Dataset) -> str:
     """The label column and which of its values is +1, where they are the user's; empty for data sets with a name."""
     if data.classes is None:
         return ""
-    negative, positive = data.classes
     column = "" if data.label_name is None else f"the label is the column {data.label_name!r}: "
+    if data.n_classes is not None:
+        return f"{column}{', '.join(f'{value!r} is {code}' for code, value in enumerate(data.classes))}"
+    negative, positive = data.classes
     return f"{column}{positive!r} is +1 and {negative!r} is -1"
 
 

@@ -73,7 +73,7 @@ def deploy(
         labels.append(np.full(number.size, label))
     none = np.zeros((0, relaxed.X.shape[1]))
     X = sp.csr_array(sp.vstack([sp.csr_array(none), *rows])) if sparse else np.vstack([none, *rows])
-    return Poison(X, np.concatenate([*labels, []]), np.concatenate([*copies, []])).merged()
+    return Poison(X, np.concatenate([*labels, []]), np.concatenate([*copies, []]), relaxed.n_classes).merged()
 
 
 def _placed(

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from multi_cases import blobs, digits, scenario, scenario_of
 
 from linpoison.attacks import KKT, RandomFlips, make_attacks
 from linpoison.attacks.many import (
+    FarPlan,
     MeasureInfluence,
     MinMaxProgram,
+    MultiBreakdown,
     MultiInfluence,
     MultiLabelFlips,
     MultiMinMax,
@@ -21,13 +24,14 @@ from linpoison.attacks.many import (
     refitted_regions,
 )
 from linpoison.attacks.many.attack import removed, rounded
+from linpoison.attacks.many.far import class_means, planted
 from linpoison.attacks.many.influence import _Walk
 from linpoison.attacks.many.paper_loop import _Walk as _PaperWalk
 from linpoison.attacks.run import skipped
-from linpoison.core import CapabilityError, InfeasibleSet, InputError, MultiModel, SolverFailed
+from linpoison.core import CapabilityError, Dataset, Domain, InfeasibleSet, InputError, MultiModel, Poison, SolverFailed
 from linpoison.defenses import LossDefense
 from linpoison.evaluation import Evaluator
-from linpoison.learners import LibraryLearner, MultiReferenceLearner, make_learner
+from linpoison.learners import LibraryLearner, MultiReferenceLearner, make_learner, multi
 from linpoison.losses import MultiProblem, Softmax
 from linpoison.sets import Halfspace, Intersection
 from linpoison.testing import check_attack
@@ -282,9 +286,53 @@ def test_random_flips_give_any_other_label():
 
 
 def test_attacks_of_two_classes_are_refused_for_more():
-    for name in ("kkt", "breakdown", "refined"):
-        with pytest.raises(CapabilityError, match="on more than two classes, among random-flips, min-max, influence"):
+    for name in ("kkt", "alfa", "refined"):
+        with pytest.raises(CapabilityError, match="two classes, among random-flips, breakdown, influence, min-max"):
             make_attacks(["random-flips", name], many=True)
     assert isinstance(make_attacks(["min-max"], many=True)["min-max"], MultiMinMax)
     with pytest.raises(CapabilityError, match="rows for the attack kkt of two classes, got 3"):
         KKT().run(small_scenario())
+
+
+def far_scenario():
+    """Few rows of four classes, behind filters whose quota the budget overruns in two of them."""
+    clean = blobs(160, d=5, k=4, seed=3)
+    return scenario_of(clean, blobs(120, d=5, k=4, seed=4), make_learner(MultiProblem("crammer_singer", 0.05)), 0.1)
+
+
+def test_far_rows_pass_filters_by_overrunning_their_quota():
+    case = far_scenario()
+    attack = MultiBreakdown(pairs=6, kept=3, joined=3)
+    found = check_attack(attack, case)
+    defender = Evaluator(case.train, case.problem, case.defenses, case.learner)
+    clean = defender.score(None, {"t": case.target}).worst("t")
+    assert found.best.worst > clean + 0.2
+    assert found.poison.total == case.n_poison
+    naive = [
+        Poison(case.train.X[[row]] * 30, [(case.train.codes[row] + 1) % 4], [case.n_poison], 4) for row in range(8)
+    ]
+    assert found.best.worst >= max(defender.score(poison, {"t": case.target}).worst("t") for poison in naive)
+    means = class_means(case.train)
+    plan = FarPlan(((2, 0),), 2.0)
+    rows = planted(case, plan, means, 1.5, np.random.default_rng(0)).X
+    away = (means[0] - means[2]) / np.linalg.norm(means[0] - means[2])
+    np.testing.assert_allclose(rows, (means[2] + 3.0 * away)[None])
+
+
+def test_far_rows_keep_to_a_box_of_whole_numbers():
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = sp.csr_array(rng.poisson(1.0 + 3.0 * np.eye(3, 6)[y]).astype(float))
+    train = Dataset.coded(X, y, domain=Domain.counts(X.max(axis=0).toarray().ravel()))
+    case = scenario_of(train, train, make_learner(MultiProblem("crammer_singer", 0.05)), 0.1)
+    found = MultiBreakdown(pairs=4).run(case)
+    assert found.poison.total == 9
+    assert sp.issparse(found.poison.X)
+    assert train.domain.violation(found.poison.X).max() == 0
+
+
+def test_fits_that_do_not_converge_are_no_result(monkeypatch):
+    case = far_scenario()
+    monkeypatch.setattr(multi, "converged", lambda fit: (fit(), False)[1])
+    with pytest.raises(SolverFailed, match="breakdown, got none .skipped: LearnerWarning"):
+        MultiBreakdown(pairs=2).run(case)

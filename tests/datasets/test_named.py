@@ -26,7 +26,7 @@ def test_records_tell_the_truth(info):
     assert split.name == info.name
     assert info.available
     split.train.domain.check(split.train.X, "X")
-    split.test.require_both_classes("test data")
+    split.test.require_all_classes("test data")
 
 
 @pytest.mark.usefixtures("no_data")

@@ -2,6 +2,7 @@
 
 from .attack import MultiInfluence, MultiMinMax
 from .decoys import MultiDecoy, MultiLabelFlips
+from .far import FarPlan, MultiBreakdown
 from .influence import MeasureInfluence
 from .minmax_program import MinMaxProgram, MinMaxSolution
 from .paper_loop import MultiPaperLoop
@@ -9,9 +10,11 @@ from .regions import ball_regions, capped_regions, refitted_regions
 from .supports import SupportBatch, Supports
 
 __all__ = [
+    "FarPlan",
     "MeasureInfluence",
     "MinMaxProgram",
     "MinMaxSolution",
+    "MultiBreakdown",
     "MultiDecoy",
     "MultiInfluence",
     "MultiLabelFlips",
