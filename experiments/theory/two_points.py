@@ -146,8 +146,8 @@ def parts(data: Dataset) -> tuple[Any, Any, Any]:
 def undecided(model: MultiModel, poison: Dataset, near: float = 1e-3) -> Any:
     """Rows so close to the kink or to a tie of rivals that a conic solver does not tell on which side they are."""
     scores = model.scores(poison.X)
-    own = scores[np.arange(poison.n), poison.y].copy()
-    scores[np.arange(poison.n), poison.y] = -np.inf
+    own = scores[np.arange(poison.n), poison.codes].copy()
+    scores[np.arange(poison.n), poison.codes] = -np.inf
     ordered = np.sort(scores, axis=1)
     return (np.abs(1 + ordered[:, -1] - own) < near) | (ordered[:, -1] - ordered[:, -2] < near)
 
