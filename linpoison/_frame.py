@@ -1,7 +1,7 @@
 """The frame around every command line: what becomes of its outcome, its errors, its streams and its signals.
 
-It imports nothing but the standard library, and nothing else is imported outside of it, so that Ctrl-C, a closed pipe
-or a crash while packages are being loaded end like those that come later.
+It imports nothing but the standard library and `_printable`, and nothing else is imported outside of it, so that
+Ctrl-C, a closed pipe or a crash while packages are being loaded end like those that come later.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import TextIO
+
+from ._printable import printable
 
 OK, ABOVE, BAD_INPUT, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 """Exit codes."""
@@ -112,26 +114,6 @@ def print_message(message: str, stream: TextIO | None) -> None:
         stream.write(message)
     elif message:
         tell(message.rstrip("\n"), stream)
-
-
-def printable(text: str) -> str:
-    """`text` without what a terminal, an editor or a browser obeys instead of showing: control characters but for
-    line ends and tabs, changes of direction and other invisible formats, halves of characters.
-
-    Examples
-    --------
-    >>> printable("a\\x1b[31mb\\u202ec")
-    'a\\\\x1b[31mb\\\\u202ec'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(letter if _harmless(letter) else letter.encode("unicode_escape").decode() for letter in text)
-
-
-def _harmless(letter: str) -> bool:
-    import unicodedata
-
-    return letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def _open_streams() -> None:

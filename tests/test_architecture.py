@@ -42,7 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "testing": LEARNING | {"defenses", "evaluation", "attacks"},
     "deep": {"core", "losses", "datasets", "rounding", "risk", "attacks"},
 }
-"""Room -> rooms that it may import. `_version` and `_frame` are open to all; facade and ``__main__`` stand above."""
+"""Room -> rooms that it may import. `OPEN` files are for all; facade and ``__main__`` stand above."""
+
+OPEN = (("_version",), ("_frame",), ("_printable",))
 
 ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "reporting/plots.py", "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
@@ -95,7 +97,7 @@ def rooms_imported(path: Path, tree: ast.AST) -> set[str]:
     for name in imported(path, tree):
         if name[0] == "deep":
             found.add("deep")
-        elif name[0] == "linpoison" and name[1:2] not in (("_version",), ("_frame",)):
+        elif name[0] == "linpoison" and name[1:2] not in OPEN:
             found.add(name[1] if len(name) > 1 and name[1] in ALLOWED else "")
     return found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._frame import printable
+from .._printable import printable
 from ..core import CapabilityError, Dataset, Domain, InputError, LinearModel, Split, as_matrix
 from ..losses import Problem
 from .estimators import read_estimator

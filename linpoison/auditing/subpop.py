@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .._frame import printable
+from .._printable import printable
 from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
 from ..core.archives import arrays_writer
 from ..core.wording import quiet_fonts

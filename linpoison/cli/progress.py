@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Self, TextIO
 
-from .._frame import printable, tell
+from .._frame import tell
+from .._printable import printable
 
 EVERY = 10.0
 """Least seconds between two plain lines about the same step."""

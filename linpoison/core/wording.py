@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .._frame import printable
+from .._printable import printable
 
 MOST = 60
 """Letters of a name in a picture."""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._frame import printable
+from .._printable import printable
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

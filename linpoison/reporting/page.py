@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from .._frame import printable
+from .._printable import printable
 from .cells import percent
 
 

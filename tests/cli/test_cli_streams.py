@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linpoison._frame import BUG, INTERRUPTED, framed, printable, say
+from linpoison._frame import BUG, INTERRUPTED, framed, say
+from linpoison._printable import printable
 from linpoison.cli import main
 from linpoison.core.wording import drawable
 from linpoison.reporting.cells import aligned
