@@ -46,8 +46,6 @@ from linpoison import Dataset, LinearModel, Problem, SolverFailed, load
 from linpoison.certificates import (
     BudgetPlane,
     budget_plane,
-    cross_entropy_reach,
-    cross_entropy_threshold,
     min_budget,
     reachability_threshold,
 )
@@ -55,6 +53,7 @@ from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, MarginLoss, Squared, make_loss
+from linpoison.risk import LinearRisk, Sample, reachability
 from linpoison.sets import ByLabel
 
 EXAMPLES = ("example", "quantity", "thesis", "library", "search")
@@ -98,7 +97,7 @@ def examples() -> Iterator[list[str]]:
     for c in (2, 3, 10, 100):
         closed = float(lambertw((c - 1) / np.e).real)
         words = f"W({c - 1}/e) = {closed:.6f}"
-        ours, searched = cross_entropy_reach(c), search_scores(c)
+        ours, searched = LinearRisk(c).reach, search_scores(c)
         yield ["3, cross-entropy", f"constant, {c} classes", words, f"{ours:.6f}", f"{searched:.6f}"]
     pair, single = two_ways(train)
     yield ["3, cross-entropy", "threshold, two classes", f"{single:.6f} (3.4)", f"{pair:.6f}", "-"]
@@ -135,9 +134,9 @@ def two_ways(train: Dataset) -> tuple[float, float]:
     """The threshold of one model by cross-entropy over two columns, and by the logistic loss."""
     problem = Problem(Logistic(), 1e-9, fit_intercept=False)
     model = LinearModel([0.3, -0.5, 0.2, -0.1, -0.4])
-    scores = model.decision_function(train.X) / 2
-    found = cross_entropy_threshold(np.column_stack([-scores, scores]), (train.y > 0).astype(int))
-    return found.epsilon, reachability_threshold(problem, model, train).epsilon
+    w = np.append(-model.coef, model.coef) / 2
+    found = reachability(LinearRisk(2, fit_intercept=False), w, Sample(train.X, (train.y > 0).astype(int)))
+    return found.threshold, reachability_threshold(problem, model, train).epsilon
 
 
 def breakdown(quick: bool) -> Iterator[list[str]]:

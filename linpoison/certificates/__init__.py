@@ -15,9 +15,6 @@ from .saddle import SemidefiniteLoss, certify_average_loss, semidefinite_loss
 from .test_error import certify_test_error
 from .thresholds import (
     Threshold,
-    cross_entropy_reach,
-    cross_entropy_threshold,
-    last_layer_threshold,
     reachability_threshold,
 )
 
@@ -46,11 +43,8 @@ __all__ = [
     "collapse",
     "collapse_classes",
     "comparator_budget",
-    "cross_entropy_reach",
-    "cross_entropy_threshold",
     "inflate",
     "label_flips_ridge",
-    "last_layer_threshold",
     "min_budget",
     "projections",
     "radius",

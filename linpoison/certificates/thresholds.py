@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import brentq, linprog, minimize_scalar
-from scipy.special import lambertw, log_softmax
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
-from ..core.validation import Array, as_matrix, as_weights, check_integer, check_number
+from ..core.validation import Array, check_number
 from ..losses import MarginLoss, Problem
 
 
@@ -218,127 +216,3 @@ def _least_root(need: Callable[[float], float]) -> float:
     if need(low) > 1:
         return np.inf
     return 1 / float(brentq(lambda inverse: need(inverse) - 1, low, high, xtol=1e-14 * high, rtol=1e-14))
-
-
-def cross_entropy_reach(n_classes: int) -> float:
-    """``sup_h <h, e_y - softmax(h)> = W((c - 1) / e)`` with Lambert's W, for c classes.
-
-    Shifts of the scores change nothing, and by convexity all rivals are equal at the supremum: it is
-    ``sup_t t (c - 1) / (e^t + c - 1)``, attained at ``t = 1 + W((c - 1) / e)``.
-
-    Examples
-    --------
-    >>> from linpoison.losses import Logistic
-    >>> cross_entropy_reach(2) == Logistic().reach
-    True
-    """
-    c = check_integer(n_classes, "n_classes", at_least=2)
-    return float(lambertw((c - 1) * np.exp(-1)).real)
-
-
-def cross_entropy_threshold(
-    logits: Any, labels: Any, *, weight: Any = None, penalty: float = 0.0, scaling: Literal["mean", "sum"] = "mean"
-) -> Threshold:
-    """Mass of poison without which scores ``h = W x + b`` cannot come from a minimiser of cross-entropy.
-
-    ::
-
-        epsilon >= max(0, E <h, p - e_y> + reg |W|^2) / (W((c - 1) / e) - [mean] reg |W|^2)
-
-    with ``p = softmax(h)``: the condition of optimality times the weights themselves, in which a row of poison
-    contributes at most the `cross_entropy_reach` of c classes. It is necessary only: for more than two
-    classes the other equations of the condition may ask for more.
-
-    Parameters
-    ----------
-    logits : array_like, shape (n, c)
-        Scores of the clean rows under the target.
-    labels : array_like of int, shape (n,)
-        0 to c - 1.
-    weight : array_like, shape (n,), optional
-    penalty : float, default 0
-        ``reg`` at the clean size times the squared length of the penalised weights.
-    scaling : {"mean", "sum"}
-        Whether the regulariser grows with the poison, see `Problem`.
-
-    Returns
-    -------
-    Threshold
-        With `Threshold.epsilon` the bound.
-
-    References
-    ----------
-    Lu, Kamath, Yu, Theorem 3 and Example 3 of chapter 3 of Lu's thesis, there without the regulariser.
-
-    Examples
-    --------
-    >>> found = cross_entropy_threshold([[0.0, 1.0], [1.0, 0.0]], [0, 1])  # both rows wrong
-    >>> round(found.epsilon, 6) == round(found.numerator / cross_entropy_reach(2), 6)
-    True
-    """
-    scores = np.asarray(as_matrix(logits, "logits"))
-    rows, classes = scores.shape
-    code = np.asarray(labels)
-    if code.shape != (rows,) or code.dtype.kind not in "biuf" or (code != np.round(code)).any():
-        raise InputError(f"whole labels of shape ({rows},)", f"shape {code.shape}")
-    code = code.astype(np.intp)
-    if code.min() < 0 or code.max() >= classes:
-        raise InputError(f"labels from 0 to {classes - 1}", f"{code.min()} to {code.max()}")
-    if scaling not in ("mean", "sum"):
-        raise InputError("scaling 'mean' or 'sum'", repr(scaling))
-    reg = check_number(penalty, "penalty", at_least=0)
-    share = as_weights(weight, rows)
-    if share.sum() <= 0:
-        raise InputError("rows of positive weight", "none")
-    chance = np.exp(log_softmax(scores, axis=1))
-    pulled = (scores * chance).sum(axis=1) - scores[np.arange(rows), code]
-    numerator = float(share @ pulled) / float(share.sum()) + reg
-    reach = cross_entropy_reach(classes)
-    below = reach - reg * (scaling == "mean")
-    words = f"necessary: rows anywhere, cross-entropy of {classes} classes, {scaling} scaling of the regulariser"
-    return Threshold(_ratio(numerator, below), numerator, below, reach, words)
-
-
-def last_layer_threshold(
-    features: Any,
-    coef: Any,
-    intercept: Any,
-    labels: Any,
-    *,
-    reg: float = 0.0,
-    penalize_intercept: bool = True,
-    weight: Any = None,
-) -> Threshold:
-    """`cross_entropy_threshold` for the last layer of a network, whatever the layers before it.
-
-    At a minimiser of clean rows and poison the gradient of the last layer vanishes. So the condition
-    is necessary for the whole network, with the features that the target itself computes.
-
-    Parameters
-    ----------
-    features : array_like, shape (n, d)
-        What the last layer of the target sees of the clean rows.
-    coef, intercept : array_like, shapes (c, d) and (c,)
-        The last layer of the target.
-    labels : array_like of int, shape (n,)
-    reg : float, default 0
-        Weight decay of the last layer, ``reg / 2 |W|^2`` beside the mean loss.
-    penalize_intercept : bool, default True
-    weight : array_like, shape (n,), optional
-
-    References
-    ----------
-    Lu, Kamath, Yu, Theorem 4 of chapter 3 of Lu's thesis.
-
-    Examples
-    --------
-    >>> last_layer_threshold([[1.0], [-1.0]], [[1.0], [-1.0]], [0.0, 0.0], [0, 1]).epsilon  # learned as it should be
-    0.0
-    """
-    X = as_matrix(features, "features")
-    matrix, shift = np.asarray(as_matrix(coef, "coef")), np.asarray(intercept, dtype=np.float64)
-    if matrix.shape[1] != X.shape[1] or shift.shape != matrix.shape[:1] or not np.isfinite(shift).all():
-        raise InputError(f"coef of shape (c, {X.shape[1]}) and c intercepts", f"{matrix.shape} and {shift.shape}")
-    size = float((matrix**2).sum()) + float(shift @ shift) * penalize_intercept
-    penalty = check_number(reg, "reg", at_least=0) * size
-    return cross_entropy_threshold(np.asarray(X @ matrix.T) + shift, labels, weight=weight, penalty=penalty)
