@@ -114,7 +114,10 @@ class _Objective:
 
 
 def _newton(objective: _Objective, model: LinearModel, tol: float, max_iter: int) -> tuple[LinearModel, bool]:
-    first = objective.size(objective.gradient(LinearModel(np.zeros(model.d))))
+    zero = LinearModel(np.zeros(model.d))
+    first = objective.size(objective.gradient(zero))
+    if first == 0:  # the minimum, as the objective is convex; nothing to measure a tolerance by
+        return zero, True
     for _ in range(max_iter):
         gradient = objective.gradient(model)
         size = objective.size(gradient)

@@ -302,3 +302,10 @@ def test_a_start_with_an_intercept_leaves_none_where_none_is_fitted(loss):
     warm = learner.fit(data, start=LinearModel([3.0, -1.0], 3.0))
     assert warm.intercept == 0
     np.testing.assert_allclose(warm.coef, learner.fit(data).coef, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [SmoothHinge(0.5), Logistic(), SquaredHinge()], ids=repr)
+def test_rows_that_tell_nothing_are_fitted_by_zero_from_any_start(loss):
+    data = Dataset(np.zeros((4, 2)), [1, 1, -1, -1])
+    found = SmoothLearner(Problem(loss, 0.1)).fit(data, start=LinearModel([1.0, -2.0], 0.5))
+    assert found.vector.tolist() == [0.0, 0.0, 0.0]
