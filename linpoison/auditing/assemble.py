@@ -240,6 +240,8 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
             words += ["--weight", "<weights>"]
         elif name in ("defenses", "attacks"):
             words += [_OPTION.get(name, "--defenses"), _word(tuple(map(_named, getattr(options, name))))]
+        elif name == "model" and value is not None:
+            words += ["--model", _named(options.model)]
         elif isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
         elif value is not None:

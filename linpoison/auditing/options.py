@@ -16,11 +16,11 @@ from ..core.plugins import Named, named, stated
 from ..core.validation import as_weights
 from ..datasets.layout import Layout
 from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
-from ..losses import CrammerSinger, Hinge, Logistic, MultiLoss, MultiProblem, Problem, Softmax, Squared
-from ..losses.base import MarginLoss
+from ..losses import LOSSES, MultiProblem, Problem
 from ..losses.problem import LEAST_REG
 from .class_weights import class_weight_of, class_weight_text, once
 from .groups import Grouping
+from .models import MANY_MODELS, MODELS, checked_model, loss_of
 from .portfolio import portfolio_names
 from .target import Target
 
@@ -36,11 +36,6 @@ BASELINE = "kkt-grid"
 LAST = "refined"
 """The attack that starts from what the others have found."""
 
-MODELS: dict[str, type[MarginLoss]] = {"svm": Hinge, "logistic": Logistic, "ridge": Squared}
-"""Loss of each model name."""
-MANY_MODELS: dict[str, type[MultiLoss]] = {"svm": CrammerSinger, "logistic": Softmax}
-"""The same of more than two classes."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerOptions:
@@ -48,7 +43,7 @@ class LearnerOptions:
 
     Parameters
     ----------
-    model : {"svm", "logistic", "ridge"}, optional
+    model : {"svm", "logistic", "ridge"}, name of a loss, or MarginLoss, optional
         Hinge loss with a penalised intercept (as LinearSVC), logistic loss or squared loss with a
         free one. ``svm`` if neither this nor an estimator is given.
     estimator : object, optional
@@ -81,7 +76,7 @@ class LearnerOptions:
     seed : int
     """
 
-    model: str | None = None
+    model: Any = None
     estimator: Any = None
     reg: float | None = None
     penalize_intercept: bool | None = None
@@ -137,7 +132,7 @@ class LearnerOptions:
                 )
             return
         self._set("class_weight", class_weight_text(self.class_weight))
-        self._set("model", _one_of(DEFAULT_MODEL if self.model is None else self.model, "model", MODELS))
+        self._set("model", checked_model(DEFAULT_MODEL if self.model is None else self.model))
         reg = DEFAULT_REG if self.reg is None else self.reg
         self._set(
             "reg",
@@ -176,7 +171,7 @@ class LearnerOptions:
         """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
         if train is not None and train.n_classes is not None:
             return self._problem_of_many()
-        loss = MODELS[str(self.model)]()
+        loss = loss_of(DEFAULT_MODEL if self.model is None else self.model)
         penalized = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
         labels = [-1, 1] if train is None else train.label_values([-1.0, 1.0])
         weight = class_weight_of(self.class_weight, labels)
@@ -307,6 +302,8 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
     if isinstance(values["sample_weight"], np.ndarray):
         weight = values["sample_weight"]
         values["sample_weight"] = f"{weight.size} weights, {hashlib.sha256(weight.tobytes()).hexdigest()[:12]}"
+    if values["model"] is not None and is_foreign("losses", values["model"]):
+        values["model"] = stated("losses", values["model"])
     for group in ("defenses", "attacks"):
         if group in values:
             values[group] = tuple(stated(group, name) if is_foreign(group, name) else name for name in values[group])
@@ -320,8 +317,8 @@ def is_foreign(group: str, name: str) -> bool:
     """Whether a name is none of this library."""
     from .. import attacks
 
-    own = DEFENSES if group == "defenses" else {EVERY, PORTFOLIO, *attacks.ATTACKS}
-    return isinstance(name, Named) or name not in own
+    own = {"defenses": DEFENSES, "losses": [*MODELS, *LOSSES], "attacks": [EVERY, PORTFOLIO, *attacks.ATTACKS]}
+    return isinstance(name, Named) or name not in list(own[group])
 
 
 def asdict_shallow(options: Any) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def audit(
 
     Other Parameters
     ----------------
-    model : {"svm", "logistic", "ridge"}, optional
+    model : {"svm", "logistic", "ridge"}, name of a loss, or MarginLoss, optional
         ``svm`` by default: hinge loss, penalised intercept. The other two leave the intercept free.
     reg : float, optional
         ``lambda > 0`` of the objective, 0.01 by default.

@@ -99,7 +99,7 @@ def known_attacks(kind):
 
 
 def test_names_in_the_help_are_the_registered_ones():
-    from linpoison.auditing.options import MODELS as known
+    from linpoison.auditing.models import MODELS as known
     from linpoison.defenses import DEFAULTS
     from linpoison.defenses import DEFENSES as registered
 

@@ -13,7 +13,7 @@ from linpoison.auditing.options import AuditOptions, influences
 from linpoison.cli import main
 from linpoison.core import Budget, InputError, Poison
 from linpoison.defenses import L2Defense, as_defense, make_defense
-from linpoison.losses import Problem, Squared
+from linpoison.losses import Problem, SmoothHinge, Squared
 
 FOREST = IsolationForest(n_estimators=5)
 QUICK = {"model": "ridge", "attacks": "random-flips"}
@@ -26,6 +26,7 @@ def installed(tmp_path, monkeypatch):
         tmp_path / "site",
         defenses={"largest": "foreign:LargestEntry", "other": "foreign:EveryOther"},
         attacks={"means": "foreign:Means"},
+        losses={"smooth": "linpoison.losses:SmoothHinge"},
     )
     monkeypatch.syspath_prepend(tmp_path / "site")
 
@@ -93,6 +94,22 @@ def test_names_of_entry_points_work_in_every_command(installed, tmp_path):
     assert np.isfinite(proved.rungs[0]["bound"])
     spent = linpoison.budget(data, linpoison.LinearModel(np.array([0.1, 0.1, 0.1])), **more)
     assert 0 < spent.entries[0]["bound"] < 10
+
+
+def test_a_loss_of_someone_else_is_learned(installed):
+    data = small_split()
+    by_object = linpoison.audit(
+        data, defenses="loss", attacks="random-flips", model=SmoothHinge(), domain="real", jobs=1
+    )
+    by_name = linpoison.audit(data, defenses="loss", attacks="random-flips", model="smooth", domain="real", jobs=1)
+    assert by_object.model["loss"] == by_name.model["loss"] == "smooth_hinge"
+    assert by_object.attacks[0].test_error == by_name.attacks[0].test_error
+    assert by_object.options["model"].startswith("smooth_hinge: SmoothHinge(")
+    assert by_name.options["model"] == "smooth (foreign 1.5)"
+    assert "--model '<smooth_hinge>'" in by_object.command
+    assert "--model smooth" in by_name.command
+    with pytest.raises(InputError, match="model among svm, .*, or a loss as an object, got 'nobody'"):
+        AuditOptions(model="nobody")
 
 
 def test_share_and_class_of_a_registered_defence(installed):
