@@ -344,6 +344,21 @@ def test_the_reader_of_offences_sees_them():
     assert len(offences(ast.parse(text))) == 4
 
 
+def sorted_by_class(path: Path, tree: ast.Module) -> set[str]:
+    """Classes of sets whose instances a file of another room tells from others."""
+    of_sets = {name[-1] for name in imported(path, tree) if name[:2] == ("linpoison", "sets")}
+    checks = [node.args[1] for node in ast.walk(tree) if isinstance(node, ast.Call)
+              and ast.unparse(node.func) in ("isinstance", "issubclass") and len(node.args) > 1]  # fmt: skip
+    return of_sets & {node.id for check in checks for node in ast.walk(check) if isinstance(node, ast.Name)}
+
+
+def test_sets_are_asked_and_not_sorted_by_class():
+    found = {id_of(path): sorted_by_class(path, tree_of(path)) for path in library_files() if room_of(path) != "sets"}
+    assert {name: classes for name, classes in found.items() if classes} == {}
+    text = "from ..sets import Ball\nfrom .projections import Box\nisinstance(x, Ball | Box)"
+    assert sorted_by_class(*parsed(text)) == {"Ball"}
+
+
 def test_files_are_small():
     lengths = {id_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in [*library_files(), *SCRIPTS]}
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}

@@ -94,9 +94,9 @@ def trusted(setting: Setting) -> Trusted:
         except CapabilityError:
             left_out[name] = "it has no convex set"
             continue
-        tubes = [part.piece.tube for part in found.values() if part.piece is not None]
-        if any(tube is not None and tube.basis.size > COSTLY for tube in tubes):
-            left_out[name] = f"its subspace has {train.d} features and more directions than a bound can afford"
+        unfit = [why for part in found.values() if (why := _unfit(part))]
+        if unfit:
+            left_out[name] = unfit[0]
             continue
         names.append(name)
         for label, part in found.items():
@@ -119,6 +119,16 @@ def trusted(setting: Setting) -> Trusted:
         weights = _fixed(problem, kept)
         problem, kept = problem.at(kept)
     return Trusted(problem, kept, sets, int((~inside).sum()), tuple(names), left_out, weights)
+
+
+def _unfit(part: FeasibleSet) -> str:
+    """Why no bound is made with a set; nothing for one that is taken."""
+    if not part.has_support_bound:
+        return "its set has no bound on its support"
+    tube = None if part.piece is None else part.piece.tube
+    if tube is not None and tube.basis.size > COSTLY:
+        return f"its subspace has {part.d} features and more directions than a bound can afford"
+    return ""
 
 
 def _fixed(problem: Problem, data: Dataset) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Contracts: what every attack, defence and loss keeps, as functions to run on one of your own."""
+"""Contracts: what every attack, defence, loss and set keeps, as functions to run on one of your own."""
 
 from .attacks import check_attack
 from .defenses import check_defense
 from .losses import check_loss
+from .sets import check_set
 
-__all__ = ["check_attack", "check_defense", "check_loss"]
+__all__ = ["check_attack", "check_defense", "check_loss", "check_set"]

@@ -5,51 +5,11 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from set_cases import CENTER, CLOSED, NORMAL, SETS, D, points_near
+from set_cases import CENTER, CLOSED, NORMAL, SETS, D
 
 from linpoison.convex import solve
 from linpoison.core import InfeasibleSet, InputError
 from linpoison.sets import Ball, CountBall, Intersection, SubspaceTube
-
-
-class Cone:
-    """Tells whether a point (u, t) lies in the cone, by the least slack that lets it in."""
-
-    def __init__(self, feasible, solver="CLARABEL"):
-        self.u, self.t, self.solver = cp.Parameter(D), cp.Parameter(nonneg=True), solver
-        point, scale = cp.Variable(D), cp.Variable()
-        distance = cp.norm_inf(point - self.u) + cp.abs(scale - self.t)
-        self.problem = cp.Problem(cp.Minimize(distance), feasible.constraints(point, scale))
-
-    def distance(self, u, t):
-        self.u.value, self.t.value = u, t
-        return solve(self.problem, solver=self.solver).value
-
-
-@pytest.mark.parametrize("solver", ["CLARABEL", "ECOS"])
-@pytest.mark.parametrize("name", SETS)
-def test_cone_at_every_scale_is_the_scaled_set(name, solver):
-    rng = np.random.default_rng(1)
-    feasible, cone = SETS[name], Cone(SETS[name], solver)
-    points = points_near(feasible, rng, n=4)
-    inside = feasible.contains(points, 1e-7)
-    clearly_outside = feasible.violation(points) > 1e-2
-    assert inside.any()
-    assert clearly_outside.any()
-    for x, is_in, is_out in zip(points, inside, clearly_outside, strict=True):
-        for t in (0.01, 3.0):
-            distance = cone.distance(t * x, t)
-            assert not is_in or distance < 1e-6
-            assert not is_out or distance > 1e-5 * t
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_scale_cannot_be_negative(name):
-    t = cp.Variable()
-    u = cp.Variable(D)
-    info = solve(cp.Problem(cp.Minimize(t), [*SETS[name].constraints(u, t), cp.norm_inf(u) <= 10, t <= 1]))
-    assert info.value == pytest.approx(0, abs=1e-6)
-
 
 RECESSION = {
     "ball": np.zeros((0, D)),
