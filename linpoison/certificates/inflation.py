@@ -65,6 +65,7 @@ def inflate(sets: ByLabel, train: Dataset, epsilon: float) -> ByLabel:
 
     Examples
     --------
+    >>> from linpoison.sets import Ball
     >>> train = Dataset([[-2.0], [0.0], [2.0], [0.0]], [-1, -1, 1, 1])
     >>> inflate(ByLabel({+1: Ball([1.0], 1.5), -1: Ball([-1.0], 1.5)}), train, 0.1)[1].radius  # 1.5 (1 + 0.1 / 0.5)
     1.8

@@ -16,7 +16,8 @@ from linpoison.attacks.influence import Influence, InfluenceBasic
 from linpoison.attacks.influence_steps import climb
 from linpoison.attacks.ranking import Ranker
 from linpoison.core import Dataset, InfeasibleSet, InputError, SolverFailed
-from linpoison.evaluation import Evaluator, evaluator
+from linpoison.defenses import known
+from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.sets import Intersection
 
@@ -255,9 +256,9 @@ def test_neighbours_of_the_clean_rows_are_found_once_in_a_start(monkeypatch):
     scenario, made, original = (
         scenario_of("breast_cancer", epsilon=0.1, defenses=("l2", "knn")),
         [],
-        evaluator.Neighbors,
+        known.Neighbors,
     )
-    monkeypatch.setattr(evaluator, "Neighbors", lambda *args: made.append(1) or original(*args))
+    monkeypatch.setattr(known, "Neighbors", lambda *args: made.append(1) or original(*args))
     candidates, _ = climb(0.0, Influence(starts=1, steps=4, check=2), scenario, [0, 0])
     assert len(made) == 1
     ranked = Ranker(scenario, 0.0)
