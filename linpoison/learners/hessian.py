@@ -140,8 +140,8 @@ class Hessian:
     @cached_property
     def _border(self) -> tuple[Array, float]:
         """``G^(-1) A' K 1`` and the Schur complement of the intercept, with ``G = lam I + A' K A``."""
-        half = dtrtrs(self._row_factor, self._root, lower=1)[0]
-        inner = dtrtrs(self._row_factor, half, lower=1, trans=1)[0]
+        half = _triangular(self._row_factor, self._root)
+        inner = _triangular(self._row_factor, half, transposed=True)
         reach = np.asarray(self.rows.T @ (self._root * inner)).ravel() / self.penalty[0]
         return reach, float(self.penalty[-1] + half @ half)
 
@@ -185,14 +185,20 @@ class Hessian:
 
 def _factor(matrix: Array) -> Array:
     """The lower Cholesky factor. `scipy.linalg` would check and dispatch for longer than a small factor takes."""
+    if not matrix.size:  # LAPACK takes no empty ones
+        return matrix
     factor, info = dpotrf(matrix, lower=1, overwrite_a=1)
     if info:
         raise LinAlgError(f"the leading minor of order {info} is not positive definite")
     return np.asarray(factor)
 
 
+def _triangular(factor: Array, v: Array, transposed: bool = False) -> Array:
+    return np.asarray(dtrtrs(factor, v, lower=1, trans=int(transposed))[0]) if factor.size else np.zeros_like(v)
+
+
 def _factor_solve(factor: Array, v: Array) -> Array:
-    return np.asarray(dpotrs(factor, v, lower=1)[0])
+    return np.asarray(dpotrs(factor, v, lower=1)[0]) if factor.size else np.zeros_like(v)
 
 
 def without_light_rows(curvature: Array, lengths: Array, trace: float, share: float) -> Array:

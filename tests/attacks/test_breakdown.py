@@ -18,7 +18,8 @@ from linpoison.core import Budget, Dataset, Domain, InputError, Poison, SolverFa
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.evaluation import Evaluator
-from linpoison.losses import Hinge, Problem, Squared
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Logistic, Problem, Squared
 
 ALL = ("l2", "slab", "loss", "svd", "knn")
 QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0), inside=False)
@@ -169,3 +170,19 @@ def test_equal_rows_have_no_direction_to_plant(domain, recwarn):
     with pytest.raises(SolverFailed, match="expected a"):
         Breakdown(directions=4, ascents=3, chains=1, steps=2, inside=False).run(scenario)
     assert not recwarn.list
+
+
+def test_without_a_filter_rows_of_one_class_turn_the_model_around():
+    """The poison grid of two lines: copies of one row beyond the other class, at radii that lie close together."""
+    scenario = replace(real(defenses=()), problem=Problem(Logistic(), 0.01, penalize_intercept=False))
+    train, total = scenario.train, scenario.n_poison
+    found = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
+    means = {label: train.of_class(label).X.mean(axis=0) for label in (1.0, -1.0)}
+    unit = np.median(np.linalg.norm(train.X - train.X.mean(axis=0), axis=1))
+    learner = make_learner(scenario.problem)
+    for label in (1.0, -1.0):
+        across = (means[-label] - means[label]) / np.linalg.norm(means[-label] - means[label])
+        for radius in np.geomspace(1.5, 30, 14):
+            poison = Poison((means[label] + radius * unit * across)[None], [label], [total])
+            error = learner.fit(train.mix(poison.expanded())).error(scenario.target)
+            assert error <= found.best.worst + 1e-9

@@ -43,6 +43,12 @@ def test_every_route_solves_with_the_same_hessian(route, sparse, intercept_penal
     assert solver.stalled == (route == "stalled")
 
 
+def test_without_a_row_of_curvature_the_penalty_is_left(capfd):
+    solver = Hessian(np.ones((3, 9)), np.zeros(3), np.full(10, 0.5))
+    np.testing.assert_allclose(solver.solve(np.arange(10.0)), 2 * np.arange(10.0))
+    assert capfd.readouterr() == ("", "")  # LAPACK complains there
+
+
 @pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
 def test_light_rows_are_left_out_within_their_bounds(make):
     rng = np.random.default_rng(0)

@@ -34,6 +34,7 @@ FLIPS = LabelFlipDecoys((0.4, 0.5), (8, 20), prune=False)
 """Models of rows with flipped labels, from which directions of sparse rows ascend."""
 _ROWS = 3000  # that directions are searched on
 _BEYOND = (4.0, 70.0)  # times the largest radius: where the planted model is next to zero, only its signs count
+_NEAR = (0.075, 0.3)  # times the least radius: between these rows may turn a model around, see `Breakdown._turned`
 _OUTERMOST = 6  # rows of a class whose directions are tried in a narrow domain
 _ALIKE = 0.97  # cosine of directions that count as one
 
@@ -133,6 +134,8 @@ class Breakdown(Attack):
             run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
+            if stage == 0 and len(scenario.defenses) <= 1 and not costly:
+                pool += self._turned(climb, aims, scenario.n_poison)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
             best += [state for state in sorted(pool, key=lambda state: -state.trial.worst)[:1] if state not in best]
@@ -188,6 +191,22 @@ class Breakdown(Attack):
             return self._worst(scenario, train, goal, seed, self.kept), radii
         left = replace(train, weight=train.weight * kept_share(pool[0].trial, train))
         return self._worst(scenario, left, goal, seed, max(1, self.kept // 2)), radii[-2:]
+
+    def _turned(self, climb: Climb, aims: Sequence[Aim], n_poison: int) -> list[State]:
+        """Rows at the radius at which they turn a model around that no filter guards, instead of flattening it.
+
+        Nearer they are too few to plant anything; beyond, the planted model is next to zero. In between lies a peak
+        that may be narrower than a tenth of the radius: a grid, and a finer one around its best.
+        """
+        radii = np.geomspace(*_NEAR, 13) * min(self.radii)
+        found: list[State] = []
+        for _ in range(2):
+            states = {radius: starts(climb, aims, n_poison, (radius,)) for radius in radii.tolist()}
+            found += [state for some in states.values() for state in some]
+            best = max(states, key=lambda radius: max((state.trial.worst for state in states[radius]), default=0.0))
+            step = radii[1] / radii[0]
+            radii = best * np.geomspace(1 / step, step, 9)
+        return found
 
     def _worst(self, scenario: Scenario, train: Dataset, goal: Dataset, seed: Sequence[int], most: int) -> list[Aim]:
         """The worst models of some rows that can be planted, with directions unlike each other."""
