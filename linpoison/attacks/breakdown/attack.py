@@ -134,7 +134,7 @@ class Breakdown(Attack):
             run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
-            if stage == 0 and len(scenario.defenses) <= 1 and not costly:
+            if stage == 0 and len(scenario.defenses) <= 1 and not (costly or ground.bounded):
                 pool += self._turned(climb, aims, scenario.n_poison)
             pool.sort(key=lambda state: -state.trial.value)
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
@@ -198,14 +198,13 @@ class Breakdown(Attack):
         Nearer they are too few to plant anything; beyond, the planted model is next to zero. In between lies a peak
         that may be narrower than a tenth of the radius: a grid, and a finer one around its best.
         """
-        radii = np.geomspace(*_NEAR, 13) * min(self.radii)
+        radii = np.geomspace(*_NEAR, 8) * min(self.radii)
         found: list[State] = []
         for _ in range(2):
             states = {radius: starts(climb, aims, n_poison, (radius,)) for radius in radii.tolist()}
             found += [state for some in states.values() for state in some]
             best = max(states, key=lambda radius: max((state.trial.worst for state in states[radius]), default=0.0))
-            step = radii[1] / radii[0]
-            radii = best * np.geomspace(1 / step, step, 9)
+            radii = best * (radii[1] / radii[0]) ** np.array([-2 / 3, -1 / 3, 1 / 3, 2 / 3])
         return found
 
     def _worst(self, scenario: Scenario, train: Dataset, goal: Dataset, seed: Sequence[int], most: int) -> list[Aim]:
