@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .domain import Domain
 from .errors import CapabilityError, InputError
-from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights
+from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights, label_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Dataset:
     @classmethod
     def coded(cls, X: Any, y: Any, weight: Any = None, n_classes: int | None = None, **more: Any) -> Dataset:
         """Rows with labels 0 to k - 1; k is one more than the largest of them by default, and 2 at least."""
-        labels = np.asarray(y)
+        labels = label_array(y)
         least = int(labels.max()) + 1 if labels.size and labels.dtype.kind in "biu" else 2
         return cls(X, y, weight, n_classes=max(least, 2) if n_classes is None else n_classes, **more)
 

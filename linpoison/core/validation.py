@@ -110,6 +110,14 @@ def squared_norms(X: Matrix) -> Array:
     return np.asarray(np.einsum("...i,...i->...", X, X))
 
 
+def label_array(y: Any) -> NDArray[Any]:
+    """Labels of any kind as an array."""
+    try:
+        return np.asarray(y)
+    except ValueError:
+        raise InputError("labels of shape (n,), one for each row", "a ragged sequence") from None
+
+
 def as_labels(y: Any, n: int, n_classes: int | None = None) -> Array:
     """Labels of `n` rows as float64: signs, or with `n_classes` codes from 0 on."""
     return as_signed_labels(y, n) if n_classes is None else as_codes(y, n, n_classes).astype(np.float64)
@@ -118,7 +126,7 @@ def as_labels(y: Any, n: int, n_classes: int | None = None) -> Array:
 def as_codes(y: Any, n: int, n_classes: int) -> Array:
     """Labels as whole numbers in {0, ..., n_classes - 1}, shape (n,)."""
     check_kind(y, "labels")
-    labels, most = np.asarray(y), check_integer(n_classes, "n_classes", at_least=2)
+    labels, most = label_array(y), check_integer(n_classes, "n_classes", at_least=2)
     if labels.shape != (n,):
         raise InputError(f"labels of shape ({n},), one for each row", f"shape {labels.shape}")
     if labels.dtype.kind not in "biuf" or (labels != np.round(labels)).any() or (labels < 0).any():

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import CapabilityError, InputError
 from ..core.model import LinearModel
-from ..core.validation import Array, Matrix, as_matrix, check_number, refuse_missing
+from ..core.validation import Array, Matrix, as_matrix, check_number, label_array, refuse_missing
 from ..learners.checked import validate_data
 from ..sets import FeasibleSet
 from .quota import quota
@@ -236,7 +236,7 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         return rows
 
     def _codes_of(self, y: Any, n: int) -> Codes:
-        labels = np.asarray(y)
+        labels = label_array(y)
         if labels.shape != (n,):
             raise InputError(f"{n} labels, one for each row", f"shape {labels.shape}")
         known = np.isin(labels, self.classes_)
@@ -282,7 +282,7 @@ def keep_least(scores: Array, members: Codes, remove: float, label: Any) -> Code
 
 
 def _encode(y: Any, n: int) -> tuple[NDArray[Any], Codes]:
-    labels = np.asarray(y)
+    labels = label_array(y)
     if labels.shape != (n,):
         raise InputError(f"labels of shape ({n},), one for each row", f"shape {labels.shape}")
     refuse_missing(labels)

@@ -175,6 +175,9 @@ def test_codes_are_labels_of_more_than_two_classes():
     with pytest.raises(InputError, match="each of 3 classes, got rows of 2"):
         data.take([0, 1]).require_all_classes()
     data.require_all_classes()
+    for y in ([1, [2]], ["a", "b"]):
+        with pytest.raises(InputError):
+            Dataset.coded([[0.0], [1.0]], y)
 
 
 def test_poison_keeps_its_number_of_classes(tmp_path):

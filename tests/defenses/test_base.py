@@ -230,3 +230,12 @@ def test_targets_that_are_no_classes_are_refused():
         L2Defense().fit(X, [f"row {number}" for number in range(70)])
     with pytest.raises(InputError, match="35 missing labels. Drop those rows first"):
         L2Defense().fit(X, np.array(["a", None] * 35, dtype=object))
+
+
+def test_ragged_labels_are_refused():
+    defense = make_defense("l2")
+    with pytest.raises(InputError, match="labels of shape .*got a ragged sequence"):
+        defense.fit([[0.0], [1.0]], [1, [2]])
+    defense.fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+    with pytest.raises(InputError, match="a ragged sequence"):
+        defense.decision_function([[0.0], [1.0]], [1, [2]])
