@@ -42,7 +42,7 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read the words of the command line."""
-        if text in ("test", "train"):
+        if isinstance(text, str) and text in ("test", "train"):
             return cls(text)
         head, colon, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
         if head == "rows" and colon:

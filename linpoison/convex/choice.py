@@ -30,7 +30,7 @@ def chosen_solver(name: str | None) -> str | None:
     >>> chosen_solver("clarabel"), chosen_solver("structured"), chosen_solver(None)
     ('CLARABEL', None, None)
     """
-    if name is None or name == STRUCTURED:
+    if name is None or (isinstance(name, str) and name == STRUCTURED):
         return None
     return installed_solver(name, STRUCTURED)
 
@@ -48,7 +48,8 @@ def installed_solver(name: object, *others: str) -> str:
     installed = installed_solvers()
     spelled = name.upper() if isinstance(name, str) else name
     if not isinstance(spelled, str) or spelled not in installed:
-        remedy = f"Install it with: pip install {spelled.lower()}." if spelled in OPTIONAL else ""
+        known = spelled in OPTIONAL if isinstance(spelled, str) else False
+        remedy = f"Install it with: pip install {str(spelled).lower()}." if known else ""
         listed = ", ".join([*others, *sorted(installed)])
         raise InputError(f"an installed solver among {listed}", repr(name), remedy)
     return spelled

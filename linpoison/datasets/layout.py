@@ -41,7 +41,7 @@ class Layout:
     weight: str | None = None
 
     def __post_init__(self) -> None:
-        if self.header not in (None, *HEADERS):
+        if self.header is not None and not (isinstance(self.header, str) and self.header in HEADERS):
             raise InputError("header as 'first' or 'none'", repr(self.header))
         for name in ("label", "index", "weight"):
             value = getattr(self, name)

@@ -323,3 +323,9 @@ def test_an_object_of_options_asks_what_its_keywords_ask():
     ]
     assert proofs[0].rungs == proofs[1].rungs
     assert proofs[0].command == proofs[1].command
+
+
+@pytest.mark.parametrize("name", ["target", "model", "domain", "variant", "solver", "header", "label", "seed"])
+def test_an_array_in_the_place_of_a_word_is_refused(name):
+    with pytest.raises(InputError):
+        linpoison.audit("gaussians", attacks="random-flips", defenses="l2", jobs=1, **{name: np.arange(3)})
