@@ -8,7 +8,7 @@ from typing import Any
 
 from ..convex import chosen_solver
 from ..core.errors import CapabilityError, InputError
-from ..core.plugins import Named, offered
+from ..core.plugins import find
 from .alfa import ALFA
 from .ascent import Ascent
 from .base import Attack
@@ -113,19 +113,8 @@ def make_attack(name: str, variant: str = LIBRARY, *, many: bool = False, **opti
 
 
 def find_attack(name: str) -> Any:
-    """What stands behind a name: a class, or an object.
-
-    Raises
-    ------
-    InputError
-        If nothing does.
-    """
-    if isinstance(name, Named):
-        return name.thing
-    found = ATTACKS.get(name) or offered("attacks", name)
-    if found is None:
-        raise InputError(f"attacks among {', '.join(ATTACKS)}, or of an entry point linpoison.attacks", repr(name))
-    return found
+    """What stands behind a name: a class, or an object; see `linpoison.core.plugins.find`."""
+    return find("attacks", name, ATTACKS, "attacks")
 
 
 def _of_many(name: str) -> Callable[..., Attack]:

@@ -54,6 +54,39 @@ def offered(group: str, name: str) -> Any:
         raise InputError(f"{name!r} of {_maker(found[0])} as an object to import", reason) from error
 
 
+def find(group: str, name: str, known: Mapping[str, Any], what: str) -> Any:
+    """What stands behind a name: what it brings, one of the library's own, or what another package registers.
+
+    Parameters
+    ----------
+    group : str
+        Of the entry points ``linpoison.<group>``.
+    name : str
+    known : mapping of str to object
+        The library's own.
+    what : str
+        What errors call them.
+
+    Raises
+    ------
+    InputError
+        If nothing stands behind it.
+
+    Examples
+    --------
+    >>> find("losses", "two", {"two": 2}, "a number")
+    2
+    """
+    if isinstance(name, Named):
+        return name.thing
+    found = known.get(name) if isinstance(name, str) else None
+    if found is None and isinstance(name, str):
+        found = offered(group, name)
+    if found is None:
+        raise InputError(f"{what} among {', '.join(known)}, or of an entry point linpoison.{group}", repr(name))
+    return found
+
+
 def named(things: Iterable[Any] | Mapping[str, Any], what: str, name_of: Callable[[Any], str]) -> tuple[str, ...]:
     """Names as they are, and objects under distinct names that are safe in the name of a file.
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import InputError
-from ..core.plugins import Named, offered
+from ..core.plugins import find
 from ..losses import Problem
 from .adapters import DetectorDefense, SamplerDefense, as_defense
 from .base import Defense
@@ -81,21 +80,8 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
 
 
 def find_defense(name: str) -> Any:
-    """What stands behind a name: a class, or an object.
-
-    Raises
-    ------
-    InputError
-        If nothing does.
-    """
-    if isinstance(name, Named):
-        return name.thing
-    found = DEFENSES.get(name) if isinstance(name, str) else None
-    found = offered("defenses", name) if found is None and isinstance(name, str) else found
-    if found is None:
-        others = "or of an entry point linpoison.defenses"
-        raise InputError(f"a defence among {', '.join(DEFENSES)}, {others}", repr(name))
-    return found
+    """What stands behind a name: a class, or an object; see `linpoison.core.plugins.find`."""
+    return find("defenses", name, DEFENSES, "a defence")
 
 
 __all__ = [

@@ -1,7 +1,6 @@
 """Margin losses (value, derivatives, cvxpy expression, constants) and the learning problem built on them."""
 
-from ..core.errors import InputError
-from ..core.plugins import offered
+from ..core.plugins import find
 from .base import MarginLoss
 from .hinge import Hinge, SquaredHinge
 from .logistic import Logistic
@@ -21,10 +20,7 @@ def make_loss(name: str, **parameters: float) -> MarginLoss:
 
     A loss of someone else is a class registered under the entry points ``linpoison.losses``.
     """
-    kind = LOSSES.get(name) or offered("losses", name)
-    if kind is None:
-        raise InputError(f"a loss among {', '.join(LOSSES)}", repr(name))
-    loss: MarginLoss = kind(**parameters)
+    loss: MarginLoss = find("losses", name, LOSSES, "a loss")(**parameters)
     return loss
 
 
