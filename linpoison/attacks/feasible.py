@@ -11,7 +11,6 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.validation import LABELS, Array, check_number
 from ..defenses import Defense
-from ..evaluation import Evaluator
 from ..losses import MarginLoss
 from ..sets import ByLabel, FeasibleSet, Halfspace, domain_set, everywhere, in_domain, intersect, loss_cap
 from .scenario import Scenario
@@ -100,7 +99,7 @@ class FeasibleRegion:
             Rows to fit with; those of ``scenario.known`` by default.
         """
         poison = scenario.known if poison is None else poison
-        evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        evaluator = scenario.defender()
         n, d = scenario.train.n, scenario.train.d
         detectors = {
             name: evaluator.fit_detector(name, poison)

@@ -15,7 +15,7 @@ from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo, worst_case
-from ..evaluation import Evaluation, Evaluator
+from ..evaluation import Evaluation
 from ..learners import make_learner
 from ..rounding import deploy, make_distinct
 from ..sets import ByLabel
@@ -46,8 +46,7 @@ class Ranker:
 
     def __init__(self, scenario: Scenario, started: float) -> None:
         self.scenario, self.started = scenario, started
-        learner = make_learner(scenario.problem, method="quick") if scenario.learner is None else scenario.learner
-        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses, learner)
+        self.evaluator = scenario.defender(scenario.learner or make_learner(scenario.problem, method="quick"))
         self.quick = quick_defenses(scenario)
 
     def candidate(
@@ -83,7 +82,7 @@ class Ranker:
         """
         rows = {"target": self.scenario.target}
         poison = self._distinct(poison)
-        scores = exact_evaluator(self.scenario).score(poison, rows) if full else self._quickly(poison, rows)
+        scores = self.scenario.defender().score(poison, rows) if full else self._quickly(poison, rows)
         return Candidate(
             poison=poison,
             relaxed=poison if relaxed is None else relaxed,
@@ -117,11 +116,6 @@ class Ranker:
         """The strongest of several deployable versions of one poison; empty ones are left out."""
         scored = [self.candidate(poison, **facts) for poison in poisons if poison.n_distinct]
         return max(scored, key=lambda item: item.worst, default=None)
-
-
-def exact_evaluator(scenario: Scenario) -> Evaluator:
-    """The defender of a scenario."""
-    return Evaluator(scenario.train, scenario.problem, scenario.defenses, scenario.learner)
 
 
 def quick_defenses(scenario: Scenario) -> list[str]:
@@ -176,7 +170,7 @@ def roundings(
 
 def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     """The candidate with its error behind every defence."""
-    error = exact_evaluator(scenario).score(item.poison, {"target": scenario.target}).error["target"]
+    error = scenario.defender().score(item.poison, {"target": scenario.target}).error["target"]
     return [replace(item, test_error=error, seconds=time.time() - started)], []
 
 

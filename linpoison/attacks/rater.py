@@ -16,7 +16,6 @@ from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import LABELS, Array
 from ..defenses import Defense
 from ..defenses.base import keep_least
-from ..evaluation import Evaluator
 from ..learners import Learner, make_learner
 from .scenario import Scenario
 
@@ -74,10 +73,9 @@ class Rater:
         self, scenario: Scenario, *, folds: int = 2, seed: int = 0, temperature: float = 0.2, softness: float = 0.004
     ) -> None:
         self.scenario, self.temperature, self.softness = scenario, temperature, softness
-        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.evaluator.learner = make_learner(scenario.problem, method="quick")
-        self.train = self.evaluator.train
         self.learner = make_learner(scenario.problem, method="quick")
+        self.evaluator = scenario.defender(self.learner)
+        self.train = self.evaluator.train
         self.cross = scenario.goal == "population"
         self._parts = self._divide(folds, seed) if self.cross else []
         self._frozen: dict[str, tuple[Defense, Array]] = {}

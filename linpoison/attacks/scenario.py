@@ -12,6 +12,7 @@ from ..core.errors import CapabilityError, InputError
 from ..core.poison import Poison
 from ..core.threat import Budget
 from ..defenses import Defense, least_gap
+from ..evaluation import Evaluator
 from ..learners import Learner
 from ..losses import Problem
 
@@ -69,6 +70,10 @@ class Scenario:
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
         return self.budget.count(self.train.n)
+
+    def defender(self, learner: Learner | None = None) -> Evaluator:
+        """What scores a poison as the defender does, or with another learner in the place of its own."""
+        return Evaluator(self.train, self.problem, self.defenses, self.learner if learner is None else learner)
 
     @cached_property
     def gap(self) -> float:

@@ -13,7 +13,6 @@ from ..attacks.scenario import check_deployable
 from ..core.errors import InputError
 from ..core.results import AttackResult
 from ..core.validation import Array
-from ..evaluation import Evaluator
 
 
 def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
@@ -76,8 +75,7 @@ def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
 
 def _scores(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
     """Errors of the best poison are those of the defender, computed here once more."""
-    defender = Evaluator(scenario.train, scenario.problem, scenario.defenses, scenario.learner)
-    error = defender.score(result.poison, {"rows": scenario.target}).error["rows"]
+    error = scenario.defender().score(result.poison, {"rows": scenario.target}).error["rows"]
     told = result.best.test_error
     _hold(told.keys() == error.keys(), f"errors behind {', '.join(error)}", attack)
     worst = max(abs(told[name] - error[name]) for name in error)

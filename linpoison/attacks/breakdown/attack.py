@@ -16,7 +16,6 @@ from ...core.validation import LABELS, Array, check_integer, check_number
 from ..base import Attack
 from ..decoys import LabelFlipDecoys
 from ..kkt import KKT
-from ..ranking import exact_evaluator
 from ..run import Run, Step
 from ..scenario import Scenario, check_deployable
 from .climb import CAP, Climb, State
@@ -226,7 +225,7 @@ class Breakdown(Attack):
 def _least(scenario: Scenario, item: Candidate, halves: Sequence[Dataset]) -> float:
     """The error on the half where it is less: what was found by looking at one half may not do as much on the other."""
     rows = {str(number): half for number, half in enumerate(halves)}
-    scores = exact_evaluator(scenario).score(item.poison, rows)
+    scores = scenario.defender().score(item.poison, rows)
     return min(scores.worst(name) for name in rows)
 
 

@@ -16,7 +16,7 @@ from ...core.results import UNDEFENDED, Candidate
 from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
 from ...rounding import make_distinct
-from ..ranking import UNKNOWN, exact_evaluator
+from ..ranking import UNKNOWN
 from ..run import Step, skipped
 from ..scenario import Scenario
 from .climb import State
@@ -30,7 +30,7 @@ ROUGH = ", rough fit"
 
 def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:
     """The states by the defender's own learner; one whose fits did not converge is named and left out."""
-    evaluator = exact_evaluator(scenario)
+    evaluator = scenario.defender()
     found, solves = [], []
     for state in states:
         try:

@@ -13,7 +13,6 @@ from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, worst_case
 from ...core.validation import Array
-from ...evaluation import Evaluator
 from ...influence import ImplicitGradient, SoftError
 from ...losses import Problem
 from ..scenario import Scenario
@@ -70,8 +69,7 @@ class Trials:
     def __init__(self, scenario: Scenario, goal: Dataset) -> None:
         self.scenario, self.goal = scenario, goal
         self.names = list(scenario.defenses) or [UNDEFENDED]
-        self.evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        self.evaluator.learner = NewtonLearner(scenario.problem)
+        self.evaluator = scenario.defender(NewtonLearner(scenario.problem))
         self._slack = SOFTNESS * float(lambertw((len(self.names) - 1) / np.e).real)
 
     def measure(self, poison: Poison, near: Trial | None = None, least: float = -np.inf) -> Trial | None:

@@ -12,7 +12,7 @@ from ...core.errors import CapabilityError, InfeasibleSet, InputError, SolverFai
 from ...core.poison import Poison
 from ...core.results import Candidate
 from ...core.validation import check_integer, check_number
-from ...learners import MultiLearner, make_learner
+from ...learners import MultiLearner
 from ...losses import CrammerSinger, MultiProblem
 from ...rounding import largest_remainder
 from ..base import Attack
@@ -182,7 +182,7 @@ def removed(scenario: Scenario) -> float | None:
 
 def learner_of(scenario: Scenario) -> MultiLearner:
     """What the defender trains."""
-    learner = make_learner(scenario.problem) if scenario.learner is None else scenario.learner
+    learner = scenario.defender().learner
     if not learner.problem.many_classes:
         raise CapabilityError("a learner of k classes", repr(learner), "State the problem as a MultiProblem.")
     return cast(MultiLearner, learner)
