@@ -18,31 +18,17 @@ from .saddle_parts import CleanPart
 
 
 @dataclass(frozen=True)
-class PaperLoop:
-    """Algorithm 5 of Koh et al.
-
-    From the clean model, repeat: take the row of greatest loss over both classes' sets, plant
-    `repeats` copies of it (each rounded by itself in a domain of counts), and take one AdaGrad step on
-
-        clean loss + epsilon loss(row) + reg/2 |theta|^2,
-
-    each loss times its class weight (balanced ones are those of the clean rows).
-
-    The rows of the first steps are thrown away, the next ``epsilon N`` are the poison.
+class AdaGradLoop:
+    """What Algorithm 5 of Koh et al. is told, for any number of classes.
 
     Parameters
     ----------
     rate : float, default 0.03
-        AdaGrad's step.
+        AdaGrad's step; its accumulators start at 1.
     repeats : int, default 2
         Copies of each row.
     burn_in : float, default 0.1
         Steps on at least so many rows, as a share of the clean rows, the poison included.
-
-    References
-    ----------
-    Koh, Steinhardt, Liang, Algorithm 5; step, burn-in and repeats are those of their code, which
-    starts from an intercept of zero.
     """
 
     rate: float = 0.03
@@ -53,6 +39,33 @@ class PaperLoop:
         check_number(self.rate, "rate", above=0)
         check_number(self.burn_in, "burn_in", at_least=0)
         check_integer(self.repeats, "repeats", at_least=1)
+
+    def burned(self, epsilon: float, total: int) -> int:
+        """Steps whose rows are thrown away, before `total` rows are planted."""
+        if total < 1:
+            raise InputError("at least one poison row", str(total))
+        return -(-round(max(1.0, self.burn_in / epsilon - 1.0) * total) // self.repeats)
+
+
+@dataclass(frozen=True)
+class PaperLoop(AdaGradLoop):
+    """Algorithm 5 of Koh et al.
+
+    From the clean model, repeat: take the row of greatest loss over both classes' sets, plant
+    `repeats` copies of it (each rounded by itself in a domain of counts), and take one AdaGrad step on
+
+        clean loss + epsilon loss(row) + reg/2 |theta|^2,
+
+    each loss times its class weight (balanced ones are those of the clean rows).
+
+    The rows of the first steps are thrown away, the next ``epsilon N`` are the poison. See `AdaGradLoop` for the
+    parameters.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, Algorithm 5; step, burn-in and repeats are those of their code, which
+    starts from an intercept of zero.
+    """
 
     def rows(
         self, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float, total: int, rng: np.random.Generator
@@ -66,11 +79,9 @@ class PaperLoop:
         InfeasibleSet
             If a set is empty.
         """
-        if total < 1:
-            raise InputError("at least one poison row", str(total))
+        burned = self.burned(epsilon, total)
         walk = _Walk(self, train, problem, sets, epsilon, rng)
-        skipped = round(max(1.0, self.burn_in / epsilon - 1.0) * total)
-        for _ in range(-(-skipped // self.repeats)):
+        for _ in range(burned):
             walk.step()
         planted = [walk.step() for _ in copies_of(total, self.repeats)]
         X = np.vstack([rows for rows, _ in planted])[:total]

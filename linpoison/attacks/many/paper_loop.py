@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.dataset import Dataset
-from ...core.errors import InfeasibleSet, InputError
+from ...core.errors import InfeasibleSet
 from ...core.model import MultiModel
-from ...core.validation import Array, check_integer, check_number
+from ...core.validation import Array
 from ...losses import MultiProblem
 from ...losses.multi_problem import moments
+from ..minmax_paper import AdaGradLoop
 from .minmax_program import worst_of_class
 from .regions import Regions
 from .supports import SupportBatch
@@ -21,7 +22,7 @@ _ASKED = 3
 
 
 @dataclass(frozen=True)
-class MultiPaperLoop:
+class MultiPaperLoop(AdaGradLoop):
     """The min-max attack as the paper runs it, for k classes.
 
     From the model of the clean rows, repeat: take the row of greatest loss over all regions, plant `repeats`
@@ -29,31 +30,14 @@ class MultiPaperLoop:
 
         clean loss + epsilon loss(row) + regulariser.
 
-    The rows of the first steps are thrown away, the next ``epsilon N`` are the poison.
-
-    Parameters
-    ----------
-    rate : float, default 0.03
-        AdaGrad's step; its accumulators start at 1.
-    repeats : int, default 2
-        Copies of each row.
-    burn_in : float, default 0.1
-        Steps on at least so many rows, as a share of the clean rows, the poison included.
+    The rows of the first steps are thrown away, the next ``epsilon N`` are the poison. See `AdaGradLoop` for the
+    parameters.
 
     References
     ----------
     Koh, Steinhardt, Liang (2022), Algorithm 5 and section 5.7. Their program draws one rival for each label at
     random; here the worst of all is taken.
     """
-
-    rate: float = 0.03
-    repeats: int = 2
-    burn_in: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_number(self.rate, "rate", above=0)
-        check_number(self.burn_in, "burn_in", at_least=0)
-        check_integer(self.repeats, "repeats", at_least=1)
 
     def rows(
         self,
@@ -83,11 +67,9 @@ class MultiPaperLoop:
         InfeasibleSet
             If no region holds a point.
         """
-        if total < 1:
-            raise InputError("at least one poison row", str(total))
+        burned = self.burned(epsilon, total)
         walk = _Walk(self, clean, problem, regions, epsilon, start)
-        skipped = round(max(1.0, self.burn_in / epsilon - 1.0) * total)
-        for _ in range(-(-skipped // self.repeats)):
+        for _ in range(burned):
             walk.step()
         planted = [walk.step() for _ in range(-(-total // self.repeats))]
         counts = np.full(len(planted), float(self.repeats))
