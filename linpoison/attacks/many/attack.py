@@ -121,9 +121,8 @@ def planted(
         return skipped(error)
     if relaxed.total <= 0:
         return [], []
-    poison = rounded(relaxed, scenario.n_poison)
-    shares = Poison(relaxed.X, relaxed.y, relaxed.weight * scenario.train.total, relaxed.n_classes)
-    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=shares, gap=gap)], []
+    poison, weights = rounded(relaxed, scenario.n_poison), weighed(relaxed, scenario.train)
+    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=weights, gap=gap)], []
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,7 @@ def settled(started: float, scenario: Scenario, relaxed: Dataset, remove: float 
             poison = replace(poison, X=pulled_in(train, poison.as_dataset(train.domain), remove).X)
     except InputError as error:
         return skipped(error)
-    shares = Poison(relaxed.X, relaxed.y, relaxed.weight * train.total, relaxed.n_classes)
-    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=shares)], []
+    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=weighed(relaxed, train))], []
 
 
 def removed(scenario: Scenario) -> float | None:
@@ -186,6 +184,11 @@ def learner_of(scenario: Scenario) -> MultiLearner:
     if not learner.problem.many_classes:
         raise CapabilityError("a learner of k classes", repr(learner), "State the problem as a MultiProblem.")
     return cast(MultiLearner, learner)
+
+
+def weighed(relaxed: Dataset, train: Dataset) -> Poison:
+    """Shares of the clean rows as weights in rows."""
+    return Poison(relaxed.X, relaxed.y, relaxed.weight * train.total, relaxed.n_classes)
 
 
 def rounded(relaxed: Dataset, total: int) -> Poison:

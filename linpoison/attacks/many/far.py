@@ -13,10 +13,11 @@ from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
 from ...core.poison import Poison
 from ...core.results import Candidate, SolveInfo
-from ...core.validation import Array, check_integer, check_number, squared_norms
+from ...core.validation import Array, check_integer, check_number
 from ...learners import LearnerWarning
 from ...rounding import deploy
 from ..base import Attack
+from ..breakdown.plans import Ground
 from ..ranking import Ranker
 from ..run import Run, Step, skipped
 from ..scenario import Scenario
@@ -141,7 +142,8 @@ def class_means(train: Dataset) -> Array:
 
 def measured(started: float, scenario: Scenario, plans: Sequence[FarPlan], seed: Sequence[int]) -> Step:
     """The candidates of some plans, in order, without those whose fits do not converge."""
-    ranker, means, unit = Ranker(scenario, started), class_means(scenario.train), _unit(scenario.train)
+    ranker, means = Ranker(scenario, started), class_means(scenario.train)
+    unit = Ground(scenario.train, scenario.n_poison).base
     candidates: list[Candidate] = []
     solves: list[SolveInfo] = []
     for plan in plans:
@@ -164,10 +166,3 @@ def planted(scenario: Scenario, plan: FarPlan, means: Array, unit: float, rng: n
     labels = np.array([float(label) for label, _ in plan.pairs])
     relaxed = Poison(X, labels, share, train.n_classes)
     return deploy(relaxed, total, train.domain, rng, sparse=train.is_sparse)
-
-
-def _unit(train: Dataset) -> float:
-    """The median distance of the rows to their mean."""
-    mean = np.asarray(train.X.mean(axis=0)).ravel()
-    squares = squared_norms(train.X) - 2 * (train.X @ mean) + mean @ mean
-    return float(np.sqrt(np.median(np.maximum(squares, 0.0))))
