@@ -13,6 +13,7 @@ from ..attacks.scenario import check_deployable
 from ..core.errors import InputError
 from ..core.results import AttackResult
 from ..core.validation import Array
+from .holding import hold
 
 
 def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
@@ -46,17 +47,17 @@ def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
     >>> check_attack(RandomFlips(), scenario).name
     'random-flips'
     """
-    _hold(type(attack).run is Attack.run, "Attack.run, which is final,", attack)
+    hold(type(attack).run is Attack.run, "Attack.run, which is final,", attack)
     twin = pickle.loads(pickle.dumps(attack))
     result = attack.run(scenario, seed=3)
     _poison(attack, scenario, result)
     _scores(attack, scenario, result)
     journal = _Memory()
     _same(result, twin.run(scenario, seed=3, n_jobs=2, journal=journal), "on two processes", attack)
-    _hold(bool(journal.steps), "finished steps in the journal", attack)
+    hold(bool(journal.steps), "finished steps in the journal", attack)
     kept = dict(journal.steps)
     _same(result, attack.run(scenario, seed=3, journal=journal), "from its journal", attack)
-    _hold(journal.steps.keys() == kept.keys(), "no step run again that is in the journal", attack)
+    hold(journal.steps.keys() == kept.keys(), "no step run again that is in the journal", attack)
     _refusals(attack, scenario)
     return result
 
@@ -66,20 +67,20 @@ def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
         try:
             check_deployable(item.poison, scenario, "from a candidate")
         except InputError as error:
-            _hold(False, f"deployable candidates ({error})", attack)
+            hold(False, f"deployable candidates ({error})", attack)
         known = item.poison.n_classes == scenario.train.n_classes
-        _hold(known and bool(np.isin(item.poison.y, scenario.train.labels).all()), "labels of the rows", attack)
-    _hold(result.best is result.candidates[0], "the best candidate first", attack)
-    _hold(result.seed == 3 and result.name == attack.title, "seed and name in the result", attack)
+        hold(known and bool(np.isin(item.poison.y, scenario.train.labels).all()), "labels of the rows", attack)
+    hold(result.best is result.candidates[0], "the best candidate first", attack)
+    hold(result.seed == 3 and result.name == attack.title, "seed and name in the result", attack)
 
 
 def _scores(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
     """Errors of the best poison are those of the defender, computed here once more."""
     error = scenario.defender().score(result.poison, {"rows": scenario.target}).error["rows"]
     told = result.best.test_error
-    _hold(told.keys() == error.keys(), f"errors behind {', '.join(error)}", attack)
+    hold(told.keys() == error.keys(), f"errors behind {', '.join(error)}", attack)
     worst = max(abs(told[name] - error[name]) for name in error)
-    _hold(worst <= 1e-12, f"errors as the defender measures them (they differ by {worst:g})", attack)
+    hold(worst <= 1e-12, f"errors as the defender measures them (they differ by {worst:g})", attack)
 
 
 def _refusals(attack: Attack, scenario: Scenario) -> None:
@@ -87,24 +88,19 @@ def _refusals(attack: Attack, scenario: Scenario) -> None:
     try:
         attack.run(one_class)
     except InputError as error:
-        _hold("\n" not in str(error), "one line for training rows of one class", attack)
+        hold("\n" not in str(error), "one line for training rows of one class", attack)
     else:
-        _hold(False, "an InputError for training rows of one class", attack)
+        hold(False, "an InputError for training rows of one class", attack)
 
 
 def _same(one: AttackResult, other: AttackResult, where: str, attack: Attack) -> None:
     for name in ("X", "y", "count"):
         first, second = (_dense(getattr(result.poison, name)) for result in (one, other))
-        _hold(np.array_equal(first, second), f"the same poison for the same seed {where}", attack)
+        hold(np.array_equal(first, second), f"the same poison for the same seed {where}", attack)
 
 
 def _dense(values: Array) -> Array:
     return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-
-
-def _hold(true: bool, what: str, attack: Attack) -> None:
-    if not true:
-        raise AssertionError(f"expected {what}, which {attack!r} breaks.")
 
 
 class _Memory:

@@ -17,6 +17,7 @@ from ..defenses.known import Known
 from ..defenses.trial import rows_astray
 from ..learners import make_learner
 from ..losses import Hinge, Problem
+from .holding import hold
 
 
 def check_defense(defense: Any, X: Any = None, y: Any = None) -> Defense:
@@ -65,16 +66,16 @@ def check_defense(defense: Any, X: Any = None, y: Any = None) -> Defense:
 def _estimator(defense: Defense, fitted: Defense, X: Array, y: Array) -> None:
     """Parameters are those of the constructor; clones and pickles do the same again."""
     copy = clone(fitted)
-    _hold(not hasattr(copy, "decision_scores_"), "a clone that is not fitted", defense)
+    hold(not hasattr(copy, "decision_scores_"), "a clone that is not fitted", defense)
     names = set(defense.get_params(deep=False))
-    _hold(set(copy.get_params(deep=False)) == names, "a clone of the same parameters", defense)
+    hold(set(copy.get_params(deep=False)) == names, "a clone of the same parameters", defense)
     copy.set_params(**defense.get_params(deep=False))
     again = pickle.loads(pickle.dumps(copy)).fit(X, y)
-    _hold(np.array_equal(again.decision_scores_, fitted.decision_scores_), "the same scores of the same rows", defense)
+    hold(np.array_equal(again.decision_scores_, fitted.decision_scores_), "the same scores of the same rows", defense)
     same = repr(fitted.get_params()) == repr(defense.get_params())
-    _hold(same, "parameters that fit leaves as they are", defense)
+    hold(same, "parameters that fit leaves as they are", defense)
     after = pickle.loads(pickle.dumps(fitted))
-    _hold(np.array_equal(after.sample_indices_, fitted.sample_indices_), "a fitted state that can be pickled", defense)
+    hold(np.array_equal(after.sample_indices_, fitted.sample_indices_), "a fitted state that can be pickled", defense)
 
 
 def _kept(defense: Defense, fitted: Defense, y: Array) -> None:
@@ -84,11 +85,11 @@ def _kept(defense: Defense, fitted: Defense, y: Array) -> None:
     for label in np.unique(y):
         mine, limit = y == label, fitted.thresholds_[label]
         scores = fitted.decision_scores_
-        _hold(bool((scores[mine & stays] <= limit).all()), "kept rows of at most the threshold", defense)
+        hold(bool((scores[mine & stays] <= limit).all()), "kept rows of at most the threshold", defense)
         if defense.drops_share:
-            _hold(bool((scores[mine & ~stays] >= limit).all()), "dropped rows of at least the threshold", defense)
+            hold(bool((scores[mine & ~stays] >= limit).all()), "dropped rows of at least the threshold", defense)
             gone, quota = int((mine & ~stays).sum()), defense.n_dropped(int(mine.sum()))
-            _hold(gone == quota, f"{quota} rows of the class {label:g} dropped ({gone} are)", defense)
+            hold(gone == quota, f"{quota} rows of the class {label:g} dropped ({gone} are)", defense)
 
 
 def _scored(fitted: Defense, X: Array, y: Array) -> bool:
@@ -96,10 +97,10 @@ def _scored(fitted: Defense, X: Array, y: Array) -> bool:
     try:
         scores = fitted.decision_function(X, y)
     except CapabilityError as error:
-        _hold("\n" not in str(error), "one line on what it cannot do", fitted)
+        hold("\n" not in str(error), "one line on what it cannot do", fitted)
         return False
     one_by_one = [fitted.decision_function(X[[row]], y[[row]])[0] for row in range(0, y.size, 9)]
-    _hold(np.allclose(scores[::9], one_by_one, atol=1e-9), "scores of a row that no other row moves", fitted)
+    hold(np.allclose(scores[::9], one_by_one, atol=1e-9), "scores of a row that no other row moves", fitted)
     return True
 
 
@@ -109,15 +110,15 @@ def _sets(defense: Defense, fitted: Defense, X: Array) -> None:
         try:
             fitted.feasible_set(1.0)
         except CapabilityError as error:
-            return _hold("\n" not in str(error), "one line on the set that is not there", defense)
-        return _hold(False, "a CapabilityError for a set that is not there", defense)
+            return hold("\n" not in str(error), "one line on the set that is not there", defense)
+        return hold(False, "a CapabilityError for a set that is not there", defense)
     fresh = np.vstack([X, X.mean(axis=0) + 1.7 * (X - X.mean(axis=0)), X[::-1] * 2.5])
     for label in (-1.0, 1.0):
         labels = np.full(len(fresh), label)
         scores = fitted.decision_function(fresh, labels)
         for threshold in (fitted.thresholds_[label], *np.quantile(scores, (0.2, 0.5, 0.8)).tolist()):
             astray = rows_astray(fitted, fresh, labels, {label: threshold})
-            _hold(not astray, f"a set of the rows that score no more than the threshold ({astray} astray)", defense)
+            hold(not astray, f"a set of the rows that score no more than the threshold ({astray} astray)", defense)
     return None
 
 
@@ -127,12 +128,12 @@ def _containers(defense: Defense, fitted: Defense, X: Array, y: Array) -> None:
     try:
         sparse = clone(defense).fit(rows, y)
     except InputError as error:
-        return _hold("\n" not in str(error), "one line on sparse rows", defense)
+        return hold("\n" not in str(error), "one line on sparse rows", defense)
     near = np.allclose(sparse.decision_scores_, fitted.decision_scores_, atol=1e-4)
-    _hold(near, "the scores of CSR rows that dense ones have", defense)
+    hold(near, "the scores of CSR rows that dense ones have", defense)
     kept, labels = clone(defense).fit_resample(rows, y)
     whole = sp.issparse(kept) and np.array_equal(labels, y[sparse.sample_indices_])
-    return _hold(whole, "kept rows in the container that they came in", defense)
+    return hold(whole, "kept rows in the container that they came in", defense)
 
 
 def _beside(defense: Defense, fitted: Defense, X: Array, y: Array) -> None:
@@ -144,7 +145,7 @@ def _beside(defense: Defense, fitted: Defense, X: Array, y: Array) -> None:
         beside = clone(defense).fit_beside(X, y, known, lambda: model)
         if not defense.caps_loss:
             same = np.array_equal(beside.sample_indices_, fitted.sample_indices_)
-            _hold(same, "the same rows kept beside what a defender knows", defense)
+            hold(same, "the same rows kept beside what a defender knows", defense)
 
 
 def _refusals(defense: Defense, X: Array, y: Array) -> None:
@@ -152,17 +153,12 @@ def _refusals(defense: Defense, X: Array, y: Array) -> None:
         try:
             clone(defense).fit(rows, labels)
         except ValueError as error:
-            _hold("\n" not in str(error), "one line for rows that cannot be used", defense)
+            hold("\n" not in str(error), "one line for rows that cannot be used", defense)
         else:
-            _hold(False, "an error for rows with NaN, of one axis, or without labels", defense)
+            hold(False, "an error for rows with NaN, of one axis, or without labels", defense)
 
 
 def _rows(seed: int, n: int = 70, d: int = 6) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
     y = np.where(np.arange(n) % 3 == 0, 1.0, -1.0)
     return rng.poisson(1.5, (n, d)) + (y[:, None] > 0) * np.arange(d) / 3.0, y
-
-
-def _hold(true: bool, what: str, defense: Defense) -> None:
-    if not true:
-        raise AssertionError(f"expected {what}, which {' '.join(repr(defense).split())} breaks.")

@@ -15,6 +15,7 @@ from ..convex import UnfitSolver, solve
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.validation import Array
 from ..sets import Ball, ByLabel, FeasibleSet, NearestProgram, SupportProgram, intersect, pack_sets, unpack_sets
+from .holding import hold
 
 _SOLVERS = ("CLARABEL", "HIGHS", "ECOS")
 _TOL = 1e-6
@@ -51,7 +52,7 @@ def check_set(feasible: FeasibleSet, directions: Any = None, *, seed: int = 0) -
         _support(feasible, X, found)
         _cone(feasible, X)
     except SolverFailed as error:
-        _hold(False, f"a cone that solvers take, of points without violation ({error})", feasible)
+        hold(False, f"a cone that solvers take, of points without violation ({error})", feasible)
     _bounds(feasible, X, found)
     _structure(feasible, X, found)
     _grown(feasible, X, rng)
@@ -65,7 +66,7 @@ def _bounded(feasible: FeasibleSet, directions: Array) -> list[tuple[Array, Arra
         try:
             found.append((w, feasible.support(w)))
         except InputError:
-            _hold(not isfinite(feasible.extent), "a support in every direction, where `extent` is finite", feasible)
+            hold(not isfinite(feasible.extent), "a support in every direction, where `extent` is finite", feasible)
     return found
 
 
@@ -77,17 +78,17 @@ def _rows(feasible: FeasibleSet, rng: np.random.Generator) -> Array:
     mean = inside.mean(axis=0)
     near = inside + 0.02 * (outer - inside)
     outside = np.abs(outer - inside).max(axis=1) > 1e-6
-    _hold(feasible.violation(near[outside]) > 0, "a violation greater than 0 outside the set", feasible)
+    hold(feasible.violation(near[outside]) > 0, "a violation greater than 0 outside the set", feasible)
     return np.vstack([outer, near, mean + 0.9 * (inside - mean), 0.5 * (inside + inside[::-1]), inside])
 
 
 def _input(feasible: FeasibleSet) -> None:
     for view in (feasible.violation, feasible.contains, feasible.project):
         for bad in (np.zeros((2, feasible.d + 1)), np.full((1, feasible.d), np.nan)):
-            _hold(_refuses(view, bad), "an InputError for rows of another length and for NaN", feasible)
-        _hold(len(view(np.zeros((0, feasible.d)))) == 0, "no rows for no rows", feasible)
+            hold(_refuses(view, bad), "an InputError for rows of another length and for NaN", feasible)
+        hold(len(view(np.zeros((0, feasible.d)))) == 0, "no rows for no rows", feasible)
     for look in (feasible.support, feasible.support_bound):
-        _hold(_refuses(look, np.zeros(feasible.d + 1)), "an InputError for a direction of another length", feasible)
+        hold(_refuses(look, np.zeros(feasible.d + 1)), "an InputError for a direction of another length", feasible)
 
 
 def _refuses(view: Any, value: Array) -> bool:
@@ -100,28 +101,28 @@ def _refuses(view: Any, value: Array) -> bool:
 
 def _violation(feasible: FeasibleSet, X: Array) -> None:
     out = feasible.violation(X)
-    _hold(np.isfinite(out) & (out >= 0), "a finite violation of at least 0", feasible)
-    _hold(feasible.contains(X, 0.1) == (out <= 0.1), "`contains` to be `violation <= tol`", feasible)
+    hold(np.isfinite(out) & (out >= 0), "a finite violation of at least 0", feasible)
+    hold(feasible.contains(X, 0.1) == (out <= 0.1), "`contains` to be `violation <= tol`", feasible)
     thinned = np.where(np.abs(X) < np.median(np.abs(X)), 0.0, X)
     rows = sp.csr_array(thinned)
-    _hold(_near(feasible.violation(rows), feasible.violation(thinned), 1e-9), "CSR to be as dense rows are", feasible)
-    _hold(_near(feasible.project(rows[:2]), feasible.project(thinned[:2]), 1e-9), "CSR to be projected alike", feasible)
+    hold(_near(feasible.violation(rows), feasible.violation(thinned), 1e-9), "CSR to be as dense rows are", feasible)
+    hold(_near(feasible.project(rows[:2]), feasible.project(thinned[:2]), 1e-9), "CSR to be projected alike", feasible)
 
 
 def _projection(feasible: FeasibleSet, X: Array) -> None:
     before = X.copy()
     nearest = feasible.project(X)
     size = 1 + np.abs(X).max()
-    _hold(before == X, "input that `project` leaves alone", feasible)
-    _hold(feasible.violation(nearest) <= _TOL * size, "projections inside the set", feasible)
+    hold(before == X, "input that `project` leaves alone", feasible)
+    hold(feasible.violation(nearest) <= _TOL * size, "projections inside the set", feasible)
     inside = feasible.contains(X, 1e-9)
-    _hold(_near(nearest[inside], X[inside], 1e-7 * size), "points of the set to be their own projections", feasible)
+    hold(_near(nearest[inside], X[inside], 1e-7 * size), "points of the set to be their own projections", feasible)
     angles = np.einsum("id,ijd->ij", X - nearest, nearest[None] - nearest[:, None])
-    _hold(angles <= 1e-5 * size**2, "no point of the set at a sharp angle to a projection", feasible)
+    hold(angles <= 1e-5 * size**2, "no point of the set at a sharp angle to a projection", feasible)
     program = NearestProgram(feasible)
     for z, x in zip(X[:2], nearest[:2], strict=True):
         for y in _solved(program, z):
-            _hold(_near(np.sum((x - z) ** 2), np.sum((y - z) ** 2), _TOL * size**2), "distances of solvers", feasible)
+            hold(_near(np.sum((x - z) ** 2), np.sum((y - z) ** 2), _TOL * size**2), "distances of solvers", feasible)
 
 
 def _support(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array]]) -> None:
@@ -129,27 +130,27 @@ def _support(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array
     program = SupportProgram(feasible)
     for w, x in found:
         size = 1 + np.abs(x).max()
-        _hold(feasible.violation(x[None]) <= _TOL * size, "support points inside the set", feasible)
-        _hold(inside @ w <= w @ x + _TOL * size, "no point of the set beyond a support point", feasible)
+        hold(feasible.violation(x[None]) <= _TOL * size, "support points inside the set", feasible)
+        hold(inside @ w <= w @ x + _TOL * size, "no point of the set beyond a support point", feasible)
         for y in _solved(program, w):
-            _hold(_near(w @ x, w @ y, _TOL * size), "supports as the solvers find them", feasible)
+            hold(_near(w @ x, w @ y, _TOL * size), "supports as the solvers find them", feasible)
 
 
 def _bounds(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array]]) -> None:
     inside = X[feasible.contains(X, 1e-9)]
     reach = feasible.extent
     lengths = np.linalg.norm(inside, axis=1)
-    _hold(lengths <= reach * (1 + 1e-12) + 1e-9, "`extent` above the lengths of points", feasible)
+    hold(lengths <= reach * (1 + 1e-12) + 1e-9, "`extent` above the lengths of points", feasible)
     if not feasible.has_support_bound:
-        _hold(_refuses(feasible.support_bound, np.ones(feasible.d)), "no bound where it says it has none", feasible)
+        hold(_refuses(feasible.support_bound, np.ones(feasible.d)), "no bound where it says it has none", feasible)
         return
-    _hold(feasible.support_bound(np.zeros(feasible.d)) == 0, "a bound of 0 in no direction", feasible)
+    hold(feasible.support_bound(np.zeros(feasible.d)) == 0, "a bound of 0 in no direction", feasible)
     for w, x in found:
         bound = feasible.support_bound(w)
-        _hold(inside @ w <= bound + 1e-9, "`support_bound` above all points of the set", feasible)
-        _hold(w @ x <= bound + 1e-7, "`support_bound` above the support", feasible)
-        _hold(bound <= w @ x + _TOL * (1 + reach), "`support_bound` no further from the support than 1e-6", feasible)
-        _hold(not isfinite(bound) or _near(feasible.support_bound(3 * w), 3 * bound, _TOL), "equal units", feasible)
+        hold(inside @ w <= bound + 1e-9, "`support_bound` above all points of the set", feasible)
+        hold(w @ x <= bound + 1e-7, "`support_bound` above the support", feasible)
+        hold(bound <= w @ x + _TOL * (1 + reach), "`support_bound` no further from the support than 1e-6", feasible)
+        hold(not isfinite(bound) or _near(feasible.support_bound(3 * w), 3 * bound, _TOL), "equal units", feasible)
 
 
 def _cone(feasible: FeasibleSet, X: Array) -> None:
@@ -164,17 +165,17 @@ def _cone(feasible: FeasibleSet, X: Array) -> None:
             at.value, scale.value = factor * x, factor
             distance = solve(apart).value
             if violation <= 1e-9:
-                _hold(distance <= _TOL * (1 + np.abs(at.value).max()), "the cone to hold multiples of points", feasible)
+                hold(distance <= _TOL * (1 + np.abs(at.value).max()), "the cone to hold multiples of points", feasible)
             elif violation > 1e-2:
-                _hold(distance > 1e-5 * factor, "the cone to keep out multiples of outer points", feasible)
+                hold(distance > 1e-5 * factor, "the cone to keep out multiples of outer points", feasible)
     down = solve(cp.Problem(cp.Minimize(t), [*feasible.constraints(u, t), cp.norm_inf(u) <= 1, t <= 1]))
-    _hold(abs(down.value) <= 1e-5, "a cone of scales of at least 0", feasible)
+    hold(abs(down.value) <= 1e-5, "a cone of scales of at least 0", feasible)
     ahead = cp.Problem(cp.Maximize(X[0] @ u), [*feasible.constraints(u, 0.0), cp.norm2(u) <= 1])
     solve(ahead)
     bounded = isfinite(feasible.extent)
-    _hold(not bounded or np.abs(u.value) <= 1e-4, "nothing but zero in the cone at 0 of a bounded set", feasible)
+    hold(not bounded or np.abs(u.value) <= 1e-4, "nothing but zero in the cone at 0 of a bounded set", feasible)
     far = X[-1] + 10 * np.asarray(u.value)
-    _hold(feasible.violation(far[None]) <= 1e-4, "the cone at 0 to be directions in which the set goes on", feasible)
+    hold(feasible.violation(far[None]) <= 1e-4, "the cone at 0 to be directions in which the set goes on", feasible)
 
 
 def _structure(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array]]) -> None:
@@ -186,7 +187,7 @@ def _structure(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Arr
     for w, _ in found:
         best = w @ intersect(beside, _everything(feasible.d)).support(w)
         for y in _solved(program, w):
-            _hold(_near(best, w @ y, _TOL * (1 + np.abs(y).max())), "a `piece` that is the set", feasible)
+            hold(_near(best, w @ y, _TOL * (1 + np.abs(y).max())), "a `piece` that is the set", feasible)
 
 
 def _everything(d: int) -> FeasibleSet:
@@ -204,7 +205,7 @@ def _grown(feasible: FeasibleSet, X: Array, rng: np.random.Generator) -> None:
     moves = rng.normal(size=inside.shape)
     moved = inside + 0.5 * moves / np.linalg.norm(moves, axis=1)[:, None]
     counts = feasible.piece is not None and feasible.piece.counts is not None
-    _hold(counts or wider.contains(moved, 1e-7), "`grown` to hold the points that are that near", feasible)
+    hold(counts or wider.contains(moved, 1e-7), "`grown` to hold the points that are that near", feasible)
 
 
 def _copies(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array]]) -> None:
@@ -212,10 +213,10 @@ def _copies(feasible: FeasibleSet, X: Array, found: Iterable[tuple[Array, Array]
     specification, arrays = pack_sets(ByLabel({1: feasible, -1: feasible}))
     read = unpack_sets(json.loads(json.dumps(specification)), arrays)[1]
     for copy in (read, pickle.loads(pickle.dumps(feasible))):
-        _hold(copy.relation == feasible.relation, "the same `relation` in a copy", feasible)
-        _hold(copy.violation(X) == feasible.violation(X), "the same violation in a copy", feasible)
+        hold(copy.relation == feasible.relation, "the same `relation` in a copy", feasible)
+        hold(copy.violation(X) == feasible.violation(X), "the same violation in a copy", feasible)
         for w, x in found:
-            _hold(_near(copy.support(w), x, 1e-7 * (1 + np.abs(x).max())), "the same support in a copy", feasible)
+            hold(_near(copy.support(w), x, 1e-7 * (1 + np.abs(x).max())), "the same support in a copy", feasible)
 
 
 def _solved(program: Any, vector: Array) -> list[Array]:
@@ -231,8 +232,3 @@ def _solved(program: Any, vector: Array) -> list[Array]:
 
 def _near(one: Any, other: Any, tol: float) -> Any:
     return np.abs(np.asarray(one) - np.asarray(other)) <= tol
-
-
-def _hold(true: Any, what: str, feasible: FeasibleSet) -> None:
-    if not np.all(true):
-        raise AssertionError(f"expected {what}, which {feasible!r} breaks.")
