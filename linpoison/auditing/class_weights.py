@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..core import InputError, check_number
-from ..core.validation import as_number
+from ..core.validation import as_number, check_once
 
 
 def class_weight_text(given: Any) -> str | None:
@@ -25,7 +25,7 @@ def class_weight_of(text: str | None, labels: list[Any]) -> Any:
     found = dict.fromkeys(map(str, labels), 1.0)
     parts = [part.rpartition("=") for part in text.split(",")]
     names = [label.strip() for label, _, _ in parts]
-    once(names, "labels of class weights")
+    check_once(names, "labels of class weights")
     for name, (label, sign, weight) in zip(names, parts, strict=True):
         if name not in found:
             got = repr(f"{label}{sign}{weight}")
@@ -35,10 +35,3 @@ def class_weight_of(text: str | None, labels: list[Any]) -> Any:
 
 
 REMEDY = "Such as balanced, or spam=4,ham=1; by rows with sample_weight."
-
-
-def once(names: Sequence[str], what: str) -> None:
-    """Raise if a name stands twice."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")

@@ -153,22 +153,25 @@ def load_split(
     many : bool, default False
         Take more than two classes.
     """
+    split = _split_of_data(data, options, through, whole)
+    if not many:
+        split.train.require_both_classes()
+    return _weighted(split, options)
+
+
+def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | None, whole: bool) -> Split:
+    """The rows in the domain of the options, with what a file brings of weights, and without those of the options."""
     if isinstance(data, (str, os.PathLike)):
-        split = _load_source(data, options, through, whole)
-        if not many:
-            split.train.require_both_classes()
-        return _weighted(split, options)
+        return _load_source(data, options, through, whole)
     for name in ("label", "test", "test_fraction", "header", "index"):
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
-    if not many:
-        split.train.require_both_classes()
     if options.domain is not None:
         split = in_domain(split, options.domain)
     split.train.domain.check(split.train.X, "training rows")
     split.test.domain.check_kind(split.test.X, "test rows")
-    return _weighted(split, options)
+    return split
 
 
 def _load_source(

@@ -13,12 +13,12 @@ import numpy as np
 from ..convex import chosen_solver
 from ..core import Budget, CapabilityError, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
 from ..core.plugins import Named, named, stated
-from ..core.validation import as_weights
+from ..core.validation import as_weights, check_once
 from ..datasets.layout import Layout
 from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
 from ..losses import LOSSES, MultiProblem, Problem
 from ..losses.problem import LEAST_REG
-from .class_weights import class_weight_of, class_weight_text, once
+from .class_weights import class_weight_of, class_weight_text
 from .groups import Grouping
 from .models import MANY_MODELS, MODELS, checked_model, loss_of
 from .portfolio import portfolio_names
@@ -354,7 +354,7 @@ def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any
     items = {key: item if key in plain else brought(item) for key, item in items.items()}
     value = items if mapped else items.values()
     names = named(value, what, lambda thing: str(thing.title if what == "defenses" else thing.name))
-    once(names, what)
+    check_once(names, what)
     return names
 
 

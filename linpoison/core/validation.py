@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,12 +111,19 @@ def squared_norms(X: Matrix) -> Array:
     return np.asarray(np.einsum("...i,...i->...", X, X))
 
 
+def check_once(names: Sequence[str], what: str) -> None:
+    """Raise if a name stands twice; `what` is what errors call the names."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{what} that are named once", f"{', '.join(twice)} twice", "Remove the repetition.")
+
+
 def label_array(y: Any) -> NDArray[Any]:
     """Labels of any kind as an array."""
     try:
         return np.asarray(y)
     except ValueError:
-        raise InputError("labels of shape (n,), one for each row", "a ragged sequence") from None
+        raise InputError("labels of shape (n_samples,)", "a ragged sequence") from None
 
 
 def as_labels(y: Any, n: int, n_classes: int | None = None) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.validation import Array, refuse_missing
+from ..core.validation import Array, label_array, refuse_missing
 
 MOST_CLASSES = 100
 """More label values than these are no classes but numbers or names of rows."""
@@ -93,12 +93,9 @@ def _classes(count: int) -> str:
 
 
 def _as_labels(y: Any) -> Any:
-    try:
-        labels = np.asarray(y)
-        if labels.dtype.kind in "US" and not (isinstance(y, np.ndarray) and y.dtype.kind in "US"):
-            labels = np.asarray(y, dtype=object)  # numpy would turn a mix such as [1, "a"] into strings
-    except ValueError:
-        raise InputError("labels of shape (n_samples,)", "a ragged sequence") from None
+    labels = label_array(y)
+    if labels.dtype.kind in "US" and not (isinstance(y, np.ndarray) and y.dtype.kind in "US"):
+        labels = np.asarray(y, dtype=object)  # numpy would turn a mix such as [1, "a"] into strings
     if labels.ndim != 1:
         raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
     refuse_missing(labels)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Dataset, LinearModel, Poison
+from ..core import Dataset, LinearModel, Poison, label_texts
 from ..core.validation import Array, Matrix
 
-LABELS = ((1.0, "+1"), (-1.0, "-1"))
+LABELS = tuple(label_texts(None).items())
 
 
 @dataclass(frozen=True, eq=False)
