@@ -20,13 +20,14 @@ from .refined import Refined
 from .run import Journal, Progress, Run
 from .saddle import SaddleProgram
 from .scenario import Scenario
-from .variants import ATTACKS, MANY, VARIANTS, as_attack, find_attack, make_attack, make_attacks
+from .variants import ATTACKS, MANY, MANY_AS_PUBLISHED, VARIANTS, as_attack, find_attack, make_attack, make_attacks
 
 __all__ = [
     "ALFA",
     "ATTACKS",
     "KKT",
     "MANY",
+    "MANY_AS_PUBLISHED",
     "VARIANTS",
     "Attack",
     "Breakdown",

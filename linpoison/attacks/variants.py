@@ -70,6 +70,11 @@ AS_PUBLISHED: dict[str, tuple[Callable[..., Attack], dict[str, Any]]] = {
     ),
 }
 """Class and options of each attack as Koh, Steinhardt and Liang describe it (sections 4 and 5, appendices B and D)."""
+MANY_AS_PUBLISHED: dict[str, tuple[Callable[..., Attack], dict[str, Any]]] = {
+    "random-flips": (RandomFlips, {}),
+    "min-max": (MultiMinMax, {"method": "paper"}),
+}
+"""The same of more than two classes (section 5.7)."""
 
 
 def make_attack(name: str, variant: str = LIBRARY, *, many: bool = False, **options: Any) -> Attack:
@@ -86,7 +91,7 @@ def make_attack(name: str, variant: str = LIBRARY, *, many: bool = False, **opti
         Algorithm 5 (with a cap of 0.25 on the decoy's loss, or none); for ``kkt`` the grid over the split of the
         budget (`KKTGrid`); for ``alfa`` all copies on one row.
     many : bool
-        Whether there are more than two classes: then one of `MANY`.
+        Whether there are more than two classes: then one of `MANY`, or of `MANY_AS_PUBLISHED`.
     **options
         Such as ``solver``.
 
@@ -95,20 +100,19 @@ def make_attack(name: str, variant: str = LIBRARY, *, many: bool = False, **opti
     >>> make_attack("min-max", "paper").method
     'paper'
     """
-    known = find_attack(name)
+    known = _known(name, many)
     if variant not in VARIANTS:
         raise InputError(f"a variant of an attack among {', '.join(VARIANTS)}", repr(variant))
     if not isinstance(known, type):
         return as_attack(known)
-    if many:
-        return as_attack(_of_many(name)(**options))
     if variant == LIBRARY:
         return as_attack(known(**options))
-    if name not in AS_PUBLISHED:
+    as_published = MANY_AS_PUBLISHED if many else AS_PUBLISHED
+    if name not in as_published:
         raise InputError(
-            f"an attack of the paper for the variant {PAPER!r}, among {', '.join(AS_PUBLISHED)}", repr(name)
+            f"an attack of the paper for the variant {PAPER!r}, among {', '.join(as_published)}", repr(name)
         )
-    kind, published = AS_PUBLISHED[name]
+    kind, published = as_published[name]
     return kind(**{**published, **options})
 
 
@@ -117,14 +121,17 @@ def find_attack(name: str) -> Any:
     return find("attacks", name, ATTACKS, "attacks")
 
 
-def _of_many(name: str) -> Callable[..., Attack]:
-    """The attack of a name on more than two classes.
+def _known(name: str, many: bool) -> Any:
+    """What stands behind a name; of more than two classes the library's own attacks are those of `MANY`.
 
     Raises
     ------
     CapabilityError
-        If there is none.
+        If there is none of that name for so many.
     """
+    known = find_attack(name)
+    if not many or known is not ATTACKS.get(name):
+        return known
     if name not in MANY:
         raise CapabilityError(f"attacks on more than two classes, among {', '.join(MANY)}", name)
     return MANY[name]
@@ -157,10 +164,10 @@ def make_attacks(
     names = tuple(names)
     solver = chosen_solver(solver)
     given: dict[str, dict[str, Any]] = {
-        name: {"solver": solver} if solver is not None and takes_solver(name) else {} for name in names
+        name: {"solver": solver} if solver is not None and takes_solver(name, many) else {} for name in names
     }
     if solver is not None and not any(given.values()):
-        able = ", ".join(name for name in ATTACKS if takes_solver(name))
+        able = ", ".join(name for name in (MANY if many else ATTACKS) if takes_solver(name, many)) or "none"
         raise InputError(f"an attack that takes a solver, among {able}", ", ".join(names))
     chosen: dict[str, Any] = {} if variant == LIBRARY else {"variant": variant}
     if many:
@@ -168,7 +175,7 @@ def make_attacks(
     return {name: make_attack(name, **chosen, **given[name]) for name in names}
 
 
-def takes_solver(name: str) -> bool:
+def takes_solver(name: str, many: bool = False) -> bool:
     """Whether the attack of a name states programs that a solver of choice can answer."""
-    kind = find_attack(name)
+    kind = _known(name, many)
     return is_dataclass(kind) and isinstance(kind, type) and any(item.name == "solver" for item in fields(kind))

@@ -71,9 +71,10 @@ def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario])
     from .. import attacks
 
     narrow = list(scenarios)[-1]
-    names = dict.fromkeys(item.name for item in OF_MANY)
+    items = [one for one in OF_MANY if options.attack_variant == LIBRARY or one.name in attacks.MANY_AS_PUBLISHED]
+    names = dict.fromkeys(item.name for item in items)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=True)
-    places = [(item, domain) for item in OF_MANY for domain in scenarios if domain == narrow or item.name == FAR.name]
+    places = [(item, domain) for item in items for domain in scenarios if domain == narrow or item.name == FAR.name]
     return Plan(
         tuple(
             Task(item.name, _set(made[item.name], item.options), scenarios[domain], domain, _where(domain, scenarios))

@@ -336,3 +336,12 @@ def test_fits_that_do_not_converge_are_no_result(monkeypatch):
     monkeypatch.setattr(multi, "converged", lambda fit: (fit(), False)[1])
     with pytest.raises(SolverFailed, match="breakdown, got none .skipped: LearnerWarning"):
         MultiBreakdown(pairs=2).run(case)
+
+
+def test_the_variant_of_the_paper_and_a_solver_are_not_passed_over():
+    made = make_attacks(["min-max", "random-flips"], variant="paper", many=True)
+    assert made["min-max"].method == "paper"
+    with pytest.raises(InputError, match="variant 'paper', among random-flips, min-max, got 'influence'"):
+        make_attacks(["influence"], variant="paper", many=True)
+    with pytest.raises(InputError, match="takes a solver, among none, got min-max"):
+        make_attacks(["min-max"], solver="CLARABEL", many=True)
