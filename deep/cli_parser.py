@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from typing import Any
 
-from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK, print_message
-
-
-class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line: expected, got."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        self.exit(2, f"deep: error: expected arguments as in '{self.prog} --help', got {' '.join(message.split())}.\n")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Write it; argparse passes over a disk that is full."""
-        print_message(message, file)
+from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK, Parser
 
 
-def build_parser() -> Parser:
+class DeepParser(Parser):
+    """The parser of ``python -m deep`` and of its commands."""
+
+    program = "deep"
+
+
+def build_parser() -> DeepParser:
     """The parser of ``python -m deep``."""
-    parser = Parser(
+    parser = DeepParser(
         prog="python -m deep",
         description="Poison what a network is trained on, train it again from scratch, and report the damage.",
         epilog=f"Exit codes: {OK} done; {BAD_INPUT} input that cannot be used; {BUG} a defect of the program itself; "
         f"{INTERRUPTED} interrupted. Use it on models and data that are yours to test.",
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=DeepParser)
     _add_gc(commands)
     _add_tgda(commands)
     _add_gradpc(commands)

@@ -6,13 +6,14 @@ Ctrl-C, a closed pipe or a crash while packages are being loaded end like those 
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from ._printable import printable
 
@@ -108,12 +109,30 @@ def tell(text: str, stream: TextIO | None = None) -> None:
         _silence(stream)
 
 
-def print_message(message: str, stream: TextIO | None) -> None:
-    """Write what a parser has to say: help to standard output, where a failure counts; an error as `tell` does."""
-    if message and stream is sys.stdout:
-        stream.write(message)
-    elif message:
-        tell(message.rstrip("\n"), stream)
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line: program, expected, got, remedy."""
+
+    program = "linpoison"
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        text = " ".join(message.split())
+        if "expected" not in text or ", got " not in text:
+            text = f"expected arguments as in '{self.prog} --help', got {text}."
+        self.exit(BAD_INPUT, f"{self.program}: error: {text}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help to standard output, where a failure counts, as argparse does not; an error as `tell` does."""
+        if message and file is sys.stdout:
+            file.write(message)
+        elif message:
+            tell(message.rstrip("\n"), file)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """For ``--option=--`` argparse would take the empty list."""
+        if action.option_strings and arg_strings == ["--"]:
+            raise argparse.ArgumentError(action, "expected one argument")
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
 
 
 def _open_streams() -> None:

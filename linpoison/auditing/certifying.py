@@ -307,5 +307,5 @@ def _listed(value: Any) -> Sequence[Any]:
 def _as_number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("epsilon as numbers such as 0.01,0.03", repr(value)) from None

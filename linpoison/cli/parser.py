@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from typing import Any
 
 from .._frame import CODES as _EXIT
-from .._frame import print_message
+from .._frame import Parser
 from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
@@ -17,21 +17,6 @@ ATTACKS = (
 DEFENSES = "l2,slab,loss,svd,knn"
 KNOWN_DEFENSES = "l2, slab, loss, svd, knn, duplicates, trim, sever, self-influence, spectral, clusters"
 CERTIFIABLE = "l2,slab,loss"
-
-
-class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line: expected, got, remedy."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        text = " ".join(message.split())
-        if "expected" not in text or ", got " not in text:
-            text = f"expected arguments as in '{self.prog} --help', got {text}."
-        self.exit(2, f"linpoison: error: {text}\n")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Write it; argparse passes over a disk that is full."""
-        print_message(message, file)
 
 
 def build_parser() -> Parser:

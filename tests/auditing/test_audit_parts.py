@@ -329,3 +329,8 @@ def test_an_object_of_options_asks_what_its_keywords_ask():
 def test_an_array_in_the_place_of_a_word_is_refused(name):
     with pytest.raises(InputError):
         linpoison.audit("gaussians", attacks="random-flips", defenses="l2", jobs=1, **{name: np.arange(3)})
+
+
+def test_numbers_too_great_for_a_budget_are_refused():
+    with pytest.raises(InputError, match="epsilon as numbers such as"):
+        linpoison.certify("gaussians", epsilon=10**400)

@@ -154,6 +154,7 @@ BAD = {
                                other_zip,
                                "can be read"),
     "data is a folder": (("audit", "rows"), folder("rows"), "the folder rows"),
+    "two dashes for defences": (("audit", "gaussians", "--defenses=--"), nothing, "expected one argument"),
     "data of no rows": (("audit", "rows.csv"), text("rows.csv", "a,label\n"), "expected"),
     "data of one class": (("audit", "rows.csv"), text("rows.csv", "a,label\n1,x\n2,x\n3,x\n"), "2 to 100 classes"),
     "three classes of a ridge": (("audit", "r.csv", "--model", "ridge"),

@@ -266,6 +266,7 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits:3:3"], "two different digits"),
         (["gc", "digits", "--loss", "hinge"], "data of two classes"),
         (["gc", "digits", "--loss", "zero-one"], "a loss among"),
+        (["flip", "digits", "--device=--"], "expected one argument"),
         (["gc", "digits", "--seed", "a"], "whole numbers with commas"),
         (["gc", "digits", "--seed", "1,1"], "different seeds, got '1,1'."),
         (["gc", "digits", "--seed", ","], "got ','."),
