@@ -125,8 +125,7 @@ def measure(
         return Outcome(**stored), Poison.load(folder / "poison.npz")
     print(f"{case.name}: {label}, target {target}, seed {seed}", file=sys.stderr)
     rows = Target.parse(target).rows(case.split, seed)
-    goal = rows.goal
-    scenario = Scenario(case.split.train, case.problem, Budget(case.epsilon), case.defenses, rows.seen, goal=goal)
+    scenario = Scenario(case.split.train, case.problem, Budget(case.epsilon), case.defenses, rows.aim)
     folder.mkdir(parents=True, exist_ok=True)
     journal = FolderJournal(folder / "journal")
     result = attack.run(scenario, seed=seed, n_jobs=jobs, journal=journal)

@@ -1,6 +1,7 @@
 """Attacks: each builds the strongest poison it can for a scenario."""
 
 from ..optimality.stationarity import KKTSolution, Stationarity
+from .aim import Aim
 from .alfa import ALFA
 from .base import Attack
 from .breakdown import Breakdown
@@ -29,6 +30,7 @@ __all__ = [
     "MANY",
     "MANY_AS_PUBLISHED",
     "VARIANTS",
+    "Aim",
     "Attack",
     "Breakdown",
     "Decoy",

@@ -80,7 +80,7 @@ class Ranker:
         full : bool
             Score every defence.
         """
-        rows = {"target": self.scenario.target}
+        rows = self.scenario.judged
         poison = self._distinct(poison)
         scores = self.scenario.defender().score(poison, rows) if full else self._quickly(poison, rows)
         return Candidate(
@@ -94,6 +94,7 @@ class Ranker:
             label=label,
             seconds=time.time() - self.started,
             gap=gap,
+            excess=self.scenario.excess(scores.error),
         )
 
     def worst(self, poison: Poison) -> float:
@@ -170,8 +171,9 @@ def roundings(
 
 def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     """The candidate with its error behind every defence."""
-    error = scenario.defender().score(item.poison, {"target": scenario.target}).error["target"]
-    return [replace(item, test_error=error, seconds=time.time() - started)], []
+    error = scenario.defender().score(item.poison, scenario.judged).error
+    excess, seconds = scenario.excess(error), time.time() - started
+    return [replace(item, test_error=error["target"], excess=excess, seconds=seconds)], []
 
 
 def check_found(name: str, found: Sequence[Candidate], run: Run) -> None:
@@ -190,15 +192,15 @@ def check_found(name: str, found: Sequence[Candidate], run: Run) -> None:
 
 
 def finalists(scenario: Scenario, run: Run, found: Sequence[Candidate], most: int) -> list[Candidate]:
-    """The candidates ranked by the least error over the defences: at most so many behind every one, then the rest.
+    """The candidates by `Candidate.rank`: at most so many that are scored behind every defence, then the rest.
 
     From `COSTLY` entries on only the best one, by the quick defences, is scored behind every defence.
     """
-    ranked = sorted(found, key=lambda item: -item.worst)
+    ranked = sorted(found, key=lambda item: item.rank)
     if scenario.train.n * scenario.train.d >= COSTLY:
         most = 1
     finals = run.steps("finalists", score_fully, [(scenario, item) for item in ranked[:most]])
-    return [*sorted(finals, key=lambda item: -item.worst), *ranked[most:]]
+    return [*sorted(finals, key=lambda item: item.rank), *ranked[most:]]
 
 
 def _reasons(solves: Sequence[SolveInfo]) -> str:

@@ -142,6 +142,7 @@ def pack(step: Step) -> dict[str, np.ndarray]:
         arrays[f"{key}-decoy"] = item.decoy.parameters
         arrays[f"{key}-label"] = np.array(item.label)
         arrays[f"{key}-numbers"] = np.array([item.residual, item.violation, item.distance, item.seconds, item.gap])
+        arrays[f"{key}-excess"] = np.array(item.excess)
         arrays[f"{key}-names"] = np.array(list(item.test_error), dtype=str)
         arrays[f"{key}-errors"] = np.array(list(item.test_error.values()))
     return arrays
@@ -171,6 +172,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
                 str(arrays[f"{key}-label"]),
                 seconds,
                 gap,
+                float(arrays.get(f"{key}-excess", 0.0)),
             )
         )
     return candidates, solves

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError
 from ..core.poison import Poison
+from ..core.results import most_over_defenses
 from ..core.threat import Budget
 from ..defenses import Defense, least_gap
 from ..evaluation import Evaluator
 from ..learners import Learner
 from ..losses import Problem
-
-Goal = Literal["target", "population"]
+from .aim import Aim, Goal
 
 DOMAIN_TOL = 1e-9
 """How far outside of the domain a row that is planted may lie."""
@@ -24,7 +23,7 @@ DOMAIN_TOL = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """One audit question: this data, this learner, these defences, this budget, these target rows.
+    """One audit question: this data, this learner, these defences, this budget, this aim.
 
     Parameters
     ----------
@@ -35,16 +34,11 @@ class Scenario:
     budget : Budget
     defenses : mapping of str to Defense
         Unfitted sanitisers by name; empty means an undefended learner.
-    target : Dataset
-        Rows that the attacker may look at and wants misclassified: the test rows in the papers, the
-        training rows of an attacker who has seen no others, or a few rows of one's choice in a
-        targeted attack.
+    aim : Aim or Dataset
+        Whom the attacker wants to hurt; rows alone stand for the aim of hurting these.
     known : Poison, optional
         Rows that the defender will have among its data when it fits its defences: feasible sets are
         then those of clean rows and these (Algorithm 1 of Koh et al.). They spend no budget.
-    goal : {"target", "population"}, default "target"
-        Whether damage is meant for the target rows themselves, or for unseen rows like them. Attacks
-        that tune on measured errors (`Refined`) then guard against what would not carry over.
     distinct : bool, default False
         Whether no two poison rows of one class may be near-copies of each other, or of clean rows. It goes without
         saying behind a defence that drops copies.
@@ -56,15 +50,41 @@ class Scenario:
     problem: Problem
     budget: Budget
     defenses: Mapping[str, Defense]
-    target: Dataset
+    aim: Aim
     known: Poison | None = None
-    goal: Goal = "target"
     distinct: bool = False
     learner: Learner | None = None
 
     def __post_init__(self) -> None:
-        if self.goal not in ("target", "population"):
-            raise InputError("a goal 'target' or 'population'", repr(self.goal))
+        object.__setattr__(self, "aim", Aim.of(self.aim))
+
+    @property
+    def target(self) -> Dataset:
+        """Rows that the attacker may look at and wants misclassified."""
+        return self.aim.target
+
+    @property
+    def goal(self) -> Goal:
+        """Whether damage is meant for the target rows themselves, or for unseen rows like them."""
+        return self.aim.goal
+
+    @property
+    def judged(self) -> dict[str, Dataset]:
+        """The rows that a poison is judged by: the target and, where they may not suffer at will, the others."""
+        others = self.aim.others
+        return {"target": self.target, **({"others": others} if others is not None and self.aim.limited else {})}
+
+    def excess(self, error: Mapping[str, Mapping[str, float]]) -> float:
+        """By how much the error on the others grows beyond the limit of the aim; of errors by rows and defence."""
+        if "others" not in error:
+            return 0.0
+        growth = {name: value - self._clean_error[name] for name, value in error["others"].items()}
+        return max(most_over_defenses(growth) - self.aim.collateral, 0.0)
+
+    @cached_property
+    def _clean_error(self) -> dict[str, float]:
+        """On the others, behind each defence, without poison."""
+        return self.defender().score(None, self.judged).error["others"]
 
     @property
     def n_poison(self) -> int:

@@ -204,6 +204,7 @@ def _campaign(
 ) -> tuple[dict[str, Poison], dict[str, str]]:
     """Poisons of so many rows by name, made against filters that are fixed, and those that failed."""
     from .. import attacks
+    from ..attacks.aim import Aim
     from ..attacks.scenario import Scenario
 
     epsilon = count / setting.split.train.n
@@ -213,9 +214,7 @@ def _campaign(
         digest = setting.key(influences(options), epsilon=epsilon)
         journal = FolderJournal(folder / "journal" / digest)
     filters = {name: fixed(setting.defenses[name], setting.split.train) for name in defender.names}
-    scenario = Scenario(
-        setting.split.train, setting.problem, Budget(epsilon), filters, setting.split.test, goal="target"
-    )
+    scenario = Scenario(setting.split.train, setting.problem, Budget(epsilon), filters, Aim(setting.split.test))
     tasks = [Task(name, attacks.make_attack(name), scenario) for name in options.attacks]
     jobs = int(options.jobs or 1)
     found: dict[str, Poison] = {}

@@ -25,6 +25,17 @@ def worst_case(error: Mapping[str, float]) -> float:
     return min(defended) if defended else float(error[UNDEFENDED])
 
 
+def most_over_defenses(values: Mapping[str, float]) -> float:
+    """The greatest value over the defences; without any, that of "none".
+
+    Examples
+    --------
+    >>> most_over_defenses({"none": 0.4, "l2": 0.3, "slab": 0.2}), most_over_defenses({"none": 0.1})
+    (0.3, 0.1)
+    """
+    return -worst_case({name: -value for name, value in values.items()})
+
+
 @dataclass(frozen=True)
 class SolveInfo:
     """How one conic solve went.
@@ -76,6 +87,8 @@ class Candidate:
         Seconds since the attack began when the candidate was scored.
     gap : float
         Relative duality gap of the program that the relaxed poison was read from; NaN if it has none.
+    excess : float
+        By how much the error on the rows that the aim spares grows beyond its limit.
     """
 
     poison: Poison
@@ -88,11 +101,17 @@ class Candidate:
     label: str = ""
     seconds: float = 0.0
     gap: float = float("nan")
+    excess: float = 0.0
 
     @property
     def worst(self) -> float:
         """The least error over the defences scored, see `worst_case`."""
         return worst_case(self.test_error)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What candidates are sorted by, the best first: within the limit of the aim, then of most damage."""
+        return self.excess, -self.worst
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +123,7 @@ class AttackResult:
     name : str
         Name of the attack.
     best : Candidate
-        The candidate with the greatest worst-case error on the target rows.
+        The candidate with the greatest worst-case error on the target rows, of those within the limit of the aim.
     candidates : tuple of Candidate
         All that were scored: first those scored under every defence, best first, then the rest likewise.
     seconds : float

@@ -17,6 +17,7 @@ LABELS = (1.0, -1.0)
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 Matrix = Any  # a dense (n, d) float64 array or a scipy.sparse.csr_array of that shape
 
 

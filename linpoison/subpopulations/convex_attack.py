@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..attacks import FeasibleRegion, KKTProgram, SaddleProgram, Scenario, SetPolicy
+from ..attacks.aim import Aim as Goal
 from ..attacks.model_targeted import chase
 from ..core.dataset import Dataset
 from ..core.domain import Domain
@@ -17,7 +18,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.threat import Budget
-from ..core.validation import LABELS, check_integer, check_number
+from ..core.validation import LABELS, Mask, check_integer, check_number
 from ..defenses import Defense
 from ..learners import make_learner
 from ..losses import Problem
@@ -25,7 +26,7 @@ from ..rounding import deploy, largest_remainder
 from ..sets import Box, ByLabel, intersect, loss_cap
 from .decoys import QUANTILES, SHELTERS, WEIGHTS, Aim, GroupDecoy, group_decoys, undominated
 from .matching import Subpopulation
-from .population import Index, Mask, Population
+from .population import Index, Population
 
 METHODS = ("kkt", "min-max", "model-targeted")
 
@@ -163,7 +164,7 @@ class ConvexAttack:
             train, self.problem, aim, quantiles=self.quantiles, weights=self.weights, shelters=self.shelters
         )
         chosen = undominated(decoys, self.collateral) or [min(decoys, key=lambda decoy: decoy.collateral)]
-        scenario = Scenario(train, self.problem, Budget(count / train.total), self.defenses, aim.target)
+        scenario = Scenario(train, self.problem, Budget(count / train.total), self.defenses, Goal(aim.target))
         region = FeasibleRegion.fit(scenario, SetPolicy())
         clean = make_learner(self.problem).fit(train)
         planted = []

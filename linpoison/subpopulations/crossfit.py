@@ -10,12 +10,12 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.model import LinearModel
-from ..core.validation import check_integer, check_number
+from ..core.validation import Mask, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from .damage import Damage, correctness, measure_damage
 from .matching import Subpopulation
-from .population import Mask, Population
+from .population import Population
 
 Builder = Callable[[Population], Population]
 """Poison rows from those auxiliary rows that may be used to make them."""

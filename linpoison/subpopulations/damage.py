@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.validation import Array, check_number
-from .population import Mask, Population
+from ..core.validation import Array, Mask, check_number
+from .population import Population
 from .trainers import Predictor
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
-from ..core.validation import check_number
+from ..core.validation import Mask, check_number
 from ..learners import make_learner
 from ..losses import Problem
-from .population import Mask
 
 QUANTILES = (0.5, 1.0)
 SHELTERS = (0.0, 1.0)

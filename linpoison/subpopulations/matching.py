@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import InputError
-from ..core.validation import check_integer
-from .population import Index, Mask, Population
+from ..core.validation import Mask, check_integer
+from .population import Index, Population
 
 
 class Matcher(BaseEstimator, ABC):  # type: ignore[misc]

@@ -15,7 +15,6 @@ from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.validation import check_integer
 
-Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.validation import check_integer
+from ..core.validation import Mask, check_integer
 from .damage import Damage, correctness, measure_damage
 from .matching import Matcher, Subpopulation
 from .poisoning import SubpopulationAttack, poison_count
-from .population import Mask, Parts
+from .population import Parts
 from .trainers import SubpopulationTrainer
 
 Progress = Callable[[int, int, str], None]

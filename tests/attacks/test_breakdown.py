@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from kkt_cases import scenario_of
 
 from linpoison.attacks import Breakdown
+from linpoison.attacks.aim import Aim
 from linpoison.attacks.breakdown.attack import given, goals
 from linpoison.attacks.breakdown.climb import Climb
 from linpoison.attacks.breakdown.trials import Trials
@@ -91,7 +92,7 @@ def test_it_plants_behind_one_filter_or_none(defenses):
 
 def test_unseen_rows_are_hurt_as_well():
     scenario = real()
-    scenario = replace(scenario, target=scenario.train, goal="population")
+    scenario = replace(scenario, aim=Aim(scenario.train, "population"))
     result = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
     test = scenario_of("breast_cancer").target
     assert (
@@ -130,7 +131,7 @@ def test_a_model_next_to_zero_is_planted_from_afar_behind_one_filter():
 def test_what_is_chosen_for_unseen_rows_holds_on_both_halves():
     split = gaussians(n=80, d=4, seed=0)
     problem, guards = Problem(Squared(), 0.01, penalize_intercept=False), {"l2": make_defense("l2")}
-    scenario = Scenario(split.train, problem, Budget(0.1), guards, split.train, goal="population")
+    scenario = Scenario(split.train, problem, Budget(0.1), guards, Aim(split.train, "population"))
     result = replace(QUICK, steps=20).run(scenario, seed=0)
     halves = dict(zip("ab", goals(scenario, 0), strict=True))
     evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)

@@ -237,12 +237,12 @@ def test_flips_keep_to_the_domain_of_the_training_rows(monkeypatch):
     far[::2, 0] = scenario.train.domain.upper[0] + 5
     far[1, 1] = 0.5
     target = Dataset(far, scenario.target.y)
-    result = replace(QUICK, generations=0).run(replace(scenario, target=target))
+    result = replace(QUICK, generations=0).run(replace(scenario, aim=target))
     assert result.best.label == "label flips"
     assert max(scenario.train.domain.violation(item.poison.X).max() for item in result.candidates) == 0
     nowhere = Dataset(far[::2], scenario.target.y[::2])
     with pytest.raises(SolverFailed, match=r"kkt, got none \(skipped: InputError: expected .*, got .*\)\. Allow a"):
-        replace(QUICK, generations=0).run(replace(scenario, target=nowhere))
+        replace(QUICK, generations=0).run(replace(scenario, aim=nowhere))
 
 
 def test_sets_that_cannot_be_refitted_end_a_chain_and_not_the_attack(monkeypatch):
@@ -269,14 +269,14 @@ def test_one_target_row_is_flipped_as_a_decoy(name):
     scenario = scenario_of("breast_cancer", epsilon=0.1, defenses=("l2",))
     clean = make_learner(scenario.problem).fit(scenario.train)
     row = scenario.target.take([int(np.argmax(clean.margins(scenario.target)))])
-    result = make_attack(name).run(replace(scenario, target=row))
+    result = make_attack(name).run(replace(scenario, aim=row))
     assert result.info["decoys"] >= 1
     assert "decoy q=1.00" in result.best.label
 
 
 def test_target_of_one_class_and_no_defence_in_a_box():
     scenario = scenario_of("digits17", defenses=())
-    scenario = replace(scenario, target=scenario.target.of_class(1))
+    scenario = replace(scenario, aim=scenario.target.of_class(1))
     result = replace(QUICK, generations=0).run(scenario)
     assert set(result.best.test_error) == {"none"}
     assert result.best.worst > clean_error(scenario)

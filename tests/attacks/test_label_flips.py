@@ -170,13 +170,13 @@ def test_rows_outside_the_domain_or_without_copies_are_not_flipped():
     X[::2] += 100.0
     weight = np.where(np.arange(scenario.target.n) % 3 == 0, 0.0, 1.0)
     box = replace(scenario.train, domain=Domain.of("box", scenario.train.X))
-    outside = replace(scenario, train=box, target=Dataset(X, scenario.target.y, weight))
+    outside = replace(scenario, train=box, aim=Dataset(X, scenario.target.y, weight))
     pool = ALFA().flipped(outside)
     assert pool.n > 0
     assert pool.domain.violation(pool.X).max() < 1e-9
     assert rows_of(pool.X) <= rows_of(outside.target.X[weight > 0])
     with pytest.raises(InputError, match="domain"):
-        ALFA().flipped(replace(outside, target=Dataset(X + 100.0, scenario.target.y)))
+        ALFA().flipped(replace(outside, aim=Dataset(X + 100.0, scenario.target.y)))
     single = replace(scenario.train, weight=(np.arange(scenario.train.n) < 40) * 1.0)
     assert RandomFlips(feasible=False).pool(replace(scenario, train=single)).n == 40
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from kkt_cases import scenario_of
 
 from linpoison.attacks import Scenario, refined
+from linpoison.attacks.aim import Aim
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.kkt import KKT
 from linpoison.attacks.moves import Compass, Moves, Slots
@@ -36,7 +37,7 @@ def case(request):
 @pytest.mark.parametrize("goal", ["target", "population"])
 def test_damage_grows_and_is_what_a_fresh_evaluator_measures_with_poison_that_may_be_planted(case, goal):
     scenario, begun = case
-    scenario = replace(scenario, goal=goal)
+    scenario = replace(scenario, aim=Aim(scenario.target, goal))
     result = replace(QUICK, start=begun.poison, chains=1).run(scenario, seed=1)
     assert not result.poison.relaxed
     assert result.poison.total == begun.poison.total <= scenario.n_poison
@@ -67,7 +68,7 @@ def test_rating_is_that_of_exact_retraining():
 
 def test_cross_fitting_measures_each_row_by_a_model_that_has_not_seen_it():
     scenario = scenario_of("breast_cancer", defenses=())
-    scenario = replace(scenario, goal="population", target=scenario.train)
+    scenario = replace(scenario, aim=Aim(scenario.train, "population"))
     poison = Poison(scenario.train.X[:1], [1], [3])
     rater = Rater(scenario, folds=4, seed=5)
     margins = np.empty(scenario.train.n)
@@ -83,7 +84,8 @@ def test_cross_fitting_measures_each_row_by_a_model_that_has_not_seen_it():
 
 
 def test_rows_of_the_target_that_are_not_training_rows_count_too():
-    scenario = replace(scenario_of("breast_cancer", defenses=()), goal="population")
+    scenario = scenario_of("breast_cancer", defenses=())
+    scenario = replace(scenario, aim=Aim(scenario.target, "population"))
     assert Rater(scenario).goal.n == scenario.train.n + scenario.target.n
 
 
@@ -148,7 +150,8 @@ def test_search_ends_where_nothing_is_gained():
 
 
 def test_rows_are_held_out_once_whatever_their_weight():
-    scenario = replace(scenario_of("breast_cancer", defenses=()), goal="population")
+    scenario = scenario_of("breast_cancer", defenses=())
+    scenario = replace(scenario, aim=Aim(scenario.target, "population"))
     n = scenario.train.n
     weight = np.where(np.arange(n) % 3 == 0, 2.5, 0.25)
     first, second = Rater(replace(scenario, train=replace(scenario.train, weight=weight)), folds=2)._parts
@@ -159,7 +162,7 @@ def test_rows_are_held_out_once_whatever_their_weight():
 def test_a_score_of_zero_is_read_as_by_every_model(goal):
     data = Dataset([[0.0], [0.0], [0.0], [1.0], [-1.0]], [1, -1, -1, 1, -1])
     problem = Problem(Hinge(), 0.1, fit_intercept=False)
-    rater = Rater(Scenario(data, problem, Budget(0.5), {}, data, goal=goal), folds=2)
+    rater = Rater(Scenario(data, problem, Budget(0.5), {}, Aim(data, goal)), folds=2)
     assert rater.rate(Poison([[2.0]], [1], [1])).error["none"] == pytest.approx(0.2)
 
 
@@ -206,15 +209,11 @@ def test_bad_options(options):
         Refined(**options)
 
 
-def test_bad_goal():
-    with pytest.raises(InputError, match="goal"):
-        replace(scenario_of("breast_cancer"), goal="everyone")
-
-
 @pytest.mark.parametrize("goal", ["target", "population"])
 def test_what_is_told_is_of_the_poison_that_is_returned(monkeypatch, goal):
     """A search that raises the damage it measures, and whose end is worse behind the exact defences."""
-    scenario = replace(scenario_of("counts", epsilon=0.1, defenses=("l2",)), goal=goal)
+    scenario = scenario_of("counts", epsilon=0.1, defenses=("l2",))
+    scenario = replace(scenario, aim=Aim(scenario.target, goal))
     begun = START.run(scenario, seed=1).poison
 
     def worse(started, item_scenario, item):
@@ -235,8 +234,8 @@ def test_what_is_told_is_of_the_poison_that_is_returned(monkeypatch, goal):
 @pytest.mark.parametrize("loss", ["hinge", "logistic"])
 def test_cross_fitting_keeps_the_regulariser_of_all_rows(loss):
     """Under "sum" it is fixed for all rows together; at their number both scalings state the same problem."""
-    mean = replace(scenario_of("breast_cancer", loss, defenses=("l2",)), goal="population")
-    mean = replace(mean, target=mean.train)
+    mean = scenario_of("breast_cancer", loss, defenses=("l2",))
+    mean = replace(mean, aim=Aim(mean.train, "population"))
     poison = Poison(mean.train.X[:2], -mean.train.y[:2], [3, 4])
     kept = mean.train.n + 7
     total = replace(mean, problem=replace(mean.problem, scaling="sum", n_reference=float(kept)))
