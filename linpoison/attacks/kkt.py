@@ -168,13 +168,6 @@ class KKT(Attack):
 class IterativeKKT(KKT):
     """The iterative KKT attack of Koh et al.: Algorithm 1 around each of the best decoys, and no others.
 
-    Parameters
-    ----------
-    chains : int, default 6
-    generations : int, default 0
-    refits : int, default 6
-    draws : int, default 4
-
     References
     ----------
     Koh, Steinhardt, Liang, Algorithm 1, sections 3.2 and 5.4.

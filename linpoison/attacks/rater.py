@@ -31,7 +31,6 @@ class Rating:
         and of its sigmoid surrogate. The search raises it.
     error : dict of float
         0-1 error by defence on the rows of the goal.
-    models : dict of LinearModel
     kept : dict of Dataset
         Rows that each defence leaves, clean rows first.
     """
@@ -58,7 +57,6 @@ class Rater:
 
     Parameters
     ----------
-    scenario : Scenario
     folds : int
         Parts of the training rows in cross-fitting.
     seed : int

@@ -92,10 +92,6 @@ class SaddleProgram:
     def solve(self, train: Dataset, problem: Problem, sets: ByLabel, epsilon: float) -> Saddle:
         """The saddle point for given feasible sets.
 
-        Parameters
-        ----------
-        train, problem, sets, epsilon : Dataset, Problem, ByLabel, float
-
         Raises
         ------
         InputError

@@ -31,7 +31,6 @@ class CleanPart:
 
     Parameters
     ----------
-    data : Dataset
     problem : Problem
         Its class weights are among the ``c_i``, but not in N.
     """
@@ -88,8 +87,6 @@ class PoisonPart:
 
     Parameters
     ----------
-    d : int
-    epsilon : float
     idle : int
         A row that has had no weight for so many updates is dropped.
     """

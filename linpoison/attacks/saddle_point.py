@@ -25,7 +25,6 @@ class Saddle:
         clean and poison rows.
     history : tuple of (float, float)
         (upper, lower) after each round.
-    info : SolveInfo
     """
 
     model: LinearModel

@@ -20,7 +20,6 @@ def capped_simplex_qp(quadratic: Array, linear: Array, total: float, start: Arra
     quadratic : ndarray of shape (k, k)
         Positive semidefinite.
     linear : ndarray of shape (k,)
-    total : float
     start : ndarray of shape (k,)
         Any weights; those nearby are found fastest.
 

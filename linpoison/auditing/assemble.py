@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +19,20 @@ from .._version import __version__
 from ..core import UNDEFENDED, Dataset, Poison, label_texts
 from ..core.plugins import Named
 from ..core.validation import Array
+from ..defenses import Defense
+from ..evaluation import Evaluation
 from ..reporting.findings import ALL, AttackEntry, Damage
 from ..reporting.group_words import caution
 from ..reporting.json_values import plain
 from ..reporting.material import Material
 from ..reporting.report import AuditReport
 from ..reporting.words import WEIGHTED, class_weight_words, label_words, reading, threat
+from .bracket import Bracket
 from .damage import Scored, fingerprint, with_files
 from .inputs import Setting
 from .measure import Scorer
 from .options import LearnerOptions, influences
-
-if TYPE_CHECKING:
-    from ..defenses import Defense
-    from ..evaluation import Evaluation
-    from .bracket import Bracket
-    from .remedies import Remedy
+from .remedies import Remedy
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cvxpy", "clarabel", "osqp", "ecos", "scs", "joblib", "matplotlib")
 

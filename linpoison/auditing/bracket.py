@@ -98,7 +98,6 @@ def build_bracket(
 
     Parameters
     ----------
-    defender : Trusted
     rows : Dataset
         The rows whose error is bounded.
     epsilons : sequence of float
@@ -109,7 +108,6 @@ def build_bracket(
         Certificates to compute.
     stored, keep : callable, optional
         Read a certificate of an earlier run, and store one that is finished.
-    progress : callable, optional
 
     Raises
     ------

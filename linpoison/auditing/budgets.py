@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..attacks import LabelFlipDecoys
 from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
 from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
 from ..core.archives import read_arrays
@@ -48,10 +49,6 @@ def budget(
     progress : callable, optional
     **keywords
         As in `certify`.
-
-    Returns
-    -------
-    BudgetReport
 
     Raises
     ------
@@ -113,8 +110,6 @@ def _proofs(
         row = test.take(test.positions([target]))
         yield f"flip-{target}", budget_to_flip(train, problem, sets, row).certificate
     else:
-        from ..attacks import LabelFlipDecoys
-
         decoys = LabelFlipDecoys().generate(train, problem, test)
         for number, decoy in enumerate(decoys):
             if progress is not None:

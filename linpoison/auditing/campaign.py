@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
+from ..attacks.base import Attack
+from ..attacks.run import Progress, pack, unpack
+from ..attacks.scenario import DOMAIN_TOL, Scenario
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
 from ..reporting.findings import ALL
 from ..reporting.json_values import plain
 from .journal import FolderJournal
-
-if TYPE_CHECKING:
-    from ..attacks.base import Attack
-    from ..attacks.run import Progress
-    from ..attacks.scenario import Scenario
 
 _FINISHED = "finished"
 
@@ -30,8 +28,6 @@ class Task:
     ----------
     name : str
         Of the attack.
-    attack : Attack
-    scenario : Scenario
     domain : str
         What a poison row may hold, as the user would say it.
     where : str
@@ -74,10 +70,8 @@ class Campaign:
 
     Parameters
     ----------
-    seed, jobs : int
     tolerant : bool
         Whether an attack that fails is told and passed over, as long as another one has a result.
-    progress : callable, optional
     journal : FolderJournal, optional
         Has the steps of each attack, and its result once it is finished.
     found : callable, optional
@@ -161,7 +155,6 @@ class Teller:
 
     Parameters
     ----------
-    say : callable
     wide : str
         The widest domain, which holds all others.
     """
@@ -196,8 +189,6 @@ def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack,
     start : str or None
         Key of the task that it starts from.
     """
-    from ..attacks.scenario import DOMAIN_TOL
-
     attack, domain = cast(Any, task.attack), task.scenario.train.domain
     if not (task.onward or attack.needs_start):
         return attack, None
@@ -234,16 +225,12 @@ def credited(result: AttackResult, start: str, seconds: float) -> AttackResult:
 
 def packed(result: AttackResult) -> dict[str, np.ndarray]:
     """A result as plain arrays."""
-    from ..attacks.run import pack
-
     facts = {"name": result.name, "seconds": result.seconds, "seed": result.seed, "info": plain(result.info)}
     return {**pack(([result.best, *result.candidates], list(result.solves))), "facts": np.array(json.dumps(facts))}
 
 
 def unpacked(arrays: Mapping[str, np.ndarray]) -> AttackResult:
     """The inverse of `packed`."""
-    from ..attacks.run import unpack
-
     facts: dict[str, Any] = json.loads(str(arrays["facts"]))
     (best, *candidates), solves = unpack(arrays)
     return AttackResult(best=best, candidates=tuple(candidates), solves=tuple(solves), **facts)

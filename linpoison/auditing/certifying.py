@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import attacks
+from ..attacks.aim import Aim
+from ..attacks.scenario import Scenario
 from ..certificates import Certificate, Claim
 from ..certificates.test_error import score_certifier
 from ..core import (
@@ -37,19 +40,7 @@ DEFAULT_EPSILONS = (0.003, 0.01, 0.03)
 
 @dataclass(frozen=True, kw_only=True)
 class CertifyOptions(LearnerOptions):
-    """Options of `certify`, checked.
-
-    Parameters
-    ----------
-    epsilons : float, sequence of float or comma list
-        Budgets as fractions of the clean training rows, in (0, 1].
-    attacks : comma list, or sequence of str and objects
-        Attacks to hold against the certificates; none by default, or "none".
-    certificates : sequence of str or comma list
-        Among "test-error" (with the certificate of each row) and "average-loss".
-    jobs : int, optional
-        Worker processes of the attacks.
-    """
+    """Options of `certify`, which says what each means, checked; `epsilons` are its `epsilon`."""
 
     epsilons: Any = DEFAULT_EPSILONS
     attacks: Any = ()
@@ -112,10 +103,6 @@ def certify(
         `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`, `seed`, `label`, `test`,
         `test_fraction`, `header` and `index`; no `class_weight`: a bound needs a regulariser that no poison moves, as
         that of an estimator with a fixed C.
-
-    Returns
-    -------
-    CertifyReport
 
     Raises
     ------
@@ -203,10 +190,6 @@ def _campaign(
     progress: Progress | None,
 ) -> tuple[dict[str, Poison], dict[str, str]]:
     """Poisons of so many rows by name, made against filters that are fixed, and those that failed."""
-    from .. import attacks
-    from ..attacks.aim import Aim
-    from ..attacks.scenario import Scenario
-
     epsilon = count / setting.split.train.n
 
     journal = None

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core import UNDEFENDED, Candidate, Dataset, Poison, worst_case
+from ..evaluation import Evaluation
 from ..reporting.findings import ALL, Damage
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation
-    from .target import TargetRows
+from ..subpopulations import paired_interval
+from .target import TargetRows
 
 LEVEL = 0.95
 """Of the intervals, each on its own."""
@@ -26,9 +24,6 @@ class Scored:
 
     Parameters
     ----------
-    poison : Poison
-    scores : Evaluation
-    domain, attack, how : str
     relaxed : Poison or None
         Before rounding, if it is known.
     """
@@ -66,12 +61,10 @@ def find_damages(
 
     Parameters
     ----------
-    pool : sequence of Scored
     clean : Evaluation
         Without poison.
     domains : sequence of str
         Each holds all those after it: a poison of a later one counts for the earlier ones too.
-    rows : TargetRows
     """
     names = [ALL, *clean.models]
     found = []
@@ -118,8 +111,6 @@ def added(clean: Evaluation, poisoned: Evaluation, name: str, rows: Dataset) -> 
 
 def compared(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Interval of by how much more of the same rows are wrong in the second place."""
-    from ..subpopulations import paired_interval
-
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     return paired_interval(second.astype(np.float64) - first, z)
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..datasets.loading import with_domain
 from ..reporting.domain_words import ANY_COUNTS, BOX, COUNTS, RANGE, REAL
-from .inputs import Setting, in_domain
+from .inputs import Setting
 
 WIDEST = {BOX: REAL, COUNTS: ANY_COUNTS}
 """What rows of a narrow domain may hold where nothing checks their range: numbers, or counts of any size."""
@@ -34,6 +35,6 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
         return {asked or kind: setting}
     if kind == REAL or (domain.upper is not None and np.isinf(domain.upper).all()):
         wide = REAL if kind == REAL else ANY_COUNTS
-        return {wide: setting, RANGE: replace(setting, split=in_domain(setting.split, RANGE))}
+        return {wide: setting, RANGE: replace(setting, split=with_domain(setting.split, RANGE))}
     wide = WIDEST[kind]
-    return {wide: replace(setting, split=in_domain(setting.split, wide)), kind: setting}
+    return {wide: replace(setting, split=with_domain(setting.split, wide)), kind: setting}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import Budget, Dataset, InputError, Poison
 from ..core.writing import alone_in, check_folder
+from ..datasets.scaling import check_scale
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .damage import Scored, find_damages
@@ -93,8 +94,6 @@ def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: Learner
 
 def check_poison(poison: Poison, train: Dataset, *, named: bool) -> None:
     """Raise unless the rows can stand among those of `train`, inside its domain if the user `named` that."""
-    from ..datasets.scaling import check_scale
-
     if poison.X.shape[1] != train.d:
         raise InputError(
             f"poison rows of {train.d} features, as the data", f"{poison.X.shape[1]} features",

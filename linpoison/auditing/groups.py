@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..core import UNDEFENDED, Dataset, InputError, LinearModel
 from ..core.validation import as_whole
-
-if TYPE_CHECKING:
-    from ..subpopulations import Matcher
+from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Population, column_numbers, paired_interval
 
 CLUSTERS = 10
 """How many clusters `clusters` stands for."""
@@ -73,14 +71,10 @@ class Grouping:
         InputError
             For a column that there is not or that is named twice, or fewer training rows than clusters.
         """
-        from ..subpopulations import Population
-
         match = self._matcher(train, seed).fit(Population(train.X, train.y))
         return Division(match.names_, match.sizes_, match.assign(Population(rows.X, rows.y)))
 
     def _matcher(self, train: Dataset, seed: int) -> Matcher:
-        from ..subpopulations import ClusterMatch, ColumnMatch, column_numbers
-
         if self.kind == "columns":
             names = train.feature_names
             return ColumnMatch(column_numbers(self.columns, names, train.d), names)
@@ -95,7 +89,6 @@ class Division:
 
     Parameters
     ----------
-    names : sequence of str
     sizes : ndarray of int
         Training rows of each.
     codes : ndarray of int, shape (n,)
@@ -136,7 +129,6 @@ def damage_by_group(
 
     Parameters
     ----------
-    division : Division
     rows : Dataset
         The measured rows, disjoint from the training rows.
     clean, poisoned : mapping of str to LinearModel
@@ -163,8 +155,6 @@ def damage_by_group(
 
 
 def _compared(wrong: Mapping[str, tuple[Any, Any]], mask: Any, z: float) -> dict[str, dict[str, float]]:
-    from ..subpopulations import paired_interval
-
     found = {}
     for name, (before, after) in wrong.items():
         first, second = before[mask], after[mask]
@@ -186,7 +176,6 @@ def hurt(
 
     Parameters
     ----------
-    division : Division
     rows : pair
         What they are, "scored" or "unseen", and the rows.
     models : pair of mapping

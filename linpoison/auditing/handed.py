@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import CapabilityError, LinearModel, Split
 from ..learners import TranslatedModel, make_learner
+from ..learners.unwrap import cross_fitted, stopped_early
 
 # Excess of the objective at which a model is another one: of the least objective, and of that of the zero model (where
 # the rows are separable the least objective is next to nothing, and so is any excess over it).
@@ -66,7 +67,6 @@ def compare(translated: TranslatedModel, split: Split, estimator: Any) -> Handed
 
     Parameters
     ----------
-    translated : TranslatedModel
     split : Split
         Behind the estimator's preprocessing.
     estimator : object
@@ -108,8 +108,6 @@ def _is_other(found: Handed, zero: float, n_test: int) -> bool:
 
 def remedy(classifier: Any, estimator: Any) -> str:
     """What to do about an estimator that is not the minimiser, the likeliest reason first."""
-    from ..learners.unwrap import cross_fitted, stopped_early
-
     encoder = cross_fitted(estimator)
     if encoder is not None:
         return (

@@ -7,21 +7,26 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._printable import printable
 from ..core import CapabilityError, Dataset, Domain, InputError, LinearModel, Split, as_matrix
+from ..datasets import LabelEncoding, load
+from ..datasets.layout import is_text
+from ..datasets.loading import is_named, load_path, with_domain
+from ..datasets.scaling import check_scale, scale_caution
+from ..defenses import DEFAULTS, Defense, make_defense, tried
+from ..evaluation import Evaluator
+from ..learners import translate_estimator
+from ..learners.translate import fitted_classifier
+from ..learners.unwrap import same_rows
 from ..losses import Problem
 from .estimators import read_estimator
+from .handed import Handed, compare
 from .journal import run_digest
 from .options import LearnerOptions, is_foreign
-
-if TYPE_CHECKING:
-    from ..defenses import Defense
-    from ..evaluation import Evaluator
-    from .handed import Handed
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +37,6 @@ class Setting:
     ----------
     split : Split
         Rows as the learner sees them, after the fixed preprocessing of an estimator.
-    problem : Problem
     defenses : mapping of str to Defense
         Unfitted.
     learner : str
@@ -63,8 +67,6 @@ class Setting:
 
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
-        from ..evaluation import Evaluator
-
         return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits)
 
 
@@ -81,8 +83,6 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bo
     else:
         split, problem, learner, handed = _with_estimator(data, options, whole)
     _warn_of_scales(split)
-    from ..defenses import tried
-
     defenses = build_defenses(options, problem)
     for name, defense in defenses.items():
         if is_foreign("defenses", name):
@@ -99,8 +99,6 @@ def warn_of_sets(setting: Setting) -> None:
 
 def _warn_of_scales(split: Split) -> None:
     """Say once, before hours of work, that columns are on scales that solvers are slow with."""
-    from ..datasets.scaling import scale_caution
-
     said = scale_caution(split.train.X, split.train.feature_names)
     if said:
         _caution(said)
@@ -118,8 +116,6 @@ _log = logging.getLogger("linpoison")
 
 def build_defenses(options: LearnerOptions, problem: Problem) -> dict[str, Defense]:
     """The unfitted sanitisers of `options`; of the default ones those that take so many classes."""
-    from ..defenses import DEFAULTS, make_defense
-
     made = {
         name: make_defense(name, remove=options.remove, variant=options.variant, problem=problem)
         for name in options.defenses
@@ -145,7 +141,6 @@ def load_split(
 
     Parameters
     ----------
-    data, options
     through : Preprocessing, optional
         What the rows of files and arrays pass first, so that they may hold text and missing values.
     whole : bool, default False
@@ -168,7 +163,7 @@ def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | 
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
     if options.domain is not None:
-        split = in_domain(split, options.domain)
+        split = with_domain(split, options.domain)
     split.train.domain.check(split.train.X, "training rows")
     split.test.domain.check_kind(split.test.X, "test rows")
     return split
@@ -177,9 +172,6 @@ def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | 
 def _load_source(
     data: str | os.PathLike[str], options: LearnerOptions, through: Preprocessing | None, whole: bool
 ) -> Split:
-    from ..datasets import load
-    from ..datasets.loading import is_named, load_path
-
     name, fraction = os.fspath(data), options.test_fraction
     named = is_named(name)
     if fraction is not None and named:
@@ -198,9 +190,6 @@ _HELD_OUT = 0.3  # as in `linpoison.load`
 
 
 def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> Split:
-    from ..datasets import LabelEncoding
-    from ..datasets.scaling import check_scale
-
     if whole and isinstance(data, (tuple, list)) and len(data) == 2:
         data = (*data, *data)
     if not isinstance(data, (tuple, list)) or len(data) != 4:
@@ -259,13 +248,6 @@ def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
     return names
 
 
-def in_domain(split: Split, word: str) -> Split:
-    """The same rows in another domain, with bounds from the training rows."""
-    from ..datasets.loading import with_domain
-
-    return with_domain(split, word)
-
-
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
     """The fixed steps of an estimator before its classifier, from rows of any kind to numbers."""
@@ -277,9 +259,6 @@ class Preprocessing:
     @classmethod
     def of(cls, estimator: Any) -> Preprocessing | None:
         """That of a fitted estimator, None if its classifier sees the rows as they come."""
-        from ..learners.translate import fitted_classifier
-        from ..learners.unwrap import same_rows
-
         _, transform = fitted_classifier(estimator)
         if transform is same_rows:
             return None
@@ -311,7 +290,7 @@ class Preprocessing:
         if isinstance(X, pd.DataFrame):
             if self.columns is not None:
                 return X[list(self.columns)] if set(self.columns) <= set(map(str, X.columns)) else X
-            return X.iloc[:, 0] if X.shape[1] == 1 and not _is_number(X.dtypes.iloc[0]) else X.to_numpy()
+            return X.iloc[:, 0] if X.shape[1] == 1 and is_text(X.iloc[:, 0]) else X.to_numpy()
         dense = isinstance(X, np.ndarray) and X.ndim == 2
         if self.columns is None or names is None or not dense or set(names) != set(self.columns):
             return X
@@ -327,16 +306,7 @@ class Preprocessing:
         return found if len(found) == d else None
 
 
-def _is_number(dtype: Any) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(dtype))
-
-
 def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Split, Problem, str, Handed]:
-    from ..learners import translate_estimator
-    from .handed import compare
-
     estimator = read_estimator(options.estimator)
     before = Preprocessing.of(estimator)
     if before is not None and _is_numeric(data):
@@ -358,8 +328,6 @@ def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Sp
 
 def _is_numeric(data: Any) -> bool:
     """Whether the rows are numbers already: those of a `Split` and of the data sets that have a name."""
-    from ..datasets.loading import is_named
-
     return isinstance(data, Split) or (isinstance(data, (str, os.PathLike)) and is_named(os.fspath(data)))
 
 
@@ -367,7 +335,7 @@ def _transformed(split: Split, before: Preprocessing, domain: str | None) -> Spl
     """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
     parts = [before(part.X, part.feature_names) for part in (split.train, split.test)]
     if _same(parts[0][0], split.train.X):
-        return split if domain is None else in_domain(split, domain)
+        return split if domain is None else with_domain(split, domain)
     space = Domain.of(domain or "real", parts[0][0], parts[1][0])
     train, test = (
         replace(part, X=X, domain=space, feature_names=names, image_shape=None)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import scipy.sparse as sp
 
 from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison, label_texts
+from ..evaluation import Evaluation, Evaluator
 from ..reporting.findings import ALL, AttackEntry
 from ..reporting.json_values import plain
+from .campaign import Task
 from .target import TargetRows
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation, Evaluator
-    from .campaign import Task
 
 LEVELS = (0.05, 0.1, 0.15, 0.17, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Errors whose first time is recorded; 0.17 is the one at which Koh et al. time attacks on Enron."""

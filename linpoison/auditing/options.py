@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .. import attacks
 from ..convex import chosen_solver
 from ..core import Budget, CapabilityError, Dataset, InputError, check_integer, check_number, check_seed, parse_domain
 from ..core.plugins import Named, named, stated
@@ -39,42 +40,7 @@ LAST = "refined"
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerOptions:
-    """The learner and the defences that stand before it.
-
-    Parameters
-    ----------
-    model : {"svm", "logistic", "ridge"}, name of a loss, or MarginLoss, optional
-        Hinge loss with a penalised intercept (as LinearSVC), logistic loss or squared loss with a
-        free one. ``svm`` if neither this nor an estimator is given.
-    estimator : object, optional
-        A fitted scikit-learn linear classifier, or the path of one in a ``.skops`` file, instead of `model`.
-    reg : float, optional
-        ``lambda`` of the objective, 0.01 by default. An estimator brings its own.
-    penalize_intercept : bool, optional
-        Overrides the convention of `model`.
-    class_weight : "balanced", mapping or str, optional
-        Weights of the two classes beside `model`, by label value, 1 for one that is not named: ``{"spam": 4}``, or as
-        text ``"spam=4,ham=0.5"``. An estimator brings its own.
-    defenses : comma list, or sequence of str and objects, or mapping of str to object
-        Sanitisers by name or as objects (`linpoison.defenses.as_defense`); empty or ``"none"`` for an undefended
-        learner.
-    variant : {"paper", "reference"}
-        Definition of the sanitisers.
-    remove : float
-        Share of each class that a sanitiser removes, in [0, 1).
-    domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
-        What a row may hold; the data's own domain by default. ``range``: what a check of each column's range lets
-        through, ``range:F`` the range widened by a factor. ``counts``: up to the largest of each column, ``counts:N``
-        up to N, which may be ``inf``.
-    label, test, test_fraction
-        How a file is read: name of the label column, a file of test rows, or the share of rows to
-        hold out.
-    header, index
-        How a table is laid out: whether it has a header line, and a column of row numbers; see `linpoison.load`.
-    sample_weight : str or array_like, optional
-        Weights of the training rows: the name of a column of the file, or one number for each training row.
-    seed : int
-    """
+    """The learner and the defences that stand before it, and how a file is read: see `audit` for each field."""
 
     model: Any = None
     estimator: Any = None
@@ -96,9 +62,8 @@ class LearnerOptions:
     def __post_init__(self) -> None:
         self._check_learner()
         _one_of(self.variant, "variant", ("paper", "reference"))
-        self._set(
-            "remove", check_number(self.remove, "remove", at_least=0, below=1, remedy="0.05 means 5 % per class.")
-        )
+        share = check_number(self.remove, "remove", at_least=0, below=1, remedy="0.05 means 5 % per class.")
+        self._set("remove", share)
         self._set("defenses", self._checked_defenses())
         if self.domain is not None:
             parse_domain(self.domain)
@@ -134,22 +99,11 @@ class LearnerOptions:
         self._set("class_weight", class_weight_text(self.class_weight))
         self._set("model", checked_model(DEFAULT_MODEL if self.model is None else self.model))
         reg = DEFAULT_REG if self.reg is None else self.reg
-        self._set(
-            "reg",
-            check_number(
-                reg,
-                "reg",
-                at_least=LEAST_REG,
-                at_most=1 / LEAST_REG,
-                remedy="It is lambda of the objective, such as 0.01.",
-            ),
-        )
+        remedy = "It is lambda of the objective, such as 0.01."
+        self._set("reg", check_number(reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG, remedy=remedy))
 
     def _checked_defenses(self) -> tuple[str, ...]:
-        def brought(thing: Any) -> Any:
-            return as_defense(thing, self.remove)
-
-        names = _names(self.defenses, "defenses", tuple(DEFENSES), brought)
+        names = _names(self.defenses, "defenses", tuple(DEFENSES), lambda thing: as_defense(thing, self.remove))
         if "none" in names:
             if len(names) > 1:
                 got = ",".join(map(str, names))
@@ -191,31 +145,7 @@ class LearnerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions(LearnerOptions):
-    """Options of `audit`, checked: wrong ones raise `InputError`.
-
-    Parameters
-    ----------
-    epsilon : float
-        Budget as a fraction of the clean training rows, in (0, 1].
-    attacks : comma list, or sequence of str and objects, or mapping of str to object
-        ``"portfolio"`` alone: attacks from cheap to dear, as far as a count of the work allows. Or names of attacks,
-        or ``"all"`` alone: every one but kkt-grid, the paper's baseline of kkt. `refined`
-        runs last, whatever the order, and starts from the strongest poison of the others.
-    target : str
-        ``test``, ``train``, ``split:F``, or ``rows:`` with row numbers or a file: see `Target`.
-    distinct : bool
-        Whether no two poison rows of one class may be near-copies of each other, or of clean rows.
-    certify : bool
-        Hold the poisons against certificates of the same learner behind fixed filters.
-    solver : str, optional
-        A conic solver (CLARABEL, ECOS, OSQP, SCS) for the programs, supports and projections of the attacks that have
-        them, in place of the structured ones; None or ``structured`` for these.
-    attack_variant : {"library", "paper"}
-        The library's own attacks, or those of Koh et al. as published (`linpoison.attacks.make_attack`).
-    subpopulation : str, optional
-        ``clusters``, ``clusters:K`` or ``columns:A,B,...``: also report the damage to each of these, see `Grouping`.
-    jobs : int, optional
-        Worker processes; as many as there are processors by default. Does not change the result.
+    """Options of `audit`, which says what each means, checked: wrong ones raise `InputError`.
 
     Examples
     --------
@@ -250,8 +180,6 @@ class AuditOptions(LearnerOptions):
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 
     def _checked_attacks(self) -> tuple[str, ...]:
-        from .. import attacks
-
         known = tuple(attacks.ATTACKS)
         names = _names(self.attacks, "attacks", known, attacks.as_attack)
         for word in (EVERY, PORTFOLIO):
@@ -281,8 +209,6 @@ class AuditOptions(LearnerOptions):
     def attack_names(self) -> tuple[str, ...]:
         """Names of the attacks in the order in which they run."""
         if self.every:
-            from .. import attacks
-
             return tuple(sorted((name for name in attacks.ATTACKS if name != BASELINE), key=_is_last))
         if self.portfolio:
             return portfolio_names()
@@ -296,7 +222,7 @@ def _is_last(name: str) -> bool:
 
 def influences(options: LearnerOptions) -> dict[str, Any]:
     """The options that the result depends on, as plain values (everything but `jobs`)."""
-    values = {name: value for name, value in asdict_shallow(options).items() if name != "jobs"}
+    values = {name: value for name, value in vars(options).items() if name != "jobs"}
     if values["estimator"] is not None and not isinstance(values["estimator"], (str, os.PathLike)):
         values["estimator"] = repr(values["estimator"])
     if isinstance(values["sample_weight"], np.ndarray):
@@ -315,15 +241,8 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
 
 def is_foreign(group: str, name: str) -> bool:
     """Whether a name is none of this library."""
-    from .. import attacks
-
     own = {"defenses": DEFENSES, "losses": [*MODELS, *LOSSES], "attacks": [EVERY, PORTFOLIO, *attacks.ATTACKS]}
     return isinstance(name, Named) or name not in list(own[group])
-
-
-def asdict_shallow(options: Any) -> dict[str, Any]:
-    """The fields of a dataclass, without copying what they hold."""
-    return {name: getattr(options, name) for name in options.__dataclass_fields__}
 
 
 def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any], Any]) -> tuple[str, ...]:
@@ -331,7 +250,6 @@ def _names(value: Any, what: str, known: tuple[str, ...], brought: Callable[[Any
 
     Parameters
     ----------
-    value : object
     what : str
         What is named.
     known : tuple of str

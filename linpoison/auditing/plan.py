@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from .. import attacks
+from ..attacks.base import Attack
+from ..attacks.scenario import Scenario
 from ..core import UNDEFENDED, Dataset
 from ..reporting.domain_words import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
 from .options import AuditOptions
 from .portfolio import FAR, FAR_ALONE, FIRST, INSIDE, LIBRARY, NEAR_ALONE, OF_MANY, ON_TOP, PUBLISHED, WORDS_ON_TOP
-
-if TYPE_CHECKING:
-    from ..attacks.base import Attack
-    from ..attacks.scenario import Scenario
 
 UNIT = 72_000
 """Entries times learners (one for each defence and one without) of breast cancer behind five defences."""
@@ -29,7 +28,6 @@ class Plan:
 
     Parameters
     ----------
-    tasks : tuple of Task
     left_out : tuple of dict
         ``name`` and ``reason``.
     """
@@ -43,12 +41,9 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
 
     Parameters
     ----------
-    options : AuditOptions
     scenarios : mapping of str to Scenario
         By domain, the widest first; each holds all those after it.
     """
-    from .. import attacks
-
     if not options.portfolio:
         names, many = options.attack_names(), _many(scenarios)
         made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=many)
@@ -68,8 +63,6 @@ def _many(scenarios: Mapping[str, Scenario]) -> bool:
 
 def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
     """Every attack of more than two classes in the narrowest domain, and far rows in each."""
-    from .. import attacks
-
     narrow = list(scenarios)[-1]
     items = [one for one in OF_MANY if options.attack_variant == LIBRARY or one.name in attacks.MANY_AS_PUBLISHED]
     names = dict.fromkeys(item.name for item in items)
@@ -90,8 +83,6 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     alone, may still fall to a corner of it. Flips and the attacks inside the sets run in the narrowest, with a local
     search from the strongest of their poisons: they count for the wider domains too.
     """
-    from .. import attacks
-
     wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
     train = scenarios[narrow].train
     on_top = WORDS_ON_TOP if train.is_sparse or train.domain.integral else ON_TOP

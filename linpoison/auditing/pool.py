@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, Poison
+from ..evaluation import Evaluation
 from ..reporting.findings import ALL
+from .campaign import Task
 from .damage import Scored, error_behind, fingerprint
 from .measure import Scorer
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation
-    from .campaign import Task
 
 TRIES = 12
 """Candidates of one attack that are scored exactly for one defender, at most."""
@@ -28,10 +25,6 @@ class Pool:
     An attack ranks its candidates by a quick learner, many of them behind one filter only. What a report says is of
     the exact learner: for each defender candidates are scored exactly in the order of their rank, until one has more
     than the next one's rank promises.
-
-    Parameters
-    ----------
-    scorer : Scorer
     """
 
     scorer: Scorer

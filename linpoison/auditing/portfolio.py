@@ -12,7 +12,6 @@ class Item:
 
     Parameters
     ----------
-    name : str
     work : float
         About the seconds that it takes where data and defences are of the size of `UNIT`.
     options : tuple of pairs

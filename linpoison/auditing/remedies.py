@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -13,10 +12,9 @@ from sklearn.base import clone
 from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
 from ..core.validation import Matrix
 from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
-
-if TYPE_CHECKING:
-    from ..evaluation import Evaluation
-    from .inputs import Setting
+from ..defenses.quota import quota
+from ..evaluation import Evaluation
+from .inputs import Setting
 
 _ROWS = "rows"
 
@@ -60,7 +58,6 @@ def find_remedies(setting: Setting, rows: Dataset, n_poison: int, poison: Poison
 
     Parameters
     ----------
-    setting : Setting
     rows : Dataset
         What errors are measured on.
     n_poison : int
@@ -145,8 +142,6 @@ def enough(train: Dataset, n_poison: int, remove: float) -> float:
     >>> enough(Dataset(np.zeros((398, 1)), np.where(np.arange(398) < 148, 1, -1)), 12, 0.05)
     0.072
     """
-    from ..defenses.quota import quota
-
     sizes = [train.of_class(label).n + n_poison for label in train.labels]
     for thousandths in range(int(np.ceil(1000 * remove)), 1000):
         if all(quota(thousandths / 1000, n) >= n_poison for n in sizes):

@@ -6,13 +6,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..attacks.run import Progress
+from ..attacks.scenario import Scenario
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
 from ..core.writing import alone_in, check_folder
+from ..defenses import class_exposures
+from ..evaluation import Evaluation
 from ..reporting.findings import AttackEntry, Damage
 from ..reporting.report import AuditReport
 from .assemble import assemble
+from .bracket import Bracket, build_bracket
 from .campaign import Campaign, Teller
 from .damage import Scored, find_damages
 from .domains import settings_of
@@ -23,13 +28,9 @@ from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .plan import Plan, make_plan, work_size
 from .pool import Pool
+from .remedies import Remedy, find_remedies
 from .target import Target
-
-if TYPE_CHECKING:
-    from ..attacks.run import Progress
-    from ..evaluation import Evaluation
-    from .bracket import Bracket
-    from .remedies import Remedy
+from .trusted import trusted
 
 
 def audit(
@@ -65,10 +66,6 @@ def audit(
         Called with a sentence whenever an attack ends: the best figure so far.
     **keywords
         One for each field of `AuditOptions`, as below.
-
-    Returns
-    -------
-    AuditReport
 
     Raises
     ------
@@ -242,8 +239,6 @@ class _Work:
 
     def _exposures(self, domains: Sequence[str]) -> list[dict[str, Any]]:
         """What the budget can do to filters that are fitted with the poison in, by domain and class."""
-        from ..defenses import class_exposures
-
         n_poison = self.scorer.budget.count(self.setting.split.train.n)
         return [
             {"domain": domain, **asdict(item)}
@@ -253,8 +248,6 @@ class _Work:
         ]
 
     def _remedies(self, poison: Poison) -> list[Remedy]:
-        from .remedies import find_remedies
-
         train, rows = self.setting.split.train, self.scorer.rows.scored
         if not self.setting.defenses or work_size(train, len(self.setting.defenses)) > MEASURED:
             return []
@@ -273,9 +266,6 @@ class _Work:
         return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
 
     def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket:
-        from .bracket import build_bracket
-        from .trusted import trusted
-
         poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
         train, rows = self.setting.split.train, self.scorer.rows.scored
         # An audit rounds its budget to whole rows: what is certified has to hold them all.
@@ -301,8 +291,6 @@ def _begin(
     progress: Progress | None,
     found: Callable[[str], None] | None,
 ) -> _Work:
-    from ..attacks.scenario import Scenario
-
     setting = prepare(data, options, many=True)
     if options.certify:
         setting.split.train.require_both_classes("rows to certify")

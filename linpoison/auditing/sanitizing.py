@@ -20,6 +20,7 @@ from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
+from ..evaluation import Evaluator
 from ..reporting.words import ROWS_ARE_NUMBERED, label_words
 from .inputs import Setting, prepare
 from .options import LearnerOptions
@@ -192,8 +193,6 @@ def check_output(path: str | os.PathLike[str]) -> Path:
 
 
 def _one_after_another(setting: Setting) -> Sanitized:
-    from ..evaluation import Evaluator
-
     train = setting.split.train
     kept = np.arange(train.n)
     scores = np.full((train.n, len(setting.defenses)), np.nan)

@@ -50,7 +50,6 @@ class SubpopOptions:
 
     Parameters
     ----------
-    learner : LearnerOptions
     attack : {"label-flip", "convex"}
     match : str
         "clusters", or column names or numbers in a comma list: all rows that agree in these, see `ColumnMatch`.
@@ -58,7 +57,6 @@ class SubpopOptions:
         Of `ClusterMatch`.
     groups : int
         How many of the largest subpopulations are attacked; 0 for all.
-    alphas : tuple of float
     collateral : float
         For "convex".
     map : {"pca", "tsne"}
@@ -99,9 +97,6 @@ class SubpopReport:
 
     Parameters
     ----------
-    data : str
-    options : SubpopOptions
-    study : Study
     labels : str
         The user's label column and values in words, empty for data sets that have a name.
     """
@@ -152,10 +147,8 @@ def run_subpop(
     ----------
     data : str, path, Split or tuple
         As in `audit`.
-    options : SubpopOptions
     out : path, optional
         Folder for subpop.json, damage.png, map.png and map.npz; an interrupted run resumes there.
-    progress : callable, optional
     """
     with alone_in(None if out is None else check_folder(out)):
         return _run(data, options, out, progress)

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._version import __version__
+from ..attacks.parallel import as_finished
+from ..attacks.run import Progress
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
 from ..core.writing import alone_in, check_folder
 from ..defenses import DEFAULTS
@@ -24,9 +26,6 @@ from .journal import run_digest
 from .options import PORTFOLIO, AuditOptions, influences, processors
 from .run import audit
 from .target import Target
-
-if TYPE_CHECKING:
-    from ..attacks.run import Progress
 
 TABLE = "sweep.csv"
 """The table of a sweep, in its output folder."""
@@ -74,10 +73,6 @@ def sweep(
         Called with (audits done, audits in all, description).
     **options
         Other options of `audit`, the same for all.
-
-    Returns
-    -------
-    Sweep
 
     Raises
     ------
@@ -144,8 +139,6 @@ def _run(
     folder: Path | None,
     progress: Progress | None,
 ) -> Sweep:
-    from ..attacks.parallel import as_finished
-
     if len(combinations) == 1:
         combinations = [replace(combinations[0], jobs=workers)]
     arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]

@@ -6,16 +6,14 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..attacks.aim import Aim
 from ..core import Dataset, InputError, Split
 from ..core.archives import check_file, read_array
 from ..core.validation import as_whole
-
-if TYPE_CHECKING:
-    from ..attacks.aim import Aim
 
 _EXPECTED = "target 'test', 'train', 'split:F' with a fraction 0 < F < 1, or 'rows:' with row numbers or a file"
 _ROWS = "Name test rows by number from 0 on, each once: rows:3,17,42, or rows:FILE (text, .csv or .npy)."
@@ -95,8 +93,6 @@ class TargetRows:
     @property
     def aim(self) -> Aim:
         """Damage to the seen rows themselves, at no limit to what others suffer, or to rows like them."""
-        from ..attacks.aim import Aim
-
         if self.index:
             return Aim(self.seen, others=self.unseen, collateral=1.0)
         return Aim(self.seen, "target" if self.unseen is None else "population")

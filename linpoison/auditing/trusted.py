@@ -9,7 +9,7 @@ import numpy as np
 from ..certificates import Claim
 from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
 from ..core.validation import LABELS
-from ..defenses import Defense
+from ..defenses import Defense, TrustedDefense
 from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, FeasibleSet, domain_set, in_domain, intersect
@@ -25,7 +25,6 @@ class Trusted:
 
     Parameters
     ----------
-    problem : Problem
     train : Dataset
         The clean rows that the filters keep.
     sets : ByLabel
@@ -69,8 +68,6 @@ class Trusted:
 
 def fixed(defense: Defense, train: Dataset) -> Defense:
     """A defence fitted on the clean rows once, whatever else it is shown."""
-    from ..defenses import TrustedDefense
-
     return TrustedDefense(defense, (train.X, train.y))
 
 

@@ -14,10 +14,8 @@ from ..reporting import AuditReport, Sweep
 from ..reporting.cells import aligned, percent
 from .progress import ProgressLine
 
-_LEARNER = (
-    "model", "estimator", "reg", "penalize_intercept", "defenses", "variant", "remove", "domain", "label", "test",
-    "test_fraction", "seed", "header", "index", "sample_weight", "class_weight",
-)  # fmt: skip
+_AXES = {"epsilon": "epsilons", "seed": "seeds", "attacks": "attacks", "defenses": "defenses", "target": "targets"}
+"""Arguments of which a sweep takes several, and what it calls the list."""
 
 
 def run(arguments: Any) -> int:
@@ -31,23 +29,16 @@ def run(arguments: Any) -> int:
 
 def _audit(arguments: Any) -> int:
     limit = _limit(arguments)
-    options = AuditOptions(
-        epsilon=arguments.epsilon, attacks=arguments.attacks, target=arguments.target, jobs=arguments.jobs,
-        certify=arguments.certify, subpopulation=arguments.subpopulation, solver=arguments.solver,
-        attack_variant=arguments.attack_variant, distinct=arguments.distinct, **_learner(arguments),
-    )  # fmt: skip
+    options = _options(AuditOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note)
     return _finish(report, arguments, limit)
 
 
 def _sweep(arguments: Any) -> int:
-    shared = {name: value for name, value in _learner(arguments).items() if name not in ("defenses", "seed")}
-    combinations = combine(
-        epsilons=arguments.epsilon, seeds=arguments.seed, attacks=arguments.attacks, defenses=arguments.defenses,
-        targets=arguments.target, solver=arguments.solver, attack_variant=arguments.attack_variant,
-        distinct=arguments.distinct, **shared,
-    )  # fmt: skip
+    shared = {name: value for name, value in _given(AuditOptions, arguments).items() if name not in ("jobs", *_AXES)}
+    axes = {axis: getattr(arguments, name) for name, axis in _AXES.items()}
+    combinations = combine(**axes, **shared)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)
     if not arguments.quiet:
@@ -70,10 +61,7 @@ def _sweep_table(result: Sweep) -> str:
 
 def _certify(arguments: Any) -> int:
     limit = _limit(arguments)
-    options = CertifyOptions(
-        epsilons=arguments.epsilon, attacks=arguments.attacks, certificates=arguments.certificates,
-        jobs=arguments.jobs, **_learner(arguments),
-    )  # fmt: skip
+    options = _options(CertifyOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = certify(arguments.data, options, out=arguments.out, progress=progress)
     _print(report, arguments, "certify.html, certify.json, certificates")
@@ -81,7 +69,7 @@ def _certify(arguments: Any) -> int:
 
 
 def _budget(arguments: Any) -> int:
-    options = LearnerOptions(**_learner(arguments))
+    options = _options(LearnerOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
     _print(report, arguments, "budget.json, certificates")
@@ -89,10 +77,9 @@ def _budget(arguments: Any) -> int:
 
 
 def _subpop(arguments: Any) -> int:
-    learner = {name: value for name, value in vars(arguments).items() if name in _LEARNER}
     options = SubpopOptions(
-        LearnerOptions(**learner, defenses="none"), attack=arguments.attack, match=arguments.match,
-        clusters=arguments.clusters, components=arguments.components, groups=arguments.groups,
+        LearnerOptions(**_given(LearnerOptions, arguments), defenses="none"), attack=arguments.attack,
+        match=arguments.match, clusters=arguments.clusters, components=arguments.components, groups=arguments.groups,
         alphas=tuple(arguments.alpha), collateral=arguments.collateral, map=arguments.map,
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
@@ -112,13 +99,13 @@ def _print(report: Any, arguments: Any, files: str) -> None:
 
 def _evaluate(arguments: Any) -> int:
     limit = _limit(arguments)
-    options = LearnerOptions(**_learner(arguments))
+    options = _options(LearnerOptions, arguments)
     report = evaluate(arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out)
     return _finish(report, arguments, limit)
 
 
 def _sanitize(arguments: Any) -> int:
-    result = sanitize(arguments.data, LearnerOptions(**_learner(arguments)), out=arguments.out)
+    result = sanitize(arguments.data, _options(LearnerOptions, arguments), out=arguments.out)
     if not arguments.quiet:
         say(f"{result.to_text()}; written to {arguments.out}\n")
     return 0
@@ -140,8 +127,13 @@ def _datasets(arguments: Any) -> int:
     return 0
 
 
-def _learner(arguments: Any) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in _LEARNER}
+def _given(kind: Any, arguments: Any) -> dict[str, Any]:
+    """What was said of the fields of a class of options."""
+    return {name: value for name, value in vars(arguments).items() if name in kind.__dataclass_fields__}
+
+
+def _options(kind: Any, arguments: Any) -> Any:
+    return kind(**_given(kind, arguments))
 
 
 def _limit(arguments: Any) -> float | None:
@@ -153,10 +145,5 @@ def _limit(arguments: Any) -> float | None:
 
 
 def _finish(report: AuditReport, arguments: Any, limit: float | None) -> int:
-    if arguments.json:
-        say(report.to_json())
-    elif not arguments.quiet:
-        say(report.to_text())
-        if arguments.out is not None:
-            say(f"\nWritten to {arguments.out}: report.html, report.json, {', '.join(report.files)}\n")
+    _print(report, arguments, f"report.html, report.json, {', '.join(report.files)}")
     return int(limit is not None and report.test_error_behind_all > limit)

@@ -64,11 +64,6 @@ def _add_audit(commands: Any) -> None:
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
         "the test rows; rows:I,J,... or rows:FILE for test rows to be misclassified (default: test)",
     )  # fmt: skip
-    parser.add_argument(
-        "--distinct",
-        action="store_true",
-        help="ask for poison rows that are no copies of each other, as the defence duplicates sees it",
-    )
     parser.add_argument("--certify", action="store_true",
                         help="also bound what any poison of this budget could do behind filters that are held fixed, "
                         "and hold the attacks against it")  # fmt: skip
@@ -77,17 +72,9 @@ def _add_audit(commands: Any) -> None:
                         "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
                         "one of more than six values is cut at its quartiles; all columns hold numbers, text has to "
                         "be encoded)")  # fmt: skip
-    parser.add_argument(
-        "--jobs", type=_whole, default=None, metavar="N", help="worker processes (default: all processors)"
-    )
-    parser.add_argument(
-        "--out",
-        type=_place,
-        default="linpoison-report",
-        metavar="DIR",
-        help="output folder (default: linpoison-report)",
-    )
-    _add_output(parser)
+    _add_jobs(parser, "worker processes (default: all processors)")
+    _add_out(parser, "output folder (default: linpoison-report)", default="linpoison-report")
+    _add_output(parser, _FAIL_ABOVE)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -107,17 +94,8 @@ def _add_sweep(commands: Any) -> None:
     _add_defenses(parser, "--defenses", DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
-    parser.add_argument(
-        "--distinct",
-        action="store_true",
-        help="ask for poison rows that are no copies of each other, as the defence duplicates sees it",
-    )
-    parser.add_argument(
-        "--jobs", type=_whole, default=None, metavar="N", help="audits at a time (default: one for each processor)"
-    )
-    parser.add_argument(
-        "--out", type=_place, default="linpoison-sweep", metavar="DIR", help="output folder (default: linpoison-sweep)"
-    )
+    _add_jobs(parser, "audits at a time (default: one for each processor)")
+    _add_out(parser, "output folder (default: linpoison-sweep)", default="linpoison-sweep")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
@@ -130,29 +108,17 @@ def _add_certify(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser, class_weight=_NO_CLASS_WEIGHT)
-    parser.add_argument("--epsilon", default="0.003,0.01,0.03", metavar="E[,E...]",
+    parser.add_argument("--epsilon", dest="epsilons", default="0.003,0.01,0.03", metavar="E[,E...]",
                         help="budgets as fractions of the training rows (default: 0.003,0.01,0.03)")  # fmt: skip
-    parser.add_argument(
-        "--attack",
-        dest="attacks",
-        default="kkt",
-        metavar="NAMES",
-        help=f"attacks to hold against the bounds, among {ATTACKS}; 'all' or 'none' (default: kkt)",
-    )
+    parser.add_argument("--attack", dest="attacks", default="kkt", metavar="NAMES",
+                        help=f"attacks to hold against the bounds, among {ATTACKS}; 'all' or 'none' "
+                        "(default: kkt)")  # fmt: skip
     parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
                         help="comma list among test-error and average-loss (default: both)")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
-    parser.add_argument(
-        "--jobs", type=_whole, default=None, metavar="N", help="worker processes of the attacks (default: all)"
-    )
-    parser.add_argument(
-        "--out", type=_place, default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)"
-    )
-    group = parser.add_argument_group("output")
-    group.add_argument("--fail-above", type=_number, default=None, metavar="X",
-                       help="exit with code 1 if a certified error is above X")  # fmt: skip
-    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
-    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+    _add_jobs(parser, "worker processes of the attacks (default: all)")
+    _add_out(parser, "output folder; a rerun resumes (default: none)")
+    _add_output(parser, "exit with code 1 if a certified error is above X")
 
 
 def _add_budget(commands: Any) -> None:
@@ -168,12 +134,8 @@ def _add_budget(commands: Any) -> None:
                         help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
                         "test row I")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
-    parser.add_argument(
-        "--out", type=_place, default=None, metavar="DIR", help="output folder for the certificates and poison"
-    )
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
-    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+    _add_out(parser, "output folder for the certificates and poison")
+    _add_output(parser)
 
 
 def _add_subpop(commands: Any) -> None:
@@ -200,12 +162,8 @@ def _add_subpop(commands: Any) -> None:
         help="greatest growth of the error elsewhere that convex allows (default: 0.01)")  # fmt: skip
     add("--map", default="pca", metavar="NAME",
         help="of the test rows and the poison: pca or tsne (default: pca)")  # fmt: skip
-    parser.add_argument(
-        "--out", type=_place, default=None, metavar="DIR", help="output folder; a rerun resumes (default: none)"
-    )
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
-    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+    _add_out(parser, "output folder; a rerun resumes (default: none)")
+    _add_output(parser)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -218,8 +176,8 @@ def _add_evaluate(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
-    parser.add_argument("--out", type=_place, default=None, metavar="DIR", help="also write the report to this folder")
-    _add_output(parser)
+    _add_out(parser, "also write the report to this folder")
+    _add_output(parser, _FAIL_ABOVE)
 
 
 def _add_sanitize(commands: Any) -> None:
@@ -236,6 +194,10 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+_FAIL_ABOVE = (
+    "exit with code 1 if the test error behind every filter at once (of one poison, behind the filter that holds best; "
+    "without a range check where both are reported) is above X"
+)
 _NO_CLASS_WEIGHT = "refused here: give weights of the rows (--weight) instead"
 _DATA_HELP = "a name that 'linpoison datasets' lists, or a file: .npz, .csv, .parquet, .svmlight"
 
@@ -272,17 +234,15 @@ def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | N
 
 
 def _add_method(parser: Parser) -> None:
-    parser.add_argument(
-        "--attack-variant",
-        default="library",
-        metavar="NAME",
-        help="library: the attacks of this library; paper: random-flips, alfa, kkt, "
-        "min-max-basic, min-max, influence-basic and influence as published (default: library)",
-    )
-    # fmt: skip
+    parser.add_argument("--attack-variant", default="library", metavar="NAME",
+                        help="library: the attacks of this library; paper: random-flips, alfa, kkt, min-max-basic, "
+                        "min-max, influence-basic and influence as published (default: library)")  # fmt: skip
     parser.add_argument("--solver", default=None, metavar="NAME",
                         help="conic solver for the programs, supports and projections of kkt, min-max and influence: "
                         "CLARABEL, ECOS, OSQP (linear sets only) or SCS (default: structured, far faster)")  # fmt: skip
+    parser.add_argument("--distinct", action="store_true",
+                        help="ask for poison rows that are no copies of each other, as the defence duplicates sees "
+                        "it")  # fmt: skip
 
 
 def _add_epsilon(parser: Parser, *, several: bool = False) -> None:
@@ -310,13 +270,20 @@ def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bo
                        help="share of each class that a defence removes (default: 0.05)")  # fmt: skip
 
 
-def _add_output(parser: Parser) -> None:
-    group = parser.add_argument_group("output")
-    group.add_argument("--fail-above", type=_number, default=None, metavar="X",
-                       help="exit with code 1 if the test error behind every filter at once (of one poison, behind the "
-                       "filter that holds best; without a range check where both are reported) is above X")  # fmt: skip
-    group.add_argument("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
-    group.add_argument("--quiet", action="store_true", help="no progress and no table")
+def _add_jobs(parser: Parser, words: str) -> None:
+    parser.add_argument("--jobs", type=_whole, metavar="N", help=words)
+
+
+def _add_out(parser: Parser, words: str, *, default: str | None = None) -> None:
+    parser.add_argument("--out", type=_place, default=default, metavar="DIR", help=words)
+
+
+def _add_output(parser: Parser, fail_above: str | None = None) -> None:
+    add = parser.add_argument_group("output").add_argument
+    if fail_above is not None:
+        add("--fail-above", type=_number, metavar="X", help=fail_above)
+    add("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+    add("--quiet", action="store_true", help="no progress and no table")
 
 
 def _place(text: str) -> str:

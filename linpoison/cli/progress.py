@@ -17,7 +17,6 @@ class ProgressLine:
 
     Parameters
     ----------
-    stream : text stream
     quiet : bool
         Show nothing.
     """

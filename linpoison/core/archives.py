@@ -46,7 +46,6 @@ def read_arrays(
 
     Parameters
     ----------
-    path : path
     what : str
         What errors call such a file.
     names : collection of str, optional

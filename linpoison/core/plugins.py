@@ -12,13 +12,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
 class Named(str):
-    """A name in reports, files and tables that brings the object it stands for.
-
-    Parameters
-    ----------
-    name : str
-    thing : object
-    """
+    """A name in reports, files and tables that brings the object it stands for."""
 
     thing: Any
 
@@ -61,7 +55,6 @@ def find(group: str, name: str, known: Mapping[str, Any], what: str) -> Any:
     ----------
     group : str
         Of the entry points ``linpoison.<group>``.
-    name : str
     known : mapping of str to object
         The library's own.
     what : str

@@ -17,10 +17,9 @@ from .labels import LabelEncoding
 from .layout import Layout
 from .readers import Raw, read_npz, read_svmlight
 from .scaling import check_scale
-from .tables import read_csv, read_parquet
+from .tables import TABLES, read_table
 
 Through = Callable[[Any, "tuple[str, ...] | None"], "tuple[Any, tuple[str, ...] | None]"]
-_TABLES = {".csv": read_csv, ".parquet": read_parquet}
 _PICKLES = (".pkl", ".pickle", ".joblib")
 SUFFIXES = (".npz", ".csv", ".parquet", ".svmlight", ".svm", ".libsvm")
 
@@ -39,10 +38,8 @@ def load_file(
 
     Parameters
     ----------
-    path, test : Path
     domain, seed
         As in `load`.
-    layout : Layout, optional
     test_fraction : float or None
         None holds out nothing: the test rows are the training rows, where the file brings none.
     through : callable, optional
@@ -94,8 +91,8 @@ def read_raw(path: Path, test: Path | None, layout: Layout, *, raw: bool = False
         if _suffix(test) != suffix:
             raise InputError(f"a test file ending in {suffix}", str(test), "Use one kind of file for both.")
     _readable(path)
-    if suffix in _TABLES:
-        return _TABLES[suffix](path, test, layout, raw=raw)
+    if suffix in TABLES:
+        return read_table(path, test, layout, raw=raw)
     for name, value in layout.given().items():
         if name != "weight" or suffix != ".npz":
             what = f"{name} column" if name != "header" else "option header"

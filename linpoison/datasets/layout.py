@@ -60,7 +60,6 @@ def check_names(header: Sequence[str], first: Sequence[str], layout: Layout, nam
     ----------
     header, first : sequence of str
         The first line and the one behind it.
-    layout : Layout
     name : str
         Of the file.
     """
@@ -95,7 +94,7 @@ def check_header_is_no_row(frame: Any, layout: Layout, name: str) -> None:
     """Raise if every column holds its own name among its values: the header is a row of text, most likely."""
     if layout.header is not None or len(frame) < 2:
         return
-    if all(_is_text(frame[column]) and (frame[column] == column).any() for column in frame):
+    if all(is_text(frame[column]) and (frame[column] == column).any() for column in frame):
         raise InputError(
             f"a header line in {name}",
             "a first line whose words are values of their columns",
@@ -137,8 +136,6 @@ def label_column(frame: Any, layout: Layout, name: str, *, raw: bool = False) ->
 
     Parameters
     ----------
-    frame : DataFrame
-    layout : Layout
     name : str
         Of the file.
     raw : bool, default False
@@ -155,7 +152,7 @@ def label_column(frame: Any, layout: Layout, name: str, *, raw: bool = False) ->
         if found:
             return found[0]
     two = [column for column in columns if _has_two_values(frame[column])]
-    if len(two) > 1 and columns[-1] in two and (raw or [columns[-1]] != [c for c in columns if _is_text(frame[c])]):
+    if len(two) > 1 and columns[-1] in two and (raw or [columns[-1]] != [c for c in columns if is_text(frame[c])]):
         raise _several(two, name, "of two values, and none called label")
     return columns[-1] if columns else None
 
@@ -207,7 +204,7 @@ def _numbers_rows(column: Any, *, any_order: bool) -> bool:
     return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
 
 
-def _is_text(column: Any) -> bool:
+def is_text(column: Any) -> bool:
     from pandas.api.types import is_numeric_dtype
 
     return not is_numeric_dtype(column.dtype)

@@ -27,7 +27,6 @@ class Raw:
         What errors call the labels.
     test : tuple of (X, y), optional
         Test rows that came along.
-    feature_names : tuple of str, optional
     label_name : str, optional
         The label column of a table.
     weight : array_like of shape (n,), optional

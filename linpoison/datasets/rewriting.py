@@ -13,15 +13,14 @@ from ..core.archives import CSR_PARTS, arrays_writer, parts_of
 from ..core.errors import InputError
 from .layout import Layout
 from .readers import _arrays, _matrix
-from .tables import csv_words
+from .tables import TABLES, csv_words
 
-TABLES = (".csv", ".parquet")
 SVMLIGHT = (".svmlight", ".svm", ".libsvm")
 
 
 def same_kind(source: Path, target: Path) -> bool:
     """Whether rows of one file can be written to the other as they are."""
-    kinds = (TABLES, SVMLIGHT, (".npz",))
+    kinds = (tuple(TABLES), SVMLIGHT, (".npz",))
     return any({source.suffix.lower(), target.suffix.lower()} <= set(kind) for kind in kinds)
 
 
@@ -32,7 +31,6 @@ def write_rows(
 
     Parameters
     ----------
-    source : Path
     target : binary stream
         Of a file of the same kind, see `same_kind`.
     rows : ndarray of int

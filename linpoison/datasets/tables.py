@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,22 @@ import numpy as np
 
 from ..core.errors import InputError, MissingDependency
 from ..core.validation import Array
-from .layout import ONE_LINE, Layout, check_header_is_no_row, check_names, index_columns, label_column, weight_column
+from .layout import (
+    ONE_LINE,
+    Layout,
+    check_header_is_no_row,
+    check_names,
+    index_columns,
+    is_text,
+    label_column,
+    weight_column,
+)
 from .readers import Raw
 
 
-def read_csv(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
-    """A comma-separated table; with `raw`, features of any kind as a data frame."""
-    return _read(path, test, layout, raw, _csv_frame)
-
-
-def read_parquet(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
-    """A Parquet table; needs pyarrow. With `raw`, features of any kind as a data frame."""
-    return _read(path, test, layout, raw, _parquet_frame)
-
-
-def _read(path: Path, test: Path | None, layout: Layout, raw: bool, reader: Callable[[Path, Layout], Any]) -> Raw:
+def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
+    """A table of comma-separated values, or of Parquet, which needs pyarrow; with `raw`, any features as a frame."""
+    reader = TABLES[path.suffix.lower()]
     frame = reader(path, layout)
     check_header_is_no_row(frame, layout, path.name)
     label = label_column(frame, layout, path.name, raw=raw)
@@ -139,7 +139,7 @@ def _labels(frame: Any, column: Any, path: Path, layout: Layout) -> Any:
         return labels.to_numpy()
     words = _words(path, column, layout) if path.suffix.lower() == ".csv" else None
     read = {} if words is None else {word: int(np.sum(words[missing] == word)) for word in set(words[missing])}
-    if words is not None and set(read) == {"None"} and not _all_numbers(labels[~missing]):
+    if words is not None and set(read) == {"None"} and is_text(labels[~missing]):
         return words  # a class of its own beside other words, which pandas takes for a missing value
     empty = ", ".join(f"{count} {f'that read {word!r}' if word else 'empty'}" for word, count in sorted(read.items()))
     raise InputError(
@@ -156,15 +156,13 @@ def _words(path: Path, column: Any, layout: Layout) -> Any:
     return pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False, **csv_words(layout))[column].to_numpy()
 
 
-def _all_numbers(labels: Any) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(labels.dtype))
-
-
 def _same_columns(frame: Any, other: Any, path: Path, test: Path, optional: list[Any]) -> None:
     odd = sorted(map(str, (set(frame.columns) ^ set(other.columns)) - set(optional)))
     if odd:
         raise InputError(
             f"the columns of {path.name} in {test.name}", f"columns in only one of them: {', '.join(odd[:5])}"
         )
+
+
+TABLES = {".csv": _csv_frame, ".parquet": _parquet_frame}
+"""What reads a file as a data frame, by its suffix."""

@@ -25,7 +25,6 @@ class BlockLanczos:
     ----------
     apply : callable
         ``V -> G V`` for V of shape (size, width); G is positive semidefinite.
-    size : int
     width : int
         Columns of a block.
 

@@ -51,16 +51,6 @@ class ClassExposure:
     least_overrun: int | None
     least_drag: int | None
 
-    @property
-    def can_be_overrun(self) -> bool:
-        """Whether some poison rows stay wherever they lie."""
-        return self.n_surviving > 0
-
-    @property
-    def can_be_dragged(self) -> bool:
-        """Whether the mean of the class can be carried off."""
-        return self.least_drag is not None
-
 
 def class_exposures(train: Dataset, n_poison: int, defenses: Mapping[str, Defense]) -> dict[float, ClassExposure]:
     """For each label what `n_poison` rows can do to filters that are fitted with them.

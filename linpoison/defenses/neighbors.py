@@ -28,7 +28,6 @@ class Neighbors:
     ----------
     X : ndarray or csr_array, shape (n, d)
         With ``n > k``.
-    k : int
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How many rows of a class a defence drops, and how many poison rows it takes to overrun that number."""
+"""How many rows of a class a defence drops, and how far a row has to lie to drag their mean."""
 
 from __future__ import annotations
 
@@ -12,31 +12,6 @@ def quota(remove: float, n: int) -> int:
     [6, 8, 8, 8, 10, 10]
     """
     return n - round((1 - remove) * n)
-
-
-def survivors(remove: float, n_clean: int, m: int) -> int:
-    """Poison rows that stay where `m` of them have the greatest scores of a class with `n_clean` clean rows.
-
-    ``max(0, m - quota(n_clean + m))``, for a defence that is fitted on clean and poison rows together: the quota is
-    filled, and nothing bounds the rows left over.
-
-    Examples
-    --------
-    >>> survivors(0.05, 148, 12), survivors(0.05, 148, 8)
-    (4, 0)
-    """
-    return max(0, m - quota(remove, n_clean + m))
-
-
-def least_overrun(remove: float, n_clean: int, most: int) -> int | None:
-    """The least number of poison rows, up to `most`, of which one stays wherever they lie; None if there is none.
-
-    Examples
-    --------
-    >>> least_overrun(0.05, 148, 12), least_overrun(0.05, 250, 12)
-    (9, None)
-    """
-    return next((m for m in range(1, most + 1) if survivors(remove, n_clean, m)), None)
 
 
 def drag_ratio(n_clean: int, working: int, dragging: int = 1) -> float:

@@ -20,7 +20,6 @@ class TrainingDefense(ShapedRows, Defense):
 
     Parameters
     ----------
-    remove : float
     learner : Problem or RowLearner, optional
         How models are trained and what a row's loss and gradient are; logistic regression by default.
     """

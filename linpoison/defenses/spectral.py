@@ -35,7 +35,6 @@ class RepresentationDefense(ShapedRows, Defense):
 
     Parameters
     ----------
-    remove : float
     representation : callable or RowLearner, optional
         From rows X, shape (n, ...), to an array of shape (n, h): activations of a network, say; or a learner that is
         trained on the rows and labels first, and whose model has such a function: `deep.RiskLearner`. X itself by
@@ -63,11 +62,6 @@ class RepresentationDefense(ShapedRows, Defense):
 
 class SpectralSignatures(RepresentationDefense):
     """Score ``(v . (r - mean))^2`` along the top singular direction v of the centred representations of a class.
-
-    Parameters
-    ----------
-    remove : float, default 0.15
-    representation : callable or RowLearner, optional
 
     References
     ----------

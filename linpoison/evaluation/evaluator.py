@@ -200,7 +200,6 @@ class Retraining:
 
     Parameters
     ----------
-    evaluator : Evaluator
     mixed : Dataset
         Clean rows, then the copies.
     starts : dict of LinearModel

@@ -136,14 +136,8 @@ class ImplicitGradient:
         moved = Sample(rows.X, rows.y, rows.weight * self._heaviness(rows))
         return np.asarray(in_rows(self._risk, self.model.vector, moved, s, self.data.total))
 
-    def of_weights(self, v: Array, rows: Dataset | Poison) -> Array:
-        """``dT / dc_j``, shape (k,), for one more copy of each row, whether it is among those of `data` or not.
-
-        It includes that the budget dilutes the clean rows: ``N`` grows with ``c_j``.
-        """
-        return self._in_weights(self.solve(v), _as_dataset(rows))
-
     def _in_weights(self, s: Array, rows: Dataset) -> Array:
+        """``dT / dc_j``, shape (k,), for one more copy of each row, which dilutes the clean rows: ``N`` grows."""
         pulls = self._pulls(s, rows)
         if self.problem.class_weight == "balanced":
             own = self.data.weight * self._pulls(s, self.data)

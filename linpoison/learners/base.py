@@ -53,10 +53,6 @@ class Learner(ABC):
         argmin_{theta, b}  (reg_N / 2) |theta|^2 [+ (reg_N / 2) b^2] + (1 / N) sum_i c_i phi(y_i (x_i . theta + b))
 
     with ``N = sum_i c_i``. Learners keep no state between fits.
-
-    Parameters
-    ----------
-    problem : Problem
     """
 
     tolerances: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -75,10 +71,6 @@ class Learner(ABC):
         start : LinearModel, optional
             A guess at the answer. Solvers that can start warm use it to save time; the answer is
             the same within their tolerance.
-
-        Returns
-        -------
-        LinearModel
 
         Raises
         ------

@@ -39,10 +39,6 @@ def make_learner(problem: Problem, *, method: Method = "auto") -> Learner:
         and IMDB test errors agree to a row or two, in a fraction of the time), ``rough`` for steps that are
         measured again, ``follow`` for ascents along derivatives. ``reference``: always the conic solver through cvxpy.
 
-    Returns
-    -------
-    Learner
-
     Examples
     --------
     >>> from linpoison.core import Dataset

@@ -212,7 +212,6 @@ def without_light_rows(curvature: Array, lengths: Array, trace: float, share: fl
     curvature : ndarray of shape (n,)
     lengths : ndarray of shape (n,)
         Squared length of each row ``(x_i, 1)``, see `squared_lengths`.
-    trace, share : float
     """
     weight = curvature * lengths
     order = np.argsort(weight, kind="stable")

@@ -32,7 +32,6 @@ def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, m
         Dense rows of positive weight and of both classes.
     gap_tol : float, default 1e-10
         Duality gap relative to the objective at which it stops. The caller judges the gap of what is returned.
-    max_steps : int, default 80
 
     Notes
     -----

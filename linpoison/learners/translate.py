@@ -62,10 +62,6 @@ def translate_estimator(estimator: Any, n_train: int, *, mean_weight: float = 1.
     mean_weight : float, default 1.0
         Mean of the sample weights that it was fitted with. The problem is that of weights divided by it.
 
-    Returns
-    -------
-    TranslatedModel
-
     Raises
     ------
     InputError

@@ -108,11 +108,6 @@ class Softmax(MultiLoss):
 
     With a margin m = 1 it tends to `CrammerSinger` as the temperature t goes to 0.
 
-    Parameters
-    ----------
-    margin : float, default 0
-    temperature : float, default 1
-
     Examples
     --------
     >>> Softmax().value(np.zeros((1, 4)), np.array([2])).round(6) == np.log(4).round(6)

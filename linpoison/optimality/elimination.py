@@ -73,9 +73,6 @@ class Local:
 
     Parameters
     ----------
-    member : Class
-    rows : coefficients of the rows, see `SetCone.rows`
-    u, s, e : the current point
     theta : ndarray
         Price over slack of each inequality.
     values : ndarray
@@ -180,10 +177,7 @@ class System:
 
     Parameters
     ----------
-    locals_ : list of Local
     matrix : sparse array, shape (m, k)
-    transposed : its transpose in rows
-    gram : Gram
     diagonal : ndarray, shape (k,)
         What the bounds of the multipliers add.
     weight : tuple of ndarray (classes,) and float, optional

@@ -75,7 +75,6 @@ class Nearest:
         ``q``. Its first d entries belong to the features.
     matrix : sparse array, shape (m, k)
         ``A``.
-    members : sequence of Class
     held : ndarray, optional
         Fixed weights.
     """
@@ -111,7 +110,6 @@ class Nearest:
 
         Parameters
         ----------
-        tol : float
         floor : float
             Stop also where ``|r|`` is no more than this.
 

@@ -19,8 +19,6 @@ class Material:
 
     Parameters
     ----------
-    train : Dataset
-    poison : Poison
     relaxed : Poison or None
         Before rounding, if it is known.
     clean_model, poisoned_model : LinearModel

@@ -67,12 +67,7 @@ class SweepCell:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest.
-
-    Parameters
-    ----------
-    cells : tuple of SweepCell
-    """
+    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest."""
 
     cells: tuple[SweepCell, ...]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core import Dataset
+from ..defenses import Defense
 from ..losses import Problem
 from .findings import AttackEntry
-
-if TYPE_CHECKING:
-    from ..defenses import Defense
 
 _THREAT: dict[str, Any] = {
     "goal": "indiscriminate: raise the error of the deployed classifier (availability)",

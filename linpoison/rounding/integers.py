@@ -81,7 +81,6 @@ class _Floor:
     base : ndarray of shape (d,)
     loose : ndarray of int
         Coordinates that may be rounded up.
-    sparse : bool
     """
 
     def __init__(self, base: Array, loose: np.ndarray, sparse: bool) -> None:

@@ -4,7 +4,7 @@ from .ball import Ball
 from .base import FeasibleSet, Relation
 from .box import Box, NonNegative, everywhere
 from .by_label import ByLabel
-from .count_ball import CountBall, expected_sq_norm
+from .count_ball import CountBall
 from .domain import domain_set, in_domain
 from .halfspace import Halfspace, loss_cap, rival_caps
 from .intersection import Intersection, intersect
@@ -35,7 +35,6 @@ __all__ = [
     "SupportProgram",
     "domain_set",
     "everywhere",
-    "expected_sq_norm",
     "in_domain",
     "intersect",
     "loss_cap",

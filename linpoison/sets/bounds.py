@@ -39,10 +39,6 @@ class SupportBound:
     combination of the normals of slabs and half-spaces, which is where the scalar dual has its kink, that
     combination with the core's bound on the rest; beside sets of someone else, the sum over shares of `w`.
 
-    Parameters
-    ----------
-    feasible : Intersection
-
     Examples
     --------
     >>> from linpoison.sets import Ball, Intersection, Slab

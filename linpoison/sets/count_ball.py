@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.errors import InfeasibleSet, InputError
-from ..core.validation import Array, Matrix, as_matrix, check_number
+from ..core.validation import Array, Matrix, check_number
 from .base import FeasibleSet, Relation, as_vector, row_sums, squared_distances
 from .box import Box
 from .piece import Bounds, Piece
@@ -230,23 +230,3 @@ def _row_spread(X: Matrix) -> Array:
     part = values - np.floor(values)
     spread = part * (1.0 - part)
     return row_sums(X, spread) if sp.issparse(X) else np.asarray(spread.sum(axis=1))
-
-
-def expected_sq_norm(X: Any) -> Array:
-    """Expected squared norm of each row of `X` after unbiased random rounding, shape (n,).
-
-    ``sum_i f(x_i)`` with ``f(x) = max_k (2k - 1) x - k (k - 1)``, the piecewise-linear interpolation of
-    the squares of the whole numbers.
-
-    References
-    ----------
-    Koh, Steinhardt, Liang: Stronger data poisoning attacks break data sanitization defenses,
-    equation (6).
-
-    Examples
-    --------
-    >>> expected_sq_norm([[3.0, 0.0], [0.5, 1.5]])
-    array([9., 3.])
-    """
-    rows = as_matrix(X, allow_empty=True)
-    return squared_distances(rows, np.zeros(rows.shape[1])) + _row_spread(rows)

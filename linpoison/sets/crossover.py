@@ -23,10 +23,6 @@ class Crossover:
     coordinates stay where the first multipliers want them, until a bound computed over all of them shows
     that a later vertex wants them elsewhere: then the steps between become columns too.
 
-    Parameters
-    ----------
-    dual : Lagrangian
-
     Attributes
     ----------
     gap : float

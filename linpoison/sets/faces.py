@@ -29,7 +29,6 @@ class _Face(NamedTuple):
         ``A`` and ``(A A')^-1 A``.
     base : ndarray, shape (d,)
         Its center ``A' (A A')^-1 b``.
-    radius : float
     push : ndarray, shape (k,)
         ``(A A')^-1 b``.
     """

@@ -26,7 +26,6 @@ class Point:
         The minimiser of the Lagrangian.
     value : list of float, length n
         The core's function and ``A x``, whose excess over the limits is the gradient.
-    dual : float
     trace : ndarray
         The minimiser before the bounds cut it (ball), or the indices that lie between kinks (counts).
     """
@@ -44,10 +43,6 @@ class Lagrangian:
     ``h`` is ``|x|^2 - radius^2`` for a plain ball. For counts it is ``(1 - omega)`` times the envelope plus
     `omega` times the ball, so that `omega` leads from one to the other. Each evaluation costs two products
     with a table of a few rows of length d and a few passes over vectors of length d.
-
-    Parameters
-    ----------
-    structure : Structure
     """
 
     def __init__(self, structure: Structure) -> None:

@@ -22,7 +22,6 @@ def maximize(
 
     Parameters
     ----------
-    dual : Lagrangian
     theta : list of float, length n
     scale : list of float, length n
         Units of the constraints.

@@ -31,10 +31,6 @@ class Oracle:
     between its objective and a bound that holds for every point of the set, and where it is not reached
     a conic program answers instead. Other sets answer by their own closed forms.
 
-    Parameters
-    ----------
-    feasible : FeasibleSet
-
     Attributes
     ----------
     gap : float

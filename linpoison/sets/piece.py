@@ -22,7 +22,6 @@ class Tube:
     basis : ndarray, shape (d, k)
         ``B``, with orthonormal columns.
     center : ndarray, shape (d,)
-    radius : float
     """
 
     basis: Array

@@ -13,12 +13,7 @@ from .base import FeasibleSet, unbounded
 
 
 class SupportProgram:
-    """``max w . x`` over a set, compiled once and solved for many directions.
-
-    Parameters
-    ----------
-    feasible : FeasibleSet
-    """
+    """``max w . x`` over a set, compiled once and solved for many directions."""
 
     def __init__(self, feasible: FeasibleSet) -> None:
         import cvxpy as cp
@@ -38,12 +33,7 @@ class SupportProgram:
 
 
 class NearestProgram:
-    """``min |x - z|^2`` over a set, compiled once and solved for many points.
-
-    Parameters
-    ----------
-    feasible : FeasibleSet
-    """
+    """``min |x - z|^2`` over a set, compiled once and solved for many points."""
 
     def __init__(self, feasible: FeasibleSet) -> None:
         import cvxpy as cp

@@ -18,10 +18,8 @@ def model_step(point: Point, matrix: list[Multipliers], dual: Lagrangian, dampin
 
     Parameters
     ----------
-    point : Point
     matrix : list of lists
         Minus the second derivative; changed in place by the damping.
-    dual : Lagrangian
     damping : float
         Relative to the largest curvatures.
     """

@@ -175,12 +175,7 @@ class Supporter:
 
 
 class CoreSolver:
-    """Support and projection without a tube.
-
-    Parameters
-    ----------
-    structure : Structure
-    """
+    """Support and projection without a tube."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure

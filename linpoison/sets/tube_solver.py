@@ -29,7 +29,6 @@ class TubeSolver:
     ----------
     outer : Structure
         ``K``; a tube of its own is not looked at.
-    tube : Tube
 
     References
     ----------

@@ -48,7 +48,6 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
 
     Parameters
     ----------
-    program : SmallProgram
     start : ndarray of int, shape (m,)
         Basic columns; ``n + j`` stands for the value of row j. Their matrix must be regular.
     """

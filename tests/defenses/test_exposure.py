@@ -49,8 +49,8 @@ def test_overrun_is_what_the_l2_filter_keeps(train):
             stay = kept(L2Defense(remove=0.05), train, far_rows(train, label, np.full(m, 1e4)), label)
             assert (stay > 0) == (exposure.least_overrun is not None and m >= exposure.least_overrun)
         assert stay == exposure.n_surviving == 9 - exposure.n_dropped
-        assert exposure.can_be_overrun
-    assert not class_exposures(train, 4, {"l2": L2Defense(remove=0.05)})[-1.0].can_be_overrun
+        assert exposure.n_surviving > 0
+    assert not class_exposures(train, 4, {"l2": L2Defense(remove=0.05)})[-1.0].n_surviving
 
 
 def test_a_mean_is_dragged_by_so_few_rows_and_no_fewer(train):
@@ -65,9 +65,9 @@ def test_a_mean_is_dragged_by_so_few_rows_and_no_fewer(train):
 
 def test_a_range_check_leaves_no_room_for_a_drag(train):
     bounded = replace(train, domain=Domain.range(train.X))
-    assert not any(one.can_be_dragged for one in class_exposures(bounded, 9, FILTERS).values())
+    assert all(one.least_drag is None for one in class_exposures(bounded, 9, FILTERS).values())
     wide = replace(train, domain=Domain.range(train.X, 300.0))
-    assert all(one.can_be_dragged for one in class_exposures(wide, 9, FILTERS).values())
+    assert not any(one.least_drag is None for one in class_exposures(wide, 9, FILTERS).values())
 
 
 @pytest.mark.parametrize("kind", [L2Defense, SlabDefense])

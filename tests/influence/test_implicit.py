@@ -50,11 +50,11 @@ def test_gradients_equal_finite_differences_of_the_retrained_target(loss, conven
 
 
 def test_weight_of_a_row_that_is_not_there_yet():
-    """`of_weights` at weight zero is the derivative of adding the row."""
+    """The gradient in the copies of a row at none of them is the derivative of adding it."""
     train, poison, rows = case(False)
     problem, target = Problem(SmoothHinge(0.2), 0.1), SoftError(rows)
     model = fitted(problem, train)
-    answer = ImplicitGradient(problem, train, model).of_weights(target.gradient(model), poison)
+    answer = PoisonGradient.at(ImplicitGradient(problem, train, model), poison, target).counts
     for number, unit in enumerate(np.eye(2)):
         absent = moved(poison, 0.0, -poison.count, 1.0)
         step = 1e-4
@@ -114,7 +114,7 @@ def test_band_of_the_hinge_follows_larger_moves_of_the_exact_svm():
     error = np.linalg.norm(implicit.of_rows(v, poison)[0] - by_hand)
     assert error < 0.1 * np.linalg.norm(by_hand)
     gained = (value(point, 170.0) - value(point, 130.0)) / 40
-    assert implicit.of_weights(v, poison)[0] == pytest.approx(gained, rel=0.1)
+    assert PoisonGradient.at(implicit, poison, target).counts[0] == pytest.approx(gained, rel=0.1)
 
 
 def test_band_is_the_mean_of_the_hinge_over_margins():
