@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from ..core.dataset import Dataset
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
+from ..core.results import Candidate
 from ..core.validation import Array, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from .parallel import in_parallel
+from .run import Run, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +150,7 @@ class LabelFlipDecoys:
         """Decoys that start from the model which a poison plants and cost little more than it (see `in_reach`)."""
         planted = make_learner(problem).fit(train.mix(poison.expanded()))
         grown = self.generate(train, problem, target, base=planted, n_jobs=n_jobs)
-        return in_reach(grown, mean_loss(problem, planted, train), reach)
+        return in_reach(grown, problem.mean_loss(planted, train), reach)
 
 
 REGROWN = LabelFlipDecoys(
@@ -179,7 +182,7 @@ def _trained(
     decoys = []
     for copies in repeats:
         model = learner.fit(train.mix(_flipped(chosen, copies)), start=clean)
-        decoys.append(Decoy(model, quantile, copies, model.error(target), mean_loss(problem, model, train)))
+        decoys.append(Decoy(model, quantile, copies, model.error(target), problem.mean_loss(model, train)))
     return decoys
 
 
@@ -220,7 +223,6 @@ def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilo
     closed-form threshold of Lu et al., Theorem 2, with the regulariser) is small against the
     budget.
     """
-
     heaviest = max(problem.class_weights(train))
 
     def promise(decoy: Decoy) -> float:
@@ -234,6 +236,28 @@ def by_promise(decoys: Sequence[Decoy], problem: Problem, train: Dataset, epsilo
     return sorted(decoys, key=promise, reverse=True)
 
 
+def swept(
+    run: Run,
+    waiting: Sequence[Decoy],
+    size: int,
+    step: Callable[..., Step],
+    arguments: Callable[[Decoy, list[int]], tuple[Any, ...]],
+) -> list[Candidate]:
+    """What a step finds with decoys, so many at a time; then those that err no more than what is reached are left out.
+
+    `arguments` are those of the step, from a decoy and what tells its random draws from those of others.
+    """
+    found: list[Candidate] = []
+    batch = 0
+    while waiting:
+        tried = [arguments(decoy, [0, batch, index]) for index, decoy in enumerate(waiting[:size])]
+        found += run.steps(f"decoys, batch {batch + 1}", step, tried)
+        reached = max((item.worst for item in found), default=0.0)
+        waiting = [decoy for decoy in waiting[size:] if decoy.target_error > reached]
+        batch += 1
+    return found
+
+
 def in_reach(decoys: Sequence[Decoy], clean_loss: float, factors: Sequence[float]) -> list[Decoy]:
     """For each factor the decoy of greatest target error whose clean loss is at most factor times `clean_loss`."""
     chosen: dict[int, Decoy] = {}
@@ -243,11 +267,6 @@ def in_reach(decoys: Sequence[Decoy], clean_loss: float, factors: Sequence[float
             best = max(affordable, key=lambda decoy: decoy.target_error)
             chosen.setdefault(id(best), best)
     return list(chosen.values())
-
-
-def mean_loss(problem: Problem, model: LinearModel, data: Dataset) -> float:
-    """Weighted mean of the loss, without the regulariser."""
-    return float(np.average(problem.loss.value(model.margins(data)), weights=data.weight))
 
 
 def _flipped(rows: Dataset, copies: int) -> Dataset:

@@ -20,8 +20,7 @@ from ..sets import ByLabel, Oracle
 from .balancing import at_its_counts
 from .saddle_conic import solve_conic
 from .saddle_newton import CurvedRows, direction, zero_of
-from .saddle_parts import CleanPart, Piece, PoisonPart
-from .saddle_point import Saddle
+from .saddle_parts import CleanPart, Piece, PoisonPart, Saddle
 
 _CAUTION, _REACH = 0.7, 2.0
 """Where worst rows are looked for (0: at the new model, 1: at the best), and the step of `polish`."""

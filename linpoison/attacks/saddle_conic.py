@@ -16,7 +16,7 @@ from ..core.poison import Poison
 from ..core.validation import LABELS, Array
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
-from .saddle_point import Saddle
+from .saddle_parts import Saddle
 
 WEIGHTLESS = 1e-7
 """Share of the budget below which a row would be 0 / 0 up to the solver's accuracy."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.dataset import Dataset
+from ..core.model import LinearModel
+from ..core.poison import Poison
+from ..core.results import SolveInfo
 from ..core.validation import Array
 from ..losses import Problem
 
@@ -134,3 +137,34 @@ class PoisonPart:
             self.gram = self.gram[np.ix_(kept, kept)]
             for name in ("gradients", "offsets", "rows", "labels", "weights", "age"):
                 setattr(self, name, getattr(self, name)[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Saddle:
+    """A solution of the min-max program.
+
+    Parameters
+    ----------
+    model : LinearModel
+        The learner's best answer found: its objective against the worst poison is `upper`.
+    poison : Poison
+        Relaxed: the worst rows with their weights, which add up to the budget in rows.
+    upper, lower : float
+        Bounds of the value of the program: what no poison in the sets can exceed after retraining, and
+        what the relaxed poison attains at least. In units of the defender's objective, a mean over
+        clean and poison rows.
+    history : tuple of (float, float)
+        (upper, lower) after each round.
+    """
+
+    model: LinearModel
+    poison: Poison
+    upper: float
+    lower: float
+    history: tuple[tuple[float, float], ...]
+    info: SolveInfo
+
+    @property
+    def gap(self) -> float:
+        """``(upper - lower) / upper``."""
+        return (self.upper - self.lower) / max(self.upper, 1e-300)

@@ -12,8 +12,7 @@ from memory_journal import Memory
 
 from linpoison.attacks import FeasibleRegion, SetPolicy
 from linpoison.attacks.ascent import Ascent
-from linpoison.attacks.influence import Influence, InfluenceBasic
-from linpoison.attacks.influence_steps import climb
+from linpoison.attacks.influence import Influence, InfluenceBasic, climb
 from linpoison.attacks.ranking import Ranker
 from linpoison.core import Dataset, InfeasibleSet, InputError, SolverFailed
 from linpoison.defenses import known
@@ -170,14 +169,12 @@ def test_ascent_options_change_the_path(cancer, option):
 
 def test_patience_ends_a_start(cancer, monkeypatch):
     scenario, _ = cancer
-    from linpoison.attacks import influence_steps
+    from linpoison.attacks import influence
 
     turns = []
-    original = influence_steps._Start._aim
-    monkeypatch.setattr(
-        influence_steps._Start, "_aim", lambda self, share: (turns.append(share), original(self, share))
-    )
-    monkeypatch.setattr(influence_steps._Start, "_reached", lambda self: 2.0)
+    original = influence._Start._aim
+    monkeypatch.setattr(influence._Start, "_aim", lambda self, share: (turns.append(share), original(self, share)))
+    monkeypatch.setattr(influence._Start, "_reached", lambda self: 2.0)
     climb(0.0, replace(QUICK, steps=40, check=4, patience=2), scenario, [0, 0])
     assert len(turns) == 2
 

@@ -9,9 +9,8 @@ import pytest
 from kkt_cases import scenario_of
 
 from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
-from linpoison.attacks.minmax import MinMax, MinMaxBasic, bounds
+from linpoison.attacks.minmax import MinMax, MinMaxBasic, Sets, allot, bounds
 from linpoison.attacks.minmax_paper import PaperLoop
-from linpoison.attacks.minmax_steps import Sets, allot
 from linpoison.attacks.run import Run
 from linpoison.attacks.saddle import SaddleProgram
 from linpoison.core import Budget, Dataset, InputError, Poison, SolveInfo, SolverFailed

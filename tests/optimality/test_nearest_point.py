@@ -10,7 +10,7 @@ from kkt_cases import EPSILON, decoy_and_sets, everywhere, residual_by_hand, sce
 
 from linpoison.attacks import KKTProgram, Stationarity, kkt_program
 from linpoison.attacks.decoys import Decoy
-from linpoison.attacks.kkt_steps import attempt
+from linpoison.attacks.kkt import attempt
 from linpoison.core import InputError, SolverFailed
 from linpoison.optimality.elimination import Gram
 from linpoison.optimality.nearest_point import GAP, NearestPoint
