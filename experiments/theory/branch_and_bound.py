@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linpoison.certificates import Claim, certify_ball, certify_exact, certify_margin, certify_steinhardt
+from linpoison.certificates import Claim, certify_ball, certify_margin
+from linpoison.certificates.theory import certify_exact, certify_steinhardt
 from linpoison.core import Dataset
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, ByLabel

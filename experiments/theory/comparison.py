@@ -36,17 +36,8 @@ from ridge_table import prepared, spheres
 from tables import canvas, options, write
 
 from linpoison import Problem, load
-from linpoison.certificates import (
-    Certificate,
-    Claim,
-    PartitionClassifier,
-    certify_ball,
-    certify_exact,
-    certify_margin,
-    certify_naive,
-    certify_ridge,
-    certify_steinhardt,
-)
+from linpoison.certificates import Certificate, Claim, PartitionClassifier, certify_ball, certify_margin, certify_ridge
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.datasets import gaussians
 from linpoison.losses import Hinge, Squared
 

@@ -25,22 +25,20 @@ from typing import Any
 
 import digits
 import numpy as np
-from extremes_changes import Tally, any_label, changes, exact_flags, verified
+from extremes_changes import Tally, changes, exact_flags, verified
 
 from linpoison.certificates import (
     Certificate,
     Claim,
     certify_average_loss,
     certify_ball,
-    certify_exact,
     certify_margin,
-    certify_naive,
     certify_ridge,
-    certify_steinhardt,
     certify_test_error,
     radius,
     ridge_attack,
 )
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.core import Dataset, Poison
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 from linpoison.sets import Ball, Box, ByLabel, Slab, intersect
@@ -93,7 +91,6 @@ def prove(claim: Claim, rng: np.random.Generator) -> dict[str, Certificate]:
     if isinstance(loss, Squared):
         ways |= {
             "ridge": lambda: certify_ridge(claim, method="structured"),
-            "ridge-interval": lambda: certify_ridge(claim, method="structured", labels="interval"),
         }
     else:
         ways |= {"ball": lambda: certify_ball(claim), "naive": lambda: certify_naive(claim),
@@ -169,15 +166,6 @@ def hold(claim: Claim, proved: dict[str, Certificate], poison: Poison | None, ta
     return True
 
 
-def hold_interval(claim: Claim, found: Certificate, poison: Poison, tally: Tally) -> None:
-    """Poison whose labels may be anything between -1 and 1 against the bounds for that."""
-    v = digits.minimiser(claim.problem, claim.train.mix(poison.as_dataset()))
-    bounds = np.asarray(found.bound, dtype=np.float64)
-    for score, bound in zip(digits.scores(v, claim.demand_rows()) if v else (), bounds, strict=False):
-        over = score - Decimal(float(bound)) if np.isfinite(bound) else Decimal(-1)
-        tally.held(over <= 0, f"ridge-interval, {claim.problem}: {float(over):.2e}")
-
-
 def mean_loss(claim: Claim, v: digits.Vector, *, plain: bool) -> Decimal:
     """What an average-loss certificate bounds, in 60 digits."""
     with localcontext(digits.EXACT):
@@ -218,8 +206,6 @@ def fuzz(
         planting = list(planted(claim, proved, rng, each)) if claim.epsilon > 0 else []
         for poison in planting:
             done += hold(claim, proved, poison, tallies)
-            if "ridge-interval" in proved and rng.random() < 0.3:
-                hold_interval(claim, proved["ridge-interval"], any_label(poison, rng), tallies["ridge-interval"])
         if "ridge" in proved:
             exact_flags(proved["ridge"], tallies["ridge, exact flag"])
         changes(claim, planting, tallies, rng)

@@ -227,14 +227,6 @@ def exact_flags(found: Certificate, tally: Tally) -> None:
             tally.held(left <= ATTAINED, f"exact flag of ridge, {claim.problem}: {float(left):.2e} short")
 
 
-def any_label(poison: Poison, rng: np.random.Generator) -> Poison:
-    """Poison with labels anywhere in [-1, 1]: for ridge, shares of each row with either label."""
-    up = rng.choice([0.0, 1.0, 0.5, rng.random()], size=len(poison.y))
-    X, y = np.vstack([poison.X, poison.X]), np.repeat([1.0, -1.0], len(poison.y))
-    count = np.concatenate([poison.count * up, poison.count * (1 - up)])
-    return Poison(X[count > 0], y[count > 0], count[count > 0])
-
-
 def changes(claim: Claim, poisons: list[Poison], tallies: dict[str, Tally], rng: np.random.Generator) -> None:
     """Everything of this module that applies, the dear parts now and then."""
     loss = claim.problem.loss

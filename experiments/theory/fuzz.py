@@ -39,18 +39,16 @@ from linpoison.certificates import (
     certify_average_loss,
     certify_ball,
     certify_deletions,
-    certify_exact,
     certify_margin,
-    certify_naive,
     certify_partition,
     certify_ridge,
-    certify_steinhardt,
     certify_test_error,
     min_budget,
     radius,
     ridge_attack,
 )
 from linpoison.certificates.saddle.certify import average_value
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.core import Budget, Dataset, LinearModel, LinpoisonError, Poison
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner

@@ -33,10 +33,10 @@ from linpoison.certificates import Claim
 from linpoison.certificates.clean.anchor import clean_vector
 from linpoison.certificates.clean.losses import soft_hinge
 from linpoison.certificates.clean.screen import combine, lengths, one, screen
-from linpoison.certificates.outer.baselines import best_comparator, comparator_bound, recompute_steinhardt_convex
 from linpoison.certificates.outer.dual import minimise_bound
 from linpoison.certificates.outer.margin import scores_of
 from linpoison.certificates.outer.witness import witness_bound
+from linpoison.certificates.theory.sublevel import best_comparator, comparator_bound, recompute_steinhardt_convex
 from linpoison.core import Dataset
 from linpoison.datasets import load
 from linpoison.losses import Problem, make_loss

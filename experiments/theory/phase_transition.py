@@ -37,7 +37,7 @@ from tables import canvas, options, write
 
 from linpoison import Dataset, LinearModel, Problem, Split, load
 from linpoison.attacks import DecoyCanceler
-from linpoison.certificates import Threshold, reachability_threshold
+from linpoison.certificates.theory import Threshold, reachability_threshold
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, make_loss

@@ -43,12 +43,8 @@ from scipy.special import lambertw, log_softmax
 from tables import canvas, options, write
 
 from linpoison import Dataset, LinearModel, Problem, SolverFailed, load
-from linpoison.certificates import (
-    BudgetPlane,
-    budget_plane,
-    min_budget,
-    reachability_threshold,
-)
+from linpoison.certificates import min_budget
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
@@ -59,6 +55,16 @@ from linpoison.sets import ByLabel
 EXAMPLES = ("example", "quantity", "thesis", "library", "search")
 BREAKDOWN = ("data", "loss", "without regulariser", "with regulariser", "behind the L2 defence", "attained")
 FIGURE = ("plane", "points", "models", "reachable", "least", "median", "greatest", "exact")
+
+
+class BudgetPlane(NamedTuple):
+    """Budgets over a grid of models, shape (len(up), len(across)), and which of those inside are attained."""
+
+    across: Any
+    up: Any
+    anywhere: Any
+    inside: Any
+    exact: Any
 
 
 class Map(NamedTuple):
@@ -182,6 +188,31 @@ def cancer_maps(size: int) -> Iterator[Map]:
         second=np.eye(train.d + 1)[-1], across=np.linspace(-1, 1, size), up=np.linspace(-0.5, 0.5, size),
     )  # fmt: skip
     yield from _maps("breast cancer", plane, ("multiple of the clean model", "shift of the intercept"))
+
+
+def budget_plane(
+    train: Dataset,
+    problem: Problem,
+    sets: ByLabel,
+    *,
+    origin: LinearModel,
+    first: Any,
+    second: Any,
+    across: Any,
+    up: Any,
+) -> BudgetPlane:
+    """Budgets of the models ``origin + across[j] first + up[i] second``: with points anywhere, and in the sets."""
+    plane = BudgetPlane(across, up, *(np.full((len(up), len(across)), np.nan) for _ in range(3)))
+    for i, j in np.ndindex(plane.anywhere.shape):
+        steps = across[j] * np.asarray(first) + up[i] * np.asarray(second)
+        model = LinearModel.from_vector(origin.vector + steps)
+        plane.anywhere[i, j] = reachability_threshold(problem, model, train).epsilon
+        try:
+            found = min_budget(train, problem, sets, model)
+            plane.inside[i, j], plane.exact[i, j] = float(found.bound), bool(found.exact)
+        except SolverFailed:  # what is known without a solver stands
+            plane.exact[i, j] = False
+    return plane._replace(inside=np.fmax(plane.inside, plane.anywhere * (1 - 1e-6)), exact=plane.exact > 0)
 
 
 def _maps(name: str, plane: BudgetPlane, names: tuple[str, str]) -> Iterator[Map]:

@@ -28,10 +28,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from collapse import collapse, collapse_classes
 from tables import options, write
 
 from linpoison import Dataset, LinearModel, Poison, Problem
-from linpoison.certificates import collapse, collapse_classes
 from linpoison.core import MultiModel
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner

@@ -21,7 +21,7 @@ from .clean.losses import soft_hinge
 from .outer.margin import certify_margin
 from .ridge.certify import certify_ridge
 from .rounding import gamma
-from .saddle.certify import AVERAGE, OBJECTIVE, certify_average_loss
+from .saddle.certify import AVERAGE, certify_average_loss
 
 NAME = "test-error"
 Certify = Callable[[Claim], Certificate]
@@ -118,27 +118,6 @@ def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
 def recompute_test_error(claim: Claim, witness: Witness) -> float:
     """The share that the witnesses of score certificates and the slopes prove; at most 1 whatever they are."""
     return _recompute(claim, witness).bound
-
-
-def training_error(certificate: Certificate) -> float:
-    """The share of the clean *training* rows that can be misclassified, from a bound on their average loss.
-
-    ``[m <= 0] <= phi(m) / phi(0)`` for each row. On test rows this proves nothing.
-
-    Parameters
-    ----------
-    certificate : Certificate
-        From `certify_average_loss`.
-
-    Raises
-    ------
-    InputError
-        For any other certificate.
-    """
-    if certificate.name not in (AVERAGE, OBJECTIVE):
-        raise InputError("a certificate of certify_average_loss", certificate.name)
-    at_zero = float(certificate.claim.problem.loss.value(np.zeros(1))[0])
-    return min(1.0, float(certificate.bound) / at_zero)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from linpoison.attacks import Decoy, LabelFlipDecoys, pareto_front
 from linpoison.attacks.decoys import by_promise, in_reach, weighted_quantile
-from linpoison.certificates import reachability_threshold
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import Dataset, InputError, LinearModel
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner

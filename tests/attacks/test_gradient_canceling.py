@@ -12,7 +12,7 @@ from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.gradient.free import FreeObjective, simplex
 from linpoison.attacks.gradient_canceling import DecoyCanceler, GradientCanceling, condition_of
 from linpoison.attacks.kkt_program import KKTProgram
-from linpoison.certificates import reachability_threshold
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import InputError, LinearModel, Poison
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner

@@ -11,7 +11,7 @@ from kkt_cases import EPSILON, decoy_and_sets, everywhere, residual_by_hand, sce
 
 from linpoison.attacks import KKTGrid, KKTProgram, kkt_program
 from linpoison.attacks.decoys import Decoy
-from linpoison.certificates import reachability_threshold
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import InfeasibleSet, InputError, LinearModel, SolverFailed
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner

@@ -8,17 +8,16 @@ from outer_cases import INTERCEPTS, LOSSES, SCALINGS, advised_mixtures, make_cla
 
 from linpoison.certificates.certificate import Certificate
 from linpoison.certificates.clean.anchor import clean_vector
-from linpoison.certificates.outer import baselines
-from linpoison.certificates.outer.baselines import (
+from linpoison.certificates.outer.ball import certify_ball, recompute_ball
+from linpoison.certificates.outer.margin import certify_margin
+from linpoison.certificates.theory import sublevel as baselines
+from linpoison.certificates.theory.sublevel import (
     best_comparator,
-    certify_ball,
     certify_naive,
     certify_steinhardt,
     comparator_bound,
-    recompute_ball,
     recompute_naive,
 )
-from linpoison.certificates.outer.margin import certify_margin
 from linpoison.core import CertificateInvalid, SolverFailed
 from linpoison.core.errors import CapabilityError
 from linpoison.learners import make_learner

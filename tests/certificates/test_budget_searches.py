@@ -6,58 +6,15 @@ import numpy as np
 import pytest
 from budget_cases import DISCS, LOSSES, PLANAR, problem_of, relearn
 
-from linpoison.certificates import reachability_threshold
 from linpoison.certificates.budget.flip import budget_to_flip
-from linpoison.certificates.budget.least import budget_poison, min_budget
-from linpoison.certificates.budget.plane import budget_plane
+from linpoison.certificates.budget.least import budget_poison
 from linpoison.certificates.budget.program import BudgetProgram
 from linpoison.certificates.budget.target import BudgetTarget
-from linpoison.core import Dataset, InputError, LinearModel, SolverFailed
+from linpoison.core import Dataset, InputError, LinearModel
 from linpoison.losses import Problem
 from linpoison.sets import Ball, Box, ByLabel
 
 AXES = {"first": [1, 0, 0], "second": [0, 1, 0], "across": [-1.0, -0.3], "up": [-0.4, 0.2, 0.6]}
-
-
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
-def test_a_plane_holds_the_thresholds_and_the_budgets(loss):
-    problem, told = problem_of(loss, train=PLANAR, reg=0.05), []
-    plane = budget_plane(
-        PLANAR, problem, DISCS, origin=LinearModel([0.0, 0.0], 0.1), progress=lambda *p: told.append(p), **AXES
-    )
-    assert plane.anywhere.shape == plane.inside.shape == (3, 2)
-    assert (plane.inside >= plane.anywhere * (1 - 1e-6)).all()
-    assert (plane.inside > 1.05 * plane.anywhere).any()
-    model = LinearModel([-0.3, 0.6], 0.1)
-    assert plane.anywhere[2, 1] == reachability_threshold(problem, model, PLANAR).epsilon
-    assert plane.inside[2, 1] == pytest.approx(min_budget(PLANAR, problem, DISCS, model).bound, rel=1e-6)
-    assert plane.enough[plane.exact] == pytest.approx(plane.inside[plane.exact], rel=1e-3)
-    assert told[-1] == (6, 6)
-
-
-def test_a_plane_without_sets_solves_nothing():
-    plane = budget_plane(PLANAR, problem_of("logistic", train=PLANAR), None, origin=LinearModel([0.0, 0.0]), **AXES)
-    assert plane.inside is None
-    assert np.isfinite(plane.anywhere).any()
-
-
-def test_a_cell_without_an_answer_keeps_the_closed_form(monkeypatch):
-    def fail(*args, **options):
-        raise SolverFailed("gave up")
-
-    monkeypatch.setattr("linpoison.certificates.budget.plane.min_budget", fail)
-    plane = budget_plane(PLANAR, problem_of("hinge", train=PLANAR), DISCS, origin=LinearModel([0.0, 0.0]), **AXES)
-    np.testing.assert_allclose(plane.inside, plane.anywhere, rtol=1e-5)
-    assert np.isnan(plane.enough).all()
-    assert not plane.exact.any()
-
-
-def test_a_plane_refuses_axes_that_do_not_fit():
-    problem = problem_of("hinge", train=PLANAR)
-    with pytest.raises(InputError, match="first"):
-        budget_plane(PLANAR, problem, None, origin=LinearModel([0.0, 0.0]), **{**AXES, "first": [1, 0]})
-    with pytest.raises(InputError, match="origin of 2 features"):
-        budget_plane(PLANAR, problem, None, origin=LinearModel([0.0]), **AXES)
 
 
 @pytest.mark.parametrize(("loss", "scaling"), [(loss, ("mean", "sum")[i % 2]) for i, loss in enumerate(LOSSES)])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from budget_cases import LOSSES, TRAIN, is_learned, problem_of, relearn
 
-from linpoison.certificates.collapse import collapse, collapse_classes
 from linpoison.core import Dataset, InputError, Poison, SolverFailed
 from linpoison.learners import make_learner
 from linpoison.losses import CrammerSinger, Hinge, MultiProblem, Problem
 from linpoison.sets import Ball
+
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "experiments" / "theory" / "collapse.py"))
+collapse, collapse_classes = SCRIPT["collapse"], SCRIPT["collapse_classes"]
 
 
 def random_poison(seed, number=9):

@@ -5,11 +5,11 @@ import pytest
 from hinge_cases import CONVENTIONS, aims_of, brute_force, damage, random_poison, small_claim
 
 from linpoison.certificates.certificate import Certificate, recompute
-from linpoison.certificates.hinge.deletions import certify_deletions, certify_flips, removals_of
+from linpoison.certificates.hinge.deletions import certify_deletions, certify_flips
 from linpoison.certificates.hinge.dual import Multipliers, dual_bound
-from linpoison.certificates.hinge.exact import certify_exact
 from linpoison.certificates.hinge.frame import frame
 from linpoison.certificates.hinge.program import CaseProgram, reference_multipliers
+from linpoison.certificates.theory.exact import certify_exact
 from linpoison.core import CapabilityError, CertificateInvalid, InputError
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
@@ -209,8 +209,7 @@ def test_words_say_what_may_change():
 def test_a_filter_that_is_fitted_again():
     """Rows that the l2 defence removes of clean rows and poison; only poison that it keeps need lie in the sets."""
     claim = small_claim(n=22, epsilon=0.05, reg=0.4, seed=1)
-    count = removals_of(claim, 0.05)
-    assert count == 2
+    count = 2  # rows that the defence removes at most, however the poison is split
     found = certify_deletions(claim, count, rounds=1)
     rng = np.random.default_rng(3)
     for _ in range(6):
@@ -221,15 +220,6 @@ def test_a_filter_that_is_fitted_again():
         kept = mixed.take(defense.sample_indices_)
         assert claim.train.n - (defense.sample_indices_ < claim.train.n).sum() <= count
         found.check_attack(damage(claim, kept), what="refitted l2")
-
-
-def test_removals_take_the_worst_split():
-    claim = small_claim(n=20, epsilon=0.2)
-    # classes of 10 and 10, 4 planted: 13 and 11 lose 1 and 1; any split of them no more than 2
-    assert removals_of(claim, 0.05) == max(
-        (10 + p - round(0.95 * (10 + p))) + (14 - p - round(0.95 * (14 - p))) for p in range(5)
-    )
-    assert removals_of(claim, 0.0) == 0
 
 
 def test_what_it_cannot_do_is_refused():

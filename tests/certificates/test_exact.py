@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linpoison.certificates.certificate import Certificate, recompute
-from linpoison.certificates.hinge.branching import covers
 from linpoison.certificates.hinge.dual import Multipliers, dual_bound
-from linpoison.certificates.hinge.exact import certify_exact, recompute_exact
 from linpoison.certificates.hinge.frame import frame
 from linpoison.certificates.hinge.program import CaseProgram, reference_multipliers
+from linpoison.certificates.theory.branching import covers
+from linpoison.certificates.theory.exact import certify_exact, recompute_exact
 from linpoison.core import CapabilityError, CertificateInvalid, Dataset, InputError, LinearModel, Poison
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, Problem

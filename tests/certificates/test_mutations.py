@@ -13,13 +13,10 @@ from linpoison.certificates import (
     certify_average_loss,
     certify_ball,
     certify_deletions,
-    certify_exact,
     certify_flips,
     certify_margin,
-    certify_naive,
     certify_partition,
     certify_ridge,
-    certify_steinhardt,
     certify_test_error,
     label_flips_ridge,
     min_budget,
@@ -32,15 +29,17 @@ from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean import screen as clean_screen
 from linpoison.certificates.hinge import deletions as hinge_deletions
-from linpoison.certificates.hinge import exact as hinge_exact
 from linpoison.certificates.hinge import frame as hinge_frame
-from linpoison.certificates.outer import baselines as outer_baselines
+from linpoison.certificates.outer import ball as outer_ball
 from linpoison.certificates.outer import bound as outer_bound
 from linpoison.certificates.outer import margin as outer_margin
 from linpoison.certificates.partition import votes as partition_votes
 from linpoison.certificates.ridge import flips as ridge_flips
 from linpoison.certificates.ridge import model as ridge_model
 from linpoison.certificates.saddle import certify as saddle_certify
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
+from linpoison.certificates.theory import exact as hinge_exact
+from linpoison.certificates.theory import sublevel as outer_baselines
 from linpoison.core import CertificateInvalid, LinearModel
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared
@@ -133,7 +132,7 @@ def kinkless(patch):
         margins = clean_screen.signed_scores(claim, found.center)
         return replace(found, lower=margins - 1e-6, upper=margins - 1e-6)
 
-    for module in (outer_margin, outer_baselines):
+    for module in (outer_margin, outer_ball):
         patch.setattr(module, "screen", careless)
 
 

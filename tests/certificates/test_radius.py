@@ -5,7 +5,7 @@ import pytest
 from ridge_cases import random_poison, ridge_claim, ridge_problem, scores
 
 from linpoison.certificates.certificate import Certificate
-from linpoison.certificates.outer.baselines import certify_ball
+from linpoison.certificates.outer.ball import certify_ball
 from linpoison.certificates.radius import radius, recompute_radius
 from linpoison.certificates.ridge.certify import certify_ridge, ridge_attack
 from linpoison.certificates.ridge.flips import label_flips_ridge

@@ -7,11 +7,10 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from poisoning import INTERCEPTS, LOSSES, SCALINGS, SETS, balls, claim_of, mixed, poisoned, retrained, rows
+from poisoning import INTERCEPTS, LOSSES, SCALINGS, SETS, balls, claim_of, poisoned, rows
 
 from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.claim import Claim
-from linpoison.certificates.inflation import inflate
 from linpoison.certificates.saddle import certify as saddle
 from linpoison.certificates.saddle.certify import (
     average_value,
@@ -19,7 +18,7 @@ from linpoison.certificates.saddle.certify import (
     recompute_average_loss,
     recompute_average_objective,
 )
-from linpoison.certificates.saddle.semidefinite import semidefinite_loss
+from linpoison.certificates.theory.inflation import inflate
 from linpoison.core import CapabilityError, CertificateInvalid, Dataset, InputError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared
@@ -298,44 +297,6 @@ def test_inflation_refuses_what_it_cannot_bound():
             inflate(ByLabel({1: bad, -1: good[-1]}), train, 0.1)
 
 
-def slabs(train):
-    parts = balls(train, 1.9)
-    w = parts[1].center - parts[-1].center
-    return ByLabel({k: intersect(parts[k], Slab(w, float(w @ parts[k].center), 1.5)) for k in (1, -1)})
-
-
-def test_semidefinite_value_lies_between_fixed_and_inflated_sets():
-    train = rows(d=7, shift=0.5)
-    claim = Claim(train, Problem(Hinge(), 0.2), slabs(train), 0.1)
-    grown = Claim(train, claim.problem, inflate(claim.sets, train, 0.1), 0.1)
-    found = certify_average_loss(grown)
-    relaxed = semidefinite_loss(claim, found.witness["v"], resolution=2)
-    assert recompute_average_loss(claim, found.witness) - 1e-5 <= relaxed.value <= found.bound + 1e-5
-    assert "splits tried" in relaxed.proves
-    assert len(relaxed.splits) == len(relaxed.values) == 10
-    assert all(sum(split) == pytest.approx(0.1) for split in relaxed.splits)
-
-
-def test_no_poison_of_a_split_exceeds_the_semidefinite_value():
-    rng = np.random.default_rng(1)
-    train = rows(shift=0.4)
-    claim = Claim(train, Problem(Hinge(), 0.2), balls(train, 1.9), 0.2)
-    v = certify_average_loss(claim).witness["v"]
-    value = semidefinite_loss(claim, v, resolution=2).value
-    clean = {k: float(np.sum(train.y == k)) for k in (1, -1)}
-    worst = 0.0
-    for _ in range(40):
-        label = int(rng.choice([-1, 1]))
-        part, mass = claim.sets[label], 0.2 * train.total
-        reach = part.radius * (1 + mass / clean[label])  # of one row, whose centroid follows it
-        away = rng.normal(size=3) - 2 * label * v[:-1]
-        x = part.center + reach * away / np.linalg.norm(away)
-        moved = (clean[label] * part.center + mass * x) / (clean[label] + mass)
-        assert np.linalg.norm(x - moved) <= part.radius + 1e-9
-        worst = max(worst, average_value(claim, retrained(claim, x[None, :], np.array([label]), 0.2)))
-    assert worst <= value + 1e-6
-
-
 def test_the_experiment_on_a_small_set(tmp_path, capsys):
     script = runpy.run_path(str(ROOT / "experiments" / "theory" / "average_loss.py"), run_name="imported")
     assert script["main"](["--quick", "--out", str(tmp_path)]) == 0
@@ -348,14 +309,3 @@ def test_the_experiment_on_a_small_set(tmp_path, capsys):
     assert np.all(np.diff(columns["bound"]) > 0)
     assert columns["gap"].max() <= 1e-3
     assert capsys.readouterr().out.count("\n") == 5
-
-
-def test_semidefinite_refuses_other_losses_and_slabs():
-    claim = claim_of(Logistic())
-    with pytest.raises(CapabilityError, match="hinge"):
-        semidefinite_loss(claim, np.zeros(4))
-    with pytest.raises(InputError, match="length 4"):
-        semidefinite_loss(claim_of(Hinge()), np.zeros(3))
-    turned = Claim(rows(), Problem(Hinge(), 0.2), mixed(rows()), 0.1)
-    with pytest.raises(CapabilityError, match="slabs"):
-        semidefinite_loss(turned, np.zeros(4))

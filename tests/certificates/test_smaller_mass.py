@@ -12,16 +12,14 @@ from linpoison.certificates import (
     certify_average_loss,
     certify_ball,
     certify_deletions,
-    certify_exact,
     certify_flips,
     certify_margin,
-    certify_naive,
     certify_ridge,
-    certify_steinhardt,
 )
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.ridge import model as ridge_model
 from linpoison.certificates.saddle.certify import average_value
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared

@@ -16,13 +16,10 @@ from linpoison.certificates import (
     certify_average_loss,
     certify_ball,
     certify_deletions,
-    certify_exact,
     certify_flips,
     certify_margin,
-    certify_naive,
     certify_partition,
     certify_ridge,
-    certify_steinhardt,
     certify_test_error,
     label_flips_ridge,
     min_budget,
@@ -30,6 +27,7 @@ from linpoison.certificates import (
     recompute,
 )
 from linpoison.certificates.certificate import KINDS, registered
+from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
 from linpoison.losses import Hinge, Problem, Squared
 from linpoison.sets import Ball, ByLabel
@@ -57,7 +55,6 @@ CASES = {
     "steinhardt-convex": lambda: certify_steinhardt(claim_of(Hinge()), strong_convexity=True),
     "outer-set": lambda: certify_margin(claim_of(Hinge())),
     "ridge": lambda: certify_ridge(claim_of(Squared())),
-    "ridge-interval": lambda: certify_ridge(claim_of(Squared()), labels="interval"),
     "ridge-flips": lambda: label_flips_ridge(claim_of(Squared()), 2),
     "exact": lambda: certify_exact(claim_of(Hinge()), max_nodes=10, rounds=1),
     "deletions": lambda: certify_deletions(claim_of(Hinge()), 1, rounds=1),

@@ -10,11 +10,11 @@ from poisoning import claim_of, poisoned, rows
 from linpoison.certificates.certificate import Certificate
 from linpoison.certificates.ridge.certify import certify_ridge
 from linpoison.certificates.saddle.certify import certify_average_loss
-from linpoison.certificates.test_error import certify_test_error, recompute_test_error, training_error
-from linpoison.certificates.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
+from linpoison.certificates.test_error import certify_test_error, recompute_test_error
+from linpoison.certificates.theory.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
 from linpoison.learners import make_learner
-from linpoison.losses import Hinge, Logistic, SmoothHinge, Squared
+from linpoison.losses import Logistic, SmoothHinge, Squared
 
 CASES = {
     "logistic": (Logistic(), certify_ball_score, {"reg": 2.0}),
@@ -130,7 +130,6 @@ def test_average_loss_bounds_the_error_on_the_training_rows_alone():
     found = certify_test_error(about_train, certify)
     average = certify_average_loss(claim)
     assert found.info["average"] == pytest.approx(average.bound / np.log(2))
-    assert training_error(average) == pytest.approx(average.bound / np.log(2))
     assert found.info["average"] < found.info["collective"]
     assert found.bound <= found.info["average"]
     assert certify_test_error(claim, certify).info["average"] is None
@@ -140,14 +139,6 @@ def test_average_loss_bounds_the_error_on_the_training_rows_alone():
     moved = {**found.witness, "average.v": np.zeros(4)}
     assert recompute_test_error(about_train, moved) >= found.bound
     assert recompute_test_error(claim, {"average.v": average.witness["v"]}) == 1.0
-
-
-def test_training_error_takes_average_losses_only():
-    claim, certify = case("ridge")
-    with pytest.raises(InputError, match="certify_average_loss"):
-        training_error(certify(claim))
-    hinge = certify_average_loss(claim_of(Hinge()))
-    assert training_error(hinge) == hinge.bound
 
 
 @pytest.mark.parametrize("name", ["logistic", "ridge"])

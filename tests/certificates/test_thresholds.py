@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linpoison.attacks import KKTProgram
-from linpoison.certificates import reachability_threshold
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import Dataset, InfeasibleSet, InputError, LinearModel
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner

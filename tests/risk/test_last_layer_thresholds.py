@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from linpoison.certificates import reachability_threshold
+from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import Dataset, LinearModel
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, MultiProblem, Problem, Softmax

@@ -2,6 +2,5 @@
 
 from .flip import Flip, budget_to_flip
 from .least import budget_poison, min_budget
-from .plane import BudgetPlane, budget_plane
 
-__all__ = ["BudgetPlane", "Flip", "budget_plane", "budget_poison", "budget_to_flip", "min_budget"]
+__all__ = ["Flip", "budget_poison", "budget_to_flip", "min_budget"]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import InputError, LinpoisonError
-from ...core.validation import Array, check_integer, check_number
+from ...core.validation import Array, check_integer
 from ...learners import make_learner
 from ..certificate import Certificate, Words, check
 from ..claim import Claim
 from .dual import Multipliers, dual_bound, stack, unstack
-from .frame import SIDES, Frame, frame
+from .frame import Frame, frame
 from .margins import point_of, replay, tighten
 from .program import CaseProgram, Relaxed, reference_multipliers
 
@@ -121,39 +121,6 @@ def certify_flips(claim: Claim, flipped: int, *, rounds: int = 3) -> Certificate
     True
     """
     return _certify(claim, flipped, rounds, flips=True)
-
-
-def removals_of(claim: Claim, remove: float) -> int:
-    """The most clean rows that a defence removes which keeps ``round((1 - remove) N_y)`` of each class.
-
-    ``N_y`` counts clean rows and poison; the poison is split over the classes as it costs the most.
-
-    Parameters
-    ----------
-    claim : Claim
-        Copies must be whole.
-    remove : float
-        Share of each class that the defence removes, in [0, 1).
-
-    Examples
-    --------
-    >>> from linpoison.core import Dataset
-    >>> from linpoison.losses import Hinge, Problem
-    >>> from linpoison.sets import Ball, ByLabel
-    >>> train = Dataset([[1.0]] * 20 + [[-1.0]] * 20, [1] * 20 + [-1] * 20)
-    >>> sets = ByLabel({1: Ball([1.0], 0.3), -1: Ball([-1.0], 0.3)})
-    >>> removals_of(Claim(train, Problem(Hinge(), 0.1), sets, 0.1), 0.05)
-    2
-    """
-    check_number(remove, "remove", at_least=0, below=1)
-    _whole(claim)
-    planted = int(np.floor(claim.epsilon * claim.mass + 1e-9))
-    clean = {label: round(float(claim.train.weight[claim.train.y == label].sum())) for label in SIDES}
-    totals = [
-        sum(size - round((1 - remove) * size) for size in (clean[1] + part, clean[-1] + planted - part))
-        for part in range(planted + 1)
-    ]
-    return max(totals)
 
 
 def _assumptions(claim: Claim, removed: int, flips: bool) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""SVM and logistic regression: scores bounded over an outer set of the reachable parameters, and older bounds."""
+"""SVM and logistic regression: scores bounded over an outer set of the reachable parameters, and the ball."""
 
-from .baselines import certify_ball, certify_naive, certify_steinhardt
+from .ball import certify_ball
 from .margin import certify_margin
 
-__all__ = ["certify_ball", "certify_margin", "certify_naive", "certify_steinhardt"]
+__all__ = ["certify_ball", "certify_margin"]

@@ -13,7 +13,7 @@ from ...core.validation import Array, check_number
 from ...losses import Problem
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
-from ..outer.baselines import certify_ball
+from ..outer.ball import certify_ball
 from ..outer.margin import certify_margin
 from ..ridge.certify import certify_ridge
 from .bases import BaseCertifier, BaseProofs, fit_base, proven_levels

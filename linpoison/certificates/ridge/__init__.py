@@ -1,6 +1,6 @@
 """The ridge classifier: scores bounded exactly, and the poison that attains the bound."""
 
-from .certify import certify_ridge, ridge_attack, ridge_values
+from .certify import certify_ridge, ridge_attack
 from .flips import label_flips_ridge
 
-__all__ = ["certify_ridge", "label_flips_ridge", "ridge_attack", "ridge_values"]
+__all__ = ["certify_ridge", "label_flips_ridge", "ridge_attack"]

@@ -14,6 +14,7 @@ Index = NDArray[np.intp]
 
 NEGLIGIBLE = 1e-6
 """Shares of a group that are left out of a poison."""
+_GROUP_LABELS = np.array([label for label, _ in GROUPS])
 
 
 class Attacks(NamedTuple):
@@ -55,12 +56,7 @@ def recover(system: RidgeSystem, points: Array, share: Array, rows: Index) -> At
     at = np.arange(len(rows))
     mass = masses[at, best]
     aim, group = np.nonzero(mass)
-    return Attacks(values[at, best], points[aim, group], labels(system)[group], mass[aim, group], rows[aim])
-
-
-def labels(system: RidgeSystem) -> Array:
-    """Label of the poison of each group, shape (4,)."""
-    return np.array([sign if system.interval else label for label, sign in GROUPS])
+    return Attacks(values[at, best], points[aim, group], _GROUP_LABELS[group], mass[aim, group], rows[aim])
 
 
 def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) -> Array:
@@ -85,7 +81,7 @@ def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) ->
     if active.any():
         solved[active] = system.solve(X[active])
     T = X @ solved.transpose(0, 2, 1)
-    before = labels(system) - X @ system.clean
+    before = _GROUP_LABELS - X @ system.clean
     right = np.broadcast_to(before[:, None, :, None], (*masses.shape, 1))
     try:
         residuals = np.linalg.solve(np.eye(4) + T[:, None] * masses[:, :, None, :], right)[..., 0]

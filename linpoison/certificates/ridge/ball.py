@@ -176,7 +176,7 @@ class BallDual:
         length = np.sqrt(line.length2 + (delta / self.unit) ** 2)
         values = np.stack(
             [
-                self.system.pull(label, sign) - sign * (self.levels[k // 2] + line.linear[..., k // 2]) + r * length
+                sign * label - sign * (self.levels[k // 2] + line.linear[..., k // 2]) + r * length
                 for k, ((label, sign), r) in enumerate(zip(GROUPS, self.radii, strict=True))
             ],
             axis=-1,

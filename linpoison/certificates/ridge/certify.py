@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,6 @@ from .conic import RidgeProgram
 from .model import RidgeSystem, comparator_bounds
 
 Method = Literal["auto", "structured", "conic"]
-Labels = Literal["classes", "interval"]
 
 EXACT = 1e-6
 """Greatest distance between a bound and the score that an attack reaches at which the bound counts as exact."""
@@ -28,7 +26,7 @@ EXACT = 1e-6
 _BATCH = 64
 
 
-def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "classes") -> Certificate:
+def certify_ridge(claim: Claim, *, method: Method = "auto") -> Certificate:
     """Bound the scores of ridge classification over all poison of a claim, row by row.
 
     With ``H = (1/n) sum_i c_i x_i x_i' + reg P`` and ``v0`` the minimiser without poison (both with the
@@ -56,9 +54,6 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
         ``structured``: Newton's method on a diagonalised dual for many rows at once where both sets are
         balls, cutting planes with the sets' oracles otherwise. ``conic``: one cone program for each row.
         ``auto``: structured, and conic for rows that it leaves with a gap.
-    labels : {"classes", "interval"}, default "classes"
-        ``classes``: poison from the set of a class carries the label of that class. ``interval``: poison of
-        either set carries any real label in [-1, 1], as in regression.
 
     Returns
     -------
@@ -93,9 +88,9 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
     0.4
     """
     start = time.perf_counter()
-    _check_option("method", method, ("auto", "structured", "conic"))
-    _check_option("labels", labels, ("classes", "interval"))
-    system = RidgeSystem.of(claim, interval=labels == "interval")
+    if method not in ("auto", "structured", "conic"):
+        raise InputError("method among auto, structured, conic", repr(method))
+    system = RidgeSystem.of(claim)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite proves nothing
         found, fallbacks = _solve(system, method)
     V = np.concatenate([V for V, _ in found])
@@ -103,43 +98,27 @@ def certify_ridge(claim: Claim, *, method: Method = "auto", labels: Labels = "cl
     bound = comparator_bounds(system, V)
     value = np.concatenate([attack.value for attack in attacks])
     return Certificate(
-        name="ridge" if labels == "classes" else "ridge-interval",
+        name="ridge",
         kind="score",
         claim=claim,
         bound=bound,
         exact=bound - value <= EXACT,
-        assumptions=_words(claim, labels),
+        assumptions=claim.assumptions(),
         witness={"comparator": V, **_origin(system), **_stored(attacks)},
         seconds=time.perf_counter() - start,
         info=_info(bound, value, fallbacks),
     )
 
 
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"{name} among {', '.join(known)}", repr(value))
-
-
 @check("ridge", scores=True, words=claim_words)
 def recompute_ridge(claim: Claim, witness: Witness) -> Array:
     """What the comparators of a witness prove, or the clean model if that is more: one bound for each row."""
-    return _recompute(claim, witness)
-
-
-@check("ridge-interval", scores=True, words=lambda claim, _: _words(claim, "interval"))
-def recompute_ridge_interval(claim: Claim, witness: Witness) -> Array:
-    """The same for poison with any real label in [-1, 1]."""
-    return _recompute(claim, witness, interval=True)
-
-
-def _recompute(claim: Claim, witness: Witness, *, interval: bool = False) -> Array:
-    """The better of the witness's comparator and the clean model, which is one that needs no witness."""
     rows, width = claim.demand_rows().n, claim.train.d + int(claim.problem.fit_intercept)
     V = np.asarray(witness.get("comparator", np.empty(0)), dtype=np.float64)
     origin = witness.get("origin")
     wrong = origin is not None and (np.shape(origin) != (claim.train.d,) or not np.isfinite(origin).all())
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        system = RidgeSystem.of(claim, interval=interval, origin=None if wrong else origin)
+        system = RidgeSystem.of(claim, origin=None if wrong else origin)
         plain = comparator_bounds(system, np.tile(system.clean, (rows, 1)))
         return plain if wrong or V.shape != (rows, width) else np.minimum(plain, comparator_bounds(system, V))
 
@@ -164,7 +143,7 @@ def ridge_attack(certificate: Certificate, row: int) -> Poison:
         Up to four points; copies are fractional and add up to the whole budget. Retraining on it gives
         the score ``certificate.bound[row]`` if ``certificate.exact[row]``.
     """
-    if certificate.name not in ("ridge", "ridge-interval"):
+    if certificate.name != "ridge":
         raise CapabilityError("a certificate of certify_ridge", repr(certificate.name))
     row, rows = check_integer(row, "row", at_least=0), certificate.claim.demand_rows().n
     if row >= rows:
@@ -176,28 +155,6 @@ def ridge_attack(certificate: Certificate, row: int) -> Poison:
         )
     mine = of == row
     return Poison(X[mine], y[mine], mass[mine] * certificate.claim.mass)
-
-
-def ridge_values(claim: Claim, *, method: Method = "auto") -> tuple[Certificate, Certificate]:
-    """Between which numbers each prediction ``z'theta + b`` stays, for poison with any real label in [-1, 1].
-
-    Parameters
-    ----------
-    claim : Claim
-        The labels of its rows do not matter.
-    method : {"auto", "structured", "conic"}
-
-    Returns
-    -------
-    (Certificate, Certificate)
-        Of kind "score"; ``-first.bound`` are lower and ``second.bound`` upper bounds on the predictions.
-    """
-    rows = claim.demand_rows()
-    below, above = (
-        certify_ridge(claim.about(replace(rows, y=np.full(rows.n, sign))), method=method, labels="interval")
-        for sign in (1.0, -1.0)
-    )
-    return below, above
 
 
 def _solve(system: RidgeSystem, method: Method) -> tuple[list[tuple[Array, Attacks]], int]:
@@ -272,8 +229,3 @@ def _info(bound: Array, value: Array, fallbacks: int) -> dict[str, object]:
         "largest_gap": float(np.max(gap)),
         "conic_rows": fallbacks,
     }
-
-
-def _words(claim: Claim, labels: Labels) -> tuple[str, ...]:
-    own = ("poison of either set may carry any real label in [-1, 1]",) if labels == "interval" else ()
-    return (*claim.assumptions(), *own)

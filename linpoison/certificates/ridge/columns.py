@@ -102,7 +102,7 @@ class ColumnDual:
         worst = known
         for g, (label, sign) in enumerate(GROUPS):
             x = self._oracles[label].support(-sign * v[:d])
-            residual = system.pull(label, sign) - sign * (float((x - system.rows.origin) @ v[:d]) + offset)
+            residual = sign * label - sign * (float((x - system.rows.origin) @ v[:d]) + offset)
             if residual > known + 1e-12:
                 pool.X.append(x)
                 pool.white.append(solve_triangular(self._lower, system.extend(x[None])[0], lower=True))
@@ -114,7 +114,7 @@ class ColumnDual:
         system = self.system
         signs = np.array([GROUPS[g][1] for g in pool.group])
         S = np.array(pool.white) * signs[:, None]
-        still = np.array([system.pull(*GROUPS[g]) for g in pool.group]) - S @ self._clean
+        still = np.array([GROUPS[g][0] * GROUPS[g][1] for g in pool.group]) - S @ self._clean
         moved = S @ cost
         root = _root(S @ S.T + 1 / system.claim.epsilon)
         first, second = (solve_triangular(root, part, lower=True) for part in (still, moved))

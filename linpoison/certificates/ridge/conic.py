@@ -58,7 +58,7 @@ class RidgeProgram:
         for g, (label, sign) in enumerate(GROUPS):
             row = cp.hstack([u[g] - w[g] * system.rows.origin, w[g]]) if system.intercept else u[g]
             total = total + sign * row
-            gain = gain + system.pull(label, sign) * w[g] - slack[g]
+            gain = gain + sign * label * w[g] - slack[g]
             limits += system.claim.sets[label].constraints(u[g], w[g])
             limits.append(cp.quad_over_lin(w[g], e[g]) <= slack[g] * system.claim.epsilon)
         whitened = cp.Variable(system.H.shape[0])

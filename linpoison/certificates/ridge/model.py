@@ -107,20 +107,17 @@ class RidgeSystem:
     Parameters
     ----------
     claim : Claim
-    interval : bool
-        Whether poison carries any label in [-1, 1], rather than that of its set.
     rows : CleanRows
     penalty : ndarray, shape (D,)
         ``reg P``, up to a relative error of ``8 u``.
     """
 
     claim: Claim
-    interval: bool
     rows: CleanRows
     penalty: Array
 
     @classmethod
-    def of(cls, claim: Claim, *, interval: bool = False, origin: Any = None) -> RidgeSystem:
+    def of(cls, claim: Claim, *, origin: Any = None) -> RidgeSystem:
         """The system of a claim, in coordinates that begin at `origin` (by default the mean, if the intercept is free).
 
         Raises
@@ -131,7 +128,7 @@ class RidgeSystem:
         if not claim.problem.loss.quadratic:
             raise CapabilityError("the squared loss", f"the {claim.problem.loss.name} loss", "Use certify_margin.")
         rows = CleanRows.of(claim, origin)
-        return cls(claim, interval, rows, claim.reg * claim.mask[: rows.E.shape[1]])
+        return cls(claim, rows, claim.reg * claim.mask[: rows.E.shape[1]])
 
     @property
     def intercept(self) -> bool:
@@ -316,10 +313,6 @@ class RidgeSystem:
         top, back = np.array([part.support_bound(w) for w in W]), W @ origin
         return np.asarray(top - back + cost * (np.abs(top) + np.abs(W) @ np.abs(origin)))
 
-    def pull(self, label: float, sign: float) -> float:
-        """``s k`` of a group."""
-        return 1.0 if self.interval else sign * label
-
 
 def worst_residuals(system: RidgeSystem, V: Array) -> Array:
     """No less than ``M(v) = max |k - x'v|`` over all poison, for each row `v` of `V`, shape (rows,)."""
@@ -328,7 +321,7 @@ def worst_residuals(system: RidgeSystem, V: Array) -> Array:
     worst = np.zeros(len(V))
     for label, sign in GROUPS:
         reach = system.support_bounds(label, -sign * theta)
-        worst = np.maximum(worst, system.pull(label, sign) - sign * offset + reach)
+        worst = np.maximum(worst, sign * label - sign * offset + reach)
         worst = worst + 4 * UNIT * (1 + np.abs(offset) + np.abs(reach))
     return worst
 

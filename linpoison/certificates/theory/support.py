@@ -9,7 +9,7 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import LinpoisonError
 from ...core.validation import Array
-from .frame import SIDES, Frame
+from ..hinge.frame import SIDES, Frame
 
 ON_KINK = 1e-4
 """Distance of a margin from 1 within which a row may pull with any part of its weight."""

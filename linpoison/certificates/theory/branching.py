@@ -17,11 +17,11 @@ from ...core.poison import Poison
 from ...core.validation import Array
 from ...learners import make_learner
 from ..claim import Claim
-from .attack import AttackProgram
-from .dual import Multipliers, dual_bound
-from .frame import FREE, KINK, ONE, SIDES, ZERO, Frame
-from .margins import point_of
-from .program import CaseProgram, Relaxed
+from ..hinge.dual import Multipliers, dual_bound
+from ..hinge.frame import FREE, KINK, ONE, SIDES, ZERO, Frame
+from ..hinge.margins import point_of
+from ..hinge.program import CaseProgram, Relaxed
+from .support import AttackProgram
 
 CLOSED = 1e-7
 """Gap of complementarity, summed over the rows, from which on no branch on a clean row can help."""

@@ -13,11 +13,11 @@ from ...core.errors import CapabilityError
 from ...core.validation import Array, check_integer, check_number
 from ..certificate import Certificate, check
 from ..claim import Claim
+from ..hinge.dual import dual_bound, stack, unstack
+from ..hinge.frame import FREE, KINK, frame
+from ..hinge.margins import replay, tighten
+from ..hinge.program import CaseProgram, reference_multipliers
 from .branching import Outcome, Search, covers
-from .dual import dual_bound, stack, unstack
-from .frame import FREE, KINK, frame
-from .margins import replay, tighten
-from .program import CaseProgram, reference_multipliers
 
 LARGEST = 2000
 """Most clean rows: beyond, a search has no chance."""

@@ -1,4 +1,4 @@
-"""What was known before the outer set: the bounds that it is compared with."""
+"""Scores over sublevel sets of the clean objective, which were known before the outer set: what it is compared with."""
 
 from __future__ import annotations
 
@@ -13,71 +13,13 @@ from ...core.errors import InfeasibleSet, SolverFailed
 from ...core.validation import Array
 from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
-from ..clean.anchor import anchor, clean_vector
+from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.screen import LABELS, PAD, combine, intercept_reach, one, screen, signed_scores
+from ..clean.screen import LABELS, PAD, combine, intercept_reach, one, signed_scores
+from ..outer.bound import Total, balanced, charged, extended, shaped
 from ..saddle.certify import certify_average_loss
-from .bound import Total, balanced, charged, evaluate, extended, shaped
 
-BALL, NAIVE, STEINHARDT, CONVEX = "ball", "naive", "steinhardt", "steinhardt-convex"
-
-
-def certify_ball(claim: Claim) -> Certificate:
-    """Bound scores by how far the parameters can move.
-
-    With ``v0`` the minimiser on the clean rows with the regulariser ``lam = claim.reg``, every reachable ``v`` has
-
-    ::
-
-        |v - v0|       <=  epsilon max_{y, x in F_y} |(x, 1)| / lam
-        -k (z, 1) . v  <=  -k (z, 1) . v0 + |(z, 1)| |v - v0|
-
-    for a loss of slope at most 1, if every parameter is penalised. The witness is a dual point of the clean rows, whose
-    gap is added to the radius.
-
-    Parameters
-    ----------
-    claim : Claim
-
-    Returns
-    -------
-    Certificate
-        Of the kind "score", infinite with a free intercept or unbounded sets.
-
-    Raises
-    ------
-    InputError
-        If the claim has no rows.
-    CapabilityError
-        If the loss is none of hinge, smooth hinge and logistic.
-
-    References
-    ----------
-    Bousquet, Elisseeff: Stability and generalization (2002), theorem 22, has the argument.
-
-    Examples
-    --------
-    >>> from linpoison.core import Dataset
-    >>> from linpoison.losses import Hinge, Problem
-    >>> from linpoison.sets import Ball, ByLabel
-    >>> train = Dataset([[-1.0], [1.0]], [-1, 1])
-    >>> sets = ByLabel({+1: Ball([1.0], 0.5), -1: Ball([-1.0], 0.5)})
-    >>> claim = Claim(train, Problem(Hinge(), 0.5, fit_intercept=False), sets, 0.1, Dataset([[1.0]], [1]))
-    >>> certify_ball(claim).bound.round(4)
-    array([-0.7273])
-    """
-    began = time.perf_counter()
-    claim.demand_rows()
-    witness = {"a0": anchor(claim)}
-    return _certificate(BALL, claim, recompute_ball(claim, witness), witness, began)
-
-
-@check(BALL, scores=True, words=claim_words)
-def recompute_ball(claim: Claim, witness: Witness) -> Array:
-    """The bound that multipliers ``a0`` (n,) of the clean rows prove."""
-    zero = np.zeros(claim.train.d + 1)
-    screening = screen(claim, witness.get("a0", ()))
-    return evaluate(claim, screening.without_margins(), zero, 0.0, np.zeros(claim.train.n))
+NAIVE, STEINHARDT, CONVEX = "naive", "steinhardt", "steinhardt-convex"
 
 
 def certify_naive(claim: Claim, *, solver: str | None = None) -> Certificate:

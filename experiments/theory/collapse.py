@@ -8,16 +8,16 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import lsq_linear
 
-from ..convex import solve
-from ..core.dataset import Dataset
-from ..core.errors import InputError, SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array, as_matrix, as_weights, check_number
-from ..learners import make_learner
-from ..losses import Problem
-from ..optimality.stationarity import VANISHING, Stationarity
-from .budget.target import Group
+from linpoison.certificates.budget.target import Group
+from linpoison.convex import solve
+from linpoison.core.dataset import Dataset
+from linpoison.core.errors import InputError, SolverFailed
+from linpoison.core.model import LinearModel
+from linpoison.core.poison import Poison
+from linpoison.core.validation import LABELS, Array, as_matrix, as_weights, check_number
+from linpoison.learners import make_learner
+from linpoison.losses import Problem
+from linpoison.optimality.stationarity import VANISHING, Stationarity
 
 _LIGHT = 1e-9
 

@@ -7,10 +7,10 @@ from math import inf
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError
-from ..core.validation import Array, check_number
-from ..sets import ByLabel, FeasibleSet, Piece, intersect
+from ...core.dataset import Dataset
+from ...core.errors import CapabilityError
+from ...core.validation import Array, check_number
+from ...sets import ByLabel, FeasibleSet, Piece, intersect
 
 _TOL = 1e-6
 

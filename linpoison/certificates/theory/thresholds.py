@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq, linprog, minimize_scalar
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Array, check_number
-from ..losses import MarginLoss, Problem
+from ...core.dataset import Dataset
+from ...core.errors import InputError
+from ...core.model import LinearModel
+from ...core.validation import Array, check_number
+from ...losses import MarginLoss, Problem
 
 
 @dataclass(frozen=True)
