@@ -100,7 +100,7 @@ def alternate(started: float, attack: ALFA, scenario: Scenario, rows: Dataset, m
     """Train and choose by turns for one bound on copies; the strongest choice on the way is kept."""
     loss, train, limit = scenario.problem.loss, scenario.train, scenario.n_poison
     learner, ranker = make_learner(scenario.problem), Ranker(scenario, started)
-    clean = learner.fit(train)
+    clean = scenario.clean_model
     before = loss.value(clean.margins(rows))
     count = chosen(-before, limit, most)
     visited: set[bytes] = set()

@@ -106,6 +106,7 @@ class LabelFlipDecoys:
         target: Dataset,
         *,
         base: LinearModel | None = None,
+        clean: LinearModel | None = None,
         n_jobs: int = 1,
     ) -> list[Decoy]:
         """Decoys for a learning problem, the greatest target error first.
@@ -117,10 +118,12 @@ class LabelFlipDecoys:
             The model whose margins choose the rows to flip; the clean model by default. With a
             model that was already poisoned, decoys follow the errors it has made (the improved
             targets of Suya et al. 2021).
+        clean : LinearModel, optional
+            What is learned without poison, where that is known.
         n_jobs : int, default 1
             Worker processes, one quantile a task.
         """
-        clean = make_learner(problem).fit(train)
+        clean = make_learner(problem).fit(train) if clean is None else clean
         margins = (base or clean).margins(target)
         quantiles, repeats = self.grid(train)
         there = target.weight > 0
@@ -145,11 +148,12 @@ class LabelFlipDecoys:
         poison: Poison,
         reach: Sequence[float],
         *,
+        clean: LinearModel | None = None,
         n_jobs: int = 1,
     ) -> list[Decoy]:
         """Decoys that start from the model which a poison plants and cost little more than it (see `in_reach`)."""
         planted = make_learner(problem).fit(train.mix(poison.expanded()))
-        grown = self.generate(train, problem, target, base=planted, n_jobs=n_jobs)
+        grown = self.generate(train, problem, target, base=planted, clean=clean, n_jobs=n_jobs)
         return in_reach(grown, problem.mean_loss(planted, train), reach)
 
 

@@ -273,7 +273,7 @@ class _Start:
 
     def _begin(self) -> None:
         """Points, sets and views of a poison that nobody has seen yet."""
-        clean = make_learner(self.scenario.problem).fit(self.train)
+        clean = self.scenario.clean_model
         self.sets = self._sets(None, clean, capped=False)
         points = self.attack.points(self.scenario, self.sets, self.rng)
         self.unit = float(np.linalg.norm(_mean(self.train, 1.0) - _mean(self.train, -1.0))) or 1.0

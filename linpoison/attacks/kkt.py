@@ -14,7 +14,6 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import check_integer
-from ..learners import make_learner
 from ..optimality.stationarity import KKTSolution
 from ..rounding import largest_remainder
 from ..sets import ByLabel
@@ -115,7 +114,9 @@ class KKT(Attack):
         plain label flips take the place of step 3.
         """
         run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=run.n_jobs)
+        decoys = self.decoys.generate(
+            scenario.train, scenario.problem, scenario.target, clean=scenario.clean_model, n_jobs=run.n_jobs
+        )
         run.info["decoys"] = len(decoys)
         found = self._sweep(scenario, decoys, run)
         found += self._refit(scenario, decoys, found, run)
@@ -153,8 +154,9 @@ class KKT(Attack):
         """Step 4: decoys that start from what the best poison so far has planted."""
         best = max(found, key=lambda item: item.worst)
         chosen = self.regrown.regrow(
-            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=run.n_jobs
-        )
+            scenario.train, scenario.problem, scenario.target, best.poison, self.reach,
+            clean=scenario.clean_model, n_jobs=run.n_jobs,
+        )  # fmt: skip
         arguments = [
             (self, scenario, decoy, best.poison, [run.seed, 1, generation, index]) for index, decoy in enumerate(chosen)
         ]
@@ -245,7 +247,7 @@ def flips(started: float, scenario: Scenario) -> Step:
         pool = plantable(Dataset(target.X, -target.y, target.weight, domain=train.domain))
     except InputError as error:  # no row of the target can be a training row
         return skipped(error)
-    clean = make_learner(scenario.problem).fit(train)
+    clean = scenario.clean_model
     order = np.argsort(-clean.margins(pool), kind="stable")
     ranker = Ranker(scenario, started)
     candidates = []

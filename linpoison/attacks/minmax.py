@@ -167,7 +167,9 @@ class MinMax(MinMaxBasic):
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """`AttackResult.info` counts decoys and holds the upper bound and gap of the first decoy's program."""
         run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(scenario.train, scenario.problem, scenario.target, n_jobs=run.n_jobs)
+        decoys = self.decoys.generate(
+            scenario.train, scenario.problem, scenario.target, clean=scenario.clean_model, n_jobs=run.n_jobs
+        )
         found = self._sweep(scenario, decoys, run)
         run.info |= {"decoys": len(decoys)} | (bounds(run, found) if self.method == "corrective" else {})
         for generation in range(self.generations if found else 0):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError
+from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import most_over_defenses
 from ..core.threat import Budget
 from ..defenses import Defense, least_gap
+from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator
-from ..learners import Learner
+from ..learners import Learner, make_learner
 from ..losses import Problem
 from .aim import Aim, Goal
 
@@ -44,6 +46,8 @@ class Scenario:
         saying behind a defence that drops copies.
     learner : Learner, optional
         How the defender minimises the problem; `make_learner` of it by default.
+    facts : CleanFacts, optional
+        What has been computed of the clean rows, shared by all scenarios that `replace` makes of this one.
     """
 
     train: Dataset
@@ -54,9 +58,12 @@ class Scenario:
     known: Poison | None = None
     distinct: bool = False
     learner: Learner | None = None
+    facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aim", Aim.of(self.aim))
+        facts = CleanFacts(self.train.X) if self.facts is None else self.facts.of(self.train.X)
+        object.__setattr__(self, "facts", facts)
 
     @property
     def target(self) -> Dataset:
@@ -93,7 +100,13 @@ class Scenario:
 
     def defender(self, learner: Learner | None = None) -> Evaluator:
         """What scores a poison as the defender does, or with another learner in the place of its own."""
-        return Evaluator(self.train, self.problem, self.defenses, self.learner if learner is None else learner)
+        learner = self.learner if learner is None else learner
+        return Evaluator(self.train, self.problem, self.defenses, learner, facts=self.facts)
+
+    @property
+    def clean_model(self) -> LinearModel:
+        """What is learned without poison and without defences."""
+        return self.facts.model(self.train, make_learner(self.problem))
 
     @cached_property
     def gap(self) -> float:

@@ -18,6 +18,7 @@ from ..datasets.layout import is_text
 from ..datasets.loading import is_named, load_path, with_domain
 from ..datasets.scaling import check_scale, scale_caution
 from ..defenses import DEFAULTS, Defense, make_defense, tried
+from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator
 from ..learners import translate_estimator
 from ..learners.translate import fitted_classifier
@@ -43,6 +44,8 @@ class Setting:
         The learner in words, for reports.
     fits : dict of bytes to LinearModel
         What its evaluators have learned, see `Evaluator`; shared with the settings that replace others of its parts.
+    facts : CleanFacts, optional
+        What has been computed of the clean rows, shared likewise.
     """
 
     split: Split
@@ -51,6 +54,11 @@ class Setting:
     learner: str
     handed: Handed | None = None
     fits: dict[bytes, LinearModel] = field(default_factory=dict, repr=False)
+    facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        X = self.split.train.X
+        object.__setattr__(self, "facts", CleanFacts(X) if self.facts is None else self.facts.of(X))
 
     def digest(self) -> str:
         """A hash of all rows and of the domain's bounds."""
@@ -67,7 +75,7 @@ class Setting:
 
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
-        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits)
+        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits, facts=self.facts)
 
 
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bool = False) -> Setting:

@@ -313,7 +313,13 @@ def _begin(
     for domain, one in settings.items():
         parts = target.rows(one.split, options.seed)
         scenarios[domain] = Scenario(
-            one.split.train, one.problem, budget, one.defenses, parts.aim, distinct=options.distinct
+            one.split.train,
+            one.problem,
+            budget,
+            one.defenses,
+            parts.aim,
+            distinct=options.distinct,
+            facts=setting.facts,
         )
     plan = make_plan(options, scenarios)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))

@@ -2,15 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
 
 from ..core.dataset import Dataset
+from ..core.model import LinearModel
+from ..core.validation import Matrix
+from ..learners import Learner
 from ..losses import Problem
 from .neighbors import Neighbors
 
+Detector = TypeVar("Detector")
+
+
+class CleanFacts:
+    """What follows from the clean rows alone: computed when it is first asked for, and by whoever shares this once.
+
+    It goes to worker processes with what it knows by then.
+
+    Parameters
+    ----------
+    X : ndarray or csr_array, shape (n, d)
+        The clean rows.
+
+    Attributes
+    ----------
+    guesses : dict
+        From what identifies a defence to what its fit of the clean rows has found; good for speed only.
+    """
+
+    def __init__(self, X: Matrix) -> None:
+        self.X = X
+        self.guesses: dict[str, Any] = {}
+        self._neighbors: Neighbors | None = None
+        self._models: dict[str, LinearModel] = {}
+        self._detectors: dict[tuple[int, str], tuple[Any, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without detectors, which may hold more than the rows do."""
+        return {**vars(self), "_detectors": {}}
+
+    def of(self, X: Matrix) -> CleanFacts:
+        """These facts if they are about the rows of `X`, and none yet otherwise."""
+        return self if _equal(self.X, X) else CleanFacts(X)
+
+    def neighbors(self, k: int) -> Neighbors:
+        """The clean rows with at least k neighbours each."""
+        if self._neighbors is None or self._neighbors.k < k:
+            self._neighbors = Neighbors(self.X, k)
+        return self._neighbors
+
+    def model(self, train: Dataset, learner: Learner) -> LinearModel:
+        """What a learner makes of these rows, with the labels and weights of `train`."""
+        key = _question(train, learner)
+        if key not in self._models:
+            self._models[key] = learner.fit(train)
+        return self._models[key]
+
+    def detector(self, defense: Any, train: Dataset, learner: Learner, fit: Callable[[], Detector]) -> Detector:
+        """A defence as `fit` fits it on these rows beside a learner."""
+        key = id(defense), _question(train, learner)
+        if key not in self._detectors:
+            self._detectors[key] = defense, fit()  # the former so that its id stays taken
+        found: Detector = self._detectors[key][1]
+        return found
+
 
 class Known:
-    """Clean rows with their neighbours, the learner's problem, and what fits of similar rows have found.
+    """What a defence may ask of its defender: the clean rows, facts about them, and the learner's problem.
 
     Parameters
     ----------
@@ -18,20 +81,37 @@ class Known:
         Clean rows, which come first among the rows that a defence is fitted on.
     problem : Problem
         What the defender minimises.
-
-    Attributes
-    ----------
-    guesses : dict
-        From what identifies a defence to what its last fit has found; good for speed only.
+    facts : CleanFacts, optional
+        Shared with other defenders of the same rows.
     """
 
-    def __init__(self, train: Dataset, problem: Problem) -> None:
+    def __init__(self, train: Dataset, problem: Problem, facts: CleanFacts | None = None) -> None:
         self.train, self.problem = train, problem
-        self.guesses: dict[str, Any] = {}
-        self._neighbors: Neighbors | None = None
+        self.facts = CleanFacts(train.X) if facts is None else facts.of(train.X)
+
+    @property
+    def guesses(self) -> dict[str, Any]:
+        """See `CleanFacts`."""
+        return self.facts.guesses
 
     def neighbors(self, k: int) -> Neighbors:
         """The clean rows with at least k neighbours each."""
-        if self._neighbors is None or self._neighbors.k < k:
-            self._neighbors = Neighbors(self.train.X, k)
-        return self._neighbors
+        return self.facts.neighbors(k)
+
+
+def _question(train: Dataset, learner: Learner) -> str:
+    """What tells labels, weights and learners apart."""
+    state = sorted((name, repr(value)) for name, value in vars(learner).items())
+    rows = hashlib.sha256(train.y.tobytes() + train.weight.tobytes()).hexdigest()
+    return f"{type(learner).__name__} {state} {rows}"
+
+
+def _equal(one: Matrix, other: Matrix) -> bool:
+    if one is other:
+        return True
+    if one.shape != other.shape or sp.issparse(one) != sp.issparse(other):
+        return False
+    if not sp.issparse(one):
+        return np.array_equal(one, other)
+    parts = ("indptr", "indices", "data")
+    return one.nnz == other.nnz and all(np.array_equal(getattr(one, part), getattr(other, part)) for part in parts)

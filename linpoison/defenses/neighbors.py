@@ -113,14 +113,31 @@ class _Products:
 
 def _nearest(rows: _Products, others: _Products, k: int, *, skip_self: bool = False) -> Array:
     """Ascending distances of each row to its k nearest others."""
+    wanted = k + skip_self
+    near = (_near_in_blocks if rows.sparse else _near_dense)(rows, others, wanted)
+    first = np.repeat(np.arange(rows.n), wanted)
+    distances = pair_distances(rows.X, first, others.X, near.ravel()).reshape(rows.n, wanted)
+    if skip_self:
+        distances[near == np.arange(rows.n)[:, None]] = np.inf
+    return np.sort(distances, axis=1)[:, :k]
+
+
+def _near_dense(rows: _Products, others: _Products, k: int) -> Index:
+    """The k nearest others of dense rows up to rounding, in no order: products and heaps in one compiled pass."""
+    from sklearn import config_context
+    from sklearn.neighbors import NearestNeighbors
+
+    with config_context(assume_finite=True):
+        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(others.X)
+        return np.asarray(search.kneighbors(rows.X, return_distance=False))
+
+
+def _near_in_blocks(rows: _Products, others: _Products, k: int) -> Index:
+    """The same of sparse rows."""
     near = np.empty((rows.n, k), dtype=np.intp)
     for block in rows.blocks(others.n):
-        squared = rows.squared_distances(block, others)
-        if skip_self:
-            squared[np.arange(squared.shape[0]), np.arange(block.start, block.stop)] = np.inf
-        near[block] = _least(squared, k)
-    first = np.repeat(np.arange(rows.n), k)
-    return np.sort(pair_distances(rows.X, first, others.X, near.ravel()).reshape(rows.n, k), axis=1)
+        near[block] = _least(rows.squared_distances(block, others), k)
+    return near
 
 
 def _least(values: Array, k: int) -> Index:

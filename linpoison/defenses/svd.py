@@ -72,13 +72,16 @@ class SVDDefense(Defense):
         return d * min(n, d)
 
     def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
-        """The rank of the last fit is the guess of this one."""
+        """The rank of the clean rows is the guess: not that of the last fit, which would depend on what ran before."""
+        key, n = repr(self), known.train.n
         if self.rank_hint is not None:
             return self.fit(X, y)
-        key = repr(self)
-        self.set_params(rank_hint=known.guesses.get(key)).fit(X, y)
-        known.guesses[key] = self.rank_
-        return self
+        if key not in known.guesses:
+            clean = self.fit(X[:n], y[:n])
+            known.guesses[key] = clean.rank_
+            if X.shape[0] == n:
+                return clean
+        return self.set_params(rank_hint=known.guesses[key]).fit(X, y)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         energy = check_number(self.energy, "energy", above=0, below=1)

@@ -17,7 +17,7 @@ from ..core.poison import Poison
 from ..core.results import UNDEFENDED, worst_case
 from ..core.validation import Array
 from ..defenses import Defense
-from ..defenses.known import Known
+from ..defenses.known import CleanFacts, Known
 from ..learners import Learner, make_learner
 from ..losses import Problem
 
@@ -84,6 +84,8 @@ class Evaluator:
     fits : dict of bytes to LinearModel, optional
         What was learned before, under all that it depends on but the learner: the evaluators that share it learn
         nothing twice. Nothing is kept by default.
+    facts : CleanFacts, optional
+        What defenders of the same clean rows share.
 
     References
     ----------
@@ -107,6 +109,7 @@ class Evaluator:
         defenses: Mapping[str, Defense],
         learner: Learner | None = None,
         fits: dict[bytes, LinearModel] | None = None,
+        facts: CleanFacts | None = None,
     ) -> None:
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
@@ -115,7 +118,7 @@ class Evaluator:
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem) if learner is None else learner
         self.fits = fits
-        self.known = Known(train, problem)
+        self.known = Known(train, problem, facts)
 
     def score(
         self,
@@ -182,9 +185,15 @@ class Evaluator:
 
     def fit(self, name: str, outcome: Retraining) -> Defense:
         """One defence, fitted on the rows of an opened outcome."""
-        detector: Defense = clone(self.defenses[self._checked(name)])
-        mixed = outcome.mixed
-        return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
+        defense, mixed = self.defenses[self._checked(name)], outcome.mixed
+
+        def fitted() -> Defense:
+            detector: Defense = clone(defense)
+            return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
+
+        if mixed is not self.train:
+            return fitted()
+        return self.known.facts.detector(defense, mixed, self.learner, fitted)
 
     def _mixed(self, poison: Poison | None) -> Dataset:
         return self.train if poison is None else self.train.mix(poison.expanded())
@@ -233,6 +242,8 @@ class Retraining:
 
     def _learned(self, name: str) -> LinearModel:
         learn, start = self.evaluator.learn, self.starts.get(name)
+        if name == UNDEFENDED and start is None and self.mixed is self.evaluator.train:
+            return self.evaluator.known.facts.model(self.mixed, self.evaluator.learner)
         if name == UNDEFENDED:
             return learn(self.mixed, start)
         kept = self.kept(name)

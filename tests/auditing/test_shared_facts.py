@@ -1,0 +1,65 @@
+"""What follows from the clean rows alone is computed once in an audit, whatever the number of attacks and steps."""
+
+import numpy as np
+import pytest
+
+import linpoison
+from linpoison.core import Dataset
+from linpoison.defenses import SVDDefense
+from linpoison.defenses.known import CleanFacts
+from linpoison.defenses.neighbors import Neighbors
+from linpoison.learners import HingeLearner
+
+
+def rows(n, seed):
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(n) < 0.4, 1, -1)
+    return rng.normal(size=(n, 4)) + 0.8 * y[:, None], y
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often neighbours, subspaces and models of the clean rows alone are computed."""
+    seen = {"neighbors": 0, "subspaces": 0, "models": 0}
+    X, _ = rows(120, 0)
+
+    def counting(kind, name, owner, data_of):
+        original = getattr(owner, name)
+
+        def counted(*args, **kwargs):
+            seen[kind] += np.array_equal(data_of(*args), X)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting("neighbors", "__post_init__", Neighbors, lambda self: self.X)
+    counting("subspaces", "_fit_detector", SVDDefense, lambda self, X, codes: X)
+    counting("models", "_fit", HingeLearner, lambda self, data, start: data.X)
+    return seen
+
+
+def test_an_audit_computes_what_follows_from_the_clean_rows_once(counted):
+    data = (*rows(120, 0), *rows(60, 1))
+    report = linpoison.audit(data, attacks="random-flips,alfa,kkt", defenses="l2,svd,knn", domain="real", jobs=1)
+    assert len(report.attacks) == 3
+    # the subspace once more where the report fixes filters on the clean rows, to say what stops the poison
+    assert counted == {"neighbors": 1, "subspaces": 2, "models": 1}
+
+
+def test_facts_are_about_equal_rows_only():
+    X, y = rows(30, 0)
+    facts = CleanFacts(Dataset(X, y).X)
+    assert facts.of(X.copy()) is facts
+    assert facts.of(X[:-1]) is not facts
+    assert facts.of(X + 1e-9) is not facts
+
+
+def test_a_model_is_of_rows_labels_weights_and_learner(monkeypatch):
+    X, y = rows(30, 0)
+    facts, learner = CleanFacts(X), HingeLearner(linpoison.losses.Problem(linpoison.losses.Hinge(), 0.1))
+    plain, heavy = Dataset(X, y), Dataset(X, y, 1.0 + (np.arange(30) < 5))
+    model = facts.model(plain, learner)
+    assert facts.model(Dataset(X, y), learner) is model
+    assert not np.allclose(facts.model(heavy, learner).coef, model.coef)
+    other = HingeLearner(linpoison.losses.Problem(linpoison.losses.Hinge(), 0.2))
+    assert not np.allclose(facts.model(plain, other).coef, model.coef)
