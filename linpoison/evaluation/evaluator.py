@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +170,11 @@ class Evaluator:
         """
         return Retraining(self, self._mixed(poison), dict(starts or {}))
 
+    @cached_property
+    def first_guess(self) -> LinearModel | None:
+        """The model of the clean rows, for learners that such a start helps."""
+        return self.learn(self.train, None) if self.learner.warm else None
+
     def learn(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         """The model of some rows, as the learner finds it from a start or has found it before."""
         if self.fits is None:
@@ -245,7 +251,7 @@ class Retraining:
         if name == UNDEFENDED and start is None and self.mixed is self.evaluator.train:
             return self.evaluator.known.facts.model(self.mixed, self.evaluator.learner)
         if name == UNDEFENDED:
-            return learn(self.mixed, start)
+            return learn(self.mixed, self.evaluator.first_guess if start is None else start)
         kept = self.kept(name)
         if kept.size == self.mixed.n:
             return self.model(UNDEFENDED)

@@ -4,7 +4,8 @@ from .base import Learner, LearnerWarning, ProvenFit
 from .classifier import LinearClassifier
 from .factory import make_learner
 from .logistic import LogisticLearner
-from .multi import AdaGradLearner, LibraryLearner, MultiLearner, MultiReferenceLearner
+from .multi import AdaGradLearner, LibraryLearner, MultiLearner, MultiReferenceLearner, NewtonLearner
+from .multi_newton import newton_multi
 from .reference import ReferenceLearner
 from .ridge import RidgeLearner
 from .smooth import SmoothLearner
@@ -22,6 +23,7 @@ __all__ = [
     "LogisticLearner",
     "MultiLearner",
     "MultiReferenceLearner",
+    "NewtonLearner",
     "ProvenFit",
     "ReferenceLearner",
     "RidgeLearner",
@@ -29,6 +31,7 @@ __all__ = [
     "TranslatedModel",
     "WarmFit",
     "make_learner",
+    "newton_multi",
     "translate_estimator",
     "warm_hinge",
 ]

@@ -57,6 +57,8 @@ class Learner(ABC):
 
     tolerances: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Attributes by the method of `make_learner` that sets them."""
+    warm: ClassVar[bool] = False
+    """Whether a start from the model of similar rows saves more than finding none costs."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -1,11 +1,11 @@
-"""Learners of k classes: AdaGrad as in the paper, scikit-learn where it solves the problem, and the conic yardstick."""
+"""Learners of k classes: AdaGrad as in the paper, Newton's method, liblinear, and the conic yardstick."""
 
 from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, check_integer, check_number
-from ..losses import MultiProblem, Softmax
+from ..losses import MultiProblem
 from ..losses.problem import LEAST_REG
 from .base import Learner, LearnerWarning, converged, narrow
+from .multi_newton import newton_multi
+
+_AS_GOOD = 1e-3
+"""Largest duality gap, relative to the objective, of a model that is given without a warning."""
 
 
 class MultiLearner(Learner):
@@ -102,17 +106,42 @@ class AdaGradLearner(MultiLearner):
 
 
 @dataclass(frozen=True)
-class LibraryLearner(MultiLearner):
-    """scikit-learn's solver of the same problem.
+class NewtonLearner(MultiLearner):
+    """Newton's method for every loss here and every convention of the intercepts, with a duality gap as its proof.
 
-    Crammer and Singer's loss with penalised intercepts is LinearSVC, cross-entropy is
-    LogisticRegression (with free intercepts, or with a column of ones where they are penalised).
+    Cross-entropy and its soft hinges take a handful of steps, fewer from a `start`. Crammer and Singer's loss, which
+    has a kink, takes ten times as many: with penalised intercepts `LibraryLearner` is faster. See `newton_multi`.
+
+    Parameters
+    ----------
+    problem : MultiProblem
+    tol : float, default 1e-7
+        Largest duality gap relative to the objective.
+    max_steps : int, default 200
+    """
+
+    problem: MultiProblem
+    tol: float = 1e-7
+    max_steps: int = 200
+    warm: ClassVar[bool] = True
+
+    def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
+        found = newton_multi(self.problem, data, cast(MultiModel, start), gap_tol=self.tol, max_steps=self.max_steps)
+        _warned(found.gap <= max(100 * self.tol, _AS_GOOD) * found.value)
+        return cast(MultiModel, found.model)
+
+
+@dataclass(frozen=True)
+class LibraryLearner(MultiLearner):
+    """Crammer and Singer's loss with penalised intercepts by liblinear: scikit-learn's LinearSVC.
 
     Parameters
     ----------
     problem : MultiProblem
         With ``reg > 0``.
     tol : float, default 1e-4
+        liblinear's bound on the violation of the optimality conditions of the dual. At 1e-4 the objective is at the
+        optimum to about 1e-5 (relative), at 0.1, in a tenth of the time, to 1 % and the test error to a row in 1000.
     max_iter : int, default 2000
     """
 
@@ -121,17 +150,12 @@ class LibraryLearner(MultiLearner):
     max_iter: int = 2000
 
     def __post_init__(self) -> None:
-        if not covers(self.problem):
+        if self.problem.loss.temperature != 0 or not self.problem.penalize_intercept:
             raise CapabilityError(
-                "a problem that scikit-learn solves", repr(self.problem), "Use the method 'reference'."
+                "Crammer and Singer's loss with penalised intercepts", repr(self.problem), "Use NewtonLearner."
             )
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:
-        if self.problem.loss.temperature == 0:
-            return self._svm(data)
-        return self._logistic(data)
-
-    def _svm(self, data: Dataset) -> MultiModel:
         from sklearn.svm import LinearSVC
 
         strength = 1.0 / (self.problem.reg * data.total)
@@ -140,19 +164,6 @@ class LibraryLearner(MultiLearner):
         )
         _warned(converged(lambda: solver.fit(narrow(data.X), data.codes, sample_weight=data.weight)))
         return _both_rows(solver.coef_, solver.intercept_, data.k)
-
-    def _logistic(self, data: Dataset) -> MultiModel:
-        from sklearn.linear_model import LogisticRegression
-
-        penalised = self.problem.penalize_intercept
-        X = np.hstack([_dense(data.X), np.ones((data.n, 1))]) if penalised else narrow(data.X)
-        solver = LogisticRegression(
-            C=1.0 / (self.problem.reg * data.total), tol=self.tol, max_iter=self.max_iter, fit_intercept=not penalised
-        )
-        _warned(converged(lambda: solver.fit(X, data.codes, sample_weight=data.weight)))
-        if data.k == 2:
-            raise CapabilityError("three or more classes for cross-entropy", "two", "Use the method 'reference'.")
-        return MultiModel.from_matrix(solver.coef_) if penalised else MultiModel(solver.coef_, solver.intercept_)
 
 
 @dataclass(frozen=True)
@@ -189,17 +200,17 @@ class MultiReferenceLearner(MultiLearner):
 
 
 def make_multi_learner(problem: Any, method: str = "auto") -> MultiLearner:
-    """AdaGrad at the least reg, scikit-learn's solver where it solves the very problem, else the conic reference."""
-    if problem.reg <= LEAST_REG and method != "reference":
+    """AdaGrad at the least reg, else the fastest exact learner of the loss; the conic one for losses of someone else.
+
+    The methods that are told to be quick have looser tolerances.
+    """
+    if method == "reference" or problem.loss.temperature is None:
+        return MultiReferenceLearner(problem)
+    if problem.reg <= LEAST_REG:
         return AdaGradLearner(problem)
-    return LibraryLearner(problem) if method != "reference" and covers(problem) else MultiReferenceLearner(problem)
-
-
-def covers(problem: MultiProblem) -> bool:
-    """Whether scikit-learn solves the very problem."""
-    if problem.loss.temperature == 0:
-        return problem.penalize_intercept
-    return problem.loss == Softmax()
+    if problem.loss.temperature == 0 and problem.penalize_intercept:
+        return LibraryLearner(problem)
+    return NewtonLearner(problem) if method == "auto" else NewtonLearner(problem, tol=1e-4)
 
 
 def _warned(solved: bool) -> None:

@@ -21,10 +21,13 @@ class MultiLoss(ABC):
     temperature : float or None
         ``t`` if the loss is ``t log sum_j exp((s_j - s_y + m [j != y]) / t)`` and states its `shares`; 0 for the limit
         ``max(0, max_{j != y} 1 + s_j - s_y)``.
+    margin : float
+        ``m`` of the same.
     """
 
     name: ClassVar[str]
     temperature: float | None = None
+    margin: float = 0.0
 
     @abstractmethod
     def value(self, scores: Array, y: Codes) -> Array:
@@ -76,6 +79,7 @@ class CrammerSinger(MultiLoss):
 
     name = "crammer_singer"
     temperature = 0.0
+    margin = 1.0
 
     def value(self, scores: Array, y: Codes) -> Array:
         return np.maximum(self.rank(scores, y), 0.0)

@@ -31,7 +31,7 @@ from linpoison.attacks.run import skipped
 from linpoison.core import CapabilityError, Dataset, Domain, InfeasibleSet, InputError, MultiModel, Poison, SolverFailed
 from linpoison.defenses import LossDefense
 from linpoison.evaluation import Evaluator
-from linpoison.learners import LibraryLearner, MultiReferenceLearner, make_learner, multi
+from linpoison.learners import LibraryLearner, MultiReferenceLearner, NewtonLearner, make_learner, multi
 from linpoison.losses import MultiProblem, Softmax
 from linpoison.sets import Halfspace, Intersection
 from linpoison.testing import check_attack
@@ -229,7 +229,7 @@ def test_bad_parameters_are_refused():
 
 def small_scenario():
     clean = blobs(90, seed=1)
-    return scenario_of(clean, blobs(60, seed=2), LibraryLearner(MultiProblem("softmax", 0.05)), 0.1, ("l2",))
+    return scenario_of(clean, blobs(60, seed=2), NewtonLearner(MultiProblem("softmax", 0.05)), 0.1, ("l2",))
 
 
 @pytest.mark.parametrize("error", [InfeasibleSet("no row"), SolverFailed("no weights")])

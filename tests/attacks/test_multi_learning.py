@@ -6,11 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from multi_cases import blobs
+from sklearn.linear_model import LogisticRegression
 
 from linpoison.attacks.many.surrogate import Surrogate, soft_error
 from linpoison.core import CapabilityError, Dataset, InputError, MultiModel
-from linpoison.learners import AdaGradLearner, LibraryLearner, MultiReferenceLearner, make_learner
+from linpoison.learners import (
+    AdaGradLearner,
+    LearnerWarning,
+    LibraryLearner,
+    MultiReferenceLearner,
+    NewtonLearner,
+    make_learner,
+    newton_multi,
+)
 from linpoison.losses import CrammerSinger, MultiProblem, Softmax
 
 LOSSES = [CrammerSinger(), Softmax(), Softmax(1.0, 0.4)]
@@ -59,14 +69,39 @@ def test_rank_is_the_hinge_without_its_clip():
     assert CrammerSinger().rank(scores, np.array([0, 0])).tolist() == [-2.0, 4.0]
 
 
-@pytest.mark.parametrize(("loss", "penalize"), [("crammer_singer", True), ("softmax", True), ("softmax", False)])
-def test_library_learner_agrees_with_the_reference(loss, penalize):
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("penalize", [True, False])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_fast_learners_agree_with_the_conic_reference(loss, penalize, sparse):
     data = replace(blobs(), weight=1.0 + np.arange(60) % 3)
     problem = MultiProblem(loss, 0.05, penalize)
-    fast, slow = LibraryLearner(problem, tol=1e-8).fit(data), MultiReferenceLearner(problem).fit(data)
-    assert abs(problem.value(fast, data) - problem.value(slow, data)) < 1e-6
-    shift = (fast.matrix - slow.matrix).mean(axis=0)  # free intercepts are unique up to a common number
-    assert np.allclose(fast.matrix - shift, slow.matrix, atol=2e-3)
+    slow = MultiReferenceLearner(problem).fit(data)
+    rows = replace(data, X=sp.csr_array(data.X)) if sparse else data
+    found = newton_multi(problem, rows, gap_tol=1e-8)
+    assert -1e-12 <= found.gap <= 1e-8 * found.value
+    assert found.value == pytest.approx(problem.value(found.model, data), rel=1e-12)
+    assert abs(found.value - problem.value(slow, data)) < 1e-6
+    shift = (found.model.matrix - slow.matrix).mean(axis=0)  # free intercepts are unique up to a common number
+    assert np.allclose(found.model.matrix - shift, slow.matrix, atol=2e-3)
+    assert newton_multi(problem, rows, slow, gap_tol=1e-5).value <= found.value * (1 + 1e-5)
+
+
+def test_fast_learners_agree_with_scikit_learn():
+    data = blobs()
+    smooth, hinge = MultiProblem("softmax", 0.05, False), MultiProblem("crammer_singer", 0.05)
+    regression = LogisticRegression(C=1 / (0.05 * 60), tol=1e-9).fit(data.X, data.codes)
+    values = smooth.value(MultiModel(regression.coef_, regression.intercept_), data)
+    assert smooth.value(NewtonLearner(smooth).fit(data), data) == pytest.approx(values, abs=1e-7)
+    values = [hinge.value(kind.fit(data), data) for kind in (NewtonLearner(hinge), LibraryLearner(hinge, tol=1e-8))]
+    assert values[0] == pytest.approx(values[1], abs=1e-7)
+
+
+def test_newton_says_where_it_stopped():
+    with pytest.warns(LearnerWarning, match="approximate"):
+        NewtonLearner(MultiProblem("softmax", 1e-3), max_steps=1).fit(blobs())
+    stopped = newton_multi(MultiProblem("softmax", 1e-3), blobs(), max_steps=1)
+    best = newton_multi(MultiProblem("softmax", 1e-3), blobs(), stopped.model)
+    assert 0 < stopped.value - best.value <= stopped.gap
 
 
 def test_adagrad_approaches_the_reference():
@@ -90,11 +125,12 @@ def test_adagrad_is_seeded_and_visits_copies():
 def test_choice_of_learner():
     assert isinstance(make_learner(MultiProblem("crammer_singer")), AdaGradLearner)
     assert isinstance(make_learner(MultiProblem("crammer_singer", 0.1)), LibraryLearner)
-    assert isinstance(make_learner(MultiProblem("crammer_singer", 0.1, False)), MultiReferenceLearner)
+    assert isinstance(make_learner(MultiProblem("crammer_singer", 0.1, False)), NewtonLearner)
+    assert isinstance(make_learner(MultiProblem("softmax", 0.1), method="reference"), MultiReferenceLearner)
     for wrong in ("nothing", None):
         with pytest.raises(InputError):
             make_learner(MultiProblem(), method=wrong)
-    with pytest.raises(CapabilityError, match="a problem that scikit-learn"):
+    with pytest.raises(CapabilityError, match="penalised intercepts"):
         LibraryLearner(MultiProblem("crammer_singer", 0.1, False))
 
 
