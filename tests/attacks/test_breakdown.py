@@ -163,6 +163,23 @@ def test_corners_towards_outermost_rows_are_tried_within_the_range():
     assert replace(QUICK, steps=0, remade=0).run(scenario, seed=0).best.worst >= best
 
 
+def test_rows_beside_a_mean_along_principal_axes_are_tried_within_the_range():
+    """8.7 % without them, where a naive one does 9.3 %."""
+    split = gaussians(n=150, d=3, n_test=150, seed=2)
+    train, problem = replace(split.train, domain=Domain.range(split.train.X)), Problem(Hinge(), 0.05)
+    scenario = Scenario(train, problem, Budget(0.05), {"l2": make_defense("l2")}, split.test)
+    result = replace(QUICK, directions=1, ascents=0, kept=1, remade=0, steps=0).run(scenario, seed=0)
+    outcome = Evaluator(train, problem, scenario.defenses)
+    centred = train.X - train.X.mean(axis=0)
+    base = np.median(np.linalg.norm(centred, axis=1))
+    for axis in np.linalg.eigh(centred.T @ centred)[1].T:
+        for label in (1.0, -1.0):
+            for step in (base * axis, -base * axis):
+                row = train.domain.clip((train.of_class(label).X.mean(axis=0) + step)[None])
+                error = outcome.score(Poison(row, [label], [scenario.n_poison]), {"target": split.test})
+                assert error.worst("target") <= result.best.worst
+
+
 @pytest.mark.parametrize("domain", ["real", "range"])
 def test_equal_rows_have_no_direction_to_plant(domain, recwarn):
     rows, y = np.full((16, 3), 0.5), np.repeat([1.0, -1.0], 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ _ROWS = 3000  # that directions are searched on
 _BEYOND = (4.0, 70.0)  # times the largest radius: where the planted model is next to zero, only its signs count
 _NEAR = (0.075, 0.3)  # times the least radius: between these rows may turn a model around, see `Breakdown._turned`
 _OUTERMOST = 6  # rows of a class whose directions are tried in a narrow domain
+_AXES = 3  # principal axes whose directions are tried in a narrow domain of many columns
 _ALIKE = 0.97  # cosine of directions that count as one
 
 
@@ -52,7 +53,8 @@ class Breakdown(Attack):
     What stays plants every model along any direction that correlates with the labels at all (see
     `linpoison.attacks.breakdown.rays`), so the search is one over directions, each a fit of two numbers.
 
-    1. The difference of the class means, in every layout (overrun or drag, one class or both) at three radii.
+    1. The difference of the class means, in every layout (overrun or drag, one class or both) at three radii. In a
+       narrow domain also corners, and rows beside a class mean along the first principal axes.
     2. Ascent on the smoothed error from many directions at once, and the same layouts along the worst of them.
     3. The same again for models of the rows that the defences left, since each defence drops other clean rows.
     4. Local search from the best on the measured least error over the defences, each fitted with the poison in: ascent
@@ -133,6 +135,8 @@ class Breakdown(Attack):
             run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
+            if stage == 0 and ground.bounded:
+                pool += climb.states(_beside(ground))
             if stage == 0 and len(scenario.defenses) <= 1 and not (costly or ground.bounded):
                 pool += self._turned(climb, aims, scenario.n_poison)
             pool.sort(key=lambda state: -state.trial.value)
@@ -281,6 +285,21 @@ def _outermost(train: Dataset) -> list[Aim]:
     return found
 
 
+def _beside(ground: Ground) -> Iterator[tuple[str, Plan]]:
+    """All rows of the budget beside the mean of a class, along an axis in which rows of a narrow domain vary most."""
+    train = ground.train
+    if train.is_sparse:
+        return
+    _, spread, axes = np.linalg.svd(train.X - ground.center, full_matrices=False)
+    for number, axis in enumerate(axes[:_AXES][spread[:_AXES] > 0], 1):
+        for label in LABELS:
+            mean = train.of_class(label).X.mean(axis=0)
+            for sign in LABELS:
+                point = ground.fitted((mean + sign * ground.unit * axis)[None])
+                copies, still = np.array([ground.total]), np.array([False])
+                yield f"beside {label:+.0f}, axis {sign * number:+.0f}", Plan(point, np.array([label]), copies, still)
+
+
 def kept_share(trial: Trial, train: Dataset) -> Array:
     """The share of the defences that keep each stored clean row.
 
@@ -311,13 +330,12 @@ def affordable(number: int, train: Dataset, least: int) -> int:
 
 def starts(climb: Climb, aims: Sequence[Aim], total: int, radii: Sequence[float]) -> list[State]:
     """Every layout along every direction, with its outcome."""
-    named = [
-        (plan, f"direction {number}, {layout}" if number else layout)
+    named = (
+        (f"direction {number}, {layout}" if number else layout, plan)
         for number, aim in enumerate(aims)
         for layout, plan in far_plans(climb.ground, aim, total, tuple(radii))
-    ]
-    states = [climb.state(plan, label) for plan, label in named]
-    return [state for state in states if state is not None]
+    )
+    return climb.states(named)
 
 
 def search(

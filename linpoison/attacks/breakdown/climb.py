@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,6 +63,11 @@ class Climb:
         except (InputError, SolverFailed):
             return None
         return None if trial is None else State(plan, trial, label)
+
+    def states(self, named: Iterable[tuple[str, Plan]]) -> list[State]:
+        """Those plans that no defence or learner refuses, with their outcomes."""
+        states = [self.state(plan, label) for label, plan in named]
+        return [state for state in states if state is not None]
 
     def run(self, pool: Sequence[State], steps: int) -> list[State]:
         """The pool after so many moves, best first."""
