@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Mask, check_number
+from ..core import CapabilityError, Dataset, InputError, Mask, check_number
 
 Goal = Literal["target", "population"]
 

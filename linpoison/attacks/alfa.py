@@ -8,12 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import Candidate
-from ..core.validation import Array, check_integer
+from ..core import Array, Candidate, Dataset, InputError, LinearModel, Poison, check_integer
 from ..learners import make_learner
 from ..rounding import largest_remainder
 from .base import Attack

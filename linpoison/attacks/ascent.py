@@ -10,12 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import softmax
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import UNDEFENDED
-from ..core.validation import LABELS, Array, check_number
+from ..core import LABELS, UNDEFENDED, Array, Dataset, InputError, LinearModel, Poison, check_number
 from ..evaluation import Evaluation
 from ..influence import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
 from ..learners import make_learner

@@ -8,9 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.poison import Poison
-from ..core.validation import Array
+from ..core import Array, Dataset, Poison
 from ..losses import Problem
 
 _STAYS = 1e-6

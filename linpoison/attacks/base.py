@@ -7,9 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from ..core.errors import AttackInvalid, InputError
-from ..core.results import AttackResult, Candidate
-from ..core.validation import check_integer
+from ..core import AttackInvalid, AttackResult, Candidate, InputError, check_integer
 from .ranking import check_found, finalists
 from .run import Journal, Progress, Run
 from .scenario import Scenario, check_deployable

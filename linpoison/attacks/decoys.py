@@ -8,12 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import Candidate
-from ..core.validation import Array, check_integer, check_number
+from ..core import Array, Candidate, Dataset, InputError, LinearModel, Poison, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from .parallel import in_parallel

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array, check_number
+from ..core import LABELS, Array, LinearModel, Poison, check_number
 from ..defenses import Defense
 from ..losses import MarginLoss
 from ..sets import ByLabel, FeasibleSet, Halfspace, domain_set, everywhere, in_domain, intersect, loss_cap

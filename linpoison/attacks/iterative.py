@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
-from ..core.results import Candidate
-from ..core.validation import check_integer
+from ..core import Candidate, InfeasibleSet, InputError, SolverFailed, check_integer
 from .base import Attack
 from .kkt import KKT
 from .run import Run

@@ -10,11 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from ..convex import solve
-from ..core.dataset import Dataset
-from ..core.errors import SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array
+from ..core import LABELS, Array, Dataset, LinearModel, Poison, SolverFailed
 from ..learners.hessian import Hessian
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity

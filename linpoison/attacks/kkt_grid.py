@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import InfeasibleSet, SolverFailed
-from ..core.validation import check_integer
+from ..core import InfeasibleSet, SolverFailed, check_integer
 from ..optimality.stationarity import KKTSolution
 from ..sets import ByLabel
 from .decoys import Decoy

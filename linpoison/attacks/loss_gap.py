@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import CapabilityError
-from ..core.model import LinearModel
-from ..core.validation import Array
+from ..core import Array, CapabilityError, LinearModel
 from ..losses import MarginLoss
 from ..sets import FeasibleSet, Oracle
 

@@ -6,10 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array, check_integer, check_number
+from ..core import LABELS, Array, Dataset, InputError, Poison, check_integer, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from ..rounding import copies_of, round_point

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.domain import Domain
-from ..core.errors import InfeasibleSet, SolverFailed
-from ..core.poison import Poison
-from ..core.validation import Array, Matrix
+from ..core import Array, Domain, InfeasibleSet, Matrix, Poison, SolverFailed
 from ..sets import ByLabel
 
 CHOICE = 200

@@ -8,12 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import Candidate
-from ..core.validation import check_integer
+from ..core import Candidate, Dataset, InputError, LinearModel, Poison, check_integer
 from ..sets import ByLabel
 from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy

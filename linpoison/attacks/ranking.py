@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import Candidate, SolveInfo, worst_case
+from ..core import Candidate, Dataset, LinearModel, Poison, SolveInfo, SolverFailed, worst_case
 from ..evaluation import Evaluation
 from ..learners import make_learner
 from ..rounding import deploy, make_distinct

@@ -9,11 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import UNDEFENDED, worst_case
-from ..core.validation import LABELS, Array
+from ..core import LABELS, UNDEFENDED, Array, Dataset, LinearModel, Poison, worst_case
 from ..defenses import Defense
 from ..defenses.base import keep_least
 from ..learners import Learner, make_learner

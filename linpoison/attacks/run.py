@@ -10,9 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.model import model_of
-from ..core.poison import Poison
-from ..core.results import AttackResult, Candidate, SolveInfo
+from ..core import AttackResult, Candidate, Poison, SolveInfo, model_of
 from .parallel import as_finished
 
 Step = tuple[list[Candidate], list[SolveInfo]]

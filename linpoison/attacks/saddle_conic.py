@@ -9,11 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ..convex import solve
-from ..core.dataset import Dataset
-from ..core.errors import InputError, SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array
+from ..core import LABELS, Array, Dataset, InputError, LinearModel, Poison, SolverFailed
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
 from .saddle_parts import Saddle

@@ -6,11 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import SolveInfo
-from ..core.validation import Array
+from ..core import Array, Dataset, LinearModel, Poison, SolveInfo
 from ..losses import Problem
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..core import UNDEFENDED, Dataset, Poison, label_texts
+from ..core import UNDEFENDED, Array, Dataset, Poison, label_texts
 from ..core.plugins import Named
-from ..core.validation import Array
 from ..defenses import Defense
 from ..evaluation import Evaluation
 from ..reporting.findings import ALL, AttackEntry, Damage

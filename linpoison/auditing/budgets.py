@@ -11,9 +11,8 @@ import numpy as np
 
 from ..attacks import LabelFlipDecoys
 from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
-from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
+from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison, as_whole
 from ..core.archives import read_arrays
-from ..core.validation import as_whole
 from ..core.writing import alone_in, check_folder, text_writer, write_all
 from ..reporting.budget import BudgetReport
 from ..reporting.json_values import plain

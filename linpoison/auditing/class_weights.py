@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core import InputError, check_number
-from ..core.validation import as_number, check_once
+from ..core import InputError, as_number, check_number, check_once
 
 
 def class_weight_text(given: Any) -> str | None:

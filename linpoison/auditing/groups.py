@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import UNDEFENDED, Dataset, InputError, LinearModel
-from ..core.validation import as_whole
+from ..core import UNDEFENDED, Dataset, InputError, LinearModel, as_whole
 from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Population, column_numbers, paired_interval
 
 CLUSTERS = 10

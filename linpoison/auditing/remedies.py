@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.base import clone
 
-from ..core import CapabilityError, Dataset, Domain, InputError, Poison, SolverFailed
-from ..core.validation import Matrix
+from ..core import CapabilityError, Dataset, Domain, InputError, Matrix, Poison, SolverFailed
 from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
 from ..defenses.quota import quota
 from ..evaluation import Evaluation

@@ -12,9 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..core import Dataset, InputError
+from ..core import Array, Dataset, InputError
 from ..core.archives import arrays_writer, parts_of, user_path
-from ..core.validation import Array
 from ..core.writing import Writer, as_text, check_folder, write_all
 from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..attacks.aim import Aim
-from ..core import Dataset, InputError, Split
+from ..core import Dataset, InputError, Split, as_whole
 from ..core.archives import check_file, read_array
-from ..core.validation import as_whole
 
 _EXPECTED = "target 'test', 'train', 'split:F' with a fraction 0 < F < 1, or 'rows:' with row numbers or a file"
 _ROWS = "Name test rows by number from 0 on, each once: rows:3,17,42, or rows:FILE (text, .csv or .npy)."

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..certificates import Claim
-from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison
-from ..core.validation import LABELS
+from ..core import LABELS, CapabilityError, Dataset, InputError, LinearModel, Poison
 from ..defenses import Defense, TrustedDefense
 from ..learners import make_learner
 from ..losses import Problem

@@ -17,12 +17,33 @@ from .errors import (
 )
 from .model import LinearModel, MultiModel, model_of
 from .poison import Poison
-from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, worst_case
+from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, most_over_defenses, worst_case
 from .threat import Budget
-from .validation import as_generator, as_matrix, as_signed_labels, as_weights, check_integer, check_number, check_seed
+from .validation import (
+    LABELS,
+    Array,
+    Codes,
+    Mask,
+    Matrix,
+    as_generator,
+    as_matrix,
+    as_number,
+    as_signed_labels,
+    as_weights,
+    as_whole,
+    check_integer,
+    check_number,
+    check_once,
+    check_seed,
+    label_array,
+    refuse_missing,
+    squared_norms,
+)
 
 __all__ = [
+    "LABELS",
     "UNDEFENDED",
+    "Array",
     "AttackInvalid",
     "AttackResult",
     "Budget",
@@ -30,12 +51,15 @@ __all__ = [
     "CapabilityError",
     "CertificateInvalid",
     "CertificateViolated",
+    "Codes",
     "Dataset",
     "Domain",
     "InfeasibleSet",
     "InputError",
     "LinearModel",
     "LinpoisonError",
+    "Mask",
+    "Matrix",
     "MissingDependency",
     "MultiModel",
     "Poison",
@@ -46,14 +70,21 @@ __all__ = [
     "WriteFailed",
     "as_generator",
     "as_matrix",
+    "as_number",
     "as_signed_labels",
     "as_weights",
+    "as_whole",
     "check_integer",
     "check_number",
+    "check_once",
     "check_seed",
+    "label_array",
     "label_texts",
     "model_of",
+    "most_over_defenses",
     "parse_domain",
+    "refuse_missing",
+    "squared_norms",
     "stack_rows",
     "worst_case",
 ]

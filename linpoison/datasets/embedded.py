@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset, Split
-from ..core.domain import Domain
-from ..core.validation import Array
+from ..core import Array, Dataset, Domain, Split
 from .scaling import standardize
 
 

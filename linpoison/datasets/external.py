@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Array, Dataset, Domain, InputError, Split
 from ..core.archives import CSR_PARTS, csr_of, read_arrays
-from ..core.dataset import Dataset, Split
-from ..core.domain import Domain
-from ..core.errors import InputError
-from ..core.validation import Array
 from .scaling import standardize
 from .sources import require
 

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset, Split
-from ..core.domain import Domain
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix, as_matrix
+from ..core import Array, Dataset, Domain, InputError, Matrix, Split, as_matrix
 from .labels import LabelEncoding
 from .layout import Layout
 from .readers import Raw, read_npz, read_svmlight

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import InputError
-from ..core.validation import check_integer
+from ..core import InputError, check_integer
 
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 """In the order of UTKFace's numbers; "Other" has Latino and Middle Eastern faces."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset, Split
-from ..core.domain import Domain
-from ..core.validation import Array, as_generator, check_integer, check_number
+from ..core import Array, Dataset, Domain, Split, as_generator, check_integer, check_number
 
 
 def gaussians(n: int = 400, d: int = 10, separation: float = 3.0, *, n_test: int | None = None, seed: int = 0) -> Split:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, label_array, refuse_missing
+from ..core import Array, InputError, label_array, refuse_missing
 
 MOST_CLASSES = 100
 """More label values than these are no classes but numbers or names of rows."""

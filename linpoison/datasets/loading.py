@@ -8,11 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..core import Domain, InputError, Split, check_number, check_seed
 from ..core.archives import user_path
-from ..core.dataset import Split
-from ..core.domain import Domain
-from ..core.errors import InputError
-from ..core.validation import check_number, check_seed
 from .external import mnist_pair
 from .layout import Layout
 from .registry import ENTRIES

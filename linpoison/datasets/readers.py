@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..core import InputError, Matrix, check_integer
 from ..core.archives import CSR_PARTS, csr_of, read_arrays
-from ..core.errors import InputError
-from ..core.validation import Matrix, check_integer
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..core.dataset import Split
-from ..core.errors import InputError
+from ..core import InputError, Split
 from . import embedded, external, generated
 from .store import data_folder
 

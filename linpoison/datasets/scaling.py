@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import issparse
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, InputError, Matrix
 
 LARGEST = 1e150  # the square of a larger number overflows
 SMALLEST = 1e-150  # the square of a smaller number is zero

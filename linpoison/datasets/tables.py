@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError, MissingDependency
-from ..core.validation import Array
+from ..core import Array, InputError, MissingDependency
 from .layout import (
     ONE_LINE,
     Layout,

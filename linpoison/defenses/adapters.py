@@ -7,8 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, CapabilityError, InputError, Matrix
 from ..learners.checked import translated
 from .base import Codes, Defense
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
-from ..core.errors import SolverFailed
-from ..core.validation import Array
+from ..core import Array, SolverFailed
 from .spectral import top_direction
 
 _TIGHT, _LOOSE = 1e-12, 1e-5

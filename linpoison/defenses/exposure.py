@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.domain import Domain
-from ..core.validation import Array
+from ..core import Array, Dataset, Domain
 from ..sets.base import squared_distances
 from .base import Defense
 from .quota import drag_ratio

@@ -7,9 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Array, Matrix, check_integer
+from ..core import Array, InputError, LinearModel, Matrix, check_integer
 from .base import Codes, Defense
 from .known import Known
 from .neighbors import Neighbors

@@ -8,10 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Array
+from ..core import Array, Dataset, InputError, LinearModel
 from ..learners import make_learner
 from ..losses import Logistic, Problem
 

@@ -9,10 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError
-from ..core.model import LinearModel
-from ..core.validation import Array, Matrix
+from ..core import Array, CapabilityError, Dataset, LinearModel, Matrix
 from ..learners import LinearClassifier, make_learner, translate_estimator
 from ..losses import Problem
 from ..sets import FeasibleSet, Halfspace, Slab, everywhere, intersect, loss_cap, rival_caps

@@ -8,8 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import InputError
-from ..core.validation import check_integer, check_number
+from ..core import InputError, check_integer, check_number
 from ..learners.checked import validate_data
 from .learned import learner_of
 

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array, Matrix, check_integer, check_number
+from ..core import Array, CapabilityError, InputError, Matrix, check_integer, check_number
 from .base import Codes, Defense, keep_least
 from .directions import GradientFrame
 from .learned import learner_of

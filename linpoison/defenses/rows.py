@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix, squared_norms
+from ..core import Array, InputError, Matrix, squared_norms
 from .base import Codes
 
 _CHUNK = 256

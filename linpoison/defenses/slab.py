@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, InputError, Matrix
 from ..sets import FeasibleSet, Slab, everywhere
 from .base import Codes, Defense
 from .rows import class_centers

@@ -8,8 +8,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import orth
 
-from ..core.model import LinearModel
-from ..core.validation import Array, Matrix, check_integer, check_number
+from ..core import Array, LinearModel, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, SubspaceTube
 from .base import Codes, Defense
 from .known import Known

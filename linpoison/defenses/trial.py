@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import clone
 
-from ..core.errors import InputError, LinpoisonError
-from ..core.validation import Array, Matrix
+from ..core import Array, InputError, LinpoisonError, Matrix
 from .base import Defense
 
 _ROUNDING = 1e-6

@@ -7,8 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, InputError, Matrix
 from ..sets import FeasibleSet
 from .base import Codes, Defense
 from .l2 import L2Defense

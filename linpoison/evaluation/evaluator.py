@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import UNDEFENDED, worst_case
-from ..core.validation import Array
+from ..core import UNDEFENDED, Array, Dataset, InputError, LinearModel, Poison, worst_case
 from ..defenses import Defense
 from ..defenses.known import CleanFacts, Known
 from ..learners import Learner, make_learner

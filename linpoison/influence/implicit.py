@@ -7,11 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError, SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import LABELS, Array, check_number
+from ..core import LABELS, Array, CapabilityError, Dataset, InputError, LinearModel, Poison, SolverFailed, check_number
 from ..learners.hessian import Hessian, squared_lengths, without_light_rows
 from ..losses import Problem
 from ..risk.implicit import in_rows

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Array, check_number
+from ..core import Array, Dataset, InputError, LinearModel, check_number
 from ..losses import MarginLoss
 
 

@@ -12,11 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.domain import Domain
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Array, Matrix
+from ..core import Array, Dataset, Domain, InputError, LinearModel, Matrix
 from ..losses.problem import Problem
 
 FAR = 1e3

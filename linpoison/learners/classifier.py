@@ -9,8 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
+from ..core import Dataset, InputError
 from ..losses import MarginLoss, Problem, as_loss
 from .checked import translated, validate_data
 from .factory import Method, make_learner

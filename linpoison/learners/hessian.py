@@ -11,8 +11,7 @@ from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 from scipy.sparse.linalg import LinearOperator, cg
 
-from ..core.errors import SolverFailed
-from ..core.validation import Array, Matrix, squared_norms
+from ..core import Array, Matrix, SolverFailed, squared_norms
 from .base import with_ones
 
 DIRECT = 700

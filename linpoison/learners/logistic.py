@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
+from ..core import Dataset, LinearModel
 from .base import Learner, converged, narrow, with_ones
 from .smooth import SmoothLearner
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import SolverFailed
-from ..core.model import LinearModel
+from ..core import Dataset, LinearModel, SolverFailed
 from .base import Learner
 
 

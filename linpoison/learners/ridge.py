@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
+from ..core import Dataset, LinearModel
 from .base import Learner, converged, narrow, with_ones
 from .smooth import SmoothLearner
 

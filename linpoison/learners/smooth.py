@@ -9,9 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import brentq
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.validation import Array
+from ..core import Array, Dataset, LinearModel
 from ..losses import Problem
 from .base import Learner, LearnerWarning
 from .hessian import Hessian, squared_lengths, without_light_rows

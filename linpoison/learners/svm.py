@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.errors import SolverFailed
-from ..core.model import LinearModel
+from ..core import Dataset, LinearModel, SolverFailed
 from .base import Learner, LearnerWarning, converged, narrow
 from .reference import ReferenceLearner
 from .svm_interior import interior_hinge

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.validation import Array
+from ..core import Array, Dataset, LinearModel
 from ..losses import Problem
 from .base import ProvenFit
 

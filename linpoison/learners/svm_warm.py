@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import Array, Matrix
+from ..core import Array, Dataset, LinearModel, Matrix, Poison
 from ..losses import Problem
 from .base import ProvenFit
 from .hessian import Hessian, squared_lengths

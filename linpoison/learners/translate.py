@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import CapabilityError, InputError
-from ..core.model import LinearModel
-from ..core.validation import Matrix, check_integer, check_number
+from ..core import CapabilityError, InputError, LinearModel, Matrix, check_integer, check_number
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared, SquaredHinge
 from .unwrap import unknown_kind, unwrap
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Matrix
+from ..core import CapabilityError, InputError, Matrix
 
 SUPPORTED = (
     "a fitted binary LinearSVC, SVC(kernel='linear'), LogisticRegression, SGDClassifier or RidgeClassifier "

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array
+from ..core import Array, CapabilityError, InputError
 
 
 class MarginLoss(ABC):

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array, Codes, check_number
+from ..core import Array, CapabilityError, Codes, InputError, check_number
 
 
 class MultiLoss(ABC):

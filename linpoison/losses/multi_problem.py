@@ -7,10 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError
-from ..core.model import LinearModel
-from ..core.validation import Array
+from ..core import Array, CapabilityError, Dataset, LinearModel
 from .multi import CrammerSinger, MultiLoss, make_multi_loss
 from .problem import LEAST_REG, Problem
 

@@ -7,10 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError
-from ..core.model import LinearModel
-from ..core.validation import Array, check_number
+from ..core import Array, CapabilityError, Dataset, InputError, LinearModel, check_number
 from .base import MarginLoss, check_loss
 
 LEAST_REG = 1e-15

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import SolverFailed
-from ..core.validation import Array
+from ..core import Array, SolverFailed
 from .elimination import Class, Gram, Local, Step, System
 from .set_cone import Rows
 

@@ -10,10 +10,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import SolverFailed
-from ..core.poison import Poison
-from ..core.results import SolveInfo
-from ..core.validation import LABELS, Array
+from ..core import LABELS, Array, Poison, SolveInfo, SolverFailed
 from ..sets import ByLabel, Halfspace, intersect
 from ..sets.structure import Structure, structure_of
 from .elimination import Class

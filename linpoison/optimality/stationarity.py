@@ -8,11 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import SolveInfo
-from ..core.validation import Array
+from ..core import Array, Dataset, LinearModel, Poison, SolveInfo
 from ..losses import Problem
 
 VANISHING = 1e-5

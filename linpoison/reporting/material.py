@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Dataset, LinearModel, Poison, label_texts
-from ..core.validation import Array, Matrix
+from ..core import Array, Dataset, LinearModel, Matrix, Poison, label_texts
 
 LABELS = tuple(label_texts(None).items())
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Dataset, LinearModel
-from ..core.validation import Array, Matrix
+from ..core import Array, Dataset, LinearModel, Matrix
 from .material import Material, class_mean, mean_rows
 
 N_SAMPLE = 300

@@ -12,8 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from ..core import Poison
-from ..core.validation import Array
+from ..core import Array, Poison
 from ..core.wording import drawable, quiet_fonts
 from . import plane as geometry
 from .domain_words import domain_words

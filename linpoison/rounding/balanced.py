@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, check_integer
+from ..core import Array, InputError, check_integer
 
 
 def round_balanced(point: Array, copies: int, direction: Array) -> Array:

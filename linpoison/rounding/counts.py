@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, as_weights
+from ..core import Array, InputError, as_weights
 
 
 def largest_remainder(weights: Array, total: int) -> np.ndarray:

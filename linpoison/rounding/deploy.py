@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.domain import Domain
-from ..core.poison import Poison
-from ..core.validation import Array, Matrix, check_integer
+from ..core import Array, Domain, Matrix, Poison, check_integer
 from ..sets import ByLabel, FeasibleSet
 from .counts import copies_of, largest_remainder
 from .integers import Law, round_point

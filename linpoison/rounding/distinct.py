@@ -7,10 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.dataset import Dataset
-from ..core.domain import Domain
-from ..core.poison import Poison
-from ..core.validation import Array, Matrix
+from ..core import Array, Dataset, Domain, Matrix, Poison
 from ..sets.base import squared_distances
 
 MARGIN = 1.1

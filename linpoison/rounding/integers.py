@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix, check_integer
+from ..core import Array, InputError, Matrix, check_integer
 from ..sets import FeasibleSet
 
 Law = Literal["independent", "stratified"]

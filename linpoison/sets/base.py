@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import CapabilityError, InputError
+from ..core import Array, CapabilityError, InputError, Matrix, as_matrix, check_number
 from ..core.plugins import offered
-from ..core.validation import Array, Matrix, as_matrix, check_number
 from .piece import Piece
 
 Relation = Literal["exact", "inner", "outer"]

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..convex import solve
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
-from ..core.validation import Array
+from ..core import Array, InfeasibleSet, InputError, SolverFailed
 from .base import PAD
 from .oracle import Oracle
 from .structure import Structure, structure_of

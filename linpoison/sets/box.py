@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix, check_integer
+from ..core import Array, InputError, Matrix, check_integer
 from .base import FeasibleSet, as_vector, unbounded
 from .piece import Piece
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, as_matrix, as_signed_labels
+from ..core import Array, InputError, as_matrix, as_signed_labels
 from .base import FeasibleSet
 from .intersection import intersect
 from .solved_by import SolvedBy

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InfeasibleSet, InputError
-from ..core.validation import Array, Matrix, check_number
+from ..core import Array, InfeasibleSet, InputError, Matrix, check_number
 from .base import FeasibleSet, Relation, as_vector, row_sums, squared_distances
 from .box import Box
 from .piece import Bounds, Piece

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.domain import Domain
-from ..core.errors import InputError
+from ..core import Domain, InputError
 from .ball import Ball
 from .base import FeasibleSet
 from .box import Box

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.model import LinearModel, MultiModel
-from ..core.validation import Array, Matrix, check_number
+from ..core import Array, InputError, LinearModel, Matrix, MultiModel, check_number
 from ..losses import MarginLoss
 from .base import FeasibleSet, as_normal, unbounded
 from .piece import Piece

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, InputError, Matrix
 from .base import FeasibleSet, Relation, unpack_set
 from .bounds import kept_bound
 from .oracle import Oracle

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array
+from ..core import Array, InputError
 from .base import unpack_set
 from .by_label import ByLabel
 

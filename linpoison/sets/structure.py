@@ -7,8 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.errors import InfeasibleSet
-from ..core.validation import Array
+from ..core import Array, InfeasibleSet
 from .base import FeasibleSet
 from .piece import Piece, Tube
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array, Matrix, as_matrix, check_number
+from ..core import Array, InputError, Matrix, as_matrix, check_number
 from .ball import excess_share, norm_at_most, unit
 from .base import FeasibleSet, as_vector, squared_distances, unbounded
 from .piece import Piece, Tube

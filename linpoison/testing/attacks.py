@@ -10,9 +10,7 @@ import numpy as np
 
 from ..attacks import Attack, Scenario
 from ..attacks.scenario import check_deployable
-from ..core.errors import InputError
-from ..core.results import AttackResult
-from ..core.validation import Array
+from ..core import Array, AttackResult, InputError
 from .holding import hold
 
 

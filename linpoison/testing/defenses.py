@@ -9,9 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import clone
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError
-from ..core.validation import Array, Matrix
+from ..core import Array, CapabilityError, Dataset, InputError, Matrix
 from ..defenses import Defense, as_defense, tried
 from ..defenses.known import Known
 from ..defenses.trial import rows_astray

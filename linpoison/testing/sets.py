@@ -12,8 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..convex import UnfitSolver, solve
-from ..core.errors import CapabilityError, InputError, SolverFailed
-from ..core.validation import Array
+from ..core import Array, CapabilityError, InputError, SolverFailed
 from ..sets import Ball, ByLabel, FeasibleSet, NearestProgram, SupportProgram, intersect, pack_sets, unpack_sets
 from .holding import hold
 
