@@ -61,7 +61,7 @@ def scene(model: str, quick: bool) -> Scene:
 def updates(scene: Scene, rule: TGDA) -> tuple[list[float], float]:
     """Seconds from one update to the next, and the products with the Hessian in each."""
     times: list[float] = []
-    game = rule.run(
+    game = rule.play(
         scene.risk, scene.risk.current, scene.train, scene.validation, scene.leader, scene.leader.current, scene.seeds,
         progress=lambda epoch, loss: times.append(time.process_time()),
     )  # fmt: skip

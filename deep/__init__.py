@@ -3,6 +3,8 @@
 `TorchRisk`
     any torch module, on any device, over arrays, tensors or a torch Dataset, in chunks of fixed memory: what
     `linpoison.risk` and the attacks of `linpoison.attacks.gradient` work on, as on a linear model.
+`NetworkLearner`
+    a module and its trainer as the learner of a `Scenario`: what `Attack.run` then attacks, behind any defence.
 `SGDTrainer`
     learning from scratch as networks are trained in practice.
 `LeaderNetwork`, `pretrain`
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .defending import RiskLearner, RiskRows
     from .head import features, linear_model_of
     from .leaders import LeaderNetwork, pretrain
+    from .learner import NetworkLearner
     from .models import make_model
     from .parallel import Torchrun
     from .sgd import SGDTrainer
@@ -44,6 +47,7 @@ _WHERE = {
     "defending": "RiskLearner RiskRows",
     "head": "features linear_model_of",
     "leaders": "LeaderNetwork pretrain",
+    "learner": "NetworkLearner",
     "models": "make_model",
     "parallel": "Torchrun",
     "sgd": "SGDTrainer",
@@ -53,6 +57,7 @@ _MODULE = {name: module for module, names in _WHERE.items() for name in names.sp
 
 __all__ = [
     "LeaderNetwork",
+    "NetworkLearner",
     "RiskLearner",
     "RiskRows",
     "SGDTrainer",

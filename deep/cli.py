@@ -36,4 +36,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(arguments)
         return OK
 
-    return framed("deep", work, interrupted=lambda: ". Run the same command again with --resume to go on.")
+    return framed("deep", work, interrupted=lambda: ". Run the same command again to go on.")

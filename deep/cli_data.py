@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError
+from linpoison.core import Dataset, Domain, InputError
 from linpoison.core.archives import read_arrays
-from linpoison.risk.samples import Sample
 
 MOST_CLASSES = 100_000
 """A network has an output for each class up to the largest label."""
@@ -23,23 +23,29 @@ class Task:
 
     Parameters
     ----------
-    train, test : Sample
-        Labels from 0.
-    classes : int
-    low, high : float
-        Range of the entries of the training rows: [0, 1] for images.
+    train, test : Dataset
+        Flat rows, in the range of the entries of the training rows: [0, 1] for images. Labels from 0.
+    shape : tuple of int
+        Of a row.
     """
 
-    train: Sample
-    test: Sample
-    classes: int
-    low: float
-    high: float
+    train: Dataset
+    test: Dataset
+    shape: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a row."""
-        return tuple(self.train.X.shape[1:])
+    def low(self) -> float:
+        """The least entry of the training rows."""
+        return float(self.train.X.min())
+
+    @property
+    def high(self) -> float:
+        """The greatest."""
+        return float(self.train.X.max())
+
+    def free(self) -> Task:
+        """The same with rows that may lie anywhere."""
+        return replace(self, train=replace(self.train, domain=Domain.real()))
 
 
 def load_task(name: str, rows: int | None, seed: int) -> Task:
@@ -51,14 +57,15 @@ def load_task(name: str, rows: int | None, seed: int) -> Task:
         For another name, or a file without the four arrays or with other labels.
     """
     X, y, X_test, y_test = _arrays(name)
-    labels = np.unique(np.concatenate([y, y_test]))
-    classes = int(labels[-1]) + 1
+    shape, classes = X.shape[1:], max(int(max(y.max(), y_test.max())) + 1, 2)
     if rows is not None:
         if not 0 < rows <= len(X):
             raise InputError(f"from 1 to {len(X)} training rows", f"{rows}")
         index = np.random.default_rng(seed).permutation(len(X))[:rows]
         X, y = X[index], y[index]
-    return Task(Sample(X, y), Sample(X_test, y_test), max(classes, 2), float(X.min()), float(X.max()))
+    box = Domain.box(float(X.min()), float(X.max()), prod(shape))
+    train = Dataset.coded(X.reshape(len(X), -1), y, n_classes=classes, domain=box)
+    return Task(train, Dataset.coded(X_test.reshape(len(X_test), -1), y_test, n_classes=classes), shape)
 
 
 def _arrays(name: str) -> Any:

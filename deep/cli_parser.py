@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from linpoison._frame import BAD_INPUT, BUG, INTERRUPTED, OK, Parser
+from linpoison._frame import CODES, Parser, number, whole
 
 
 class DeepParser(Parser):
@@ -19,8 +18,7 @@ def build_parser() -> DeepParser:
     parser = DeepParser(
         prog="python -m deep",
         description="Poison what a network is trained on, train it again from scratch, and report the damage.",
-        epilog=f"Exit codes: {OK} done; {BAD_INPUT} input that cannot be used; {BUG} a defect of the program itself; "
-        f"{INTERRUPTED} interrupted. Use it on models and data that are yours to test.",
+        epilog=f"{CODES} Use it on models and data that are yours to test.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=DeepParser)
@@ -38,8 +36,8 @@ def _add_gc(commands: Any) -> None:
     parser.add_argument("--optimiser", choices=("adam", "gradient", "lbfgs"), default="adam",
                         help="default: adam; lbfgs keeps nothing in its middle: interrupted, it starts the descent "
                         "of that seed again")  # fmt: skip
-    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps of the optimiser (default: 1000)")
-    parser.add_argument("--step", type=float, metavar="F", help="their length, in units of the rows (adam: 0.1; "
+    parser.add_argument("--steps", type=whole, default=1000, metavar="N", help="steps of the optimiser (default: 1000)")
+    parser.add_argument("--step", type=number, metavar="F", help="their length, in units of the rows (adam: 0.1; "
                         "gradient: found by trial; lbfgs has none)")  # fmt: skip
     parser.add_argument("--params", metavar="NAMES", help="comma list of parameters to cancel; the published code "
                         "cancels the first tensor only (default: all)")  # fmt: skip
@@ -51,19 +49,19 @@ def _add_tgda(commands: Any) -> None:
     _add_epsilon(parser)
     parser.add_argument("--leader", choices=("network", "pixels"), default="network",
                         help="what is optimised: an autoencoder's weights, or the rows (default: network)")  # fmt: skip
-    parser.add_argument("--pretrain", type=int, default=10, metavar="N",
+    parser.add_argument("--pretrain", type=whole, default=10, metavar="N",
                         help="epochs of the autoencoder before the game; 0 for none (default: 10)")  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=200, metavar="N", help="of the game (default: 200)")
-    parser.add_argument("--leader-steps", type=int, default=1, metavar="M", help="in each turn (default: 1)")
-    parser.add_argument("--follower-steps", type=int, default=20, metavar="N", help="in each turn (default: 20)")
-    parser.add_argument("--leader-step", type=float, default=0.01, metavar="F", help="default: 0.01")
-    parser.add_argument("--follower-step", type=float, default=0.1, metavar="F", help="default: 0.1")
+    parser.add_argument("--epochs", type=whole, default=200, metavar="N", help="of the game (default: 200)")
+    parser.add_argument("--leader-steps", type=whole, default=1, metavar="M", help="in each turn (default: 1)")
+    parser.add_argument("--follower-steps", type=whole, default=20, metavar="N", help="in each turn (default: 20)")
+    parser.add_argument("--leader-step", type=number, default=0.01, metavar="F", help="default: 0.01")
+    parser.add_argument("--follower-step", type=number, default=0.1, metavar="F", help="default: 0.1")
     parser.add_argument("--rule", choices=("ascent", "adam"), default="ascent", help="of the leader (default: ascent)")
-    parser.add_argument("--batch-size", type=int, default=1000, metavar="N", help="of the game (default: 1000)")
-    parser.add_argument("--validation", type=float, default=0.3, metavar="F",
+    parser.add_argument("--batch-size", type=whole, default=1000, metavar="N", help="of the game (default: 1000)")
+    parser.add_argument("--validation", type=number, default=0.3, metavar="F",
                         help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
-    parser.add_argument("--cg-steps", type=int, default=16, metavar="N", help="conjugate gradients (default: 16)")
-    parser.add_argument("--damping", type=float, default=0.01, metavar="F",
+    parser.add_argument("--cg-steps", type=whole, default=16, metavar="N", help="conjugate gradients (default: 16)")
+    parser.add_argument("--damping", type=number, default=0.01, metavar="F",
                         help="of the Hessian, in units of its mean curvature (default: 0.01)")  # fmt: skip
     parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")
     parser.add_argument("--start", choices=("warm", "cold"), default="warm", help="of the follower in each turn")
@@ -82,20 +80,20 @@ def _add_flip(commands: Any) -> None:
 
 
 def _add_epsilon(parser: Any) -> None:
-    parser.add_argument("--epsilon", type=float, default=0.03, metavar="F",
+    parser.add_argument("--epsilon", type=number, default=0.03, metavar="F",
                         help="poison as a fraction of the training rows (default: 0.03)")  # fmt: skip
     parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
 
 
 def _add_target(parser: Any) -> None:
-    parser.add_argument("--radius", type=float, metavar="F", help="of GradPC's ball, absolute")
+    parser.add_argument("--radius", type=number, metavar="F", help="of GradPC's ball, absolute")
     parser.add_argument(
         "--relative-radius",
-        type=float,
+        type=number,
         metavar="F",
         help="of GradPC's ball, as a multiple of the length of the clean ones (default: 0.5)",
     )
-    parser.add_argument("--target-steps", type=int, default=30, metavar="N", help="of GradPC (default: 30)")
+    parser.add_argument("--target-steps", type=whole, default=30, metavar="N", help="of GradPC (default: 30)")
 
 
 def _command(commands: Any, name: str, text: str) -> Any:
@@ -115,30 +113,21 @@ def _command(commands: Any, name: str, text: str) -> Any:
                         "two classes and a model of one output (default: cross_entropy)")  # fmt: skip
     parser.add_argument("--output", metavar="NAME", help="part of what the model returns that is its scores: a key, "
                         "such as logits, or a place, such as 0 (default: it returns one tensor)")  # fmt: skip
-    parser.add_argument("--reg", type=float, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
-    parser.add_argument("--rows", type=int, metavar="N", help="use only N training rows, drawn with the first seed")
-    parser.add_argument("--epochs-train", type=int, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--batch-train", type=int, default=1000, metavar="N", help="default: 1000")
-    parser.add_argument("--step-train", type=float, default=0.1, metavar="F", help="default: 0.1")
-    parser.add_argument("--momentum", type=float, default=0.0, metavar="F", help="default: 0")
+    parser.add_argument("--reg", type=number, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
+    parser.add_argument("--rows", type=whole, metavar="N", help="use only N training rows, drawn with the first seed")
+    parser.add_argument("--epochs-train", type=whole, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--batch-train", type=whole, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument("--step-train", type=number, default=0.1, metavar="F", help="default: 0.1")
+    parser.add_argument("--momentum", type=number, default=0.0, metavar="F", help="default: 0")
     parser.add_argument("--seed", default="0", metavar="LIST", help="comma list of seeds, one run each (default: 0)")
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)"
     )
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32",
                         help="of the module; sums are float64 (default: float32)")  # fmt: skip
-    parser.add_argument("--chunk", type=int, default=1024, metavar="N", help="rows at a time (default: 1024)")
-    parser.add_argument(
-        "--out", type=_folder, default="deep-report", metavar="DIR", help="output folder (default: deep-report)"
-    )
-    parser.add_argument("--resume", action="store_true",
-                        help="keep what an earlier run of the same command finished, and go on in the "
-                        "middle of gc (adam, gradient; not lbfgs) and tgda")  # fmt: skip
-    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    parser.add_argument("--chunk", type=whole, default=1024, metavar="N", help="rows at a time (default: 1024)")
+    parser.add_jobs("seeds at a time (default: 1)", default=1)
+    middle = "in the middle of gc (adam, gradient; not lbfgs) and tgda too"
+    parser.add_out(f"output folder; a rerun resumes, {middle} (default: deep-report)", default="deep-report")
+    parser.add_output()
     return parser
-
-
-def _folder(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"expected the name of a folder, got {text!r}.")
-    return text

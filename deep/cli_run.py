@@ -1,116 +1,188 @@
-"""What ``python -m deep`` does: learn, poison, learn again from scratch, for each seed; and what it writes."""
+"""What ``python -m deep`` does: learn, attack, learn again from scratch, for each seed; and what it writes."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from linpoison._frame import say, tell
-from linpoison.core import InputError, check_seed
+from linpoison._frame import say
+from linpoison._progress import ProgressLine
+from linpoison._version import __version__
+from linpoison.attacks import Progress
+from linpoison.attacks.gradient.stage import Stage
+from linpoison.attacks.parallel import as_finished
+from linpoison.core import InputError, check_integer, check_seed
+from linpoison.core.journal import FolderJournal
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
-from linpoison.risk.checkpoints import Checkpoint, digest_of
+from linpoison.risk import reachability
+from linpoison.risk.arrays import norm, to_numpy
+from linpoison.risk.checkpoints import digest_of
+from linpoison.risk.measuring import accuracy, peak_memory
 
-from .cli_attacks import ATTACKS, Run
-from .cli_data import load_task
-from .cli_lab import Lab, code_of
-from .sgd import deterministic
+from .cli_attacks import attack_of, target_rule
+from .cli_data import Task, load_task
+from .learner import NetworkLearner
+from .models import make_model
+from .pictures import save_grid
+from .sgd import SGDTrainer, deterministic
+from .torch_losses import resolve
+from .torch_risk import TorchRisk
 
-EVERY = 5.0
-"""Least seconds between two lines of progress."""
-_FREE = ("out", "resume", "quiet", "seed", "no_picture")
-
-
-class Ticker:
-    """Lines of progress on standard error, not too often."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.last = quiet, 0.0
-
-    def __call__(self, what: str, *, now: bool = False) -> None:
-        """Tell what is being done, if nothing was told for a while."""
-        moment = time.monotonic()
-        if not self.quiet and (now or moment - self.last >= EVERY):
-            self.last = moment
-            tell(f"deep: {what}")
+_FREE = ("out", "quiet", "json", "jobs", "seed", "no_picture")
 
 
 def run(arguments: Any) -> None:
     """Run a command for all of its seeds, and write ``results.json`` and the poison of each seed."""
-    seeds = _seeds(arguments.seed)
-    out, tick = check_folder(arguments.out), Ticker(arguments.quiet)
+    seeds, out = _seeds(arguments.seed), check_folder(arguments.out)
+    jobs = check_integer(arguments.jobs, "--jobs", at_least=1)
+    task, learner = prepared(arguments, seeds[0])
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
-    task = load_task(arguments.data, arguments.rows, seeds[0])
+    rows = [(part.X, part.y) for part in (task.train, task.test)]
+    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), code_of(learner.risk.module), _versions())
     with alone_in(out), deterministic():
-        lab = Lab.of(arguments, task)
-        digest = digest_of(repr(settings), task.train, task.test, code_of(lab.risk.module), *_versions().items())
-        attack = ATTACKS[arguments.command](lab, arguments)
-        runs = _all(lab, attack, seeds, out, tick, digest, arguments)
-    summary = {"settings": settings, "device": lab.device, **_versions(), "runs": runs, "summary": _summary(runs)}
-    _write(out / "results.json", summary)
-    if not arguments.quiet:
+        given = [(seed, (arguments, seed, out, digest)) for seed in seeds]
+        found = dict(as_finished(one, given, jobs))
+    runs = [found[seed] for seed in seeds]
+    device = str(learner.risk.layout.first.device)
+    report = {"settings": settings, "device": device, **_versions(), "runs": runs, "summary": _summary(runs)}
+    text = json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
+    write_file(out / "results.json", text_writer(text))
+    if arguments.json:
+        say(text)
+    elif not arguments.quiet:
         say(f"{_table(runs)}\n\nWritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}\n")
 
 
-def _all(
-    lab: Lab, attack: Run, seeds: list[int], out: Path, tick: Ticker, digest: str, arguments: Any
-) -> list[dict[str, Any]]:
-    """The record of each seed, read back where an earlier run has finished it."""
-    _begin(out, resume=arguments.resume)
-    runs = []
-    for seed in seeds:
-        place = out / f"seed-{seed}.json"
-        record = _finished(place, digest)
-        if record is None:
-            picture = not getattr(arguments, "no_picture", True)
-            record = {**_one(lab, attack, seed, out, tick, digest, picture=picture), "digest": digest}
-            _write(place, record)
-            for kind in ("clean", "canceling"):
-                (out / f"{kind}-{seed}.npz").unlink(missing_ok=True)
-        runs.append(record)
-    return runs
+def prepared(arguments: Any, first_seed: int) -> tuple[Task, NetworkLearner]:
+    """Rows, module and recipe, all arguments checked."""
+    task = load_task(arguments.data, arguments.rows, first_seed)
+    if getattr(arguments, "free", False):
+        task = task.free()
+    margin = resolve(arguments.loss)[1] is not None
+    if margin and task.train.k != 2:
+        raise InputError(f"data of two classes with the loss {arguments.loss}", f"{task.train.k}", "As digits:3:8.")
+    module = make_model(arguments.model, task.shape, 1 if margin else task.train.k)
+    module = module.to(_device(arguments.device), getattr(torch, arguments.precision))
+    options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": output_of(arguments.output)}
+    trainer = SGDTrainer(
+        arguments.epochs_train, arguments.batch_train, step=arguments.step_train, momentum=arguments.momentum
+    )
+    learner = NetworkLearner(TorchRisk(module, arguments.loss, **options), trainer, shape=task.shape)
+    attack_of(arguments, task, learner)
+    return task, learner
 
 
-def _begin(out: Path, *, resume: bool) -> None:
-    """Remove what an earlier run left, unless it is resumed."""
-    if not resume:
-        for kind in ("seed-*.json", "game-*.npz", "clean-*.npz", "canceling-*.npz"):
-            for stale in out.glob(kind):
-                stale.unlink()
-
-
-def _one(lab: Lab, attack: Run, seed: int, out: Path, tick: Ticker, digest: str, *, picture: bool) -> dict[str, Any]:
-    """Everything for one seed."""
-    tick(f"seed {seed}: learning from {lab.train.n} clean rows", now=True)
-    clean = lab.learn_clean(seed, Checkpoint(out / f"clean-{seed}.npz", digest), tick)
-    record: dict[str, Any] = {"seed": seed, "clean_accuracy": lab.accuracy(clean)}
-    record |= {"clean_seconds": clean.seconds, "clean_gradient": clean.grad_norm}
-    began = time.perf_counter()
-    found = attack(clean, seed, out, tick)
-    record |= {"attack_seconds": time.perf_counter() - began, "memory_mib": lab.memory(), **found.notes}
-    if found.poison is None:
-        return record
-    rows = "1 poison row" if found.poison.n == 1 else f"{found.poison.n} poison rows"
-    tick(f"seed {seed}: learning again with {rows}", now=True)
-    again = lab.learn(lab.train.joined(found.poison, lab.risk), seed, tick)
-    record |= {"accuracy": lab.accuracy(again), "poison_rows": found.poison.n, "constraint": found.constraint}
-    record["drop"] = record["clean_accuracy"] - record["accuracy"]
-    if found.target is not None:
-        record["relative_distance"] = lab.distance(again, found.target, clean)
-    lab.save(out, seed, found, picture=picture)
+def one(arguments: Any, seed: int, out: Path, digest: str) -> dict[str, Any]:
+    """The record of a seed, read back where an earlier run has finished it."""
+    place = out / f"seed-{seed}.json"
+    record = _finished(place, digest)
+    if record is None:
+        journal = FolderJournal(out / "journal" / f"{digest}-{seed}")
+        with ProgressLine(sys.stderr, quiet=arguments.quiet, program="deep") as line:
+            told: Progress = lambda done, total, what: line(done, total, f"seed {seed}: {what}")  # noqa: E731
+            record = {**_attacked(arguments, seed, out, journal, told), "digest": digest}
+        write_file(place, text_writer(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"))
+        journal.discard()
     return record
+
+
+def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told: Progress) -> dict[str, Any]:
+    task, given = prepared(arguments, _seeds(arguments.seed)[0])
+    options: dict[str, Any] = {"shape": task.shape, "seed": seed, "journal": journal, "progress": told}
+    learner = NetworkLearner(given.risk, given.trainer, **options)
+    clean = learner.fit(task.train)
+    record: dict[str, Any] = {"seed": seed, "clean_accuracy": 1 - clean.error(task.test)}
+    record |= {"clean_seconds": clean.trained.seconds, "clean_gradient": clean.trained.grad_norm}
+    scenario = learner.scenario(task.train, task.test, getattr(arguments, "epsilon", 1.0))
+    if arguments.command == "gradpc":
+        return record | _target(arguments, Stage(scenario), seed, out)
+    attack, began = attack_of(arguments, task, learner), time.perf_counter()
+    result = attack.run(scenario, seed=seed, progress=told, journal=journal)
+    best = result.best
+    record |= {"attack_seconds": time.perf_counter() - began, **best.facts, "epsilon": best.poison.total / task.train.n}
+    record |= {"memory_mib": peak_memory(learner.risk.layout.first), "poison_rows": int(best.poison.total)}
+    record |= {"accuracy": 1 - best.test_error["none"], "constraint": _constraint(arguments, task)}
+    record["drop"] = record["clean_accuracy"] - record["accuracy"]
+    if arguments.command == "gc":
+        record |= _canceled(attack, learner, best)
+    write_file(out / f"poison-{seed}.npz", best.poison.write)
+    if not arguments.no_picture and len(task.shape) == 3 and task.shape[0] in (1, 3):
+        write_file(out / f"poison-{seed}.png", _picture(Stage(scenario), best, arguments.command, seed))
+    return record
+
+
+def _target(arguments: Any, stage: Stage, seed: int, out: Path) -> dict[str, Any]:
+    """Parameters to plant, which are written, and what is known of them."""
+    target = target_rule(arguments).target(stage.risk, stage.w, stage.train)
+    write_file(out / f"target-{seed}.npy", lambda stream: np.save(stream, to_numpy(target)))
+    found, length = reachability(stage.risk, target, stage.train), stage.moved(target)
+    record: dict[str, Any] = {"target_accuracy": accuracy(stage.risk, target, stage.target)}
+    record |= {"threshold": found.threshold, "threshold_kind": found.kind}
+    return record | {"target_distance": length, "target_relative_length": length / norm(stage.w)}
+
+
+def _canceled(attack: Any, learner: NetworkLearner, best: Any) -> dict[str, Any]:
+    layout = learner.risk.on(learner.risk.module, attack.params).layout
+    record = {"residual": best.residual, "parameters": list(layout.names), "parameters_size": layout.size}
+    record["threshold_kind"] = "necessary"
+    if attack.params is None:
+        record["relative_distance"] = best.distance / best.facts["target_distance"]
+    return record
+
+
+def _constraint(arguments: Any, task: Task) -> str:
+    if arguments.command == "flip":
+        return "clean rows, wrong labels"
+    return "none" if getattr(arguments, "free", False) else f"box [{task.low:g}, {task.high:g}]"
+
+
+def _picture(stage: Stage, best: Any, command: str, seed: int) -> Callable[[Any], None]:
+    """Clean images above what they became; where labels alone are wrong, the images themselves."""
+    sample = stage.view.sample(best.relaxed.as_dataset())
+    clean = sample.X if command == "flip" else stage.drawn(seed).X
+    return partial(save_grid, clean=clean, poison=sample.X, labels=best.relaxed.y.astype(int))
+
+
+def code_of(module: Any) -> str:
+    """What a module is and does, as text: its layers, and the files in which those that torch does not bring stand."""
+    kinds = [type(part) for part in module.modules() if type(part).__module__.partition(".")[0] != "torch"]
+    files = {inspect.getsourcefile(kind) for kind in kinds} | {inspect.getsourcefile(kind.forward) for kind in kinds}
+    texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
+    return "\n".join([repr(module), *texts, digest_of(*module.buffers())])
+
+
+def output_of(text: str | None) -> str | int | None:
+    """A place if it is a number, otherwise a key."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
+def _device(name: str) -> Any:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.zeros(1, device=name)
+        place.item()  # which a device without numbers, such as meta, cannot tell
+        return place.device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError("a device that torch can use", f"{name!r} ({str(error).splitlines()[0]})") from None
 
 
 def _seeds(text: str) -> list[int]:
     try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:  # of too many digits, too
+        seeds = [check_seed(int(part)) for part in text.split(",")]
+    except ValueError as error:  # of too many digits, too
+        if isinstance(error, InputError):
+            raise
         raise InputError("seeds as whole numbers with commas between them", repr(text)) from None
-    for seed in seeds:
-        check_seed(seed)
     if len(set(seeds)) < len(seeds):
         raise InputError("different seeds", repr(text))
     return seeds
@@ -122,10 +194,6 @@ def _finished(place: Path, digest: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if record.get("digest") == digest else None
-
-
-def _write(place: Path, record: dict[str, Any]) -> None:
-    write_file(place, text_writer(json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"))
 
 
 def _plain(value: Any) -> Any:
@@ -140,10 +208,6 @@ def _plain(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    import torch
-
-    from linpoison._version import __version__
-
     return {"linpoison": __version__, "torch": str(torch.__version__)}
 
 

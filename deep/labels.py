@@ -39,6 +39,9 @@ class Labels:
             raise InputError("two classes with a loss of the margin", f"{self.classes_.size}")
         self._last: tuple[Any, Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": None}
+
     @property
     def native(self) -> bool:
         """Whether torch takes them as they are."""

@@ -122,14 +122,20 @@ class TorchRisk:
         self._coded = self._loss is cross_entropy or self.margin_loss is not None or classes is not None
         self._statistics: dict[str, Any] | None = None
 
-    def on(self, module: Any) -> TorchRisk:
-        """The same risk of another module of the same shape, which is not checked again."""
+    def on(self, module: Any, names: Any = None) -> TorchRisk:
+        """The same risk of another module of the same shape, or of some parameters of it; it is not checked again."""
         options: dict[str, Any] = {"chunk": self.chunk, "head": self._head, "derivative": self.derivative}
-        options |= {"init": self._init, "penalize_intercept": self.penalize_intercept, "params": self.layout.names}
+        options |= {"init": self._init, "penalize_intercept": self.penalize_intercept}
+        options["params"] = self.layout.names if names is None else names
         risk = TorchRisk(module, self.loss_function, self._reg, output=self._calls.output, check=self.check, **options)
         risk._checked, risk._labels, risk._coded = self._checked, self._labels, self._coded
         risk._calls.whole = self._calls.whole
         return risk
+
+    def only(self, w: Any, names: Any) -> tuple[TorchRisk, Any]:
+        """The risk of some of the parameters, by their names, with the others fixed as in `w`; and theirs in `w`."""
+        risk = self.on(self.module_at(w), names)
+        return risk, risk.current
 
     def learned(self, module: Any) -> TorchRisk:
         """The same risk of a module that was learned; its vectors bring the buffers that learning changed."""

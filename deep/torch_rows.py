@@ -70,6 +70,9 @@ class Finite:
     def __init__(self) -> None:
         self._seen: dict[int, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_seen": {}}
+
     def check(self, X: Any) -> None:
         """InputError for rows with NaN or infinity."""
         if not hasattr(X, "shape"):  # rows of a Dataset are looked at as they are read

@@ -128,11 +128,50 @@ class Parser(argparse.ArgumentParser):
         elif message:
             tell(message.rstrip("\n"), file)
 
+    def add_jobs(self, words: str, default: int | None = None) -> None:
+        """How many processes."""
+        self.add_argument("--jobs", type=whole, default=default, metavar="N", help=words)
+
+    def add_out(self, words: str, *, default: str | None = None) -> None:
+        """The output folder."""
+        self.add_argument("--out", type=place, default=default, metavar="DIR", help=words)
+
+    def add_output(self, fail_above: str | None = None) -> None:
+        """What is printed, and the limit that fails the command."""
+        add = self.add_argument_group("output").add_argument
+        if fail_above is not None:
+            add("--fail-above", type=number, metavar="X", help=fail_above)
+        add("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
+        add("--quiet", action="store_true", help="no progress and no table")
+
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """For ``--option=--`` argparse would take the empty list."""
         if action.option_strings and arg_strings == ["--"]:
             raise argparse.ArgumentError(action, "expected one argument")
         return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
+
+def place(text: str) -> str:
+    """The name of a file or folder, for an argument of a command."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, got {text!r}.")
+    return text
+
+
+def number(text: str) -> float:
+    """A number, for an argument of a command."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}.") from None
+
+
+def whole(text: str) -> int:
+    """A whole number, for an argument of a command."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text[:40]!r}.") from None
 
 
 def _open_streams() -> None:

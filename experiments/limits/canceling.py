@@ -127,7 +127,7 @@ class Attacker:
             seeds = self.start(seed, pixels, mass)
             risk = TorchRisk(lab.risk.module_at(target), chunk=1000)
             rule = Canceler(plan.descent, plan.projection(pixels), tol=1e9 if pixels == "start" else 0.0)
-            found = rule.run(risk, target, lab.train, mass / lab.train.n, start=seeds)
+            found = rule.cancel(risk, target, lab.train, mass / lab.train.n, start=seeds)
             lengths = found.poison.X.flatten(1).norm(dim=1)
             return {
                 "X": found.poison.X, "y": found.poison.y, "copies": found.poison.mass, "residual": found.residual,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from deep import SGDTrainer, TorchRisk, make_model
-from linpoison.auditing.journal import FolderJournal
+from linpoison.core.journal import FolderJournal
 from linpoison.risk import Sample, accuracy
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))

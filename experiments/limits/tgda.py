@@ -194,7 +194,7 @@ class Table:
             w, generator, phi, seeds = self.opening(variant, seed)
             train, validation = self.split(seed)
             began = time.process_time()
-            game = rule.run(self.lab.risk, w, train, validation, generator, phi, seeds, seed=seed)
+            game = rule.play(self.lab.risk, w, train, validation, generator, phi, seeds, seed=seed)
             return {
                 "X": game.poison.X, "y": seeds.y, "copies": np.round(seeds.mass * self.lab.train.total / train.total),
                 "seconds": time.process_time() - began, "memory": game.memory, "w": game.w,

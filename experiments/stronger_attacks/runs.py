@@ -13,9 +13,9 @@ from typing import Any
 
 from linpoison import Poison, Split, load
 from linpoison.attacks import Attack, LabelFlipDecoys, Scenario, make_attack
-from linpoison.auditing.journal import FolderJournal
 from linpoison.auditing.target import Target
 from linpoison.core import Budget, Candidate, worst_case
+from linpoison.core.journal import FolderJournal
 from linpoison.datasets.loading import with_domain
 from linpoison.defenses import Defense, make_defense
 from linpoison.evaluation import Evaluator

@@ -100,7 +100,7 @@ def store_at(out: str | None, kind: str) -> Any:
     """A journal in a folder."""
     if out is None:
         return None
-    from linpoison.auditing.journal import FolderJournal
+    from linpoison.core.journal import FolderJournal
 
     return FolderJournal(Path(out), f"adult/{kind}/")
 

@@ -309,7 +309,7 @@ def store_at(options: argparse.Namespace, *names: Any) -> Any:
     """The journal of the options, with keys of its own."""
     if options.journal is None:
         return None
-    from linpoison.auditing.journal import FolderJournal
+    from linpoison.core.journal import FolderJournal
 
     return FolderJournal(Path(options.journal), "/".join([settings(options), *map(str, names)]) + "/")
 

@@ -76,12 +76,12 @@ def poison_of(case: cases.Case, surrogate: Any, targets: Any, wanted: Any, optio
     if options.attack == "influence":
         aim = Sample(risk.rows(rows.X), rows.y)
         attack = FixedModelAttack(CG(maxiter=20), ProjectedGradient(steps=options.steps), case.pixels)
-        moved = attack.run(risk, w, Sample(risk.rows(train.X), train.y), seeds, aim).poison.X
+        moved = attack.craft(risk, w, Sample(risk.rows(train.X), train.y), seeds, aim).poison.X
     else:
         aim = Sample(risk.rows(rows.X), np.full(rows.n, wanted))
         place = Box((seeds.X - options.epsilon).clip(0, 1), (seeds.X + options.epsilon).clip(0, 1))
         matching = GradientMatching(Adam(options.epsilon / 8, options.steps), place)
-        moved = matching.run(risk, w, seeds, aim).poison.X
+        moved = matching.craft(risk, w, Sample(risk.rows(train.X), train.y), seeds, aim).poison.X
     return Population(moved.cpu().numpy(), train.y[chosen]), chosen
 
 

@@ -1,5 +1,6 @@
 """Attacks: each builds the strongest poison it can for a scenario."""
 
+from ..core.journal import Journal
 from ..optimality.stationarity import KKTSolution, Stationarity
 from .aim import Aim
 from .alfa import ALFA
@@ -18,7 +19,7 @@ from .minmax import MinMax, MinMaxBasic
 from .model_targeted import ModelTargeted, rows_needed
 from .random_flips import RandomFlips
 from .refined import Refined
-from .run import Journal, Progress, Run
+from .run import Progress, Run
 from .saddle import SaddleProgram
 from .scenario import Scenario
 from .variants import ATTACKS, MANY, MANY_AS_PUBLISHED, VARIANTS, as_attack, find_attack, make_attack, make_attacks

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import ClassVar, final
 
 from ..core import AttackInvalid, AttackResult, Candidate, InputError, check_integer
+from ..core.journal import Journal
 from .ranking import check_found, finalists
-from .run import Journal, Progress, Run
+from .run import Progress, Run
 from .scenario import Scenario, check_deployable
 
 

@@ -97,7 +97,7 @@ class DecoyCanceler:
         condition = condition_of(Stationarity(train, problem, decoy), p)
         tol = self.tol * float(np.linalg.norm(condition.rest))
         rule = self._rule(RowSets(active(sets, decoy, problem.loss), y), tol)
-        found = rule.run(risk, decoy.vector[:p], clean, epsilon, start=start, condition=condition)
+        found = rule.cancel(risk, decoy.vector[:p], clean, epsilon, start=start, condition=condition)
         return replace(found, poison=Poison(found.poison.X, y, found.poison.mass))
 
     def _rule(self, sets: RowSets, tol: float) -> Canceler:

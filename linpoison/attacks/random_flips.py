@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,9 @@ class RandomFlips(Attack):
         Draw only rows that lie in the sets of their new class, if there are any. Of more than two classes all rows.
     finalists : int, default 2
     policy : SetPolicy
+    rule : {"random", "reverse"}, default "random"
+        Of more than two classes: any other label, or ``k - 1 - y``, with which the middle one of an odd number stays
+        and is not drawn.
 
     References
     ----------
@@ -42,22 +45,26 @@ class RandomFlips(Attack):
     feasible: bool = True
     finalists: int = 2
     policy: SetPolicy = field(default_factory=SetPolicy)
+    rule: Literal["random", "reverse"] = "random"
 
     def __post_init__(self) -> None:
+        if self.rule not in ("random", "reverse"):
+            raise InputError("the rule 'random' or 'reverse'", repr(self.rule))
         for name in ("draws", "finalists"):
             check_integer(getattr(self, name), name, at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """The draws. `AttackResult.info` says how many rows there were to draw from."""
         pool = self.pool(scenario)
-        arguments = [(scenario, pool, [run.seed, draw]) for draw in range(self.draws)]
+        arguments = [(scenario, pool, [run.seed, draw], self.rule) for draw in range(self.draws)]
         run.info["pool"] = pool.n
         return run.steps("random flips", drawn, arguments)
 
     def pool(self, scenario: Scenario) -> Dataset:
         """Flipped training rows to draw from; of more than two classes not flipped yet."""
         if scenario.train.n_classes is not None:
-            return plantable(scenario.train)
+            rows = scenario.train
+            return plantable(rows if self.rule == "random" else rows.take(2 * rows.y != rows.k - 1))
         flipped = plantable(replace(scenario.train, y=-scenario.train.y))
         if not self.feasible:
             return flipped
@@ -95,10 +102,12 @@ def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
         return None
 
 
-def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]) -> Step:
+def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int], rule: str) -> Step:
     """One draw, without repetition while there are rows enough."""
     rng, limit = np.random.default_rng(seed), scenario.n_poison
     rows = pool.take(rng.choice(pool.n, size=limit, replace=limit > pool.n))
-    y = rows.y if rows.n_classes is None else (rows.y + rng.integers(1, rows.k, limit)) % rows.k
+    y = rows.y
+    if rows.n_classes is not None:
+        y = rows.k - 1 - y if rule == "reverse" else (y + rng.integers(1, rows.k, limit)) % rows.k
     poison = Poison(rows.X, y, np.ones(limit), rows.n_classes).merged()
     return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []

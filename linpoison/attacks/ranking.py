@@ -55,6 +55,8 @@ class Ranker:
         residual: float = UNKNOWN,
         violation: float = UNKNOWN,
         gap: float = UNKNOWN,
+        distance: float = UNKNOWN,
+        facts: Mapping[str, float] | None = None,
         full: bool = False,
     ) -> Candidate:
         """A deployable poison with its error behind the quick defences, or behind all.
@@ -71,8 +73,8 @@ class Ranker:
             The parameters it aims at; by default those that it plants.
         relaxed : Poison, optional
             What it was rounded from; by default itself.
-        residual, violation, gap : float
-            Of the program it was read from, see `Candidate`.
+        residual, violation, gap, distance, facts
+            See `Candidate`.
         full : bool
             Score every defence.
         """
@@ -85,12 +87,13 @@ class Ranker:
             decoy=scores.models["none"] if decoy is None else decoy,
             residual=residual,
             violation=violation,
-            distance=UNKNOWN,
+            distance=distance,
             test_error=scores.error["target"],
             label=label,
             seconds=time.time() - self.started,
             gap=gap,
             excess=self.scenario.excess(scores.error),
+            facts=facts or {},
         )
 
     def worst(self, poison: Poison) -> float:

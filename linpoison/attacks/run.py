@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..core import AttackResult, Candidate, Poison, SolveInfo, model_of
+from ..core.journal import Journal, Scoped
 from .parallel import as_finished
 
 Step = tuple[list[Candidate], list[SolveInfo]]
@@ -19,30 +20,28 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what is being done)."""
 
 
-class Journal(Protocol):
-    """A store of finished steps, so that an interrupted attack resumes."""
-
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under a key, or None."""
-
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays under a key."""
-
-
 @dataclass(frozen=True, eq=False)
-class Scoped:
-    """A journal under whose keys an inner attack keeps its steps."""
+class Middle:
+    """Where a long step keeps how far it is and tells of it; nowhere, in a process of its own.
 
-    journal: Journal
-    prefix: str
+    Parameters
+    ----------
+    journal : Journal, optional
+    progress : callable, optional
+        See `Run`.
+    """
 
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays stored under a key, or None."""
-        return self.journal.get(self.prefix + key)
+    journal: Journal | None = None
+    progress: Progress | None = None
 
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays under a key."""
-        self.journal.put(self.prefix + key, arrays)
+    def of(self, number: int) -> Journal | None:
+        """The journal of one of the steps."""
+        return None if self.journal is None else Scoped(self.journal, f"{number}/")
+
+    def say(self, done: int, total: int, what: str) -> None:
+        """Report progress."""
+        if self.progress is not None:
+            self.progress(done, total, what)
 
 
 @dataclass
@@ -110,6 +109,12 @@ class Run:
         self.started = min(self.started, time.time() - spent)
         return done
 
+    def middle(self, name: str, steps: int) -> Middle:
+        """What steps of a name may tell and keep on their way, where they run one after another in this process."""
+        if self.n_jobs > 1 and steps > 1:
+            return Middle()
+        return Middle(None if self.journal is None else Scoped(self.journal, f"{name}/"), self.progress)
+
     def inside(self, prefix: str) -> dict[str, Any]:
         """Keywords of `Attack.run` for an attack inside this one, whose steps are kept under keys with a prefix."""
         journal = None if self.journal is None else Scoped(self.journal, prefix)
@@ -143,6 +148,8 @@ def pack(step: Step) -> dict[str, np.ndarray]:
         arrays[f"{key}-excess"] = np.array(item.excess)
         arrays[f"{key}-names"] = np.array(list(item.test_error), dtype=str)
         arrays[f"{key}-errors"] = np.array(list(item.test_error.values()))
+        arrays[f"{key}-fact-names"] = np.array(list(item.facts), dtype=str)
+        arrays[f"{key}-facts"] = np.array(list(item.facts.values()), dtype=np.float64)
     return arrays
 
 
@@ -157,7 +164,6 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
     for index in range(n_candidates):
         key = f"candidate-{index}"
         residual, violation, distance, seconds, gap = (float(x) for x in arrays[f"{key}-numbers"])
-        names, errors = arrays[f"{key}-names"], arrays[f"{key}-errors"]
         candidates.append(
             Candidate(
                 _unpack_poison(f"{key}-poison", arrays),
@@ -166,14 +172,19 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> Step:
                 residual,
                 violation,
                 distance,
-                {str(name): float(error) for name, error in zip(names, errors, strict=True)},
+                _numbers(arrays[f"{key}-names"], arrays[f"{key}-errors"]),
                 str(arrays[f"{key}-label"]),
                 seconds,
                 gap,
                 float(arrays.get(f"{key}-excess", 0.0)),
+                _numbers(arrays[f"{key}-fact-names"], arrays[f"{key}-facts"]),
             )
         )
     return candidates, solves
+
+
+def _numbers(names: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    return {str(name): float(value) for name, value in zip(names, values, strict=True)}
 
 
 def _pack_poison(key: str, poison: Poison) -> dict[str, np.ndarray]:

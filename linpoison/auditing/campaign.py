@@ -13,9 +13,9 @@ from ..attacks.base import Attack
 from ..attacks.run import Progress, pack, unpack
 from ..attacks.scenario import DOMAIN_TOL, Scenario
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
+from ..core.journal import FolderJournal
 from ..reporting.findings import ALL
 from ..reporting.json_values import plain
-from .journal import FolderJournal
 
 _FINISHED = "finished"
 

@@ -24,6 +24,7 @@ from ..core import (
     Poison,
     check_integer,
 )
+from ..core.journal import FolderJournal
 from ..core.writing import alone_in, check_folder, text_writer, write_all
 from ..reporting.certify import CertifyReport
 from ..reporting.json_values import plain
@@ -31,7 +32,6 @@ from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, build_bracket, wrong
 from .campaign import Campaign, Task
 from .inputs import Setting, prepare
-from .journal import FolderJournal
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
 from .trusted import Trusted, fixed, trusted
 

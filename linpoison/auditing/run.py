@@ -11,6 +11,7 @@ from typing import Any
 from ..attacks.run import Progress
 from ..attacks.scenario import Scenario
 from ..core import Budget, LinpoisonError, Poison, SolverFailed
+from ..core.journal import FolderJournal
 from ..core.writing import alone_in, check_folder
 from ..defenses import class_exposures
 from ..evaluation import Evaluation
@@ -23,7 +24,6 @@ from .damage import Scored, find_damages
 from .domains import settings_of
 from .groups import Division, Grouping, hurt
 from .inputs import Setting, prepare, warn_of_sets
-from .journal import FolderJournal
 from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .plan import Plan, make_plan, work_size

@@ -14,6 +14,7 @@ import numpy as np
 from .._printable import printable
 from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
 from ..core.archives import arrays_writer
+from ..core.journal import FolderJournal
 from ..core.wording import quiet_fonts
 from ..core.writing import alone_in, check_folder, text_writer, write_all
 from ..reporting.cells import aligned, percent
@@ -36,7 +37,6 @@ from ..subpopulations import (
 )
 from ..subpopulations.mapping import METHODS, GroupMap, Recording
 from .inputs import Setting, prepare
-from .journal import FolderJournal
 from .options import LearnerOptions, influences
 
 ATTACKS = ("label-flip", "convex")

@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 from .._frame import say
+from .._progress import ProgressLine
 from ..auditing import AuditOptions, CertifyOptions, LearnerOptions, audit, budget, certify, evaluate, sanitize
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
 from ..reporting import AuditReport, Sweep
 from ..reporting.cells import aligned, percent
-from .progress import ProgressLine
 
 _AXES = {"epsilon": "epsilons", "seed": "seeds", "attacks": "attacks", "defenses": "defenses", "target": "targets"}
 """Arguments of which a sweep takes several, and what it calls the list."""

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .._frame import CODES as _EXIT
-from .._frame import Parser
+from .._frame import Parser, number, place, whole
 from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
@@ -72,9 +72,9 @@ def _add_audit(commands: Any) -> None:
                         "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
                         "one of more than six values is cut at its quartiles; all columns hold numbers, text has to "
                         "be encoded)")  # fmt: skip
-    _add_jobs(parser, "worker processes (default: all processors)")
-    _add_out(parser, "output folder (default: linpoison-report)", default="linpoison-report")
-    _add_output(parser, _FAIL_ABOVE)
+    parser.add_jobs("worker processes (default: all processors)")
+    parser.add_out("output folder (default: linpoison-report)", default="linpoison-report")
+    parser.add_output(_FAIL_ABOVE)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -94,8 +94,8 @@ def _add_sweep(commands: Any) -> None:
     _add_defenses(parser, "--defenses", DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
-    _add_jobs(parser, "audits at a time (default: one for each processor)")
-    _add_out(parser, "output folder (default: linpoison-sweep)", default="linpoison-sweep")
+    parser.add_jobs("audits at a time (default: one for each processor)")
+    parser.add_out("output folder (default: linpoison-sweep)", default="linpoison-sweep")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
@@ -116,9 +116,9 @@ def _add_certify(commands: Any) -> None:
     parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
                         help="comma list among test-error and average-loss (default: both)")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
-    _add_jobs(parser, "worker processes of the attacks (default: all)")
-    _add_out(parser, "output folder; a rerun resumes (default: none)")
-    _add_output(parser, "exit with code 1 if a certified error is above X")
+    parser.add_jobs("worker processes of the attacks (default: all)")
+    parser.add_out("output folder; a rerun resumes (default: none)")
+    parser.add_output("exit with code 1 if a certified error is above X")
 
 
 def _add_budget(commands: Any) -> None:
@@ -134,8 +134,8 @@ def _add_budget(commands: Any) -> None:
                         help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
                         "test row I")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
-    _add_out(parser, "output folder for the certificates and poison")
-    _add_output(parser)
+    parser.add_out("output folder for the certificates and poison")
+    parser.add_output()
 
 
 def _add_subpop(commands: Any) -> None:
@@ -152,18 +152,18 @@ def _add_subpop(commands: Any) -> None:
     add("--match", default="clusters", metavar="WHAT",
         help="clusters, or a comma list of columns in which rows agree (names or numbers; one of more than six values "
         "is cut at its quartiles; all columns hold numbers, text has to be encoded) (default: clusters)")  # fmt: skip
-    add("--clusters", type=_whole, default=20, metavar="N", help="number of clusters (default: 20)")
-    add("--components", type=_whole, default=10, metavar="N",
+    add("--clusters", type=whole, default=20, metavar="N", help="number of clusters (default: 20)")
+    add("--components", type=whole, default=10, metavar="N",
         help="principal components before clustering (default: 10)")  # fmt: skip
-    add("--groups", type=_whole, default=10, metavar="N", help="attack the N largest; 0 for all (default: 10)")
-    add("--alpha", type=_number, nargs="+", default=[0.5, 1.0, 2.0], metavar="A",
+    add("--groups", type=whole, default=10, metavar="N", help="attack the N largest; 0 for all (default: 10)")
+    add("--alpha", type=number, nargs="+", default=[0.5, 1.0, 2.0], metavar="A",
         help="poison rows for each of the attacker's rows of the subpopulation (default: 0.5 1 2)")  # fmt: skip
-    add("--collateral", type=_number, default=0.01, metavar="F",
+    add("--collateral", type=number, default=0.01, metavar="F",
         help="greatest growth of the error elsewhere that convex allows (default: 0.01)")  # fmt: skip
     add("--map", default="pca", metavar="NAME",
         help="of the test rows and the poison: pca or tsne (default: pca)")  # fmt: skip
-    _add_out(parser, "output folder; a rerun resumes (default: none)")
-    _add_output(parser)
+    parser.add_out("output folder; a rerun resumes (default: none)")
+    parser.add_output()
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -176,8 +176,8 @@ def _add_evaluate(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
-    _add_out(parser, "also write the report to this folder")
-    _add_output(parser, _FAIL_ABOVE)
+    parser.add_out("also write the report to this folder")
+    parser.add_output(_FAIL_ABOVE)
 
 
 def _add_sanitize(commands: Any) -> None:
@@ -189,7 +189,7 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_learner(parser)
     _add_defenses(parser, "--defense", None)
-    parser.add_argument("--out", type=_place, required=True, metavar="FILE",
+    parser.add_argument("--out", type=place, required=True, metavar="FILE",
                         help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -214,7 +214,7 @@ def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | N
     add("--model", metavar="NAME", help=f"one of {MODELS}: hinge loss with a penalised intercept, or logistic or "
         "squared loss with a free one (default: svm)")  # fmt: skip
     add("--estimator", metavar="FILE", help="a fitted scikit-learn linear classifier (.skops) instead of --model")
-    add("--reg", type=_number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
+    add("--reg", type=number, metavar="LAMBDA", help="lambda of lambda/2 |theta|^2 + mean loss (default: 0.01)")
     add("--penalize-intercept", action=argparse.BooleanOptionalAction, help="override the convention of --model")
     add("--class-weight", metavar="WEIGHTS", help=class_weight or "balanced, or weights by label value such as "
         "spam=4,ham=1, beside --model")  # fmt: skip
@@ -227,10 +227,10 @@ def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | N
     add("--index", metavar="COLUMN", help="column that numbers or names the rows and is no feature, or none")
     add("--weight", dest="sample_weight", metavar="COLUMN", help="column (of an .npz file the array) of sample weights")
     add("--test", metavar="FILE", help="file with the test rows")
-    add("--test-fraction", type=_number, metavar="F",
+    add("--test-fraction", type=number, metavar="F",
         help="share of a file's rows to hold out when it brings no test rows (default: 0.3)")  # fmt: skip
     seeds = _several(0) if several else {"default": 0}
-    add("--seed", type=_whole, metavar="N", help="seed of every random draw (default: 0)", **seeds)
+    add("--seed", type=whole, metavar="N", help="seed of every random draw (default: 0)", **seeds)
 
 
 def _add_method(parser: Parser) -> None:
@@ -247,7 +247,7 @@ def _add_method(parser: Parser) -> None:
 
 def _add_epsilon(parser: Parser, *, several: bool = False) -> None:
     budgets = _several(0.03) if several else {"default": 0.03}
-    parser.add_argument("--epsilon", type=_number, metavar="E",
+    parser.add_argument("--epsilon", type=number, metavar="E",
                         help="poison rows as a fraction of the training rows (default: 0.03)", **budgets)  # fmt: skip
 
 
@@ -266,41 +266,5 @@ def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bo
                        **lists)  # fmt: skip
     group.add_argument("--variant", default="paper", metavar="NAME",
                        help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
-    group.add_argument("--remove", type=_number, default=0.05, metavar="F",
+    group.add_argument("--remove", type=number, default=0.05, metavar="F",
                        help="share of each class that a defence removes (default: 0.05)")  # fmt: skip
-
-
-def _add_jobs(parser: Parser, words: str) -> None:
-    parser.add_argument("--jobs", type=_whole, metavar="N", help=words)
-
-
-def _add_out(parser: Parser, words: str, *, default: str | None = None) -> None:
-    parser.add_argument("--out", type=_place, default=default, metavar="DIR", help=words)
-
-
-def _add_output(parser: Parser, fail_above: str | None = None) -> None:
-    add = parser.add_argument_group("output").add_argument
-    if fail_above is not None:
-        add("--fail-above", type=_number, metavar="X", help=fail_above)
-    add("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
-    add("--quiet", action="store_true", help="no progress and no table")
-
-
-def _place(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, got {text!r}.")
-    return text
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}.") from None
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text[:40]!r}.") from None

@@ -60,6 +60,11 @@ class LinearModel:
         """All that `model_of` needs: here `vector`."""
         return self.vector
 
+    @property
+    def flat(self) -> Array:
+        """Coefficients of all classes and then the intercepts, the order of a ``torch.nn.Linear``."""
+        return self.vector
+
     @classmethod
     def from_vector(cls, vector: Any) -> LinearModel:
         """The inverse of `vector`."""
@@ -142,6 +147,11 @@ class MultiModel(LinearModel):
         """See `LinearModel.parameters`: here `matrix`."""
         return self.matrix
 
+    @property
+    def flat(self) -> Array:
+        """See `LinearModel.flat`."""
+        return np.concatenate([self.coef.ravel(), self.intercept])
+
     @classmethod
     def from_matrix(cls, matrix: Any) -> MultiModel:
         """The inverse of `matrix`."""
@@ -175,7 +185,26 @@ class MultiModel(LinearModel):
         return np.asarray(own - scores.max(axis=1))
 
 
-def model_of(parameters: Any) -> LinearModel:
-    """The model with these `parameters`."""
+@dataclass(frozen=True, eq=False)
+class FlatParameters:
+    """The parameters of a model that is no linear one, without the rule by which it predicts: of a network.
+
+    Parameters
+    ----------
+    flat : ndarray, shape (p,)
+    """
+
+    flat: Array
+
+    @property
+    def parameters(self) -> Array:
+        """See `LinearModel.parameters`: here of shape (1, 1, p)."""
+        return self.flat[None, None, :]
+
+
+def model_of(parameters: Any) -> Any:
+    """The model with these `parameters`, or what is kept of one."""
     values = np.asarray(parameters, dtype=np.float64)
+    if values.ndim == 3:
+        return FlatParameters(values.ravel())
     return LinearModel.from_vector(values) if values.ndim == 1 else MultiModel.from_matrix(values)

@@ -89,6 +89,8 @@ class Candidate:
         Relative duality gap of the program that the relaxed poison was read from; NaN if it has none.
     excess : float
         By how much the error on the rows that the aim spares grows beyond its limit.
+    facts : dict of str to float
+        What else an attack has to tell of it.
     """
 
     poison: Poison
@@ -102,6 +104,7 @@ class Candidate:
     seconds: float = 0.0
     gap: float = float("nan")
     excess: float = 0.0
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def worst(self) -> float:

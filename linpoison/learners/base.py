@@ -14,6 +14,8 @@ import scipy.sparse as sp
 
 from ..core import Array, Dataset, Domain, InputError, LinearModel, Matrix
 from ..losses.problem import Problem
+from ..risk.linear_risk import LinearRisk
+from ..risk.views import View
 
 FAR = 1e3
 """Means of columns, in units of their spread, beyond which they are subtracted where that changes nothing."""
@@ -101,6 +103,17 @@ class Learner(ABC):
         middle, spread = data.X.mean(axis=0), data.X.std(axis=0)
         far = (np.abs(middle) > FAR * spread) & (spread > 1e-12 * np.abs(middle))
         return np.where(far, middle, 0.0) if far.any() else None
+
+    def view(self, data: Dataset) -> View:
+        """What attacks by derivatives know of this learner on rows like those of `data`.
+
+        Raises
+        ------
+        CapabilityError
+            For losses without the derivatives.
+        """
+        risk = LinearRisk.of(self.problem.pinned(data.total))
+        return View.of(risk, data, data.d + self.problem.fit_intercept)
 
     @abstractmethod
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:

@@ -13,8 +13,10 @@ from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel, MultiModel
 from ..core.validation import Array, check_integer, check_number
-from ..losses import MultiProblem
+from ..losses import MultiProblem, Softmax
 from ..losses.problem import LEAST_REG
+from ..risk.linear_risk import LinearRisk
+from ..risk.views import View
 from .base import Learner, LearnerWarning, converged, narrow
 from .multi_newton import newton_multi
 
@@ -37,6 +39,19 @@ class MultiLearner(Learner):
         """
         data.require_all_classes()
         return self._fit(data, start)
+
+    def view(self, data: Dataset) -> View:
+        """See `Learner.view`: of cross-entropy.
+
+        Raises
+        ------
+        CapabilityError
+            For another loss.
+        """
+        if self.problem.loss != Softmax():
+            raise CapabilityError("cross-entropy for attacks by derivatives", repr(self.problem.loss))
+        risk = LinearRisk(data.k, self.problem.reg, penalize_intercept=self.problem.penalize_intercept)
+        return View.of(risk, data, data.k * (data.d + 1))
 
     @abstractmethod
     def _fit(self, data: Dataset, start: LinearModel | None) -> MultiModel:

@@ -33,6 +33,11 @@ def like(values: Any, template: Any) -> Any:
     return np.asarray(to_numpy(values), dtype=template.dtype)
 
 
+def doubled(values: Any) -> Any:
+    """`values` in double precision, of the same kind."""
+    return values.double() if hasattr(values, "double") else np.asarray(values, dtype=np.float64)
+
+
 def norm(vector: Any) -> float:
     """Euclidean length of a flat vector."""
     return float(vector @ vector) ** 0.5

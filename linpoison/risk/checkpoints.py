@@ -1,17 +1,14 @@
-"""Where a long attack stands, on disk, so that it resumes."""
+"""Where a long attack stands, in a journal, so that it resumes in the middle of a step."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import InputError
-from ..core.archives import arrays_writer, read_arrays
-from ..core.writing import write_file
+from ..core.journal import Journal
 from .arrays import to_numpy
 from .samples import Sample
 
@@ -34,33 +31,27 @@ def digest_of(*parts: Any) -> str:
 
 
 class Checkpoint:
-    """One ``.npz`` file, replaced as a whole; a file of other settings or data is not read.
+    """One entry of a journal, replaced as a whole; an entry of other settings or data is not read.
 
     Parameters
     ----------
-    path : Path or str, optional
+    journal : Journal, optional
         None: nothing is kept.
+    key : str
     digest : str
         Of all that the result depends on.
     """
 
-    def __init__(self, path: Path | str | None, digest: str) -> None:
-        self.path, self.digest = None if path is None else Path(path), digest
+    def __init__(self, journal: Journal | None, key: str, digest: str) -> None:
+        self.journal, self.key, self.digest = journal, key, digest
 
     def load(self) -> dict[str, Any] | None:
         """The arrays that were stored last; None if there are none of this digest."""
-        if self.path is None:
-            return None
-        try:
-            stored = read_arrays(self.path)
-        except InputError:
-            return None
-        return stored if str(stored.pop("digest", "")) == self.digest else None
+        stored = None if self.journal is None else self.journal.get(self.key)
+        return stored if stored is not None and str(stored.pop("digest", "")) == self.digest else None
 
     def store(self, arrays: Mapping[str, Any]) -> None:
         """Replace what was stored."""
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        held: dict[str, Any] = {name: to_numpy(value) for name, value in arrays.items()}
-        write_file(self.path, arrays_writer({"digest": np.array(self.digest), **held}, compressed=False))
+        if self.journal is not None:
+            held: dict[str, Any] = {name: to_numpy(value) for name, value in arrays.items()}
+            self.journal.put(self.key, {"digest": np.array(self.digest), **held})

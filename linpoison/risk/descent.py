@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import cos, pi
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy.optimize import Bounds, minimize
@@ -42,8 +42,20 @@ class Descent:
 
 
 class Optimiser(Protocol):
-    """Minimises a function of rows over a set."""
+    """Minimises a function of rows over a set.
 
+    Attributes
+    ----------
+    steps : int
+        The most that it takes.
+    resumes : bool
+        Whether it takes ``kept``, a `Keeper`, and goes on where one that was interrupted stood.
+    """
+
+    resumes: ClassVar[bool] = False
+
+    @property
+    def steps(self) -> int: ...
     def minimise(
         self, objective: Objective, start: Rows, projection: Projection, *, tol: float, ranks: Ranks, progress: Progress
     ) -> Descent:
@@ -112,6 +124,7 @@ class ProjectedGradient(Optimiser):
     steps : int, default 1000
     """
 
+    resumes: ClassVar[bool] = True
     step: float | None = None
     steps: int = 1000
 
@@ -176,6 +189,7 @@ class Adam(Optimiser):
     gives the same iterates.
     """
 
+    resumes: ClassVar[bool] = True
     step: float = 0.1
     steps: int = 1000
     betas: tuple[float, float] = (0.9, 0.999)

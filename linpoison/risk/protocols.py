@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..core import CapabilityError
 from .arrays import row_norms, to_numpy
 
 Vector = Any
@@ -96,6 +97,10 @@ class Risk(Protocol):
 
     def features(self, w: Vector, X: Rows) -> Any:
         """What the last linear layer is given, shape (n, h)."""
+
+    def only(self, w: Vector, names: Any) -> tuple[Risk, Vector]:
+        """The risk of some of the parameters, by their names, with the others fixed as in `w`; and theirs in `w`."""
+        raise CapabilityError("parameters that have names", type(self).__name__, "Leave `params` out for all.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,7 +114,7 @@ class MovedFlips:
 
     Parameters
     ----------
-    attack : object with ``run(risk, w, train, seeds, target)`` or ``run(risk, w, seeds, target)``
+    attack : object with ``craft(risk, w, train, seeds, target)``
         See `gradient_optimization` and `influence`.
     flip : LabelFlip
         Where the rows begin, and their label.
@@ -136,8 +136,8 @@ class MovedFlips:
         seeds = Sample(risk.rows(start.X), start.y)
         target = auxiliary.take(group.mask(auxiliary))
         aim = Sample(risk.rows(target.X), target.y)
-        train = (Sample(risk.rows(auxiliary.X), auxiliary.y),) if isinstance(self.attack, FixedModelAttack) else ()
-        moved = self.attack.run(risk, w, *train, seeds, aim).poison.X
+        train = Sample(risk.rows(auxiliary.X), auxiliary.y)
+        moved = self.attack.craft(risk, w, train, seeds, aim).poison.X
         X = moved.detach().cpu().numpy() if hasattr(moved, "detach") else np.asarray(moved)
         return Population(X, start.y)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import linpoison
+from linpoison._progress import ProgressLine
 from linpoison.cli import main
-from linpoison.cli.progress import ProgressLine
 
 pytestmark = pytest.mark.usefixtures("in_tmp", "fake_attacks")
 

@@ -15,7 +15,7 @@ from linpoison import cli
 SCRIPT = """
 import pathlib, signal, sys, time
 from linpoison.attacks.run import Run
-from linpoison.auditing.journal import FolderJournal
+from linpoison.core.journal import FolderJournal
 from linpoison.cli import commands, main
 
 def step(started, number):

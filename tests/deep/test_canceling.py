@@ -45,7 +45,7 @@ def network():
 @every
 def test_the_residual_falls_and_is_the_learner_s_gradient(optimiser):
     risk, w, data = network()
-    found = Canceler(optimiser).run(risk, w, data, 0.3)
+    found = Canceler(optimiser).cancel(risk, w, data, 0.3)
     assert found.residual < 0.9 * found.history[0]
     assert found.history.min() == pytest.approx(found.residual, rel=1e-9)
     both = data.joined(found.poison, risk)
@@ -61,7 +61,7 @@ def test_the_residual_falls_and_is_the_learner_s_gradient(optimiser):
 @every
 def test_a_seed_gives_the_same_poison_again(optimiser):
     risk, w, data = network()
-    first, again, other = (Canceler(optimiser).run(risk, w, data, 0.3, seed=s) for s in (1, 1, 2))
+    first, again, other = (Canceler(optimiser).cancel(risk, w, data, 0.3, seed=s) for s in (1, 1, 2))
     assert torch.equal(first.poison.X, again.poison.X)
     assert not torch.equal(first.poison.X, other.poison.X)
 
@@ -72,15 +72,15 @@ SCALED = [Adam(steps=25), LBFGS(steps=25), ProjectedGradient(steps=25)]
 @pytest.mark.parametrize("optimiser", SCALED, ids=lambda o: type(o).__name__)
 def test_a_multiple_of_the_objective_gives_the_same_iterates(optimiser):
     risk, w, data = network()
-    mean, total = (Canceler(optimiser, reduction=r).run(risk, w, data, 0.3) for r in ("mean", "sum"))
+    mean, total = (Canceler(optimiser, reduction=r).cancel(risk, w, data, 0.3) for r in ("mean", "sum"))
     np.testing.assert_allclose(mean.history, total.history, rtol=1e-8)
     torch.testing.assert_close(mean.poison.X, total.poison.X, rtol=1e-7, atol=1e-8)
 
 
 def test_sums_and_means_are_the_same_with_matched_steps():
     risk, w, data = network()
-    mean = Canceler(ProjectedGradient(step=0.5 * data.n**2, steps=20)).run(risk, w, data, 0.3)
-    total = Canceler(ProjectedGradient(step=0.5, steps=20), reduction="sum").run(risk, w, data, 0.3)
+    mean = Canceler(ProjectedGradient(step=0.5 * data.n**2, steps=20)).cancel(risk, w, data, 0.3)
+    total = Canceler(ProjectedGradient(step=0.5, steps=20), reduction="sum").cancel(risk, w, data, 0.3)
     torch.testing.assert_close(mean.poison.X, total.poison.X, rtol=1e-10, atol=1e-10)
     assert mean.residual == pytest.approx(total.residual, rel=1e-10)
     assert mean.residual < mean.history[0]
@@ -92,7 +92,7 @@ def test_a_step_is_the_formula():
     eta, share = 0.3, 0.1
     r = ours.grad(w, data.X, data.y) + share * ours.data_grad(w, start.X, start.y)
     expected = start.X - eta * (share / 2) * ours.mixed_product(w, start.X, start.y, r)
-    found = Canceler(ProjectedGradient(step=eta, steps=1)).run(ours, w, data, share, start=start)
+    found = Canceler(ProjectedGradient(step=eta, steps=1)).cancel(ours, w, data, share, start=start)
     np.testing.assert_allclose(found.poison.X, expected, rtol=1e-12)
 
 
@@ -100,7 +100,7 @@ def test_numpy_and_torch_take_the_same_path():
     ours, theirs, data = linear_pair("10")
     w = vectors(theirs.size)[0]
     for optimiser in (Adam(steps=15), ProjectedGradient(steps=15)):
-        first, second = (Canceler(optimiser).run(r, r.vector(w), data, 0.2) for r in (ours, theirs))
+        first, second = (Canceler(optimiser).cancel(r, r.vector(w), data, 0.2) for r in (ours, theirs))
         np.testing.assert_allclose(to_numpy(second.poison.X), first.poison.X, rtol=1e-8, atol=1e-8)
         np.testing.assert_allclose(second.history, first.history, rtol=1e-8)
 
@@ -113,8 +113,8 @@ def test_copies_and_weights_are_one():
     twice = Sample(start.X[[0, 0, 1]], start.y[[0, 0, 1]])
     weighted = Sample(start.X, start.y, [2.0, 1.0])
     step = Canceler(ProjectedGradient(step=1e-9, steps=1))
-    first = step.run(risk, w, Sample(data.X, data.y, copies), 0.2, start=weighted)
-    second = step.run(risk, w, Sample(data.X[index], data.y[index]), 0.2, start=twice)
+    first = step.cancel(risk, w, Sample(data.X, data.y, copies), 0.2, start=weighted)
+    second = step.cancel(risk, w, Sample(data.X[index], data.y[index]), 0.2, start=twice)
     assert first.residual == pytest.approx(second.residual, rel=1e-9)
     assert first.poison.total == pytest.approx(second.poison.total)
 
@@ -123,7 +123,7 @@ def test_copies_and_weights_are_one():
 def test_chunks_change_nothing(chunk):
     whole, w, data = network()
     parts = TorchRisk(whole.module, reg=0.01, chunk=chunk)
-    first, second = (Canceler(Adam(steps=10)).run(r, w, data, 0.4) for r in (whole, parts))
+    first, second = (Canceler(Adam(steps=10)).cancel(r, w, data, 0.4) for r in (whole, parts))
     torch.testing.assert_close(first.poison.X, second.poison.X, rtol=1e-8, atol=1e-9)
 
 
@@ -132,8 +132,8 @@ def test_the_box_is_kept():
     w = GradPC(radius=0.5).target(risk, risk.current, data)
     box = Box.pixels()
     for optimiser in (Adam(steps=15), ProjectedGradient(steps=15), LBFGS(steps=15)):
-        found = Canceler(optimiser, box).run(risk, w, data, 1.0)
-        free = Canceler(optimiser).run(risk, w, data, 1.0)
+        found = Canceler(optimiser, box).cancel(risk, w, data, 1.0)
+        free = Canceler(optimiser).cancel(risk, w, data, 1.0)
         assert box.contains(found.poison.X).all()
         assert not box.contains(free.poison.X).all()
         assert found.residual < found.history[0]
@@ -144,22 +144,22 @@ def test_other_sets_are_kept_by_the_optimisers_that_can():
     start = data.take(range(6))
     near = LinfAroundSeed(start.X, 0.05)
     for part in (near, L2Ball(1.0)):
-        found = Canceler(Adam(steps=10), part).run(risk, w, data, 0.2, start=start)
+        found = Canceler(Adam(steps=10), part).cancel(risk, w, data, 0.2, start=start)
         assert part.contains(found.poison.X).all()
         assert not torch.equal(found.poison.X, risk.rows(start.X))
         with pytest.raises(CapabilityError, match="Box"):
-            Canceler(LBFGS(), part).run(risk, w, data, 0.2, start=start)
+            Canceler(LBFGS(), part).cancel(risk, w, data, 0.2, start=start)
 
 
 def test_it_stops_at_the_tolerance_and_tells_of_its_steps():
     risk, w, data = network()
     seen = []
-    long = Canceler(Adam(steps=60)).run(risk, w, data, 0.3, progress=lambda t, v: seen.append((t, v)))
+    long = Canceler(Adam(steps=60)).cancel(risk, w, data, 0.3, progress=lambda t, v: seen.append((t, v)))
     assert [t for t, _ in seen] == list(range(1, 61))
     np.testing.assert_allclose((2 * np.array([v for _, v in seen])) ** 0.5, long.history[1:])
     tol = 1.0001 * float(np.sort(long.history)[30])
     for optimiser in (Adam(steps=60), ProjectedGradient(steps=2000), LBFGS()):
-        short = Canceler(optimiser, tol=tol).run(risk, w, data, 0.3)
+        short = Canceler(optimiser, tol=tol).cancel(risk, w, data, 0.3)
         assert short.residual <= tol
         assert (short.history[:-1] > tol).all()
         assert len(short.history) > 1
@@ -168,19 +168,19 @@ def test_it_stops_at_the_tolerance_and_tells_of_its_steps():
 def test_budgets():
     risk, w, data = network()
     rule = Adam(steps=1)
-    assert Canceler(rule).run(risk, w, data, 0.11).epsilon == pytest.approx(3 / 30)
-    few = Canceler(rule, rows=4).run(risk, w, data, 0.11)
+    assert Canceler(rule).cancel(risk, w, data, 0.11).epsilon == pytest.approx(3 / 30)
+    few = Canceler(rule, rows=4).cancel(risk, w, data, 0.11)
     assert few.poison.n == 4
     assert few.epsilon == 0.11
     np.testing.assert_allclose(few.poison.mass, 0.11 * 30 / 4)
-    assert Canceler(rule).run(risk, w, data, 1.5).poison.n == 45
+    assert Canceler(rule).cancel(risk, w, data, 1.5).poison.n == 45
     with pytest.raises(InputError, match="at least one row"):
-        Canceler(rule).run(risk, w, data, 0.01)
+        Canceler(rule).cancel(risk, w, data, 0.01)
 
 
 def test_labels_stay_and_seeds_are_clean_rows():
     risk, w, data = network()
-    found = Canceler(ProjectedGradient(step=1e-12, steps=1)).run(risk, w, data, 0.3, seed=4)
+    found = Canceler(ProjectedGradient(step=1e-12, steps=1)).cancel(risk, w, data, 0.3, seed=4)
     for row, label in zip(to_numpy(found.poison.X), found.poison.y, strict=True):
         where = np.flatnonzero(np.abs(data.X - row).max(axis=1) < 1e-9)
         assert where.size == 1
@@ -192,7 +192,7 @@ def test_all_parameters_are_cancelled_unless_some_are_chosen():
     whole, first = TorchRisk(module), TorchRisk(module, params=["0.weight"])
     assert whole.size == 43
     assert first.size == 20
-    part = Canceler(Adam(steps=60)).run(first, first.current, data, 0.3)
+    part = Canceler(Adam(steps=60)).cancel(first, first.current, data, 0.3)
     both = data.joined(part.poison, whole)
     r = 1.3 * whole.grad(whole.current, both.X, both.y, both.weights)
     assert norm(r[:20]) == pytest.approx(part.residual, rel=1e-9)
@@ -238,7 +238,7 @@ def test_given_parameters_are_themselves():
 def test_canceling_at_what_was_learned_needs_nothing():
     risk, data = LinearRisk(3, 0.1), several()
     w = LBFGSTrainer(tol=1e-12).fit(risk, data).w
-    found = Canceler(Adam(steps=5), rows=2).run(risk, w, data, 1e-9)
+    found = Canceler(Adam(steps=5), rows=2).cancel(risk, w, data, 1e-9)
     assert found.residual < 1e-8
     assert found.reachability.threshold == pytest.approx(0.0, abs=1e-8)
     assert objective(risk, w, data) > 0
@@ -282,7 +282,7 @@ def test_options_are_checked(call, words):
 
 def run(epsilon=0.2, seed=0):
     risk, w, data = network()
-    return Canceler(Adam(steps=1)).run(risk, w, data, epsilon, seed=seed)
+    return Canceler(Adam(steps=1)).cancel(risk, w, data, epsilon, seed=seed)
 
 
 def test_a_stationary_start_has_no_way_up():
@@ -306,7 +306,7 @@ def test_a_decoy_of_the_audit_and_a_module_are_canceled_by_one_code(loss, where)
     problem, both = Problem(make_loss(loss), 0.1), linear.ByLabel(dict.fromkeys((-1.0, 1.0), sets))
     ours = rule.solve(LinearModel(w[:-1], w[-1]), train, problem, both, epsilon, np.random.default_rng(3))
     begin = Sample(data.X[np.random.default_rng(3).choice(train.n, size=4)], np.repeat(LABELS, 2))
-    theirs = Canceler(Accelerated(20), place).run(risk, risk.vector(w), data, epsilon, start=begin)
+    theirs = Canceler(Accelerated(20), place).cancel(risk, risk.vector(w), data, epsilon, start=begin)
     assert ours.residual < 0.95 * ours.history[0]
     np.testing.assert_allclose(ours.poison.X, to_numpy(theirs.poison.X), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(ours.history, theirs.history, rtol=1e-12, atol=1e-12)

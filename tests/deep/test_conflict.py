@@ -63,7 +63,7 @@ def test_gradient_canceling_turns_them_and_keeps_length_and_ties(digits, risk):
     w = risk.current
     start = conflicting_rows(train, 0.04, length=5.0, classes=10)
     rule = Canceler(Adam(step=0.05, steps=40), Tied(10, Sphere(5.0)))
-    found = rule.run(risk, w, train, 0.04, start=start)
+    found = rule.cancel(risk, w, train, 0.04, start=start)
     assert found.history[-1] < found.history[0]
     pictures = found.poison.X.reshape(4, 10, 64)
     assert torch.equal(pictures, pictures[:, :1].expand_as(pictures))

@@ -73,8 +73,8 @@ def test_a_command_writes_its_report_and_repeats_itself(command, tmp_path):
     assert {"poison-0.npz", "poison-1.npz", "seed-0.json"} <= written
     assert ("poison-0.png" in written) == (command == "flip")
     with np.load(tmp_path / "one" / "poison-0.npz") as archive:
-        assert archive["X"].shape == (20, 1, 8, 8)
-        assert archive["copies"].sum() == 20
+        assert archive["X"].shape == (20, 64)
+        assert archive["count"].sum() == 20
         assert set(archive["y"]) <= set(range(10))
     for run in first["runs"]:
         assert run["drop"] == pytest.approx(run["clean_accuracy"] - run["accuracy"])
@@ -113,25 +113,30 @@ def test_poison_keeps_to_the_box_unless_it_is_free(tmp_path):
     assert "relative_distance" in report(tmp_path / "box")["runs"][0]
 
 
-def test_resuming_keeps_finished_seeds_and_epochs(tmp_path, capsys):
+def test_a_rerun_keeps_finished_seeds(tmp_path, capsys):
     base = ["tgda", *QUICK[:-3], "--device", "cpu", *COMMANDS["tgda"], "--out", str(tmp_path), "--leader", "pixels"]
     assert main([*base, "--seed", "0"]) == 0
     place = tmp_path / "seed-0.json"
     before = place.read_text(encoding="utf-8")
     capsys.readouterr()
-    assert main([*base, "--seed", "0,1", "--resume"]) == 0
+    assert main([*base, "--seed", "0,1"]) == 0
     told = capsys.readouterr()
     assert place.read_text(encoding="utf-8") == before
     assert "seed 0" not in told.err
-    assert "seed 1: learning from 200 clean rows" in told.err
+    assert "deep: seed 1: learning 1/5" in told.err
     assert "Written to" in told.out
     assert "clean accuracy" in told.out
-    changed = [*base, "--seed", "0", "--resume", "--reg", "0.01"]
-    assert main(changed) == 0
-    assert place.read_text(encoding="utf-8") != before
-    first = place.read_text(encoding="utf-8")
     assert main([*base, "--seed", "0", "--reg", "0.01"]) == 0
-    assert place.read_text(encoding="utf-8") != first
+    assert place.read_text(encoding="utf-8") != before
+
+
+def test_seeds_at_a_time_and_the_report_on_standard_output(tmp_path, capsys):
+    base = ["flip", *QUICK, *COMMANDS["flip"], "--seed", "0,1"]
+    assert main([*base, "--out", str(tmp_path / "one"), "--jobs", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == report(tmp_path / "one")
+    assert main([*base, "--out", str(tmp_path / "two")]) == 0
+    assert [timeless(r) for r in told["runs"]] == [timeless(r) for r in report(tmp_path / "two")["runs"]]
 
 
 @pytest.mark.parametrize("command", ["gc", "tgda"])
@@ -155,19 +160,18 @@ def test_an_interrupted_attack_goes_on_in_its_middle(command, tmp_path, monkeypa
 
     monkeypatch.setattr(place, where, stopping)
     assert main([*base, "--out", str(tmp_path / "parts")]) == 130
-    left = {path.name for path in (tmp_path / "parts").iterdir()}
-    assert left == {"clean-0.npz", "canceling-0.npz" if command == "gc" else "game-0.npz"}
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["journal"]
     learned = []
     fit = sgd.SGDTrainer.fit
     monkeypatch.setattr(sgd.SGDTrainer, "fit", lambda self, *a, **k: learned.append(1) or fit(self, *a, **k))
-    assert main([*base, "--out", str(tmp_path / "parts"), "--resume"]) == 0
+    assert main([*base, "--out", str(tmp_path / "parts")]) == 0
     assert len(learned) == 1  # with the poison only: the clean model was kept
     assert len(calls) == {"gc": 13 + 10, "tgda": 3 + 1}[command]
     runs = [timeless(report(tmp_path / name)["runs"][0]) for name in ("whole", "parts")]
     assert runs[0] == runs[1]
     with np.load(tmp_path / "whole" / "poison-0.npz") as one, np.load(tmp_path / "parts" / "poison-0.npz") as two:
         assert np.array_equal(one["X"], two["X"])
-    assert not list((tmp_path / "parts").glob("clean-*"))
+    assert not (tmp_path / "parts" / "journal").exists()
 
 
 @pytest.mark.parametrize("command", ["gc", "tgda", "flip"])
@@ -185,7 +189,7 @@ def test_losses_of_the_margin_have_one_output(command, tmp_path):
 
 def test_two_digits_are_numbered_as_named():
     task, whole = load_task("digits:3:8", None, 0), load_task("digits", None, 0)
-    assert task.classes == 2
+    assert task.train.k == 2
     assert (task.train.y == 1).sum() == (whole.train.y == 3).sum()
     assert (task.train.y == 0).sum() == (whole.train.y == 8).sum()
 
@@ -225,7 +229,7 @@ def test_the_scores_of_a_model_are_picked(output, code, tmp_path, monkeypatch, c
 
 def test_the_embedded_digits_and_a_part_of_them():
     task = load_task("digits", None, 0)
-    assert (task.train.n, task.test.n, task.classes, task.shape) == (1200, 597, 10, (1, 8, 8))
+    assert (task.train.n, task.test.n, task.train.k, task.shape) == (1200, 597, 10, (1, 8, 8))
     assert (task.low, task.high) == (0.0, 1.0)
     assert load_task("digits", 50, 0).train.n == 50
 
@@ -235,7 +239,7 @@ def test_the_embedded_digits_and_a_part_of_them():
 def test_mnist_has_images():
     task = load_task("mnist", 100, 0)
     assert task.shape == (1, 28, 28)
-    assert (task.train.n, task.test.n, task.classes) == (100, 10000, 10)
+    assert (task.train.n, task.test.n, task.train.k) == (100, 10000, 10)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 5), (3, 1, 5, 5), (3, 3, 5, 5), (3, 25)])
@@ -274,10 +278,11 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits", "--model", "vgg"], "a model among"),
         (["gc", "digits", "--device", "nowhere"], "a device that torch can use"),
         (["flip", "digits", "--epsilon", "0"], "epsilon"),
-        (["gc", "digits", "--epsilon", "1e-5"], "at least one row"),
+        (["gc", "digits", "--epsilon", "1e-5"], "at least one poison row"),
         (["gc", "digits", "--optimiser", "lbfgs", "--step", "1"], "no --step"),
         (["gc", "digits", "--radius", "1", "--relative-radius", "1"], "got both"),
         (["tgda", "digits", "--validation", "1.5"], "fraction"),
+        (["flip", "digits", "--jobs", "0"], "--jobs"),
         (["tgda", "digits", "--pretrain", "-1"], "--pretrain"),
         (["tgda", "digits", "--epochs", "0"], "epochs"),
         (["tgda", "digits", "--game", "chess"], "--help"),
@@ -323,7 +328,7 @@ def test_a_folder_without_a_name_is_refused_and_the_current_one_is_kept(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "seed-0.json").write_text("{}")
     assert main(["flip", "digits", "--quiet", "--out", ""]) == 2
-    assert "the name of a folder, got ''" in capsys.readouterr().err
+    assert "the name of a file or folder, got ''" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["seed-0.json"]
 
 

@@ -147,7 +147,7 @@ assert "cvxpy" not in sys.modules
 from linpoison.attacks.gradient import Canceler
 from linpoison.risk import Adam, LBFGSTrainer, LinearRisk, Sample
 risk, rows = LinearRisk(2, 0.1), Sample([[0.0], [1.0]], [0, 1])
-Canceler(Adam(steps=2)).run(risk, LBFGSTrainer().fit(risk, rows).w, rows, 1.0)
+Canceler(Adam(steps=2)).cancel(risk, LBFGSTrainer().fit(risk, rows).w, rows, 1.0)
 """
 
 

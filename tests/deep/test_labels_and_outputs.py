@@ -54,7 +54,7 @@ def test_labels_of_any_kind_are_learned_like_numbers_from_zero(kind):
         np.asarray(KINDS[kind](np.asarray(plain.predict(known.w, data.X)))),
     )
     assert (predicted == wanted).all()
-    poison = Canceler(Adam(steps=2)).run(risk, found.w, other, 0.1).poison
+    poison = Canceler(Adam(steps=2)).cancel(risk, found.w, other, 0.1).poison
     assert set(np.asarray(poison.y).tolist()) <= set(np.asarray(other.y).tolist())
     assert np.asarray(found.risk.classes_).shape == (3,)
     assert (
@@ -153,7 +153,7 @@ def test_tokens_stay_whole(kind):
     assert again.risk.rows(data.X).shape == (24, 7)
     target = GradPC(radius=0.5, steps=2).target(risk, found.w, data)
     for moved in (
-        lambda: Canceler(Adam(steps=1)).run(risk, target, data, 0.2),
+        lambda: Canceler(Adam(steps=1)).cancel(risk, target, data, 0.2),
         lambda: total_gradient(risk, found.w, data, data.take([0]), data),
         lambda: risk.mixed_product(target, data.X, y, target),
     ):
@@ -330,7 +330,7 @@ def test_what_was_learned_cannot_be_taken_apart(trainer):
                     getattr(first.risk, name)(vector, data.X, data.y, *extra),
                 )
     target = GradPC(radius=0.5, steps=2).target(risk, first.w, data)
-    found = [Canceler(Adam(steps=2)).run(r, target, data, 0.1).residual for r in (risk, first.risk)]
+    found = [Canceler(Adam(steps=2)).cancel(r, target, data, 0.1).residual for r in (risk, first.risk)]
     assert found[0] == found[1]
     torch.testing.assert_close(risk.module_at(target)[1].running_mean, first.risk.module[1].running_mean)
     stored = pickle.loads(pickle.dumps(first.w))

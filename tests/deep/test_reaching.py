@@ -94,9 +94,9 @@ def test_the_toy_set_has_the_published_thresholds_and_plateau(kind):
     assert scaled.threshold == pytest.approx(0.508722, abs=5e-7)
     assert at.kind == scaled.kind == "exact"
     assert at.lower_bound(0.52) ** 2 == pytest.approx(8.341171e-4, abs=5e-11)
-    found = Canceler(LBFGS(), rows=1).run(risk, risk.vector(w), toy(), 0.52)
+    found = Canceler(LBFGS(), rows=1).cancel(risk, risk.vector(w), toy(), 0.52)
     assert found.residual**2 == pytest.approx(8.341171e-4, abs=5e-11)
-    assert Canceler(LBFGS(), rows=1).run(risk, risk.vector(w / 1.1), toy(), 0.52).residual < 1e-8
+    assert Canceler(LBFGS(), rows=1).cancel(risk, risk.vector(w / 1.1), toy(), 0.52).residual < 1e-8
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_canceling_reaches_the_floor_below_the_threshold(kind, share, planted):
     clean, _, _, target = planted
     risk = logistic(kind, 64, 0.01)
     epsilon = share * reachability(risk, risk.vector(target), clean).threshold
-    found = Canceler(LBFGS(), rows=1).run(risk, risk.vector(target), clean, epsilon)
+    found = Canceler(LBFGS(), rows=1).cancel(risk, risk.vector(target), clean, epsilon)
     floor = closed_form_gc(risk, risk.vector(target), clean, epsilon)
     assert found.lower_bound == pytest.approx(floor.residual, rel=1e-9)
     assert floor.residual > 1e-3
@@ -140,7 +140,7 @@ def test_canceling_reaches_zero_above_the_threshold(kind, planted):
     clean, _, _, target = planted
     risk = logistic(kind, 64, 0.01)
     epsilon = 1.05 * reachability(risk, risk.vector(target), clean).threshold
-    found = Canceler(LBFGS(steps=3000), rows=1).run(risk, risk.vector(target), clean, epsilon)
+    found = Canceler(LBFGS(steps=3000), rows=1).cancel(risk, risk.vector(target), clean, epsilon)
     assert found.lower_bound == 0.0
     assert found.residual < 1e-8
 

@@ -195,9 +195,9 @@ net = torch.nn.Sequential(torch.nn.Linear(8, 2000), torch.nn.Tanh(), torch.nn.Li
 risk = TorchRisk(net, chunk=64)
 rng = np.random.default_rng(0)
 rows = lambda n: Sample(rng.normal(size=(n, 8)), rng.integers(3, size=n))
-Canceler(Adam(steps=1)).run(risk, risk.current, rows(64), 0.5)
+Canceler(Adam(steps=1)).cancel(risk, risk.current, rows(64), 0.5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-Canceler(Adam(steps=1)).run(risk, risk.current, rows(64), 1.0, start=rows(int(sys.argv[1])))
+Canceler(Adam(steps=1)).cancel(risk, risk.current, rows(64), 1.0, start=rows(int(sys.argv[1])))
 sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 

@@ -16,6 +16,7 @@ from deep.models import DenseLeader  # noqa: E402
 from linpoison.attacks.gradient import TGDA  # noqa: E402
 from linpoison.attacks.gradient.tgda_parts import Table  # noqa: E402
 from linpoison.core import InputError, SolverFailed  # noqa: E402
+from linpoison.core.journal import FolderJournal  # noqa: E402
 from linpoison.risk import CG, Box, DirectRows, Identity, LBFGSTrainer, Sample, accuracy, total_gradient  # noqa: E402
 from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
@@ -31,13 +32,13 @@ def case(kind="numpy", reg=0.1):
     return risk, w, train, validation, seeds
 
 
-def play(kind="numpy", given=None, sets=None, seed=0, checkpoint=None, progress=None, **options):
+def play(kind="numpy", given=None, sets=None, seed=0, journal=None, progress=None, **options):
     risk, w, train, validation, seeds = given or case(kind)
     rows = DirectRows((M, 4), sets) if sets else DirectRows((M, 4))
     phi = flat(kind, seeds)
     extra = {"progress": progress} if progress else {}
     settings = {"epochs": 1, "batch_size": None, "solver": SOLVER, **options}
-    return TGDA(**settings).run(risk, w, train, validation, rows, phi, seeds, seed=seed, checkpoint=checkpoint, **extra)
+    return TGDA(**settings).play(risk, w, train, validation, rows, phi, seeds, seed=seed, journal=journal, **extra)
 
 
 def flat(kind, seeds):
@@ -145,7 +146,7 @@ def network_game(**options):
     maker = leader(seeds)
     phi = pretrain(maker, train, epochs=30, batch_size=10, step=1e-2)
     settings = {"epochs": 6, "leader_step": 0.02, "rule": "adam", "batch_size": 20, **options}
-    game = TGDA(**settings).run(risk, w, train, validation, maker, phi, seeds)
+    game = TGDA(**settings).play(risk, w, train, validation, maker, phi, seeds)
     return game, maker, phi, (risk, w, train, validation, seeds)
 
 
@@ -223,33 +224,34 @@ def test_pretraining_returns_the_rows_and_follows_its_seed():
 def test_a_game_that_stopped_goes_on_where_it_stood(tmp_path):
     given, options = case(), {"leader_step": 0.05, "rule": "adam", "follower_steps": 3, "batch_size": 11}
     whole = play(given=given, epochs=5, **options)
-    path, seen = tmp_path / "sub" / "game.npz", []
-    play(given=given, epochs=2, checkpoint=path, **options)
-    resumed = play(given=given, epochs=5, checkpoint=path, progress=lambda e, loss: seen.append(e), **options)
+    journal, seen = FolderJournal(tmp_path / "sub"), []
+    play(given=given, epochs=2, journal=journal, **options)
+    resumed = play(given=given, epochs=5, journal=journal, progress=lambda e, loss: seen.append(e), **options)
     assert seen == [3, 4, 5]
     np.testing.assert_array_equal(resumed.phi, whole.phi)
     np.testing.assert_array_equal(resumed.w, whole.w)
     for name, column in whole.history.items():
         np.testing.assert_array_equal(resumed.history[name], column)
-    assert [p.name for p in path.parent.iterdir()] == ["game.npz"]
+    assert len(list((tmp_path / "sub").iterdir())) == 1
 
 
 @pytest.mark.parametrize("change", ["step", "seed", "fewer epochs", "damage", "data"])
 def test_a_checkpoint_of_something_else_is_not_read(tmp_path, change):
-    given, path, seen = case(), tmp_path / "game.npz", []
+    given, journal, seen = case(), FolderJournal(tmp_path), []
     options = {"leader_step": 0.05, "epochs": 3}
-    play(given=given, checkpoint=path, **options)
+    play(given=given, journal=journal, **options)
     seed = 1 if change == "seed" else 0
     if change == "step":
         options["leader_step"] = 0.06
     elif change == "fewer epochs":
         options["epochs"] = 2
     elif change == "damage":
+        (path,) = tmp_path.iterdir()
         path.write_bytes(path.read_bytes()[:200])
     elif change == "data":
         moved = Sample(given[2].X + 1e-9, given[2].y)
         given = (*given[:2], moved, *given[3:])
-    play(given=given, checkpoint=path, seed=seed, progress=lambda e, loss: seen.append(e), **options)
+    play(given=given, journal=journal, seed=seed, progress=lambda e, loss: seen.append(e), **options)
     assert seen == list(range(1, options["epochs"] + 1))
 
 
@@ -303,10 +305,10 @@ def test_copies_are_repeated_rows():
     twice = Sample(np.repeat(seeds.X, 2, axis=0), np.repeat(seeds.y, 2))
     settings = TGDA(epochs=1, batch_size=None, solver=SOLVER, leader_step=0.5, follower_steps=2)
     weighted = Sample(seeds.X, seeds.y, np.full(M, 2.0))
-    first = replace(settings, leader_step=0.25).run(
+    first = replace(settings, leader_step=0.25).play(
         risk, w, train, validation, DirectRows((M, 4)), seeds.X.ravel(), weighted
     )
-    second = settings.run(risk, w, train, validation, DirectRows((2 * M, 4)), twice.X.ravel(), twice)
+    second = settings.play(risk, w, train, validation, DirectRows((2 * M, 4)), twice.X.ravel(), twice)
     np.testing.assert_allclose(first.w, second.w, rtol=1e-9)
     np.testing.assert_allclose(np.repeat(first.poison.X, 2, axis=0), second.poison.X, rtol=1e-9)
     assert first.poison.total == second.poison.total == 2 * M
@@ -346,6 +348,6 @@ def test_accuracy_falls_with_poison_of_a_third():
     seeds = train.drawn(14, seed=1)
     rule = TGDA(epochs=40, leader_step=0.2, rule="adam", batch_size=None, solver=SOLVER)
     rows = DirectRows((14, 4), Box(-4.0, 4.0))
-    game = rule.run(risk, w, train, validation, rows, seeds.X.ravel(), seeds)
+    game = rule.play(risk, w, train, validation, rows, seeds.X.ravel(), seeds)
     _, learned = retrained(risk, train, game.poison, validation)
     assert accuracy(risk, learned, validation) < accuracy(risk, w, validation) - 0.05

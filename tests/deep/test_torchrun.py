@@ -21,6 +21,7 @@ from linpoison.core import InputError  # noqa: E402
 SCRIPT = """
 import json, sys
 from dataclasses import replace
+from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from deep import TorchRisk
@@ -30,6 +31,7 @@ from deep import LeaderNetwork
 from linpoison.attacks.gradient import TGDA
 from linpoison.risk import CG, DirectRows
 from linpoison.core import InputError
+from linpoison.core.journal import FolderJournal
 
 def results(ranks):
     rng = np.random.default_rng(0)
@@ -42,11 +44,11 @@ def results(ranks):
         for optimiser in (Adam(steps=6), ProjectedGradient(steps=6)):
             start = data.take([1, 3, 5, 7, 9])
             for sets in (Box(-2.0, 2.0), L2AroundSeed(start.X, 0.5)):
-                run = Canceler(optimiser, sets).run(risk, w, data, 0.2, start=start, ranks=ranks)
+                run = Canceler(optimiser, sets).cancel(risk, w, data, 0.2, start=start, ranks=ranks)
                 key = f"{kind} {optimiser} {type(sets).__name__}"
                 found[key] = [np.asarray(run.poison.X).tolist(), run.residual, run.history.tolist()]
     try:
-        Canceler(Adam(steps=1), rows=1).run(risk, w, data, 0.2, ranks=ranks)
+        Canceler(Adam(steps=1), rows=1).cancel(risk, w, data, 0.2, ranks=ranks)
     except InputError as error:
         found["few"] = str(error)
     return found
@@ -72,15 +74,15 @@ def games(ranks, place):
                  "torch": (torch_risk, torch_risk.current, DirectRows((5, 4)), rows.reshape(-1)),
                  "leader": (torch_risk, torch_risk.current, leader, leader.current)}
         for kind, (risk, w, maker, phi) in cases.items():
-            name = f"{place}-{kind}-{game}-{order}.npz"
+            name = f"{place}-{kind}-{game}-{order}"
             for epochs in (1, 2):  # the second goes on from the checkpoint of the first
                 rule = replace(rule, epochs=epochs)
-                out = rule.run(risk, w, train, held, maker, phi, seeds, ranks=ranks, checkpoint=name)
+                out = rule.play(risk, w, train, held, maker, phi, seeds, ranks=ranks, journal=FolderJournal(Path(name)))
             found[name.removeprefix(place)] = [np.asarray(out.poison.X).tolist(), np.asarray(out.w).tolist(),
                                                out.history["validation_loss"].tolist()]
     try:
         risk, w, *made = cases["numpy"]
-        TGDA(epochs=1, follower_steps=0, batch_size=1).run(risk, w, train, held, *made, seeds, ranks=ranks)
+        TGDA(epochs=1, follower_steps=0, batch_size=1).play(risk, w, train, held, *made, seeds, ranks=ranks)
     except InputError as error:
         found["few"] = str(error)
     return found
@@ -146,7 +148,7 @@ def test_a_game_of_two_processes_is_that_of_one(found):
     agree(alone, parts)
     assert len(alone) == 6
     assert all(len(values[2]) == 2 for values in alone.values())
-    assert len(list(folder.glob("both-*.npz"))) == 6
+    assert len(list(folder.glob("both-*/*.npz"))) == 6
 
 
 def test_checkpoints_of_different_epochs_are_refused():

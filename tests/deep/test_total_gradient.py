@@ -106,7 +106,7 @@ def attack(risk, labels, solver):
     w = LBFGSTrainer(tol=1e-10).fit(risk, train).w
     seeds = several(6, seed=8)
     rule = FixedModelAttack(solver, ProjectedGradient(step=1e-3, steps=1), labels=labels)
-    found = rule.run(risk, w, train, seeds, Sample(target.X, wanted))
+    found = rule.craft(risk, w, train, seeds, Sample(target.X, wanted))
     return w, train, seeds, Sample(target.X, wanted), found
 
 
@@ -141,7 +141,7 @@ def test_influence_moves_the_target_s_loss_after_retraining(labels):
     _, train, seeds, target, _ = attack(risk, labels, Identity())
     w = LBFGSTrainer(tol=1e-10).fit(risk, train).w
     rule = FixedModelAttack(SOLVER, ProjectedGradient(steps=20), L2AroundSeed(seeds.X, 0.5), labels)
-    found = rule.run(risk, w, train, seeds, target)
+    found = rule.craft(risk, w, train, seeds, target)
 
     def learned(rows):
         again = LBFGSTrainer(tol=1e-10).fit(risk, train.joined(rows, risk)).w
@@ -157,7 +157,7 @@ def test_influence_moves_the_target_s_loss_after_retraining(labels):
 def test_matched_gradients_point_the_attacker_s_way(labels):
     risk, train, target, seeds = linear_pair("3")[1], several(40), several(8, seed=7), several(6, seed=8)
     w = LBFGSTrainer(tol=1e-10).fit(risk, train).w
-    found = GradientMatching(Adam(steps=150), labels=labels).run(risk, w, seeds, target)
+    found = GradientMatching(Adam(steps=150), labels=labels).craft(risk, w, target, seeds, target)
     wanted = risk.data_grad(w, target.X, target.y) * (1 if labels == "adversary" else -1)
     p = risk.data_grad(w, found.poison.X, found.poison.y)
     cosine = float(p @ wanted) / (norm(p) * norm(wanted))
@@ -183,7 +183,7 @@ def test_a_box_bounds_the_attack_and_progress_is_told():
     risk, train = linear_pair("3")[1], several(20)
     seen = []
     rule = FixedModelAttack(projection=Box(-0.5, 0.5))
-    found = rule.run(risk, risk.current, train, several(5), several(4), progress=lambda t, v: seen.append(t))
+    found = rule.craft(risk, risk.current, train, several(5), several(4), progress=lambda t, v: seen.append(t))
     assert Box(-0.5, 0.5).contains(found.poison.X).all()
     assert seen == list(range(1, 51))
 

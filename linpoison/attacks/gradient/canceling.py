@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ...core import CapabilityError, InputError, check_integer, check_number
+from ...core.journal import Journal
+from ...core.results import Candidate
 from ...core.validation import Array
 from ...risk.arrays import movable, norm
 from ...risk.checkpoints import Checkpoint, digest_of
-from ...risk.descent import LBFGS, Adam, Keeper, Optimiser, Progress, silent
+from ...risk.descent import Adam, Keeper, Optimiser, Progress, silent
 from ...risk.fields import Cancel, PoisonObjective
-from ...risk.measuring import peak_memory
+from ...risk.measuring import accuracy, peak_memory
 from ...risk.projections import Everywhere
-from ...risk.protocols import Projection, Risk, Vector
+from ...risk.protocols import Projection, Risk, TargetGenerator, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Sample
 from ...risk.thresholds import Condition, Reachability, reachability
+from ..base import Attack
+from ..run import Middle, Run, Step
+from ..scenario import Scenario
 from .free import FreeObjective, FreeSet
+from .stage import Stage, seeds_of
+from .targets import GradPC
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +71,8 @@ class Canceling:
 
 
 @dataclass(frozen=True)
-class Canceler:
-    """Move poison rows until the gradient at the target parameters vanishes.
+class Canceler(Attack):
+    """Move poison rows until the gradient at the target parameters vanishes, for a learner of any kind.
 
     ::
 
@@ -92,6 +98,12 @@ class Canceler:
         Residual at which to stop.
     free_weights : bool, default False
         Move copies between the rows; otherwise each keeps its share. For a `LinearRisk`.
+    targets : TargetGenerator, default GradPC(relative_radius=0.5)
+        Of a scenario: the parameters to plant, near those that the defender learns from clean rows.
+    draws : int, default 1
+        Of a scenario: sets of clean rows to begin with, each a descent; the best poison is kept.
+    params : tuple of str, optional
+        Of a scenario of a network: names of the parameters to cancel; all by default, the first in published code.
 
     References
     ----------
@@ -104,17 +116,22 @@ class Canceler:
     >>> from linpoison.losses import Logistic
     >>> clean = Sample([[1.0, 1.0], [-1.0, 1.0], [0.0, 1.0]], [1.0, 1.0, -1.0])
     >>> risk, w = LinearRisk(Logistic(), fit_intercept=False), np.array([0.0, 2 * np.log(2)])
-    >>> found = Canceler(LBFGS(), rows=1).run(risk, w, clean, 0.52)
+    >>> found = Canceler(LBFGS(), rows=1).cancel(risk, w, clean, 0.52)
     >>> round(found.residual ** 2, 8), round(found.lower_bound ** 2, 8), round(found.reachability.threshold, 6)
     (0.00083412, 0.00083412, 0.66378)
     """
 
+    name: ClassVar[str] = "canceling"
+    many_classes: ClassVar[bool] = True
     optimiser: Optimiser = field(default_factory=Adam)
     projection: Projection = field(default_factory=Everywhere)
     rows: int | None = None
     reduction: Literal["mean", "sum"] = "mean"
     tol: float = 0.0
     free_weights: bool = False
+    targets: TargetGenerator = field(default_factory=lambda: GradPC(relative_radius=0.5))
+    draws: int = 1
+    params: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.rows is not None:
@@ -122,8 +139,15 @@ class Canceler:
         if self.reduction not in ("mean", "sum"):
             raise InputError("the reduction 'mean' or 'sum'", repr(self.reduction))
         check_number(self.tol, "tol", at_least=0)
+        check_integer(self.draws, "draws", at_least=1)
 
-    def run(
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """One descent for each draw of rows to begin with."""
+        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
+        seeds = seeds_of(run.seed, self.draws)
+        return run.steps(self.name, planted, [(self, stage, middle, i, seed) for i, seed in enumerate(seeds)])
+
+    def cancel(
         self,
         risk: Risk,
         w: Vector,
@@ -134,7 +158,7 @@ class Canceler:
         condition: Condition | None = None,
         seed: int = 0,
         ranks: Ranks = Alone(),  # noqa: B008
-        checkpoint: Path | str | None = None,
+        journal: Journal | None = None,
         progress: Progress = silent,
     ) -> Canceling:
         """Cancel the gradient at `w`.
@@ -155,9 +179,9 @@ class Canceler:
             multipliers of rows on a kink move along; for a `LinearRisk`.
         ranks : Ranks
             Processes that share the rows; give each the same arguments.
-        checkpoint : path, optional
-            An ``.npz`` file, written every 50 steps and read at the start if it is of the same settings and data. For
-            `Adam` and `ProjectedGradient` in one process; the result is that of a run without interruption.
+        journal : Journal, optional
+            Where it stands is written there every 50 steps, and read at the start if it is of the same settings and
+            data. By `Adam` and `ProjectedGradient` in one process; the result is that of a run without interruption.
         progress : callable, optional
             Called with the step and the value of the objective.
 
@@ -166,7 +190,7 @@ class Canceler:
         InputError
             If the budget is of no row, or of fewer rows than there are processes.
         CapabilityError
-            With a checkpoint, for `LBFGS` or several processes.
+            With a journal, for several processes.
         """
         began, target = time.perf_counter(), risk.vector(w)
         seeds, mass = self._start(clean, check_number(epsilon, "epsilon", above=0), start, seed)
@@ -185,8 +209,8 @@ class Canceler:
             objective = FreeObjective(fixed, condition, unit, mass, first.shape, self.free_weights)
             first, sets = objective.joined(first), FreeSet(objective, sets)
         more: dict[str, Any] = {}
-        if checkpoint is not None:
-            more["kept"] = self._keeper(checkpoint, risk, ranks, target, clean, seeds, mass)
+        if journal is not None and self.optimiser.resumes:
+            more["kept"] = self._keeper(journal, risk, ranks, target, clean, seeds, mass)
         found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress, **more)
         X, copies = found.X, seeds.mass / seeds.total
         if objective is not fixed:
@@ -202,10 +226,10 @@ class Canceler:
             memory=peak_memory(first),
         )
 
-    def _keeper(self, path: Path | str, risk: Risk, ranks: Ranks, *parts: Any) -> Keeper:
-        if isinstance(self.optimiser, LBFGS) or ranks.size > 1:
-            raise CapabilityError("Adam or ProjectedGradient in one process with a checkpoint", repr(self.optimiser))
-        return Keeper(Checkpoint(path, digest_of(self, risk.reg, risk.reach, *parts)))
+    def _keeper(self, journal: Journal, risk: Risk, ranks: Ranks, *parts: Any) -> Keeper:
+        if ranks.size > 1:
+            raise CapabilityError("one process with a journal", f"{ranks.size} processes")
+        return Keeper(Checkpoint(journal, "descent", digest_of(self, risk.reg, risk.reach, *parts)))
 
     def _start(self, clean: Sample, epsilon: float, start: Sample | None, seed: int) -> tuple[Sample, float]:
         """Rows to begin with, and their mass as a fraction of the clean rows."""
@@ -215,3 +239,34 @@ class Canceler:
         if m == 0:
             raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
         return clean.drawn(m, seed), m / clean.total if self.rows is None else epsilon
+
+
+def planted(started: float, attack: Canceler, stage: Stage, middle: Middle, number: int, seed: int) -> Step:
+    """One descent from clean rows towards the parameters to plant."""
+    began = time.perf_counter()
+    target = attack.targets.target(stage.risk, stage.w, stage.train)
+    risk, w = (stage.risk, target) if attack.params is None else stage.risk.only(target, attack.params)
+    found = replace(attack, projection=stage.within(attack.projection)).cancel(
+        risk,
+        w,
+        stage.train,
+        stage.scenario.n_poison / stage.train.total,
+        seed=seed,
+        journal=middle.of(number),
+        progress=lambda step, value: middle.say(step, attack.optimiser.steps, "gradient canceling"),
+    )
+    facts = _facts(stage, target, found) | {"attack_seconds": time.perf_counter() - began}
+    label = "planted parameters"
+    return stage.step(started, found.poison, seed, label, target=target, residual=found.residual, facts=facts)
+
+
+def _facts(stage: Stage, target: Vector, found: Canceling) -> dict[str, float]:
+    return {
+        "residual_without_poison": found.clean_residual,
+        "residual_lower_bound": found.lower_bound,
+        "threshold": found.reachability.threshold,
+        "target_accuracy": accuracy(stage.risk, target, stage.target),
+        "target_distance": stage.moved(target),
+        "target_relative_length": stage.moved(target) / (norm(stage.w) or 1.0),
+        "steps": len(found.history) - 1.0,
+    }

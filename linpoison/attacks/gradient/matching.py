@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...core import InputError
+from ...core import InputError, check_integer
+from ...core.results import Candidate
 from ...core.validation import Array
-from ...risk.arrays import movable
+from ...risk.arrays import movable, to_numpy
 from ...risk.descent import Optimiser, Progress, ProjectedGradient, silent
 from ...risk.fields import Align, Match, PoisonObjective
 from ...risk.implicit import hessian
@@ -18,6 +20,10 @@ from ...risk.protocols import InverseHVP, Projection, Risk, Solution, Vector
 from ...risk.ranks import Alone
 from ...risk.samples import Sample
 from ...risk.solvers import Identity
+from ..base import Attack
+from ..run import Middle, Run, Step
+from ..scenario import Scenario
+from .stage import Stage, seeds_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +44,58 @@ class Crafted:
     solution: Solution | None
 
 
+class Crafting(Attack):
+    """Rows are moved while the model that the defender learns from clean rows is held fixed."""
+
+    many_classes: ClassVar[bool] = True
+    optimiser: Optimiser
+    projection: Projection
+    labels: Literal["true", "adversary"]
+    draws: int
+
+    def __post_init__(self) -> None:
+        _sign(self.labels)
+        check_integer(self.draws, "draws", at_least=1)
+
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """One descent for each draw of clean rows to begin with; the attacker wants the next best label."""
+        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
+        arguments = [(self, stage, middle, seed) for seed in seeds_of(run.seed, self.draws)]
+        return run.steps(self.name, crafted, arguments)
+
+    @abstractmethod
+    def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
+        """What is wanted of the poison's gradient, and the linear system behind it, if there is one."""
+
+    def craft(
+        self, risk: Risk, w: Vector, train: Sample, seeds: Sample, target: Sample, *, progress: Progress = silent
+    ) -> Crafted:
+        """Move `seeds`, which keep their labels, against the loss of `target`.
+
+        Parameters
+        ----------
+        risk : Risk
+        w : Vector
+            The model, learned on `train`.
+        train : Sample
+            Rows of the Hessian, if there is one.
+        seeds : Sample
+            Poison rows to begin with.
+        target : Sample
+            Rows whose loss is to grow (labels "true") or to fall ("adversary").
+        """
+        field_, solution = self.wanted(risk, w, train, target)
+        rows = seeds.take(range(seeds.n))
+        objective = PoisonObjective(risk, w, field_, rows.y, rows.mass / rows.total)
+        start = self.projection.project(movable(risk.rows(rows.X)))
+        found = self.optimiser.minimise(
+            objective, start, self.projection, tol=-np.inf, ranks=Alone(), progress=progress
+        )
+        return Crafted(Sample(found.X, rows.y, rows.mass), found.history, solution)
+
+
 @dataclass(frozen=True)
-class FixedModelAttack:
+class FixedModelAttack(Crafting):
     """Move poison rows, the model held fixed, so that a step of training on them raises the loss of other rows.
 
     ::
@@ -59,45 +115,30 @@ class FixedModelAttack:
     projection : Projection, default Everywhere()
         The objective has no lower bound on rows that may lie anywhere.
     labels : {"true", "adversary"}, default "true"
+    draws : int, default 1
+        Of a scenario: sets of clean rows to begin with; the best poison is kept.
 
     References
     ----------
     Jagielski et al., "Subpopulation data poisoning attacks", 2021, section 4.3; Koh, Liang (2017), section 5.2.
     """
 
+    name: ClassVar[str] = "fixed-model"
     solver: InverseHVP = field(default_factory=Identity)
     optimiser: Optimiser = field(default_factory=lambda: ProjectedGradient(steps=50))
     projection: Projection = field(default_factory=Everywhere)
     labels: Literal["true", "adversary"] = "true"
+    draws: int = 1
 
-    def __post_init__(self) -> None:
-        _sign(self.labels)
-
-    def run(
-        self, risk: Risk, w: Vector, train: Sample, seeds: Sample, target: Sample, *, progress: Progress = silent
-    ) -> Crafted:
-        """Move `seeds`, which keep their labels, against the loss of `target`.
-
-        Parameters
-        ----------
-        risk : Risk
-        w : Vector
-            The model, learned on `train`.
-        train : Sample
-            Rows of the Hessian; not used by Identity.
-        seeds : Sample
-            Poison rows to begin with.
-        target : Sample
-            Rows whose loss is to grow (labels "true") or to fall ("adversary").
-        """
+    def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
+        """``s u``."""
         slope = risk.data_grad(w, target.X, target.y, target.weights)
         solution = self.solver.solve(hessian(risk, w, train), slope)
-        field_ = Align(_sign(self.labels) * solution.x)
-        return _craft(self.optimiser, self.projection, risk, w, seeds, (field_, solution), progress)
+        return Align(_sign(self.labels) * solution.x), solution
 
 
 @dataclass(frozen=True)
-class GradientMatching:
+class GradientMatching(Crafting):
     """Move poison rows, the model held fixed, until their gradient points the way of the attacker's.
 
     ::
@@ -108,7 +149,7 @@ class GradientMatching:
 
     Parameters
     ----------
-    optimiser, projection, labels
+    optimiser, projection, labels, draws
         As for `FixedModelAttack`; labels are "adversary" by default.
 
     References
@@ -116,34 +157,35 @@ class GradientMatching:
     Geiping et al., "Witches' Brew", 2021, equation (3).
     """
 
+    name: ClassVar[str] = "gradient-matching"
     optimiser: Optimiser = field(default_factory=lambda: ProjectedGradient(steps=250))
     projection: Projection = field(default_factory=Everywhere)
     labels: Literal["true", "adversary"] = "adversary"
+    draws: int = 1
 
-    def __post_init__(self) -> None:
-        _sign(self.labels)
-
-    def run(self, risk: Risk, w: Vector, seeds: Sample, target: Sample, *, progress: Progress = silent) -> Crafted:
-        """Move `seeds`, which keep their labels."""
-        slope = risk.data_grad(w, target.X, target.y, target.weights)
-        field_ = Match(-_sign(self.labels) * slope)
-        return _craft(self.optimiser, self.projection, risk, w, seeds, (field_, None), progress)
+    def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
+        """``s grad L_t(w)``."""
+        return Match(-_sign(self.labels) * risk.data_grad(w, target.X, target.y, target.weights)), None
 
 
-def _craft(
-    optimiser: Optimiser,
-    projection: Projection,
-    risk: Risk,
-    w: Vector,
-    seeds: Sample,
-    aim: tuple[Any, Solution | None],
-    progress: Progress,
-) -> Crafted:
-    rows = seeds.take(range(seeds.n))
-    objective = PoisonObjective(risk, w, aim[0], rows.y, rows.mass / rows.total)
-    start = projection.project(movable(risk.rows(rows.X)))
-    found = optimiser.minimise(objective, start, projection, tol=-np.inf, ranks=Alone(), progress=progress)
-    return Crafted(Sample(found.X, rows.y, rows.mass), found.history, aim[1])
+def crafted(started: float, attack: Crafting, stage: Stage, middle: Middle, seed: int) -> Step:
+    """One descent from clean rows."""
+    target = stage.target if attack.labels == "true" else _wanted(stage)
+    found = replace(attack, projection=stage.within(attack.projection)).craft(  # type: ignore[type-var]
+        stage.risk, stage.w, stage.train, stage.drawn(seed), target,
+        progress=lambda step, value: middle.say(step, attack.optimiser.steps, attack.name),
+    )  # fmt: skip
+    return stage.step(started, found.poison, seed, f"{len(found.history) - 1} steps from clean rows")
+
+
+def _wanted(stage: Stage) -> Sample:
+    """The rows to be misclassified with the labels that the attacker wants: of the others the most likely."""
+    rows = stage.target
+    if stage.risk.margin_loss is not None:
+        return Sample(rows.X, -rows.y, rows.weights)
+    scores = to_numpy(stage.risk.scores(stage.w, rows.X))
+    scores[np.arange(rows.n), rows.y] = -np.inf
+    return Sample(rows.X, scores.argmax(axis=1), rows.weights)
 
 
 def _sign(labels: str) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
+from ...core.journal import Journal
+from ...core.results import Candidate
 from ...core.validation import Array
 from ...risk.arrays import norm, per_row
 from ...risk.checkpoints import Checkpoint, digest_of
@@ -19,6 +20,11 @@ from ...risk.protocols import InverseHVP, PoisonParameters, Risk, Solution, Vect
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Sample
 from ...risk.solvers import CG
+from ..base import Attack
+from ..run import Middle, Run, Step
+from ..scenario import Scenario
+from .source import Pixels, Source
+from .stage import Stage
 from .tgda_parts import Batch, Share, State, Table, check_disjoint, check_shares, check_together, held
 
 COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature")
@@ -54,7 +60,7 @@ class Game:
 
 
 @dataclass(frozen=True)
-class TGDA:
+class TGDA(Attack):
     """A leader moves the poison, a follower learns from it, in turns.
 
     ::
@@ -88,6 +94,10 @@ class TGDA:
     game : {"non-zero-sum", "zero-sum"}, default "non-zero-sum"
         In a zero-sum game the leader raises the follower's own objective: `L` in place of `L_v`, with the direct term
         ``sum_j (c_j / N) [d x_j / d phi]' d/dx_j l``. Validation rows are then only measured.
+    validation : float, default 0.3
+        Of a scenario: the share of the clean rows that the attacker judges by, and the follower does not learn from.
+    source : Source, default Pixels()
+        Of a scenario: what is optimised, the rows themselves or what makes them.
 
     References
     ----------
@@ -104,11 +114,13 @@ class TGDA:
     >>> risk, seeds = LinearRisk(2, 0.1), train.drawn(4, seed=0)
     >>> w = LBFGSTrainer().fit(risk, train).w
     >>> tgda = TGDA(epochs=5, leader_step=0.1, rule="adam", batch_size=None)
-    >>> game = tgda.run(risk, w, train, held, DirectRows((4, 2)), seeds.X.ravel(), seeds)
+    >>> game = tgda.play(risk, w, train, held, DirectRows((4, 2)), seeds.X.ravel(), seeds)
     >>> bool(game.history["validation_loss"][-1] > game.history["validation_loss"][0])
     True
     """
 
+    name: ClassVar[str] = "tgda"
+    many_classes: ClassVar[bool] = True
     epochs: int = 200
     leader_steps: int = 1
     follower_steps: int = 20
@@ -120,6 +132,8 @@ class TGDA:
     order: Literal["attacker", "defender"] = "attacker"
     start: Literal["warm", "cold"] = "warm"
     game: Literal["non-zero-sum", "zero-sum"] = "non-zero-sum"
+    validation: float = 0.3
+    source: Source = field(default_factory=Pixels)
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("leader_steps", 1), ("follower_steps", 0)):
@@ -136,8 +150,13 @@ class TGDA:
         ):
             if getattr(self, name) not in (one, other):
                 raise InputError(f"{name} {one!r} or {other!r}", repr(getattr(self, name)))
+        check_number(self.validation, "the fraction validation", above=0, below=1)
 
-    def run(
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """One game."""
+        return run.steps(self.name, played, [(self, Stage(scenario), run.middle(self.name, 1), run.seed)])
+
+    def play(
         self,
         risk: Risk,
         w: Vector,
@@ -148,7 +167,7 @@ class TGDA:
         seeds: Sample,
         *,
         seed: int = 0,
-        checkpoint: Path | str | None = None,
+        journal: Journal | None = None,
         ranks: Ranks = Alone(),  # noqa: B008
         progress: Progress = silent,
     ) -> Game:
@@ -170,11 +189,12 @@ class TGDA:
             Labels and copies of the poison rows, in the generator's order.
         seed : int, default 0
             Of the order of rows.
-        checkpoint : path, optional
-            An ``.npz`` file, written after each epoch and read at the start if it is of the same settings and data.
+        journal : Journal, optional
+            Where it stands is written there after each epoch, and read at the start if it is of the same settings and
+            data.
         ranks : Ranks
             Processes that share the rows of each batch, such as `Torchrun()`; give each the same arguments. The first
-            one writes the checkpoint.
+            one writes to the journal.
         progress : callable, optional
             Called with the epoch and the validation loss.
 
@@ -191,7 +211,7 @@ class TGDA:
         table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator, ranks)
         check_shares(ranks, train, validation, table.count(self.batch_size))
         digest = digest_of(self._settings(), train, validation, w, phi, table.poison, seed, risk.reg, risk.reach)
-        kept, began = Checkpoint(checkpoint, digest), time.perf_counter()
+        kept, began = Checkpoint(journal, "game", digest), time.perf_counter()
         state = State.restored(kept.load(), risk.vector(w), generator.restrict(1.0 * phi), self.epochs)
         check_together(ranks, state.epoch)
         anchor = risk.vector(w)
@@ -258,3 +278,28 @@ class TGDA:
         for _ in range(self.follower_steps):
             slope = table.grad(state.w, both) + table.risk.penalty_grad(state.w)
             state.w = state.w - self.follower_step * slope
+
+
+def played(started: float, attack: TGDA, stage: Stage, middle: Middle, seed: int) -> Step:
+    """One game from clean rows; the poison has whole copies, however few of the clean rows the follower is given."""
+    began = time.perf_counter()
+    train, validation = stage.train.held_out(attack.validation, seed)
+    rows = stage.drawn(seed)
+    seeds = Sample(rows.X, rows.y, np.full(rows.n, train.total / stage.train.total))
+    generator, phi = attack.source.begin(stage.view, stage.scenario.train.domain, seeds, train, seed, middle)
+    game = attack.play(
+        stage.risk,
+        stage.w,
+        train,
+        validation,
+        generator,
+        phi,
+        seeds,
+        seed=seed,
+        journal=middle.of(0),
+        progress=lambda epoch, loss: middle.say(epoch, attack.epochs, "game"),
+    )
+    facts = {name: float(np.nanmean(column)) for name, column in game.history.items()}
+    facts |= {"validation_loss": float(game.history["validation_loss"][-1]), "distance": stage.moved(game.w)}
+    facts |= {"attack_seconds": time.perf_counter() - began}
+    return stage.step(started, Sample(game.poison.X, rows.y), seed, f"a game of {attack.epochs} epochs", facts=facts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Self, TextIO
 
-from .._frame import tell
-from .._printable import printable
+from ._frame import tell
+from ._printable import printable
 
 EVERY = 10.0
 """Least seconds between two plain lines about the same step."""
@@ -19,10 +19,12 @@ class ProgressLine:
     ----------
     quiet : bool
         Show nothing.
+    program : str
+        Begins each line.
     """
 
-    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
-        self._stream, self._quiet = stream, quiet
+    def __init__(self, stream: TextIO, *, quiet: bool = False, program: str = "linpoison") -> None:
+        self._stream, self._quiet, self._program = stream, quiet, program
         self._bar: Any = None
         self._what, self._last = "", 0.0
 
@@ -49,7 +51,7 @@ class ProgressLine:
             return
         if self._bar is not None:
             self._bar.clear()
-        self._stream.write(f"linpoison: {text}\n")
+        self._stream.write(f"{self._program}: {text}\n")
         self._stream.flush()
 
     def _draw(self, done: int, total: int, what: str) -> None:
@@ -69,4 +71,4 @@ class ProgressLine:
         if what == self._what and done == total and total == 0:
             return
         self._what, self._last = what, now
-        tell(f"linpoison: {what} {done}/{total}", self._stream)
+        tell(f"{self._program}: {what} {done}/{total}", self._stream)

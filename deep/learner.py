@@ -1,0 +1,207 @@
+"""A network as the learner of a `Scenario`: the same question, attacks and defences as for linear models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from linpoison.attacks import Aim, Progress, Scenario
+from linpoison.core import Budget, CapabilityError, Dataset, InputError, MissingDependency, check_number, check_seed
+from linpoison.core.journal import Journal
+from linpoison.core.validation import Array
+from linpoison.learners import Learner
+from linpoison.losses import MultiProblem, Problem, Softmax
+from linpoison.losses.problem import LEAST_REG
+from linpoison.risk.arrays import norm, to_numpy
+from linpoison.risk.protocols import Trainer
+from linpoison.risk.training import Trained
+from linpoison.risk.views import View
+
+from .torch_modules import copied
+from .torch_risk import TorchRisk
+
+try:
+    import torch
+except ImportError:
+    raise MissingDependency("torch", "to train networks", "deep") from None
+
+MOST = 4
+"""Models that are remembered: an attack is scored more than once by what is learned from the same rows."""
+
+
+class Mass(Budget):
+    """A budget that may exceed the clean rows, as the least one that plants parameters may."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", check_number(self.epsilon, "epsilon", above=0, at_most=1000))
+
+
+class NetworkLearner(Learner):
+    """A torch module and its trainer as the learner of a scenario.
+
+    Every fit begins from scratch with the same seed. Rows are those of a `Dataset`, flat, and take the shape that the
+    module wants; labels are signs for a loss of the margin, of which two classes coded 0 and 1 are the same, and any
+    for cross-entropy.
+
+    Parameters
+    ----------
+    risk : TorchRisk
+        Of cross-entropy, or of a margin loss.
+    trainer : Trainer
+        `SGDTrainer()` or `LBFGSTrainer()`, say.
+    shape : tuple of int, optional
+        Of a row; by default flat.
+    seed : int, default 0
+        Of every training.
+    journal : Journal, optional
+        Where what is learned is kept, by the rows that it was learned from.
+    progress : callable, optional
+        Called with (epochs done, epochs in all, "learning") by a trainer in epochs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from linpoison.attacks.gradient import Canceler
+    >>> from linpoison.risk import Adam, LBFGSTrainer
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 2))
+    >>> rows = Dataset.coded(X, (X[:, 0] > 0).astype(int))
+    >>> learner = NetworkLearner(TorchRisk(torch.nn.Linear(2, 2).double(), reg=0.1), LBFGSTrainer())
+    >>> result = Canceler(Adam(steps=20)).run(learner.scenario(rows, rows, 0.1))
+    >>> result.poison.total, result.name
+    (6.0, 'canceling')
+    """
+
+    def __init__(
+        self,
+        risk: TorchRisk,
+        trainer: Trainer,
+        *,
+        shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        journal: Journal | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(problem_of(risk))
+        self.risk, self.trainer, self.shape, self.seed = risk.of_codes(), trainer, shape, check_seed(seed)
+        self.journal, self.progress = journal, progress
+        self._known: dict[str, NetworkModel] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_known": {}, "progress": None}
+
+    def scenario(
+        self, train: Dataset, target: Dataset, epsilon: float, defenses: Mapping[str, Any] | None = None
+    ) -> Scenario:
+        """The question what poison of a budget does to this learner."""
+        return Scenario(train, self.problem, Mass(epsilon), defenses or {}, Aim.of(target), learner=self)
+
+    def view(self, data: Dataset) -> View:
+        shape = (data.d,) if self.shape is None else self.shape
+        if prod(shape) != data.d:
+            raise InputError(f"rows of {prod(shape)} features, as the shape {shape} says", f"{data.d} features")
+        return View.of(self.risk, data, self.risk.size, shape)
+
+    def fit(self, data: Dataset, start: Any = None) -> Any:
+        """The network that is learned from rows of every class; `start` is not looked at."""
+        data.require_all_classes()
+        key = f"fit-{self.seed}-{data.digest()}"
+        if key not in self._known:
+            found = NetworkModel(self._learned(data, key), self.view(data))
+            self._known = {**dict(list(self._known.items())[1 - MOST :]), key: found}
+        return self._known[key]
+
+    def _learned(self, data: Dataset, key: str) -> Trained:
+        """Read back, or learned and stored."""
+        stored = None if self.journal is None else self.journal.get(key)
+        if stored is not None:
+            return restored(self.risk, stored)
+        told = {} if self.progress is None else {"progress": self._tell}
+        found = self.trainer.fit(self.risk, self.view(data).sample(data), seed=self.seed, **told)
+        if self.journal is not None:
+            self.journal.put(key, stored_arrays(found))
+        return found  # type: ignore[no-any-return]
+
+    def _tell(self, epoch: int, loss: float) -> None:
+        if self.progress is not None:
+            self.progress(epoch, self.trainer.epochs, "learning")  # type: ignore[attr-defined]
+
+    def _fit(self, data: Dataset, start: Any) -> Any:
+        return self.fit(data, start)
+
+    def __repr__(self) -> str:
+        return f"NetworkLearner({type(self.risk.module).__name__}, {self.trainer!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkModel:
+    """What a `NetworkLearner` has learned.
+
+    Parameters
+    ----------
+    trained : Trained
+    view : View
+    """
+
+    trained: Trained
+    view: View
+
+    @property
+    def flat(self) -> Any:
+        """The parameters, with the statistics that they were learned with."""
+        return self.trained.w
+
+    @property
+    def parameters(self) -> Array:
+        """What a journal keeps, see `linpoison.core.model.FlatParameters`."""
+        return to_numpy(self.flat)[None, None, :]
+
+    def predict(self, X: Any) -> Array:
+        """Labels of flat rows, shape (n,)."""
+        found = to_numpy(self.trained.predict(np.asarray(X).reshape(-1, *self.view.shape)))
+        codes = found > 0 if self.trained.risk.margin_loss is not None else found
+        return np.asarray(self.view.labels)[codes.astype(int)]
+
+    def error(self, data: Dataset) -> float:
+        """Share of the (weighted) rows that are misclassified."""
+        return float(np.average(self.predict(data.X) != data.y, weights=data.weight))
+
+    def distance(self, other: NetworkModel) -> float:
+        """Euclidean distance between the parameters."""
+        return norm(self.flat - other.flat)
+
+
+def problem_of(risk: TorchRisk) -> Problem:
+    """What the core knows of a network's objective: its loss of the scores.
+
+    Raises
+    ------
+    CapabilityError
+        For a loss of one's own.
+    """
+    reg, penalised = max(risk.reg, LEAST_REG), risk.penalize_intercept
+    if risk.margin_loss is not None:
+        return Problem(risk.margin_loss, reg, penalised)
+    if risk.loss_function != "cross_entropy":
+        raise CapabilityError("cross-entropy, or a margin loss", repr(risk.loss_function))
+    return MultiProblem(Softmax(), reg, penalised)
+
+
+def stored_arrays(found: Trained) -> dict[str, Any]:
+    """A module that was learned, as arrays."""
+    facts = {name: np.array(getattr(found, name)) for name in ("loss", "grad_norm", "converged", "seconds")}
+    state = found.risk.module_at(found.w).state_dict()
+    return {**facts, **{f"state:{name}": value.cpu().numpy() for name, value in state.items()}}
+
+
+def restored(risk: TorchRisk, arrays: Mapping[str, Any]) -> Trained:
+    """The inverse of `stored_arrays`, for the risk that it was learned for."""
+    module = copied(risk.module)
+    module.load_state_dict({name: torch.as_tensor(arrays[f"state:{name}"]) for name in module.state_dict()})
+    found = risk.learned(module)
+    loss, size, seconds = (float(arrays[name]) for name in ("loss", "grad_norm", "seconds"))
+    return Trained(found, found.current, loss, size, bool(arrays["converged"]), seconds)

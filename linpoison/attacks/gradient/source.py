@@ -1,0 +1,44 @@
+"""Where the poison of a game comes from: what is optimised, and where it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ...core import Domain
+from ...risk.arrays import doubled
+from ...risk.parameters import DirectRows
+from ...risk.projections import Everywhere
+from ...risk.protocols import PoisonParameters, Projection
+from ...risk.samples import Sample
+from ...risk.views import View
+from ..run import Middle
+
+
+class Source(Protocol):
+    """Makes `PoisonParameters` for a scenario."""
+
+    def begin(
+        self, view: View, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Middle
+    ) -> tuple[PoisonParameters, Any]:
+        """The parameters' meaning, and their start: from clean rows of the poison's labels and the training rows."""
+
+
+@dataclass(frozen=True)
+class Pixels(Source):
+    """The rows themselves.
+
+    Parameters
+    ----------
+    projection : Projection, default Everywhere()
+        Where they may lie, beside the domain.
+    """
+
+    projection: Projection = field(default_factory=Everywhere)
+
+    def begin(
+        self, view: View, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Middle
+    ) -> tuple[PoisonParameters, Any]:
+        rows = view.risk.rows(seeds.X)
+        place = view.within(domain, self.projection)
+        return DirectRows(tuple(rows.shape), place), doubled(rows).reshape(-1)
