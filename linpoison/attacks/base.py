@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, final
+from dataclasses import replace
+from typing import Any, ClassVar, cast, final
 
 from ..core import AttackInvalid, AttackResult, Candidate, InputError, check_integer
 from ..core.journal import Journal
 from .ranking import check_found, finalists
 from .run import Progress, Run
+from .sampling import VERIFIED, sampled, scaled, verified
 from .scenario import Scenario, check_deployable
 
 
@@ -65,6 +67,7 @@ class Attack(ABC):
         n_jobs: int = 1,
         progress: Progress | None = None,
         journal: Journal | None = None,
+        rows: int | None = None,
     ) -> AttackResult:
         """Build the strongest poison found for a scenario.
 
@@ -79,6 +82,8 @@ class Attack(ABC):
             Called with (steps done, steps in all, description).
         journal : Journal, optional
             Finished steps are read from it and written to it.
+        rows : int, optional
+            Search on a sample of so many training rows, and score what that finds on all.
 
         Raises
         ------
@@ -91,9 +96,7 @@ class Attack(ABC):
         """
         run = Run(seed, n_jobs, progress, journal)
         self._check(scenario)
-        found = self._search(scenario, run)
-        check_found(self.title, found, run)
-        ranked = self._ranked(scenario, run, found)
+        ranked = self._found(scenario, run) if rows is None else self._found_on_sample(scenario, run, rows)
         self._keeps_its_word(scenario, ranked[0])
         skipped = sum(solve.status.startswith("skipped") for solve in run.solves)
         return AttackResult(
@@ -103,8 +106,27 @@ class Attack(ABC):
             seconds=time.time() - run.started,
             seed=seed,
             solves=tuple(run.solves),
-            info={"solves": len(run.solves), "skipped": skipped, "candidates": len(found), **run.info},
+            info={"solves": len(run.solves), "skipped": skipped, "candidates": len(ranked), **run.info},
         )
+
+    def _found(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        found = self._search(scenario, run)
+        check_found(self.title, found, run)
+        return self._ranked(scenario, run, found)
+
+    def _found_on_sample(self, scenario: Scenario, run: Run, rows: int) -> list[Candidate]:
+        few = sampled(scenario, rows, run.seed)
+        times = scenario.n_poison / few.n_poison
+        attack, start = self, getattr(self, "start", None)
+        if start is not None:
+            attack = replace(cast(Any, self), start=scaled(start, max(1, int(start.total / times))))
+        result = attack.run(few, **run.inside("sample-"))
+        run.add(result)
+        run.info |= {**result.info, "rows": few.train.n}
+        best = result.candidates[:VERIFIED]
+        found = run.steps("all rows", verified, [(scenario, item, times) for item in best])
+        check_found(self.title, found, run)
+        return sorted(found, key=lambda item: item.rank)
 
     @abstractmethod
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:

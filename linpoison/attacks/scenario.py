@@ -101,7 +101,8 @@ class Scenario:
     def defender(self, learner: Learner | None = None) -> Evaluator:
         """What scores a poison as the defender does, or with another learner in the place of its own."""
         learner = self.learner if learner is None else learner
-        return Evaluator(self.train, self.problem, self.defenses, learner, facts=self.facts)
+        fits = self.facts.fits if learner is None else None
+        return Evaluator(self.train, self.problem, self.defenses, learner, fits, self.facts)
 
     @property
     def clean_model(self) -> LinearModel:

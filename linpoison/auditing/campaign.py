@@ -36,6 +36,8 @@ class Task:
         ``"all"`` filters at once, or the one defender that the attack is made for: a filter, or ``"none"``.
     onward : bool
         Whether the attack goes on from the strongest poison of those before it.
+    rows : int, optional
+        Of a sample that the attack searches on; all by default.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Task:
     where: str = ""
     against: str = ALL
     onward: bool = False
+    rows: int | None = None
 
     @property
     def key(self) -> str:
@@ -132,7 +135,9 @@ class Campaign:
         told = self._named(task.title, number)
         scenario = task.scenario if begun.takes_class_weights else task.scenario.without_class_weights()
         try:
-            result = begun.run(scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal)
+            result = begun.run(
+                scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal, rows=task.rows
+            )
         except np.linalg.LinAlgError as error:
             raise SolverFailed(f"expected a linear system that numbers of 64 bits solve, got: {error}.") from error
         if start is not None:

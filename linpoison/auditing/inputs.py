@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._printable import printable
-from ..core import CapabilityError, Dataset, Domain, InputError, LinearModel, Split, as_matrix
+from ..core import CapabilityError, Dataset, Domain, InputError, Split, as_matrix
 from ..datasets import LabelEncoding, load
 from ..datasets.layout import is_text
 from ..datasets.loading import is_named, load_path, with_domain
@@ -42,10 +42,8 @@ class Setting:
         Unfitted.
     learner : str
         The learner in words, for reports.
-    fits : dict of bytes to LinearModel
-        What its evaluators have learned, see `Evaluator`; shared with the settings that replace others of its parts.
     facts : CleanFacts, optional
-        What has been computed of the clean rows, shared likewise.
+        What has been computed of the clean rows, shared with the settings that replace others of its parts.
     """
 
     split: Split
@@ -53,7 +51,6 @@ class Setting:
     defenses: Mapping[str, Defense]
     learner: str
     handed: Handed | None = None
-    fits: dict[bytes, LinearModel] = field(default_factory=dict, repr=False)
     facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -75,7 +72,7 @@ class Setting:
 
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
-        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.fits, facts=self.facts)
+        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.facts.fits, facts=self.facts)
 
 
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bool = False) -> Setting:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from .. import attacks
 from ..attacks.base import Attack
+from ..attacks.sampling import sample_size
 from ..attacks.scenario import Scenario
 from ..core import UNDEFENDED, Dataset
 from ..reporting.domain_words import domain_words
@@ -98,9 +99,10 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     missing: list[tuple[Task, float]] = []
     for item, domain, against in runs:
         scenario = _against(scenarios[domain], against)
-        work = item.work * work_size(scenario.train, len(scenario.defenses))
+        rows = sample_size(scenario)
+        work = item.work * work_size(scenario.train, len(scenario.defenses), rows)
         attack = _set(made[item.name], item.options)
-        task = Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward)
+        task = Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward, rows)
         if item in FIRST or work <= left:
             tasks.append(task)
             left -= work
@@ -126,9 +128,12 @@ def _where(domain: str, domains: Collection[str]) -> str:
     return domain_words(domain) if len(domains) > 1 else ""
 
 
-def work_size(train: Dataset, n_defenses: int) -> float:
-    """How many times the work of a retraining is that of `UNIT`: entries (stored ones if sparse) times learners."""
-    entries = train.X.nnz if train.is_sparse else train.n * train.d
+def work_size(train: Dataset, n_defenses: int, rows: int | None = None) -> float:
+    """How many times the work of a retraining is that of `UNIT`: entries (stored ones if sparse) times learners.
+
+    With `rows` on a sample of so many rows.
+    """
+    entries = train.X.nnz if train.is_sparse else (rows or train.n) * train.d
     return max(1.0, entries * (1 + n_defenses) / UNIT)
 
 

@@ -33,18 +33,21 @@ class CleanFacts:
     ----------
     guesses : dict
         From what identifies a defence to what its fit of the clean rows has found; good for speed only.
+    fits : dict of bytes to LinearModel
+        What defenders with the exact learner have learned, see `Evaluator`.
     """
 
     def __init__(self, X: Matrix) -> None:
         self.X = X
         self.guesses: dict[str, Any] = {}
+        self.fits: dict[bytes, LinearModel] = {}
         self._neighbors: Neighbors | None = None
         self._models: dict[str, LinearModel] = {}
         self._detectors: dict[tuple[int, str], tuple[Any, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without detectors, which may hold more than the rows do."""
-        return {**vars(self), "_detectors": {}}
+        """Without detectors, which may hold more than the rows do, and fits, which a worker does not meet again."""
+        return {**vars(self), "_detectors": {}, "fits": {}}
 
     def of(self, X: Matrix) -> CleanFacts:
         """These facts if they are about the rows of `X`, and none yet otherwise."""

@@ -1,0 +1,79 @@
+"""A search on a sample asks the same question, and what it finds is measured on all rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario
+from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled
+from linpoison.core import Budget, Dataset, Poison
+from linpoison.defenses import make_defense
+from linpoison.losses import Hinge, Problem
+
+PROBLEM = Problem(Hinge(), 0.05)
+ATTACK = KKT(decoys=LabelFlipDecoys((0.3,), (2, 8)), generations=0)
+
+
+def rows(n, seed, d=3):
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(n) < 0.25, 1, -1)
+    return Dataset(rng.normal(size=(n, d)) + 0.8 * y[:, None], y)
+
+
+def scenario(n=600, problem=PROBLEM):
+    defenses = {name: make_defense(name, problem=problem) for name in ("l2", "knn")}
+    return Scenario(rows(n, 0), problem, Budget(0.05), defenses, rows(300, 1))
+
+
+def test_a_sample_has_the_classes_and_the_regulariser_of_all_rows():
+    summed = replace(PROBLEM, scaling="sum", n_reference=600.0)
+    for problem in (PROBLEM, summed):
+        whole = scenario(problem=problem)
+        few = sampled(whole, 200, 0)
+        assert few.train.n == pytest.approx(200, abs=1)
+        assert (few.train.y > 0).mean() == pytest.approx((whole.train.y > 0).mean(), abs=0.005)
+        assert few.problem.reg_at(few.train.total) == pytest.approx(problem.reg_at(whole.train.total))
+        assert few.n_poison == 10
+        assert few.target.n == 300
+    again, other = sampled(whole, 200, 0), sampled(whole, 200, 1)
+    assert again.train.digest() == few.train.digest() != other.train.digest()
+
+
+def test_what_is_found_on_a_sample_spends_the_budget_and_is_measured_on_all_rows():
+    whole = scenario()
+    found = ATTACK.run(whole, seed=3, rows=200)
+    assert found.info["rows"] == pytest.approx(200, abs=1)
+    assert found.best.poison.total == whole.n_poison == 30
+    measured = whole.defender().score(found.best.poison, {"target": whole.target}).error["target"]
+    assert found.best.test_error == measured
+    assert set(measured) == {"none", "l2", "knn"}
+    assert found.best.worst > whole.defender().score(None, {"target": whole.target}).worst("target")
+
+
+def test_the_same_seed_gives_the_same_poison_for_any_jobs():
+    alone, two = (ATTACK.run(scenario(), seed=1, n_jobs=jobs, rows=200).best for jobs in (1, 2))
+    assert np.array_equal(alone.poison.X, two.poison.X)
+    assert np.array_equal(alone.poison.count, two.poison.count)
+    assert alone.test_error == two.test_error
+
+
+def test_an_attack_goes_on_from_a_poison_of_all_rows():
+    whole = scenario()
+    start = Poison(np.full((2, 3), [[-9.0], [9.0]]), [1, -1], [20, 10])
+    found = Breakdown(start=start, steps=8, remade=0, directions=2, chains=1).run(whole, rows=200)
+    assert found.best.poison.total == 30
+    assert scaled(start, 10).count.tolist() == [7.0, 3.0]
+
+
+def test_only_many_dense_rows_are_sampled():
+    d, rng = 4, np.random.default_rng(0)
+    least = ENTRIES // d
+    for n, expected in ((TIMES * least, None), (TIMES * least + 1, least)):
+        train = Dataset(rng.normal(size=(n, d)), np.arange(n) % 2 * 2.0 - 1)
+        whole = Scenario(train, PROBLEM, Budget(0.03), {}, rows(20, 1, d))
+        assert sample_size(whole) == expected
+    assert sample_size(replace(whole, budget=Budget(1e-4))) is None
+    sparse = Dataset(sp.csr_array(train.X), train.y)
+    assert sample_size(replace(whole, train=sparse)) is None
