@@ -16,7 +16,6 @@ from linpoison.attacks import Attack, LabelFlipDecoys, Scenario, make_attack
 from linpoison.auditing.target import Target
 from linpoison.core import Budget, Candidate, worst_case
 from linpoison.core.journal import FolderJournal
-from linpoison.datasets.loading import with_domain
 from linpoison.defenses import Defense, make_defense
 from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
@@ -56,7 +55,7 @@ def case_of(
     else:
         split, reg = load(name), REG[name]
     problem = Problem(Hinge(), reg)
-    split = split if domain is None else with_domain(split, domain)
+    split = split if domain is None else split.in_domain(domain)
     return Case(name, split, problem, epsilon, against(problem, defenses), domain)
 
 

@@ -21,7 +21,7 @@ from ..core.plugins import Named
 from ..defenses import Defense
 from ..evaluation import Evaluation
 from ..reporting.findings import ALL, AttackEntry, Damage
-from ..reporting.group_words import caution
+from ..reporting.group_tables import caution
 from ..reporting.json_values import plain
 from ..reporting.material import Material
 from ..reporting.report import AuditReport
@@ -186,7 +186,7 @@ def describe_model(setting: Setting) -> dict[str, Any]:
         "scaling": problem.scaling,
         "learner": setting.learner,
         **({} if problem.class_weight is None else {"class_weight": plain(problem.class_weight)}),
-        **({} if setting.handed is None else {"handed_in": setting.handed.as_dict()}),
+        **({} if setting.handed is None else {"handed_in": asdict(setting.handed)}),
     }
 
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..datasets.loading import with_domain
-from ..reporting.domain_words import ANY_COUNTS, BOX, COUNTS, RANGE, REAL
+from ..reporting.cells import ANY_COUNTS, BOX, COUNTS, RANGE, REAL
 from .inputs import Setting
 
 WIDEST = {BOX: REAL, COUNTS: ANY_COUNTS}
@@ -35,6 +34,6 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
         return {asked or kind: setting}
     if kind == REAL or (domain.upper is not None and np.isinf(domain.upper).all()):
         wide = REAL if kind == REAL else ANY_COUNTS
-        return {wide: setting, RANGE: replace(setting, split=with_domain(setting.split, RANGE))}
+        return {wide: setting, RANGE: replace(setting, split=setting.split.in_domain(RANGE))}
     wide = WIDEST[kind]
-    return {wide: replace(setting, split=with_domain(setting.split, wide)), kind: setting}
+    return {wide: replace(setting, split=setting.split.in_domain(wide)), kind: setting}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,6 @@ class Handed:
     test_error: float
     refitted_test_error: float
     differently: float
-
-    def as_dict(self) -> dict[str, float]:
-        """For a report."""
-        return asdict(self)
 
     @property
     def excess(self) -> float:

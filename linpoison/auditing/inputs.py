@@ -15,7 +15,7 @@ from .._printable import printable
 from ..core import CapabilityError, Dataset, Domain, InputError, Split, as_matrix
 from ..datasets import LabelEncoding, load
 from ..datasets.layout import is_text
-from ..datasets.loading import is_named, load_path, with_domain
+from ..datasets.loading import is_named, load_path
 from ..datasets.scaling import check_scale, scale_caution
 from ..defenses import DEFAULTS, Defense, make_defense, tried
 from ..defenses.known import CleanFacts
@@ -168,7 +168,7 @@ def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | 
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
     split = data if isinstance(data, Split) else _split_of_arrays(data, through, whole)
     if options.domain is not None:
-        split = with_domain(split, options.domain)
+        split = split.in_domain(options.domain)
     split.train.domain.check(split.train.X, "training rows")
     split.test.domain.check_kind(split.test.X, "test rows")
     return split
@@ -340,7 +340,7 @@ def _transformed(split: Split, before: Preprocessing, domain: str | None) -> Spl
     """`split` behind the fixed preprocessing; a changed space has the domain R^d unless one is named."""
     parts = [before(part.X, part.feature_names) for part in (split.train, split.test)]
     if _same(parts[0][0], split.train.X):
-        return split if domain is None else with_domain(split, domain)
+        return split if domain is None else split.in_domain(domain)
     space = Domain.of(domain or "real", parts[0][0], parts[1][0])
     train, test = (
         replace(part, X=X, domain=space, feature_names=names, image_shape=None)

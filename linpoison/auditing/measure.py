@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import scipy.sparse as sp
-
 from ..core import UNDEFENDED, AttackResult, Budget, Candidate, Dataset, Domain, Poison, label_texts
 from ..evaluation import Evaluation, Evaluator
 from ..reporting.findings import ALL, AttackEntry
@@ -40,7 +38,7 @@ class Scorer:
             name=name,
             seconds=round(seconds, 3),
             n_poison=int(poison.total),
-            n_distinct=n_distinct(poison),
+            n_distinct=poison.merged().n_distinct,
             poison_by_class=plain({key: int(value) for key, value in by_class(poison).items()}),
             test_error=dict(plain(scores.error["scored"])),
             test_error_behind_all=scores.worst("scored"),
@@ -51,7 +49,7 @@ class Scorer:
             kept_clean_fraction=plain(scores.kept_clean_fraction),
             n_allowed=(allowed := self.budget.count(self.train.n)),
             within_budget=bool(poison.total <= allowed),
-            **{"domain_violation": domain_violation(self.train.domain, poison), **more},
+            **{"domain_violation": violation(self.train.domain, poison), **more},
         )
 
     def attack_entry(self, task: Task, result: AttackResult, best: Candidate, scores: Evaluation) -> AttackEntry:
@@ -64,7 +62,7 @@ class Scorer:
             result.seconds,
             domain=task.domain,
             against=task.against,
-            domain_violation=domain_violation(task.scenario.train.domain, best.poison),
+            domain_violation=violation(task.scenario.train.domain, best.poison),
             residual=plain(float(best.residual)),
             violation=plain(float(best.violation)),
             gap=plain(float(best.gap)),
@@ -93,25 +91,9 @@ class Scorer:
         }
 
 
-def n_distinct(poison: Poison) -> int:
-    """Number of different rows that have copies, equal rows of one label counted once.
-
-    Examples
-    --------
-    >>> n_distinct(Poison([[1.0], [1.0], [1.0], [2.0]], [1, 1, -1, 1], [1, 2, 1, 0]))
-    2
-    """
-    X = sp.csr_array(poison.X)
-    X.eliminate_zeros()
-    rows = (slice(start, end) for start, end in zip(X.indptr[:-1], X.indptr[1:], strict=True))
-    keys = [(X.indices[row].tobytes(), X.data[row].tobytes()) for row in rows]
-    return len({(label, *key) for label, key, count in zip(poison.y, keys, poison.count, strict=True) if count > 0})
-
-
-def domain_violation(domain: Domain, poison: Poison, block: int = 64) -> float:
-    """How far the worst poison row is outside; a few rows at a time, for they are made dense."""
-    starts = range(0, poison.X.shape[0], block)
-    return max((float(domain.violation(poison.X[start : start + block]).max()) for start in starts), default=0.0)
+def violation(domain: Domain, poison: Poison) -> float:
+    """How far the worst poison row is outside."""
+    return float(domain.violation(poison.X).max(initial=0.0))
 
 
 def by_class(poison: Poison) -> dict[str, float]:

@@ -11,7 +11,7 @@ from ..attacks.base import Attack
 from ..attacks.sampling import sample_size
 from ..attacks.scenario import Scenario
 from ..core import UNDEFENDED, Dataset
-from ..reporting.domain_words import domain_words
+from ..reporting.cells import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
 from .options import AuditOptions

@@ -79,7 +79,7 @@ def read_array(path: str | os.PathLike[str], what: str, *, remedy: str = "Save i
     file = check_file(path, what, remedy)
     try:
         with open(file, "rb") as stream:
-            return _array(stream, os.fstat(stream.fileno()).st_size, f"a plain array in {file.name}", "one", remedy)
+            return _array(stream, os.fstat(stream.fileno()).st_size, f"a plain array in {file.name}", "one")
     except InputError:
         raise
     except UNREADABLE as error:
@@ -212,14 +212,14 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, file: 
         raise InputError(what, f"the array {name!r}, compressed by method {member.compress_type}", remedy)
     try:
         with archive.open(member) as stream:
-            return _array(stream, member.file_size, what, f"array {name!r}", remedy)
+            return _array(stream, member.file_size, what, f"array {name!r}")
     except InputError:
         raise
     except UNREADABLE as error:
         raise InputError(what, f"a damaged array {name!r} ({_brief(error)})", remedy) from None
 
 
-def _array(stream: IO[bytes], size: int, what: str, name: str, remedy: str) -> Any:
+def _array(stream: IO[bytes], size: int, what: str, name: str) -> Any:
     """The array in a stream of `size` bytes; its header is read and weighed first."""
     version = npy.read_magic(stream)
     reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -229,6 +229,11 @@ class Split:
     def name(self) -> str:
         """Name of the data."""
         return self.train.name
+
+    def in_domain(self, word: str) -> Split:
+        """The rows in another domain, see `Domain.of`; bounds are those of the training rows, counts stay whole."""
+        domain = Domain.of(word, self.train.X, self.test.X, integral=self.train.domain.integral)
+        return Split(replace(self.train, domain=domain), replace(self.test, domain=domain))
 
 
 def label_texts(n_classes: int | None) -> dict[float, str]:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 from .errors import InputError, WriteFailed
 
-Writer = Callable[[BinaryIO], None]
+Writer = Callable[[BinaryIO], object]
 """Writes the content of one file to an open stream."""
 _LONGEST = 255
 """Bytes of a name that file systems take."""
@@ -159,11 +159,7 @@ def _is_file(path: Path, descriptor: int) -> bool:
 
 def text_writer(text: str) -> Writer:
     """What writes a text to a stream, as UTF-8; halves of characters that no text can hold become question marks."""
-    return lambda stream: _write(stream, text)
-
-
-def _write(stream: BinaryIO, text: str) -> None:
-    stream.write(text.encode("utf-8", errors="replace"))
+    return lambda stream: stream.write(text.encode("utf-8", errors="replace"))
 
 
 @contextmanager

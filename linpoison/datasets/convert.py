@@ -7,7 +7,7 @@ import hashlib
 import tarfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,11 +24,7 @@ _UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError, EOFError, O
 
 def gzip_file(raw: Path, target: Path) -> None:
     """Compress a file, without name and time."""
-    write_file(target, lambda stream: _copied(stream, gzip.compress(raw.read_bytes(), compresslevel=9, mtime=0)))
-
-
-def _copied(stream: BinaryIO, content: bytes) -> None:
-    stream.write(content)
+    write_file(target, lambda stream: stream.write(gzip.compress(raw.read_bytes(), compresslevel=9, mtime=0)))
 
 
 def enron_from_mat(raw: Path, target: Path) -> None:

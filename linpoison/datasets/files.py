@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import Array, Dataset, Domain, InputError, Matrix, Split, as_matrix
+from ..core import Array, Dataset, InputError, Matrix, Split, as_matrix
 from .labels import LabelEncoding
 from .layout import Layout
 from .readers import Raw, read_npz, read_svmlight
@@ -57,17 +56,12 @@ def load_file(
         X_test, _ = read(raw.test[0], "test X")
         y_test = _encoded(encoding, raw.test[1], X_test, "the test rows")
         other = Dataset(X_test, y_test, **names, row_numbers=raw.test_start + np.arange(y_test.size))
-        return _in_domain(Dataset(X, y, raw.weight, **names, row_numbers=numbers), other, domain)
+        return Split(Dataset(X, y, raw.weight, **names, row_numbers=numbers), other).in_domain(domain or "real")
     every = Dataset(X, y, raw.weight, **names, row_numbers=numbers)
     if test_fraction is None:
-        return _in_domain(every, every, domain)
+        return Split(every, every).in_domain(domain or "real")
     train_rows, test_rows = _split(y, test_fraction, seed, path.name)
-    return _in_domain(every.take(train_rows), every.take(test_rows), domain)
-
-
-def _in_domain(train: Dataset, test: Dataset, kind: str | None) -> Split:
-    space = Domain.of(kind or "real", train.X, test.X)
-    return Split(replace(train, domain=space), replace(test, domain=space))
+    return Split(every.take(train_rows), every.take(test_rows)).in_domain(domain or "real")
 
 
 def _reader(raw: Raw, through: Through | None) -> Callable[[Any, str], tuple[Matrix, Any]]:

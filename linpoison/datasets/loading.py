@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import Domain, InputError, Split, check_number, check_seed
+from ..core import InputError, Split, check_number, check_seed
 from ..core.archives import user_path
 from .external import mnist_pair
 from .layout import Layout
@@ -90,7 +89,7 @@ def load(
     for option, value in given.items():
         if value is not None:
             raise InputError(f"no option {option} with the named data set {name}", repr(value), "It is for files only.")
-    return split if domain is None else with_domain(split, domain)
+    return split if domain is None else split.in_domain(domain)
 
 
 def load_path(name: str, layout: Layout, *, test: str | os.PathLike[str] | None = None, **options: Any) -> Split:
@@ -103,12 +102,6 @@ def load_path(name: str, layout: Layout, *, test: str | os.PathLike[str] | None 
 def is_named(name: str) -> bool:
     """Whether `load` knows the name of a data set."""
     return name in ENTRIES or name.startswith("mnist:")
-
-
-def with_domain(split: Split, word: str) -> Split:
-    """The same rows in another domain, with bounds from the training rows; a range of counts keeps whole numbers."""
-    domain = Domain.of(word, split.train.X, split.test.X, integral=split.train.domain.integral)
-    return Split(replace(split.train, domain=domain), replace(split.test, domain=domain))
 
 
 def _named(name: str, seed: int) -> Split | None:

@@ -130,9 +130,7 @@ class SamplerDefense(Defense):
             raise InputError("at least one row kept of each class", f"none of class {label!r}")
         self.decision_scores_ = np.ones(codes.size)
         self.decision_scores_[self._kept] = 0.0
-        self.sample_indices_ = self._kept
-        self.thresholds_ = dict.fromkeys(self.classes_.tolist(), 0.0)
-        return self
+        return self._keep(codes, self._kept)
 
 
 def as_defense(thing: Any, remove: float = 0.05) -> Defense:

@@ -220,11 +220,16 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
             keep_least(self.decision_scores_, np.flatnonzero(codes == code), self.remove, label)
             for code, label in enumerate(self.classes_.tolist())
         ]
+        return self._keep(codes, np.sort(np.concatenate(kept)))
+
+    def _keep(self, codes: Codes, kept: Codes) -> Self:
+        """What a fit leaves: the rows that stay, and the largest score among them of each class."""
+        self.sample_indices_ = kept
+        scores = [self.decision_scores_[kept[codes[kept] == code]] for code in range(self.classes_.size)]
         self.thresholds_: dict[Any, float] = {
-            label: float(self.decision_scores_[index].max())
-            for label, index in zip(self.classes_.tolist(), kept, strict=True)
+            label: float(mine.max()) if mine.size else 0.0
+            for label, mine in zip(self.classes_.tolist(), scores, strict=True)
         }
-        self.sample_indices_ = np.sort(np.concatenate(kept))
         return self
 
     def _rows(self, X: Any, *, reset: bool) -> Matrix:

@@ -102,7 +102,8 @@ class TRIM(TrainingDefense):
         return np.asarray(model.losses(X, y), dtype=np.float64)
 
     def _finish(self, X: Matrix, codes: Codes) -> Any:
-        return _finish_with(self, X, codes, self._kept)
+        self.decision_scores_ = self._fitted_scores(X, codes)
+        return self._keep(codes, self._kept)
 
 
 class SEVER(TrainingDefense):
@@ -183,7 +184,8 @@ class SEVER(TrainingDefense):
         return self._last
 
     def _finish(self, X: Matrix, codes: Codes) -> Any:
-        return _finish_with(self, X, codes, self._kept)
+        self.decision_scores_ = self._fitted_scores(X, codes)
+        return self._keep(codes, self._kept)
 
 
 class InfluenceDefense(TrainingDefense):
@@ -277,14 +279,3 @@ class RONI(TrainingDefense):
                 model = learner.fit(np.concatenate([rows, dense[i : i + 1]]), np.append(labels, label))
                 scores[i] += (float(model.losses(*held).mean()) - base) / len(self._trials)
         return scores
-
-
-def _finish_with(defense: Any, X: Matrix, codes: Codes, kept: Codes) -> Any:
-    """Attributes of a defence that has chosen its rows itself."""
-    defense.decision_scores_ = defense._fitted_scores(X, codes)
-    defense.sample_indices_ = kept
-    defense.thresholds_ = {
-        label: float(defense.decision_scores_[kept[codes[kept] == code]].max(initial=0.0))
-        for code, label in enumerate(defense.classes_.tolist())
-    }
-    return defense

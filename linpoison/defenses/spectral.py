@@ -197,6 +197,4 @@ class ActivationClustering(RepresentationDefense):
 
     def _finish(self, X: Matrix, codes: Codes) -> Any:
         self.decision_scores_ = self._scores(X, codes)
-        self.sample_indices_ = np.flatnonzero(self.decision_scores_ == 0)
-        self.thresholds_ = dict.fromkeys(self.classes_.tolist(), 0.0)
-        return self
+        return self._keep(codes, np.flatnonzero(self.decision_scores_ == 0))

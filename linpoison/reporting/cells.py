@@ -1,4 +1,4 @@
-"""Cells, tables and lines of text."""
+"""Cells, tables and lines of text, and what a poison row may hold in words."""
 
 from __future__ import annotations
 
@@ -52,3 +52,56 @@ def own_words(data: Mapping[str, Any]) -> str:
 
 def wrapped(text: str, lead: str) -> str:
     return textwrap.fill(text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
+
+
+REAL, RANGE, BOX = "real", "range", "box"
+COUNTS, ANY_COUNTS = "counts", "counts:inf"
+
+
+def domain_words(domain: str) -> str:
+    """A domain as a reader would say it."""
+    kind, _, factor = domain.partition(":")
+    words = {
+        REAL: "no range check",
+        ANY_COUNTS: "no range check",
+        RANGE: "within the range of each column",
+        BOX: "within the box of the features",
+        "unit": "rows of length 1",
+        COUNTS: "counts up to the largest of each column",
+    }
+    if domain in words:
+        return words[domain]
+    if kind == RANGE and factor:
+        return f"within {factor} times the range of each column"
+    return f"counts up to {factor}" if kind == COUNTS else domain
+
+
+def rungs_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Header and one row for each budget."""
+    header = ("epsilon", "clean", "attack (at least)", "certified (at most)", "rows certified", "strongest attack")
+    body = [
+        (
+            f"{rung['epsilon']:g}",
+            percent(rung["clean_error"]),
+            percent(rung["attack_error"]),
+            percent(rung["bound"]),
+            percent(rung["certified_fraction"]),
+            rung["attack"] or "-",
+        )
+        for rung in rungs
+    ]
+    return [header, *body]
+
+
+def loss_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The same for the mean loss of the clean rows."""
+    known = [rung for rung in rungs if rung["loss_bound"] is not None]
+    if not known:
+        return []
+    header = ("epsilon", "clean loss", "attack (at least)", "certified (at most)")
+    cells = ("clean_loss", "attack_loss", "loss_bound")
+    return [header, *((f"{rung['epsilon']:g}", *(_number(rung[name]) for name in cells)) for rung in known)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core import InputError
-from .cells import aligned, own_words, wrapped
+from .cells import aligned, loss_table, own_words, rungs_table, wrapped
 from .json_values import plain
 from .page import rendered
-from .rungs import loss_table, rungs_table
 
 SCHEMA = 1
 TEMPLATE = "certify.html.j2"

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.results import UNDEFENDED, worst_case
-from .cells import points
-from .domain_words import domain_words
+from .cells import domain_words, points
 from .findings import ALL, AttackEntry, AuditFindings
-from .group_words import sentences
+from .group_tables import sentences
 
 NOISE = 0.01
 """About how far another seed, or another rounding, moves the error of an attack behind every filter."""

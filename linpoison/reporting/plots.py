@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 from ..core import Array, Poison
 from ..core.wording import drawable, quiet_fonts
 from . import plane as geometry
-from .domain_words import domain_words
+from .cells import domain_words
 from .findings import ALL, AttackEntry, AuditFindings
 from .material import LABELS, Figure, Material
 

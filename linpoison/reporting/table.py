@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ..core import UNDEFENDED
-from .cells import aligned, own_words, percent, points, wrapped
-from .domain_words import domain_words
+from .cells import aligned, domain_words, loss_table, own_words, percent, points, rungs_table, wrapped
 from .findings import ALL, AttackEntry, AuditFindings
 from .group_tables import groups_text
 from .lessons import lessons
-from .rungs import loss_table, rungs_table
 from .words import cautions, finding
 
 DEFENDERS = {ALL: "every filter at once", UNDEFENDED: "no filter"}

@@ -7,8 +7,7 @@ import scipy.sparse as sp
 
 from ..core import Array, Domain, Matrix, Poison, check_integer
 from ..sets import ByLabel, FeasibleSet
-from .counts import copies_of, largest_remainder
-from .integers import Law, round_point
+from .integers import Law, copies_of, largest_remainder, round_point
 from .sphere import on_sphere
 
 DRAWN_ENTRIES = 400_000

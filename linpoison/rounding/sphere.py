@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.validation import Array
 from ..sets import FeasibleSet
-from .counts import largest_remainder
+from .integers import largest_remainder
 
 _ON = 1e-12  # squared distance to length 1 below which a row is on the sphere
 _LEFT = 1e-6  # share of a random direction that must be left after the projection

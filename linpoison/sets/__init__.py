@@ -10,9 +10,8 @@ from .halfspace import Halfspace, loss_cap, rival_caps
 from .intersection import Intersection, intersect
 from .oracle import Oracle
 from .piece import Piece
-from .programs import NearestProgram, SupportProgram
+from .programs import NearestProgram, SolvedBy, SupportProgram
 from .slab import Slab
-from .solved_by import SolvedBy
 from .store import pack_sets, sets_digest, unpack_sets
 from .subspace import SubspaceTube
 

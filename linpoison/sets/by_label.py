@@ -10,7 +10,7 @@ import numpy as np
 from ..core import Array, InputError, as_matrix, as_signed_labels
 from .base import FeasibleSet
 from .intersection import intersect
-from .solved_by import SolvedBy
+from .programs import SolvedBy
 
 
 class ByLabel(Mapping[int, FeasibleSet]):

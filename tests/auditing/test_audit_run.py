@@ -16,7 +16,7 @@ from linpoison.auditing import AuditOptions, AuditReport
 from linpoison.auditing.run import _Work
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.evaluation import Evaluator
-from linpoison.reporting.domain_words import domain_words
+from linpoison.reporting.cells import domain_words
 from linpoison.reporting.lessons import lessons
 from linpoison.reporting.table import comparison
 

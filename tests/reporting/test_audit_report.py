@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import linpoison
 from linpoison.core import Dataset, InputError, LinearModel, Split
 from linpoison.reporting import AuditReport, plane
-from linpoison.reporting.exhibits import feature_table, figures_of
+from linpoison.reporting.html import feature_table, figures_of
 from linpoison.reporting.json_values import plain
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")

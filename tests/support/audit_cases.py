@@ -14,6 +14,9 @@ from linpoison.attacks.run import Run
 from linpoison.attacks.scenario import Scenario
 from linpoison.core import Candidate, Dataset, LinearModel, Poison, SolveInfo, Split, stack_rows
 from linpoison.evaluation import Evaluator
+from linpoison.reporting import html
+
+DRAWN = html.figures_of
 
 
 @dataclass
@@ -104,7 +107,7 @@ def install(monkeypatch: Any) -> Calls:
 
     calls = Calls()
     monkeypatch.setattr(FakeAttack, "calls", calls)
-    monkeypatch.setattr("linpoison.reporting.html.figures_of", lambda report: [])
+    monkeypatch.setattr(html, "figures_of", lambda report: [])
     monkeypatch.setattr(attacks, "ATTACKS", REGISTRY, raising=False)
     monkeypatch.setattr("linpoison.attacks.variants.ATTACKS", REGISTRY)
     monkeypatch.setattr(attacks, "make_attack", lambda name: REGISTRY[name](), raising=False)
@@ -114,9 +117,7 @@ def install(monkeypatch: Any) -> Calls:
 
 def draw_pictures(monkeypatch: Any) -> None:
     """Let pages have their pictures all the same."""
-    from linpoison.reporting.exhibits import figures_of
-
-    monkeypatch.setattr("linpoison.reporting.html.figures_of", figures_of)
+    monkeypatch.setattr(html, "figures_of", DRAWN)
 
 
 def small_split(n: int = 60, d: int = 3, seed: int = 0, **more: Any) -> Split:
