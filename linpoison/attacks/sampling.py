@@ -20,6 +20,8 @@ from .scenario import Scenario
 
 ENTRIES, ROWS, PER_COLUMN = 24_000, 800, 10
 """Entries of a sample, and rows of it at least, in all and for each column."""
+LARGE = 10_000_000
+"""Entries times classes from which searches of more than two classes look at a sample."""
 TIMES = 3
 """How many samples training rows make up from which a search looks at one."""
 LEAST_POISON = 12
@@ -36,6 +38,8 @@ def sample_size(scenario: Scenario) -> int | None:
     train, epsilon = scenario.train, scenario.budget.epsilon
     if train.is_sparse or scenario.known is not None:
         return None
+    if train.n_classes is not None:  # fits are as many times as dear, and far rows are found among few
+        return ROWS if train.n * train.d * train.k > LARGE and train.n > TIMES * ROWS else None
     rows = max(ENTRIES // train.d, ROWS, PER_COLUMN * train.d, int(np.ceil(LEAST_POISON / epsilon)))
     return rows if train.n > TIMES * rows else None
 

@@ -69,12 +69,12 @@ def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario])
     names = dict.fromkeys(item.name for item in items)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=True)
     places = [(item, domain) for item in items for domain in scenarios if domain == narrow or item.name == FAR.name]
-    return Plan(
-        tuple(
-            Task(item.name, _set(made[item.name], item.options), scenarios[domain], domain, _where(domain, scenarios))
-            for item, domain in places
-        )
-    )
+    tasks = []
+    for item, domain in places:
+        attack, scenario = _set(made[item.name], item.options), scenarios[domain]
+        where = _where(domain, scenarios)
+        tasks.append(Task(item.name, attack, scenario, domain, where, rows=sample_size(scenario)))
+    return Plan(tuple(tasks))
 
 
 def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:

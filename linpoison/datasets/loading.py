@@ -12,6 +12,7 @@ from ..core.archives import user_path
 from .external import mnist_pair
 from .layout import Layout
 from .registry import ENTRIES
+from .store import data_folder
 
 
 def load(
@@ -31,7 +32,8 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        A name that `names` lists, ``mnist:A:B`` for two digits (A is +1), or a file: ``.npz``,
+        A name that `names` lists, that of an ``.npz`` file in the folder of data, ``mnist:A:B`` for two digits (A is
+        +1), or a file: ``.npz``,
         ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
         of the same name; write ``./name`` for the file.
     domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
@@ -117,6 +119,8 @@ def _named(name: str, seed: int) -> Split | None:
 
 def _existing(name: str) -> Path:
     path = user_path(name, "a data file or the name of a data set")
+    if not path.exists() and path.name == name and (kept := data_folder() / f"{name}.npz").is_file():
+        return kept
     if "\0" in name or len(os.fsencode(path.name)) > 255:
         raise InputError("a data file or the name of a data set", f"{name!r}, which is neither", _known())
     if path.is_dir():

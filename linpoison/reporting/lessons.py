@@ -199,8 +199,13 @@ def _collateral(report: AuditFindings) -> list[str]:
 
 
 def _proofs(entry: AttackEntry) -> list[str]:
-    """What bounds in `AttackEntry.info` prove, and what they do not."""
+    """What `AttackEntry.info` says of the rows that were searched, and what bounds there prove and do not."""
     lines = []
+    if (rows := entry.info.get("rows")) is not None:
+        lines.append(
+            f"{entry.name} searched on a sample of {rows} training rows, each class in proportion; the errors of what "
+            "it found are those on all of them."
+        )
     upper, gap, needed = (entry.info.get(name) for name in ("upper", "gap", "rows_needed"))
     if isinstance(upper, (int, float)) and isinstance(gap, (int, float)):
         how = "solved" if gap <= SMALL_GAP else "roughly solved" if gap <= LARGE_GAP else "not solved to the end"

@@ -10,7 +10,7 @@ from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario
 from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled
 from linpoison.core import Budget, Dataset, Poison
 from linpoison.defenses import make_defense
-from linpoison.losses import Hinge, Problem
+from linpoison.losses import Hinge, MultiProblem, Problem
 
 PROBLEM = Problem(Hinge(), 0.05)
 ATTACK = KKT(decoys=LabelFlipDecoys((0.3,), (2, 8)), generations=0)
@@ -25,6 +25,13 @@ def rows(n, seed, d=3):
 def scenario(n=600, problem=PROBLEM):
     defenses = {name: make_defense(name, problem=problem) for name in ("l2", "knn")}
     return Scenario(rows(n, 0), problem, Budget(0.05), defenses, rows(300, 1))
+
+
+def test_sizes_from_which_many_classes_are_searched_on_a_sample():
+    problem = MultiProblem("softmax", 0.1)
+    for d, size in ((400, None), (500, 800)):
+        many = Dataset.coded(np.zeros((2500, d)), np.arange(2500) % 10)
+        assert sample_size(Scenario(many, problem, Budget(0.03), {}, many)) == size
 
 
 def test_a_sample_has_the_classes_and_the_regulariser_of_all_rows():
