@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency, SolverFailed, check_integer, check_number
+from linpoison.core import InputError, SolverFailed, check_integer, check_number
 from linpoison.risk.arrays import norm
 from linpoison.risk.descent import Progress, silent
 from linpoison.risk.samples import Sample
 from linpoison.risk.training import Trained, objective
 
+from .need_torch import torch
 from .sgd import _DIVERGED, _copies, _devices, batches_of, deterministic
 from .torch_modules import last_linear, untouched
 from .torch_risk import TorchRisk
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to train networks", "deep") from None
 
 
 @dataclass(frozen=True)

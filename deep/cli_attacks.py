@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from linpoison.attacks import Attack, RandomFlips
 from linpoison.attacks.gradient import TGDA, Canceler, GradPC, Pixels
 from linpoison.core import CapabilityError, Domain, InputError, check_integer
@@ -19,6 +17,7 @@ from .cli_data import Task
 from .leaders import LeaderNetwork, pretrain
 from .learner import Mass, NetworkLearner
 from .models import ConvLeader, DenseLeader
+from .need_torch import torch
 from .torch_modules import Layout
 
 

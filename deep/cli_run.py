@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from linpoison._frame import say
 from linpoison._progress import ProgressLine
@@ -32,6 +31,7 @@ from .cli_attacks import attack_of, target_rule
 from .cli_data import Task, load_task
 from .learner import NetworkLearner
 from .models import make_model
+from .need_torch import torch
 from .pictures import save_grid
 from .sgd import SGDTrainer, deterministic
 from .torch_losses import resolve

@@ -6,18 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import CapabilityError, InputError, LinearModel, MissingDependency, check_integer
+from linpoison.core import CapabilityError, InputError, LinearModel, check_integer
 from linpoison.core.validation import Array
 
+from .need_torch import torch
 from .precision import evaluating
 from .torch_calls import Calls
 from .torch_check import ROWS, Checked
 from .torch_modules import Layout, check_module
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to read networks", "deep") from None
 
 
 def linear_model_of(module: torch.nn.Module) -> LinearModel:

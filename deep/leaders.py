@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
+from linpoison.core import InputError, check_integer, check_number, check_seed
 from linpoison.risk.samples import Sample
 
+from .need_torch import torch
 from .precision import evaluating, full_precision
 from .torch_modules import Layout, called_with, fresh
 from .torch_rows import as_labels, as_rows
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to let a network make poison", "deep") from None
 
 
 class LeaderNetwork:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from linpoison.attacks import Aim, Progress, Scenario
-from linpoison.core import Budget, CapabilityError, Dataset, InputError, MissingDependency, check_number, check_seed
+from linpoison.core import Budget, CapabilityError, Dataset, InputError, check_number, check_seed
 from linpoison.core.journal import Journal
 from linpoison.core.validation import Array
 from linpoison.learners import Learner
@@ -21,13 +21,9 @@ from linpoison.risk.protocols import Trainer
 from linpoison.risk.training import Trained
 from linpoison.risk.views import View
 
+from .need_torch import torch
 from .torch_modules import copied
 from .torch_risk import TorchRisk
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to train networks", "deep") from None
 
 MOST = 4
 """Models that are remembered: an attack is scored more than once by what is learned from the same rows."""

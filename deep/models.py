@@ -7,12 +7,9 @@ from importlib import import_module
 from math import prod
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to build networks", "deep") from None
+from .need_torch import torch
 
 nn = torch.nn
 Shape = tuple[int, ...]

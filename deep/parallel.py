@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 
-try:
-    import torch
-    import torch.distributed as dist
-except ImportError:
-    raise MissingDependency("torch", "to attack in parallel", "deep") from None
+from .need_torch import torch
+
+dist = torch.distributed
 
 
 class Torchrun:

@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from linpoison.core import MissingDependency
+from .need_torch import torch
 
-try:
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+SDPBackend, sdpa_kernel = torch.nn.attention.SDPBackend, torch.nn.attention.sdpa_kernel
 
 
 @contextmanager

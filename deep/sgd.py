@@ -12,20 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, MissingDependency, SolverFailed, check_integer, check_number
+from linpoison.core import InputError, SolverFailed, check_integer, check_number
 from linpoison.risk.arrays import norm
 from linpoison.risk.descent import Progress, silent
 from linpoison.risk.samples import Sample
 from linpoison.risk.training import Trained, objective
 
+from .need_torch import torch
 from .torch_modules import untouched
 from .torch_risk import TorchRisk
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to train networks", "deep") from None
-
 
 _DIVERGED = "the training loss is no longer a number. Take a smaller step."
 

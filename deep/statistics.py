@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from linpoison.core import MissingDependency
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+from .need_torch import torch
 
 
 class Learned(torch.Tensor):  # type: ignore[misc]

@@ -10,12 +10,8 @@ import numpy as np
 from linpoison.core import InputError, MissingDependency, check_integer
 from linpoison.core.validation import Array
 
+from .need_torch import torch
 from .torch_risk import TorchRisk
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to build networks", "deep") from None
 
 
 class TextClassifier(torch.nn.Module):  # type: ignore[misc]

@@ -7,18 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from linpoison.core import InputError, LinpoisonError, MissingDependency
+from linpoison.core import InputError, LinpoisonError
 
+from .need_torch import torch
 from .outputs import Output, check_output, picked
 from .precision import derivable, evaluating, full_precision
 from .torch_check import ROWS, Probe, said
 from .torch_modules import Layout, called_with
 from .torch_rows import whole_kinds
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 
 class Calls:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from linpoison.core import CapabilityError, InputError, MissingDependency
+from linpoison.core import CapabilityError, InputError
 
+from .need_torch import torch
 from .precision import derivable
 from .torch_differences import (
     MISSING,
@@ -28,11 +29,6 @@ from .torch_differences import (
 )
 from .torch_modules import called_with
 from .torch_second import WAYS, Way
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 Params = dict[str, Any]
 ROWS = 4

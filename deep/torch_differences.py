@@ -6,15 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 
+from .need_torch import torch
 from .torch_second import Way, gradient, hessian_product, mixed_product, slopes
 
-try:
-    import torch
-    from torch.utils._pytree import tree_leaves
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+tree_leaves = torch.utils._pytree.tree_leaves
 
 Params = dict[str, Any]
 OPERATIONS: dict[str, Any] = {

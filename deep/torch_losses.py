@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 from linpoison.losses import LOSSES, MarginLoss, Squared, SquaredHinge, make_loss
 
+from .need_torch import torch
 from .outputs import scores_of
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
 
 Loss = Callable[[Any, Any], Any]
 """From outputs of shape (n, ...) and labels (n,) to losses (n,)."""

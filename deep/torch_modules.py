@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from linpoison.core import CapabilityError, InputError, MissingDependency
+from linpoison.core import CapabilityError, InputError
 
-try:
-    import torch
-    from torch.nn.utils import parametrize
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+from .need_torch import torch
+
+parametrize = torch.nn.utils.parametrize
 
 
 class Layout:

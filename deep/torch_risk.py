@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
-from linpoison.core import InputError, MissingDependency, check_integer, check_number, check_seed
+from linpoison.core import InputError, check_integer, check_number, check_seed
 from linpoison.losses import MarginLoss
 from linpoison.risk.arrays import count_rows, movable
 from linpoison.risk.linear_risk import shares
 from linpoison.risk.score_losses import cross_entropy_reach
 
 from .labels import Labels, numbers_of
+from .need_torch import torch
 from .outputs import Output, scores_of
 from .statistics import changed, learned, plain, statistics_of
 from .torch_calls import Calls
@@ -24,12 +25,8 @@ from .torch_modules import Layout, check_module, features_of, fresh
 from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
 from .torch_second import WAYS, gradient
 
-try:
-    import torch
-    from torch.func import grad, vmap
-    from torch.utils._pytree import tree_map
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+grad, vmap = torch.func.grad, torch.func.vmap
+tree_map = torch.utils._pytree.tree_map
 
 
 class TorchRisk:

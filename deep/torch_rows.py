@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 from linpoison.risk.arrays import count_rows, pair_of
 
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+from .need_torch import torch
 
 Chunk = tuple[Any, Any, slice]
 """Rows, labels as they came (None if there are none) and which of the rows they are."""

@@ -7,14 +7,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from linpoison.core import CapabilityError, MissingDependency
+from linpoison.core import CapabilityError
 
-try:
-    import torch
-    from torch.func import grad, jvp
-    from torch.overrides import TorchFunctionMode
-except ImportError:
-    raise MissingDependency("torch", "to differentiate networks", "deep") from None
+from .need_torch import torch
+
+grad, jvp = torch.func.grad, torch.func.jvp
 
 Params = dict[str, Any]
 
@@ -49,7 +46,7 @@ WAYS = {
 """What may be tried, the cheapest first, by the name that `deep.TorchRisk` has for it."""
 
 
-class _WrittenOut(TorchFunctionMode):  # type: ignore[misc]
+class _WrittenOut(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
     """Calls of torch's kernel of ``weight_norm`` become ``v g / |v|``."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

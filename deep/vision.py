@@ -7,15 +7,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
 
-from linpoison.core import InputError, MissingDependency
+from linpoison.core import InputError
 
 from .models import Shape, _image
+from .need_torch import torch
 from .torch_risk import TorchRisk
-
-try:
-    import torch
-except ImportError:
-    raise MissingDependency("torch", "to build networks", "deep") from None
 
 nn = torch.nn
 
