@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,13 +26,113 @@ from .torch_risk import TorchRisk
 _DIVERGED = "the training loss is no longer a number. Take a smaller step."
 
 
+class EpochTrainer(ABC):
+    """Learns the objective of a `TorchRisk` from scratch, batch by batch, in training mode.
+
+    Dropout is on, batch statistics are learned, and the result's risk has them. A subclass says the rule that moves
+    parameters, and what is done to a batch.
+    """
+
+    epochs: int
+    batch_size: int
+    step: float
+    deterministic: bool
+    tol: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_integer(self.epochs, "epochs", at_least=1)
+        check_integer(self.batch_size, "batch_size", at_least=1)
+        check_number(self.step, "step", above=0)
+        check_number(self.tol, "tol", at_least=0)
+
+    def fit(self, risk: TorchRisk, data: Sample, *, seed: int = 0, progress: Progress = silent) -> Trained:
+        """Learn from scratch.
+
+        Parameters
+        ----------
+        risk : TorchRisk
+            Its module is left as it is. Parameters outside `params` stay frozen at the module's values, and layers
+            of which all parameters are outside stay in evaluation mode.
+        data : Sample
+            Rows with whole numbers of copies.
+        seed : int, default 0
+            Of the parameters to start from, dropout, the order of rows and what is done to them.
+        progress : callable, optional
+            Called with the epoch and the loss of its last batch.
+
+        Raises
+        ------
+        InputError
+            For copies that are not whole.
+        SolverFailed
+            If the loss stops being a number.
+        """
+        began, index = time.perf_counter(), _copies(data)
+        learner = risk.on(risk.fresh_module(seed))
+        X, y = batches_of(learner, data)
+        with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
+            torch.manual_seed(seed)
+            self._train(learner, (self._placed(learner.module, X), y), index, seed, progress)
+        learner = risk.learned(learner.module)
+        w = learner.current
+        size, loss = norm(learner.grad(w, data.X, data.y, data.weights)), objective(learner, w, data)
+        if not isfinite(loss):
+            raise SolverFailed(_DIVERGED)
+        return Trained(learner, w, loss, size, self.tol > 0 and size <= self.tol, time.perf_counter() - began)
+
+    def _train(self, learner: TorchRisk, rows: Any, index: Any, seed: int, progress: Progress) -> None:
+        module, (X, y), generator = learner.module.train(), rows, torch.Generator().manual_seed(seed)
+        for part in untouched(module, learner.layout.names):
+            part.training = False
+        own = dict(module.named_parameters())
+        for name, tensor in own.items():
+            tensor.requires_grad_(name in learner.layout.names)
+        rule = self._rule([own[name] for name in learner.layout.names])
+        batches = -(-len(index) // self.batch_size)
+        for epoch in range(self.epochs):
+            order = index[self._order(len(index), generator)].to(X.device)
+            for number, part in enumerate(order.split(self.batch_size)):
+                rule.param_groups[0]["lr"] = self._length(epoch * batches + number, batches * self.epochs)
+                rule.zero_grad(set_to_none=True)
+                loss = learner.training_loss(self._outputs(learner, module, X[part]), y[part])
+                (loss + learner.penalty(own) + self._penalty(module)).backward()
+                rule.step()
+            if not bool(torch.isfinite(loss)):
+                raise SolverFailed(_DIVERGED)
+            progress(epoch + 1, float(loss.detach()))
+        module.eval()
+
+    @abstractmethod
+    def _rule(self, parameters: list[Any]) -> Any:
+        """The optimiser of torch that moves these."""
+
+    def _placed(self, module: Any, X: Any) -> Any:
+        """The rows as batches are taken of them, and the module in the same layout."""
+        return X
+
+    def _order(self, n: int, generator: Any) -> Any:
+        """In which rows come in an epoch."""
+        return torch.randperm(n, generator=generator)
+
+    def _length(self, done: int, total: int) -> float:
+        """Of the step after so many batches."""
+        return self.step
+
+    def _outputs(self, learner: TorchRisk, module: Any, x: Any) -> Any:
+        """Of a batch, with their graph."""
+        return learner.training_outputs(module, x)
+
+    def _penalty(self, module: Any) -> Any:
+        """What is minimised beside the risk's objective."""
+        return 0.0
+
+
 @dataclass(frozen=True)
-class SGDTrainer:
+class SGDTrainer(EpochTrainer):
     """Stochastic gradient descent on the objective of a `TorchRisk`, from parameters drawn anew.
 
-    In training mode: dropout is on, batch statistics are learned, and the result's risk has them. The regulariser is
-    the risk's. Rows are held on the module's device; the order of batches comes from a generator of its own, so that
-    a seed gives the same model again on the same device and build.
+    The regulariser is the risk's. Rows are held on the module's device; the order of batches comes from a generator of
+    its own, so that a seed gives the same model again on the same device and build.
 
     Parameters
     ----------
@@ -60,76 +161,26 @@ class SGDTrainer:
     tol: float = 0.0
 
     def __post_init__(self) -> None:
-        check_integer(self.epochs, "epochs", at_least=1)
-        check_integer(self.batch_size, "batch_size", at_least=1)
-        check_number(self.step, "step", above=0)
+        super().__post_init__()
         check_number(self.momentum, "momentum", at_least=0, below=1)
-        check_number(self.tol, "tol", at_least=0)
         if self.schedule not in ("cosine", "constant"):
             raise InputError("the schedule 'cosine' or 'constant'", repr(self.schedule))
 
-    def fit(self, risk: TorchRisk, data: Sample, *, seed: int = 0, progress: Progress = silent) -> Trained:
-        """Learn from scratch.
+    def _rule(self, parameters: list[Any]) -> Any:
+        return torch.optim.SGD(parameters, lr=self.step, momentum=self.momentum)
 
-        Parameters
-        ----------
-        risk : TorchRisk
-            Its module is left as it is. Parameters outside `params` stay frozen at the module's values, and layers
-            of which all parameters are outside stay in evaluation mode.
-        data : Sample
-            Rows with whole numbers of copies.
-        seed : int, default 0
-            Of the parameters to start from, dropout and the order of rows.
-        progress : callable, optional
-            Called with the epoch and the loss of its last batch.
+    def _placed(self, module: Any, X: Any) -> Any:
+        if not self.channels_last or X.ndim != 4:
+            return X
+        module.to(memory_format=torch.channels_last)
+        return X.to(memory_format=torch.channels_last)
 
-        Raises
-        ------
-        InputError
-            For copies that are not whole.
-        SolverFailed
-            If the loss stops being a number.
-        """
-        began, index = time.perf_counter(), _copies(data)
-        learner = risk.on(risk.fresh_module(seed))
-        X, y = batches_of(learner, data)
-        with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
-            torch.manual_seed(seed)
-            self._train(learner, (X, y), index, torch.Generator().manual_seed(seed), progress)
-        learner = risk.learned(learner.module)
-        w = learner.current
-        size = norm(learner.grad(w, data.X, data.y, data.weights))
-        loss = objective(learner, w, data)
-        if not isfinite(loss):
-            raise SolverFailed(_DIVERGED)
-        return Trained(learner, w, loss, size, size <= self.tol, time.perf_counter() - began)
+    def _length(self, done: int, total: int) -> float:
+        return self.step if self.schedule == "constant" else self.step * (1 + cos(pi * done / total)) / 2
 
-    def _train(self, learner: TorchRisk, rows: Any, index: Any, generator: Any, progress: Progress) -> None:
-        module, (X, y) = learner.module.train(), rows
-        for part in untouched(module, learner.layout.names):
-            part.training = False
-        if self.channels_last and X.ndim == 4:
-            module, X = module.to(memory_format=torch.channels_last), X.to(memory_format=torch.channels_last)
-        own = dict(module.named_parameters())
-        chosen = [own[name] for name in learner.layout.names]
-        rule = torch.optim.SGD(chosen, lr=self.step, momentum=self.momentum)
-        batches, done = -(-len(index) // self.batch_size), 0
-        for epoch in range(self.epochs):
-            order = index[torch.randperm(len(index), generator=generator)].to(X.device)
-            for part in order.split(self.batch_size):
-                if self.schedule == "cosine":
-                    rule.param_groups[0]["lr"] = self.step * (1 + cos(pi * done / (batches * self.epochs))) / 2
-                rule.zero_grad(set_to_none=True)
-                with torch.autocast(X.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                    outputs = learner.training_outputs(module, X[part])
-                loss = learner.training_loss(outputs, y[part])
-                (loss + learner.penalty(own)).backward()
-                rule.step()
-                done += 1
-            if not bool(torch.isfinite(loss)):
-                raise SolverFailed(_DIVERGED)
-            progress(epoch + 1, float(loss.detach()))
-        module.eval()
+    def _outputs(self, learner: TorchRisk, module: Any, x: Any) -> Any:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return learner.training_outputs(module, x)
 
 
 @contextmanager

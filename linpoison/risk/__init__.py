@@ -10,20 +10,19 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
 `ProjectedGradient`, `Accelerated`, `Adam`, `LBFGS`
     how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Sphere`, `Tied`, `Intersection`:
     where they may lie.
-`CG`, `MINRES`, `Dense`, `Neumann`, `Identity`
+`CG`, `Dense`, `Identity`
     ``H x = b`` from products with H.
 `total_gradient`
     the derivative of a validation loss in the rows, through what is learned from them.
 `LBFGSTrainer`
     learning from scratch to a certified gradient.
-`reachability`, `closed_form_gc`
-    the least mass that makes parameters optimal; for logistic regression, the poison itself.
+`reachability`
+    the least mass that makes parameters optimal.
 """
 
-from .closed_form import OnePoint, closed_form_gc
 from .descent import LBFGS, Accelerated, Adam, Descent, ProjectedGradient
 from .fields import Align, Cancel, Match, PoisonObjective
-from .implicit import TotalGradient, hessian, sampled_hessian, total_gradient
+from .implicit import TotalGradient, hessian, total_gradient
 from .linear_risk import LinearRisk
 from .measuring import accuracy, relative_distance
 from .parameters import DirectRows
@@ -31,14 +30,13 @@ from .projections import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, Li
 from .protocols import InverseHVP, PoisonParameters, Projection, Risk, Solution, TargetGenerator, Trainer
 from .ranks import Alone
 from .samples import Sample
-from .solvers import CG, MINRES, Dense, Identity, Neumann
+from .solvers import CG, Dense, Identity
 from .thresholds import Condition, Reachability, reachability
 from .training import LBFGSTrainer, Trained, objective
 
 __all__ = [
     "CG",
     "LBFGS",
-    "MINRES",
     "Accelerated",
     "Adam",
     "Align",
@@ -59,8 +57,6 @@ __all__ = [
     "LinearRisk",
     "LinfAroundSeed",
     "Match",
-    "Neumann",
-    "OnePoint",
     "PoisonObjective",
     "PoisonParameters",
     "ProjectedGradient",
@@ -76,11 +72,9 @@ __all__ = [
     "Trained",
     "Trainer",
     "accuracy",
-    "closed_form_gc",
     "hessian",
     "objective",
     "reachability",
     "relative_distance",
-    "sampled_hessian",
     "total_gradient",
 ]

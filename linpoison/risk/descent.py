@@ -112,26 +112,10 @@ class Keeper:
         return int(stored["step"]), best, {k: like(v, template) if v.ndim else float(v) for k, v in own.items()}
 
 
-@dataclass(frozen=True)
-class ProjectedGradient(Optimiser):
-    """``Z <- Proj(Z - eta_t grad f(Z))``.
-
-    Parameters
-    ----------
-    step : float, optional
-        ``eta_t = step (1 + cos(pi t / steps)) / 2`` if given. By default a step that raises the value is taken
-        back and the next one halved, and a step that does not is followed by one longer by a fifth.
-    steps : int, default 1000
-    """
+class Stepping(Optimiser):
+    """Goes step by step, with a state of numbers and rows by name that a `Keeper` stores beside where it is."""
 
     resumes: ClassVar[bool] = True
-    step: float | None = None
-    steps: int = 1000
-
-    def __post_init__(self) -> None:
-        check_integer(self.steps, "steps", at_least=1)
-        if self.step is not None:
-            check_number(self.step, "step", above=0)
 
     def minimise(
         self,
@@ -144,36 +128,79 @@ class ProjectedGradient(Optimiser):
         progress: Progress = silent,
         kept: Keeper | None = None,
     ) -> Descent:
-        X, best, begun = start, _Best(), 0
-        resumed = None if kept is None else kept.load(start)
-        if resumed is not None:
-            begun, best, X = resumed[0], resumed[1], resumed[2]["X"]
+        begun, best, state = (None if kept is None else kept.load(start)) or (0, _Best(), {})
+        X = state.pop("X", start)
         value, slope = objective(X)
-        if resumed is None:
+        if not best.history:
             best.note(X, value)
-            step = self.step or _first_step(X, slope, ranks)
-        else:
-            step = float(resumed[2]["length"])
+            state = self._begin(X, slope, ranks)
         for t in range(begun, self.steps):
-            if best.value <= tol or step == 0:
+            if best.value <= tol or self._stuck(state):
                 break
-            length = step if self.step is None else step * _cosine(t, self.steps)
-            moved = projection.project(X - length * slope)
+            moved = projection.project(X - self._change(t, slope, state))
             trial, trial_slope = objective(moved)
             best.note(moved, trial)
             progress(t + 1, trial)
-            if self.step is not None or trial <= value:
+            if self._accepts(trial <= value, state):
                 X, value, slope = moved, trial, trial_slope
-                step *= 1.0 if self.step is not None else 1.2
-            else:
-                step *= 0.5
             if kept is not None:
-                kept.store(t + 1, best, {"X": X, "length": np.array(step)})
+                kept.store(t + 1, best, {"X": X, **state})
         return best.result()
+
+    def _begin(self, X: Rows, slope: Rows, ranks: Ranks) -> dict[str, Any]:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def _change(self, t: int, slope: Rows, state: dict[str, Any]) -> Rows:
+        """What step t takes off the rows, before the projection."""
+        raise NotImplementedError
+
+    def _accepts(self, better: bool, state: dict[str, Any]) -> bool:
+        """Whether a step stands."""
+        return True
+
+    def _stuck(self, state: dict[str, Any]) -> bool:
+        """Whether no step would move anything."""
+        return False
 
 
 @dataclass(frozen=True)
-class Adam(Optimiser):
+class ProjectedGradient(Stepping):
+    """``Z <- Proj(Z - eta_t grad f(Z))``.
+
+    Parameters
+    ----------
+    step : float, optional
+        ``eta_t = step (1 + cos(pi t / steps)) / 2`` if given. By default a step that raises the value is taken
+        back and the next one halved, and a step that does not is followed by one longer by a fifth.
+    steps : int, default 1000
+    """
+
+    step: float | None = None
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        check_integer(self.steps, "steps", at_least=1)
+        if self.step is not None:
+            check_number(self.step, "step", above=0)
+
+    def _begin(self, X: Rows, slope: Rows, ranks: Ranks) -> dict[str, Any]:
+        return {"length": self.step or _first_step(X, slope, ranks)}
+
+    def _change(self, t: int, slope: Rows, state: dict[str, Any]) -> Rows:
+        return (state["length"] if self.step is None else self.step * _cosine(t, self.steps)) * slope
+
+    def _accepts(self, better: bool, state: dict[str, Any]) -> bool:
+        if self.step is None:
+            state["length"] *= 1.2 if better else 0.5
+        return better or self.step is not None
+
+    def _stuck(self, state: dict[str, Any]) -> bool:
+        return bool(state["length"] == 0)
+
+
+@dataclass(frozen=True)
+class Adam(Stepping):
     """Adam with a cosine decay, projected after each step.
 
     Parameters
@@ -189,7 +216,6 @@ class Adam(Optimiser):
     gives the same iterates.
     """
 
-    resumes: ClassVar[bool] = True
     step: float = 0.1
     steps: int = 1000
     betas: tuple[float, float] = (0.9, 0.999)
@@ -200,40 +226,15 @@ class Adam(Optimiser):
         for beta in self.betas:
             check_number(beta, "betas", at_least=0, below=1)
 
-    def minimise(
-        self,
-        objective: Objective,
-        start: Rows,
-        projection: Projection,
-        *,
-        tol: float = 0.0,
-        ranks: Ranks = Alone(),  # noqa: B008
-        progress: Progress = silent,
-        kept: Keeper | None = None,
-    ) -> Descent:
-        X, best, begun, (b1, b2) = start, _Best(), 0, self.betas
-        first, second = 0.0 * X, 0.0 * X
-        resumed = None if kept is None else kept.load(start)
-        if resumed is not None:
-            begun, best, own = resumed
-            X, first, second = own["X"], own["first"], own["second"]
-        value, slope = objective(X)
-        if resumed is None:
-            best.note(X, value)
-        scale = (ranks.max(_largest(slope)) or 1.0) if resumed is None else float(resumed[2]["scale"])
-        for t in range(begun, self.steps):
-            if best.value <= tol:
-                break
-            unit = slope / scale
-            first, second = b1 * first + (1 - b1) * unit, b2 * second + (1 - b2) * unit * unit
-            length = self.step * _cosine(t, self.steps) / (1 - b1 ** (t + 1))
-            X = projection.project(X - length * first / ((second / (1 - b2 ** (t + 1))) ** 0.5 + 1e-8))
-            value, slope = objective(X)
-            best.note(X, value)
-            progress(t + 1, value)
-            if kept is not None:
-                kept.store(t + 1, best, {"X": X, "first": first, "second": second, "scale": np.array(scale)})
-        return best.result()
+    def _begin(self, X: Rows, slope: Rows, ranks: Ranks) -> dict[str, Any]:
+        return {"first": 0.0 * X, "second": 0.0 * X, "scale": ranks.max(_largest(slope)) or 1.0}
+
+    def _change(self, t: int, slope: Rows, state: dict[str, Any]) -> Rows:
+        unit, (b1, b2) = slope / state["scale"], self.betas
+        first = state["first"] = b1 * state["first"] + (1 - b1) * unit
+        second = state["second"] = b2 * state["second"] + (1 - b2) * unit * unit
+        length = self.step * _cosine(t, self.steps) / (1 - b1 ** (t + 1))
+        return length * first / ((second / (1 - b2 ** (t + 1))) ** 0.5 + 1e-8)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,6 @@ def hessian(risk: Risk, w: Vector, data: Sample) -> HVP:
     return lambda v: risk.hvp(w, data.X, data.y, v, data.weights)
 
 
-def sampled_hessian(risk: Risk, w: Vector, data: Sample, batch_size: int, seed: int) -> HVP:
-    """Products with the Hessian over rows drawn afresh each time: with `Neumann` the estimator LiSSA."""
-    rng, chance = np.random.default_rng(seed), data.mass / data.total
-
-    def product(v: Vector) -> Vector:
-        batch = data.take(rng.choice(data.n, size=batch_size, p=chance))
-        return risk.hvp(w, batch.X, batch.y, v)
-
-    return product
-
-
 @dataclass(frozen=True, eq=False)
 class TotalGradient:
     """Derivative of a validation loss in training rows.

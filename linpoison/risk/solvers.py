@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
-from scipy.sparse.linalg import LinearOperator, minres
 
 from ..core import InputError, SolverFailed, check_integer, check_number
 from .arrays import like, norm, to_numpy
@@ -93,62 +90,6 @@ class CG(InverseHVP):
 
 
 @dataclass(frozen=True)
-class MINRES(InverseHVP):
-    """Minimal residuals on ``(H + damping I) x = b``, for H that may be indefinite.
-
-    Parameters
-    ----------
-    damping : float, default 0
-    maxiter : int, default 200
-    tol : float, default 1e-10
-    """
-
-    damping: float = 0.0
-    maxiter: int = 200
-    tol: float = 1e-10
-
-    def __post_init__(self) -> None:
-        check_number(self.damping, "damping", at_least=0)
-        check_integer(self.maxiter, "maxiter", at_least=1)
-
-    def solve(self, hvp: HVP, b: Vector) -> Solution:
-        counter = _Counter(hvp, b)
-        operator = LinearOperator((len(b), len(b)), matvec=counter, dtype=np.float64)
-        x, _ = minres(operator, to_numpy(b), shift=-self.damping, rtol=self.tol, maxiter=self.maxiter)
-        return finish(hvp, b, Solution(like(x, b), 0.0, counter.calls, self.damping, counter.negative(self.damping)))
-
-
-class _Counter:
-    """Products of H with the Lanczos vectors of MINRES, on the host, and the tridiagonal matrix that they form."""
-
-    def __init__(self, hvp: HVP, b: Vector) -> None:
-        self.hvp, self.b = hvp, b
-        self.diagonal: list[float] = []
-        self.beside: list[float] = []
-        self.last: Any = None
-
-    @property
-    def calls(self) -> int:
-        return len(self.diagonal)
-
-    def __call__(self, v: Any) -> Any:
-        flat = np.ravel(v)
-        product = to_numpy(self.hvp(like(flat, self.b)))
-        if self.last is not None:
-            self.beside.append(float(flat @ self.last))
-        self.diagonal.append(float(flat @ product))
-        self.last = product
-        return product
-
-    def negative(self, damping: float) -> bool:
-        """Whether H + damping I has a direction of no positive curvature in the space that was searched."""
-        if not self.diagonal:
-            return False
-        lowest = eigvalsh_tridiagonal(self.diagonal, self.beside, select="i", select_range=(0, 0))[0]
-        return bool(lowest + damping <= 0)
-
-
-@dataclass(frozen=True)
 class Dense(InverseHVP):
     """H written out column by column and factorised: exact, for few parameters.
 
@@ -183,56 +124,6 @@ class Dense(InverseHVP):
             raise SolverFailed("the Hessian is singular. Add damping or a regulariser.") from None
         negative = bool(np.linalg.eigvalsh(H)[0] <= 0)
         return finish(hvp, b, Solution(like(x, b), 0.0, p, self.damping, negative))
-
-
-@dataclass(frozen=True)
-class Neumann(InverseHVP):
-    """The truncated series ``x = (1 / s) sum_k (I - (H + damping I) / s)^k b``, averaged over `repeats`.
-
-    With products that each use a fresh batch of rows (`linpoison.risk.sampled_hessian`) it is the estimator LiSSA.
-
-    Parameters
-    ----------
-    scale : float
-        ``s``, above half the greatest eigenvalue of H + damping I, or the series diverges.
-    depth : int, default 100
-    damping : float, default 0
-    repeats : int, default 1
-
-    References
-    ----------
-    Koh, Liang, "Understanding black-box predictions via influence functions", 2017, section 3.
-    """
-
-    scale: float
-    depth: int = 100
-    damping: float = 0.0
-    repeats: int = 1
-
-    def __post_init__(self) -> None:
-        check_number(self.scale, "scale", above=0)
-        check_number(self.damping, "damping", at_least=0)
-        check_integer(self.depth, "depth", at_least=1)
-        check_integer(self.repeats, "repeats", at_least=1)
-
-    def solve(self, hvp: HVP, b: Vector) -> Solution:
-        """The series' sum.
-
-        Raises
-        ------
-        SolverFailed
-            If it diverges.
-        """
-        total, most = 0.0 * b, 1e3 * self.depth * norm(b)
-        for _ in range(self.repeats):
-            x = 1.0 * b
-            for _ in range(self.depth):
-                x = b + x - (hvp(x) + self.damping * x) / self.scale
-                if not norm(x) <= most:
-                    raise SolverFailed("the Neumann series diverges. Raise `scale`.")
-            total = total + x
-        mean = total / (self.scale * self.repeats)
-        return finish(hvp, b, Solution(mean, 0.0, self.depth * self.repeats, self.damping))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from scipy.special import lambertw
 
 torch = pytest.importorskip("torch")
 
+from closed_form import closed_form_gc  # noqa: E402
 from deep_cases import binary, linear_pair, mlp, seeded, several, vectors  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
@@ -22,7 +23,6 @@ from linpoison.risk import (  # noqa: E402
     LinearRisk,
     Sample,
     accuracy,
-    closed_form_gc,
     reachability,
     relative_distance,
 )

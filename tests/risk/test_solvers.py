@@ -7,11 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deep_cases import binary  # noqa: E402
-
 from linpoison.core import InputError, SolverFailed  # noqa: E402
-from linpoison.losses import Logistic  # noqa: E402
-from linpoison.risk import CG, MINRES, Dense, Identity, LinearRisk, Neumann, hessian, sampled_hessian  # noqa: E402
+from linpoison.risk import CG, Dense, Identity  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
 from linpoison.risk.solvers import mean_curvature  # noqa: E402
 
@@ -34,7 +31,7 @@ def vector(b, kind):
     return b if kind == "numpy" else torch.as_tensor(b)
 
 
-EXACT = [CG(relative_damping=0, maxiter=200, tol=1e-13), MINRES(tol=1e-14), Dense(), Neumann(10.0, depth=4000)]
+EXACT = [CG(relative_damping=0, maxiter=200, tol=1e-13), Dense()]
 kinds = pytest.mark.parametrize("kind", ["numpy", "torch"])
 
 
@@ -53,7 +50,7 @@ def test_a_positive_definite_system_is_solved(solver, kind):
 @kinds
 @pytest.mark.parametrize(
     "solver",
-    [CG(relative_damping=0, damping=0.7, maxiter=200), MINRES(0.7), Dense(0.7), Neumann(11.0, 4000, damping=0.7)],
+    [CG(relative_damping=0, damping=0.7, maxiter=200), Dense(0.7)],
     ids=lambda s: type(s).__name__,
 )
 def test_a_damped_system_is_that_of_the_dense_solve(solver, kind):
@@ -72,9 +69,7 @@ def test_relative_damping_is_in_units_of_the_mean_curvature():
     np.testing.assert_allclose(found.x, np.linalg.solve(H + found.damping * np.eye(P), b), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "build", [lambda d: CG(0, d), lambda d: MINRES(d), lambda d: Dense(d)], ids=["CG", "MINRES", "Dense"]
-)
+@pytest.mark.parametrize("build", [lambda d: CG(0, d), lambda d: Dense(d)], ids=["CG", "Dense"])
 def test_negative_curvature_is_told_of_the_damped_matrix(build):
     H, b = system(-2.0, 10.0)
     assert build(0.0).solve(lambda v: H @ v, b).negative_curvature
@@ -92,10 +87,9 @@ def test_conjugate_gradients_stop_at_negative_curvature_with_a_direction_of_asce
     assert first.iterations == 1
 
 
-@pytest.mark.parametrize("solver", [MINRES(tol=1e-14), Dense()], ids=lambda s: type(s).__name__)
-def test_an_indefinite_system_is_solved_by_those_that_can(solver):
+def test_an_indefinite_system_is_solved_densely():
     H, b = system(-2.0, 10.0)
-    found = solver.solve(lambda v: H @ v, b)
+    found = Dense().solve(lambda v: H @ v, b)
     np.testing.assert_allclose(found.x, np.linalg.solve(H, b), rtol=1e-8, atol=1e-8)
 
 
@@ -109,7 +103,7 @@ def test_few_iterations_report_the_residual_that_they_reach():
 
 def test_a_zero_right_side_has_a_zero_solution():
     H, _ = system()
-    for solver in EXACT[:3]:
+    for solver in EXACT:
         found = solver.solve(lambda v: H @ v, np.zeros(P))
         assert (found.x == 0).all()
         assert found.residual == 0
@@ -122,31 +116,8 @@ def test_identity_is_the_right_side_and_knows_no_residual():
     assert np.isnan(found.residual)
 
 
-def test_the_series_is_averaged_over_batches_as_lissa_does():
-    data, risk = binary(200, 3), LinearRisk(Logistic(), 0.2, fit_intercept=False)
-    w, b = np.array([0.5, -0.2, 0.1]), np.array([1.0, 2.0, -1.0])
-    exact = Dense().solve(hessian(risk, w, data), b).x
-    once, often = (
-        Neumann(1.5, 60, repeats=repeats).solve(sampled_hessian(risk, w, data, 20, seed=3), b).x for repeats in (1, 60)
-    )
-    assert np.linalg.norm(often - exact) < 0.05 * np.linalg.norm(exact)
-    assert np.linalg.norm(often - exact) < np.linalg.norm(once - exact)
-
-
-def test_sampled_products_follow_the_copies():
-    data, risk = binary(4, 3), LinearRisk(Logistic(), 0.0, fit_intercept=False)
-    from linpoison.risk import Sample
-
-    weighted = Sample(data.X, data.y, [0.0, 0.0, 1.0, 0.0])
-    w, v = np.zeros(3), np.ones(3)
-    found = sampled_hessian(risk, w, weighted, 50, seed=0)(v)
-    np.testing.assert_allclose(found, risk.hvp(w, data.X[2:3], data.y[2:3], v))
-
-
 def test_what_cannot_be_solved_says_so():
-    H, b = system()
-    with pytest.raises(SolverFailed, match="diverges"):
-        Neumann(1.0, 200).solve(lambda v: H @ v, b)
+    _, b = system()
     with pytest.raises(SolverFailed, match="singular"):
         Dense().solve(lambda v: 0 * v, b)
     with pytest.raises(InputError, match="at most 5 parameters"):
@@ -160,12 +131,6 @@ def test_what_cannot_be_solved_says_so():
         (lambda: CG(damping=-1), "damping"),
         (lambda: CG(maxiter=0), "maxiter"),
         (lambda: CG(tol=-1), "tol"),
-        (lambda: MINRES(damping=-1), "damping"),
-        (lambda: MINRES(maxiter=0), "maxiter"),
-        (lambda: Neumann(0), "scale"),
-        (lambda: Neumann(1, depth=0), "depth"),
-        (lambda: Neumann(1, repeats=0), "repeats"),
-        (lambda: Neumann(1, damping=-1), "damping"),
     ],
 )
 def test_options_are_checked(build, name):

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from ..core import CapabilityError, InputError, check_number
-from ..core.validation import Array
-from ..losses import Logistic
-from .arrays import to_numpy
-from .protocols import Risk, Vector
-from .samples import Sample
-from .thresholds import reachability
+from linpoison.core import CapabilityError, InputError, check_number
+from linpoison.core.validation import Array
+from linpoison.losses import Logistic
+from linpoison.risk.arrays import to_numpy
+from linpoison.risk.protocols import Risk, Vector
+from linpoison.risk.samples import Sample
+from linpoison.risk.thresholds import reachability
 
 
 @dataclass(frozen=True, eq=False)
