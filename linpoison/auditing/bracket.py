@@ -44,6 +44,8 @@ class Rung:
         Which one.
     clean_loss, loss_bound, attack_loss : float or None
         The same for the mean loss of the clean training rows.
+    count : int or None
+        Rows changed or inserted, where rows are counted. Attacks are then found, and rows certified, one row at a time.
     """
 
     epsilon: float
@@ -55,6 +57,7 @@ class Rung:
     clean_loss: float | None = None
     loss_bound: float | None = None
     attack_loss: float | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,13 +29,18 @@ from ..core.writing import alone_in, check_folder, text_writer, write_all
 from ..reporting.certify import CertifyReport
 from ..reporting.json_values import plain
 from .assemble import command_line, describe_data, describe_model, versions
-from .bracket import CERTIFICATES, Bracket, Progress, build_bracket, wrong
+from .bracket import CERTIFICATES, Bracket, Progress, Rung, build_bracket, share, wrong
 from .campaign import Campaign, Task
 from .inputs import Setting, prepare
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
-from .trusted import Trusted, fixed, trusted
+from .row_kinds import ROW_KINDS, Asked, Held, RowKind, refuse
+from .trusted import Trusted, fixed, trusted, unfiltered
 
 DEFAULT_EPSILONS = (0.003, 0.01, 0.03)
+DEFAULT_COUNT = (1, 2, 5)
+DEFAULT_PARTS = 10
+ERROR = "error"
+KINDS = (ERROR, *ROW_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,14 @@ class CertifyOptions(LearnerOptions):
     attacks: Any = ()
     certificates: Any = CERTIFICATES
     jobs: int | None = None
+    kind: str = ERROR
+    count: Any = None
+    parts: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.kind not in KINDS:
+            raise InputError(f"a kind among {', '.join(KINDS)}", repr(self.kind))
         values = _listed(self.epsilons)
         numbers = tuple(sorted({Budget(_as_number(value)).epsilon for value in values}))
         if not numbers:
@@ -64,6 +74,27 @@ class CertifyOptions(LearnerOptions):
             raise InputError("certificates that are named once", repr(",".join(chosen)), "Remove the repetition.")
         self._set("certificates", chosen)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+        self._check_kind()
+
+    def _check_kind(self) -> None:
+        """Options of one kind given to another are refused."""
+        kind = ROW_KINDS.get(self.kind)
+        if kind is not None and (self.attacks or self.certificates != CERTIFICATES):
+            raise InputError(f"neither attacks nor certificates by name with the kind {self.kind}", "some")
+        if self.count is not None:
+            if kind is None or not kind.counted:
+                raise InputError("count with the kinds deletions, flips and partition", f"the kind {self.kind}")
+            counts = {check_integer(_as_count(value), "count", at_least=1) for value in _listed(self.count)}
+            self._set("count", tuple(sorted(counts)))
+        if self.parts is not None:
+            if self.kind != "partition":
+                raise InputError("parts with the kind partition", f"the kind {self.kind}")
+            self._set("parts", check_integer(self.parts, "parts", at_least=1))
+
+    def levels(self) -> tuple[float, ...]:
+        """What is gone through: numbers of rows, or budgets."""
+        kind = ROW_KINDS.get(self.kind)
+        return tuple(self.epsilons) if kind is None or not kind.counted else tuple(self.count or DEFAULT_COUNT)
 
     def _attack_names(self) -> tuple[str, ...]:
         names = list(_listed(self.attacks))
@@ -123,6 +154,13 @@ def certify(
         "test-error" and "average-loss".
     jobs : int, optional
         Worker processes of the attacks.
+    kind : str, default "error"
+        Each of the others speaks of single rows, with what turns them by retraining where it is known: "deletions" (of
+        `count` clean rows, svm), "flips" (of the labels of `count` clean rows, ridge exactly and svm), "radius" (the
+        mass of inserted poison up to which each row is certified, at most the greatest `epsilon`), "partition" (`count`
+        rows inserted into the data of a `PartitionClassifier` of `parts` models, 10 by default).
+    count : int, sequence of int or comma list
+        1, 2 and 5 by default.
 
     Examples
     --------
@@ -141,23 +179,66 @@ def certify(
 def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Progress | None) -> CertifyReport:
     start = time.perf_counter()
     setting = prepare(data, options)
+    store = _Store(None if folder is None else folder / "certificates")
+    if options.kind == ERROR:
+        defender, bracket, failures = _errors(setting, options, store, folder, progress)
+    else:
+        defender, bracket = _rows(setting, options, ROW_KINDS[options.kind], store, progress)
+        failures = []
+    report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
+    if folder is not None:
+        texts = {"certify.html": report.to_html(), "certify.json": report.to_json()}
+        write_all(folder, {name: text_writer(text) for name, text in texts.items()})
+    return report
+
+
+def _errors(
+    setting: Setting, options: CertifyOptions, store: _Store, folder: Path | None, progress: Progress | None
+) -> tuple[Trusted, Bracket, list[dict[str, str]]]:
+    """Bounds on test error and loss with attacks beside them."""
     if "test-error" in options.certificates:
         score_certifier(setting.problem.loss)  # or refuse, before any work
     for epsilon in options.epsilons:
         Budget(epsilon).count(setting.split.train.n)
     defender = trusted(setting)
     poisons, failures = _attack(setting, defender, options, folder, progress)
-    store = _Store(None if folder is None else folder / "certificates")
     bracket = build_bracket(
         defender, setting.split.test, options.epsilons, poisons, names=options.certificates, stored=store.get,
         keep=store.put, progress=progress,
     )  # fmt: skip
-    failures += bracket.left_out
-    report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
-    if folder is not None:
-        texts = {"certify.html": report.to_html(), "certify.json": report.to_json()}
-        write_all(folder, {name: text_writer(text) for name, text in texts.items()})
-    return report
+    return defender, bracket, failures + bracket.left_out
+
+
+def _rows(
+    setting: Setting, options: CertifyOptions, kind: RowKind, store: _Store, progress: Progress | None
+) -> tuple[Trusted, Bracket]:
+    """What is proved of single rows at each level."""
+    levels, rows, n = options.levels(), setting.split.test, setting.split.train.n
+    refuse(kind, setting.problem, setting.split.train, levels)
+    defender = trusted(setting) if kind.filtered else unfiltered(setting)
+    parts = DEFAULT_PARTS if options.parts is None else options.parts
+    found: dict[str, Certificate] = {}
+    rungs = []
+    for number, held in enumerate(kind.run(Asked(defender, rows, levels, parts, options.seed, store.get))):
+        rungs.append(_row_rung(held, rows, n if kind.counted else None))
+        name = f"{options.kind}-{held.level:g}" if options.kind in ("deletions", "flips") else options.kind
+        if held.certificate is not None and name not in found:
+            found[name] = held.certificate
+            store.put(name, held.certificate)
+        if progress is not None:
+            progress(number + 1, len(levels), f"{options.kind}, {held.level:g}")
+    return defender, Bracket(rungs, list(found.values()))
+
+
+def _row_rung(held: Held, rows: Dataset, n: int | None) -> Rung:
+    return Rung(
+        epsilon=held.level if n is None else held.level / n,
+        count=None if n is None else int(held.level),
+        clean_error=share(rows, ~held.clean),
+        bound=share(rows, ~held.certified),
+        certified_fraction=share(rows, held.certified),
+        attack_error=None if held.turned is None else share(rows, held.turned),
+    )
 
 
 def _attack(
@@ -257,6 +338,7 @@ def _report(
     for item in bracket.certificates:  # the budget that the words name is the largest
         words |= dict.fromkeys(item.assumptions) if item.claim.epsilon == most else {}
     return CertifyReport(
+        kind=options.kind,
         dataset=describe_data(setting) | _test_rows(setting),
         model=describe_model(setting),
         rungs=[asdict(rung) for rung in bracket.rungs],
@@ -284,6 +366,10 @@ def _listed(value: Any) -> Sequence[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_count(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 def _as_number(value: Any) -> float:

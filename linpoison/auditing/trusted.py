@@ -11,7 +11,7 @@ from ..core import LABELS, CapabilityError, Dataset, InputError, LinearModel, Po
 from ..defenses import Defense, TrustedDefense
 from ..learners import make_learner
 from ..losses import Problem
-from ..sets import ByLabel, FeasibleSet, domain_set, in_domain, intersect
+from ..sets import Box, ByLabel, FeasibleSet, domain_set, in_domain, intersect
 from .inputs import Setting, warn_of_sets
 
 COSTLY = 4_000_000
@@ -115,6 +115,15 @@ def trusted(setting: Setting) -> Trusted:
         weights = _fixed(problem, kept)
         problem, kept = problem.at(kept)
     return Trusted(problem, kept, sets, int((~inside).sum()), tuple(names), left_out, weights)
+
+
+def unfiltered(setting: Setting) -> Trusted:
+    """The learner alone: where labels change, a filter would look at the changed rows anew."""
+    train = setting.split.train
+    anywhere = Box(np.full(train.d, -np.inf), np.full(train.d, np.inf))
+    why = "labels are changed in all rows, behind whatever filter"
+    left_out = dict.fromkeys(setting.defenses, why)
+    return Trusted(setting.problem, train, ByLabel({1: anywhere, -1: anywhere}), 0, (), left_out)
 
 
 def _unfit(part: FeasibleSet) -> str:

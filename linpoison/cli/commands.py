@@ -61,6 +61,8 @@ def _sweep_table(result: Sweep) -> str:
 
 def _certify(arguments: Any) -> int:
     limit = _limit(arguments)
+    if arguments.attacks is None:
+        arguments.attacks = "kkt" if arguments.kind == "error" else "none"
     options = _options(CertifyOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = certify(arguments.data, options, out=arguments.out, progress=progress)

@@ -103,15 +103,24 @@ def _add_certify(commands: Any) -> None:
     parser = _command(
         commands, "certify", "bound the damage that any poison of a budget can do",
         "Prove, for filters that are fitted on the clean rows and then held fixed, how bad the test error can get at "
-        "each budget, and hold attacks against it. Writes certify.json, certify.html and the certificates, which can "
-        "be checked again without a solver; certificates that are there already are checked and kept.",
+        "each budget, and hold attacks against it; or, with --kind, which rows withstand deleted rows, flipped labels, "
+        "insertions into a partition, and up to which budget. Writes certify.json, certify.html and the certificates, "
+        "which can be checked again without a solver; certificates that are there already are checked and kept.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser, class_weight=_NO_CLASS_WEIGHT)
+    parser.add_argument("--kind", default="error", metavar="KIND",
+                        help="error; or of single rows: deletions (svm), flips (ridge, svm), radius, partition "
+                        "(default: error)")  # fmt: skip
+    parser.add_argument("--count", default=None, metavar="N[,N...]",
+                        help="rows deleted, relabelled or inserted, with --kind deletions, flips or partition "
+                        "(default: 1,2,5)")  # fmt: skip
+    parser.add_argument("--parts", type=whole, default=None, metavar="N",
+                        help="models that vote, with --kind partition (default: 10)")  # fmt: skip
     parser.add_argument("--epsilon", dest="epsilons", default="0.003,0.01,0.03", metavar="E[,E...]",
                         help="budgets as fractions of the training rows (default: 0.003,0.01,0.03)")  # fmt: skip
-    parser.add_argument("--attack", dest="attacks", default="kkt", metavar="NAMES",
-                        help=f"attacks to hold against the bounds, among {ATTACKS}; 'all' or 'none' "
+    parser.add_argument("--attack", dest="attacks", default=None, metavar="NAMES",
+                        help=f"attacks to hold against the bounds of the error, among {ATTACKS}; 'all' or 'none' "
                         "(default: kkt)")  # fmt: skip
     parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
                         help="comma list among test-error and average-loss (default: both)")  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core import InputError
-from .cells import aligned, loss_table, own_words, rungs_table, wrapped
+from .cells import aligned, loss_table, own_words, rows_table, rungs_table, wrapped
 from .json_values import plain
 from .page import rendered
 
@@ -21,6 +21,36 @@ READING = (
     "(as in an audit) these bounds say nothing.",
     "The loss bound is on the mean loss of the clean training rows that the filters keep.",
 )
+
+ROW_BY_ROW = (
+    "Each row has an attacker of its own: every row that is turned is misclassified by a model that was trained again "
+    "on what was changed for it, and no row that is certified is by any such change. No sampling enters."
+)
+ROWS = {
+    "deletions": (
+        "rows deleted",
+        "A row is certified if it is classified rightly whichever so many training rows, of those that the fixed "
+        "filters keep, are deleted.",
+    ),
+    "flips": (
+        "labels flipped",
+        "A row is certified if it is classified rightly whichever so many training rows carry the other label. No "
+        "filter looks at the changed rows.",
+    ),
+    "radius": (
+        "epsilon",
+        "A row is certified at a budget if no poison of it that the fixed filters let through changes that it is "
+        "classified rightly. The budget up to which each row is certified is in certify.json, as a fraction of the "
+        "rows that the filters keep.",
+    ),
+    "partition": (
+        "rows inserted",
+        "The classifier divides the rows that the fixed filters keep by a hash of their features, trains a model on "
+        "each part and lets them vote. A row is certified if no so many inserted rows that the filters let through "
+        "change a right vote. No attack is tried.",
+    ),
+}
+"""Of each kind of certificate of single rows: its unit, and how to read it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +71,7 @@ class CertifyReport:
     command: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     failures: list[dict[str, str]] = field(default_factory=list)
+    kind: str = "error"
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -72,21 +103,32 @@ class CertifyReport:
 def certify_text(report: CertifyReport) -> str:
     """Heading, table of the budgets, assumptions."""
     data, model = report.dataset, report.model
+    filters = ", ".join(report.defenses) or ("none" if report.kind == "flips" else "the domain alone")
     heading = (
         f"{data['name']} ({report.n_trusted} of {data['n_train']} training rows inside the fixed filters, "
         f"{data['n_test']} test rows, {data['n_features']} features)\n"
-        f"learner: {model['loss']} loss, reg {model['reg']:g}; "
-        f"filters: {', '.join(report.defenses) or 'the domain alone'}" + own_words(data)
+        f"learner: {model['loss']} loss, reg {model['reg']:g}; filters: {filters}" + own_words(data)
     )
-    blocks = [heading, "Test error\n" + aligned(rungs_table(report.rungs))]
-    losses = loss_table(report.rungs)
-    blocks += ["Mean loss of the clean training rows\n" + aligned(losses)] if losses else []
+    names = ("Test error" if report.kind == "error" else "Rows", "Mean loss of the clean training rows")
+    blocks = [heading, *(f"{name}\n{aligned(table)}" for name, table in zip(names, tables(report), strict=False))]
     notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
     notes += failure_lines(report)
     blocks += ["\n".join(wrapped(line, "- ") for line in notes)] if notes else []
     blocks.append("What the bounds rest on\n" + "\n".join(wrapped(line, "- ") for line in report.assumptions))
-    blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in READING))
+    blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in reading(report)))
     return "\n\n".join(blocks) + "\n"
+
+
+def tables(report: CertifyReport) -> list[list[tuple[str, ...]]]:
+    """That of the rungs, and that of losses where there is one."""
+    if report.kind != "error":
+        return [rows_table(report.rungs, ROWS[report.kind][0])]
+    return [table for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table]
+
+
+def reading(report: CertifyReport) -> tuple[str, ...]:
+    """How to read it."""
+    return READING if report.kind == "error" else (ROWS[report.kind][1], ROW_BY_ROW)
 
 
 def failure_lines(report: CertifyReport) -> list[str]:
@@ -104,8 +146,8 @@ def certify_html(report: CertifyReport) -> str:
     return rendered(
         TEMPLATE,
         report=report,
-        tables=[table for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table],
-        figure=bracket(report.rungs),
-        reading=READING,
+        tables=tables(report),
+        figure=bracket(report.rungs, report.kind),
+        reading=reading(report),
         failures=failure_lines(report),
     )

@@ -122,8 +122,9 @@ def race(report: AuditFindings) -> Figure | None:
     return Figure("Error against time, attack by attack", f"Rising lines of the best error. {ends}.", caption, uri)
 
 
-def bracket(rungs: Sequence[Mapping[str, Any]]) -> Figure:
+def bracket(rungs: Sequence[Mapping[str, Any]], kind: str = "error") -> Figure:
     """Error against budget: what attacks did, and what no attack exceeds."""
+    unit = {"deletions": "deleted rows", "flips": "flipped labels"}.get(kind, "poison rows")
     budgets = [100 * rung["epsilon"] for rung in rungs]
     bounds = [100 * rung["bound"] for rung in rungs]
     lower = [100 * max(rung["clean_error"], rung["attack_error"] or 0.0) for rung in rungs]
@@ -138,7 +139,7 @@ def bracket(rungs: Sequence[Mapping[str, Any]]) -> Figure:
         if len(budgets) > 1:
             axes.set_xscale("log")
         axes.set_xticks(budgets, [f"{value:g}" for value in budgets])
-        axes.set(xlabel="poison rows (% of the clean ones)", ylabel="error on the test rows (%)", ylim=(0, None))
+        axes.set(xlabel=f"{unit} (% of the clean ones)", ylabel="error on the test rows (%)", ylim=(0, None))
         axes.minorticks_off()
         axes.legend(loc="upper left", fontsize=9)
         uri = _svg(canvas)
@@ -146,7 +147,8 @@ def bracket(rungs: Sequence[Mapping[str, Any]]) -> Figure:
         f"epsilon {rung['epsilon']:g}: at least {low:.1f} %, at most {high:.1f} %"
         for rung, low, high in zip(rungs, lower, bounds, strict=True)
     )
-    caption = "The worst poison of each budget lies between the lines. The dotted line is the error without poison."
+    worst = "worst poison" if kind == "error" else "worst change for each row"
+    caption = f"The {worst} of each budget lies between the lines. The dotted line is the error without it."
     return Figure("Attack and certificate", f"Lines of test error. {alt}.", caption, uri)
 
 

@@ -1,4 +1,6 @@
+import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from linpoison.auditing.bracket import build_bracket
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
-from linpoison.certificates import Certificate
+from linpoison.certificates import Certificate, PartitionClassifier
+from linpoison.cli.main import main
+from linpoison.core import LinpoisonError
+from linpoison.learners import make_learner
 from linpoison.reporting import CertifyReport
 
 
@@ -224,3 +229,95 @@ def test_a_folder_of_other_sets_is_not_reused(data, tmp_path):
     bounds = [report.certificates[0]["bound"] for report in (low, high, fresh)]
     assert bounds[1] == pytest.approx(bounds[2])
     assert bounds[0] < bounds[1]
+
+
+def few(n=14, m=12):
+    return Split(Dataset(*rows(n, 3)), Dataset(*rows(m, 4)))
+
+
+def right_after(data, model, change):
+    """Which test rows are classified rightly after each change of the training rows, shape (changes, rows)."""
+    train, found = data.train, []
+    for chosen in change:
+        sign = np.ones(train.n)
+        sign[list(chosen)] = -1.0
+        left = replace(train, y=train.y * sign) if model == "ridge" else train.take(sign > 0)
+        problem = prepare(data, LearnerOptions(model=model, reg=0.3, defenses="none")).problem
+        found.append(make_learner(problem).fit(left).margins(data.test) > 0)
+    return np.array(found)
+
+
+def test_flips_of_ridge_turn_exactly_the_rows_that_are_not_certified():
+    data = few()
+    report = certify(data, kind="flips", model="ridge", reg=0.3, count="1,3")
+    assert report.rungs[0]["attack_error"] < report.rungs[1]["attack_error"] < 1
+    for rung in report.rungs:
+        any_right = right_after(data, "ridge", itertools.combinations(range(data.train.n), rung["count"]))
+        assert rung["certified_fraction"] == pytest.approx(any_right.all(axis=0).mean())
+        assert rung["attack_error"] == pytest.approx(rung["bound"]) == pytest.approx(1 - any_right.all(axis=0).mean())
+    assert "l2" in report.left_out
+    assert "labels flipped" in report.to_text()
+
+
+def test_deletions_of_an_svm_are_bracketed(tmp_path):
+    data = few(12, 6)
+    asked = {"kind": "deletions", "model": "svm", "reg": 0.3, "count": 1, "defenses": "none", "domain": "range"}
+    report = certify(data, out=tmp_path, penalize_intercept=True, **asked)
+    (rung,) = report.rungs
+    setting = prepare(data, LearnerOptions(model="svm", reg=0.3, penalize_intercept=True))
+    kept = [make_learner(setting.problem).fit(data.train.take(np.arange(12) != i)) for i in range(12)]
+    right = np.array([model.margins(data.test) > 0 for model in kept])
+    assert rung["attack_error"] <= (~right.all(axis=0)).mean() <= rung["bound"] < 1
+    again = certify(data, out=tmp_path, penalize_intercept=True, **asked)
+    assert again.rungs == report.rungs
+    assert [item["seconds"] for item in again.certificates] == [item["seconds"] for item in report.certificates]
+
+
+def test_a_row_is_certified_up_to_its_radius(data):
+    report = certify(data, kind="radius", epsilon=(0.02, 0.1, 0.3), **RIDGE)
+    points = certify(data, epsilon=(0.02, 0.1, 0.3), certificates="test-error", **RIDGE)
+    for rung, other in zip(report.rungs, points.rungs, strict=True):
+        assert rung["clean_error"] <= rung["attack_error"] <= rung["bound"]
+        assert rung["certified_fraction"] <= other["certified_fraction"]
+    assert report.rungs[-1]["attack_error"] > report.rungs[0]["clean_error"]
+    assert report.rungs[-1]["certified_fraction"] == pytest.approx(points.rungs[-1]["certified_fraction"], abs=0.04)
+    assert len(report.certificates[0]["bound"]) == data.test.n
+
+
+def test_votes_withstand_what_the_classifier_says(data):
+    report = certify(data, kind="partition", count=(1, 4), parts=3, **RIDGE)
+    defender = trusted(prepare(data, LearnerOptions(**RIDGE)))
+    model = PartitionClassifier(3, reg=0.3, penalize_intercept=False, sets=defender.sets)
+    model.fit(defender.train.X, defender.train.y)
+    known = np.where(model.predict(data.test.X) == data.test.y, model.certify(data.test.X, precision=0.1), -1)
+    assert [rung["certified_fraction"] for rung in report.rungs] == [np.mean(known >= 1), np.mean(known >= 4)]
+    assert report.rungs[0]["attack_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"kind": "deletions", "model": "ridge"}, "svm for deletions"),
+        ({"kind": "flips", "model": "logistic"}, "ridge or svm for flips"),
+        ({"kind": "radius", "model": "squared_hinge"}, "hinge"),
+        ({"kind": "partition", "model": "squared_hinge"}, "squared, hinge"),
+        ({"kind": "flips", "model": "ridge", "count": 80}, "fewer rows than the 80"),
+        ({"kind": "flips", "model": "ridge", "count": "1,x"}, "count as a whole number"),
+        ({"kind": "flips", "model": "ridge", "attacks": "kkt"}, "neither attacks nor certificates"),
+        ({"kind": "flips", "model": "ridge", "parts": 3}, "kind partition"),
+        ({"kind": "radius", "model": "ridge", "count": 1}, "kinds deletions, flips and partition"),
+        ({"kind": "inversions"}, "a kind among error, deletions, flips, radius, partition"),
+    ],
+)
+def test_what_a_kind_does_not_take_is_said_before_any_work(data, asked, words):
+    with pytest.raises(LinpoisonError, match=words):
+        certify(data, **asked)
+
+
+def test_the_kinds_are_reached_from_the_command_line(tmp_path, capsys):
+    command = ["certify", "gaussians", "--model", "ridge", "--reg", "0.3", "--kind", "flips", "--count", "1,2"]
+    assert main([*command, "--out", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [rung["count"] for rung in told["rungs"]] == [1, 2]
+    assert (tmp_path / "certificates" / "flips-2.npz").is_file()
+    assert "labels flipped" in (tmp_path / "certify.html").read_text()
