@@ -29,11 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "rounding": {"core", "sets"},
     "defenses": LEARNING - {"convex"},
     "evaluation": {"core", "losses", "learners", "defenses"},
-    "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation"},
+    "subpopulations": LEARNING - {"convex", "sets"} | {"risk"},
+    "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation", "subpopulations"},
     "certificates": LEARNING | {"defenses", "optimality"},
-    "subpopulations": LEARNING - {"convex"}
-    | {"rounding", "defenses", "optimality", "attacks", "certificates"}
-    | {"risk", "influence"},
     "reporting": {"core", "losses", "defenses"},
     "auditing": LEARNING
     | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}

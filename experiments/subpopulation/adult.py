@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
+from linpoison.attacks.groups import LabelFlip
 from linpoison.subpopulations import (
     ClusterMatch,
     EstimatorTrainer,
     FeatureMatch,
-    LabelFlip,
     Matcher,
     Parts,
     Population,

@@ -36,16 +36,9 @@ from typing import Any
 import image_cases as cases
 import numpy as np
 
+from linpoison.attacks.groups import LabelFlip, gradient_optimization, influence
 from linpoison.risk import CG
-from linpoison.subpopulations import (
-    LabelFlip,
-    Population,
-    correctness,
-    gradient_optimization,
-    influence,
-    measure_damage,
-    poison_count,
-)
+from linpoison.subpopulations import Population, correctness, measure_damage, poison_count
 
 
 def attacks_of(case: cases.Case, steps: int) -> dict[str, Any]:

@@ -48,9 +48,10 @@ import image_cases as cases
 import numpy as np
 
 from deep import RiskLearner
+from linpoison.attacks.groups import LabelFlip
 from linpoison.core import InputError
 from linpoison.defenses import SEVER, TRIM, ActivationClustering, SpectralSignatures
-from linpoison.subpopulations import LabelFlip, Population, correctness, measure_damage, poison_count
+from linpoison.subpopulations import Population, correctness, measure_damage, poison_count
 
 NAMES = ("none", "TRIM", "SEVER", "AC", "SS")
 

@@ -50,7 +50,8 @@ from typing import Any
 
 import image_cases as cases
 
-from linpoison.subpopulations import LabelFlip, Study, study
+from linpoison.attacks.groups import LabelFlip
+from linpoison.subpopulations import Study, study
 
 HEAD = "worst | damage | null | unseen | null unseen | collateral | poison rows |"
 

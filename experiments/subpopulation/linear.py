@@ -42,32 +42,38 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from linpoison import load
-from linpoison.core import Domain
+from linpoison.attacks import Scenario
+from linpoison.attacks.groups import (
+    CrossFitted,
+    CrossFittedAttack,
+    Directed,
+    GroupAttack,
+    GroupFlips,
+    gradient_optimization,
+)
+from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.run import Run, Step
+from linpoison.core import Candidate, Domain, Poison
 from linpoison.core.dataset import stack_rows
 from linpoison.datasets import gaussians
+from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
 from linpoison.risk import Box, LinearRisk
 from linpoison.subpopulations import (
     ClusterMatch,
-    CrossFit,
-    CrossFittedAttack,
     Damage,
-    LabelFlip,
-    MovedFlips,
     Parts,
     Population,
     ProblemTrainer,
     RiskPredictor,
     Subpopulation,
     correctness,
-    gradient_optimization,
     measure_damage,
-    most_damaging,
     poison_count,
     three_parts,
 )
@@ -77,7 +83,7 @@ import written  # noqa: E402
 
 REACHES = (1.0, 0.1, 0.01, 0.001)
 DECOYS = {"programs": ("kkt",)}
-JOINT = {"programs": ("joint",), "reaches": (3.0,), "level": 0.95, "collateral": 0.008}
+JOINT = {"programs": ("joint",), "reaches": (3.0,), "level": 0.95}
 HEAD = (
     "| cluster | poison | test rows | null | flip | go | convex | 95 % of its collateral | convex chose |\n"
     "|---|---|---|---|---|---|---|---|---|"
@@ -93,6 +99,7 @@ class Case:
     domain: Domain
     match: ClusterMatch
     options: Mapping[str, Any]
+    collateral: float = 0.01
 
 
 def unit_logs(X: Any) -> Any:
@@ -114,7 +121,7 @@ def case_of(name: str, quick: bool = False, seed: int = 0) -> Case:
     box = Domain.box(whole.X.min(axis=0), whole.X.max(axis=0))
     problem = Problem(Logistic(), 1e-3, penalize_intercept=False)
     match = ClusterMatch(n_components=2, n_clusters=6) if quick else ClusterMatch()
-    return Case(three_parts(whole.take(chosen), sizes, seed), problem, box, match, JOINT)
+    return Case(three_parts(whole.take(chosen), sizes, seed), problem, box, match, JOINT, 0.008)
 
 
 def near_flips(domain: Domain, rows: Any, reach: float) -> Box:
@@ -124,55 +131,55 @@ def near_flips(domain: Domain, rows: Any, reach: float) -> Box:
     return Box(np.maximum(rows - step, domain.lower), np.minimum(rows + step, domain.upper))
 
 
-@dataclass(frozen=True, eq=False)
-class GradientOptimization:
+@dataclass(frozen=True)
+class GradientOptimization(GroupAttack):
     """Flips moved within a reach, whole numbers for counts."""
 
-    domain: Domain
-    reach: float
+    name: ClassVar[str] = "gradient-optimization"
+    reach: float = 1.0
 
-    def poison(self, auxiliary: Population, group: Any, count: int, surrogate: Any, seed: int) -> Population:
-        """See `MovedFlips`."""
-        flips = LabelFlip().poison(auxiliary, group, count, surrogate, seed)
-        rows = self.domain.clip(surrogate.risk.rows(flips.X))
-        mover: MovedFlips = gradient_optimization(near_flips(self.domain, rows, self.reach))
-        moved = mover.poison(auxiliary, group, count, surrogate, seed)
-        return Population(np.rint(moved.X), moved.y) if self.domain.integral else moved
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        return run.steps("moved flips", moved, [(scenario, self.reach, run.seed)])
+
+
+def moved(started: float, scenario: Scenario, reach: float, seed: int) -> Step:
+    """One candidate; the surrogate is the model of the training rows."""
+    train, aim, domain = scenario.train, scenario.aim, scenario.train.domain
+    surrogate = RiskPredictor(LinearRisk.of(scenario.problem), make_learner(scenario.problem).fit(train).vector)
+    flips = GroupFlips().poison(scenario, seed)
+    place = near_flips(domain, domain.clip(surrogate.risk.rows(flips.X)), reach)
+    known = aim.target.mix(aim.rest("gradient optimisation"))
+    rows = gradient_optimization(place).moved(surrogate, known, aim.target, flips)
+    poison = Poison(np.rint(rows) if domain.integral else rows, flips.y, flips.count)
+    return [Ranker(scenario, started).candidate(poison, label=f"{reach:g}")], []
 
 
 class Attacks:
     """The three attacks on one subpopulation, and which variant each chose."""
 
-    def __init__(self, case: Case, group: Subpopulation, count: int, surrogate: Any) -> None:
-        self.case, self.group, self.count, self.surrogate = case, group, count, surrogate
-        self.fit = CrossFit(case.parts.train, case.parts.auxiliary, group, case.problem, folds=3)
+    def __init__(self, case: Case, group: Subpopulation, count: int) -> None:
+        self.case, self.group, self.count = case, group, count
+        self.moving = {f"go {reach:g}": GradientOptimization(reach) for reach in REACHES}
 
-    def _made(self, attack: Any) -> Any:
-        return lambda rows: attack.poison(rows, self.group, self.count, self.surrogate, 0)
-
-    def _best(self, builders: dict[str, Any]) -> tuple[str, Population]:
-        name = most_damaging(self.fit.scores(builders))
-        return name, builders[name](self.case.parts.auxiliary)
+    def _best(self, attack: CrossFitted, collateral: float = 1.0) -> tuple[str, Population]:
+        parts = self.case.parts
+        directed = Directed(attack, self.case.problem, parts.train, self.case.domain, collateral)
+        best = attack.run(directed.scenario(parts.auxiliary, self.group, self.count)).best
+        rows = best.poison.expanded()
+        return best.label, Population(rows.X, rows.y)
 
     def flip(self) -> tuple[str, Population]:
         """Of auxiliary or training rows."""
-        return self._best(
-            {"flip": self._made(LabelFlip()), "training": lambda rows: self._made(LabelFlip())(self.case.parts.train)}
-        )
+        return self._best(CrossFitted({"flip": GroupFlips(), "flip training rows": GroupFlips(rows="train")}))
 
     def go(self) -> tuple[str, Population]:
         """Within one of `REACHES`."""
-        domain = self.case.domain
-        return self._best({f"{reach:g}": self._made(GradientOptimization(domain, reach)) for reach in REACHES})
+        return self._best(CrossFitted(self.moving))
 
     def convex(self) -> tuple[str, Population]:
         """With the collateral held down."""
-        case = self.case
-        others = {f"go {reach:g}": GradientOptimization(case.domain, reach) for reach in REACHES}
-        attack = CrossFittedAttack(case.problem, case.parts.train, case.domain, others=others, **case.options)
-        builders, scores = attack.candidates(case.parts.auxiliary, self.group, self.count, self.surrogate, 0)
-        name = attack.choose(scores)
-        return name, builders[name](case.parts.auxiliary)
+        options, collateral = self.case.options, self.case.collateral
+        return self._best(CrossFittedAttack(ways=self.moving, **options), collateral)
 
     def null(self) -> tuple[str, Population]:
         """Rows of the cluster as they are."""
@@ -184,7 +191,7 @@ def attack_group(case: Case, group: Subpopulation, alpha: float, clean: Any) -> 
     """A line of the table, and what each attack did to the test rows."""
     parts, trainer = case.parts, ProblemTrainer(case.problem)
     mask, count = group.mask(parts.test), poison_count(alpha, group, parts.auxiliary)
-    attacks = Attacks(case, group, count, RiskPredictor(LinearRisk.of(case.problem), clean.vector))
+    attacks = Attacks(case, group, count)
     found, chosen = {}, ""
     for name in ("null", "flip", "go", "convex"):
         chosen, poison = getattr(attacks, name)()

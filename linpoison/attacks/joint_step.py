@@ -121,7 +121,7 @@ class Planted:
 
 
 class JointStep:
-    """The program of `linpoison.subpopulations.plant_jointly`, which states it, at one model.
+    """The program of `linpoison.attacks.groups.plant_jointly`, which states it, at one model.
 
     Parameters
     ----------

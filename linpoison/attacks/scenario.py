@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InputError
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.results import most_over_defenses
-from ..core.threat import Budget
+from ..core import Budget, CapabilityError, Dataset, InputError, LinearModel, Poison, most_over_defenses
 from ..defenses import Defense, least_gap
 from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .._printable import printable
+from ..attacks.groups import ConvexAttack, Directed, GroupAttack, GroupFlips
 from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
 from ..core.archives import arrays_writer
 from ..core.journal import FolderJournal
@@ -22,14 +23,11 @@ from ..reporting.words import label_words
 from ..subpopulations import (
     ClusterMatch,
     ColumnMatch,
-    ConvexAttack,
-    LabelFlip,
     Matcher,
     Parts,
     Population,
     ProblemTrainer,
     Study,
-    SubpopulationAttack,
     column_numbers,
     group_map,
     poison_count,
@@ -39,7 +37,7 @@ from ..subpopulations.mapping import METHODS, GroupMap, Recording
 from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
 
-ATTACKS = ("label-flip", "convex")
+ATTACKS: dict[str, GroupAttack] = {"label-flip": GroupFlips(surrogate="aim"), "convex": ConvexAttack()}
 MOST_ALPHA = 1000.0
 """Poison rows for each of the attacker's rows."""
 
@@ -170,9 +168,7 @@ def _run(
     parts = Parts(train.take(order[::2]), train.take(order[1::2]), test)
     matcher = _matcher(options, setting.split.train).fit(parts.auxiliary)
     problem = setting.problem.pinned(float(parts.train.n))
-    attack: SubpopulationAttack = LabelFlip()
-    if options.attack == "convex":
-        attack = ConvexAttack(problem, parts.train, setting.split.train.domain, collateral=options.collateral)
+    attack = Directed(ATTACKS[options.attack], problem, parts.train, setting.split.train.domain, options.collateral)
     store = None if out is None else FolderJournal(Path(out) / "journal" / _key(options, setting))
     recorded, trainer = Recording(attack), ProblemTrainer(problem)
     measured = study(

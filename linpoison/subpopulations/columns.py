@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array
+from ..core import Array, InputError
 from .matching import FeatureMatch, Matcher, known_column
 from .population import Index, Population
 

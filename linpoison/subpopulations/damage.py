@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Array, Mask, check_number
+from ..core import Array, Dataset, InputError, Mask, check_number
 from .population import Population
 from .trainers import Predictor
 
@@ -48,7 +47,7 @@ class Damage:
     n_target: int
 
 
-def correctness(models: Sequence[Predictor], rows: Population) -> Mask:
+def correctness(models: Sequence[Predictor], rows: Population | Dataset) -> Mask:
     """Which rows each model gets right, shape (models, n)."""
     return np.array([np.asarray(model.predict(rows.X)) == rows.y for model in models]).reshape(len(models), rows.n)
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..core.errors import InputError
-from ..core.validation import Array, check_integer
+from ..core import Array, InputError, check_integer
 from .matching import Matcher, Subpopulation
-from .poisoning import SubpopulationAttack
 from .population import Index, Population
+from .study import SubpopulationAttack
 
 METHODS = ("pca", "tsne")
 

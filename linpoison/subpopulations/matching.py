@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import InputError
-from ..core.validation import Mask, check_integer
+from ..core import InputError, Mask, check_integer
 from .population import Index, Population
 
 

@@ -10,10 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..core.dataset import Dataset
-from ..core.domain import Domain
-from ..core.errors import InputError
-from ..core.validation import check_integer
+from ..core import Dataset, Domain, InputError, check_integer
 
 Index = NDArray[np.intp]
 

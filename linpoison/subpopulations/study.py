@@ -8,12 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..core.errors import InputError
-from ..core.validation import Mask, check_integer
+from ..core import InputError, Mask, check_integer, check_number
 from .damage import Damage, correctness, measure_damage
 from .matching import Matcher, Subpopulation
-from .poisoning import SubpopulationAttack, poison_count
-from .population import Parts
+from .population import Parts, Population
 from .trainers import SubpopulationTrainer
 
 Progress = Callable[[int, int, str], None]
@@ -27,6 +25,28 @@ class Store(Protocol):
 
     def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
         """Store arrays."""
+
+
+class SubpopulationAttack(Protocol):
+    """Makes poison from what the attacker sees."""
+
+    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+        """`count` poison rows against `group`; `surrogate` was trained on the auxiliary rows."""
+
+
+def poison_count(alpha: float, group: Subpopulation, auxiliary: Population) -> int:
+    """``alpha m``, rounded, but at least 1: the poison for m auxiliary rows of the group.
+
+    Raises
+    ------
+    InputError
+        If no auxiliary row is in the group.
+    """
+    check_number(alpha, "alpha", above=0, remedy="It is the poison as a multiple of the group's auxiliary rows.")
+    members = int(group.mask(auxiliary).sum())
+    if not members:
+        raise InputError(f"auxiliary rows of {group.name}", "none")
+    return max(round(alpha * members), 1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sklearn.base import clone
 
-from ..core.errors import InputError
+from ..core import InputError
 from ..learners import make_learner
 from ..losses import Problem
 from ..risk import Sample

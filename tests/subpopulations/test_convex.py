@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from group_cases import blob_parts, clusters
 
-from linpoison.core import Dataset, Domain, InputError, SolverFailed
+from linpoison import audit
+from linpoison.attacks import Aim, Scenario
+from linpoison.attacks.groups import (
+    ConvexAttack,
+    CrossFittedAttack,
+    Directed,
+    GroupFlips,
+    JointAttack,
+    LabelFlip,
+    PlantedDecoy,
+    Stage,
+    group_decoys,
+    undominated,
+)
+from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, SolverFailed
+from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
-from linpoison.sets import Box, ByLabel
-from linpoison.subpopulations import (
-    Aim,
-    ConvexAttack,
-    LabelFlip,
-    ProblemTrainer,
-    correctness,
-    group_decoys,
-    least_budgets,
-    measure_damage,
-)
-from linpoison.subpopulations.decoys import undominated
+from linpoison.subpopulations import ProblemTrainer, correctness, measure_damage
+from linpoison.testing import check_attack
 
 DOMAIN = Domain.box(-8.0, 8.0, d=2)
 PROBLEM = Problem(Logistic(), 0.01)
@@ -34,7 +41,7 @@ def case():
 
 def planes(parts, group):
     train = Dataset(parts.train.X, parts.train.y, domain=DOMAIN)
-    return train, Aim.of(parts.auxiliary.dataset(), group.mask(parts.auxiliary))
+    return train, Aim.of_group(parts.auxiliary.dataset(), group.mask(parts.auxiliary))
 
 
 def test_decoys_are_the_models_of_flipped_rows(case):
@@ -72,7 +79,7 @@ def test_kkt_beats_label_flips_at_the_same_budget_within_the_collateral(case, lo
     problem = Problem(loss, 0.01)
     trainer, count = ProblemTrainer(problem), group.size
     clean = trainer.fit(parts.train, 0)
-    attacks = LabelFlip(), ConvexAttack(problem, parts.train, DOMAIN)
+    attacks = LabelFlip(), Directed(ConvexAttack(), problem, parts.train, DOMAIN)
     found = []
     for attack in attacks:
         poison = attack.poison(parts.auxiliary, group, count, clean, 0)
@@ -85,38 +92,24 @@ def test_kkt_beats_label_flips_at_the_same_budget_within_the_collateral(case, lo
     assert found[1].collateral.value <= 0.02
 
 
-@pytest.mark.parametrize("method", ["kkt", "min-max", "model-targeted"])
-def test_plans_keep_budget_domain_and_order(case, method):
+@pytest.mark.parametrize("method", ["kkt", "model-targeted"])
+def test_candidates_are_ordered_by_collateral_then_damage(case, method):
     train, aim = planes(*case)
-    plans = ConvexAttack(PROBLEM, domain=DOMAIN, methods=(method,), tries=2).plant(train, aim, 34)
-    for plan in plans:
-        assert plan.poison.total <= 34
-        assert (train.domain.violation(plan.poison.X) <= 1e-9).all()
-        model = make_learner(PROBLEM).fit(train.mix(plan.poison.expanded()))
-        assert aim.growth(model, make_learner(PROBLEM).fit(train)) == (plan.target_damage, plan.collateral)
-    within = [plan for plan in plans if plan.collateral <= 0.01]
-    assert plans[: len(within)] == within
-    assert [plan.target_damage for plan in within] == sorted((p.target_damage for p in within), reverse=True)
-    assert plans[0].target_damage > 0
-
-
-def test_attacker_of_auxiliary_rows_alone_never_sees_the_training_rows(case):
-    parts, group = case
-    attack = ConvexAttack(PROBLEM, domain=DOMAIN, tries=2)
-    poison = attack.poison(parts.auxiliary, group, 31, None, 0)
-    again = attack.poison(parts.auxiliary, group, 31, None, 0)
-    assert np.array_equal(poison.X, again.X)
-    assert 0 < poison.n <= 31
-    clean, after = (ProblemTrainer(PROBLEM).fit(rows, 0) for rows in (parts.train, parts.train.mix(poison)))
-    mask = group.mask(parts.test)
-    rows = [correctness([model], parts.test) for model in (clean, after)]
-    assert measure_damage(*rows, mask).target.value > 0.3
+    found = ConvexAttack(methods=(method,), tries=2).run(Scenario(train, PROBLEM, Budget(34 / train.n), {}, aim))
+    clean = make_learner(PROBLEM).fit(train)
+    for item in found.candidates:
+        assert item.poison.total <= 34
+        model = make_learner(PROBLEM).fit(train.mix(item.poison.expanded()))
+        assert item.test_error["none"] == model.error(aim.target)
+        assert item.excess == max(model.error(aim.others) - clean.error(aim.others) - 0.01, 0)
+    assert [item.rank for item in found.candidates] == sorted(item.rank for item in found.candidates)
+    assert found.best.worst > clean.error(aim.target)
 
 
 def test_collateral_of_zero_is_kept_on_the_rows_it_is_judged_by(case):
     train, aim = planes(*case)
-    best = ConvexAttack(PROBLEM, domain=DOMAIN, collateral=0.0).plant(train, aim, 20)[0]
-    assert best.collateral <= 0
+    asked = Scenario(train, PROBLEM, Budget(20 / train.n), {}, replace(aim, collateral=0.0))
+    assert ConvexAttack().run(asked).best.excess == 0
 
 
 @pytest.mark.parametrize(
@@ -124,60 +117,55 @@ def test_collateral_of_zero_is_kept_on_the_rows_it_is_judged_by(case):
     [
         {"methods": ("magic",)},
         {"methods": ()},
-        {"collateral": 2},
         {"tries": 0},
         {"draws": 0},
-        {"cap": 0},
         {"reaches": (2.0,)},
     ],
 )
 def test_options_out_of_range(options):
     with pytest.raises(InputError):
-        ConvexAttack(PROBLEM, **options)
-
-
-def test_an_aim_needs_rows_on_both_sides(case):
-    rows = case[0].auxiliary.dataset()
-    with pytest.raises(InputError, match="in the subpopulation and outside"):
-        Aim.of(rows, np.ones(rows.n, dtype=bool))
-
-
-def test_least_budgets_are_attained_and_rise_with_damage(case):
-    train, aim = planes(*case)
-    box = ByLabel({label: Box(DOMAIN.lower, DOMAIN.upper) for label in (1, -1)})
-    ladder = least_budgets(train, PROBLEM, box, aim)
-    for rung in ladder.rungs:
-        assert rung.certificate.exact
-        assert rung.certificate.bound <= rung.epsilon * (1 + 1e-6)
-    assert ladder.least(0.2).epsilon <= ladder.least(0.5).epsilon
-    assert ladder.least(0.5).decoy.target_damage >= 0.5
-    few = least_budgets(train, PROBLEM, box, aim, weights=(0.5, 1.0))
-    with pytest.raises(InputError, match="which the decoys reach"):
-        few.least(1.0)
-
-
-def test_a_budget_below_the_least_leaves_the_decoy_unlearned(case):
-    train, aim = planes(*case)
-    box = ByLabel({label: Box(DOMAIN.lower, DOMAIN.upper) for label in (1, -1)})
-    rung = least_budgets(train, PROBLEM, box, aim, weights=(4.0,)).rungs[0]
-    from linpoison.certificates import budget_poison
-
-    poison = budget_poison(rung.certificate)
-    learned = make_learner(PROBLEM).fit(train.mix(poison.as_dataset(DOMAIN)))
-    assert learned.distance(rung.decoy.model) < 1e-2 * np.linalg.norm(rung.decoy.model.vector)
-
-
-def test_no_decoy_within_the_collateral_is_said(case):
-    train, aim = planes(*case)
-    box = ByLabel({label: Box(DOMAIN.lower, DOMAIN.upper) for label in (1, -1)})
-    with pytest.raises(SolverFailed, match="of 0 decoys"):
-        least_budgets(train, PROBLEM, box, aim, weights=(1e-6,))
+        ConvexAttack(**options)
 
 
 def test_rows_that_may_lie_anywhere_are_for_kkt_alone(case):
     train, aim = planes(*case)
-    free = Dataset(train.X, train.y)
-    both, kkt = (ConvexAttack(PROBLEM, methods=m, tries=2).plant(free, aim, 20) for m in (("kkt", "min-max"), ("kkt",)))
-    assert len(both) == len(kkt) > 0
-    with pytest.raises(SolverFailed, match="for at least one of"):
-        ConvexAttack(PROBLEM, methods=("min-max",), tries=2).plant(free, aim, 20)
+    free = Scenario(Dataset(train.X, train.y), PROBLEM, Budget(20 / train.n), {}, aim)
+    both, kkt = (ConvexAttack(methods=m, tries=2).run(free) for m in (("kkt", "model-targeted"), ("kkt",)))
+    assert len(both.candidates) == len(kkt.candidates) > 0
+    with pytest.raises(SolverFailed, match="at least one poison of the attack group-convex"):
+        ConvexAttack(methods=("model-targeted",), tries=2).run(free)
+
+
+SMALL = {
+    "flips": GroupFlips(),
+    "training flips": GroupFlips(rows="train", surrogate="aim"),
+    "convex": ConvexAttack(tries=1, reaches=(0.2,)),
+    "kkt": PlantedDecoy(),
+    "joint": JointAttack((Stage(1.0, 0.05, 2), Stage(1.0, 0.05, 1))),
+    "cross-fitted": CrossFittedAttack(programs=("kkt",), weights=(2.0,), shelters=(1.0,), portions=(1.0,), folds=2),
+}
+
+
+def scenario() -> Scenario:
+    split = gaussians(n=80, d=3, seed=1)
+    train = replace(split.train, domain=Domain.box(-9.0, 9.0, d=3))
+    aim = Aim.of_group(split.test, split.test.X[:, 1] > 0.5, 0.05, train.X[:, 1] > 0.5)
+    return Scenario(train, Problem(Logistic(), 0.05), Budget(0.1), {}, aim)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_attacks_on_groups_keep_the_contract_of_all_attacks(name):
+    assert check_attack(SMALL[name], scenario()).best.worst > 0
+
+
+@pytest.mark.parametrize("attack", SMALL.values(), ids=list(SMALL))
+def test_rows_without_others_are_no_group(attack):
+    asked = scenario()
+    with pytest.raises(CapabilityError, match=f"a group as the aim of {attack.name}"):
+        attack.run(replace(asked, aim=asked.target))
+
+
+def test_an_audit_of_rows_takes_attacks_on_groups():
+    report = audit("gaussians", target="rows:1,2,5,8", defenses=(), attacks=[ConvexAttack(tries=1)], epsilon=0.05)
+    assert report.attacks[0].name == "group-convex"
+    assert report.attacks[0].test_error["none"] >= 0.5  # none of the four rows is wrong without poison

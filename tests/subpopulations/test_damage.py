@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
+from linpoison.attacks.groups import LabelFlip
 from linpoison.core import InputError
-from linpoison.subpopulations import EstimatorTrainer, LabelFlip, correctness, measure_damage, paired_interval, study
+from linpoison.subpopulations import EstimatorTrainer, correctness, measure_damage, paired_interval, study
 
 
 def test_damage_is_the_drop_in_accuracy_inside_and_outside():

@@ -21,7 +21,8 @@ from PIL import Image  # noqa: E402
 from deep import RiskLearner  # noqa: E402
 from deep.text import TextClassifier  # noqa: E402
 from deep.vision import vgg16  # noqa: E402
-from linpoison.subpopulations import LabelFlip, Population, RiskPredictor, correctness  # noqa: E402
+from linpoison.attacks.groups import LabelFlip  # noqa: E402
+from linpoison.subpopulations import Population, RiskPredictor, correctness  # noqa: E402
 
 
 def script(name):

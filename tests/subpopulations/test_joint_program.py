@@ -9,18 +9,18 @@ import pytest
 import scipy.sparse as sp
 from group_cases import blob_parts, clusters
 
-from linpoison.attacks import joint_step
+from linpoison.attacks import Aim, joint_step
+from linpoison.attacks.groups import CrossFittedAttack, Directed, JointAttack, LabelFlip, Stage, plant_jointly
+from linpoison.attacks.groups import joint as joint_module
+from linpoison.attacks.groups.joint import _Ascent
 from linpoison.attacks.joint_step import Planted
+from linpoison.attacks.run import Run
 from linpoison.core import CapabilityError, Dataset, Domain, InputError, SolverFailed
 from linpoison.influence import SoftError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 from linpoison.sets import Ball, ByLabel
-from linpoison.subpopulations import Aim, CrossFittedAttack, LabelFlip, ProblemTrainer, Stage, plant_jointly
-from linpoison.subpopulations import cross_fitted as cross_fitted_module
-from linpoison.subpopulations import joint_program as joint_program_module
-from linpoison.subpopulations.cross_fitted import _Plan
-from linpoison.subpopulations.joint_program import _Ascent
+from linpoison.subpopulations import ProblemTrainer
 
 DOMAIN = Domain.box(-8.0, 8.0, d=2)
 LOGISTIC = Problem(Logistic(), 0.01)
@@ -45,7 +45,7 @@ def case():
 def rows(case):
     """Training rows, and the aim."""
     parts, group = case
-    return parts.train.dataset(DOMAIN), Aim.of(parts.auxiliary.dataset(DOMAIN), group.mask(parts.auxiliary))
+    return parts.train.dataset(DOMAIN), Aim.of_group(parts.auxiliary.dataset(DOMAIN), group.mask(parts.auxiliary))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -115,7 +115,7 @@ def test_the_hessian_is_factorised_once_for_each_model(rows, monkeypatch):
             return super().solve()
 
     matrix = joint_step.Hessian.matrix
-    monkeypatch.setattr(joint_program_module, "JointStep", Counted)
+    monkeypatch.setattr(joint_module, "JointStep", Counted)
     monkeypatch.setattr(joint_step.Hessian, "matrix", lambda self: matrices.append(0) or matrix(self))
     monkeypatch.setattr(_Ascent, "_merit", lambda self, model, stage: kept.pop(0))
     kept += [0.0, -1.0, -1.0, 1.0, 0.5]  # the first model, then two steps back, one taken, one back
@@ -165,35 +165,31 @@ def test_stages_out_of_range(options):
         Stage(*options)
 
 
+def directed(attack, parts, collateral=0.1):
+    return Directed(attack, LOGISTIC, parts.train, DOMAIN, collateral)
+
+
 def test_each_stage_is_a_candidate_and_each_ascent_runs_once(case, monkeypatch):
     parts, group = case
     runs = []
-
-    def counted(*args, **options):
-        runs.append(args)
-        return plant_jointly(*args, **options)
-
-    monkeypatch.setattr(cross_fitted_module, "plant_jointly", counted)
-    surrogate = ProblemTrainer(LOGISTIC).fit(parts.train, 0)
-    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("joint",), schedules=(STAGES,), reaches=(2.0,))
-    builders, scores = attack.candidates(parts.auxiliary, group, 30, surrogate, 0)
-    names = {name for name in builders if name.startswith("joint")}
-    assert names == {"joint 0 1 0.05 2", "joint 0 0.5 0.05 2"} <= set(scores)
-    assert len(runs) == attack.folds
-    poison = builders["joint 0 0.5 0.05 2"](parts.auxiliary)
-    assert 0 < poison.n <= 30
-    assert set(np.unique(poison.y)) <= {-1.0, 1.0}
-    assert (DOMAIN.violation(poison.X) <= 1e-9).all()
-    again = builders["joint 0 0.5 0.05 2"](parts.auxiliary)
-    assert np.array_equal(poison.X, again.X)
-    assert len(runs) == attack.folds + 1
+    monkeypatch.setattr(joint_module, "plant_jointly", lambda *a, **o: runs.append(a) or plant_jointly(*a, **o))
+    twice = (Stage(1.0, 0.05, 1), Stage(1.0, 0.05, 2))
+    asked = directed(None, parts).scenario(parts.auxiliary, group, 30)
+    found = JointAttack(twice, 2.0).run(asked)
+    assert sorted(item.label for item in found.candidates) == ["1 0.05", "1 0.05 (1)"]
+    assert len(runs) == 1
+    attack = CrossFittedAttack(programs=("joint",), schedules=(twice,), reaches=(2.0,))
+    fit = attack.fit(asked, 0)
+    scores = attack.scores(asked, Run(0), fit, attack.ways_of(asked, fit))
+    assert {"joint 0 2: 1 0.05", "joint 0 2: 1 0.05 (1)"} <= set(scores)
+    assert len(runs) == 1 + attack.folds
 
 
 def test_the_attack_chooses_it_over_label_flips(case):
     parts, group = case
     trainer = ProblemTrainer(LOGISTIC)
     clean, mask = trainer.fit(parts.train, 0), group.mask(parts.test)
-    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("joint",), schedules=(STAGES,), collateral=0.1)
+    attack = directed(CrossFittedAttack(programs=("joint",), schedules=(STAGES,)), parts)
     damage = []
     for made in (attack, LabelFlip()):
         after = trainer.fit(parts.train.mix(made.poison(parts.auxiliary, group, group.size // 2, clean, 0)), 0)
@@ -204,12 +200,12 @@ def test_the_attack_chooses_it_over_label_flips(case):
 
 def test_an_ascent_that_finds_nothing_is_no_candidate(case):
     parts, group = case
-    flat = ((Stage(1e-6, 0.0, 1),),)  # no row is near enough to the boundary to pull
-    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("joint",), schedules=flat, reaches=(1.0,))
-    with pytest.raises(SolverFailed, match="does damage"):
-        _Plan(attack, group, 5, 0).joint(0, 0, 1.0, parts.auxiliary)
-    _, scores = attack.candidates(parts.auxiliary, group, 5, ProblemTrainer(LOGISTIC).fit(parts.train, 0), 0)
-    assert not [name for name in scores if name.startswith("joint")]
+    flat = (Stage(1e-6, 0.0, 1),)  # no row is near enough to the boundary to pull
+    asked = directed(None, parts).scenario(parts.auxiliary, group, 5)
+    with pytest.raises(SolverFailed, match="the attack group-joint"):
+        JointAttack(flat, 1.0).run(asked)
+    attack = CrossFittedAttack(programs=("joint",), schedules=(flat,), reaches=(1.0,))
+    assert attack.run(asked).best.label.startswith("flip")
 
 
 def test_a_hessian_without_a_factor_is_told(rows, monkeypatch):
@@ -217,12 +213,3 @@ def test_a_hessian_without_a_factor_is_told(rows, monkeypatch):
     monkeypatch.setattr(joint_step.Hessian, "matrix", lambda _: np.diag([1.0, 1.0, -1e-9]))
     with pytest.raises(SolverFailed, match="Standardise the columns"):
         plant_jointly(rows[0], LOGISTIC, SETS, rows[1], 10, STAGES)
-
-
-def test_stages_that_differ_in_their_rounds_alone_are_two_candidates(case):
-    parts, group = case
-    twice = ((Stage(1.0, 0.05, 1), Stage(1.0, 0.05, 2)),)
-    attack = CrossFittedAttack(LOGISTIC, parts.train, DOMAIN, programs=("joint",), schedules=twice, reaches=(2.0,))
-    surrogate = ProblemTrainer(LOGISTIC).fit(parts.train, 0)
-    builders, _ = attack.candidates(parts.auxiliary, group, 10, surrogate, 0)
-    assert [name for name in builders if name.startswith("joint")] == ["joint 0 1 0.05 2", "joint 0 1 0.05 2 (1)"]

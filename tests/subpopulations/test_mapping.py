@@ -8,8 +8,9 @@ import scipy.sparse as sp
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from linpoison.attacks.groups import LabelFlip
 from linpoison.core import InputError
-from linpoison.subpopulations import ClusterMatch, LabelFlip, Population, group_map
+from linpoison.subpopulations import ClusterMatch, Population, group_map
 from linpoison.subpopulations.mapping import Recording
 from linpoison.subpopulations.pictures import map_figure
 

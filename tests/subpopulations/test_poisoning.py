@@ -7,18 +7,16 @@ import pytest
 from group_cases import blob_parts, clusters
 from sklearn.linear_model import LogisticRegression
 
+from linpoison.attacks.groups import LabelFlip, gradient_optimization, influence
 from linpoison.core import CapabilityError, InputError
 from linpoison.losses import Logistic, Problem
 from linpoison.risk import Box, Dense, LBFGSTrainer, LinearRisk, Sample
 from linpoison.subpopulations import (
     EstimatorTrainer,
-    LabelFlip,
     Population,
     ProblemTrainer,
     RiskTrainer,
     correctness,
-    gradient_optimization,
-    influence,
     poison_count,
 )
 

@@ -5,20 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from ..attacks.joint_step import Goal, JointStep, Planted
-from ..core.dataset import Dataset
-from ..core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
-from ..core.model import LinearModel
-from ..core.poison import Poison
-from ..core.validation import check_integer, check_number
-from ..influence import SoftError
-from ..learners import Learner, make_learner
-from ..losses import Problem
-from ..sets import ByLabel
-from .decoys import Aim
+from ...core import (
+    Candidate,
+    CapabilityError,
+    Dataset,
+    InfeasibleSet,
+    InputError,
+    LinearModel,
+    Poison,
+    SolverFailed,
+    check_integer,
+    check_number,
+)
+from ...influence import SoftError
+from ...learners import Learner, make_learner
+from ...losses import Problem
+from ...rounding import deploy
+from ...sets import ByLabel
+from ..aim import Aim
+from ..joint_step import Goal, JointStep, Planted
+from ..ranking import Ranker
+from ..run import Run, Step, skipped
+from ..scenario import Scenario
+from .base import GroupAttack, known_rows, near_rows
 
 PRICE = 30.0
 """What an error elsewhere costs beyond the limit, in errors on the target (both as shares)."""
@@ -143,18 +156,26 @@ def plant_jointly(
     >>> from linpoison.sets import Ball
     >>> train = Dataset([[2.0], [1.0], [-1.0], [-2.0]], [1, 1, -1, -1])
     >>> sets = ByLabel({label: Ball(np.zeros(1), 2.0) for label in (1, -1)})
-    >>> aim = Aim(train.take([1]), train.take([0, 2, 3]))
+    >>> aim = Aim(train.take([1]), others=train.take([0, 2, 3]))
     >>> plan = plant_jointly(train, Problem(Logistic(), 0.1), sets, aim, 1, [Stage(0.5, 0.2)])[0]
     >>> bool(plan.target_damage > 0.1), bool(plan.collateral < 0.21), bool(plan.poison.total <= 1)
     (True, True, True)
     """
-    if problem.loss.kink is not None:
-        raise CapabilityError("a loss with a second derivative", problem.loss.name, 'Use the program "kkt".')
-    if not stages:
-        raise InputError("at least one stage", "none")
+    _check_curved(problem)
+    _check_stages(stages)
     check_integer(count, "count", at_least=1)
     search = _Ascent(train, problem, sets, aim, count, learner or make_learner(problem))
     return [search.run(stage) for stage in stages]
+
+
+def _check_curved(problem: Problem) -> None:
+    if problem.loss.kink is not None:
+        raise CapabilityError("a loss with a second derivative", problem.loss.name, "Plant decoys: PlantedDecoy.")
+
+
+def _check_stages(stages: Sequence[Stage]) -> None:
+    if not stages:
+        raise InputError("at least one stage", "none")
 
 
 class _Ascent:
@@ -162,6 +183,7 @@ class _Ascent:
 
     def __init__(self, train: Dataset, problem: Problem, sets: ByLabel, aim: Aim, count: int, learner: Learner) -> None:
         self.sets, self.aim, self.count, self.learner = sets, aim, count, learner
+        self.others = aim.rest("plant_jointly")
         self.clean = learner.fit(train)
         self.planted = Planted(train, problem, self.clean, Poison(np.zeros((0, train.d)), np.zeros(0), np.zeros(0)))
 
@@ -185,7 +207,7 @@ class _Ascent:
         """Of the smoothed errors on the target and elsewhere, against the clean model."""
         target, others = (
             SoftError(rows, stage.temperature).value(model) - SoftError(rows, stage.temperature).value(self.clean)
-            for rows in (self.aim.target, self.aim.others)
+            for rows in (self.aim.target, self.others)
         )
         return target, others
 
@@ -208,6 +230,65 @@ class _Ascent:
         """The program at the model of now."""
         model = self.planted.model
         gains = SoftError(self.aim.target, stage.temperature).gradient(model)
-        costs = SoftError(self.aim.others, stage.temperature).gradient(model)
+        costs = SoftError(self.others, stage.temperature).gradient(model)
         room = stage.collateral - self.growth(model, stage)[1]
         return JointStep(self.planted, self.sets, self.count, Goal(gains, costs, room, PRICE), radius)
+
+
+SCHEDULE = (
+    *(Stage(1.0, 0.002, 4), Stage(0.5, 0.002, 5), Stage(0.25, 0.002, 6)),
+    *(Stage(0.12, 0.002, 6), Stage(0.12, 0.004, 6), Stage(0.12, 0.007, 6)),
+)
+"""From smooth errors, to which all rows contribute, to sharp ones; then more and more of the others may err."""
+
+
+@dataclass(frozen=True)
+class JointAttack(GroupAttack):
+    """`plant_jointly` on a scenario: what every stage ends with is a candidate.
+
+    The damage is that to the rows of the aim and to those training rows that are in the group.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    reach : float, default 3.0
+        Length of rows, in units of the length that 95 % of the training rows of the class keep within.
+    """
+
+    name: ClassVar[str] = "group-joint"
+    stages: Sequence[Stage] = SCHEDULE
+    reach: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_number(self.reach, "reach", above=0)
+        _check_stages(self.stages)
+
+    def _check(self, scenario: Scenario) -> None:
+        super()._check(scenario)
+        _check_curved(scenario.problem)
+
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        return run.steps("joint programs", _candidates, [(scenario, self, run.seed)])
+
+
+def _candidates(started: float, scenario: Scenario, attack: JointAttack, seed: int) -> Step:
+    """One for each stage that found a poison, under the numbers of the stage."""
+    train, problem, ranker = scenario.train, scenario.problem, Ranker(scenario, started)
+    target, others = known_rows(scenario)
+    sets, aim = near_rows(train, attack.reach), Aim(target, others=others)
+    try:
+        plans = plant_jointly(
+            train, problem, sets, aim, scenario.n_poison, attack.stages, learner=make_learner(problem, method="quick")
+        )
+    except (SolverFailed, InfeasibleSet) as error:
+        return skipped(error)
+    found, names = [], set[str]()
+    for place, (stage, plan) in enumerate(zip(attack.stages, plans, strict=True)):
+        name = f"{stage.temperature:g} {stage.collateral:g}"
+        name += f" ({place})" if name in names else ""  # stages that differ in their rounds alone
+        names.add(name)
+        if plan.poison.total:
+            rng = np.random.default_rng(seed)
+            poison = deploy(plan.poison, scenario.n_poison, train.domain, rng, sparse=train.is_sparse)
+            found.append(ranker.candidate(poison, label=name))
+    return found, []

@@ -8,12 +8,10 @@ from itertools import product
 
 import numpy as np
 
-from ..core.dataset import Dataset
-from ..core.errors import InputError
-from ..core.model import LinearModel
-from ..core.validation import Mask, check_number
-from ..learners import make_learner
-from ..losses import Problem
+from ...core import Dataset, LinearModel, check_number
+from ...learners import make_learner
+from ...losses import Problem
+from ..aim import Aim
 
 QUANTILES = (0.5, 1.0)
 SHELTERS = (0.0, 1.0)
@@ -42,36 +40,6 @@ class GroupDecoy:
     clean_loss: float
     quantile: float
     weight: float
-
-
-@dataclass(frozen=True, eq=False)
-class Aim:
-    """Rows that the attacker has to judge its poison by, none of them among the training rows.
-
-    Parameters
-    ----------
-    target : Dataset
-        Rows of the subpopulation.
-    others : Dataset
-        Rows outside.
-    """
-
-    target: Dataset
-    others: Dataset
-
-    def __post_init__(self) -> None:
-        if not self.target.n or not self.others.n:
-            raise InputError("rows in the subpopulation and outside", f"{self.target.n} and {self.others.n}")
-
-    @classmethod
-    def of(cls, rows: Dataset, mask: Mask) -> Aim:
-        """Rows and which of them are in the subpopulation."""
-        return cls(rows.take(mask), rows.take(~mask))
-
-    def growth(self, model: LinearModel, clean: LinearModel) -> tuple[float, float]:
-        """How much more `model` errs than `clean`, on the subpopulation and on the other rows."""
-        target, collateral = (model.error(part) - clean.error(part) for part in (self.target, self.others))
-        return target, collateral
 
 
 def group_decoys(
@@ -110,13 +78,13 @@ def group_decoys(
     list of GroupDecoy
         The most damaging first.
     """
-    learner = make_learner(problem)
+    learner, others = make_learner(problem), aim.rest("group decoys")
     clean = learner.fit(train)
     order = np.argsort(clean.margins(aim.target), kind="stable")
     decoys = []
     for shelter, quantile in product(shelters, quantiles):
         share = check_number(quantile, "a decoy quantile", above=0, at_most=1)
-        guard = replace(aim.others, weight=check_number(shelter, "a decoy shelter", at_least=0) * aim.others.weight)
+        guard = replace(others, weight=check_number(shelter, "a decoy shelter", at_least=0) * others.weight)
         base = train.mix(guard) if shelter else train
         chosen = aim.target.take(order[: max(round(share * order.size), 1)])
         model = clean
@@ -124,10 +92,15 @@ def group_decoys(
             check_number(weight, "a decoy weight", above=0)
             flipped = Dataset(chosen.X, -chosen.y, weight * chosen.weight, train.domain)
             model = learner.fit(base.mix(flipped), start=model)
-            damage, collateral = aim.growth(model, clean)
-            loss = float(np.average(problem.loss.value(model.margins(train)), weights=train.weight))
-            decoys.append(GroupDecoy(model, damage, collateral, loss, share, weight))
+            damage, collateral = growth(aim, model, clean)
+            decoys.append(GroupDecoy(model, damage, collateral, problem.mean_loss(model, train), share, weight))
     return sorted(decoys, key=lambda decoy: (-decoy.target_damage, decoy.clean_loss))
+
+
+def growth(aim: Aim, model: LinearModel, clean: LinearModel) -> tuple[float, float]:
+    """How much more `model` errs than `clean`, on the target and on the other rows."""
+    target, others = (model.error(part) - clean.error(part) for part in (aim.target, aim.rest("group decoys")))
+    return target, others
 
 
 def undominated(decoys: Sequence[GroupDecoy], collateral: float) -> list[GroupDecoy]:

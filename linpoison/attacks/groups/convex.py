@@ -1,0 +1,145 @@
+"""The convex attacks of the linear core against one group, with a limit on what the others suffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ...core import (
+    LABELS,
+    Candidate,
+    Domain,
+    InfeasibleSet,
+    InputError,
+    LinearModel,
+    Poison,
+    SolverFailed,
+    check_integer,
+    check_number,
+)
+from ...rounding import deploy
+from ...sets import Box, ByLabel, intersect
+from ..feasible import FeasibleRegion, SetPolicy
+from ..kkt_program import KKTProgram
+from ..model_targeted import chase
+from ..ranking import Ranker
+from ..run import Run, Step
+from ..scenario import Scenario
+from .base import ScoredOnce
+from .decoys import QUANTILES, SHELTERS, WEIGHTS, GroupDecoy, group_decoys, undominated
+
+METHODS = ("kkt", "model-targeted")
+
+
+@dataclass(frozen=True)
+class ConvexAttack(ScoredOnce):
+    """Plant a model that errs on one group and hardly elsewhere, by a convex program.
+
+    1. Decoys (`group_decoys`): the labels of the aim's rows flipped at several weights, those kept whose error on all
+       other rows grows by at most the limit of the aim, pruned to the Pareto front of damage and clean loss.
+    2. For each decoy one convex program gives the poison inside the sets of the defences: for "kkt" the one whose
+       stationarity residual at the decoy is least (`KKTProgram`); for "model-targeted" rows are added one at a time.
+    3. Rounding, retraining, and of the poisons that keep the collateral the most damaging one.
+
+    Parameters
+    ----------
+    methods : sequence of {"kkt", "model-targeted"}, default both
+        Which of these make a poison for each decoy. Where rows may lie anywhere only "kkt" gives one.
+    tries : int, default 4
+        Decoys that are planted, at most.
+    quantiles, weights, shelters : sequence of float
+        Of the decoys.
+    reaches : sequence of float in (0, 1]
+        For "kkt" in a bounded domain: parts of the way from its lower to its upper bounds that rows may go. Rows near
+        by are more in number for the same pull, and suffer less from rounding.
+    draws : int, default 2
+        Roundings of each relaxed poison, where features are counts.
+    program : KKTProgram
+    policy : SetPolicy
+
+    References
+    ----------
+    The attacks of Koh, Steinhardt and Liang (2022) and Suya et al. (2021), on the threat of Jagielski et al. (2021).
+    """
+
+    name: ClassVar[str] = "group-convex"
+    methods: Sequence[str] = METHODS
+    tries: int = 4
+    quantiles: Sequence[float] = QUANTILES
+    weights: Sequence[float] = WEIGHTS
+    shelters: Sequence[float] = SHELTERS
+    reaches: Sequence[float] = (1.0, 0.2)
+    draws: int = 2
+    program: KKTProgram = field(default_factory=KKTProgram)
+    policy: SetPolicy = field(default_factory=SetPolicy)
+
+    def __post_init__(self) -> None:
+        if not self.methods or not set(self.methods) <= set(METHODS):
+            raise InputError(f"methods among {', '.join(METHODS)}", repr(self.methods))
+        check_integer(self.tries, "tries", at_least=1)
+        check_integer(self.draws, "draws", at_least=1)
+        for reach in self.reaches:
+            check_number(reach, "reaches", above=0, at_most=1)
+
+    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
+        """Of equal damage the candidates that lose most on the target first."""
+        train, problem, aim = scenario.train, scenario.problem, scenario.aim
+        decoys = group_decoys(
+            train, problem, aim, quantiles=self.quantiles, weights=self.weights, shelters=self.shelters
+        )
+        chosen = undominated(decoys, aim.collateral) or [min(decoys, key=lambda decoy: decoy.collateral)]
+        region = FeasibleRegion.fit(scenario, self.policy)
+        tasks = [(scenario, self, region, chosen[i], [run.seed, i]) for i in _spread(len(chosen), self.tries)]
+        found = run.steps("decoys of the group", _planted, tasks)
+        return sorted(found, key=lambda item: -problem.loss.value(item.decoy.margins(aim.target)).mean())
+
+    def relaxed(
+        self, scenario: Scenario, decoy: LinearModel, sets: ByLabel, rng: np.random.Generator
+    ) -> Iterator[Poison]:
+        """Relaxed poisons in the sets; those of the KKT attack in ever smaller parts of the domain."""
+        train, problem, count = scenario.train, scenario.problem, scenario.n_poison
+        for method in self.methods:
+            bounded = method == "kkt" and train.domain.upper is not None
+            for reach in self.reaches if bounded else (1.0,):
+                inside = ByLabel({label: intersect(sets[label], *_shrunk(train.domain, reach)) for label in LABELS})
+                with suppress(InfeasibleSet, SolverFailed, InputError):  # InputError: unbounded sets, for all but "kkt"
+                    if method == "kkt":
+                        yield self.program.solve(decoy, train, problem, inside, count / train.total).poison
+                    else:
+                        repeat = max(count // 40, 1)
+                        yield chase(decoy, train, problem, inside, count, repeat=repeat, tol=0.0, rng=rng).poison
+
+
+def _planted(
+    started: float,
+    scenario: Scenario,
+    attack: ConvexAttack,
+    region: FeasibleRegion,
+    decoy: GroupDecoy,
+    seed: Sequence[int],
+) -> Step:
+    """Every poison of one decoy, with the model that is learned with it."""
+    train, rng, ranker = scenario.train, np.random.default_rng(seed), Ranker(scenario, started)
+    sets, found = region.sets(decoy.model), []
+    label = f"decoy q={decoy.quantile:g} w={decoy.weight:g}"
+    for relaxed in attack.relaxed(scenario, decoy.model, sets, rng):
+        for _ in range(attack.draws if train.domain.integral else 1):
+            poison = deploy(relaxed, scenario.n_poison, train.domain, rng, sets=sets, sparse=train.is_sparse)
+            if poison.n_distinct:
+                found.append(ranker.candidate(poison, relaxed=relaxed, label=label, full=True))
+    return found, []
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most `most` of the numbers below n, evenly spread."""
+    return sorted({round(place) for place in np.linspace(0, n - 1, min(n, most))})
+
+
+def _shrunk(domain: Domain, reach: float) -> list[Box]:
+    if reach == 1 or domain.lower is None or domain.upper is None:
+        return []
+    return [Box(domain.lower, domain.lower + reach * (domain.upper - domain.lower))]
