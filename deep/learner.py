@@ -93,7 +93,17 @@ class NetworkLearner(Learner):
     def scenario(
         self, train: Dataset, target: Dataset, epsilon: float, defenses: Mapping[str, Any] | None = None
     ) -> Scenario:
-        """The question what poison of a budget does to this learner."""
+        """The question what poison of a budget does to this learner.
+
+        Raises
+        ------
+        CapabilityError
+            For a defence that caps the loss of a linear model.
+        """
+        for name, guard in (defenses or {}).items():
+            if guard.caps_loss:
+                remedy = "TRIM with a `RiskLearner` looks at the losses of a network."
+                raise CapabilityError("defences that look at no linear model", name, remedy)
         return Scenario(train, self.problem, Mass(epsilon), defenses or {}, Aim.of(target), learner=self)
 
     def view(self, data: Dataset) -> View:

@@ -130,6 +130,8 @@ def test_what_a_learner_of_networks_refuses():
     train = rows()
     with pytest.raises(CapabilityError, match="cross-entropy"):
         network(loss=lambda outputs, y: outputs.sum(dim=1))
+    with pytest.raises(CapabilityError, match="no linear model, got loss"):
+        network().scenario(train, train, 0.1, {"loss": make_defense("loss")})
     with pytest.raises(InputError, match="4 features, as the shape"):
         network().view(rows(d=5))
     with pytest.raises(InputError, match="each of 3 classes"):
