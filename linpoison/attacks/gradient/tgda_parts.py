@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core import InputError
 from ...core.validation import Array
-from ...risk.arrays import to_numpy
+from ...risk.arrays import like, to_numpy
 from ...risk.protocols import HVP, PoisonParameters, Risk, Rows, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Sample
@@ -118,7 +118,7 @@ class State:
         if stored is None or len(stored["history"]) > most:
             return fresh
         kinds = {"w": w, "phi": phi, "first": phi, "second": phi}
-        found = {name: 0.0 * kind + _as(stored[name], kind) for name, kind in kinds.items()}
+        found = {name: 0.0 * kind + like(stored[name], kind) for name, kind in kinds.items()}
         return cls(**found, steps=int(stored["steps"]), history=[tuple(row) for row in stored["history"]])
 
     @property
@@ -146,10 +146,6 @@ class State:
         """Add an epoch to the history."""
         means = np.mean(np.array(notes, dtype=np.float64), axis=0) if notes else np.full(4, np.nan)
         self.history.append((loss, *means))
-
-
-def _as(values: Array, kind: Any) -> Any:
-    return kind.new_tensor(values) if hasattr(kind, "new_tensor") else values
 
 
 def held(risk: Risk, data: Sample) -> Sample:
