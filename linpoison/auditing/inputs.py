@@ -20,7 +20,7 @@ from ..datasets.scaling import check_scale, scale_caution
 from ..defenses import DEFAULTS, Defense, make_defense, tried
 from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator
-from ..learners import translate_estimator
+from ..learners import Learner, translate_estimator
 from ..learners.translate import fitted_classifier
 from ..learners.unwrap import same_rows
 from ..losses import Problem
@@ -42,6 +42,8 @@ class Setting:
         Unfitted.
     learner : str
         The learner in words, for reports.
+    own : Learner, optional
+        The learner itself, where it is someone else's.
     facts : CleanFacts, optional
         What has been computed of the clean rows, shared with the settings that replace others of its parts.
     """
@@ -51,6 +53,7 @@ class Setting:
     defenses: Mapping[str, Defense]
     learner: str
     handed: Handed | None = None
+    own: Learner | None = None
     facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -72,7 +75,9 @@ class Setting:
 
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
-        return Evaluator(self.split.train, self.problem, self.defenses, fits=self.facts.fits, facts=self.facts)
+        return Evaluator(
+            self.split.train, self.problem, self.defenses, self.own, fits=self.facts.fits, facts=self.facts
+        )
 
 
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bool = False) -> Setting:
@@ -92,7 +97,7 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bo
     for name, defense in defenses.items():
         if is_foreign("defenses", name):
             tried(name, defense, split.train.X, split.train.y)
-    return Setting(split, problem, defenses, learner, handed)
+    return Setting(split, problem, defenses, learner, handed, options.learner)
 
 
 def warn_of_sets(setting: Setting) -> None:

@@ -1,4 +1,4 @@
-"""Losses by the names that commands take, and losses of someone else."""
+"""Losses by the names that commands take, and losses and learners of someone else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from ..core import InputError
 from ..core.plugins import Named, named, offered
+from ..learners import Learner, is_learner
 from ..losses import LOSSES, CrammerSinger, Hinge, Logistic, MarginLoss, MultiLoss, Softmax, Squared, as_loss, make_loss
 
 MODELS: dict[str, type[MarginLoss]] = {"svm": Hinge, "logistic": Logistic, "ridge": Squared}
@@ -15,12 +16,17 @@ MANY_MODELS: dict[str, type[MultiLoss]] = {"svm": CrammerSinger, "logistic": Sof
 
 
 def checked_model(model: Any) -> str:
-    """A name that stands for a loss; where it is a loss itself, that of the loss."""
+    """A name that stands for a loss or a learner; where it is one itself, that of the loss or of its class."""
+    if is_learner(model):
+        return named([model], "learners", lambda learner: type(learner).__name__)[0]
     if hasattr(model, "margin_at_loss") and not isinstance(model, type):
         return named([model], "losses", lambda loss: str(loss.name))[0]
     known = isinstance(model, str) and (isinstance(model, Named) or model in {*MODELS, *LOSSES})
-    if not known and not (isinstance(model, str) and offered("losses", model)):
-        expected = f"model among {', '.join(MODELS)}, of an entry point linpoison.losses, or a loss as an object"
+    if not known and not (isinstance(model, str) and (offered("losses", model) or offered("learners", model))):
+        expected = (
+            f"model among {', '.join(MODELS)}, of an entry point linpoison.losses or linpoison.learners, or a loss or "
+            "a learner as an object"
+        )
         raise InputError(expected, repr(model))
     return str(model) if not isinstance(model, Named) else model
 
@@ -30,3 +36,22 @@ def loss_of(model: str) -> MarginLoss:
     if isinstance(model, Named):
         return as_loss(model.thing)
     return MODELS[model]() if model in MODELS else make_loss(model)
+
+
+def learner_of(model: Any) -> Learner | None:
+    """The learner of someone else that a name stands for; None where it stands for a loss.
+
+    Raises
+    ------
+    InputError
+        If what a package registers as a learner is none.
+    """
+    if isinstance(model, Named):
+        return model.thing if is_learner(model.thing) else None
+    if model is None or model in {*MODELS, *LOSSES}:
+        return None
+    thing = offered("learners", model)
+    made = thing() if isinstance(thing, type) else thing
+    if made is not None and not is_learner(made):
+        raise InputError(f"a learner behind {model}: an object of a subclass of linpoison.learners.Learner", repr(made))
+    return made

@@ -28,10 +28,11 @@ from ..core import (
 from ..core.plugins import Named, named, stated
 from ..datasets.layout import Layout
 from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
+from ..learners import Learner
 from ..losses import LOSSES, MultiProblem, Problem
 from ..losses.problem import LEAST_REG
 from .groups import Grouping
-from .models import MANY_MODELS, MODELS, checked_model, loss_of
+from .models import MANY_MODELS, MODELS, checked_model, learner_of, loss_of
 from .portfolio import portfolio_names
 from .target import Target
 
@@ -108,6 +109,9 @@ class LearnerOptions:
             return
         self._set("class_weight", class_weight_text(self.class_weight))
         self._set("model", checked_model(DEFAULT_MODEL if self.model is None else self.model))
+        given = [name for name in ("reg", "penalize_intercept", "class_weight") if getattr(self, name) is not None]
+        if given and self.learner is not None:
+            raise InputError("a learner alone", f"a learner and {' and '.join(given)}", "The learner brings its own.")
         reg = DEFAULT_REG if self.reg is None else self.reg
         remedy = "It is lambda of the objective, such as 0.01."
         self._set("reg", check_number(reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG, remedy=remedy))
@@ -131,8 +135,15 @@ class LearnerOptions:
         weight = self.sample_weight if isinstance(self.sample_weight, str) else None
         return Layout(self.label, self.header, self.index, weight)
 
+    @property
+    def learner(self) -> Learner | None:
+        """The learner of someone else that `model` stands for; None where it stands for a loss."""
+        return learner_of(self.model)
+
     def problem(self, train: Dataset | None = None) -> Problem:
         """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
+        if self.learner is not None:
+            return _fitting(self.learner.problem, train)
         if train is not None and train.n_classes is not None:
             return self._problem_of_many()
         loss = loss_of(DEFAULT_MODEL if self.model is None else self.model)
@@ -151,6 +162,14 @@ class LearnerOptions:
             raise CapabilityError("no class weights with more than two classes", self.class_weight)
         penalized = model == "svm" if self.penalize_intercept is None else bool(self.penalize_intercept)
         return MultiProblem(MANY_MODELS[model](), float(self.reg or DEFAULT_REG), penalize_intercept=penalized)
+
+
+def _fitting(problem: Problem, train: Dataset | None) -> Problem:
+    """The problem of a learner of someone else, if it is one of as many classes as the rows have."""
+    if train is not None and problem.many_classes != (train.n_classes is not None):
+        expected = "a MultiProblem" if train.n_classes is not None else "a Problem of two classes"
+        raise CapabilityError(f"{expected} of the learner for rows of {train.k} classes", repr(problem))
+    return problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +258,7 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
         weight = values["sample_weight"]
         values["sample_weight"] = f"{weight.size} weights, {hashlib.sha256(weight.tobytes()).hexdigest()[:12]}"
     if values["model"] is not None and is_foreign("losses", values["model"]):
-        values["model"] = stated("losses", values["model"])
+        values["model"] = stated("losses" if options.learner is None else "learners", values["model"])
     for group in ("defenses", "attacks"):
         if group in values:
             values[group] = tuple(stated(group, name) if is_foreign(group, name) else name for name in values[group])

@@ -74,7 +74,7 @@ def audit(
 
     Other Parameters
     ----------------
-    model : {"svm", "logistic", "ridge"}, name of a loss, or MarginLoss, optional
+    model : {"svm", "logistic", "ridge"}, name of a loss or learner, MarginLoss or Learner, optional
         ``svm`` by default: hinge loss, penalised intercept. The other two leave the intercept free.
     reg : float, optional
         ``lambda > 0`` of the objective, 0.01 by default.
@@ -319,6 +319,7 @@ def _begin(
             one.defenses,
             parts.aim,
             distinct=options.distinct,
+            learner=setting.own,
             facts=setting.facts,
         )
     plan = make_plan(options, scenarios)

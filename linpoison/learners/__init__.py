@@ -1,6 +1,6 @@
 """Learners: what the defender does with the rows, exactly, fast or as a conic reference."""
 
-from .base import Learner, LearnerWarning, ProvenFit
+from .base import Learner, LearnerWarning, ProvenFit, is_learner
 from .classifier import LinearClassifier
 from .factory import make_learner
 from .logistic import LogisticLearner
@@ -30,6 +30,7 @@ __all__ = [
     "SmoothLearner",
     "TranslatedModel",
     "WarmFit",
+    "is_learner",
     "make_learner",
     "newton_multi",
     "translate_estimator",

@@ -123,6 +123,11 @@ class Learner(ABC):
         return f"{type(self).__name__}({self.problem!r})"
 
 
+def is_learner(thing: Any) -> bool:
+    """Whether something is a `Learner`."""
+    return isinstance(thing, Learner)
+
+
 def with_ones(X: Matrix) -> Matrix:
     """`X` with a column of ones behind it, in the same storage."""
     ones = np.ones((X.shape[0], 1))

@@ -108,7 +108,7 @@ def test_a_loss_of_someone_else_is_learned(installed):
     assert by_name.options["model"] == "smooth (foreign 1.5)"
     assert "--model '<smooth_hinge>'" in by_object.command
     assert "--model smooth" in by_name.command
-    with pytest.raises(InputError, match="model among svm, .*, or a loss as an object, got 'nobody'"):
+    with pytest.raises(InputError, match="model among svm, .*, or a loss or a learner as an object, got 'nobody'"):
         AuditOptions(model="nobody")
 
 
