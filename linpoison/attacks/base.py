@@ -12,7 +12,7 @@ from ..core import AttackInvalid, AttackResult, Candidate, InputError, check_int
 from ..core.journal import Journal
 from .ranking import check_found, finalists
 from .run import Progress, Run
-from .sampling import VERIFIED, sampled, scaled, verified
+from .sampling import TRIES, sampled, scaled, verified
 from .scenario import Scenario, check_deployable
 
 
@@ -123,10 +123,11 @@ class Attack(ABC):
         result = attack.run(few, **run.inside("sample-"))
         run.add(result)
         run.info |= {**result.info, "rows": few.train.n}
-        best = result.candidates[:VERIFIED]
-        found = run.steps("all rows", verified, [(scenario, item, times) for item in best])
+        found: list[Candidate] = []
+        for place, item in enumerate(result.candidates[:TRIES]):
+            found = found or run.steps(f"all rows, {place + 1}", verified, [(scenario, item, times)])
         check_found(self.title, found, run)
-        return sorted(found, key=lambda item: item.rank)
+        return found
 
     @abstractmethod
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from ..core import Dataset, LinearModel, SolverFailed
 from .base import Learner, LearnerWarning, converged, narrow
+from .newton import newton_hinge
 from .reference import ReferenceLearner
 from .svm_interior import interior_hinge
 from .svm_warm import warm_hinge
@@ -66,6 +67,10 @@ class HingeLearner(Learner):
         Largest number of dense columns for the interior point, each step of which factorises a matrix of so many.
     interior_gap : float
         Largest duality gap, relative to the objective, that is accepted of it.
+    newton_rows, newton_times : int
+        Dense rows, in all and for each column, from which `newton_hinge` comes first: many of them lie at the kink.
+    newton_gap : float
+        Largest duality gap, relative to the objective, that is accepted of it.
     cache_size : int
         Megabytes for libsvm's rows of the Gram matrix.
     fallback_entries : int
@@ -87,12 +92,18 @@ class HingeLearner(Learner):
     large = 30.0
     interior_width = 300
     interior_gap = 1e-8
+    newton_rows, newton_times = 20_000, 100
+    newton_gap = 1e-6
     cache_size = 500
     fallback_entries = 2_000_000
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
         inside = not data.is_sparse and data.d <= self.interior_width
+        if inside and data.n >= max(self.newton_rows, self.newton_times * data.d):
+            near = newton_hinge(self.problem, data, start)
+            if near.gap <= self.newton_gap * near.value:
+                return near.model
         odd = inside and float(np.median(np.abs(data.X), axis=0).max()) > self.large
         if not free and not odd:
             model, solved = self._liblinear(data, self._tols(data)[:1], self.first_passes)
