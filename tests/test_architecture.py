@@ -47,7 +47,7 @@ OPEN = (("_version",), ("_frame",), ("_printable",), ("_progress",))
 ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "reporting/plots.py", "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
 
-SCRIPTS = sorted(path for folder in ("experiments", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
+SCRIPTS = sorted(path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 
 def library_files() -> list[Path]:

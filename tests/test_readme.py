@@ -19,7 +19,11 @@ from linpoison.cli.parser import build_parser
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = runpy.run_path(str(ROOT / ".ci" / "readme_command.py"))["commands"]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = {"index.md", "glossary.md"}  # lead to pages that the build writes, and is one: sphinx-build -W checks them
+DOCS = [
+    page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in WRITTEN and "_build" not in page.parts
+]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 
 
 def python_blocks(text: str) -> list[str]:
