@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from .auditing import audit, budget, certify, evaluate, sanitize, sweep
+    from .auditing import audit, budget, certify, check, evaluate, sanitize, sweep
     from .core import (
         AttackInvalid,
         AttackResult,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .defenses import SanitizedClassifier, make_defense
     from .learners import LinearClassifier
     from .losses import Problem
-    from .reporting import AuditReport, BudgetReport, CertifyReport, Sweep
+    from .reporting import AuditReport, BudgetReport, CertifyReport, Gates, SuiteReport, Sweep
 
 _ROOM_OF = {
     "AttackInvalid": "core",
@@ -57,6 +57,7 @@ _ROOM_OF = {
     "CertificateViolated": "core",
     "Dataset": "core",
     "Domain": "core",
+    "Gates": "reporting",
     "InfeasibleSet": "core",
     "InputError": "core",
     "LinearClassifier": "learners",
@@ -68,10 +69,12 @@ _ROOM_OF = {
     "SanitizedClassifier": "defenses",
     "SolverFailed": "core",
     "Split": "core",
+    "SuiteReport": "reporting",
     "Sweep": "reporting",
     "audit": "auditing",
     "budget": "auditing",
     "certify": "auditing",
+    "check": "auditing",
     "evaluate": "auditing",
     "load": "datasets",
     "make_defense": "defenses",
@@ -91,6 +94,7 @@ __all__ = [
     "CertifyReport",
     "Dataset",
     "Domain",
+    "Gates",
     "InfeasibleSet",
     "InputError",
     "LinearClassifier",
@@ -102,11 +106,13 @@ __all__ = [
     "SanitizedClassifier",
     "SolverFailed",
     "Split",
+    "SuiteReport",
     "Sweep",
     "__version__",
     "audit",
     "budget",
     "certify",
+    "check",
     "evaluate",
     "load",
     "make_defense",

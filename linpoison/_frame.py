@@ -20,7 +20,7 @@ from ._printable import printable
 OK, ABOVE, BAD_INPUT, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 """Exit codes."""
 CODES = (
-    f"Exit codes: {OK} done; {ABOVE} error above --fail-above, where there is one; {BAD_INPUT} input that "
+    f"Exit codes: {OK} done; {ABOVE} a gate is not met, such as --fail-above; {BAD_INPUT} input that "
     f"cannot be used; {BUG} a defect of the program itself; {INTERRUPTED} interrupted."
 )
 DEBUG = "LINPOISON_DEBUG"

@@ -7,6 +7,7 @@ from .evaluating import evaluate
 from .options import AuditOptions, LearnerOptions
 from .run import audit
 from .sanitizing import Sanitized, sanitize
+from .suites import Suite, check
 from .sweeping import sweep
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "CertifyReport",
     "LearnerOptions",
     "Sanitized",
+    "Suite",
     "Sweep",
     "SweepCell",
     "audit",
     "budget",
     "certify",
+    "check",
     "evaluate",
     "sanitize",
     "sweep",

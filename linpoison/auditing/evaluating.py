@@ -11,6 +11,7 @@ from typing import Any
 from ..core import Budget, Dataset, InputError, Poison
 from ..core.writing import alone_in, check_folder
 from ..datasets.scaling import check_scale
+from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .damage import Scored, find_damages
@@ -27,6 +28,7 @@ def evaluate(
     *,
     epsilon: float = 0.03,
     out: str | os.PathLike[str] | None = None,
+    gates: Gates | None = None,
     **keywords: Any,
 ) -> AuditReport:
     """Score a poison that was made elsewhere.
@@ -44,6 +46,8 @@ def evaluate(
         ``epsilon`` is what the poison takes.
     out : path, optional
         Folder for the report.
+    gates : Gates, optional
+        As in `audit`.
     **keywords
         `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
         `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`.
@@ -62,9 +66,11 @@ def evaluate(
     (12, 0.03, 0.083...)
     """
     asked, budget = LearnerOptions.of(options, keywords), Budget(epsilon)
+    limits = Gates() if gates is None else gates
+    limits.check_asked(target="test", certify=False)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        report = _scored(data, poison, asked, budget)
+        report = _scored(data, poison, asked, budget).judged(limits)
         if folder is not None:
             report.save(folder)
     return report

@@ -16,6 +16,7 @@ from ..core.writing import alone_in, check_folder
 from ..defenses import class_exposures
 from ..evaluation import Evaluation
 from ..reporting.findings import AttackEntry, Damage
+from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .bracket import Bracket, build_bracket
@@ -40,6 +41,7 @@ def audit(
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     found: Callable[[str], None] | None = None,
+    gates: Gates | None = None,
     **keywords: Any,
 ) -> AuditReport:
     """Attack a linear classifier within a budget, and score the poison past every defence.
@@ -64,6 +66,8 @@ def audit(
         Called with (steps done, steps in all, description).
     found : callable, optional
         Called with a sentence whenever an attack ends: the best figure so far.
+    gates : Gates, optional
+        Limits that the figures are held against; the verdicts are the field `gate` of the report.
     **keywords
         One for each field of `AuditOptions`, as below.
 
@@ -137,7 +141,7 @@ def audit(
     asked = AuditOptions.of(options, keywords)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        return _run(data, asked, folder, progress, found)
+        return _run(data, asked, folder, progress, found, Gates() if gates is None else gates)
 
 
 def _run(
@@ -146,13 +150,15 @@ def _run(
     folder: Path | None,
     progress: Progress | None,
     found: Callable[[str], None] | None,
+    gates: Gates,
 ) -> AuditReport:
+    gates.check_asked(target=options.target, certify=options.certify)
     work = _begin(data, options, folder, progress, found)
     attacked = False
     try:
         work.campaign.run(work.plan.tasks)
         attacked = True
-        report = work.report(data, progress)
+        report = work.report(data, progress).judged(gates)
     except LinpoisonError as error:
         if not attacked:  # finished attacks stay in the journal, such as for a call without `certify`
             work.forget()

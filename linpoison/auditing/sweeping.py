@@ -17,6 +17,7 @@ from ..attacks.run import Progress
 from ..core import Budget, InputError, LinpoisonError, SolverFailed, check_integer
 from ..core.writing import alone_in, check_folder
 from ..defenses import DEFAULTS
+from ..reporting.gates import Gates
 from ..reporting.json_values import plain
 from ..reporting.report import AuditReport
 from ..reporting.sweep import Sweep, SweepCell
@@ -156,13 +157,15 @@ def _run(
     return result
 
 
-def run_cell(data: Any, options: AuditOptions, folder: Path | None) -> SweepCell:
+def run_cell(data: Any, options: AuditOptions, folder: Path | None, gates: Gates | None = None) -> SweepCell:
     """One audit, read back if it is done; a failure is told, not raised."""
     name = "" if folder is None else folder.name
     try:
         report = None if folder is None else finished(data, options, folder)
         if report is None:
-            report = replace(audit(data, options, out=folder), material=None)
+            report = replace(audit(data, options, out=folder, gates=gates), material=None)
+        elif gates is not None:
+            report = report.judged(gates)
     except (LinpoisonError, MemoryError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         return SweepCell(options, None, reason, name)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .._frame import say
+from .._frame import BAD_INPUT, say, tell
 from .._progress import ProgressLine
-from ..auditing import AuditOptions, CertifyOptions, LearnerOptions, audit, budget, certify, evaluate, sanitize
+from ..auditing import AuditOptions, CertifyOptions, LearnerOptions, audit, budget, certify, check, evaluate, sanitize
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
 from ..reporting import AuditReport, Sweep
 from ..reporting.cells import aligned, percent
+from ..reporting.gates import Gates
 
 _AXES = {"epsilon": "epsilons", "seed": "seeds", "attacks": "attacks", "defenses": "defenses", "target": "targets"}
 """Arguments of which a sweep takes several, and what it calls the list."""
@@ -22,17 +23,16 @@ def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
     commands = {
         "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
-        "sanitize": _sanitize, "subpop": _subpop, "datasets": _datasets,
+        "sanitize": _sanitize, "subpop": _subpop, "check": _check, "datasets": _datasets,
     }  # fmt: skip
     return commands[arguments.command](arguments)
 
 
 def _audit(arguments: Any) -> int:
-    limit = _limit(arguments)
-    options = _options(AuditOptions, arguments)
+    gates, options = _gates(arguments), _options(AuditOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note)
-    return _finish(report, arguments, limit)
+        report = audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note, gates=gates)
+    return _finish(report, arguments)
 
 
 def _sweep(arguments: Any) -> int:
@@ -100,10 +100,11 @@ def _print(report: Any, arguments: Any, files: str) -> None:
 
 
 def _evaluate(arguments: Any) -> int:
-    limit = _limit(arguments)
-    options = _options(LearnerOptions, arguments)
-    report = evaluate(arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out)
-    return _finish(report, arguments, limit)
+    gates, options = _gates(arguments), _options(LearnerOptions, arguments)
+    report = evaluate(
+        arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out, gates=gates
+    )
+    return _finish(report, arguments)
 
 
 def _sanitize(arguments: Any) -> int:
@@ -111,6 +112,19 @@ def _sanitize(arguments: Any) -> int:
     if not arguments.quiet:
         say(f"{result.to_text()}; written to {arguments.out}\n")
     return 0
+
+
+def _check(arguments: Any) -> int:
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = check(
+            arguments.config, only=arguments.only, baseline=arguments.baseline, jobs=arguments.jobs, out=arguments.out,
+            progress=progress, told=progress.note,
+        )  # fmt: skip
+    _print(report, arguments, "check.json, check.sarif, check.xml, check.md, and a folder of each audit")
+    if arguments.quiet:
+        for entry in (*report.failed, *report.broken):
+            tell(f"linpoison: {entry.sentence}")
+    return BAD_INPUT if report.failed else int(bool(report.broken))
 
 
 def _datasets(arguments: Any) -> int:
@@ -146,6 +160,15 @@ def _limit(arguments: Any) -> float | None:
     )
 
 
-def _finish(report: AuditReport, arguments: Any, limit: float | None) -> int:
+def _gates(arguments: Any) -> Gates:
+    """What was said by ``--gate``, ``--fail-above`` and ``--baseline``."""
+    limit = _limit(arguments)
+    limits = dict(arguments.gate) | ({} if limit is None else {"error": limit})
+    return Gates(limits, None if arguments.baseline is None else AuditReport.load(arguments.baseline))
+
+
+def _finish(report: AuditReport, arguments: Any) -> int:
     _print(report, arguments, f"report.html, report.json, {', '.join(report.files)}")
-    return int(limit is not None and report.test_error_behind_all > limit)
+    for reason in report.broken:
+        tell(f"linpoison: gate not met: {reason}")
+    return int(bool(report.broken))

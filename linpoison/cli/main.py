@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: done. 1: the error behind every filter at once is above ``--fail-above``. 2: input that cannot be used,
+        0: done. 1: a gate is not met, such as ``--fail-above``. 2: input that cannot be used,
         told in one line on standard error. 70: a defect of the program. 130: interrupted.
     """
     arguments: list[Any] = []
@@ -61,6 +61,6 @@ def _interrupted(reported: str, arguments: Any = None) -> str:
 
 
 def _resume(arguments: Any) -> str:
-    place = {"audit": "/journal", "subpop": "/journal", "sweep": ""}.get(getattr(arguments, "command", ""))
+    place = {"audit": "/journal", "subpop": "/journal", "sweep": "", "check": ""}.get(getattr(arguments, "command", ""))
     out = getattr(arguments, "out", None)
     return "" if place is None or out is None else f" Run the same command again to resume from {out}{place}."

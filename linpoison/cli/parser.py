@@ -36,6 +36,7 @@ def build_parser() -> Parser:
     _add_subpop(commands)
     _add_evaluate(commands)
     _add_sanitize(commands)
+    _add_check(commands)
     commands.add_parser(
         "datasets", help="list the data sets that have a name", allow_abbrev=False,
         description="List the data sets that have a name.",
@@ -74,7 +75,7 @@ def _add_audit(commands: Any) -> None:
                         "be encoded)")  # fmt: skip
     parser.add_jobs("worker processes (default: all processors)")
     parser.add_out("output folder (default: linpoison-report)", default="linpoison-report")
-    parser.add_output(_FAIL_ABOVE)
+    _add_gates(parser)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -186,7 +187,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_epsilon(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
     parser.add_out("also write the report to this folder")
-    parser.add_output(_FAIL_ABOVE)
+    _add_gates(parser)
 
 
 def _add_sanitize(commands: Any) -> None:
@@ -201,6 +202,22 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("--out", type=place, required=True, metavar="FILE",
                         help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_check(commands: Any) -> None:
+    parser = _command(
+        commands, "check", "run the audits of a suite and hold each against its gates",
+        "Run the audits that linpoison.toml, or [tool.linpoison] in pyproject.toml, names, and hold each against its "
+        "gates. Writes check.json, check.sarif (SARIF 2.1.0), check.xml (JUnit), check.md and a folder of each audit. "
+        "Exits with code 1 if a gate is not met, with code 2 if an audit could not be done.",
+    )  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", help="the suite (default: linpoison.toml or pyproject.toml here)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="run these audits (default: all)")
+    parser.add_argument("--baseline", metavar="DIR", help="output folder of an earlier check: fail only on what is "
+                        "worse, by more than 1 point or the gate 'worse'")  # fmt: skip
+    parser.add_jobs("worker processes of each audit (default: as in the suite, or all processors)")
+    parser.add_out("output folder; a rerun resumes (default: linpoison-check)", default="linpoison-check")
+    parser.add_output()
 
 
 _FAIL_ABOVE = (
@@ -277,3 +294,20 @@ def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bo
                        help="definition of the defences: paper or reference (default: paper)")  # fmt: skip
     group.add_argument("--remove", type=number, default=0.05, metavar="F",
                        help="share of each class that a defence removes (default: 0.05)")  # fmt: skip
+
+
+def _add_gates(parser: Parser) -> None:
+    parser.add_output(_FAIL_ABOVE)
+    parser.add_argument("--gate", type=_gate, action="append", default=[], metavar="NAME=X",
+                        help="exit with code 1 if a figure is above X: error (as --fail-above), unseen (the same on "
+                        "rows that the attacker did not see), damage (what poison adds), certified (with --certify); "
+                        "may be given several times")  # fmt: skip
+    parser.add_argument("--baseline", metavar="FILE", help="report.json of an earlier audit: fail only on what is "
+                        "worse, by more than 1 point or --gate worse=X")  # fmt: skip
+
+
+def _gate(text: str) -> tuple[str, float]:
+    name, equals, limit = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected a gate as NAME=X, such as unseen=0.2, got {text!r}.")
+    return name.strip(), number(limit)

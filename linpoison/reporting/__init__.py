@@ -3,7 +3,9 @@
 from .budget import BudgetReport
 from .certify import CertifyReport
 from .findings import AttackEntry, AuditFindings, Damage
+from .gates import Gates, Verdict
 from .report import AuditReport
+from .suite import SuiteEntry, SuiteReport
 from .sweep import Sweep, SweepCell
 
 __all__ = [
@@ -13,6 +15,10 @@ __all__ = [
     "BudgetReport",
     "CertifyReport",
     "Damage",
+    "Gates",
+    "SuiteEntry",
+    "SuiteReport",
     "Sweep",
     "SweepCell",
+    "Verdict",
 ]

@@ -152,6 +152,7 @@ class AuditFindings:
     failures: list[dict[str, str]] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    gate: list[dict[str, Any]] = field(default_factory=list)
     peak_memory_mb: float | None = None
     schema: int = SCHEMA
     poisons: Mapping[str, Poison] = field(default_factory=dict, compare=False, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from ..core import InputError, Poison
 from ..core.writing import Writer, text_writer, write_all
 from .findings import SCHEMA, AttackEntry, AuditFindings, Damage
+from .gates import Gates, failed
 from .html import report_html
 from .json_values import known, plain, serial, typed
 from .table import report_text
@@ -37,6 +38,15 @@ class AuditReport(AuditFindings):
         return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
 
     @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> AuditReport:
+        """Read a ``report.json``, or that of a folder."""
+        place = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
+        try:
+            return cls.from_json(place.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("the report.json of an audit", f"{place}: {error}") from None
+
+    @classmethod
     def from_json(cls, text: str) -> AuditReport:
         """Read what `to_json` wrote; fields that this version does not know are left out."""
         try:
@@ -52,6 +62,15 @@ class AuditReport(AuditFindings):
             return typed(cls(**known(cls, values), attacks=entries, damages=damages))
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"a report of schema {SCHEMA} with every field", str(error)) from None
+
+    def judged(self, gates: Gates) -> AuditReport:
+        """The report with the verdict of each gate in its field `gate`."""
+        return replace(self, gate=[asdict(verdict) for verdict in gates.judge(self)])
+
+    @property
+    def broken(self) -> list[str]:
+        """The gates that are not met, a sentence each."""
+        return failed(self.gate)
 
     def to_text(self) -> str:
         """The report as a table for people."""

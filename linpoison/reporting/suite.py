@@ -1,0 +1,173 @@
+"""The outcome of a suite of audits: a table for people, and what build servers read."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._printable import printable
+from ..core.writing import text_writer, write_all
+from .cells import aligned, percent
+from .report import AuditReport
+from .sarif import Finding, sarif_log
+
+SCHEMA = 1
+"""Of ``check.json``."""
+MET, BROKEN, FAILED = "met", "not met", "failed"
+"""What became of an audit: all gates met, one not met, or it could not be done."""
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteEntry:
+    """One audit of a suite.
+
+    Parameters
+    ----------
+    name, data : str
+    line : int
+        Of its table in the file of the suite.
+    report : AuditReport or None
+        None if it could not be done.
+    failure : str
+        The reason in one line; empty if there is a report.
+    """
+
+    name: str
+    data: str
+    line: int
+    report: AuditReport | None
+    failure: str = ""
+
+    @property
+    def state(self) -> str:
+        """`MET`, `BROKEN` or `FAILED`."""
+        if self.report is None:
+            return FAILED
+        return BROKEN if self.report.broken else MET
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not met; empty if it is."""
+        return [self.failure] if self.report is None else self.report.broken
+
+    @property
+    def sentence(self) -> str:
+        """Name, state and reasons in a line."""
+        return f"{self.name}: {self.state}" + "".join(f"; {reason}" for reason in self.reasons)
+
+    def cells(self) -> tuple[str, ...]:
+        """Name, state, clean error, error behind every filter at once, and the same on unseen rows."""
+        if self.report is None:
+            return (self.name, self.state, "-", "-", "-")
+        hardest = self.report.damage()
+        errors = (hardest.clean_error, hardest.test_error, hardest.unseen_test_error)
+        return (self.name, self.state, *(percent(error) for error in errors))
+
+
+_HEAD = ("audit", "gates", "clean", "behind all", "unseen")
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteReport:
+    """The outcome of `linpoison.check`.
+
+    Parameters
+    ----------
+    path : str
+        The file of the suite.
+    entries : tuple of SuiteEntry
+    """
+
+    path: str
+    entries: tuple[SuiteEntry, ...]
+
+    @property
+    def broken(self) -> list[SuiteEntry]:
+        """Audits of which a gate is not met."""
+        return [entry for entry in self.entries if entry.state == BROKEN]
+
+    @property
+    def failed(self) -> list[SuiteEntry]:
+        """Audits that could not be done."""
+        return [entry for entry in self.entries if entry.state == FAILED]
+
+    def to_text(self) -> str:
+        """A table and the reasons, for people."""
+        reasons = [entry.sentence for entry in self.entries if entry.reasons]
+        return "\n".join([aligned([_HEAD, *(entry.cells() for entry in self.entries)]), *reasons])
+
+    def to_markdown(self) -> str:
+        """The same for the summary of a build."""
+        rows = [_HEAD, ("---",) * len(_HEAD), *(entry.cells() for entry in self.entries)]
+        table = "\n".join(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows)
+        reasons = "".join(f"\n- **{_escaped(entry.name)}**: {_escaped('; '.join(entry.reasons))}"
+                          for entry in self.entries if entry.reasons)  # fmt: skip
+        return f"### linpoison check\n\n{table}\n{reasons and chr(10) + reasons.lstrip() + chr(10)}"
+
+    def to_json(self) -> str:
+        """State, reasons and verdicts of each audit, as in ``check.json``."""
+        audits = [
+            {
+                "name": entry.name, "data": entry.data, "state": entry.state, "reasons": entry.reasons,
+                "gate": [] if entry.report is None else entry.report.gate,
+            }
+            for entry in self.entries
+        ]  # fmt: skip
+        return json.dumps({"schema": SCHEMA, "suite": self.path, "audits": audits}, indent=2, allow_nan=False) + "\n"
+
+    def to_sarif(self) -> str:
+        """A SARIF 2.1.0 log: a result for every gate, and a notification for an audit that could not be done."""
+        return json.dumps(sarif_log(self.path, list(self._findings())), indent=2, allow_nan=False) + "\n"
+
+    def _findings(self) -> Iterator[Finding]:
+        for entry in self.entries:
+            if entry.report is None:
+                yield Finding(entry.name, entry.line, None, entry.failure)
+                continue
+            threat = [str(item["id"]) for item in entry.report.threat.get("identifiers", [])]
+            for verdict in entry.report.gate:
+                yield Finding(entry.name, entry.line, verdict, f"{entry.name}: {verdict['reason']}", threat)
+
+    def to_junit(self) -> str:
+        """JUnit XML: a test case for every gate; an audit without gates is one case, which it passes if it ends."""
+        states = [entry.state for entry in self.entries]
+        cases = [case for entry in self.entries for case in _cases(entry)]
+        suite = ET.Element(
+            "testsuite", name="linpoison", tests=str(len(cases)), errors=str(states.count(FAILED)),
+            failures=str(sum(case.find("failure") is not None for case in cases)),
+        )  # fmt: skip
+        suite.extend(cases)
+        root = ET.Element("testsuites")
+        root.append(suite)
+        ET.indent(root)
+        return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``check.json``, ``check.sarif``, ``check.xml`` and ``check.md``, all or none."""
+        texts = {
+            "check.json": self.to_json(), "check.sarif": self.to_sarif(), "check.xml": self.to_junit(),
+            "check.md": self.to_markdown(),
+        }  # fmt: skip
+        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+
+
+def _cases(entry: SuiteEntry) -> list[ET.Element]:
+    if entry.report is None:
+        case = ET.Element("testcase", classname="linpoison", name=entry.name)
+        ET.SubElement(case, "error", message=printable(entry.failure))
+        return [case]
+    cases = []
+    for verdict in entry.report.gate:
+        case = ET.Element("testcase", classname=f"linpoison.{entry.name}", name=str(verdict["gate"]))
+        if not verdict["met"]:
+            ET.SubElement(case, "failure", message=printable(str(verdict["reason"])))
+        cases.append(case)
+    return cases or [ET.Element("testcase", classname="linpoison", name=entry.name)]
+
+
+def _escaped(text: str) -> str:
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,126 @@
+"""Suites: what a file may say, what runs, and what build servers are told."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import jsonschema
+import pytest
+from sarif_schema import LOG
+
+from linpoison import InputError, check
+from linpoison.auditing import Suite
+from linpoison.cli import main
+
+HEAD = '[defaults]\nattacks = "random-flips"\ndefenses = "l2"\njobs = 1\n'
+GOOD = """
+[audits.loose]
+data = "gaussians"
+gates = { error = 0.9, damage = 0.9 }
+
+[audits.tight]
+data = "gaussians"
+target = "split:0.5"
+gates = { unseen = 0.0 }
+"""
+BAD = '[audits.gone]\ndata = "no|such"\n'
+
+
+def written(folder, text, name="linpoison.toml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_build_servers_are_told_what_is_met_and_what_is_not(tmp_path):
+    path = written(tmp_path, HEAD + GOOD + BAD)
+    report = check(path, out=tmp_path / "out")
+    assert [entry.state for entry in report.entries] == ["met", "not met", "failed"]
+    assert [entry.line for entry in report.entries] == [6, 10, 14]
+    log = json.loads((tmp_path / "out/check.sarif").read_text())
+    jsonschema.validate(log, LOG)
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    told = [(item["ruleId"], item["kind"], item["level"]) for item in run["results"]]
+    assert told == [("LP001", "pass", "none"), ("LP003", "pass", "none"), ("LP002", "fail", "error")]
+    assert all(rules[item["ruleIndex"]] == item["ruleId"] for item in run["results"])
+    assert run["results"][2]["locations"][0]["physicalLocation"]["region"] == {"startLine": 10}
+    assert not run["invocations"][0]["executionSuccessful"]
+    suite = ET.parse(tmp_path / "out/check.xml").getroot().find("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
+    assert suite.find("testcase[@classname='linpoison.tight']/failure").get("message").startswith("test error")
+    lines = (tmp_path / "out/check.md").read_text().splitlines()
+    assert len({line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}) == 1
+    assert any("no\\|such" in line for line in lines)
+    assert (tmp_path / "out/tight/report.json").is_file()
+
+
+def test_a_schema_that_takes_everything_would_show_nothing():
+    log = {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "x"}}, "results": [{"message": {"text": "y"}}]}]}
+    jsonschema.validate(log, LOG)
+    log["runs"][0]["results"][0]["rule_id"] = "LP001"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(log, LOG)
+
+
+def test_a_worse_model_fails_against_the_baseline_and_codes_are_as_documented(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = HEAD + '[audits.one]\ndata = "gaussians"\nmodel = "ridge"\ngates = { error = 0.01 }\n'
+    written(tmp_path, text)
+    assert main(["check", "--quiet", "--out", "base"]) == 1
+    assert "one: not met; test error behind every filter at once" in capsys.readouterr().err
+    assert main(["check", "--quiet", "--out", "same", "--baseline", "base"]) == 0
+    written(tmp_path, text.replace('"random-flips"', '"breakdown"'))
+    assert main(["check", "--quiet", "--out", "worse", "--baseline", "base"]) == 1
+    assert "growth of a figure over the baseline" in capsys.readouterr().err
+    written(tmp_path, HEAD + BAD)
+    assert main(["check", "--quiet", "--out", "gone"]) == 2
+    assert main(["check", "--quiet", "--only", "none", "--out", "gone"]) == 2
+
+
+def test_an_audit_that_is_done_is_read_back(tmp_path, monkeypatch):
+    path = written(tmp_path, HEAD + GOOD)
+    first = check(path, out=tmp_path / "out")
+    monkeypatch.setattr("linpoison.auditing.sweeping.audit", None)
+    again = check(path, out=tmp_path / "out")
+    assert again.to_json() == first.to_json()
+
+
+def test_pyproject_holds_a_suite_too_and_files_lie_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "rows.csv").write_text("a,b,label\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(40)))
+    text = '[project]\nname = "x"\n\n[tool.linpoison.audits."my.rows"]\ndata = "rows.csv"\n'
+    path = written(tmp_path, text, "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    (audit,) = Suite.read().audits
+    assert (audit.name, audit.line) == ("my.rows", 4)
+    monkeypatch.chdir("/")
+    (audit,) = Suite.read(path).audits
+    assert audit.data == str(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "at least one table"),
+        ("audits = 3", "audits as a table"),
+        ("[audit.x]\ndata = 'gaussians'", "Did you mean 'audits'"),
+        ("[audits.x]\n", "data as a name or a file"),
+        ("[audits.x]\ndata = 'gaussians'\nepsilom = 0.1", "Did you mean 'epsilon'"),
+        ("[audits.x]\ndata = 'gaussians'\nepsilon = 3", r"got 3.*\(In \[audits.x\]"),
+        ("[audits.x]\ndata = 'gaussians'\ngates = { unseen = 0.1 }", "got target test"),
+        ("[audits.x]\ndata = 'gaussians'\nbaseline = 'none.json'", "the report.json of an audit"),
+        ("[audits.'../x']\ndata = 'gaussians'", "names of audits"),
+        ("[audits.x\n", "a suite in TOML"),
+    ],
+)
+def test_a_suite_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, words):
+    with pytest.raises(InputError, match=words) as caught:
+        Suite.read(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_suite_the_way_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="Or name a file with --config"):
+        Suite.read()
