@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+Definition = ast.FunctionDef | ast.ClassDef
 MAX_LINES = 400
 
 LEARNING = {"core", "losses", "convex", "sets", "learners"}
@@ -360,6 +363,48 @@ def test_sets_are_asked_and_not_sorted_by_class():
 def test_files_are_small():
     lengths = {id_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in [*library_files(), *SCRIPTS]}
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+
+
+WORD = r"[A-Za-z_]\w*"
+MARKS = {"property", "cached_property", "classmethod", "staticmethod", "abstractmethod", "dataclass"}
+"""Decorators that hand a definition to nobody."""
+
+
+def definitions(tree: ast.Module) -> Iterator[Definition]:
+    """Public functions, classes and methods that no decorator may have registered."""
+    for node in tree.body:
+        for item in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if isinstance(item, Definition) and not item.name.startswith("_"):
+                marks = {ast.unparse(mark).partition("(")[0] for mark in item.decorator_list}
+                if marks <= MARKS:
+                    yield item
+
+
+def words_outside(path: Path, items: Sequence[Definition]) -> set[str]:
+    """Words of a file, but for each definition's name within it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = {}
+    for number, line in enumerate(lines, 1):
+        for word in re.findall(WORD, line):
+            found.setdefault(word, []).append(number)
+    own = {item.name: range(item.lineno, (item.end_lineno or 0) + 1) for item in items}
+    return {word for word, numbers in found.items() if any(number not in own.get(word, ()) for number in numbers)}
+
+
+def test_no_public_name_is_used_by_tests_alone():
+    defined, used = {}, set()
+    for path in library_files():
+        items = [*definitions(tree_of(path))]
+        defined |= {item.name: f"{id_of(path)}:{item.lineno}" for item in items}
+        names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}  # not what is exported only
+        front = set(re.findall(WORD, ast.get_docstring(tree_of(path)) or ""))  # of a package: its page
+        used |= words_outside(path, items) if path.name != "__init__.py" else names | front
+    used |= set(importlib.import_module("linpoison").__all__)
+    pages = [path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"]
+    for room in ("docs", "experiments", "benchmarks"):
+        pages += [path for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".md")]
+    used |= {word for path in pages for word in words_outside(path, [])}
+    assert {name: place for name, place in defined.items() if name not in used and name != "least_budgets"} == {}
 
 
 def listed_packages() -> set[str]:

@@ -53,14 +53,6 @@ class Trained:
         """What the loss sees: (n, 1) for a margin loss, (n, c) for cross-entropy."""
         return self.risk.scores(self.w, X)
 
-    def distance_bound(self) -> float:
-        """How far `w` can be from the minimiser of a *convex* objective that penalises every parameter.
-
-        ``|w - w*| <= |grad L(w)| / reg``; infinite without a regulariser. It is for the caller to know that the
-        objective is convex and that ``P = I``.
-        """
-        return self.grad_norm / self.risk.reg if self.risk.reg > 0 else float("inf")
-
 
 def objective(risk: Risk, w: Vector, data: Sample) -> float:
     """``reg/2 |P w|^2`` plus the weighted mean loss."""
