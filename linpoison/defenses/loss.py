@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -89,8 +90,8 @@ class LossDefense(Defense):
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self._require_known_classes()
         if isinstance(self.estimator, Problem):
-            data = Dataset.coded(X, codes) if self.many_classes else Dataset(X, _signs(codes))
-            self.model_, self.loss_ = make_learner(self.estimator).fit(data), self.estimator.loss
+            rows = (_Rivals if self.many_classes else _Margins).rows(X, codes)
+            self.model_, self.loss_ = make_learner(self.estimator).fit(rows), self.estimator.loss
             return
         fitted = clone(self._classifier()).fit(X, self.classes_[codes])
         translated = translate_estimator(fitted, X.shape[0])
@@ -109,25 +110,58 @@ class LossDefense(Defense):
             )
         return LinearClassifier() if self.estimator is None else self.estimator
 
+    @property
+    def _reading(self) -> _Margins:
+        return (_Rivals if self.many_classes else _Margins)(self.model_, self.loss_, self.variant == "reference")
+
     def _scores(self, X: Matrix, codes: Codes) -> Array:
-        if self.many_classes:
-            return np.asarray(self.loss_.rank(self.model_.decision_function(X), codes))
-        margins = _signs(codes) * self.model_.decision_function(X)
-        return 1.0 - margins if self.variant == "reference" else self.loss_.value(margins)
+        return self._reading.scores(X, codes)
 
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
-        if self.many_classes:
-            return intersect(*rival_caps(self.model_, code, self.loss_.hinge_at_rank(threshold)))
-        if not self.model_.coef.any():  # all rows of a class have one loss
-            return everywhere(self.model_.d)
+        return self._reading.region(code, threshold)
+
+
+@dataclass(frozen=True)
+class _Margins:
+    """How a model of two classes is read: by the loss of its margins, or by what lacks of a margin of 1."""
+
+    model: Any
+    loss: Any
+    unclipped: bool
+
+    @staticmethod
+    def rows(X: Matrix, codes: Codes) -> Dataset:
+        return Dataset(X, _signs(codes))
+
+    def scores(self, X: Matrix, codes: Codes) -> Array:
+        margins = _signs(codes) * self.model.decision_function(X)
+        return np.asarray(1.0 - margins if self.unclipped else self.loss.value(margins))
+
+    def region(self, code: int, threshold: float) -> FeasibleSet:
+        if not self.model.coef.any():  # all rows of a class have one loss
+            return everywhere(self.model.d)
         label = 2.0 * code - 1.0
-        normal, shift = label * self.model_.coef, label * self.model_.intercept
-        if self.variant == "reference":
+        normal, shift = label * self.model.coef, label * self.model.intercept
+        if self.unclipped:
             return Halfspace(-normal, threshold - 1.0 + shift)
-        if self.loss_.turn is not None:
-            turn = self.loss_.turn
-            return Slab(normal, turn - shift, turn - self.loss_.margin_at_loss(threshold))
-        return loss_cap(self.model_, label, self.loss_, threshold)
+        if self.loss.turn is not None:
+            turn = self.loss.turn
+            return Slab(normal, turn - shift, turn - self.loss.margin_at_loss(threshold))
+        return loss_cap(self.model, label, self.loss, threshold)
+
+
+class _Rivals(_Margins):
+    """How a model of more classes is read: by what its loss ranks rows by."""
+
+    @staticmethod
+    def rows(X: Matrix, codes: Codes) -> Dataset:
+        return Dataset.coded(X, codes)
+
+    def scores(self, X: Matrix, codes: Codes) -> Array:
+        return np.asarray(self.loss.rank(self.model.decision_function(X), codes))
+
+    def region(self, code: int, threshold: float) -> FeasibleSet:
+        return intersect(*rival_caps(self.model, code, self.loss.hinge_at_rank(threshold)))
 
 
 def _signs(codes: Codes) -> Array:

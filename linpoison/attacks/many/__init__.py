@@ -1,7 +1,7 @@
 """Attacks on more than two classes: the min-max attack, and the influence attack on the poison measure."""
 
 from .attack import MultiInfluence, MultiMinMax
-from .decoys import MultiDecoy, MultiLabelFlips
+from .decoys import MultiLabelFlips
 from .far import FarPlan, MultiBreakdown
 from .influence import MeasureInfluence
 from .minmax_program import MinMaxProgram, MinMaxSolution
@@ -15,7 +15,6 @@ __all__ = [
     "MinMaxProgram",
     "MinMaxSolution",
     "MultiBreakdown",
-    "MultiDecoy",
     "MultiInfluence",
     "MultiLabelFlips",
     "MultiMinMax",

@@ -9,30 +9,10 @@ import numpy as np
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError
-from ...core.model import MultiModel
 from ...core.validation import check_integer, check_number
 from ...learners import MultiLearner
 from ...losses.multi import margins, rivals
-
-
-@dataclass(frozen=True, eq=False)
-class MultiDecoy:
-    """A model to aim at.
-
-    Parameters
-    ----------
-    model : MultiModel
-    target_error : float
-        Its error on the target rows.
-    clean_loss : float
-        Its mean loss on the clean rows, without regulariser.
-    label : str
-    """
-
-    model: MultiModel
-    target_error: float
-    clean_loss: float
-    label: str
+from ..decoys import Decoy, pareto_front
 
 
 @dataclass(frozen=True)
@@ -63,7 +43,7 @@ class MultiLabelFlips:
         for copies in self.repeats:
             check_integer(copies, "repeats", at_least=1)
 
-    def generate(self, train: Dataset, target: Dataset, learner: MultiLearner) -> list[MultiDecoy]:
+    def generate(self, train: Dataset, target: Dataset, learner: MultiLearner) -> list[Decoy]:
         """The decoys that no other beats in both error and clean loss, greatest error first."""
         scores = learner.fit(train).decision_function(target.X)
         gaps, runner_up = margins(scores, target.codes), rivals(scores, target.codes)
@@ -76,14 +56,5 @@ class MultiLabelFlips:
                 )
                 model = learner.fit(train.mix(flipped))
                 loss = learner.problem.mean_loss(model, train)
-                decoys.append(MultiDecoy(model, model.error(target), loss, f"flips {share:g} x {copies}"))
-        return pareto(decoys)
-
-
-def pareto(decoys: Sequence[MultiDecoy]) -> list[MultiDecoy]:
-    """Decoys of which no other has both as great an error and as little a loss, greatest error first."""
-    kept: list[MultiDecoy] = []
-    for decoy in sorted(decoys, key=lambda item: (-item.target_error, item.clean_loss)):
-        if not kept or decoy.clean_loss < kept[-1].clean_loss:
-            kept.append(decoy)
-    return kept
+                decoys.append(Decoy(model, share, copies, model.error(target), loss))
+        return pareto_front(decoys)
