@@ -78,11 +78,11 @@ class CleanApart:
         self.own, self.clean = own, clean
 
     def get(self, key: str) -> Any:
-        """See `study.Store`."""
+        """See `linpoison.core.journal.Journal`."""
         return (self.clean if key.startswith("clean/") else self.own).get(key)
 
     def put(self, key: str, arrays: Any) -> None:
-        """See `study.Store`."""
+        """See `linpoison.core.journal.Journal`."""
         (self.clean if key.startswith("clean/") else self.own).put(key, arrays)
 
 

@@ -61,7 +61,6 @@ from linpoison.attacks.run import Run, Step
 from linpoison.core import Candidate, Domain, Poison
 from linpoison.core.dataset import stack_rows
 from linpoison.datasets import gaussians
-from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
 from linpoison.risk import Box, LinearRisk
 from linpoison.subpopulations import (
@@ -144,8 +143,8 @@ class GradientOptimization(GroupAttack):
 
 def moved(started: float, scenario: Scenario, reach: float, seed: int) -> Step:
     """One candidate; the surrogate is the model of the training rows."""
-    train, aim, domain = scenario.train, scenario.aim, scenario.train.domain
-    surrogate = RiskPredictor(LinearRisk.of(scenario.problem), make_learner(scenario.problem).fit(train).vector)
+    aim, domain = scenario.aim, scenario.train.domain
+    surrogate = RiskPredictor(LinearRisk.of(scenario.problem), scenario.clean_model.vector)
     flips = GroupFlips().poison(scenario, seed)
     place = near_flips(domain, domain.clip(surrogate.risk.rows(flips.X)), reach)
     known = aim.target.mix(aim.rest("gradient optimisation"))

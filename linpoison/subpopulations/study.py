@@ -9,22 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core import InputError, Mask, check_integer, check_number
+from ..core.journal import Journal
 from .damage import Damage, correctness, measure_damage
 from .matching import Matcher, Subpopulation
 from .population import Parts, Population
 from .trainers import SubpopulationTrainer
 
 Progress = Callable[[int, int, str], None]
-
-
-class Store(Protocol):
-    """Finished steps, such as an `auditing.journal.FolderJournal`."""
-
-    def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays under a key, or None."""
-
-    def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
-        """Store arrays."""
 
 
 class SubpopulationAttack(Protocol):
@@ -166,7 +157,7 @@ def study(
     groups: Iterable[Subpopulation] | None = None,
     least_test: int = 2,
     progress: Progress | None = None,
-    store: Store | None = None,
+    store: Journal | None = None,
 ) -> Study:
     """Attack one subpopulation after another, retrain, and measure the damage on the test rows.
 
@@ -190,7 +181,7 @@ def study(
         Subpopulations with fewer test rows are left out.
     progress : callable, optional
         Called with (steps done, steps in all, what is done).
-    store : Store, optional
+    store : Journal, optional
         Finished trainings are read from it and written to it, so that an interrupted study resumes.
 
     Raises
@@ -219,7 +210,7 @@ class _Run:
     attack: SubpopulationAttack
     trainer: SubpopulationTrainer
     seeds: int
-    store: Store | None
+    store: Journal | None
     progress: Progress | None
     steps: int
     done: int = 0

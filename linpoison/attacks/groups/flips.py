@@ -122,10 +122,10 @@ class GroupFlips(GroupAttack):
         return Poison(found.X, found.y, np.ones(count))
 
     def _model(self, scenario: Scenario) -> RiskPredictor:
-        rows = scenario.train
+        model = scenario.clean_model
         if self.surrogate == "aim":
-            rows = scenario.aim.target.mix(scenario.aim.rest(self.name))
-        return RiskPredictor(LinearRisk.of(scenario.problem), make_learner(scenario.problem).fit(rows).vector)
+            model = make_learner(scenario.problem).fit(scenario.aim.target.mix(scenario.aim.rest(self.name)))
+        return RiskPredictor(LinearRisk.of(scenario.problem), model.vector)
 
 
 def _candidate(started: float, scenario: Scenario, attack: GroupFlips, seed: int) -> Step:
