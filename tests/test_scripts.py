@@ -130,6 +130,16 @@ def test_the_race_of_joint_program_and_grid(capsys):
         assert np.isfinite([race.joint_seconds, race.grid_seconds]).all()
 
 
+@pytest.mark.parametrize("asked", [["--quick"], ["--quick", "--units"]])
+def test_the_cost_of_an_audit(asked, capsys):
+    assert script(ROOT / "benchmarks" / "audit_rows.py")["main"](asked) == 0
+    printed = capsys.readouterr().out.splitlines()
+    rows = [line for line in printed if line.startswith(("| 2", "| 4"))]
+    assert len(rows) == 2
+    assert 0.0 <= float(rows[0].split("|")[5]) <= 1.0
+    assert printed[-1].startswith("in units" if "--units" in asked else "exponent")
+
+
 def test_the_race_of_cold_and_warm_learners(capsys):
     assert script(ROOT / "benchmarks" / "scoring.py")["main"](["--quick"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "counts" in line]
