@@ -30,8 +30,8 @@ from ridge_table import first_split, prepared, spheres
 from linpoison import Problem
 from linpoison.certificates import Certificate, Claim, certify_ball, certify_margin
 from linpoison.certificates.clean.anchor import anchor
+from linpoison.certificates.clean.rows import extended
 from linpoison.certificates.clean.screen import screen
-from linpoison.certificates.outer.bound import extended
 from linpoison.certificates.outer.conic import make_program
 from linpoison.certificates.outer.margin import scores_of
 from linpoison.certificates.theory import certify_naive, certify_steinhardt

@@ -32,7 +32,8 @@ import numpy as np
 from linpoison.certificates import Claim
 from linpoison.certificates.clean.anchor import clean_vector
 from linpoison.certificates.clean.losses import soft_hinge
-from linpoison.certificates.clean.screen import combine, lengths, one, screen
+from linpoison.certificates.clean.rows import combine, lengths, one
+from linpoison.certificates.clean.screen import screen
 from linpoison.certificates.outer.dual import minimise_bound
 from linpoison.certificates.outer.margin import scores_of
 from linpoison.certificates.outer.witness import witness_bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -173,6 +174,29 @@ class Certificate:
     witness: dict[str, Array]
     seconds: float = 0.0
     info: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def proved(
+        cls,
+        name: str,
+        claim: Claim,
+        bound: float | Array,
+        witness: Mapping[str, Any],
+        began: float,
+        *,
+        exact: Any = None,
+        words: tuple[str, ...] = (),
+        info: Mapping[str, Any] | None = None,
+    ) -> Certificate:
+        """What a witness proves, of the kind and with the assumptions that its check was registered with, and `words`.
+
+        `bound` is what `recompute` makes of the witness, `began` is when the search did, by `time.perf_counter`.
+        """
+        exact = np.zeros(np.shape(bound), bool) if exact is None else exact
+        said = tuple(dict.fromkeys((*words_of(name, claim, witness), *words)))
+        kind = _KIND_OF[name] or "score"
+        seconds = time.perf_counter() - began
+        return cls(name, kind, claim, bound, exact, said, dict(witness), seconds, dict(info or {}))
 
     def verify(
         self,

@@ -70,6 +70,11 @@ class Claim:
         return math.fsum(self.train.weight)
 
     @property
+    def share(self) -> Array:
+        """``c_i / n``, shape (n,)."""
+        return np.asarray(self.train.weight / self.mass)
+
+    @property
     def reg(self) -> float:
         """Weight of the regulariser per clean row with all of the budget spent.
 

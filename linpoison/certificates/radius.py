@@ -83,17 +83,8 @@ def radius(certify: ScoreCertifier, claim: Claim, *, tol: float = 1 / 64) -> Cer
             if safe.any():
                 used[float(epsilon)] = (chosen, found)
     witness = _pack({epsilon: part for epsilon, part in used.items() if epsilon > 0 and (low == epsilon).any()})
-    return Certificate(
-        name="radius",
-        kind="radius",
-        claim=claim,
-        bound=recompute_radius(claim, witness),
-        exact=np.full(rows.n, False),
-        assumptions=_assumptions(claim, used),
-        witness=witness,
-        seconds=time.perf_counter() - start,
-        info={"resolution": tol * claim.epsilon, "calls": len(used)},
-    )
+    bound, info = recompute_radius(claim, witness), {"resolution": tol * claim.epsilon, "calls": len(used)}
+    return Certificate.proved("radius", claim, bound, witness, start, words=_further(claim, used), info=info)
 
 
 def _next(low: Array, high: Array, most: float) -> Array:
@@ -133,8 +124,7 @@ def recompute_radius(claim: Claim, witness: Witness) -> Array:
     return best
 
 
-def _assumptions(claim: Claim, used: dict[float, tuple[Index, Certificate]]) -> tuple[str, ...]:
-    own = [words for _, found in used.values() for words in found.assumptions]
-    spoken = claim.assumptions()
+def _further(claim: Claim, used: dict[float, tuple[Index, Certificate]]) -> tuple[str, ...]:
+    """What the certificates of scores rest on besides their claims."""
     at_each = {words for epsilon in used for words in claim.at(epsilon).assumptions()}
-    return (*spoken, *dict.fromkeys(words for words in own if words not in at_each and words not in spoken))
+    return tuple(words for _, found in used.values() for words in found.assumptions if words not in at_each)

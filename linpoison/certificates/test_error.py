@@ -97,17 +97,9 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
     if _about_training(claim):
         witness["average.v"] = certify_average_loss(claim).witness["v"]
     found = _recompute(claim, witness)
-    return Certificate(
-        NAME,
-        "error",
-        claim,
-        found.bound,
-        False,
-        (*low.assumptions, ZERO_COUNTS),
-        witness,
-        time.perf_counter() - began,
-        {"pointwise": found.pointwise, "collective": found.collective, "average": found.average},
-    )
+    info = {"pointwise": found.pointwise, "collective": found.collective, "average": found.average}
+    words = low.assumptions
+    return Certificate.proved(NAME, claim, found.bound, witness, began, exact=False, words=words, info=info)
 
 
 def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:

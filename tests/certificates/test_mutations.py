@@ -188,7 +188,7 @@ MUTATIONS = {
     "no class +1, outer": (lambda p: p.setattr(outer_bound, "LABELS", (-1,)), ("conic|conic mirrored",)),
     "no class -1, comparator": (lambda p: p.setattr(outer_baselines, "LABELS", (1,)), ("naive|naive mirrored",)),
     "no class +1, comparator": (lambda p: p.setattr(outer_baselines, "LABELS", (-1,)), ("naive|naive mirrored",)),
-    "no class, hinge": (lambda p: p.setattr(hinge_frame, "SIDES", (1,)), ("exact|exact mirrored|deletions|flips",)),
+    "no class, hinge": (lambda p: p.setattr(hinge_frame, "LABELS", (1,)), ("exact|exact mirrored|deletions|flips",)),
     "no class -1, ridge": (lambda p: p.setattr(ridge_model, "GROUPS", ridge_model.GROUPS[:2]), ("ridge",)),
     "no class +1, ridge": (lambda p: p.setattr(ridge_model, "GROUPS", ridge_model.GROUPS[2:]), ("ridge",)),
     "no overshoot, ridge": (lambda p: p.setattr(ridge_model, "GROUPS", ridge_model.GROUPS[::2]), ("ridge",)),

@@ -8,12 +8,12 @@ import scipy.sparse as sp
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean.anchor import anchor
 from linpoison.certificates.clean.losses import SoftHinge
+from linpoison.certificates.clean.rows import extended, signed_rows
 from linpoison.certificates.clean.screen import screen
-from linpoison.certificates.outer.bound import extended
 from linpoison.certificates.outer.dual import _Batch, _Search, minimise_bound
 from linpoison.certificates.outer.lbfgs import BatchLBFGS
 from linpoison.certificates.outer.smooth import Cap, CleanSide, OuterDual, PoisonSide
-from linpoison.certificates.outer.witness import signed_rows, witness_bound
+from linpoison.certificates.outer.witness import witness_bound
 from linpoison.core import CapabilityError, Dataset, InputError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared

@@ -20,7 +20,8 @@ from linpoison.certificates.certificate import Certificate
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean.anchor import anchor, clean_vector
 from linpoison.certificates.clean.losses import soft_hinge
-from linpoison.certificates.clean.screen import screen, signed_scores
+from linpoison.certificates.clean.rows import signed_scores
+from linpoison.certificates.clean.screen import screen
 from linpoison.certificates.outer import bound as outer_bound
 from linpoison.certificates.outer import conic as outer_conic
 from linpoison.certificates.outer import margin as outer_set

@@ -7,7 +7,8 @@ import pytest
 
 from linpoison.certificates import Claim
 from linpoison.certificates.clean.anchor import anchor
-from linpoison.certificates.clean.screen import dual_point, intercept_reach, lengths, screen
+from linpoison.certificates.clean.rows import lengths
+from linpoison.certificates.clean.screen import dual_point, intercept_reach, screen
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge

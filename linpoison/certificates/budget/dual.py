@@ -18,11 +18,10 @@ from ...sets import FeasibleSet
 from ...sets.structure import structure_of
 from ..certificate import check
 from ..claim import Claim
+from ..clean.rows import PAD
+from ..rounding import UNIT
 from .target import KINK, BudgetTarget
 
-PAD = 1e-9
-"""Rounding allowed for, relative to the magnitudes that are summed."""
-UNIT = float(np.finfo(np.float64).eps) / 2
 ENDLESS = 1e12
 """Bounds beyond this many times the clean mass are stated as infinite: rounding cannot tell them apart."""
 

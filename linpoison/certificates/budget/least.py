@@ -17,7 +17,7 @@ from ...optimality.stationarity import VANISHING
 from ...sets import ByLabel
 from ..certificate import Certificate
 from ..claim import Claim
-from .dual import Proof, budget_words, dual_ratio, recompute_min_budget
+from .dual import Proof, dual_ratio, recompute_min_budget
 from .program import conic_budget
 from .structured import structured_applies, structured_budget
 from .target import Answer, BudgetTarget
@@ -120,9 +120,8 @@ def min_budget(
     answer, padded = _with_padding(target, answer)
     info, exact = _facts(target, answer, bound, padded)
     info |= {"method": how, "status": answer.status}
-    witness, words = witness | _poison_arrays(answer.poison), budget_words(claim, witness)
-    seconds = time.perf_counter() - start
-    return Certificate("min-budget", "budget", claim, bound, exact, words, witness, seconds, info)
+    witness |= _poison_arrays(answer.poison)
+    return Certificate.proved("min-budget", claim, bound, witness, start, exact=exact, info=info)
 
 
 def _first(target: BudgetTarget) -> Proof:

@@ -17,7 +17,7 @@ from ...core.validation import LABELS, Array, check_number
 from ...losses import Problem
 from ...optimality.stationarity import Stationarity
 from ...sets import ByLabel, FeasibleSet
-from ..clean.screen import lengths
+from ..clean.rows import lengths
 from ..rounding import gamma
 
 KINK = 1e-9

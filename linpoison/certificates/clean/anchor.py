@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.optimize import lsq_linear
 
 from ...core.validation import Array
@@ -14,7 +13,7 @@ from ...learners import make_learner
 from ...losses import Problem
 from ..claim import Claim
 from .losses import SoftHinge, soft_hinge
-from .screen import combine, one, signed_scores
+from .rows import combine, extended, one, signed_scores
 
 NEWTON_WIDTH = 2000
 """Most features for which Newton's steps polish a smooth loss."""
@@ -63,7 +62,7 @@ def _polished(claim: Claim, loss: SoftHinge, v: Array) -> Array:
 
 
 def _curvature(claim: Claim, loss: SoftHinge, a: Array) -> Array:
-    rows = _rows(claim, np.arange(claim.train.n))
+    rows = _dense(claim, slice(None))
     bend = claim.train.weight * a * (1 - a) / (loss.width * claim.mass)
     return np.asarray(np.diag(claim.reg * claim.mask) + rows.T @ (bend[:, None] * rows))
 
@@ -71,7 +70,7 @@ def _curvature(claim: Claim, loss: SoftHinge, a: Array) -> Array:
 def _open_multipliers(claim: Claim, v: Array) -> Array:
     """Hinge: 1 below the kink, 0 above it, and at it what makes the clean gradient vanish (bounded least squares)."""
     m = signed_scores(claim, v)
-    target, share = claim.reg * claim.mask * v, claim.train.weight / claim.mass
+    target, share = claim.reg * claim.mask * v, claim.share
     best, found = np.inf, (m < 1).astype(np.float64)
     for width in KINKS:
         trial = _with_open(claim, m, width * (1 + float(np.abs(m - 1).max())), target, share)
@@ -88,7 +87,7 @@ def _with_open(claim: Claim, m: Array, width: float, target: Array, share: Array
         return a
     a[free] = 0.0
     rest = target - combine(claim, share * a)
-    columns = (_rows(claim, free) * share[free, None]).T
+    columns = (_dense(claim, free) * share[free, None]).T
     scale = float(np.abs(columns).max()) or 1.0
     solved = lsq_linear(columns / scale, rest / scale, (0, 1), method="bvls" if free.size < 200 else "trf", tol=1e-14)
     a[free] = np.clip(solved.x, 0, 1)
@@ -100,7 +99,7 @@ def _on_kink(claim: Claim, a: Array, share: Array) -> Array:
     inside = np.flatnonzero((a > 1e-9) & (a < 1 - 1e-9))
     if not inside.size or inside.size > 2 * (claim.train.d + 1):
         return a
-    rows = _rows(claim, inside)
+    rows = _dense(claim, inside)
     missing = 1 - signed_scores(claim, combine(claim, share * a) / claim.reg)[inside]
     step = np.linalg.lstsq(rows @ rows.T * share[inside] / claim.reg, missing, rcond=None)[0]
     moved = a.copy()
@@ -114,9 +113,6 @@ def _gap(claim: Claim, a: Array) -> float:
     return float(claim.train.weight @ gaps)
 
 
-def _rows(claim: Claim, chosen: Any) -> Array:
-    """``y_i (x_i, 1)`` of some rows, dense."""
-    data = claim.train
-    rows = data.X[chosen].toarray() if sp.issparse(data.X) else data.X[chosen]
-    signs = data.y[chosen, None]
-    return np.hstack([rows * signs, signs * one(claim)])
+def _dense(claim: Claim, chosen: Any) -> Array:
+    """``y_i (x_i, 1)`` of some rows."""
+    return extended(claim, claim.train.X[chosen], claim.train.y[chosen])

@@ -7,19 +7,13 @@ from math import inf
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from ...core.dataset import Dataset
 from ...core.validation import Array, Matrix
 from ...sets import FeasibleSet
 from ..claim import Claim
+from ..rounding import UNIT
 from .losses import soft_hinge
-
-LABELS = (1, -1)
-PAD = 1e-9
-"""Rounding allowed for, relative to the magnitudes that a bound adds up."""
-UNIT = float(np.finfo(np.float64).eps) / 2
-"""Unit of rounding: a sum of k products, in any order, errs by ``k UNIT`` of the sum of their magnitudes at most."""
+from .rows import LABELS, PAD, combine, extent, lengths, one, signed_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +131,7 @@ def dual_point(claim: Claim, a: Array, reg: float) -> DualPoint:
     its margin, so that the gap errs by the mean of what the margins err by, and for a smooth loss by its own sums.
     """
     data, length, loss = claim.train, lengths(claim.train.X, one(claim)), soft_hinge(claim.problem.loss)
-    share = data.weight / claim.mass
+    share = claim.share
     center = _in_blocks(claim, share * a) / reg
     moved = (2 * np.sqrt(data.n) + np.log2(data.n) + 32) * UNIT * float((share * a) @ length) / reg
     margins = signed_scores(claim, center)
@@ -199,11 +193,6 @@ def _heights(part: FeasibleSet, X: Matrix, sign: Array, reach: float, ones: floa
     return best
 
 
-def extent(part: FeasibleSet, ones: float) -> float:
-    """A number that no ``|(x, ones)|`` over the set exceeds, infinite where none is known."""
-    return float(np.hypot(part.extent, ones)) * (1 + PAD)
-
-
 def intercept_reach(claim: Claim) -> float:
     """A number that ``|b|`` of no reachable model exceeds, infinite for unbounded sets.
 
@@ -217,32 +206,3 @@ def intercept_reach(claim: Claim) -> float:
     theta = float(np.sqrt((1 + claim.epsilon) * (loss.kink + loss.width) / claim.reg))
     lesser = min(float(data.weight[data.y == label].sum()) for label in LABELS) / claim.mass
     return (loss.kink + theta * far + loss.width * float(np.log(2 * (1 + claim.epsilon) / lesser))) * (1 + PAD)
-
-
-def one(claim: Claim) -> float:
-    """The last entry of every extended row: 1 where an intercept is fitted, else 0."""
-    return float(claim.problem.fit_intercept)
-
-
-def lengths(X: Matrix, ones: float) -> Array:
-    """``|(x_i, ones)|``, shape (n,)."""
-    squares = X.multiply(X).sum(axis=1) if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
-    return np.sqrt(np.asarray(squares).ravel() + ones**2)
-
-
-def scores(claim: Claim, data: Dataset, vectors: Array) -> Array:
-    """``(x_i, 1) . v`` of the rows of `data`, shape (n,) or, for vectors (m, d + 1), (m, n)."""
-    last = vectors[..., -1:] * one(claim)
-    return np.asarray((data.X @ vectors[..., :-1].T).T) + last
-
-
-def signed_scores(claim: Claim, vectors: Array) -> Array:
-    """``y_i (x_i, 1) . v`` of the clean rows, shape (n,) or (m, n)."""
-    return scores(claim, claim.train, vectors) * claim.train.y
-
-
-def combine(claim: Claim, values: Array) -> Array:
-    """``sum_i values_i y_i (x_i, 1)``, shape (d + 1,) or, for values (m, n), (m, d + 1)."""
-    signed = values * claim.train.y
-    theta = np.asarray(claim.train.X.T @ signed.T).T
-    return np.concatenate([theta, signed.sum(axis=-1, keepdims=True) * one(claim)], axis=-1)

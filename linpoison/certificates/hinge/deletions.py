@@ -179,17 +179,8 @@ def _certify(claim: Claim, removed: int, rounds: int, *, flips: bool) -> Certifi
     witness = {"removed": np.array(removed), "a0": np.array(a0), **stack(points)}
     bound = _recompute(claim, witness, flips=flips)
     attack = np.max(attacks, axis=0)
-    return Certificate(
-        name="flips" if flips else "deletions",
-        kind="score",
-        claim=claim,
-        bound=bound,
-        exact=bound - attack <= ATTAINED,
-        assumptions=_assumptions(claim, removed, flips),
-        witness=witness,
-        seconds=time.perf_counter() - start,
-        info={"attack": attack, "removed": removed, "rounds": rounds},
-    )
+    name, info = "flips" if flips else "deletions", {"attack": attack, "removed": removed, "rounds": rounds}
+    return Certificate.proved(name, claim, bound, witness, start, exact=bound - attack <= ATTAINED, info=info)
 
 
 def _variants(claim: Claim, removed: int, flips: bool) -> list[tuple[float, float]]:

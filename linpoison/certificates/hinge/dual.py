@@ -9,7 +9,8 @@ from math import inf
 import numpy as np
 
 from ...core.validation import Array
-from .frame import PAD, SIDES, Frame, Rows, height
+from ..clean.rows import LABELS, PAD
+from .frame import Frame, Rows, height
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +165,7 @@ def _planted(bare: Frame, p: Array, r: Array, sigma: float, size: float) -> floa
     """The sup over the poison, for each unit of its mass."""
     direction = p + r / (2 * bare.reg)
     values = [0.0]
-    for label in SIDES:
+    for label in LABELS:
         far = size * bare.reach[label] / (2 * bare.reg) if size else 0.0
         values.append(height(bare, label, direction) + sigma + far)
     far = size * np.linalg.norm(bare.filler, axis=1) / (2 * bare.reg)

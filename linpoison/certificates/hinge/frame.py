@@ -10,13 +10,11 @@ import numpy as np
 
 from ...core.errors import CapabilityError
 from ...core.validation import Array
-from ...sets import FeasibleSet
 from ..claim import Claim
-from ..clean.screen import UNIT, dual_point
+from ..clean.rows import LABELS, PAD, extended, extent
+from ..clean.screen import dual_point
+from ..rounding import UNIT
 
-SIDES = (1, -1)
-PAD = 1e-9
-"""Rounding allowed for, relative to the magnitudes that a bound adds up."""
 FREE, ZERO, ONE, KINK = -1, 0, 1, 2
 """States of a clean row: undecided; ``a = 0, m >= 1``; ``a = 1, m <= 1``; ``m = 1``."""
 
@@ -99,7 +97,7 @@ class Frame:
     def aims(self) -> Array:
         """``k (z, 1)`` of the rows that the claim speaks of, shape (rows, d + 1)."""
         data = self.claim.demand_rows()
-        return extended(data.X, self.one) * data.y[:, None]
+        return extended(self.claim, data.X, data.y)
 
     def direct(self, aim: Array) -> float:
         """The greatest ``-aim . v`` by the ball around the clean parameters and by their norm alone."""
@@ -159,12 +157,12 @@ def frame(claim: Claim, a0: Any, *, reg: float | None = None, changed: float = 0
         )
     data, reg = claim.train, claim.reg if reg is None else reg
     one = float(claim.problem.fit_intercept)
-    rows = extended(data.X, one) * data.y[:, None]
-    share, length = data.weight / claim.mass, np.linalg.norm(rows, axis=1)
+    rows = extended(claim, data.X, data.y)
+    share, length = claim.share, np.linalg.norm(rows, axis=1)
     a = np.asarray(a0, dtype=np.float64)
     a = np.clip(np.nan_to_num(a), 0.0, 1.0) if a.shape == (data.n,) else np.zeros(data.n)
     center, slack, radius = np.zeros(data.d + 1), inf, inf
-    reach = {label: extent(claim.sets[label], one) if claim.epsilon else 0.0 for label in SIDES}
+    reach = {label: extent(claim.sets[label], one) if claim.epsilon else 0.0 for label in LABELS}
     strain = (2.0 if flips else 1.0) * length
     whole = rows[None] if not flips else np.stack([rows, -rows])
     filler = whole.reshape(-1, data.d + 1) if _is_filled(claim, flips and changed > 0) else np.zeros((0, data.d + 1))
@@ -198,7 +196,7 @@ def _margins(bare: Frame, length: Array) -> tuple[Array, Array]:
     if not bare.capped:
         return lower, upper
     margins = rows @ bare.center
-    moves = [np.minimum(length * bare.radius, _moved(bare, side * rows, length)) * (1 + PAD) for side in SIDES]
+    moves = [np.minimum(length * bare.radius, _moved(bare, side * rows, length)) * (1 + PAD) for side in LABELS]
     pad = PAD * (1 + np.abs(margins)) + (rows.shape[1] + 3) * UNIT * float(np.linalg.norm(bare.center)) * length
     return np.maximum(lower, margins - moves[1] - pad), np.minimum(upper, margins + moves[0] + pad)
 
@@ -210,7 +208,7 @@ def _moved(bare: Frame, directions: Array, length: Array) -> Array:
     if bare.claim.epsilon:
         half = bare.claim.epsilon / (2 * bare.reg)
         for i, direction in enumerate(directions):
-            heights = [height(bare, label, direction) + length[i] * bare.reach[label] for label in SIDES]
+            heights = [height(bare, label, direction) + length[i] * bare.reach[label] for label in LABELS]
             heights += [_filled(bare, direction, length[i])]
             pushed[i] = half * max(0.0, *heights)
     return length * fixed + pushed
@@ -233,7 +231,7 @@ def lengths(bare: Frame) -> tuple[float, float]:
     theta = float(np.sqrt((1 + claim.epsilon) / bare.reg)) * (1 + PAD)
     if claim.strongly_convex:
         return theta, theta * bare.one
-    kept = min(float(bare.share[claim.train.y == label].sum()) for label in SIDES) - bare.changed
+    kept = min(float(bare.share[claim.train.y == label].sum()) for label in LABELS) - bare.changed
     widest = max(float(np.linalg.norm(bare.rows[0][:, :-1], axis=1).max()), *bare.reach.values())
     return theta, (1 + theta * widest) * (1 + PAD) if kept > PAD else inf
 
@@ -243,14 +241,3 @@ def _most(share: Array, strain: Array, changed: float) -> float:
     order = np.argsort(-strain)
     taken = np.minimum(np.cumsum(share[order]), changed)
     return float(np.diff(taken, prepend=0.0) @ strain[order])
-
-
-def extent(part: FeasibleSet, one: float) -> float:
-    """A number that no ``|(x, one)|`` over the set exceeds, infinite where none is known."""
-    return float(np.hypot(part.extent, one)) * (1 + PAD)
-
-
-def extended(X: Any, one: float) -> Array:
-    """Dense rows with a last entry `one`."""
-    dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64)
-    return np.hstack([dense, np.full((dense.shape[0], 1), one)])

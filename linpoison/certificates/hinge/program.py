@@ -10,8 +10,9 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import LinpoisonError
 from ...core.validation import Array
+from ..clean.rows import LABELS
 from .dual import Multipliers, dual_bound
-from .frame import SIDES, Frame, Rows
+from .frame import Frame, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +66,8 @@ class CaseProgram:
         self.tau: Any = cp.Variable(nonneg=True) if floored else cp.Constant(1.0)
         self.v, self.a, self.t = cp.Variable(width), cp.Variable(size), cp.Variable(size, nonneg=True)
         self.s = cp.Variable(n, nonneg=True) if bare.changed > 0 else None
-        self.u = {label: cp.Variable(width - 1) for label in SIDES}
-        self.w = {label: cp.Variable(nonneg=True) for label in SIDES}
+        self.u = {label: cp.Variable(width - 1) for label in LABELS}
+        self.w = {label: cp.Variable(nonneg=True) for label in LABELS}
         self.named: dict[str, Any] = {}
         rules = [*self._poison(), *self._rows(), *self._sums()]
         if floored:
@@ -79,9 +80,9 @@ class CaseProgram:
     def _poison(self) -> list[Any]:
         """Poison in units of the budget."""
         if not self.bare.claim.epsilon:
-            return [part == 0 for label in SIDES for part in (self.u[label], self.w[label])]
+            return [part == 0 for label in LABELS for part in (self.u[label], self.w[label])]
         rules = [self.w[1] + self.w[-1] <= self.tau]
-        for label in SIDES:
+        for label in LABELS:
             rules += self.bare.claim.sets[label].constraints(self.u[label], self.w[label])
         return rules
 
@@ -136,7 +137,7 @@ class CaseProgram:
         if bare.capped:
             offset = cp.Variable(bare.center.size)
             self.named["r"] = offset == self.v - bare.center * self.tau - pull / (2 * bare.reg)
-            far = sum(bare.reach[label] * self.w[label] for label in SIDES) * bare.claim.epsilon / (2 * bare.reg)
+            far = sum(bare.reach[label] * self.w[label] for label in LABELS) * bare.claim.epsilon / (2 * bare.reg)
             if self.s is not None:
                 far = far + (bare.share * bare.strain / bare.reg) @ (np.ones(self.s.size) * self.tau - self.s)
             rules.append(cp.norm2(offset) <= far + bare.slack * self.tau)
@@ -187,7 +188,7 @@ class CaseProgram:
             return None, None, None, {}
         eps = self.bare.claim.epsilon
         poison = {}
-        for label in SIDES:
+        for label in LABELS:
             mass = eps * float(self.w[label].value) / scale
             if mass > 1e-6 * eps > 0:
                 poison[label] = (mass, eps * np.asarray(self.u[label].value) / scale)

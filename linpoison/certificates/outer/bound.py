@@ -13,7 +13,8 @@ from ...core.errors import InputError
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.losses import SoftHinge, soft_hinge
-from ..clean.screen import LABELS, PAD, Screening, combine, lengths, one, signed_scores
+from ..clean.rows import LABELS, PAD, combine, extended, lengths, one, signed_scores
+from ..clean.screen import Screening
 
 ENTRIES = 2_000_000
 """Entries of a (rows, n) array that are handled at a time."""
@@ -137,7 +138,7 @@ class _Batch:
     def __init__(self, claim: Claim, screening: Screening, given: _Multipliers, chosen: Any) -> None:
         self.claim, self.screening = claim, screening
         self.loss: SoftHinge = soft_hinge(claim.problem.loss)
-        self.weight = claim.train.weight / claim.mass
+        self.weight = claim.share
         m, n, d = chosen.size, claim.train.n, claim.train.d
         rows = claim.demand_rows().take(chosen)
         self.goal = extended(claim, rows.X, rows.y)
@@ -288,7 +289,7 @@ def balanced(claim: Claim, b: Array, k: Array, s: Array) -> Array:
     """
     if claim.strongly_convex:
         return b
-    y, weight = claim.train.y, claim.train.weight / claim.mass
+    y, weight = claim.train.y, claim.share
     wanted = np.divide(k, s, out=np.zeros_like(s), where=s > 0)
     for sign in (1.0, -1.0):
         b = _raised(b, weight, y == sign, (wanted - b @ (weight * y)) * sign)
@@ -302,12 +303,6 @@ def _raised(b: Array, weight: Array, where: Array, by: Array) -> Array:
     rise = np.clip(by / np.where(up > 0, up, 1.0), 0, 1)[:, None]
     fall = np.clip(-by / np.where(down > 0, down, 1.0), 0, 1)[:, None]
     return np.where(where, b + rise * (1 - b) - fall * b, b)
-
-
-def extended(claim: Claim, X: Any, labels: Array) -> Array:
-    """``k (z, 1)``, dense."""
-    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return np.column_stack([dense * labels[:, None], labels * one(claim)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from math import inf
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ...convex import solve
 from ...core.errors import InfeasibleSet, SolverFailed
@@ -16,7 +15,8 @@ from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.screen import LABELS, Screening, combine, one, signed_scores
+from ..clean.rows import LABELS, combine, one, signed_rows, signed_scores
+from ..clean.screen import Screening
 from .bound import Band
 
 Multipliers = dict[str, Any]
@@ -56,7 +56,7 @@ class _Program(ABC):
         self.claim, self.screening, self.solver = claim, screening, solver
         self.loss = soft_hinge(claim.problem.loss)
         self.rows = signed_rows(claim)
-        self.share = claim.train.weight / claim.mass
+        self.share = claim.share
         self.goal = cp.Parameter(claim.train.d + 1)
         self.point = {label: cp.Variable(claim.train.d) for label in LABELS}
         self.pull = {label: cp.Variable(nonneg=True) for label in LABELS}
@@ -265,14 +265,6 @@ class SmoothProgram(_Program):
         b = self.loss.pull(signed_scores(self.claim, v))
         found = {"p": _dual(self.balance), "s": _weight(self.level), "b": b, "gam": gam, "dele": dele}
         return {**found, "r": _direction(self.ceiling, n=v.size)}
-
-
-def signed_rows(claim: Claim) -> Any:
-    """``y_i (x_i, 1)``, dense or CSR, shape (n, d + 1)."""
-    data, last = claim.train, claim.train.y[:, None] * one(claim)
-    if data.is_sparse:
-        return sp.csr_array(sp.hstack([sp.diags_array(data.y) @ data.X, sp.csr_array(last)]))
-    return np.hstack([data.X * data.y[:, None], last])
 
 
 def _dual(constraint: Any) -> Array:

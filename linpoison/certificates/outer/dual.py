@@ -16,11 +16,11 @@ from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.screen import Screening, one, screen, signed_scores
-from .bound import extended
+from ..clean.rows import extended, one, signed_rows, signed_scores
+from ..clean.screen import Screening, screen
 from .lbfgs import BatchLBFGS
 from .smooth import Cap, CleanSide, OuterDual, PoisonSide
-from .witness import ENTRIES, Flags, sides, signed_rows
+from .witness import ENTRIES, Flags, sides
 from .witness import witness_bound as witness_bound
 
 Places = np.ndarray[Any, np.dtype[np.intp]]
@@ -159,7 +159,7 @@ class _Search:
         if X.shape[1] > _TURNED or (sp.issparse(X) and X.shape[0] * X.shape[1] > _LARGE):
             return None
         X = X.toarray() if sp.issparse(X) else X
-        return np.asarray(np.linalg.eigh(X.T @ (X * (self.claim.train.weight / self.claim.mass)[:, None]))[1])
+        return np.asarray(np.linalg.eigh(X.T @ (X * self.claim.share[:, None]))[1])
 
     @cached_property
     def stages(self) -> list[OuterDual]:
@@ -190,7 +190,7 @@ class _Search:
 
     def _clean_side(self) -> CleanSide:
         ones, open_, below, above = self.sides
-        weight, rows = self.claim.train.weight / self.claim.mass, signed_rows(self.claim)
+        weight, rows = self.claim.share, signed_rows(self.claim)
         fixed = np.asarray(rows[ones].T @ weight[ones]).ravel()
         kept = rows[open_]
         if self.basis is not None:
@@ -204,7 +204,7 @@ class _Search:
         margins = signed_scores(self.claim, self.v)
         entropy = xlogy(a, a) + xlogy(1 - a, 1 - a)
         gaps = width * (np.logaddexp(0, (1 - margins) / width) + entropy) - a * (1 - margins)
-        return float((self.claim.train.weight / self.claim.mass)[open_] @ gaps[open_])
+        return float(self.claim.share[open_] @ gaps[open_])
 
     def turn(self, rows: Array) -> Array:
         """Rows (x, 1) in the basis of the search."""

@@ -13,8 +13,9 @@ from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
 from ..clean.losses import soft_hinge
+from ..clean.rows import extended
 from ..clean.screen import Screening, screen
-from .bound import evaluate, extended
+from .bound import evaluate
 from .conic import Multipliers, make_program
 from .sharpen import NAMES, sharpen, sharpened
 
@@ -116,10 +117,7 @@ def certify_margin(
         witness |= _besides(claim, witness, values) if method == "auto" and tighten and cap else {}
     bound = recompute_margin(claim, witness)
     info = {"method": chosen, "failed": failed, "without_bound": int((~np.isfinite(bound)).sum())}
-    exact = np.zeros(bound.size, bool)
-    return Certificate(
-        NAME, "score", claim, bound, exact, claim.assumptions(), witness, time.perf_counter() - began, info
-    )
+    return Certificate.proved(NAME, claim, bound, witness, began, info=info)
 
 
 @check(NAME, scores=True, words=claim_words)

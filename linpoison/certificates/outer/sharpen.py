@@ -12,8 +12,9 @@ from ...core.dataset import Dataset, stack_rows
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.losses import soft_hinge
-from ..clean.screen import PAD, Screening
-from .bound import evaluate, extended
+from ..clean.rows import PAD, extended
+from ..clean.screen import Screening
+from .bound import evaluate
 from .conic import make_program
 
 NAMES = {"p": "p", "s": "s", "b": "b", "r": "r", "gam": "gam", "del": "dele"}

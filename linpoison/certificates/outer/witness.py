@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.special import expit
 
-from ...core.validation import Array, Matrix
+from ...core.validation import Array
 from ..certificate import Witness
 from ..claim import Claim
 from ..clean.losses import soft_hinge
-from ..clean.screen import Screening, combine, one, screen, signed_scores
-from .bound import evaluate, extended
+from ..clean.rows import combine, extended, signed_scores
+from ..clean.screen import Screening, screen
+from .bound import evaluate
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -37,7 +37,7 @@ def multipliers(claim: Claim, screening: Screening, witness: Witness) -> dict[st
     For the smooth losses ``b_i = psi(m_i)``.
     """
     p, e, s, width = (np.asarray(witness[name], dtype=np.float64) for name in ("p", "e", "s", "width"))
-    s, weight, loss = np.maximum(s, 0.0), claim.train.weight / claim.mass, soft_hinge(claim.problem.loss)
+    s, weight, loss = np.maximum(s, 0.0), claim.share, soft_hinge(claim.problem.loss)
     found: dict[str, Array] = {"p": p, "s": s}
     with np.errstate(over="ignore", invalid="ignore"):
         margins = signed_scores(claim, e)
@@ -96,15 +96,6 @@ def witness_bound(claim: Claim, witness: Witness, screening: Screening | None = 
         mine = {name: np.asarray(witness[name])[chosen] for name in ("p", "e", "s", "width")}
         bound[chosen] = evaluate(part, screening, **multipliers(part, screening, mine))
     return bound
-
-
-def signed_rows(claim: Claim) -> Matrix:
-    """``y_i (x_i, 1)``, with 0 in place of the 1 if no intercept is fitted, shape (n, d + 1)."""
-    data = claim.train
-    last = data.y * one(claim)
-    if sp.issparse(data.X):
-        return sp.csr_array(sp.hstack([sp.diags_array(data.y) @ data.X, sp.csr_array(last[:, None])]))
-    return np.column_stack([data.X * data.y[:, None], last])
 
 
 def sides(screening: Screening) -> tuple[Flags, Flags, Array, Array]:

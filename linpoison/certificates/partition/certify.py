@@ -93,14 +93,21 @@ def certify_partition(
     witness = {**proofs.witness(), **learner}
     bound = recompute_partition(claim, witness)
     info = {"n_parts": n_parts, "seed": seed, "deletions": deletions, "base_calls": proofs.calls}
-    assumptions = _assumptions(claim, n_parts, seed, deletions)
-    seconds = time.perf_counter() - began
-    return Certificate("partition", "insertions", claim, bound, False, assumptions, witness, seconds, info)
+    return Certificate.proved("partition", claim, bound, witness, began, exact=False, info=info)
 
 
 def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
     n_parts, seed, deletions = (int(witness[name]) for name in ("n_parts", "seed", "deletions"))
-    return _assumptions(claim, n_parts, seed, deletions)
+    spared = f", and deletes or relabels at most {deletions} clean rows" if deletions else ""
+    problem: Any = claim.assumptions()[3:]
+    return (
+        "the feasible sets and all preprocessing are fixed beforehand, from data that the attacker does not touch",
+        "rows outside the set of their label, clean or inserted, are dropped before training",
+        f"the other rows are divided into {n_parts} parts by a hash of their features with the key {seed}, one model "
+        "is trained on each, and the majority decides, a tie for the first class",
+        f"the attacker inserts any rows{spared}",
+        *problem,
+    )
 
 
 @check("partition", kind="insertions", words=_words)
@@ -143,16 +150,3 @@ def base_certifiers(problem: Problem) -> tuple[BaseCertifier, ...]:
         return (certify_ball, certify_margin)
     known = "the squared, hinge, smooth hinge or logistic loss"
     raise CapabilityError(known, f"the {problem.loss.name} loss", "Give a base certifier.")
-
-
-def _assumptions(claim: Claim, n_parts: int, seed: int, deletions: int) -> tuple[str, ...]:
-    spared = f", and deletes or relabels at most {deletions} clean rows" if deletions else ""
-    problem: Any = claim.assumptions()[3:]
-    return (
-        "the feasible sets and all preprocessing are fixed beforehand, from data that the attacker does not touch",
-        "rows outside the set of their label, clean or inserted, are dropped before training",
-        f"the other rows are divided into {n_parts} parts by a hash of their features with the key {seed}, one model "
-        "is trained on each, and the majority decides, a tie for the first class",
-        f"the attacker inserts any rows{spared}",
-        *problem,
-    )

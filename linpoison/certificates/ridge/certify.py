@@ -97,17 +97,9 @@ def certify_ridge(claim: Claim, *, method: Method = "auto") -> Certificate:
     attacks = [attack for _, attack in found]
     bound = comparator_bounds(system, V)
     value = np.concatenate([attack.value for attack in attacks])
-    return Certificate(
-        name="ridge",
-        kind="score",
-        claim=claim,
-        bound=bound,
-        exact=bound - value <= EXACT,
-        assumptions=claim.assumptions(),
-        witness={"comparator": V, **_origin(system), **_stored(attacks)},
-        seconds=time.perf_counter() - start,
-        info=_info(bound, value, fallbacks),
-    )
+    witness = {"comparator": V, **_origin(system), **_stored(attacks)}
+    info = _info(bound, value, fallbacks)
+    return Certificate.proved("ridge", claim, bound, witness, start, exact=bound - value <= EXACT, info=info)
 
 
 @check("ridge", scores=True, words=claim_words)

@@ -60,7 +60,7 @@ class CleanRows:
         kept = _KEPT.get(train)
         if kept is not None and kept[0] == key:
             return kept[1]
-        share = np.asarray(train.weight / claim.mass)
+        share = claim.share
         at = np.zeros(train.d)
         if free:
             at = _origin(train.X, share) if origin is None else np.asarray(origin, dtype=np.float64)

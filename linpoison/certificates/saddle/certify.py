@@ -15,14 +15,13 @@ from ...losses import MarginLoss
 from ..certificate import Certificate, Witness, check
 from ..claim import Claim
 from ..clean.anchor import anchor
-from ..clean.screen import lengths, screen
+from ..clean.rows import PAD, lengths, signed_scores
+from ..clean.screen import screen
 from ..rounding import gamma
 from .solver import Curve, Piece, SaddleTask, find_comparator, nearest
 
 AVERAGE = "average-loss"
 OBJECTIVE = "average-objective"
-PAD = 1e-9
-"""Rounding allowed for, relative to the numbers that a bound adds up."""
 
 
 def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3, rounds: int = 100) -> Certificate:
@@ -101,17 +100,8 @@ def certify_average_loss(claim: Claim, *, plain: bool = True, tol: float = 1e-3,
     name = AVERAGE if plain else OBJECTIVE
     bound = (recompute_average_loss if plain else recompute_average_objective)(claim, witness)
     gap = max(found.value - found.lower, 0.0) / abs(found.value) if np.isfinite(found.value) and found.value else 0.0
-    return Certificate(
-        name,
-        "loss",
-        claim,
-        bound,
-        False,
-        _words(claim, plain),
-        witness,
-        time.perf_counter() - began,
-        {"gap": float(gap), "lower": float(found.lower), "program": float(found.value), "rounds": found.rounds},
-    )
+    info = {"gap": float(gap), "lower": float(found.lower), "program": float(found.value), "rounds": found.rounds}
+    return Certificate.proved(name, claim, bound, witness, began, exact=False, info=info)
 
 
 @check(AVERAGE, kind="loss", words=lambda claim, _: _words(claim, True))
@@ -137,7 +127,7 @@ def _words(claim: Claim, plain: bool) -> tuple[str, ...]:
 def average_value(claim: Claim, v: Any, *, plain: bool = True) -> float:
     """What the certificate bounds, at the model ``v = (theta, b)`` itself."""
     vector = np.asarray(v, dtype=np.float64)
-    value = float(_share(claim) @ claim.problem.loss.value(_margins(claim, vector)))
+    value = float(claim.share @ claim.problem.loss.value(signed_scores(claim, vector)))
     return value if plain else value + 0.5 * claim.at(0.0).reg * float(claim.mask @ vector**2)
 
 
@@ -166,10 +156,10 @@ def _value(claim: Claim, plain: bool, a: Any, v: Array) -> float:
 
 def _clean(claim: Claim, v: Array) -> float:
     """No less than the mean clean loss at v: a convex loss is greatest at an end of where rounding leaves a margin."""
-    loss, margins = claim.problem.loss, _margins(claim, v)
+    loss, margins = claim.problem.loss, signed_scores(claim, v)
     blur = gamma(claim.train.d + 4) * float(np.linalg.norm(v)) * lengths(claim.train.X, 1.0)
     values = np.maximum(loss.value(margins - blur), loss.value(margins + blur))
-    return float(_share(claim) @ values) * (1 + gamma(claim.train.n + 64))
+    return float(claim.share @ values) * (1 + gamma(claim.train.n + 64))
 
 
 def _within(claim: Claim, v: Array, tol: float, rounds: int) -> dict[str, Array]:
@@ -234,14 +224,6 @@ def _task(claim: Claim, plain: bool) -> SaddleTask:
 
 def _strength(claim: Claim, plain: bool) -> float:
     return claim.reg / 2 if plain else claim.reg
-
-
-def _share(claim: Claim) -> Array:
-    return np.asarray(claim.train.weight / claim.mass)
-
-
-def _margins(claim: Claim, v: Array) -> Array:
-    return np.asarray(claim.train.y * (claim.train.X @ v[:-1] + v[-1]))
 
 
 def _pieces(loss: MarginLoss, plain: bool) -> tuple[Piece, ...]:

@@ -17,8 +17,9 @@ from ...core.poison import Poison
 from ...core.validation import Array
 from ...learners import make_learner
 from ..claim import Claim
+from ..clean.rows import LABELS
 from ..hinge.dual import Multipliers, dual_bound
-from ..hinge.frame import FREE, KINK, ONE, SIDES, ZERO, Frame
+from ..hinge.frame import FREE, KINK, ONE, ZERO, Frame
 from ..hinge.margins import point_of
 from ..hinge.program import CaseProgram, Relaxed
 from .support import AttackProgram
@@ -81,7 +82,7 @@ class Incumbent:
         self.value = -inf
         self.poison: Poison | None = None
         self._try(None)
-        for label in SIDES:
+        for label in LABELS:
             self._start(label)
 
     def _start(self, label: int) -> None:

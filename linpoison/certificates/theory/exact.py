@@ -112,17 +112,8 @@ def certify_exact(
     witness = {"a0": a0, **stack(margins, "margin_"), **_witness(outcomes)}
     bound = recompute_exact(claim, witness)
     attack = np.array([one.value for one in outcomes] + [-inf] * (len(aims) - len(outcomes)))
-    return Certificate(
-        name="exact",
-        kind="score",
-        claim=claim,
-        bound=bound,
-        exact=bound - attack <= tol + 1e-6,
-        assumptions=_words(claim, witness),
-        witness=witness,
-        seconds=time.perf_counter() - start,
-        info=_info(outcomes, attack, len(aims)),
-    )
+    info = _info(outcomes, attack, len(aims))
+    return Certificate.proved("exact", claim, bound, witness, start, exact=bound - attack <= tol + 1e-6, info=info)
 
 
 def _words(claim: Claim, witness: Mapping[str, Array]) -> tuple[str, ...]:

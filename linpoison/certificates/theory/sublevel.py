@@ -15,8 +15,9 @@ from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.screen import LABELS, PAD, combine, intercept_reach, one, signed_scores
-from ..outer.bound import Total, balanced, charged, extended, shaped
+from ..clean.rows import LABELS, PAD, combine, extended, one, signed_scores
+from ..clean.screen import intercept_reach
+from ..outer.bound import Total, balanced, charged, shaped
 from ..saddle.certify import certify_average_loss
 
 NAIVE, STEINHARDT, CONVEX = "naive", "steinhardt", "steinhardt-convex"
@@ -173,7 +174,8 @@ def _sublevel(name: str, claim: Claim, t: Array, solver: str | None, began: floa
         s[j], shares[j] = found or (program.closed(goal, start), start)
     witness = {"t": t, "s": s, "b": shares}
     bound = _evaluate(claim, witness, strong)
-    return _certificate(name, claim, bound, witness, began, {"failed": failed, "level": comparator_bound(claim, t)})
+    info = {"failed": failed, "level": comparator_bound(claim, t)}
+    return Certificate.proved(name, claim, bound, witness, began, info=info)
 
 
 class _Sublevel:
@@ -191,7 +193,7 @@ class _Sublevel:
             penalty += 0.5 * claim.reg * cp.sum_squares(penalised - claim.mask * t)
         data = claim.train
         margins = cp.multiply(data.y, data.X @ self.v[:-1] + self.v[-1])
-        share = data.weight / claim.mass
+        share = claim.share
         rules: list[Any] = [] if one(claim) else [self.v[-1] == 0]
         self.losses: Any = None
         if soft_hinge(claim.problem.loss).sharp:
@@ -222,18 +224,10 @@ class _Sublevel:
     def closed(self, goal: Array, b: Array) -> float:
         """The best ``s`` for given shares: ``bound = s K + |q|^2 / (c s lam)`` has a closed minimum."""
         claim, factor = self.claim, 4 if self.strong else 2
-        share = claim.train.weight / claim.mass
+        share = claim.share
         pulled = combine(claim, share * b) + (claim.reg * claim.mask * self.t if self.strong else 0.0)
         level = self.level - (0.5 * claim.reg * float(claim.mask @ self.t**2) if self.strong else 0.0)
         level += float(share @ soft_hinge(claim.problem.loss).conjugate(b))
         level += float(claim.mask @ pulled**2) / (factor * claim.reg)
         length = float(np.sqrt(goal**2 @ claim.mask)) if claim.problem.fit_intercept else float(np.linalg.norm(goal))
         return length / np.sqrt(factor * claim.reg * max(level, 1e-15))
-
-
-def _certificate(
-    name: str, claim: Claim, bound: Array, witness: dict[str, Array], began: float, info: dict[str, Any] | None = None
-) -> Certificate:
-    exact = np.zeros(bound.size, bool)
-    seconds = time.perf_counter() - began
-    return Certificate(name, "score", claim, bound, exact, claim.assumptions(), witness, seconds, info or {})

@@ -9,7 +9,8 @@ import numpy as np
 from ...convex import solve
 from ...core.errors import LinpoisonError
 from ...core.validation import Array
-from ..hinge.frame import SIDES, Frame
+from ..clean.rows import LABELS
+from ..hinge.frame import Frame
 
 ON_KINK = 1e-4
 """Distance of a margin from 1 within which a row may pull with any part of its weight."""
@@ -38,10 +39,10 @@ class AttackProgram:
         n, width, eps = bare.share.size, bare.center.size, bare.claim.epsilon
         self.v, self.low, self.high = cp.Parameter(width), cp.Parameter(n), cp.Parameter(n)
         a = cp.Variable(n)
-        self.u: dict[int, Any] = {label: cp.Variable(width - 1) for label in SIDES}
-        self.w: dict[int, Any] = {label: cp.Variable(nonneg=True) for label in SIDES}
+        self.u: dict[int, Any] = {label: cp.Variable(width - 1) for label in LABELS}
+        self.w: dict[int, Any] = {label: cp.Variable(nonneg=True) for label in LABELS}
         rules = [a >= self.low, a <= self.high, self.w[1] + self.w[-1] == 1]
-        for label in SIDES:
+        for label in LABELS:
             rules += bare.claim.sets[label].constraints(self.u[label], self.w[label])
             margin = self.u[label] @ self.v[:-1] + bare.one * self.w[label] * self.v[-1]
             rules.append(label * margin <= self.w[label])
@@ -60,5 +61,5 @@ class AttackProgram:
         except LinpoisonError:
             return {}
         eps = self.bare.claim.epsilon
-        values = {label: (eps * float(self.w[label].value), eps * np.asarray(self.u[label].value)) for label in SIDES}
+        values = {label: (eps * float(self.w[label].value), eps * np.asarray(self.u[label].value)) for label in LABELS}
         return {label: value for label, value in values.items() if value[0] > 1e-6 * eps}
