@@ -31,11 +31,10 @@ class SmallProgram:
 
 @dataclass(frozen=True, eq=False)
 class Vertex:
-    """A basic solution: columns, multipliers of the rows, and whether it is optimal."""
+    """An optimal basic solution: columns, and multipliers of the rows."""
 
     s: Array
     multipliers: Array
-    optimal: bool
 
 
 def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Vertex | None:
@@ -53,7 +52,7 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
     """
     m, n = program.rows.shape
     if m == 0:
-        return Vertex(np.where(program.gain > 0, program.upper, program.lower), np.zeros(0), True)
+        return Vertex(np.where(program.gain > 0, program.upper, program.lower), np.zeros(0))
     table = np.hstack([program.rows, -np.eye(m)])
     gain = np.concatenate([program.gain, np.zeros(m)])
     ends = program.rows * program.lower, program.rows * program.upper
@@ -76,7 +75,7 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
         excess = np.maximum(below, above)
         leave = int(np.argmax(excess))
         if excess[leave] <= scale:
-            return Vertex(values[:n], prices, True)
+            return Vertex(values[:n], prices)
         side = 1.0 if above[leave] > 0 else -1.0
         rates = side * (inverse[leave] @ table)
         rates[basis] = 0.0
