@@ -15,7 +15,7 @@ from ..core.model import MultiModel
 from ..core.validation import Array, Matrix
 from ..losses import MultiProblem
 from ..losses.multi import one_hot
-from ..losses.multi_problem import moments
+from ..losses.multi_problem import curvature, moments
 from .base import ProvenFit
 
 _WIDTH = 0.3
@@ -202,14 +202,9 @@ class _Search:
         shares = state.shares[rows].astype(np.float32)
         weight = (self.mass[rows] / self.width).astype(np.float32)[:, None]
 
-        def product(V: Array) -> Array:
-            moved = X @ V[:, :-1].T.astype(np.float32) + V[:, -1].astype(np.float32)
-            bent = shares * (moved - (shares * moved).sum(axis=1, keepdims=True)) * weight
-            return moments(bent, X) + self.penalty * V
-
         if self._factor is None:
             self._factor = _Preconditioner(X, curved[rows] / state.shares.shape[1], self.penalty)
-        direction, steps = _conjugate(product, self._factor, -state.gradient, rtol)
+        direction, steps = _conjugate(curvature(X, shares, weight, self.penalty), self._factor, -state.gradient, rtol)
         if steps > _STALE:
             self._factor = None
         return direction

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -60,6 +61,29 @@ class MultiProblem(Problem):
         """Gradient of the mean loss in ``(W, b)``, shape (k, d + 1); at a kink some subgradient."""
         pull = self.loss.pulls(model.decision_function(data.X), data.codes) * (data.weight / data.total)[:, None]
         return moments(pull, data.X)
+
+
+def curvature(X: Any, shares: Any, weight: Any, penalty: Array) -> Callable[[Array], Array]:
+    """``V -> Hessian times V``, both (k, d + 1), of a loss of a temperature: with ``diag(p) - p p'`` as that of a row.
+
+    Parameters
+    ----------
+    X : matrix of shape (n, d)
+        In the precision of the products, as are `shares` and `weight`.
+    shares : ndarray of shape (n, k)
+        See `MultiLoss.shares`.
+    weight : ndarray of shape (n, 1)
+        Of the rows, divided by the temperature.
+    penalty : ndarray of shape (d + 1,)
+        The regulariser of each column.
+    """
+
+    def product(V: Array) -> Array:
+        moved = np.asarray(X @ V[:, :-1].T.astype(shares.dtype)) + V[:, -1].astype(shares.dtype)
+        bent = shares * (moved - (shares * moved).sum(axis=1, keepdims=True)) * weight
+        return moments(bent, X) + penalty * V
+
+    return product
 
 
 def moments(pull: Array, X: object) -> Array:

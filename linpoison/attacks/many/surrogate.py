@@ -13,7 +13,7 @@ from ...core.model import MultiModel
 from ...core.validation import Array
 from ...losses import MultiProblem
 from ...losses.multi import margins, rivals
-from ...losses.multi_problem import moments
+from ...losses.multi_problem import curvature, moments
 from ...risk import CG
 
 _HALVINGS = 8
@@ -68,14 +68,7 @@ class Surrogate:
         shares = loss.shares(model.scores(data.X), data.codes).astype(kind)
         X = data.X.astype(kind)
         weight = (data.weight / data.total / (loss.temperature or 1.0)).astype(kind)[:, None]
-        penalty = self.problem.reg * self.problem.penalty_mask(data.d)
-
-        def product(V: Array) -> Array:
-            moved = np.asarray(X @ V[:, :-1].T.astype(kind)) + V[:, -1].astype(kind)
-            bent = shares * (moved - (shares * moved).sum(axis=1, keepdims=True)) * weight
-            return moments(bent, X) + penalty * V
-
-        return product
+        return curvature(X, shares, weight, self.problem.reg * self.problem.penalty_mask(data.d))
 
     def influence(self, model: MultiModel, data: Dataset, ascent: Array) -> Array:
         """``Hessian^-1 ascent``: a row with gradient g and weight e moves the target by ``-e <g, influence>``."""
