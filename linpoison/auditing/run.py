@@ -87,7 +87,8 @@ def audit(
     attacks : comma list, or sequence of str and objects, or mapping of str to object, default ("portfolio",)
         ``"portfolio"``: flips, far rows, min-max, kkt, influence and local search, from cheap to dear, as far as a
         count of the work (rows, columns, defences; no clock) allows; also one attack for each filter alone. What is
-        left out stands in the report. Or attacks by name or as objects (`linpoison.attacks.Attack`), or ``"all"``:
+        left out stands in the report. Many dense rows are searched by a sample, and what is found is scored on all.
+        Or attacks by name or as objects (`linpoison.attacks.Attack`), or ``"all"``:
         every one but kkt-grid, the paper's baseline of kkt. `refined` runs last and starts from the poison of the
         others that is strongest on the rows the attacker looks at. Under both words an attack that fails is reported
         under ``failures`` and does not stop the rest.
