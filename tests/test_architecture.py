@@ -36,9 +36,10 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation", "subpopulations"},
     "certificates": LEARNING | {"defenses", "optimality"},
     "reporting": {"core", "losses", "defenses"},
+    "pipelines": {"core"},
     "auditing": LEARNING
     | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}
-    | {"attacks", "certificates", "subpopulations", "reporting"},
+    | {"attacks", "certificates", "subpopulations", "reporting", "pipelines"},
     "cli": {"core", "datasets", "auditing", "reporting"},
     "testing": LEARNING | {"defenses", "evaluation", "attacks"},
     "deep": {"core", "losses", "datasets", "learners", "rounding", "risk", "attacks"},

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
-from ..core import UNDEFENDED, Array, Dataset, Poison, label_texts
+from ..core import UNDEFENDED, Array, CapabilityError, Dataset, Poison, label_texts
 from ..core.plugins import Named
 from ..defenses import Defense
 from ..evaluation import Evaluation
@@ -61,6 +61,7 @@ def assemble(
     damages, poisons = with_files(found)
     named = _with_files(entries, poisons, domains[0])
     best = found[0][1]
+    tables, raw_words = raw_tables(setting, poisons)
     return AuditReport(
         dataset=describe_data(setting),
         model=describe_model(setting),
@@ -87,6 +88,7 @@ def assemble(
         + class_weight_words(setting.problem)
         + ([] if (setting.split.train.weight == 1).all() else [WEIGHTED])
         + ([] if setting.handed is None else [setting.handed.words()])
+        + raw_words
         + ([] if subpopulations is None else [caution(subpopulations)]),
         subpopulations=None if subpopulations is None else plain(subpopulations),
         certificates=[] if bracket is None else bracket.summaries(),
@@ -99,7 +101,26 @@ def assemble(
         peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
         material=_material(setting.split.train, best, clean),
+        tables=tables,
     )
+
+
+def raw_tables(setting: Setting, poisons: Mapping[str, Poison]) -> tuple[dict[str, str], list[str]]:
+    """The raw rows of poison files as text, by the name of their file, and what a report says of them."""
+    raw, train = setting.raw, setting.split.train
+    if raw is None or not raw.origins:
+        return {}, [] if raw is None else [raw.words()]
+    tables: dict[str, str] = {}
+    lost = ""
+    for file, poison in poisons.items():
+        try:
+            labels = train.label_values(poison.y)
+            tables[str(PurePath(file).with_suffix(".csv"))] = raw.csv(
+                poison.X, labels, poison.count, train.label_name or "label"
+            )
+        except CapabilityError as error:
+            lost = f"{file} holds rows of features and no raw ones: {error}"
+    return tables, [raw.words()] * bool(tables) + [lost] * bool(lost)
 
 
 def _material(train: Dataset, best: Scored, clean: Evaluation) -> Material:
@@ -233,6 +254,8 @@ def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
             words.append("--penalize-intercept" if value else "--no-penalize-intercept")
         elif name == "estimator" and value is not None and not isinstance(options.estimator, (str, os.PathLike)):
             words += ["--estimator", "<estimator>"]
+        elif name == "test" and not isinstance(options.test, (str, os.PathLike, type(None))):
+            words += ["--test", "<frame>"]
         elif name == "sample_weight" and not isinstance(options.sample_weight, str):
             words += ["--weight", "<weights>"]
         elif name in ("defenses", "attacks"):

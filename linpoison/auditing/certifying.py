@@ -132,8 +132,8 @@ def certify(
     **keywords
         `epsilon`, `attacks`, `certificates` and `jobs` as below, and of `audit` `model`, `reg`, `estimator`,
         `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`, `seed`, `label`, `test`,
-        `test_fraction`, `header` and `index`; no `class_weight`: a bound needs a regulariser that no poison moves, as
-        that of an estimator with a fixed C.
+        `test_fraction`, `header`, `index` and `frozen`; no `class_weight`: a bound needs a regulariser that no poison
+        moves, as that of an estimator with a fixed C.
 
     Raises
     ------

@@ -30,6 +30,8 @@ def settings_of(setting: Setting, asked: str | None) -> dict[str, Setting]:
     """
     domain = setting.split.train.domain
     kind = domain.kind
+    if asked is None and any(part.ranged for part in domain.parts):
+        return {REAL: setting, RANGE: replace(setting, split=setting.split.in_domain(RANGE))}
     if asked is not None or kind not in (REAL, *WIDEST):
         return {asked or kind: setting}
     if kind == REAL or (domain.upper is not None and np.isinf(domain.upper).all()):

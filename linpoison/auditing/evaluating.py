@@ -50,7 +50,7 @@ def evaluate(
         As in `audit`.
     **keywords
         `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
-        `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header` and `index` of `audit`.
+        `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header`, `index` and `frozen` of `audit`.
 
     Raises
     ------

@@ -5,29 +5,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .._printable import printable
-from ..core import CapabilityError, Dataset, Domain, InputError, Split, as_matrix
+from ..core import CapabilityError, Dataset, Domain, InputError, Split, as_matrix, parse_domain
 from ..datasets import LabelEncoding, load
-from ..datasets.layout import is_text
 from ..datasets.loading import is_named, load_path
 from ..datasets.scaling import check_scale, scale_caution
 from ..defenses import DEFAULTS, Defense, make_defense, tried
 from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator
 from ..learners import Learner, translate_estimator
-from ..learners.translate import fitted_classifier
-from ..learners.unwrap import same_rows
 from ..losses import Problem
+from ..pipelines import RawRows, raw_rows
+from ..reporting.cells import RANGE, REAL
 from .estimators import read_estimator
+from .frames import is_frame, parts_of_frame
 from .handed import Handed, compare
 from .journal import run_digest
 from .options import LearnerOptions, is_foreign
+from .preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class Setting:
         The learner in words, for reports.
     own : Learner, optional
         The learner itself, where it is someone else's.
+    raw : RawRows, optional
+        What stands before the fixed preprocessing of an estimator.
     facts : CleanFacts, optional
         What has been computed of the clean rows, shared with the settings that replace others of its parts.
     """
@@ -54,6 +57,7 @@ class Setting:
     learner: str
     handed: Handed | None = None
     own: Learner | None = None
+    raw: RawRows | None = None
     facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -86,18 +90,18 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bo
     With `whole` no row of a file is held out unasked, with `many` there may be more than two classes.
     """
     if options.estimator is None:
-        split, handed = load_split(data, options, whole=whole, many=many), None
+        split, handed, raw = load_split(data, options, whole=whole, many=many), None, None
         split = Split(of_mean_one(split.train)[0], split.test)
         problem = options.problem(split.train)
         learner = str(options.model)
     else:
-        split, problem, learner, handed = _with_estimator(data, options, whole)
+        split, problem, learner, handed, raw = _with_estimator(data, options, whole)
     _warn_of_scales(split)
     defenses = build_defenses(options, problem)
     for name, defense in defenses.items():
         if is_foreign("defenses", name):
             tried(name, defense, split.train.X, split.train.y)
-    return Setting(split, problem, defenses, learner, handed, options.learner)
+    return Setting(split, problem, defenses, learner, handed, options.learner, raw)
 
 
 def warn_of_sets(setting: Setting) -> None:
@@ -168,6 +172,11 @@ def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | 
     """The rows in the domain of the options, with what a file brings of weights, and without those of the options."""
     if isinstance(data, (str, os.PathLike)):
         return _load_source(data, options, through, whole)
+    if is_frame(data):
+        data, weight = parts_of_frame(data, options, whole)
+        split = _split_of_arrays(data, through, whole)
+        split = split if weight is None else Split(replace(split.train, weight=weight), split.test)
+        return split if options.domain is None else split.in_domain(options.domain)
     for name in ("label", "test", "test_fraction", "header", "index"):
         if getattr(options, name) is not None:
             raise InputError(f"no option {name} with data given as arrays", repr(getattr(options, name)))
@@ -208,6 +217,7 @@ def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> S
         )
     X_train, y_train, X_test, y_test = data
     encoding = LabelEncoding.of(y_train)
+    label = None if getattr(y_train, "name", None) is None else str(y_train.name)
     names = _same_names(X_train, X_test)
 
     def part(X: Any, y: Any, name: str) -> Dataset:
@@ -215,7 +225,12 @@ def _split_of_arrays(data: Any, through: Preprocessing | None, whole: bool) -> S
         matrix = as_matrix(rows, name)
         check_scale(matrix, name)
         return Dataset(
-            matrix, encoding.encode(y), feature_names=columns, classes=encoding.values, n_classes=encoding.n_classes
+            matrix,
+            encoding.encode(y),
+            feature_names=columns,
+            classes=encoding.values,
+            n_classes=encoding.n_classes,
+            label_name=label,
         )
 
     return Split(part(X_train, y_train, "X_train"), part(X_test, y_test, "X_test"))
@@ -258,65 +273,9 @@ def _same_names(X_train: Any, X_test: Any) -> tuple[str, ...] | None:
     return names
 
 
-@dataclass(frozen=True, eq=False)
-class Preprocessing:
-    """The fixed steps of an estimator before its classifier, from rows of any kind to numbers."""
-
-    transform: Callable[[Any], Any]
-    columns: Any = None
-    names_out: Callable[[Any], Any] | None = None
-
-    @classmethod
-    def of(cls, estimator: Any) -> Preprocessing | None:
-        """That of a fitted estimator, None if its classifier sees the rows as they come."""
-        _, transform = fitted_classifier(estimator)
-        if transform is same_rows:
-            return None
-        inner = getattr(estimator, "best_estimator_", estimator)
-        names_out = getattr(inner[:-1], "get_feature_names_out", None) if hasattr(inner, "steps") else None
-        return cls(transform, getattr(estimator, "feature_names_in_", None), names_out)
-
-    def __call__(self, X: Any, names: tuple[str, ...] | None) -> tuple[Any, tuple[str, ...] | None]:
-        """Numbers, and the names of their columns if they are known."""
-        rows = as_matrix(self._apply(self._framed(X, names)), "transformed X")
-        return rows, self._named(names, rows.shape[1])
-
-    def _apply(self, X: Any) -> Any:
-        try:
-            return self.transform(X)
-        except InputError:
-            raise
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                "data that the estimator's preprocessing can transform", f"rows that it refuses ({reason})",
-                "Hand in rows as they were when it was fitted, or pipeline[:-1].transform(X) with pipeline[-1].",
-            ) from None  # fmt: skip
-
-    def _framed(self, X: Any, names: tuple[str, ...] | None) -> Any:
-        """Rows as the estimator was fitted on: a frame of its columns, an array, or one column of texts."""
-        import pandas as pd
-
-        if isinstance(X, pd.DataFrame):
-            if self.columns is not None:
-                return X[list(self.columns)] if set(self.columns) <= set(map(str, X.columns)) else X
-            return X.iloc[:, 0] if X.shape[1] == 1 and is_text(X.iloc[:, 0]) else X.to_numpy()
-        dense = isinstance(X, np.ndarray) and X.ndim == 2
-        if self.columns is None or names is None or not dense or set(names) != set(self.columns):
-            return X
-        return pd.DataFrame(X, columns=list(names))[list(self.columns)]
-
-    def _named(self, names: tuple[str, ...] | None, d: int) -> tuple[str, ...] | None:
-        if self.names_out is None or (names is None and self.columns is None):
-            return None
-        try:
-            found = tuple(str(name) for name in self.names_out(self.columns if self.columns is not None else names))
-        except (ValueError, TypeError, AttributeError):  # a step that does not know its columns
-            return None
-        return found if len(found) == d else None
-
-
-def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Split, Problem, str, Handed]:
+def _with_estimator(
+    data: Any, options: LearnerOptions, whole: bool
+) -> tuple[Split, Problem, str, Handed, RawRows | None]:
     estimator = read_estimator(options.estimator)
     before = Preprocessing.of(estimator)
     if before is not None and _is_numeric(data):
@@ -324,6 +283,8 @@ def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Sp
         split = _transformed(split, before, options.domain)
     else:
         split = load_split(data, options, through=before, whole=whole)
+    raw = raw_rows(None if before is None else before.table(split.train), estimator, options.frozen_columns())
+    split = in_table(split, raw, options.domain)
     train, mean = of_mean_one(split.train)
     split = Split(train, split.test)
     translated = translate_estimator(estimator, train.n, mean_weight=mean)
@@ -333,7 +294,16 @@ def _with_estimator(data: Any, options: LearnerOptions, whole: bool) -> tuple[Sp
             "Use the data set that it was made for.",
         )  # fmt: skip
     handed = compare(translated, split, estimator)
-    return split, translated.problem, f"{type(estimator).__name__}: {translated.note}", handed
+    return split, translated.problem, f"{type(estimator).__name__}: {translated.note}", handed, raw
+
+
+def in_table(split: Split, raw: RawRows | None, word: str | None) -> Split:
+    """The rows in the domain that the steps leave, in the range of the clean ones if the `word` says so."""
+    kind = REAL if word is None else parse_domain(word)[0]
+    if raw is None or not raw.origins or kind not in (REAL, RANGE):
+        return split
+    split = Split(*(replace(part, domain=raw.domain) for part in (split.train, split.test)))
+    return split if kind == REAL else split.in_domain(str(word))
 
 
 def _is_numeric(data: Any) -> bool:

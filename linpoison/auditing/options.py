@@ -62,13 +62,14 @@ class LearnerOptions:
     remove: float = 0.05
     domain: str | None = None
     label: str | None = None
-    test: str | None = None
+    test: Any = None
     test_fraction: float | None = None
     seed: int = 0
     header: str | None = None
     index: str | None = None
     sample_weight: Any = None
     class_weight: Any = None
+    frozen: Any = None
 
     def __post_init__(self) -> None:
         self._check_learner()
@@ -82,6 +83,11 @@ class LearnerOptions:
             self._set("test_fraction", check_number(self.test_fraction, "test_fraction", above=0, below=1))
         check_seed(self.seed)
         self.layout()
+        if self.frozen is not None:
+            if self.estimator is None:
+                raise InputError("an estimator beside frozen columns", "none", "See --domain for features.")
+            if self.domain is not None and parse_domain(self.domain)[0] not in ("real", "range"):
+                raise InputError("a domain real or range beside frozen columns", repr(self.domain))
         if self.sample_weight is not None and not isinstance(self.sample_weight, str):
             self._set("sample_weight", as_weights(self.sample_weight, np.size(self.sample_weight), "sample_weight"))
 
@@ -129,6 +135,11 @@ class LearnerOptions:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def frozen_columns(self) -> tuple[str, ...]:
+        """Names of the columns that the attacker cannot change."""
+        names = self.frozen.split(",") if isinstance(self.frozen, str) else self.frozen or ()
+        return tuple(str(name).strip() for name in names)
 
     def layout(self) -> Layout:
         """How a table is laid out."""
@@ -262,7 +273,11 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
     for group in ("defenses", "attacks"):
         if group in values:
             values[group] = tuple(stated(group, name) if is_foreign(group, name) else name for name in values[group])
-    for name in ("header", "index", "sample_weight"):  # a report that does without them is as it was
+    if hasattr(values["test"], "columns"):
+        values["test"] = f"frame of {len(values['test'])} rows"
+    if values["frozen"] is not None:
+        values["frozen"] = options.frozen_columns()
+    for name in ("header", "index", "sample_weight", "frozen"):  # a report that does without them is as it was
         if values[name] is None:
             del values[name]
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}

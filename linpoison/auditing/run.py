@@ -54,14 +54,14 @@ def audit(
 
     Parameters
     ----------
-    data : str, path, Split or tuple, default "breast_cancer"
-        A name, a file, or rows as a `Split` or ``(X_train, y_train, X_test, y_test)``.
+    data : str, path, data frame, Split or tuple, default "breast_cancer"
+        A name, a file, a frame with a `label` column, or rows as a `Split` or ``(X_train, y_train, X_test, y_test)``.
     options : AuditOptions, optional
         All options as an object, in place of keywords.
     out : path, optional
-        Folder for ``report.json``, ``report.html`` and ``poison.npz``. An interrupted run keeps its
-        finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have found is
-        written as a report too.
+        Folder for ``report.json``, ``report.html``, ``poison.npz`` and, of raw rows, ``poison.csv``. An interrupted run
+        keeps its finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have
+        found is written as a report too.
     progress : callable, optional
         Called with (steps done, steps in all, description).
     found : callable, optional
@@ -100,7 +100,9 @@ def audit(
         Which rows the attacker may look at; with ``rows:`` (numbers, or a file of them) the test rows
         that it wants misclassified.
     estimator : estimator or path, optional
-        A fitted scikit-learn linear classifier, or its ``.skops`` file, instead of `model`.
+        A fitted scikit-learn linear classifier, or its ``.skops`` file, instead of `model`. Of a pipeline the steps
+        before it are taken as they are: they say what a poison row may hold, and the report has the poison as raw rows
+        too, where they can be gone back through.
     penalize_intercept : bool, optional
         Overrides the convention of `model`.
     variant : {"paper", "reference"}, default "paper"
@@ -132,7 +134,10 @@ def audit(
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
     label, test, test_fraction, header, index : optional
-        How a file is read, see `linpoison.load`.
+        How a file is read, see `linpoison.load`, or a data frame, whose test rows may be another frame.
+    frozen : comma list or sequence of str, optional
+        Raw columns before the steps of an estimator that the attacker cannot change: a poison row takes the values of
+        all of them from one clean row.
     sample_weight : str or array_like of shape (n_train,), optional
         Weights of the training rows in the learner's objective, as an estimator was fitted with: a column of the file,
         or numbers. They are divided by their mean, and a poison row weighs as much as the average row.

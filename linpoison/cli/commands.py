@@ -168,7 +168,7 @@ def _gates(arguments: Any) -> Gates:
 
 
 def _finish(report: AuditReport, arguments: Any) -> int:
-    _print(report, arguments, f"report.html, report.json, {', '.join(report.files)}")
+    _print(report, arguments, f"report.html, report.json, {', '.join([*report.files, *report.tables])}")
     for reason in report.broken:
         tell(f"linpoison: gate not met: {reason}")
     return int(bool(report.broken))

@@ -247,6 +247,8 @@ def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | N
     add("--domain", metavar="KIND", help="what a row may hold: real, box, counts (up to the largest of each column), "
         "counts:N (up to N, or inf), unit (rows of length 1), range (what the training rows show in each column) or "
         "range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip
+    add("--frozen", metavar="COLUMNS", help="columns of the raw table that an attacker cannot change (beside "
+        "--estimator): each poison row takes their values from one clean row")  # fmt: skip
     add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file (default: the one called label, "
         "target or class, else y, else the last if it alone has two values)")  # fmt: skip
     add("--header", metavar="LINE", help="first or none: whether the first line of a .csv file names the columns")

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .domain import Domain
+from .domain import Domain, parse_domain
 from .errors import CapabilityError, InputError
 from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights, label_array
 
@@ -232,7 +232,11 @@ class Split:
 
     def in_domain(self, word: str) -> Split:
         """The rows in another domain, see `Domain.of`; bounds are those of the training rows, counts stay whole."""
-        domain = Domain.of(word, self.train.X, self.test.X, integral=self.train.domain.integral)
+        train, (kind, factor) = self.train, parse_domain(word)
+        if train.domain.parts and kind == "range":
+            domain = train.domain.within(train.X, factor or 1.0)
+        else:
+            domain = Domain.of(word, train.X, self.test.X, integral=train.domain.integral)
         return Split(replace(self.train, domain=domain), replace(self.test, domain=domain))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from .errors import InputError
+from .parts import Part, dense, lowest_and_highest
 from .validation import Array, Matrix, as_number, check_number, squared_norms
 
-DomainKind = Literal["real", "box", "counts", "range", "unit"]
+DomainKind = Literal["real", "box", "counts", "range", "unit", "table"]
 KINDS: tuple[DomainKind, ...] = ("real", "box", "counts", "range", "unit")
+"""Those that a word names; a table is read off the steps before a learner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +23,19 @@ class Domain:
 
     Parameters
     ----------
-    kind : {"real", "box", "counts", "range", "unit"}
+    kind : {"real", "box", "counts", "range", "unit", "table"}
         ``real``: all of R^d. ``box``: ``lower <= x <= upper``, coordinate by coordinate.
         ``counts``: non-negative whole numbers up to `upper` (word counts). ``range``: the box of what
         clean rows show in each column, see `range`. ``unit``: rows of Euclidean length 1, or zero, as
-        scikit-learn's `Normalizer` and most text embeddings give.
+        scikit-learn's `Normalizer` and most text embeddings give. ``table``: what fixed steps make of raw rows, see
+        `of_parts`.
     lower, upper : ndarray of shape (d,), optional
         Bounds per coordinate. For counts `lower` is zero and `upper` the largest value that a
         coordinate may take, infinity where there is none.
     integral : bool
         Whether coordinates are whole numbers.
+    parts : tuple of Part
+        Of a table: groups of features, each made from a value of its own.
 
     Examples
     --------
@@ -43,6 +49,7 @@ class Domain:
     lower: Array | None = field(default=None, repr=False)
     upper: Array | None = field(default=None, repr=False)
     integral: bool = False
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
     @classmethod
     def real(cls) -> Domain:
@@ -78,6 +85,23 @@ class Domain:
     def unit(cls) -> Domain:
         """Rows of Euclidean length 1, and the row of zeros."""
         return cls("unit")
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Part], d: int) -> Domain:
+        """The product of groups of features, which together are all of them, each once.
+
+        Examples
+        --------
+        >>> from linpoison.core.parts import Choice
+        >>> Domain.of_parts([Choice(np.arange(2), np.eye(2))], 2).clip(np.array([[0.4, 0.7]]))
+        array([[0., 1.]])
+        """
+        return cls("table", *lowest_and_highest(parts, d), parts=tuple(parts))
+
+    def within(self, X: Matrix, factor: float = 1.0) -> Domain:
+        """A table whose numbers keep to the ranges that the rows of `X` show, so many times as wide."""
+        parts = [part.within(dense(X[:, part.columns]), factor) for part in self.parts]
+        return Domain.of_parts(parts, X.shape[1])
 
     @classmethod
     def range(cls, X: Matrix, factor: float = 1.0, *, integral: bool = False) -> Domain:
@@ -157,11 +181,19 @@ class Domain:
         return self.kind == "unit"
 
     def clip(self, X: Array) -> Array:
-        """Dense rows, or one row, cut to the bounds or scaled to their length; `X` itself where nothing bounds it."""
+        """Dense rows, or one row, cut to the bounds, scaled to their length, or moved to rows that a table holds.
+
+        `X` itself where nothing bounds it.
+        """
         if self.on_sphere:
             return X / np.maximum(np.sqrt(squared_norms(X))[..., None], _TINY)
         if self.lower is None or self.upper is None:
             return X
+        if self.parts:
+            rows = np.array(np.atleast_2d(X), dtype=np.float64)
+            for part in self.parts:
+                rows[:, part.columns] = part.nearest(rows[:, part.columns])
+            return rows.reshape(np.shape(X))
         return np.clip(X, self.lower, self.upper)
 
     def reach(self, center: Array) -> float:
@@ -184,15 +216,23 @@ class Domain:
             lengths = np.sqrt(squared_norms(X))
             off = np.abs(lengths - 1.0)
             return np.where((off <= _SINGLE) | (lengths == 0), 0.0, off)
+        if self.parts:
+            return self._violation_of_parts(X)
         if hasattr(X, "toarray"):
             return self._violation_of_sparse(X.tocsr())
-        dense = np.asarray(X)
-        worst = np.zeros(dense.shape[0])
+        rows = np.asarray(X)
+        worst = np.zeros(rows.shape[0])
         if self.lower is not None and self.upper is not None:
-            worst = np.maximum(self.lower - dense, dense - self.upper).max(axis=1).clip(min=0)
+            worst = np.maximum(self.lower - rows, rows - self.upper).max(axis=1).clip(min=0)
         if self.integral:
-            worst = np.maximum(worst, np.abs(dense - np.round(dense)).max(axis=1))
+            worst = np.maximum(worst, np.abs(rows - np.round(rows)).max(axis=1))
         return worst
+
+    def _violation_of_parts(self, X: Matrix) -> Array:
+        """The distance to the nearest row that the table holds, see `Part.off`."""
+        every = np.arange(X.shape[1])
+        rows = (X if np.array_equal(part.columns, every) else X[:, part.columns] for part in self.parts)
+        return np.max([part.off(some) for part, some in zip(self.parts, rows, strict=True)], axis=0)
 
     def _violation_of_sparse(self, X: Matrix) -> Array:
         if self.lower is not None and self.upper is not None and ((self.lower > 0) | (self.upper < 0)).any():

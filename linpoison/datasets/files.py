@@ -60,7 +60,7 @@ def load_file(
     every = Dataset(X, y, raw.weight, **names, row_numbers=numbers)
     if test_fraction is None:
         return Split(every, every).in_domain(domain or "real")
-    train_rows, test_rows = _split(y, test_fraction, seed, path.name)
+    train_rows, test_rows = held_out(y, test_fraction, seed, path.name)
     return Split(every.take(train_rows), every.take(test_rows)).in_domain(domain or "real")
 
 
@@ -141,11 +141,12 @@ def _encoded(encoding: LabelEncoding, y: Any, X: Matrix, name: str) -> Array:
     return labels
 
 
-def _split(y: Array, test_fraction: float, seed: int, name: str) -> tuple[Any, Any]:
+def held_out(y: Any, test_fraction: float, seed: int, name: str) -> tuple[Any, Any]:
+    """Positions of the training and of the test rows: a share of each class is held out."""
     from sklearn.model_selection import train_test_split
 
     try:
-        train, test = train_test_split(np.arange(y.size), test_size=test_fraction, stratify=y, random_state=seed)
+        train, test = train_test_split(np.arange(len(y)), test_size=test_fraction, stratify=y, random_state=seed)
     except ValueError:
         raise InputError(
             f"rows enough in {name} to hold out {test_fraction:g} of each class",

@@ -67,6 +67,7 @@ def domain_words(domain: str) -> str:
         RANGE: "within the range of each column",
         BOX: "within the box of the features",
         "unit": "rows of length 1",
+        "table": "rows that raw rows give",
         COUNTS: "counts up to the largest of each column",
     }
     if domain in words:

@@ -157,6 +157,8 @@ class AuditFindings:
     schema: int = SCHEMA
     poisons: Mapping[str, Poison] = field(default_factory=dict, compare=False, repr=False)
     material: Material | None = field(default=None, compare=False, repr=False)
+    tables: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Raw rows of the poison files as comma-separated text, by the name of the file."""
 
     @property
     def test_error_behind_all(self) -> float:

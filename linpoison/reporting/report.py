@@ -32,7 +32,7 @@ class AuditReport(AuditFindings):
 
     def to_json(self) -> str:
         """The report as JSON text, as in ``report.json``."""
-        values = {"schema": self.schema, **serial(self, leave=("schema", "poisons", "material"))}
+        values = {"schema": self.schema, **serial(self, leave=("schema", "poisons", "material", "tables"))}
         for name in ("attacks", "damages"):
             values[name] = [serial(entry) for entry in getattr(self, name)]
         return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
@@ -99,6 +99,7 @@ class AuditReport(AuditFindings):
             for file in self.files
             if file in self.poisons
         }
+        writers |= {file: text_writer(text) for file, text in self.tables.items()}
         writers["report.html"] = text_writer(self.to_html())
         writers["report.json"] = text_writer(self.to_json())
         write_all(Path(folder), writers)

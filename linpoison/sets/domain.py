@@ -10,16 +10,18 @@ from .base import FeasibleSet
 from .box import Box
 from .count_ball import CountBall
 from .halfspace import Halfspace
+from .intersection import intersect
 
 MOST_PIECES = 5_000_000
 """Whole numbers of all coordinates together that an envelope may have."""
 
 
-def domain_set(domain: Domain, d: int) -> Box | Ball | None:
-    """The convex hull of a domain in R^d, or ``None`` for R^d itself.
+def domain_set(domain: Domain, d: int) -> FeasibleSet | None:
+    """The convex hull of a domain in R^d, or ``None`` for R^d itself; of a table a set around it.
 
     Counts give the box ``0 <= x <= upper``, rows of unit length the unit ball: being whole, or of that length, is left
-    to the rounding.
+    to the rounding. A table gives the bounds of its features, and of a group of which one is chosen also the greatest
+    sum; which point it is, is left to the rounding as well.
 
     Examples
     --------
@@ -32,7 +34,11 @@ def domain_set(domain: Domain, d: int) -> Box | Ball | None:
         return None
     if domain.upper.size != d:
         raise InputError(f"a domain of {d} features", f"one of {domain.upper.size}")
-    return Box(domain.lower, domain.upper, relation="outer" if domain.integral else "exact")
+    box = Box(domain.lower, domain.upper, relation="outer" if domain.integral or domain.parts else "exact")
+    sums = [(part.columns, part.most) for part in domain.parts if part.most is not None]
+    sides = [Halfspace(np.isin(np.arange(d), columns).astype(np.float64), most) for columns, most in sums]
+    whole = next((part.radius for part in domain.parts if part.columns.size == d), np.inf)
+    return intersect(box, *sides, Ball(np.zeros(d), whole, relation="outer") if np.isfinite(whole) else None)
 
 
 def in_domain(part: FeasibleSet, domain: Domain) -> FeasibleSet:

@@ -1,0 +1,54 @@
+"""A data frame as data: which column is the label, which rows are held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import InputError
+from ..datasets.files import held_out
+from ..datasets.layout import index_columns, label_column, weight_column
+from .options import LearnerOptions
+
+_HELD_OUT = 0.3  # as of a file
+
+
+def is_frame(data: Any) -> bool:
+    """Whether data is a frame of pandas or polars."""
+    return hasattr(data, "columns") and (hasattr(data, "iloc") or hasattr(data, "get_columns"))
+
+
+def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tuple[Any, ...], Any]:
+    """``(X_train, y_train, X_test, y_test)`` of a frame with a label column, and its sample weights if it has any.
+
+    The test rows are a frame given as ``test``, or held out as those of a file are; all rows if `whole`, unless a share
+    is named.
+    """
+    train, layout = _pandas(data), options.layout()
+    label = label_column(train, layout, "the frame", raw=options.estimator is not None)
+    weights = weight_column(train, layout, "the frame")
+    others = [label, weights, *index_columns(train, layout, "the frame", label)]
+    features = [name for name in train.columns if name not in others]
+    if options.test is None:
+        share = options.test_fraction if options.test_fraction is not None else None if whole else _HELD_OUT
+        index = np.arange(len(train))
+        kept, out = (index, index) if share is None else held_out(train[label], share, options.seed, "the frame")
+        train, test = train.iloc[kept], train.iloc[out]
+    elif is_frame(options.test):
+        test = _pandas(options.test)
+    else:
+        raise InputError("test rows as a frame, beside a frame", repr(options.test))
+    lost = [str(name) for name in (*features, label) if name not in test.columns]
+    if lost:
+        raise InputError("the columns of the frame in the test rows", f"none called {lost[0]}")
+    weight = None if weights is None else train[weights].to_numpy(dtype=np.float64)
+    return (train[features], train[label], test[features], test[label]), weight
+
+
+def _pandas(data: Any) -> Any:
+    import pandas as pd
+
+    if hasattr(data, "iloc"):
+        return data
+    return pd.DataFrame({column.name: column.to_list() for column in data.get_columns()})

@@ -1,0 +1,86 @@
+"""Rows as a user has them, whatever holds them, as one data frame and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core import InputError, Matrix, as_matrix
+
+TEXT = "text"
+"""Name of the column of rows that are texts."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawTable:
+    """Clean rows in front of the fixed steps of an estimator.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One column for each raw value of a row.
+    back : callable
+        From such a frame to what the steps take.
+    transform : callable
+        The steps.
+    """
+
+    frame: Any
+    back: Callable[[Any], Any] = field(repr=False)
+    transform: Callable[[Any], Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, X: Any, transform: Callable[[Any], Any], names: Any = None) -> RawTable | None:
+        """Rows as a frame, an array or a sequence of texts; None for others, such as sparse ones.
+
+        `names` are those of the columns of an array.
+        """
+        import pandas as pd
+
+        if isinstance(X, pd.DataFrame):
+            return cls(X.reset_index(drop=True), _same, transform)
+        if hasattr(X, "get_columns"):  # polars
+            frame = pd.DataFrame({column.name: column.to_list() for column in X.get_columns()})
+            return cls(frame, lambda rows: type(X)(rows.to_dict("list")), transform)
+        array = np.asarray(X) if not hasattr(X, "toarray") else None
+        if array is None or array.ndim not in (1, 2):
+            return None
+        if array.ndim == 1:
+            name = str(getattr(X, "name", None) or TEXT)
+            return cls(pd.DataFrame({name: array}), lambda rows: rows[name].to_list(), transform)
+        columns = [str(name) for name in (range(array.shape[1]) if names is None else names)]
+        frame = pd.DataFrame(array, columns=columns).infer_objects()
+        return cls(frame, lambda rows: rows.to_numpy(dtype=array.dtype), transform)
+
+    def features(self, frame: Any) -> Matrix:
+        """What the steps make of rows."""
+        return as_matrix(self.transform(self.back(frame)), "transformed X")
+
+    def take(self, rows: Any) -> RawTable:
+        """Some of the rows."""
+        return RawTable(self.frame.iloc[rows].reset_index(drop=True), self.back, self.transform)
+
+    def copies(self, n: int) -> Any:
+        """The first row, so many times."""
+        return self.frame.iloc[np.zeros(n, dtype=int)].reset_index(drop=True)
+
+    def checked(self, names: Any) -> list[str]:
+        """Names of columns, which must be here.
+
+        Raises
+        ------
+        InputError
+            For one that is not.
+        """
+        known = [str(column) for column in self.frame.columns]
+        for name in names:
+            if name not in known:
+                raise InputError("frozen columns among those that the estimator takes", repr(name), ", ".join(known))
+        return list(names)
+
+
+def _same(frame: Any) -> Any:
+    return frame

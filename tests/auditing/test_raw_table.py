@@ -1,0 +1,81 @@
+"""Audits of raw tables: the poison of a report is rows that the user's own pipeline turns into what was scored."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from raw_cases import people, people_pipeline, reviews, reviews_pipeline
+from sklearn.base import clone
+
+from linpoison import Poison, audit
+from linpoison.auditing.inputs import prepare
+from linpoison.auditing.options import LearnerOptions
+from linpoison.core import InputError
+
+TRAIN, TEST = people(300), people(150, seed=1)
+QUICK = {"attacks": "random-flips,influence", "defenses": "l2", "epsilon": 0.05, "jobs": 1}
+
+
+def retrained_error(estimator, X, y, poison, X_test, y_test):
+    """The error of a pipeline with the same steps, fitted by scikit-learn on clean and raw poison rows."""
+    copies = poison["copies"].to_numpy()
+    rows = poison.loc[np.repeat(poison.index, copies)]
+    mixed = np.vstack([dense(estimator[:-1].transform(X)), dense(estimator[:-1].transform(rows[X.columns]))])
+    learned = clone(estimator[-1]).fit(mixed, np.concatenate([y, rows[y.name]]))
+    return 1 - learned.score(dense(estimator[:-1].transform(X_test)), y_test)
+
+
+def dense(X):
+    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+
+
+def test_a_frame_is_audited_behind_its_pipeline_and_its_poison_is_a_table(tmp_path):
+    estimator = people_pipeline(TRAIN)
+    report = audit(TRAIN, label="rich", test=TEST, estimator=estimator, frozen="race,sex", out=tmp_path, **QUICK)
+    X, X_test = TRAIN.drop(columns="rich"), TEST.drop(columns="rich")
+    assert report.clean["test_error"] == pytest.approx(1 - estimator.score(X_test, TEST["rich"]))
+    poison = pd.read_csv(tmp_path / "poison.csv")
+    assert list(poison.columns) == [*TRAIN.columns, "copies"]
+    assert set(map(tuple, poison[["race", "sex"]].to_numpy())) <= set(map(tuple, TRAIN[["race", "sex"]].to_numpy()))
+    saved = Poison.load(tmp_path / "poison.npz")
+    assert poison["copies"].sum() == saved.total <= 15
+    assert np.abs(dense(estimator[:-1].transform(poison[X.columns])) - dense(saved.X)).max() < 1e-9
+    error = retrained_error(estimator, X, TRAIN["rich"], poison, X_test, TEST["rich"])
+    assert report.damage("none").test_error == pytest.approx(error, abs=0.011)
+    assert any("raw rows" in line and "race, sex" in line for line in report.reading)
+
+
+def test_texts_are_audited_as_they_are(tmp_path):
+    texts, y = reviews()
+    estimator = reviews_pipeline(texts[:80], y[:80])
+    report = audit((texts[:80], y[:80], texts[80:], y[80:]), estimator=estimator, out=tmp_path, **QUICK)
+    poison = pd.read_csv(tmp_path / "poison.csv", keep_default_na=False)
+    saved = Poison.load(tmp_path / "poison.npz")
+    assert np.abs(dense(estimator[:-1].transform(poison["text"])) - dense(saved.X)).max() < 1e-9
+    assert report.domains == ["table"]
+    assert report.clean["test_error"] == pytest.approx(1 - estimator.score(texts[80:], y[80:]))
+
+
+def test_what_stands_in_the_way_of_raw_rows_is_said_in_one_line():
+    texts, y = reviews()
+    estimator = reviews_pipeline(texts[:80], y[:80], ngram_range=(1, 2))
+    setting = prepare((texts[:80], y[:80], texts[80:], y[80:]), LearnerOptions(estimator=estimator))
+    assert setting.raw.words().endswith("TfidfVectorizer counts other things than single words in 'text'.")
+    assert setting.split.train.domain.kind == "real"
+
+
+def test_a_frame_holds_out_rows_as_a_file_does(tmp_path):
+    frame = TRAIN[["age", "hours", "rich"]]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    split = prepare(frame, LearnerOptions(label="rich", seed=3)).split
+    of_file = prepare(tmp_path / "t.csv", LearnerOptions(label="rich", seed=3)).split
+    assert np.array_equal(split.train.X, of_file.train.X)
+    assert np.array_equal(split.test.y, of_file.test.y)
+
+
+def test_frozen_columns_need_an_estimator_and_a_table():
+    with pytest.raises(InputError, match="an estimator beside frozen columns"):
+        LearnerOptions(frozen="race")
+    with pytest.raises(InputError, match="'rase'"):
+        prepare(TRAIN, LearnerOptions(label="rich", test=TEST, estimator=people_pipeline(TRAIN), frozen="rase"))
+    with pytest.raises(InputError, match="a domain real or range beside frozen columns"):
+        LearnerOptions(estimator=people_pipeline(TRAIN), frozen="race", domain="unit")
