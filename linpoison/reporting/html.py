@@ -9,6 +9,7 @@ import numpy as np
 from ..core import Dataset
 from .cells import domain_words, points
 from .findings import ALL, AuditFindings
+from .glossary import terms_in
 from .group_tables import group_by_defense, heading, worst_groups
 from .lessons import lessons
 from .material import LABELS, Figure, Material, class_mean, mean_rows
@@ -60,7 +61,8 @@ def _context(report: AuditFindings) -> dict[str, Any]:
         ]
         if len(report.attacks) > 1 or report.failures
         else [],
-        "lessons": lessons(report),
+        "lessons": (said := lessons(report)),
+        "terms": terms_in([*said, *report.reading]),
         "groups": _groups(report.subpopulations),
         "figures": figures_of(report),
         "features": [] if material is None or material.train.image_shape else feature_table(material),

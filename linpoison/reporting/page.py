@@ -7,6 +7,7 @@ from typing import Any
 
 from .._printable import printable
 from .cells import percent
+from .glossary import linked
 
 
 def rendered(template: str, **context: Any) -> str:
@@ -24,6 +25,7 @@ def _compiled(template: str) -> Any:
         trim_blocks=True, lstrip_blocks=True, finalize=harmless,
     )  # fmt: skip
     environment.filters["percent"] = percent
+    environment.filters["linked"] = linked
     return environment.get_template(template)
 
 
