@@ -196,6 +196,16 @@ def rows_needed(problem: Problem, train: Dataset, target: LinearModel, model: Li
 
     under mean scaling (under sum scaling without the last term), where both are positive.
 
+    Parameters
+    ----------
+    problem : Problem
+    train : Dataset
+        Clean rows.
+    target, model : LinearModel
+        The model to be planted, and the one that it is compared with.
+    gap : float
+        An upper bound on how much more one row of the sets loses under `model` than under `target`.
+
     References
     ----------
     Suya et al. (2021), Theorem 2.

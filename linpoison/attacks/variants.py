@@ -156,6 +156,14 @@ def make_attacks(
 ) -> dict[str, Attack]:
     """Several attacks by name, of more than two classes if there are `many`; a solver goes to those that take one.
 
+    Parameters
+    ----------
+    names : iterable of str
+    variant : str
+        A key of `VARIANTS`.
+    solver : str, optional
+    many : bool
+
     Raises
     ------
     InputError

@@ -88,13 +88,7 @@ def claim_words(claim: Claim, witness: Witness) -> tuple[str, ...]:
 
 
 def words_of(name: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
-    """Assumptions that a certificate of this name and witness must not leave out.
-
-    Raises
-    ------
-    CertificateInvalid
-        If the witness does not say what they are about.
-    """
+    """Assumptions that a certificate of this name must not leave out; `CertificateInvalid` if its witness says none."""
     import_module("linpoison.certificates")
     answer: tuple[str, ...] = _answer(_WORDS, name, claim, witness)
     return answer
@@ -102,6 +96,12 @@ def words_of(name: str, claim: Claim, witness: Witness) -> tuple[str, ...]:
 
 def recompute(name: str, claim: Claim, witness: Witness) -> Any:
     """The bound that a witness proves.
+
+    Parameters
+    ----------
+    name : str
+    claim : Claim
+    witness : mapping of str to ndarray
 
     Raises
     ------

@@ -44,7 +44,16 @@ class CapabilityError(InputError):
 
 
 class MissingDependency(LinpoisonError, ImportError):
-    """An optional package that the requested feature needs is not installed."""
+    """An optional package that the requested feature needs is not installed.
+
+    Parameters
+    ----------
+    package : str
+    purpose : str
+        What needs it.
+    extra : str
+        The extra of this package that brings it.
+    """
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
         self.package, self.purpose, self.extra = package, purpose, extra

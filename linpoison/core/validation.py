@@ -197,7 +197,15 @@ def _is_missing(value: Any) -> bool:
 
 
 def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
-    """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each."""
+    """Return non-negative finite weights (copies) of shape (n,); ``None`` means one each.
+
+    Parameters
+    ----------
+    weight : array_like of shape (n,), optional
+    n : int
+    name : str
+        How an error calls it.
+    """
     if weight is None:
         return np.ones(n)
     check_kind(weight, name)
@@ -223,7 +231,18 @@ def check_number(
     at_most: float | None = None,
     remedy: str = "",
 ) -> float:
-    """Return `value` as a float inside the given bounds, or say which bound it breaks."""
+    """Return `value` as a float inside the given bounds, or say which bound it breaks.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        How an error calls it.
+    above, at_least, below, at_most : float, optional
+        The bounds; `above` and `below` are not attained.
+    remedy : str, optional
+        What an error says to do.
+    """
     limits = _limits(above, at_least, below, at_most)
     expected = f"{name} as a number{limits}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -256,7 +275,15 @@ def _limits(above: float | None, at_least: float | None, below: float | None, at
 
 
 def check_integer(value: Any, name: str, *, at_least: int) -> int:
-    """Return `value` as an int that is at least `at_least`."""
+    """Return `value` as an int that is at least `at_least`.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        How an error calls it.
+    at_least : int
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < at_least:
         raise InputError(f"{name} as a whole number of at least {at_least}", _digits(value))
     if int(value) > LARGEST_INTEGER:

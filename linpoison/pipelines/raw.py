@@ -103,6 +103,15 @@ class RawRows:
 def raw_rows(table: RawTable | None, estimator: Any, frozen: tuple[str, ...] = ()) -> RawRows | None:
     """How the steps of a fitted estimator make features of raw rows, and the way back.
 
+    Parameters
+    ----------
+    table : RawTable, optional
+        Rows before any step.
+    estimator : object
+        Fitted, with the steps before its last.
+    frozen : tuple of str
+        Columns that poison leaves as they are.
+
     Raises
     ------
     InputError

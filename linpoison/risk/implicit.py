@@ -15,7 +15,15 @@ from .solvers import CG
 
 
 def hessian(risk: Risk, w: Vector, data: Sample) -> HVP:
-    """Products with the Hessian of the objective at `w`, over all rows in a fixed order."""
+    """Products with the Hessian of the objective at `w`, over all rows in a fixed order.
+
+    Parameters
+    ----------
+    risk : Risk
+    w : vector
+        Parameters.
+    data : Sample
+    """
     return lambda v: risk.hvp(w, data.X, data.y, v, data.weights)
 
 

@@ -35,6 +35,11 @@ def relative_distance(found: Vector, target: Vector, clean: Vector) -> float:
 
     Where the clean parameters are the target, infinite for any others.
 
+    Parameters
+    ----------
+    found, target, clean : vector
+        Parameters that were learned, that were aimed at, and that the clean rows give.
+
     Examples
     --------
     >>> relative_distance(np.array([1.0]), np.array([3.0]), np.array([-1.0]))

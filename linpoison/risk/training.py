@@ -55,7 +55,15 @@ class Trained:
 
 
 def objective(risk: Risk, w: Vector, data: Sample) -> float:
-    """``reg/2 |P w|^2`` plus the weighted mean loss."""
+    """``reg/2 |P w|^2`` plus the weighted mean loss.
+
+    Parameters
+    ----------
+    risk : Risk
+    w : vector
+        Parameters.
+    data : Sample
+    """
     losses = to_numpy(risk.loss(w, data.X, data.y))
     return float(np.average(losses, weights=data.mass)) + 0.5 * float(w @ risk.penalty_grad(w))
 

@@ -28,6 +28,13 @@ class SubpopulationAttack(Protocol):
 def poison_count(alpha: float, group: Subpopulation, auxiliary: Population) -> int:
     """``alpha m``, rounded, but at least 1: the poison for m auxiliary rows of the group.
 
+    Parameters
+    ----------
+    alpha : float
+        Poison rows for each auxiliary row of the group.
+    group : Subpopulation
+    auxiliary : Population
+
     Raises
     ------
     InputError
