@@ -1,4 +1,4 @@
-"""Whom an attack is to hurt, whether them or rows like them, and how much the others may suffer."""
+"""Whom an attack is to hurt, how that is measured, whether them or rows like them, and how much others may suffer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core import CapabilityError, Dataset, InputError, Mask, check_number
+from ..core import ERROR, CapabilityError, Dataset, InputError, Mask, Measure, check_number
 
 Goal = Literal["target", "population"]
 
@@ -31,6 +31,8 @@ class Aim:
         one within this limit is better than any beyond it.
     members : ndarray of bool, optional
         The training rows that are in the group; none by default.
+    measure : Measure
+        Of the damage: the error by default.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Aim:
     others: Dataset | None = None
     collateral: float = 0.01
     members: Mask | None = None
+    measure: Measure = ERROR
 
     def __post_init__(self) -> None:
         if self.goal not in ("target", "population"):

@@ -345,7 +345,7 @@ class _Start:
         for copies in self.attack.repeats if self.train.domain.integral else (1,):
             drawn = roundings(self.scenario, relaxed, self.sets, self.rng, repeats=(copies,), draws=self.attack.draws)
             for poison in drawn:
-                measured = self.evaluator.score(poison, {"target": self.scenario.target}, self.ranker.quick)
+                measured = self.evaluator.score(poison, {"target": self.scenario.aim.target}, self.ranker.quick)
                 finds.append(Find(poison, relaxed, copies, step, violation, measured))
         self.found += finds
         return max(finds, key=lambda find: find.worst)

@@ -98,7 +98,7 @@ class Ranker:
 
     def worst(self, poison: Poison) -> float:
         """The least error over the quick defences."""
-        return worst_case(self._quickly(poison, {"target": self.scenario.target}).error["target"])
+        return worst_case(self._quickly(poison, {"target": self.scenario.aim.target}).error["target"])
 
     def _distinct(self, poison: Poison) -> Poison:
         """The poison with rows that are no copies: of several ways the strongest."""

@@ -45,7 +45,7 @@ class Rating:
 class Rater:
     """Rates poisons of one scenario.
 
-    The rows of the goal are those of ``scenario.target``, or, where damage is meant for rows that
+    The rows of the goal are those of the aim, or, where damage is meant for rows that
     the attacker has not seen (``scenario.goal == "population"``), the training rows under models that
     were trained without them (`folds` parts, all copies of a row in one of them, each defence's
     decisions held fixed), and the target, unless it is the training rows. The regulariser of a model that was
@@ -74,14 +74,15 @@ class Rater:
         self._parts = self._divide(folds, seed) if self.cross else []
         self._frozen: dict[str, tuple[Defense, Array]] = {}
         self._last: LinearModel | None = None
-        self.extra = scenario.target if not self.cross or not scenario.sees_only_training_rows else None
+        self.extra = scenario.aim.target if not self.cross or not scenario.sees_only_training_rows else None
 
     @cached_property
     def goal(self) -> Dataset:
-        """The rows whose error counts."""
-        if not self.cross:
-            return self.scenario.target
-        return self.train if self.extra is None else self.train.mix(self.extra)
+        """The rows whose error counts, weighted for the measure of the aim."""
+        rows = self.scenario.aim.target
+        if self.cross:
+            rows = self.train if self.extra is None else self.train.mix(self.extra)
+        return self.scenario.measure.weighted(rows)
 
     def refresh(self, poison: Poison) -> None:
         """Fit the frozen defences with a poison in."""
@@ -116,7 +117,7 @@ class Rater:
 
     def _margins(self, model: LinearModel, mixed: Dataset, kept: np.ndarray) -> Array:
         if not self.cross:
-            return model.margins(self.scenario.target)
+            return model.margins(self.goal)
         n = self.train.n
         margins = np.empty(n)
         learner = self._learner_of_parts(kept.size)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..core import Budget, CapabilityError, Dataset, InputError, LinearModel, Poison, most_over_defenses
+from ..core import Budget, CapabilityError, Dataset, InputError, LinearModel, Measure, Poison, most_over_defenses
 from ..defenses import Defense, least_gap
 from ..defenses.known import CleanFacts
 from ..evaluation import Evaluator
@@ -61,9 +61,14 @@ class Scenario:
         object.__setattr__(self, "facts", facts)
 
     @property
+    def measure(self) -> Measure:
+        """What damage is measured by."""
+        return self.aim.measure
+
+    @cached_property
     def target(self) -> Dataset:
-        """Rows that the attacker may look at and wants misclassified."""
-        return self.aim.target
+        """Rows that the attacker may look at and wants misclassified, weighted so that their error is its measure."""
+        return self.measure.searched(self.aim.target)
 
     @property
     def goal(self) -> Goal:
@@ -74,7 +79,7 @@ class Scenario:
     def judged(self) -> dict[str, Dataset]:
         """The rows that a poison is judged by: the target and, where they may not suffer at will, the others."""
         others = self.aim.others
-        return {"target": self.target, **({"others": others} if others is not None and self.aim.limited else {})}
+        return {"target": self.aim.target, **({"others": others} if others is not None and self.aim.limited else {})}
 
     def excess(self, error: Mapping[str, Mapping[str, float]]) -> float:
         """By how much the error on the others grows beyond the limit of the aim; of errors by rows and defence."""
@@ -97,7 +102,7 @@ class Scenario:
         """What scores a poison as the defender does, or with another learner in the place of its own."""
         learner = self.learner if learner is None else learner
         fits = self.facts.fits if learner is None else None
-        return Evaluator(self.train, self.problem, self.defenses, learner, fits, self.facts)
+        return Evaluator(self.train, self.problem, self.defenses, learner, fits, self.facts, self.measure)
 
     @property
     def clean_model(self) -> LinearModel:
@@ -140,7 +145,7 @@ class Scenario:
     @property
     def sees_only_training_rows(self) -> bool:
         """Whether the target rows are the training rows."""
-        return self.target is self.train or self.target.digest() == self.train.digest()
+        return self.aim.target is self.train or self.aim.target.digest() == self.train.digest()
 
 
 def check_deployable(poison: Poison, scenario: Scenario, use: str) -> None:

@@ -15,6 +15,7 @@ from .errors import (
     WorkersLost,
     WriteFailed,
 )
+from .measure import ERROR, METRICS, Measure, parse_measure
 from .model import LinearModel, MultiModel, model_of
 from .poison import Poison
 from .results import UNDEFENDED, AttackResult, Candidate, SolveInfo, most_over_defenses, worst_case
@@ -41,7 +42,9 @@ from .validation import (
 )
 
 __all__ = [
+    "ERROR",
     "LABELS",
+    "METRICS",
     "UNDEFENDED",
     "Array",
     "AttackInvalid",
@@ -60,6 +63,7 @@ __all__ = [
     "LinpoisonError",
     "Mask",
     "Matrix",
+    "Measure",
     "MissingDependency",
     "MultiModel",
     "Poison",
@@ -83,6 +87,7 @@ __all__ = [
     "model_of",
     "most_over_defenses",
     "parse_domain",
+    "parse_measure",
     "refuse_missing",
     "squared_norms",
     "stack_rows",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from ..core import UNDEFENDED, Array, Dataset, InputError, LinearModel, Poison, worst_case
+from ..core import ERROR, UNDEFENDED, Array, Dataset, InputError, LinearModel, Measure, Poison, worst_case
 from ..defenses import Defense
 from ..defenses.known import CleanFacts, Known
 from ..learners import Learner, make_learner
@@ -25,7 +25,7 @@ class Evaluation:
     Parameters
     ----------
     error : dict of dict of float
-        ``error[rows][defense]``: share of misclassified rows.
+        ``error[rows][defense]``: share of misclassified rows, or another measure of the evaluator.
     kept_fraction : dict of float or None
         Share of the poison copies that pass; None without poison.
     kept_clean_fraction : dict of float
@@ -82,6 +82,8 @@ class Evaluator:
         nothing twice. Nothing is kept by default.
     facts : CleanFacts, optional
         What defenders of the same clean rows share.
+    measure : Measure
+        Of the damage: the error by default.
 
     References
     ----------
@@ -106,6 +108,7 @@ class Evaluator:
         learner: Learner | None = None,
         fits: dict[bytes, LinearModel] | None = None,
         facts: CleanFacts | None = None,
+        measure: Measure = ERROR,
     ) -> None:
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
@@ -114,6 +117,7 @@ class Evaluator:
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem) if learner is None else learner
         self.fits = fits
+        self.measure = measure
         self.known = Known(train, problem, facts)
 
     def score(
@@ -142,9 +146,9 @@ class Evaluator:
         outcome = self.open(poison)
         models = {name: outcome.model(name) for name in (UNDEFENDED, *names)}
         kept = {name: outcome.kept(name) for name in models}
-        mixed, n_clean = outcome.mixed, self.train.n
+        mixed, n_clean, measured = outcome.mixed, self.train.n, self.measure.of
         return Evaluation(
-            error={key: {name: model.error(data) for name, model in models.items()} for key, data in rows.items()},
+            error={key: {name: measured(model, part) for name, model in models.items()} for key, part in rows.items()},
             kept_fraction={name: _share(index >= n_clean, mixed.n - n_clean) for name, index in kept.items()},
             kept_clean_fraction={name: float((index < n_clean).sum()) / n_clean for name, index in kept.items()},
             removed={name: outcome.removed(name) for name in models},

@@ -87,6 +87,8 @@ def test_some_defences_only():
 
 
 class Counting:
+    warm = False
+
     def __init__(self, problem):
         self.inner, self.fits = make_learner(problem), 0
 

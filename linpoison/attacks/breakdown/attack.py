@@ -213,7 +213,7 @@ class Breakdown(Attack):
     def _worst(self, scenario: Scenario, train: Dataset, goal: Dataset, seed: Sequence[int], most: int) -> list[Aim]:
         """The worst models of some rows that can be planted, with directions unlike each other."""
         rng = np.random.default_rng([*seed, 2])
-        few, rows = thinned(train, rng), thinned(goal, rng)
+        few, rows = thinned(train, rng), thinned(scenario.measure.searched(goal), rng)
         rays = Rays(scenario.problem, few, rows, scenario.n_poison * few.total / scenario.train.total)
         number, steps = affordable(self.directions, train, 8), affordable(self.ascents, train, 40)
         chosen: list[Aim] = []
@@ -238,9 +238,10 @@ def goals(scenario: Scenario, seed: int) -> tuple[Dataset, Dataset]:
 
     Where unseen rows are meant they are halves of all rows that may be looked at: the target and the training rows.
     """
+    target = scenario.aim.target
     if scenario.goal == "target":
-        return scenario.target, scenario.target
-    target = scenario.target if scenario.sees_only_training_rows else scenario.train.mix(scenario.target)
+        return target, target
+    target = target if scenario.sees_only_training_rows else scenario.train.mix(target)
     order = np.random.default_rng([seed, 3]).permutation(target.n)
     order = order[np.argsort(target.y[order], kind="stable")]
     return target.take(np.sort(order[0::2])), target.take(np.sort(order[1::2]))

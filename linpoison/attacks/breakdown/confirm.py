@@ -43,9 +43,7 @@ def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step
 def measured(started: float, scenario: Scenario, state: State) -> Candidate:
     """A state as the search measured it, with the loose tolerances of its learner."""
     poison = state.trial.poison.merged()
-    error = state.trial.error
-    if scenario.goal != "target":
-        error = {name: model.error(scenario.target) for name, model in state.trial.models.items()}
+    error = _errors(scenario, state.trial.models)
     return _item(started, scenario, replace(state, label=f"{state.label}{ROUGH}"), poison, state.trial.models, error)
 
 
@@ -61,8 +59,11 @@ def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: 
             raise SolverFailed(
                 f"far fit behind {name} did not converge, its objective is {100 * over:.2g} % too large."
             )
-    error = {name: model.error(scenario.target) for name, model in models.items()}
-    return _item(started, scenario, state, poison, models, error)
+    return _item(started, scenario, state, poison, models, _errors(scenario, models))
+
+
+def _errors(scenario: Scenario, models: Mapping[str, LinearModel]) -> dict[str, float]:
+    return {name: scenario.measure.of(model, scenario.aim.target) for name, model in models.items()}
 
 
 def _item(

@@ -63,11 +63,11 @@ class Trials:
     ----------
     scenario : Scenario
     goal : Dataset
-        Rows whose error counts.
+        Rows that count, as they are.
     """
 
     def __init__(self, scenario: Scenario, goal: Dataset) -> None:
-        self.scenario, self.goal = scenario, goal
+        self.scenario, self.goal = scenario, scenario.measure.searched(goal)
         self.names = list(scenario.defenses) or [UNDEFENDED]
         self.evaluator = scenario.defender(NewtonLearner(scenario.problem))
         self._slack = SOFTNESS * float(lambertw((len(self.names) - 1) / np.e).real)
