@@ -7,6 +7,7 @@ from .alfa import ALFA
 from .base import Attack
 from .breakdown import Breakdown
 from .decoys import Decoy, LabelFlipDecoys, pareto_front
+from .exchange import Exchange
 from .feasible import FeasibleRegion, SetPolicy
 from .gradient_canceling import DecoyCanceler, GradientCanceling
 from .influence import Influence, InfluenceBasic
@@ -36,6 +37,7 @@ __all__ = [
     "Breakdown",
     "Decoy",
     "DecoyCanceler",
+    "Exchange",
     "FeasibleRegion",
     "GapOracle",
     "GradientCanceling",

@@ -160,7 +160,7 @@ def search(started: float, attack: Refined, scenario: Scenario, poison: Poison, 
     best: dict[float, Array] = {}
     for step in range(attack.steps):
         if step % attack.turn == 0:
-            slope = _slope(rating, rater.goal, scenario, rng)
+            slope = slope_of(rating, rater.goal, scenario, rng)
             best = _best_rows(sets, slope, scenario.train.domain) if step % (4 * attack.turn) == 0 else best
             compass = Compass(slope[:-1], best)
         kind, changed = moves.propose(slots, compass, sets)
@@ -180,7 +180,7 @@ def _sets(attack: Refined, scenario: Scenario, poison: Poison, planted: LinearMo
     return active(region.sets(planted), planted, scenario.problem.loss)
 
 
-def _slope(rating: Rating, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:
+def slope_of(rating: Rating, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:
     """``H^(-1) grad T``, averaged over the defences that press on the least error; widths are drawn anew."""
     smooth = scenario.problem.loss.kink is None
     band = None if smooth else float(10 ** rng.uniform(-1.7, -0.4))

@@ -13,6 +13,7 @@ from .alfa import ALFA
 from .ascent import Ascent
 from .base import Attack
 from .breakdown import Breakdown
+from .exchange import Exchange
 from .feasible import SetPolicy
 from .gradient_canceling import GradientCanceling
 from .influence import Influence, InfluenceBasic
@@ -30,6 +31,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
         RandomFlips,
         ALFA,
         Breakdown,
+        Exchange,
         KKT,
         KKTGrid,
         IterativeKKT,

@@ -15,7 +15,19 @@ from ..reporting.cells import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
 from .options import AuditOptions
-from .portfolio import FAR, FAR_ALONE, FIRST, INSIDE, LIBRARY, NEAR_ALONE, OF_MANY, ON_TOP, PUBLISHED, WORDS_ON_TOP
+from .portfolio import (
+    FAR,
+    FAR_ALONE,
+    FIRST,
+    IN_TABLE,
+    INSIDE,
+    LIBRARY,
+    NEAR_ALONE,
+    OF_MANY,
+    ON_TOP,
+    PUBLISHED,
+    WORDS_ON_TOP,
+)
 
 UNIT = 72_000
 """Entries times learners (one for each defence and one without) of breast cancer behind five defences."""
@@ -87,7 +99,7 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
     train = scenarios[narrow].train
     on_top = WORDS_ON_TOP if train.is_sparse or train.domain.integral else ON_TOP
-    runs = [(item, narrow, ALL) for item in FIRST] + [(FAR, wide, ALL)]
+    runs = [(item, narrow, ALL) for item in (*FIRST, *[IN_TABLE] * bool(train.domain.parts))] + [(FAR, wide, ALL)]
     runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])]
     runs += [(item, narrow, ALL) for item in (*INSIDE, *([] if on_top is ON_TOP and wide == narrow else [on_top]))]
     if narrow != wide:

@@ -35,6 +35,8 @@ FAR = Item("breakdown", 14.0, (("steps", 180),))
 """Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
 FAR_ALONE = Item("breakdown", 2.0, (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)))
 """The same made for one filter alone, and for no filter."""
+IN_TABLE = Item("exchange", 4.0)
+"""Rows that the steps of an estimator can make, in the narrowest domain of a table."""
 INSIDE = (
     Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
     Item("kkt", 9.0),
@@ -62,4 +64,4 @@ OF_MANY = (
 
 def portfolio_names() -> tuple[str, ...]:
     """Names of the attacks of the portfolio, from cheap to dear."""
-    return tuple(item.name for item in (*FIRST, FAR, *INSIDE, WORDS_ON_TOP))
+    return tuple(item.name for item in (*FIRST, FAR, IN_TABLE, *INSIDE, WORDS_ON_TOP))

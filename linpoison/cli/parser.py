@@ -11,8 +11,8 @@ from .._version import __version__
 
 MODELS = "svm, logistic, ridge"
 ATTACKS = (
-    "random-flips, alfa, breakdown, kkt, kkt-grid, kkt-iterative, min-max-basic, min-max, influence-basic, influence, "
-    "model-targeted, gradient-canceling, refined"
+    "random-flips, alfa, breakdown, exchange, kkt, kkt-grid, kkt-iterative, min-max-basic, min-max, influence-basic, "
+    "influence, model-targeted, gradient-canceling, refined"
 )
 DEFENSES = "l2,slab,loss,svd,knn"
 KNOWN_DEFENSES = "l2, slab, loss, svd, knn, duplicates, trim, sever, self-influence, spectral, clusters"
