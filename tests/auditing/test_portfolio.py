@@ -12,7 +12,7 @@ import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
 from linpoison.auditing.campaign import Task, begun_from
-from linpoison.auditing.inputs import build_defenses, in_domain
+from linpoison.auditing.inputs import build_defenses
 from linpoison.core import Budget, InputError, worst_case
 from linpoison.evaluation import Evaluator
 
@@ -22,7 +22,7 @@ OPTIONS = AuditOptions(epsilon=0.1, reg=0.1, defenses=("l2", "loss"))
 def scenarios():
     split, defenses = audit_cases.small_split(), build_defenses(OPTIONS, OPTIONS.problem())
     return {
-        kind: Scenario((part := in_domain(split, kind)).train, OPTIONS.problem(), Budget(0.1), defenses, part.test)
+        kind: Scenario((part := split.in_domain(kind)).train, OPTIONS.problem(), Budget(0.1), defenses, part.test)
         for kind in ("real", "range")
     }
 
@@ -125,7 +125,7 @@ def test_both_answers_are_told_and_the_first_is_the_headline(report):
 
 
 def test_poisons_within_the_range_are(report):
-    train = in_domain(audit_cases.small_split(), "range").train
+    train = audit_cases.small_split().in_domain("range").train
     for item in report.damages:
         if item.domain == "range":
             assert np.all(train.domain.violation(report.poisons[item.file].X) <= 1e-9)
