@@ -20,6 +20,7 @@ from linpoison.certificates import (
     certify_deletions,
     certify_flips,
     certify_partition,
+    deletions_ridge,
     label_flips_ridge,
     min_budget,
     ridge_attack,
@@ -114,6 +115,15 @@ def ridge_flips(claim: Claim, tally: Tally, number: int) -> None:
         if np.isfinite(bound):
             left = Decimal(float(bound)) - score
             tally.slack.append(float(left / (1 + abs(score))))
+
+
+def ridge_deletions(claim: Claim, tally: Tally) -> None:
+    """Every choice of one or two rows that are lost."""
+    found = verified(lambda: deletions_ridge(claim.at(0.0), 2))
+    if found is not None:
+        train, places = claim.train, range(claim.train.n)
+        kept = (np.setdiff1d(places, gone) for size in (1, 2) for gone in itertools.combinations(places, size))
+        hold_scores("deletions of ridge", found, map(train.take, kept), tally)
 
 
 def hinge_changes(claim: Claim, tally: Tally, *, flips: bool) -> None:
@@ -232,6 +242,7 @@ def changes(claim: Claim, poisons: list[Poison], tallies: dict[str, Tally], rng:
     loss = claim.problem.loss
     if isinstance(loss, Squared):
         ridge_flips(claim, tallies["flips"], 2 if rng.random() < 0.3 else 1)
+        ridge_deletions(claim, tallies["deletions of ridge"])
     if isinstance(loss, Hinge) and rng.random() < 0.5:
         flips = bool(rng.random() < 0.5)
         hinge_changes(claim, tallies["flips of the hinge" if flips else "deletions"], flips=flips)

@@ -16,10 +16,12 @@ from ..certificates import (
     certify_deletions,
     certify_flips,
     certify_ridge,
+    deletions_ridge,
     label_flips_ridge,
     radius,
     ridge_attack,
 )
+from ..certificates.partition.bases import lone_label
 from ..certificates.partition.certify import base_certifiers
 from ..certificates.test_error import score_certifier
 from ..core import CapabilityError, Dataset, InputError, LinearModel
@@ -100,20 +102,22 @@ def changed(asked: Asked, name: str, prove: Callable[[Claim, int], tuple[Certifi
 
 
 def deletions(asked: Asked) -> Iterator[Held]:
-    """Any so many clean rows deleted from the data of an SVM."""
-    return changed(asked, "deletions", lambda claim, count: _by_outer_set(asked, "deletions", claim, count))
+    """Any so many clean rows deleted."""
+    if not asked.defender.problem.loss.quadratic:
+        return changed(asked, "deletions", lambda claim, count: _by_outer_set(asked, "deletions", claim, count))
+    return changed(asked, "deletions", lambda claim, count: _in_closed_form(deletions_ridge(claim, count), "deleted"))
 
 
 def flips(asked: Asked) -> Iterator[Held]:
     """The labels of any so many clean rows flipped."""
     if not asked.defender.problem.loss.quadratic:
         return changed(asked, "flips", lambda claim, count: _by_outer_set(asked, "flips", claim, count))
+    return changed(asked, "flips", lambda claim, count: _in_closed_form(label_flips_ridge(claim, count), "flipped"))
 
-    def exactly(claim: Claim, count: int) -> tuple[Certificate, Array]:
-        found = label_flips_ridge(claim, count)
-        return found, np.array([_flipped(found, row) for row in range(found.claim.demand_rows().n)])
 
-    return changed(asked, "flips", exactly)
+def _in_closed_form(found: Certificate, key: str) -> tuple[Certificate, Array]:
+    """A certificate of ridge, and the scores after retraining with the rows changed that its witness names."""
+    return found, np.array([_retrained(found, key, row) for row in range(found.claim.demand_rows().n)])
 
 
 def _by_outer_set(asked: Asked, name: str, claim: Claim, count: int) -> tuple[Certificate, Array]:
@@ -124,13 +128,15 @@ def _by_outer_set(asked: Asked, name: str, claim: Claim, count: int) -> tuple[Ce
     return found, np.asarray(found.info["attack"], dtype=np.float64)
 
 
-def _flipped(found: Certificate, row: int) -> float:
-    """The score of one row after retraining with the labels flipped that are worst for it."""
-    claim, chosen = found.claim, found.witness["flipped"][row]
+def _retrained(found: Certificate, key: str, row: int) -> float:
+    """The score of one row with the rows flipped, or deleted, that are worst for it."""
+    claim, chosen = found.claim, found.witness[key][row]
     train, sign = claim.train, np.ones(claim.train.n)
     sign[chosen[chosen >= 0]] = -1.0
-    model = make_learner(claim.problem).fit(replace(train, y=train.y * sign))
-    return -float(model.margins(claim.demand_rows().take([row]))[0])
+    left = replace(train, y=train.y * sign) if key == "flipped" else train.take(sign > 0)
+    if lone_label(left) is not None:
+        return -np.inf
+    return -float(make_learner(claim.problem).fit(left).margins(claim.demand_rows().take([row]))[0])
 
 
 def radii(asked: Asked) -> Iterator[Held]:
@@ -196,14 +202,9 @@ class RowKind:
     counted: bool = True
 
 
-def _hinge(problem: Problem) -> None:
-    if problem.loss.kink is None:
-        raise CapabilityError("the model svm for deletions", problem.loss.name)
-
-
-def _flippable(problem: Problem) -> None:
+def _changeable(problem: Problem) -> None:
     if problem.loss.kink is None and not problem.loss.quadratic:
-        raise CapabilityError("the models ridge or svm for flips", problem.loss.name)
+        raise CapabilityError("the models ridge or svm for deletions and flips", problem.loss.name)
 
 
 def _averaged(problem: Problem) -> None:
@@ -214,8 +215,8 @@ def _averaged(problem: Problem) -> None:
 
 
 ROW_KINDS = {
-    "deletions": RowKind(deletions, _hinge),
-    "flips": RowKind(flips, _flippable, filtered=False),
+    "deletions": RowKind(deletions, _changeable),
+    "flips": RowKind(flips, _changeable, filtered=False),
     "radius": RowKind(radii, lambda problem: score_certifier(problem.loss), counted=False),
     "partition": RowKind(votes, _averaged),
 }

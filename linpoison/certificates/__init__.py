@@ -8,7 +8,7 @@ from .hinge import certify_deletions, certify_flips
 from .outer import certify_ball, certify_margin
 from .partition import PartitionClassifier, certify_partition
 from .radius import radius
-from .ridge import certify_ridge, label_flips_ridge, ridge_attack
+from .ridge import certify_ridge, deletions_ridge, label_flips_ridge, ridge_attack
 from .saddle import certify_average_loss
 from .test_error import certify_test_error
 
@@ -27,6 +27,7 @@ __all__ = [
     "certify_partition",
     "certify_ridge",
     "certify_test_error",
+    "deletions_ridge",
     "label_flips_ridge",
     "min_budget",
     "radius",

@@ -259,6 +259,20 @@ def test_flips_of_ridge_turn_exactly_the_rows_that_are_not_certified():
     assert "labels flipped" in report.to_text()
 
 
+def test_deletions_of_ridge_are_bracketed():
+    data = few(20, 30)
+    asked = {"model": "ridge", "reg": 0.3, "defenses": "none", "domain": "range"}
+    report = certify(data, kind="deletions", count="1,2", **asked)
+    problem = prepare(data, LearnerOptions(**asked)).problem
+    for rung in report.rungs:
+        lost = itertools.combinations(range(20), rung["count"])
+        kept = [make_learner(problem).fit(data.train.take(np.setdiff1d(np.arange(20), gone))) for gone in lost]
+        right = np.all([model.margins(data.test) > 0 for model in kept], axis=0)
+        assert rung["clean_error"] < rung["attack_error"] == pytest.approx(1 - right.mean())
+        assert rung["attack_error"] <= rung["bound"] < rung["attack_error"] + 0.1
+    assert report.rungs[0]["bound"] == report.rungs[0]["attack_error"]  # one row is bounded exactly
+
+
 def test_deletions_of_an_svm_are_bracketed(tmp_path):
     data = few(12, 6)
     asked = {"kind": "deletions", "model": "svm", "reg": 0.3, "count": 1, "defenses": "none", "domain": "range"}
@@ -297,8 +311,8 @@ def test_votes_withstand_what_the_classifier_says(data):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"kind": "deletions", "model": "ridge"}, "svm for deletions"),
-        ({"kind": "flips", "model": "logistic"}, "ridge or svm for flips"),
+        ({"kind": "deletions", "model": "logistic"}, "ridge or svm for deletions"),
+        ({"kind": "flips", "model": "logistic"}, "ridge or svm for deletions and flips"),
         ({"kind": "radius", "model": "squared_hinge"}, "hinge"),
         ({"kind": "partition", "model": "squared_hinge"}, "squared, hinge"),
         ({"kind": "flips", "model": "ridge", "count": 80}, "fewer rows than the 80"),
