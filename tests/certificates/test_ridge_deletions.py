@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import runpy
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +141,17 @@ def test_what_it_cannot_do_is_refused():
         deletions_ridge(replace(claim, train=replace(claim.train, weight=np.full(11, 2.0))), 1)
     with pytest.raises(InputError, match="fewer rows"):
         deletions_ridge(claim, 11)
+
+
+def test_the_experiment_finds_no_bound_exceeded_and_no_wrong_answer(tmp_path, monkeypatch):
+    script = Path(__file__).parents[2] / "experiments" / "theory" / "planted.py"
+    monkeypatch.syspath_prepend(str(script.parent))
+    assert runpy.run_path(str(script))["main"](["--quick", "--out", str(tmp_path)]) == 0
+    tables = {}
+    for name in ("subsets", "shares", "planted"):
+        with open(tmp_path / f"{name}.csv", newline="", encoding="utf-8") as stream:
+            tables[name] = list(csv.DictReader(stream))
+    assert all((row["checks"], row["exceeded"]) == ("60", "0") for row in tables["subsets"])
+    assert [tables["shares"][0][f"k = {k}"] for k in (1, 2, 5)] == ["0.942", "0.942", "0.936"]
+    assert [row["wrong"] for row in tables["planted"]] == ["0"] * 5
+    assert sum(int(row["answers changed"]) for row in tables["planted"]) > 0
