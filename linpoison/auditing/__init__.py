@@ -4,7 +4,7 @@ from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, S
 from .budgets import budget
 from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
-from .options import AuditOptions, LearnerOptions
+from .options import AuditOptions, EvaluateOptions, LearnerOptions
 from .run import audit
 from .sanitizing import Sanitized, sanitize
 from .suites import Suite, check
@@ -17,6 +17,7 @@ __all__ = [
     "BudgetReport",
     "CertifyOptions",
     "CertifyReport",
+    "EvaluateOptions",
     "LearnerOptions",
     "Sanitized",
     "Suite",

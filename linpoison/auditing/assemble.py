@@ -25,7 +25,7 @@ from ..reporting.group_tables import caution
 from ..reporting.json_values import plain
 from ..reporting.material import Material
 from ..reporting.report import AuditReport
-from ..reporting.words import WEIGHTED, class_weight_words, label_words, reading, threat
+from ..reporting.words import WEIGHTED, class_weight_words, label_words, measure_words, reading, threat
 from .bracket import Bracket
 from .damage import Scored, fingerprint, with_files
 from .inputs import Setting
@@ -68,6 +68,7 @@ def assemble(
         epsilon=epsilon,
         clean=scorer.clean(clean),
         target=target,
+        metric=setting.measure.name,
         target_rows=list(scorer.rows.index) or None,
         attacks=named,
         damages=damages,
@@ -76,7 +77,7 @@ def assemble(
         seed=options.seed,
         command=command_line(verb, data, options),
         options=plain(influences(options)),
-        threat=threat(len(scorer.rows.index)),
+        threat=threat(len(scorer.rows.index), setting.measure.words),
         reading=reading(
             target,
             setting.problem,
@@ -85,6 +86,7 @@ def assemble(
             blind(setting.split.train, clean.scores, setting.defenses),
             certified=bracket is not None,
         )
+        + measure_words(setting.measure, setting.split.train)
         + class_weight_words(setting.problem)
         + ([] if (setting.split.train.weight == 1).all() else [WEIGHTED])
         + ([] if setting.handed is None else [setting.handed.words()])
@@ -206,6 +208,7 @@ def describe_model(setting: Setting) -> dict[str, Any]:
         "fit_intercept": problem.fit_intercept,
         "scaling": problem.scaling,
         "learner": setting.learner,
+        **setting.measure.facts,
         **({} if problem.class_weight is None else {"class_weight": plain(problem.class_weight)}),
         **({} if setting.handed is None else {"handed_in": asdict(setting.handed)}),
     }

@@ -32,7 +32,7 @@ from .assemble import command_line, describe_data, describe_model, versions
 from .bracket import CERTIFICATES, Bracket, Progress, Rung, build_bracket, share, wrong
 from .campaign import Campaign, Task
 from .inputs import Setting, prepare
-from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
+from .options import DEFAULT_DATA, AuditOptions, EvaluateOptions, influences, processors
 from .row_kinds import ROW_KINDS, Asked, Held, RowKind, refuse
 from .trusted import Trusted, fixed, trusted, unfiltered
 
@@ -44,7 +44,7 @@ KINDS = (ERROR, *ROW_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyOptions(LearnerOptions):
+class CertifyOptions(EvaluateOptions):
     """Options of `certify`, which says what each means, checked; `epsilons` are its `epsilon`."""
 
     epsilons: Any = DEFAULT_EPSILONS
@@ -75,6 +75,7 @@ class CertifyOptions(LearnerOptions):
         self._set("certificates", chosen)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
         self._check_kind()
+        self.check_certifiable()
 
     def _check_kind(self) -> None:
         """Options of one kind given to another are refused."""
@@ -132,8 +133,8 @@ def certify(
     **keywords
         `epsilon`, `attacks`, `certificates` and `jobs` as below, and of `audit` `model`, `reg`, `estimator`,
         `penalize_intercept`, `sample_weight`, `defenses`, `variant`, `remove`, `domain`, `seed`, `label`, `test`,
-        `test_fraction`, `header`, `index` and `frozen`; no `class_weight`: a bound needs a regulariser that no poison
-        moves, as that of an estimator with a fixed C.
+        `test_fraction`, `header`, `index`, `frozen` and `metric` (error, recall or fpr); no `class_weight`: a bound
+        needs a regulariser that no poison moves, as that of an estimator with a fixed C.
 
     Raises
     ------
@@ -203,7 +204,7 @@ def _errors(
     defender = trusted(setting)
     poisons, failures = _attack(setting, defender, options, folder, progress)
     bracket = build_bracket(
-        defender, setting.split.test, options.epsilons, poisons, names=options.certificates, stored=store.get,
+        defender, measured_rows(setting), options.epsilons, poisons, names=options.certificates, stored=store.get,
         keep=store.put, progress=progress,
     )  # fmt: skip
     return defender, bracket, failures + bracket.left_out
@@ -213,7 +214,7 @@ def _rows(
     setting: Setting, options: CertifyOptions, kind: RowKind, store: _Store, progress: Progress | None
 ) -> tuple[Trusted, Bracket]:
     """What is proved of single rows at each level."""
-    levels, rows, n = options.levels(), setting.split.test, setting.split.train.n
+    levels, rows, n = options.levels(), measured_rows(setting), setting.split.train.n
     refuse(kind, setting.problem, setting.split.train, levels)
     defender = trusted(setting) if kind.filtered else unfiltered(setting)
     parts = DEFAULT_PARTS if options.parts is None else options.parts
@@ -278,7 +279,8 @@ def _campaign(
         digest = setting.key(influences(options), epsilon=epsilon)
         journal = FolderJournal(folder / "journal" / digest)
     filters = {name: fixed(setting.defenses[name], setting.split.train) for name in defender.names}
-    scenario = Scenario(setting.split.train, setting.problem, Budget(epsilon), filters, Aim(setting.split.test))
+    aim = Aim(setting.split.test, measure=setting.measure)
+    scenario = Scenario(setting.split.train, setting.problem, Budget(epsilon), filters, aim)
     tasks = [Task(name, attacks.make_attack(name), scenario) for name in options.attacks]
     jobs = int(options.jobs or 1)
     found: dict[str, Poison] = {}
@@ -287,10 +289,18 @@ def _campaign(
         campaign = Campaign(options.seed, jobs, True, progress, journal)
         campaign.run(tasks)
         failures = dict(campaign.failures)
-        found = {name: _strongest(result, defender, setting.split.test) for name, result in campaign.results.items()}
+        found = {
+            name: _strongest(result, defender, measured_rows(setting)) for name, result in campaign.results.items()
+        }
     except LinpoisonError as error:
         failures = {"every attack": " ".join(str(error).split())}
     return found, failures
+
+
+def measured_rows(setting: Setting) -> Dataset:
+    """The test rows whose error the measure is."""
+    setting.measure.require(setting.split.test, "test rows")
+    return setting.measure.searched(setting.split.test)
 
 
 def _strongest(result: AttackResult, defender: Trusted, rows: Dataset) -> Poison:
@@ -339,6 +349,7 @@ def _report(
         words |= dict.fromkeys(item.assumptions) if item.claim.epsilon == most else {}
     return CertifyReport(
         kind=options.kind,
+        metric=options.metric,
         dataset=describe_data(setting) | _test_rows(setting),
         model=describe_model(setting),
         rungs=[asdict(rung) for rung in bracket.rungs],
@@ -358,7 +369,7 @@ def _report(
 
 def _test_rows(setting: Setting) -> dict[str, Any]:
     """Numbers of the test rows in the user's file, in the order of bounds by row."""
-    numbers = setting.split.test.row_numbers
+    numbers = measured_rows(setting).row_numbers
     return {} if numbers is None else {"test_rows": numbers.tolist()}
 
 

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ..core import UNDEFENDED, Candidate, Dataset, Poison, worst_case
+from ..core import UNDEFENDED, Array, Candidate, Poison, worst_case
 from ..evaluation import Evaluation
 from ..reporting.findings import ALL, Damage
 from ..subpopulations import paired_interval
@@ -71,7 +71,7 @@ def find_damages(
     for place, domain in enumerate(domains):
         inside = [item for item in pool if item.domain in domains[place:]]
         best = {name: _most(inside, name) for name in names} if inside else {}
-        holding = _hold_best({name: item for name, item in best.items() if name != ALL}, rows.scored)
+        holding = _hold_best({name: item for name, item in best.items() if name != ALL}, rows)
         found += [(_damage(item, name, domain, clean, rows, name in holding), item) for name, item in best.items()]
     return found
 
@@ -84,7 +84,7 @@ def _most(pool: Sequence[Scored], behind: str) -> Scored:
 def _damage(item: Scored, behind: str, domain: str, clean: Evaluation, rows: TargetRows, holds_best: bool) -> Damage:
     error = item.scores.error
     name = filter_of(error["scored"], behind)
-    low, high = added(clean, item.scores, name, rows.scored)
+    low, high = added(clean, item.scores, name, rows)
     return Damage(
         domain=domain,
         behind=behind,
@@ -104,28 +104,49 @@ def _damage(item: Scored, behind: str, domain: str, clean: Evaluation, rows: Tar
     )
 
 
-def added(clean: Evaluation, poisoned: Evaluation, name: str, rows: Dataset) -> tuple[float, float]:
+def added(clean: Evaluation, poisoned: Evaluation, name: str, rows: TargetRows) -> tuple[float, float]:
     """Interval of the error that a poison adds behind one filter."""
-    return compared(_wrong(clean, name, rows), _wrong(poisoned, name, rows))
+    return compared(_losses(clean, name, rows), _losses(poisoned, name, rows), rows)
 
 
-def compared(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Interval of by how much more of the same rows are wrong in the second place."""
+def compared(first: Array, second: Array, rows: TargetRows) -> tuple[float, float]:
+    """Interval of by how much more the measure of the scored rows is in the second place.
+
+    That of matched pairs on each part of the rows that the measure averages over, put together by the distances of
+    their ends from their means (Zou and Donner, "Construction of confidence limits about effect measures", Statistics
+    in Medicine 27, 2008): the error has one part, and its interval is that. A mean over pairs, one of each of two
+    parts, is the mean of either part, and has the variance of both.
+    """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    return paired_interval(second.astype(np.float64) - first, z)
+    middle, below, above = 0.0, 0.0, 0.0
+    for share, part in rows.measure.parts(rows.scored):
+        more = second[part] - first[part]
+        low, high = _of_shares(more, z) if rows.measure.of_pairs else paired_interval(more, z)
+        mean = float(more.mean())
+        middle += share * mean
+        below, above = np.hypot(below, share * (mean - low)), np.hypot(above, share * (high - mean))
+    spread = 2.0 if rows.measure.of_pairs else 1.0
+    return max(middle - spread * float(below), -1.0), min(middle + spread * float(above), 1.0)
 
 
-def _wrong(scores: Evaluation, name: str, rows: Dataset) -> np.ndarray:
-    return np.asarray(scores.models[name].predict(rows.X) != rows.y)
+def _of_shares(more: Array, z: float) -> tuple[float, float]:
+    """Normal interval of the mean of differences of shares; of a single one nothing is known."""
+    mean = float(more.mean())
+    half = z * float(more.std(ddof=1)) / np.sqrt(more.size) if more.size > 1 else 2.0
+    return mean - half, mean + half
 
 
-def _hold_best(best: Mapping[str, Scored], rows: Dataset) -> set[str]:
+def _losses(scores: Evaluation, name: str, rows: TargetRows) -> Array:
+    return rows.measure.losses(scores.models[name], rows.scored)
+
+
+def _hold_best(best: Mapping[str, Scored], rows: TargetRows) -> set[str]:
     """The defenders whose own poison does no more beyond chance than that of the one that holds best."""
-    wrong = {name: _wrong(item.scores, name, rows) for name, item in best.items()}
-    if not wrong:
+    if not best:
         return set()
-    least = min(wrong.values(), key=lambda errors: errors.mean())
-    return {name for name, errors in wrong.items() if compared(least, errors)[0] <= 0}
+    losses = {name: _losses(item.scores, name, rows) for name, item in best.items()}
+    least = min(best, key=lambda name: best[name].scores.error["scored"][name])
+    return {name for name, own in losses.items() if compared(losses[least], own, rows)[0] <= 0}
 
 
 def with_files(found: Sequence[tuple[Damage, Scored]]) -> tuple[list[Damage], dict[str, Poison]]:

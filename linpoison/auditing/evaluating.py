@@ -17,14 +17,14 @@ from .assemble import assemble
 from .damage import Scored, find_damages
 from .inputs import prepare
 from .measure import Scorer
-from .options import LearnerOptions
+from .options import EvaluateOptions
 from .target import Target
 
 
 def evaluate(
     data: Any,
     poison: Poison | str | os.PathLike[str],
-    options: LearnerOptions | None = None,
+    options: EvaluateOptions | None = None,
     *,
     epsilon: float = 0.03,
     out: str | os.PathLike[str] | None = None,
@@ -39,7 +39,7 @@ def evaluate(
         As in `audit`.
     poison : Poison or path
         Rows with whole copies, or a file of them (format: docs/files.md).
-    options : LearnerOptions, optional
+    options : EvaluateOptions, optional
         As an object, in place of keywords.
     epsilon : float, default 0.03
         Budget that the poison is held against. More rows are reported, not refused; the report's own
@@ -50,7 +50,8 @@ def evaluate(
         As in `audit`.
     **keywords
         `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
-        `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header`, `index` and `frozen` of `audit`.
+        `remove`, `domain`, `seed`, `label`, `test`, `test_fraction`, `header`, `index`, `frozen` and
+        `metric` of `audit`.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def evaluate(
     >>> report.attacks[0].n_poison, report.epsilon, report.attacks[0].kept_fraction["l2"]
     (12, 0.03, 0.083...)
     """
-    asked, budget = LearnerOptions.of(options, keywords), Budget(epsilon)
+    asked, budget = EvaluateOptions.of(options, keywords), Budget(epsilon)
     limits = Gates() if gates is None else gates
     limits.check_asked(target="test", certify=False)
     folder = None if out is None else check_folder(out)
@@ -76,12 +77,16 @@ def evaluate(
     return report
 
 
-def _scored(data: Any, poison: Poison | str | os.PathLike[str], options: LearnerOptions, budget: Budget) -> AuditReport:
+def _scored(
+    data: Any, poison: Poison | str | os.PathLike[str], options: EvaluateOptions, budget: Budget
+) -> AuditReport:
     rows, name = (poison, "poison") if isinstance(poison, Poison) else (Poison.load(poison), Path(poison).name)
     setting = prepare(data, options, many=True)
     train = setting.split.train
     check_poison(rows, train, named=options.domain is not None)
-    scorer = Scorer(setting.evaluator(), Target.parse("test").rows(setting.split, options.seed), budget, train)
+    scorer = Scorer(
+        setting.evaluator(), Target.parse("test").rows(setting.split, options.seed, setting.measure), budget, train
+    )
     clean = scorer.score(None)
     start = time.perf_counter()
     scores = scorer.score(rows)

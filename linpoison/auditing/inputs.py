@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._printable import printable
-from ..core import CapabilityError, Dataset, Domain, InputError, Split, as_matrix, parse_domain
+from ..core import ERROR, CapabilityError, Dataset, Domain, InputError, Measure, Split, as_matrix, parse_domain
 from ..datasets import LabelEncoding, load
 from ..datasets.loading import is_named, load_path
 from ..datasets.scaling import check_scale, scale_caution
@@ -47,6 +47,8 @@ class Setting:
         The learner itself, where it is someone else's.
     raw : RawRows, optional
         What stands before the fixed preprocessing of an estimator.
+    measure : Measure
+        Of the damage.
     facts : CleanFacts, optional
         What has been computed of the clean rows, shared with the settings that replace others of its parts.
     """
@@ -58,6 +60,7 @@ class Setting:
     handed: Handed | None = None
     own: Learner | None = None
     raw: RawRows | None = None
+    measure: Measure = ERROR
     facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -75,12 +78,20 @@ class Setting:
 
     def key(self, options: Mapping[str, Any], **more: Any) -> str:
         """What a journal of this question is kept under: a hash of rows, problem, learner, options and versions."""
+        if self.measure != ERROR:
+            more["measure"] = repr(self.measure)
         return run_digest(data=self.digest(), problem=repr(self.problem), options=options, learner=self.learner, **more)
 
     def evaluator(self) -> Evaluator:
         """The scorer of poison in this setting."""
         return Evaluator(
-            self.split.train, self.problem, self.defenses, self.own, fits=self.facts.fits, facts=self.facts
+            self.split.train,
+            self.problem,
+            self.defenses,
+            self.own,
+            fits=self.facts.fits,
+            facts=self.facts,
+            measure=self.measure,
         )
 
 
@@ -101,7 +112,7 @@ def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bo
     for name, defense in defenses.items():
         if is_foreign("defenses", name):
             tried(name, defense, split.train.X, split.train.y)
-    return Setting(split, problem, defenses, learner, handed, options.learner, raw)
+    return Setting(split, problem, defenses, learner, handed, options.learner, raw, options.measure(split.train))
 
 
 def warn_of_sets(setting: Setting) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 from .. import attacks
 from ..convex import chosen_solver
 from ..core import (
+    ERROR,
     Budget,
     CapabilityError,
     Dataset,
     InputError,
+    Measure,
     as_number,
     as_weights,
     check_integer,
@@ -24,6 +26,7 @@ from ..core import (
     check_once,
     check_seed,
     parse_domain,
+    parse_measure,
 )
 from ..core.plugins import Named, named, stated
 from ..datasets.layout import Layout
@@ -151,6 +154,10 @@ class LearnerOptions:
         """The learner of someone else that `model` stands for; None where it stands for a loss."""
         return learner_of(self.model)
 
+    def measure(self, train: Dataset) -> Measure:
+        """What damage is measured by: the error, where nothing else can be asked for."""
+        return ERROR
+
     def problem(self, train: Dataset | None = None) -> Problem:
         """The learning problem of `model`; `class_weight` names the labels of `train`, or -1 and 1."""
         if self.learner is not None:
@@ -175,6 +182,29 @@ class LearnerOptions:
         return MultiProblem(MANY_MODELS[model](), float(self.reg or DEFAULT_REG), penalize_intercept=penalized)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(LearnerOptions):
+    """Options of `evaluate`: those of a learner, and by which metric damage is measured."""
+
+    metric: str = "error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_measure(self.metric)
+
+    def measure(self, train: Dataset) -> Measure:
+        """The metric, with the classes of these rows."""
+        return parse_measure(self.metric).bound(train)
+
+    def check_certifiable(self) -> None:
+        """Raise unless a certificate can bound the metric."""
+        if not parse_measure(self.metric).of_rows:
+            raise CapabilityError(
+                "a metric that a certificate bounds: error, recall:CLASS or fpr:CLASS", repr(self.metric),
+                "Certify recall:CLASS of each class.",
+            )  # fmt: skip
+
+
 def _fitting(problem: Problem, train: Dataset | None) -> Problem:
     """The problem of a learner of someone else, if it is one of as many classes as the rows have."""
     if train is not None and problem.many_classes != (train.n_classes is not None):
@@ -184,7 +214,7 @@ def _fitting(problem: Problem, train: Dataset | None) -> Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions(LearnerOptions):
+class AuditOptions(EvaluateOptions):
     """Options of `audit`, which says what each means, checked: wrong ones raise `InputError`.
 
     Examples
@@ -210,6 +240,8 @@ class AuditOptions(LearnerOptions):
         super().__post_init__()
         self._set("epsilon", Budget(self.epsilon).epsilon)
         _flag(self.certify, "certify")
+        if self.certify:
+            self.check_certifiable()
         _flag(self.distinct, "distinct")
         self._set("attacks", self._checked_attacks())
         self._set("solver", chosen_solver(self.solver))
@@ -280,6 +312,8 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
     for name in ("header", "index", "sample_weight", "frozen"):  # a report that does without them is as it was
         if values[name] is None:
             del values[name]
+    if values.get("metric") == ERROR.name:
+        del values["metric"]
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
 
 

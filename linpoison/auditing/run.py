@@ -126,6 +126,12 @@ def audit(
         structured solvers, which are faster by orders of magnitude.
     attack_variant : {"library", "paper"}, default "library"
         The library's own attacks, or those of Koh et al. as published, see `linpoison.attacks.make_attack`.
+    metric : {"error", "balanced", "recall:CLASS", "fpr:CLASS", "auc", "cost:FILE"}, default "error"
+        What attacks maximise, defences are judged by and gates hold, a figure between 0 and 1: the share of
+        misclassified rows; the mean over the classes of that share; the share of a class that is missed (1 less its
+        recall); the share of the other rows taken for a class; 1 less the area under the ROC curve; the mean cost by
+        a table of costs (docs/files.md), in units of the greatest. CLASS is a value of the label column. With
+        `certify` error, recall or fpr. Wherever a report says error it is this figure.
     subpopulation : {"clusters", "clusters:K", "columns:A,B,..."}, optional
         Also report who would be hurt: the damage of the strongest poison to each subpopulation, behind each defence.
         Clusters of the training rows, or rows that agree in some columns (by name or number; one of more than six
@@ -279,7 +285,7 @@ class _Work:
 
     def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket:
         poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
-        train, rows = self.setting.split.train, self.scorer.rows.scored
+        train, rows = self.setting.split.train, self.setting.measure.searched(self.scorer.rows.scored)
         # An audit rounds its budget to whole rows: what is certified has to hold them all.
         epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
         return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=progress)
@@ -311,7 +317,7 @@ def _begin(
     budget = Budget(options.epsilon)
     budget.count(setting.split.train.n)
     target = Target.parse(options.target)
-    rows = target.rows(setting.split, options.seed)
+    rows = target.rows(setting.split, options.seed, setting.measure)
     division = None
     if options.subpopulation is not None:  # mistakes are told before hours of attacks, not after
         division = Grouping.parse(options.subpopulation).divide(setting.split.train, rows.measured[1], options.seed)
@@ -323,7 +329,7 @@ def _begin(
         journal = FolderJournal(folder / "journal" / digest)
     scenarios = {}
     for domain, one in settings.items():
-        parts = target.rows(one.split, options.seed)
+        parts = target.rows(one.split, options.seed, one.measure)
         scenarios[domain] = Scenario(
             one.split.train,
             one.problem,

@@ -187,6 +187,9 @@ def _audit(name: str, audits: Mapping[str, Any], defaults: Mapping[str, Any], pl
     for key in _PATHS:
         if key in given:
             given[key] = str(_beside(place, given[key], key))
+    kind, colon, file_of_costs = str(given.get("metric", "")).partition(":")
+    if kind == "cost" and colon:
+        given["metric"] = f"cost:{_beside(place, file_of_costs, 'metric')}"
     try:
         options = AuditOptions(**given)
         before = None if baseline is None else AuditReport.load(_beside(place, baseline, "baseline"))

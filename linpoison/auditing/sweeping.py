@@ -200,10 +200,10 @@ def cell_name(options: AuditOptions) -> str:
 
 def _check(data: Any, combinations: Sequence[AuditOptions]) -> None:
     """Raise for data, budgets and target rows that no audit can use, before any worker starts."""
-    split = prepare(data, combinations[0], many=True).split
+    setting = prepare(data, combinations[0], many=True)
     for options in combinations:
-        Budget(options.epsilon).count(split.train.n)
-        Target.parse(options.target).rows(split, options.seed)
+        Budget(options.epsilon).count(setting.split.train.n)
+        Target.parse(options.target).rows(setting.split, options.seed, setting.measure)
 
 
 def _values(name: str, items: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..attacks.aim import Aim
-from ..core import Dataset, InputError, Split, as_whole
+from ..core import ERROR, Dataset, InputError, Measure, Split, as_whole
 from ..core.archives import check_file, read_array
 
 _EXPECTED = "target 'test', 'train', 'split:F' with a fraction 0 < F < 1, or 'rows:' with row numbers or a file"
@@ -53,8 +53,16 @@ class Target:
             raise InputError(_EXPECTED, repr(text))
         return cls("split", fraction)
 
-    def rows(self, split: Split, seed: int) -> TargetRows:
-        """Divide the rows of `split`."""
+    def rows(self, split: Split, seed: int, measure: Measure = ERROR) -> TargetRows:
+        """Divide the rows of `split`; damage is measured by `measure`, for which each part has to have rows."""
+        divided = replace(self._divided(split, seed), measure=measure)
+        for name in ("seen", "scored", "unseen"):
+            part = getattr(divided, name)
+            if part is not None:
+                measure.require(part, f"{name} rows")
+        return divided
+
+    def _divided(self, split: Split, seed: int) -> TargetRows:
         if self.kind == "test":
             return TargetRows(seen=split.test, scored=split.test, unseen=None)
         if self.kind == "train":
@@ -83,6 +91,7 @@ class TargetRows:
     scored: Dataset
     unseen: Dataset | None
     index: tuple[int, ...] = ()
+    measure: Measure = ERROR
 
     @property
     def measured(self) -> tuple[str, Dataset]:
@@ -93,8 +102,8 @@ class TargetRows:
     def aim(self) -> Aim:
         """Damage to the seen rows themselves, at no limit to what others suffer, or to rows like them."""
         if self.index:
-            return Aim(self.seen, others=self.unseen, collateral=1.0)
-        return Aim(self.seen, "target" if self.unseen is None else "population")
+            return Aim(self.seen, others=self.unseen, collateral=1.0, measure=self.measure)
+        return Aim(self.seen, "target" if self.unseen is None else "population", measure=self.measure)
 
 
 def _row_numbers(text: str) -> tuple[int, ...]:

@@ -7,7 +7,18 @@ from typing import Any
 
 from .._frame import BAD_INPUT, say, tell
 from .._progress import ProgressLine
-from ..auditing import AuditOptions, CertifyOptions, LearnerOptions, audit, budget, certify, check, evaluate, sanitize
+from ..auditing import (
+    AuditOptions,
+    CertifyOptions,
+    EvaluateOptions,
+    LearnerOptions,
+    audit,
+    budget,
+    certify,
+    check,
+    evaluate,
+    sanitize,
+)
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
@@ -100,7 +111,7 @@ def _print(report: Any, arguments: Any, files: str) -> None:
 
 
 def _evaluate(arguments: Any) -> int:
-    gates, options = _gates(arguments), _options(LearnerOptions, arguments)
+    gates, options = _gates(arguments), _options(EvaluateOptions, arguments)
     report = evaluate(
         arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out, gates=gates
     )

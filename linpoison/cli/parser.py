@@ -65,6 +65,7 @@ def _add_audit(commands: Any) -> None:
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
         "the test rows; rows:I,J,... or rows:FILE for test rows to be misclassified (default: test)",
     )  # fmt: skip
+    _add_metric(parser)
     parser.add_argument("--certify", action="store_true",
                         help="also bound what any poison of this budget could do behind filters that are held fixed, "
                         "and hold the attacks against it")  # fmt: skip
@@ -95,6 +96,7 @@ def _add_sweep(commands: Any) -> None:
     _add_defenses(parser, "--defenses", DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
+    _add_metric(parser)
     parser.add_jobs("audits at a time (default: one for each processor)")
     parser.add_out("output folder (default: linpoison-sweep)", default="linpoison-sweep")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
@@ -126,6 +128,7 @@ def _add_certify(commands: Any) -> None:
     parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
                         help="comma list among test-error and average-loss (default: both)")  # fmt: skip
     _add_defenses(parser, "--defenses", CERTIFIABLE)
+    _add_metric(parser)
     parser.add_jobs("worker processes of the attacks (default: all)")
     parser.add_out("output folder; a rerun resumes (default: none)")
     parser.add_output("exit with code 1 if a certified error is above X")
@@ -186,6 +189,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_learner(parser)
     _add_epsilon(parser)
     _add_defenses(parser, "--defenses", DEFENSES)
+    _add_metric(parser)
     parser.add_out("also write the report to this folder")
     _add_gates(parser)
 
@@ -271,6 +275,14 @@ def _add_method(parser: Parser) -> None:
     parser.add_argument("--distinct", action="store_true",
                         help="ask for poison rows that are no copies of each other, as the defence duplicates sees "
                         "it")  # fmt: skip
+
+
+def _add_metric(parser: Parser) -> None:
+    parser.add_argument("--metric", default="error", metavar="NAME",
+                        help="what damage is measured by: error, balanced (mean over the classes), recall:CLASS (the "
+                        "share of a class that is missed), fpr:CLASS (of the others taken for it), auc (1 less it) or "
+                        "cost:FILE (mean cost by a table of costs); CLASS is a value of the label column; with "
+                        "certificates error, recall or fpr (default: error)")  # fmt: skip
 
 
 def _add_epsilon(parser: Parser, *, several: bool = False) -> None:

@@ -51,8 +51,8 @@ class Measure:
     """What has to stand behind the colon, in words."""
     of_rows: ClassVar[bool] = True
     """Whether it is, of two classes, the error on some of the rows, which a certificate can bound."""
-    spread: ClassVar[float] = 1.0
-    """By what the half-width of an interval exceeds the root of the sum of squares of its parts'."""
+    of_pairs: ClassVar[bool] = False
+    """Whether it is a mean over pairs of rows, one of each part, and losses are shares of such pairs."""
 
     @property
     def name(self) -> str:
@@ -63,6 +63,11 @@ class Measure:
     def words(self) -> str:
         """What a figure of it is, without an article."""
         return self.kind
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What figures depend on beside the name."""
+        return {}
 
     def bound(self, rows: Dataset) -> Self:
         """The measure with its label looked up among those of the rows.
@@ -205,12 +210,12 @@ class Ranking(Measure):
     The loss of a row is the share of the rows of the other class that stand on its wrong side, ties by half, so that
     the mean over either class is the figure. Its variance is the sum of those of the two means (DeLong, DeLong and
     Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating characteristic curves",
-    Biometrics 44, 1988), hence `spread`.
+    Biometrics 44, 1988).
     """
 
     kind: ClassVar[str] = "auc"
     of_rows: ClassVar[bool] = False
-    spread: ClassVar[float] = 2.0
+    of_pairs: ClassVar[bool] = True
 
     @property
     def words(self) -> str:
@@ -265,6 +270,11 @@ class Costs(Measure):
     def words(self) -> str:
         """See `Measure.words`."""
         return "mean cost (share of the greatest cost)"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The costs."""
+        return {"costs": [list(row) for row in self.costs]}
 
     def bound(self, rows: Dataset) -> Self:
         """With the costs that the file names for these classes."""

@@ -10,6 +10,7 @@ from ..core import InputError
 from .cells import aligned, loss_table, own_words, rows_table, rungs_table, wrapped
 from .json_values import plain
 from .page import rendered
+from .words import measured
 
 SCHEMA = 1
 TEMPLATE = "certify.html.j2"
@@ -72,6 +73,7 @@ class CertifyReport:
     options: dict[str, Any] = field(default_factory=dict)
     failures: list[dict[str, str]] = field(default_factory=list)
     kind: str = "error"
+    metric: str = "error"
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -109,7 +111,10 @@ def certify_text(report: CertifyReport) -> str:
         f"{data['n_test']} test rows, {data['n_features']} features)\n"
         f"learner: {model['loss']} loss, reg {model['reg']:g}; filters: {filters}" + own_words(data)
     )
-    names = ("Test error" if report.kind == "error" else "Rows", "Mean loss of the clean training rows")
+    names = (
+        measured(report.metric, "Test error") if report.kind == "error" else "Rows",
+        "Mean loss of the clean training rows",
+    )
     blocks = [heading, *(f"{name}\n{aligned(table)}" for name, table in zip(names, tables(report), strict=False))]
     notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
     notes += failure_lines(report)

@@ -138,6 +138,7 @@ class AuditFindings:
     versions: dict[str, str]
     seed: int
     command: str = ""
+    metric: str = "error"
     options: dict[str, Any] = field(default_factory=dict)
     threat: dict[str, Any] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)

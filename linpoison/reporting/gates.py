@@ -9,7 +9,9 @@ from typing import Any
 from ..core import InputError, check_number
 from .cells import percent
 from .findings import ALL, AuditFindings, Damage
+from .words import measured
 
+_ERROR = "test error"
 WORSE = "worse"
 """The gate that compares with a baseline."""
 TOLERANCE = 0.01
@@ -156,16 +158,17 @@ class Gates:
 
     def _figure(self, name: str, limit: float, report: AuditFindings) -> Verdict:
         kind = GATES[name]
-        measured = kind.measure(report)
-        if measured is None:
+        figure = kind.measure(report)
+        if figure is None:
             raise InputError(f"a report with a figure for the gate {name!r}", "none", f"It needs {kind.lacking}.")
         before = None if self.baseline is None else kind.measure(self.baseline)
         allowed = limit if before is None else max(limit, before + self.limits[WORSE])
-        met = measured <= allowed + 1e-12
-        words = f"{kind.title}: {percent(measured)}, at most {percent(limit)}"
+        met = figure <= allowed + 1e-12
+        title = kind.title.replace(_ERROR, measured(report.metric, _ERROR))
+        words = f"{title}: {percent(figure)}, at most {percent(limit)}"
         if before is not None:
             words += f"; {percent(before)} in the baseline"
-        return Verdict(name, limit, measured, met, words, before)
+        return Verdict(name, limit, figure, met, words, before)
 
     def _growth(self, report: AuditFindings) -> Verdict:
         """The figure that has grown most since the baseline."""
@@ -186,8 +189,8 @@ def figures(report: AuditFindings) -> dict[str, float]:
 
 
 def check_comparable(report: AuditFindings, baseline: AuditFindings) -> None:
-    """Raise unless two reports answer the same question: budget, filters and rows that may be looked at."""
-    for name in ("epsilon", "target", "filters"):
+    """Raise unless two reports answer the same question: budget, filters, metric and rows that may be looked at."""
+    for name in ("epsilon", "target", "metric", "filters"):
         here, there = getattr(report, name), getattr(baseline, name)
         if here != there:
             raise InputError(

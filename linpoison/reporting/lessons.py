@@ -9,6 +9,7 @@ from ..core.results import UNDEFENDED, worst_case
 from .cells import domain_words, points
 from .findings import ALL, AttackEntry, AuditFindings
 from .group_tables import sentences
+from .words import measured
 
 NOISE = 0.01
 """About how far another seed, or another rounding, moves the error of an attack behind every filter."""
@@ -65,7 +66,7 @@ def _answer(report: AuditFindings, domain: str) -> str:
     """The figures of one domain in a sentence: every filter at once, the weakest alone, and none."""
     item, bare = report.damage(ALL, domain), report.damage(UNDEFENDED, domain)
     rows = f"{item.n_poison} poison row{'' if item.n_poison == 1 else 's'}"
-    what = "the error on the chosen rows" if report.target_rows else "the error"
+    what = f"the {measured(report.metric)}" + (" on the chosen rows" if report.target_rows else "")
     where = (
         f"behind every filter at once (best against it: {item.filter})"
         if len(report.filters) > 1

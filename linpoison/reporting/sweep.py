@@ -13,9 +13,9 @@ from .findings import AttackEntry
 from .report import AuditReport
 
 _FIXED = (
-    "epsilon", "seed", "target", "defenses", "attack", "domain", "against", "clean_test_error", "test_error_behind_all",
-    "unseen_test_error_behind_all", "n_poison", "n_distinct", "seconds", "residual", "gap", "peak_memory_mb", "folder",
-    "failure",
+    "epsilon", "seed", "target", "metric", "defenses", "attack", "domain", "against", "clean_test_error",
+    "test_error_behind_all", "unseen_test_error_behind_all", "n_poison", "n_distinct", "seconds", "residual", "gap",
+    "peak_memory_mb", "folder", "failure",
 )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ class SweepCell:
         options = self.options
         return {
             "epsilon": options.epsilon, "seed": options.seed, "target": options.target,
-            "defenses": _listed(options.defenses), "folder": self.folder, "failure": "",
+            "metric": options.metric, "defenses": _listed(options.defenses), "folder": self.folder, "failure": "",
         }  # fmt: skip
 
     def _row(self, report: AuditReport, entry: AttackEntry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from .cells import aligned, domain_words, loss_table, own_words, percent, points
 from .findings import ALL, AttackEntry, AuditFindings
 from .group_tables import groups_text
 from .lessons import lessons
-from .words import cautions, finding
+from .words import cautions, finding, measured
 
 DEFENDERS = {ALL: "every filter at once", UNDEFENDED: "no filter"}
 """Defenders that are no filter, in words."""
@@ -154,7 +154,7 @@ def error_rows(report: AuditFindings, entry: AttackEntry) -> list[tuple[str, ...
 
 def headline(report: AuditFindings, entry: AttackEntry) -> str:
     """What one poison did, in a sentence."""
-    return finding(entry, report.clean["by_defense"], report.epsilon, len(report.target_rows or ()))
+    return finding(entry, report.clean["by_defense"], report.epsilon, len(report.target_rows or ()), report.metric)
 
 
 def _by_class(copies: Mapping[str, int]) -> str:
@@ -193,7 +193,9 @@ def _heading(report: AuditFindings) -> str:
         f"linpoison {report.versions.get('linpoison', '')}: {data['name']} ({data['n_train']} training and "
         f"{data['n_test']} test rows, {data['n_features']} features, domain {data['domain']})\n"
         f"learner: {model['loss']} loss, reg {model['reg']:g}, {intercept} intercept; epsilon {report.epsilon:.4g}; "
-        f"target {report.target}; seed {report.seed}" + own_words(data)
+        f"target {report.target}; seed {report.seed}"
+        + (f"; damage: {measured(report.metric)}" if report.metric != "error" else "")
+        + own_words(data)
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core import Dataset
+import numpy as np
+
+from ..core import ERROR, Dataset, Measure, parse_measure
 from ..defenses import Defense
 from ..losses import Problem
 from .findings import AttackEntry
@@ -33,10 +35,10 @@ _THREAT: dict[str, Any] = {
 _TARGETED = {"source": "NIST AI 100-2 E2025", "id": "NISTAML.024", "name": "Targeted Poisoning (integrity)"}
 
 
-def threat(n_rows: int = 0) -> dict[str, Any]:
+def threat(n_rows: int = 0, words: str = "error") -> dict[str, Any]:
     """The threat model; targeted where the attacker wants `n_rows` chosen rows misclassified."""
     if not n_rows:
-        return _THREAT
+        return {**_THREAT, "goal": _THREAT["goal"].replace("error", words)}
     goal = f"targeted: have {n_rows} chosen test rows misclassified (integrity)"
     return {**_THREAT, "goal": goal, "identifiers": [_TARGETED, _THREAT["identifiers"][1]]}
 
@@ -54,6 +56,39 @@ _TARGETS = {
     "given": "The poison was handed in: which rows its maker looked at is not known, so the error may be an in-sample "
     "maximum on these test rows.",
 }
+
+
+def measured(metric: str, error: str = "error") -> str:
+    """What a report measures damage by, in words without an article; an error is called as is asked for.
+
+    Examples
+    --------
+    >>> measured("error", "test error"), measured("recall:spam")
+    ('test error', 'missed share of class spam')
+    """
+    return error if metric == ERROR.name else parse_measure(metric).words
+
+
+RARE = 0.1
+"""Share of a class below which an error hardly speaks of it."""
+
+
+def measure_words(measure: Measure, train: Dataset) -> list[str]:
+    """What an error is in a report, or which rare class it hardly speaks of."""
+    if measure != ERROR:
+        return [
+            f"Damage is measured by the {measure.words}: wherever an error of clean or poisoned data stands here, it "
+            "is that figure, and not the share of misclassified rows (but for subpopulations)."
+        ]
+    shares = np.bincount(train.codes, minlength=train.k) / train.n
+    rarest = int(shares.argmin())
+    if shares[rarest] >= min(RARE, 0.5 / train.k):
+        return []
+    name = train.label_values([train.labels[rarest]])[0]
+    return [
+        f"Only {shares[rarest]:.1%} of the training rows are of class {name}, so that the error misleads: it is small "
+        f"for a learner that misses all of them. Measure by --metric recall:{name}, balanced or auc."
+    ]
 
 
 ROWS_ARE_NUMBERED = "; rows are numbered from 0, a header line not counted, as pandas does"
@@ -165,7 +200,9 @@ def _blind_words(name: str, why: str) -> str:
     )
 
 
-def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_chosen: int = 0) -> str:
+def finding(
+    entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_chosen: int = 0, metric: str = "error"
+) -> str:
     """The headline of one poison; `clean` holds the error by defence without it.
 
     Both errors are least ones over the defences run: the best defence with the poison, and the best without it. They
@@ -175,7 +212,7 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_ch
     after = entry.test_error_behind_all
     one = entry.n_poison == 1
     chosen = "chosen row" if n_chosen == 1 else f"{n_chosen} chosen rows"
-    what = f"the error on the {chosen}" if n_chosen else "the error"
+    what = f"the {measured(metric)} on the {chosen}" if n_chosen else f"the {measured(metric)}"
     move = f"{'takes' if one else 'take'} {what} from {before:.1%} to {after:.1%}"
     if after <= before:
         does, them = ("does", "it") if one else ("do", "them")
@@ -184,7 +221,7 @@ def finding(entry: AttackEntry, clean: Mapping[str, float], epsilon: float, n_ch
     rows = "1 poison row" if one else f"{entry.n_poison} poison rows"
     line = f"{rows} ({epsilon:.3g} of the training rows) {move} {where}"
     if entry.unseen_test_error_behind_all is not None and n_chosen:
-        line += f"; the error on the other test rows is {entry.unseen_test_error_behind_all:.1%} then"
+        line += f"; the {measured(metric)} on the other test rows is {entry.unseen_test_error_behind_all:.1%} then"
     elif entry.unseen_test_error_behind_all is not None:
         line += f"; on rows that the attacker did not see, to {entry.unseen_test_error_behind_all:.1%}"
     return line + "."
