@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from sklearn.svm import LinearSVC
 
 import linpoison
-from linpoison.auditing import AuditOptions, CertifyOptions, LearnerOptions
+from linpoison.auditing import AuditOptions, CertifyOptions, EvaluateOptions, LearnerOptions
 from linpoison.auditing.assemble import command_line
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.journal import run_digest
@@ -94,7 +94,9 @@ def known_attacks(kind):
     import linpoison.attacks  # noqa: F401
 
     for child in kind.__subclasses__():
-        if child.__module__.startswith("linpoison.attacks.gradient."):  # of the command line of `deep`
+        if child.__module__.startswith(
+            ("linpoison.attacks.gradient.", "linpoison.attacks.groups.")
+        ):  # of other commands
             continue
         if child.__module__.startswith("linpoison.") and child.__name__ != "Iterative":
             yield child
@@ -304,7 +306,8 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_options_are_an_object_or_keywords(command):
-    options = {linpoison.audit: AuditOptions, linpoison.certify: CertifyOptions}.get(command, LearnerOptions)()
+    kinds = {linpoison.audit: AuditOptions, linpoison.certify: CertifyOptions, linpoison.evaluate: EvaluateOptions}
+    options = kinds.get(command, LearnerOptions)()
     with pytest.raises(InputError, match="an object or as keywords, got both, with reg, model"):
         command("gaussians", options, reg=0.1, model="ridge")
     with pytest.raises(InputError, match=f"options as {type(options).__name__}, or as keywords, got a str"):
