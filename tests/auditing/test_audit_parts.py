@@ -304,10 +304,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_options_are_an_object_or_keywords(command):
-    kinds = {linpoison.audit: AuditOptions, linpoison.certify: CertifyOptions, linpoison.evaluate: EvaluateOptions}
-    options = kinds.get(command, LearnerOptions)()
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_an_object_or_keywords(name):
+    command = COMMANDS[name]
+    kinds = {"audit": AuditOptions, "certify": CertifyOptions, "evaluate": EvaluateOptions}
+    options = kinds.get(name, LearnerOptions)()
     with pytest.raises(InputError, match="an object or as keywords, got both, with reg, model"):
         command("gaussians", options, reg=0.1, model="ridge")
     with pytest.raises(InputError, match=f"options as {type(options).__name__}, or as keywords, got a str"):
@@ -317,7 +318,7 @@ def test_options_are_an_object_or_keywords(command):
 def test_an_object_of_options_asks_what_its_keywords_ask():
     told = {"model": "ridge", "reg": 0.3, "defenses": "l2", "remove": 0.1}
     reports = [
-        linpoison.evaluate("gaussians", ONE_ROW, LearnerOptions(**told), epsilon=0.05),
+        linpoison.evaluate("gaussians", ONE_ROW, EvaluateOptions(**told), epsilon=0.05),
         linpoison.evaluate("gaussians", ONE_ROW, epsilon=0.05, **told),
     ]
     assert [report.model["reg"] for report in reports] == [0.3, 0.3]
