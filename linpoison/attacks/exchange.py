@@ -50,8 +50,8 @@ class Exchange(Attack):
     ----------
     singles : int, default 2
         Rows of each length and label that are measured alone.
-    rounds : int, default 40
-        Exchanges at most.
+    ratings : int, default 150
+        Poisons that are measured, about.
     tries : int, default 6
         Rows that are tried in a round.
     """
@@ -59,11 +59,11 @@ class Exchange(Attack):
     name: ClassVar[str] = "exchange"
     takes_class_weights: ClassVar[bool] = True
     singles: int = 2
-    rounds: int = 40
+    ratings: int = 150
     tries: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("singles", "rounds", "tries"):
+        for name in ("singles", "ratings", "tries"):
             check_integer(getattr(self, name), name, at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
@@ -75,14 +75,12 @@ def exchanged(started: float, attack: Exchange, scenario: Scenario, seed: Sequen
     search = _Search(scenario, np.random.default_rng(seed))
     states = [search.alone(attack.singles)]
     stale = 0
-    for _ in range(attack.rounds):
+    while stale <= _PATIENCE and search.rated < attack.ratings:
         found = search.better(states[-1], attack.tries)
         stale = stale + 1 if found is None else 0
-        if stale > _PATIENCE:
-            break
         states += [] if found is None else [found]
     ranker = Ranker(scenario, started)
-    last = {len(states) - 1: f"exchange, {len(states) - 1} rounds", 0: "single row"}
+    last = {len(states) - 1: f"exchange, {len(states) - 1} exchanges", 0: "single row"}
     return [ranker.candidate(states[k].poison, label=label) for k, label in last.items()], []
 
 
@@ -118,11 +116,13 @@ class _Search:
         center = np.asarray(X.mean(axis=0)).ravel()
         distances = np.sqrt((squared_norms(X) - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
         self.unit = float(np.median(distances)) or 1.0
+        self.rated = 0
 
     def alone(self, most: int) -> _State:
         """The single row that does most with the whole budget."""
-        begun = self._state(self._flipped())
-        self.rater.refresh(begun.poison)
+        flipped = self._flipped()
+        self.rater.refresh(flipped)
+        begun = self._state(flipped)
         rows = self._rows(begun.rating)
         chosen = rows.best(self._gain(rows, begun), most)
         single = (self._poison(rows.X[[k]], rows.y[[k]], np.ones(1)) for k in chosen)
@@ -153,6 +153,7 @@ class _Search:
         return self._poison(X, old.y, old.count)
 
     def _state(self, poison: Poison) -> _State:
+        self.rated += 1
         return _State(poison, self.rater.rate(poison))
 
     def _poison(self, X: Array, y: Array, weights: Array) -> Poison:

@@ -41,7 +41,7 @@ SMALL: dict[str, Attack] = {
     "random-flips": RandomFlips(draws=2),
     "alfa": ALFA(finalists=2),
     "breakdown": Breakdown(directions=2, ascents=2, chains=1, steps=2, inside=False),
-    "exchange": Exchange(singles=1, rounds=2, tries=2),
+    "exchange": Exchange(singles=1, ratings=20, tries=2),
     "kkt": KKT(decoys=FEW, generations=1, refits=1, finalists=2),
     "kkt-grid": KKTGrid(decoys=FEW, splits=2, finalists=1),
     "kkt-iterative": IterativeKKT(decoys=FEW, chains=1, refits=1, draws=1, finalists=1),

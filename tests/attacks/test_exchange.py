@@ -26,7 +26,7 @@ def test_it_does_more_than_flips_single_rows_and_corners_in_a_raw_table():
     )
     setting = prepare(TRAIN, asked)
     scenario = Scenario(setting.split.train, setting.problem, Budget(0.05), setting.defenses, setting.split.test)
-    result = Exchange(rounds=15).run(scenario, seed=0)
+    result = Exchange(ratings=100).run(scenario, seed=0)
     score = scenario.defender().score
     others = [score(poison, {"t": scenario.target}).worst("t") for poison in naive(scenario)]
     flips = RandomFlips(draws=5).run(scenario, seed=0)
