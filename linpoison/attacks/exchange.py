@@ -50,7 +50,7 @@ class Exchange(Attack):
     ----------
     singles : int, default 2
         Rows of each length and label that are measured alone.
-    ratings : int, default 150
+    ratings : int, default 120
         Poisons that are measured, about.
     tries : int, default 6
         Rows that are tried in a round.
@@ -59,7 +59,7 @@ class Exchange(Attack):
     name: ClassVar[str] = "exchange"
     takes_class_weights: ClassVar[bool] = True
     singles: int = 2
-    ratings: int = 150
+    ratings: int = 120
     tries: int = 6
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from ..core import InputError, MissingDependency
 from ..core.archives import UNREADABLE, check_file, user_path
 
+_HARMLESS = ("numpy.dtype",)
+"""Types beside those that skops trusts itself: a `SimpleImputer` keeps the type of its numbers."""
 _REMEDY = "Save it with skops.io.dump(estimator, 'model.skops')."
 
 
@@ -46,14 +48,14 @@ def _check_file(path: Path) -> None:
 
 def _load(io: Any, path: Path) -> Any:
     try:
-        unknown = io.get_untrusted_types(file=path)
+        unknown = [name for name in io.get_untrusted_types(file=path) if name not in _HARMLESS]
         if unknown:
             raise InputError(
                 "an estimator file with trusted types only",
                 f"{path} with {', '.join(sorted(unknown)[:3])}",
                 "Use an estimator made of scikit-learn's own parts.",
             )
-        return io.load(path, trusted=[])
+        return io.load(path, trusted=list(_HARMLESS))
     except InputError:
         raise
     except (*UNREADABLE, ImportError, pickle.UnpicklingError) as error:

@@ -118,7 +118,7 @@ def class_weight_words(problem: Problem) -> list[str]:
     how = "those of the counts with the poison in" if problem.class_weight == "balanced" else repr(problem.class_weight)
     return [
         f"Rows of the classes -1 and +1 carry class weights ({how}), poison rows as well. Every error stated is that "
-        "of a learner with these weights; kkt, min-max, influence, random-flips and alfa search with them, other "
+        "of a learner with these weights; kkt, min-max, influence, exchange and flips search with them, other "
         "attacks with those of the clean rows."
     ]
 

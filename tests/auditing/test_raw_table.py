@@ -44,6 +44,20 @@ def test_a_frame_is_audited_behind_its_pipeline_and_its_poison_is_a_table(tmp_pa
     assert any("raw rows" in line and "race, sex" in line for line in report.reading)
 
 
+def test_tables_and_pipelines_of_files_are_read_alike(tmp_path):
+    io = pytest.importorskip("skops.io")
+    TRAIN.to_csv(tmp_path / "train.csv", index=False)
+    TEST.to_csv(tmp_path / "test.csv", index=False)
+    estimator = people_pipeline(pd.read_csv(tmp_path / "train.csv"))
+    io.dump(estimator, tmp_path / "pipeline.skops")
+    files = {"test": str(tmp_path / "test.csv"), "estimator": tmp_path / "pipeline.skops"}
+    of_file = prepare(tmp_path / "train.csv", LearnerOptions(label="rich", frozen="race", **files))
+    of_frame = prepare(TRAIN, LearnerOptions(label="rich", frozen="race", test=TEST, estimator=estimator))
+    assert np.array_equal(of_file.split.train.X, of_frame.split.train.X)
+    assert of_file.raw.words() == of_frame.raw.words()
+    assert of_file.raw.frozen == ("race",)
+
+
 def test_texts_are_audited_as_they_are(tmp_path):
     texts, y = reviews()
     estimator = reviews_pipeline(texts[:80], y[:80])
