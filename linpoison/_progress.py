@@ -57,18 +57,18 @@ class ProgressLine:
     def _draw(self, done: int, total: int, what: str) -> None:
         from tqdm import tqdm
 
-        if self._bar is None or self._bar.total != total or self._what != what:
+        if self._bar is None or self._bar.total != total or done < self._bar.n:
             if self._bar is not None:
                 self._bar.close()
             self._bar = tqdm(total=total, desc=printable(what), file=self._stream, leave=False, dynamic_ncols=True)
-            self._what = what
+        self._bar.set_description(printable(what), refresh=False)
         self._bar.update(done - self._bar.n)
 
     def _write(self, done: int, total: int, what: str) -> None:
-        now = time.monotonic()
-        if what == self._what and done < total and now - self._last < EVERY:
+        now, step = time.monotonic(), what.partition(":")[0]
+        if step == self._what and done < total and now - self._last < EVERY:
             return
-        if what == self._what and done == total and total == 0:
+        if step == self._what and done == total and total == 0:
             return
-        self._what, self._last = what, now
+        self._what, self._last = step, now
         tell(f"{self._program}: {what} {done}/{total}", self._stream)

@@ -12,6 +12,7 @@ from ..core import Array, Candidate, Dataset, InputError, LinearModel, Poison, c
 from ..learners import make_learner
 from ..rounding import largest_remainder
 from .base import Attack
+from .deadline import time_is_up
 from .feasible import SetPolicy
 from .random_flips import in_sets, plantable
 from .ranking import Ranker
@@ -101,7 +102,7 @@ def alternate(started: float, attack: ALFA, scenario: Scenario, rows: Dataset, m
     visited: set[bytes] = set()
     best = None
     for turn in range(attack.rounds):
-        if count.tobytes() in visited:
+        if count.tobytes() in visited or (best is not None and time_is_up()):
             break
         visited.add(count.tobytes())
         poison = poison_of(rows, count)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast, final
 
-from ..core import AttackInvalid, AttackResult, Candidate, InputError, check_integer
+from ..core import AttackInvalid, AttackResult, Candidate, InputError, LinpoisonError, check_integer
 from ..core.journal import Journal
+from .deadline import Deadline, Interrupted, OutOfTime, until
 from .ranking import check_found, finalists
 from .run import Progress, Run
 from .sampling import TRIES, sampled, scaled, verified
@@ -68,6 +69,7 @@ class Attack(ABC):
         progress: Progress | None = None,
         journal: Journal | None = None,
         rows: int | None = None,
+        deadline: Deadline | None = None,
     ) -> AttackResult:
         """Build the strongest poison found for a scenario.
 
@@ -84,9 +86,14 @@ class Attack(ABC):
             Finished steps are read from it and written to it.
         rows : int, optional
             Search on a sample of so many training rows, and score what that finds on all.
+        deadline : Deadline, optional
+            When the search ends with what it has: no further step begins. What is found then depends on the machine,
+            and ``info["cut"]`` of the result says so.
 
         Raises
         ------
+        Interrupted
+            After Ctrl-C, where something had been found.
         CapabilityError
             If the attack cannot do what the scenario asks for, before any work.
         SolverFailed
@@ -94,23 +101,43 @@ class Attack(ABC):
         AttackInvalid
             If the search gives a poison beyond the budget or outside of the domain.
         """
-        run = Run(seed, n_jobs, progress, journal)
+        run = Run(seed, n_jobs, progress, journal, deadline)
         self._check(scenario)
-        ranked = self._found(scenario, run) if rows is None else self._found_on_sample(scenario, run, rows)
-        self._keeps_its_word(scenario, ranked[0])
+        try:
+            with until(deadline):
+                ranked = self._found(scenario, run) if rows is None else self._found_on_sample(scenario, run, rows)
+            self._keeps_its_word(scenario, ranked[0])
+        except LinpoisonError:
+            if run.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+        result = self._result(ranked, run)
+        if run.interrupted:
+            raise Interrupted(result)
+        return result
+
+    def _result(self, ranked: Sequence[Candidate], run: Run) -> AttackResult:
         skipped = sum(solve.status.startswith("skipped") for solve in run.solves)
         return AttackResult(
             name=self.title,
             best=ranked[0],
             candidates=tuple(ranked),
             seconds=time.time() - run.started,
-            seed=seed,
+            seed=run.seed,
             solves=tuple(run.solves),
             info={"solves": len(run.solves), "skipped": skipped, "candidates": len(ranked), **run.info},
         )
 
     def _found(self, scenario: Scenario, run: Run) -> list[Candidate]:
-        found = self._search(scenario, run)
+        try:
+            found = self._search(scenario, run)
+        except (OutOfTime, KeyboardInterrupt) as stop:
+            run.stopped_by(stop)
+            found = run.found
+            check_found(self.title, found, run)
+            return finalists(scenario, run, found, 1)
+        if run.over():
+            run.stopped_by(OutOfTime())
         check_found(self.title, found, run)
         return self._ranked(scenario, run, found)
 
@@ -120,12 +147,15 @@ class Attack(ABC):
         attack, start = self, getattr(self, "start", None)
         if start is not None:
             attack = replace(cast(Any, self), start=scaled(start, max(1, int(start.total / times))))
-        result = attack.run(few, **run.inside("sample-"))
+        try:
+            result = attack.run(few, **run.inside("sample-"))
+        except Interrupted as stop:
+            run.interrupted, result = True, stop.result
         run.add(result)
         run.info |= {**result.info, "rows": few.train.n}
         found: list[Candidate] = []
         for place, item in enumerate(result.candidates[:TRIES]):
-            found = found or run.steps(f"all rows, {place + 1}", verified, [(scenario, item, times)])
+            found = found or run.steps(f"all rows, {place + 1}", verified, [(scenario, item, times)], needed=True)
         check_found(self.title, found, run)
         return found
 

@@ -21,6 +21,7 @@ from ..learners import make_learner
 from ..sets import ByLabel
 from .ascent import Ascent, Objective, Place, View, poison_of, views_of
 from .base import Attack, whole_numbers
+from .deadline import time_is_up
 from .feasible import FeasibleRegion, SetPolicy
 from .ranking import Ranker, roundings
 from .run import Run, Step, skipped
@@ -252,11 +253,11 @@ class _Start:
         for turn in range(turns):
             self._aim(turn / max(turns - 1, 1))
             for _ in range(min(attack.check, attack.steps - turn * attack.check)):
-                if not self._step():
+                if time_is_up() or not self._step():
                     break
             best, reached = self._measure((turn + 1) * attack.check), self._reached()
             stale = 0 if best.worst >= reached else stale + 1
-            if stale >= attack.patience:
+            if stale >= attack.patience or time_is_up():
                 return
             self._read(best)
 

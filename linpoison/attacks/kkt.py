@@ -18,6 +18,7 @@ from ..optimality.stationarity import KKTSolution
 from ..rounding import largest_remainder
 from ..sets import ByLabel
 from .base import Attack, whole_numbers
+from .deadline import time_is_up
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
@@ -222,6 +223,8 @@ def chain(started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison:
     found: list[Candidate] = []
     solves: list[SolveInfo] = []
     for turn in range(attack.refits):
+        if time_is_up():
+            break
         try:
             region = FeasibleRegion.fit(scenario, attack.policy, poison)
         except NO_SETS as error:

@@ -21,6 +21,7 @@ from ..losses import Problem
 from ..rounding import round_point
 from ..sets import ByLabel
 from .base import Attack
+from .deadline import time_is_up
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .loss_gap import GapOracle, LossGap, require_decreasing
@@ -159,7 +160,7 @@ def chase(
         needed = max(needed, rows_needed(problem, train, target, model, max(gap.bound for gap in gaps.values())))
         left = gaps[label].value
         spent = int(sum(copies))
-        if left <= tol or spent >= limit:
+        if left <= tol or spent >= limit or time_is_up():
             break
         row = _deployable(gaps[label], label, train, sets, draw)[None, :]
         rows.append(sp.csr_array(row) if train.is_sparse else row)

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from ..core import WorkersLost
+from .deadline import Deadline, current, until
 
 Result = TypeVar("Result")
 _log = logging.getLogger("linpoison")
@@ -73,7 +74,7 @@ def _spread(
     """Results of worker processes as they come; the pool is closed without a word when the caller leaves early."""
     from joblib import Parallel, delayed
 
-    jobs = [delayed(_alone)(number, function, arguments) for number, arguments in numbered.items()]
+    jobs = [delayed(_alone)(current(), number, function, arguments) for number, arguments in numbered.items()]
     options = {} if workers is None else {"n_jobs": workers}
     with _deaf_children():
         results = Parallel(return_as="generator_unordered", **options)(jobs)
@@ -114,10 +115,12 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _alone(number: int, function: Callable[..., Result], arguments: tuple[Any, ...]) -> tuple[int, Result]:
+def _alone(
+    deadline: Deadline | None, number: int, function: Callable[..., Result], arguments: tuple[Any, ...]
+) -> tuple[int, Result]:
     from joblib import parallel_config
 
-    with parallel_config("sequential"):
+    with parallel_config("sequential"), until(deadline):
         return _call(number, function, arguments)
 
 

@@ -196,9 +196,9 @@ def finalists(scenario: Scenario, run: Run, found: Sequence[Candidate], most: in
     From `COSTLY` entries on only the best one, by the quick defences, is scored behind every defence.
     """
     ranked = sorted(found, key=lambda item: item.rank)
-    if scenario.train.n * scenario.train.d >= COSTLY:
+    if scenario.train.n * scenario.train.d >= COSTLY or run.over():
         most = 1
-    finals = run.steps("finalists", score_fully, [(scenario, item) for item in ranked[:most]])
+    finals = run.steps("finalists", score_fully, [(scenario, item) for item in ranked[:most]], needed=True)
     return [*sorted(finals, key=lambda item: item.rank), *ranked[most:]]
 
 

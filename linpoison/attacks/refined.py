@@ -16,6 +16,7 @@ from ..core.validation import LABELS, Array, check_integer, check_number
 from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel
 from .base import Attack
+from .deadline import time_is_up
 from .feasible import FeasibleRegion, SetPolicy, active
 from .kkt import KKT
 from .moves import Compass, Moves, Slots
@@ -111,7 +112,7 @@ class Refined(Attack):
                 ratings.append(rates[first])
             if gain < self.least_gain:
                 break
-        begun, final = line[0], run.steps("finalists", score_fully, [(scenario, line[-1])])[0]
+        begun, final = line[0], run.steps("finalists", score_fully, [(scenario, line[-1])], needed=True)[0]
         lost = scenario.goal == "target" and begun.worst > final.worst
         kept = lost or len(line) == 1
         end = ratings[0] if kept else ratings[-1]
@@ -159,6 +160,8 @@ def search(started: float, attack: Refined, scenario: Scenario, poison: Poison, 
     sets = _sets(attack, scenario, poison, rating.models["none"])
     best: dict[float, Array] = {}
     for step in range(attack.steps):
+        if time_is_up():
+            break
         if step % attack.turn == 0:
             slope = slope_of(rating, rater.goal, scenario, rng)
             best = _best_rows(sets, slope, scenario.train.domain) if step % (4 * attack.turn) == 0 else best

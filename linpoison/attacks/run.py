@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from ..core import AttackResult, Candidate, Poison, SolveInfo, model_of
 from ..core.journal import Journal, Scoped
+from .deadline import CUT, Deadline, OutOfTime, until
 from .parallel import as_finished
 
 Step = tuple[list[Candidate], list[SolveInfo]]
@@ -58,45 +59,93 @@ class Run:
         Called with (steps done, steps in all, description).
     journal : Journal, optional
         Finished steps are read from it and written to it.
+    deadline : Deadline, optional
+        No step begins after it, and long ones end early (`linpoison.attacks.deadline.time_is_up`).
     started : float
         ``time.time()`` at which the attack began, less the time of the steps that were in the journal.
     solves : list of SolveInfo
         Every solve so far.
     info : dict
         What else `AttackResult.info` is to show.
+    found : list of Candidate
+        Those of every step so far.
+    interrupted : bool
+        Whether Ctrl-C has ended the search.
     """
 
     seed: int = 0
     n_jobs: int = 1
     progress: Progress | None = None
     journal: Journal | None = None
+    deadline: Deadline | None = None
     started: float = field(default_factory=time.time)
     solves: list[SolveInfo] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
+    found: list[Candidate] = field(default_factory=list)
+    interrupted: bool = False
+
+    def stopped_by(self, stop: BaseException) -> None:
+        """The search did not come to its end, by its deadline or by Ctrl-C; with nothing found that is told on."""
+        self.interrupted = self.interrupted or isinstance(stop, KeyboardInterrupt)
+        self.info[CUT] = "interrupted" if self.interrupted else "time limit"
+        if self.interrupted and not self.found:
+            raise stop
+
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and self.deadline.over
 
     def say(self, done: int, total: int, what: str) -> None:
         """Report progress."""
         if self.progress is not None:
             self.progress(done, total, what)
 
-    def steps(self, name: str, function: Callable[..., Step], arguments: Sequence[tuple[Any, ...]]) -> list[Candidate]:
+    def steps(
+        self, name: str, function: Callable[..., Step], arguments: Sequence[tuple[Any, ...]], *, needed: bool = False
+    ) -> list[Candidate]:
         """Candidates of ``function(started, *arguments[i])`` for every i, in that order.
 
         Finished steps are in the journal under ``name-i`` and are not run again. The clock goes on
-        from the time at which the last of them ended.
+        from the time at which the last of them ended. Those that are `needed` run although the deadline has passed.
+
+        Raises
+        ------
+        OutOfTime
+            If the deadline passes before all of them have begun; what they have found is in `found`.
         """
         done = self._finished(name, len(arguments))
         waiting = [index for index in range(len(arguments)) if index not in done]
         self.say(len(done), len(arguments), name)
-        numbered = [(index, (self.started, *arguments[index])) for index in waiting]
-        for index, step in as_finished(function, numbered, self.n_jobs):
-            done[index] = step
-            if self.journal is not None:
-                self.journal.put(f"{name}-{index}", pack(step))
-            self.say(len(done), len(arguments), name)
-        for index in range(len(arguments)):
-            self.solves.extend(done[index][1])
-        return [item for index in range(len(arguments)) for item in done[index][0]]
+        first = 1 - bool(done or self.found)  # whatever the time, an attack that has begun makes one step
+        limit = None if needed else self.deadline
+        numbered = [
+            (index, (needed or place < first, limit, function, self.started, *arguments[index]))
+            for place, index in enumerate(waiting)
+        ]
+        try:
+            for index, step in as_finished(_within, numbered, self.n_jobs):
+                if step is not None:
+                    self._keep(name, index, step)
+                    done[index] = step
+                    self.say(len(done), len(arguments), name)
+        finally:
+            in_order = [done[index] for index in sorted(done)]
+            self.solves += [solve for _, solves in in_order for solve in solves]
+            found = [item for candidates, _ in in_order for item in candidates]
+            self.kept(found)
+        if len(done) < len(arguments):
+            raise OutOfTime(f"expected all steps ({name}) within the time limit, got {len(done)} of {len(arguments)}.")
+        return found
+
+    def kept(self, found: list[Candidate]) -> list[Candidate]:
+        """Candidates that no step has made, for a search that may not come to its end."""
+        self.found += found
+        return found
+
+    def _keep(self, name: str, index: int, step: Step) -> None:
+        """Write a step to the journal, unless it may have ended early."""
+        if self.journal is not None and not self.over():
+            self.journal.put(f"{name}-{index}", pack(step))
 
     def _finished(self, name: str, total: int) -> dict[int, Step]:
         """Steps that are in the journal; the clock is set back by what they took."""
@@ -118,12 +167,25 @@ class Run:
     def inside(self, prefix: str) -> dict[str, Any]:
         """Keywords of `Attack.run` for an attack inside this one, whose steps are kept under keys with a prefix."""
         journal = None if self.journal is None else Scoped(self.journal, prefix)
-        return {"seed": self.seed, "n_jobs": self.n_jobs, "progress": self.progress, "journal": journal}
+        return {
+            "seed": self.seed, "n_jobs": self.n_jobs, "progress": self.progress, "journal": journal,
+            "deadline": self.deadline,
+        }  # fmt: skip
 
     def add(self, result: AttackResult) -> None:
         """Count what an attack inside this one took."""
         self.started = min(self.started, time.time() - result.seconds)
         self.solves.extend(result.solves)
+        if CUT in result.info:
+            self.info[CUT] = result.info[CUT]
+
+
+def _within(needed: bool, deadline: Deadline | None, function: Callable[..., Step], *arguments: Any) -> Step | None:
+    """A step that is to end by a deadline; None where that has passed and the step is not needed."""
+    if not needed and deadline is not None and deadline.over:
+        return None
+    with until(deadline):
+        return function(*arguments)
 
 
 def skipped(reason: Exception) -> Step:

@@ -18,6 +18,7 @@ from ..learners import make_learner
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
 from .balancing import at_its_counts
+from .deadline import time_is_up
 from .saddle_conic import solve_conic
 from .saddle_newton import CurvedRows, direction, zero_of
 from .saddle_parts import CleanPart, Piece, PoisonPart, Saddle
@@ -119,7 +120,7 @@ class SaddleProgram:
             state.bound_below()
             state.look(_CAUTION)
             state.polish()
-            if state.gap <= self.tol:
+            if state.gap <= self.tol or time_is_up():
                 break
             state.tighten()
         return state.result(time.perf_counter() - began)

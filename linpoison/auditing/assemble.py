@@ -59,8 +59,7 @@ def assemble(
 ) -> AuditReport:
     """The report of one run, with pictures of the poison that passes every filter in the widest domain."""
     damages, poisons = with_files(found)
-    named = _with_files(entries, poisons, domains[0])
-    best = found[0][1]
+    named = _with_files(entries, poisons, next(iter(domains), ""))
     tables, raw_words = raw_tables(setting, poisons)
     return AuditReport(
         dataset=describe_data(setting),
@@ -102,7 +101,7 @@ def assemble(
         unfinished=list(unfinished),
         peak_memory_mb=peak_memory_mb(),
         poisons=poisons,
-        material=_material(setting.split.train, best, clean),
+        material=_material(setting.split.train, found[0][1], clean) if found else None,
         tables=tables,
     )
 

@@ -10,12 +10,14 @@ from typing import Any, cast
 import numpy as np
 
 from ..attacks.base import Attack
+from ..attacks.deadline import CUT, Deadline, Interrupted
 from ..attacks.run import Progress, pack, unpack
 from ..attacks.scenario import DOMAIN_TOL, Scenario
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
 from ..core.journal import FolderJournal
 from ..reporting.findings import ALL
 from ..reporting.json_values import plain
+from .overall import Overall
 
 _FINISHED = "finished"
 
@@ -38,6 +40,10 @@ class Task:
         Whether the attack goes on from the strongest poison of those before it.
     rows : int, optional
         Of a sample that the attack searches on; all by default.
+    work : float
+        About what it takes, in the unit of the other tasks.
+    always : bool
+        Whether it begins however late it is.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Task:
     against: str = ALL
     onward: bool = False
     rows: int | None = None
+    work: float = 1.0
+    always: bool = False
 
     @property
     def key(self) -> str:
@@ -79,6 +87,8 @@ class Campaign:
         Has the steps of each attack, and its result once it is finished.
     found : callable, optional
         Called with each task that has ended and its result.
+    deadline : Deadline, optional
+        Attacks that have begun end soon after it with what they have, and no other begins.
 
     Attributes
     ----------
@@ -86,6 +96,8 @@ class Campaign:
         By the key of the task, those of an interrupted run included.
     failures : dict of str
         One line on each that failed.
+    late : list of str
+        Keys of those that have found nothing by the deadline.
     """
 
     seed: int
@@ -94,8 +106,10 @@ class Campaign:
     progress: Progress | None = None
     journal: FolderJournal | None = None
     found: Callable[[Task, AttackResult], None] | None = None
+    deadline: Deadline | None = None
     results: dict[str, AttackResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
     _shared: dict[str, AttackResult] = field(default_factory=dict)
 
     def run(self, tasks: Sequence[Task]) -> None:
@@ -108,79 +122,67 @@ class Campaign:
         SolverFailed
             If every attack fails.
         """
-        for task in tasks:
+        overall = Overall(self.progress, [task.work for task in tasks], self.deadline)
+        for number, task in enumerate(tasks):
+            if self._is_late(task):
+                self.late.append(task.key)
+                continue
             try:
-                result = self._one(task, len(tasks))
+                result = self._one(task, overall.inside(number, task.title))
             except LinpoisonError as error:
                 if not self.tolerant:
                     raise
+                if self.deadline is not None and self.deadline.over:
+                    self.late.append(task.key)
+                    continue
                 self.failures[task.key] = " ".join(str(error).split())
                 continue
-            self.results[task.key] = result
-            if not task.alone:
-                self._shared[task.key] = result
+            except Interrupted as stop:
+                self._has(task, stop.result)
+                raise
+            self._has(task, result)
+            overall.ended(self.results)
             if self.found is not None:
                 self.found(task, result)
         if not self.results:
-            reasons = "; ".join(f"{task.title}: {self.failures[task.key]}" for task in tasks)
+            reasons = "; ".join(f"{task.title}: {self.failures.get(task.key, 'time limit')}" for task in tasks)
             raise SolverFailed(f"expected a poison of at least one attack, got none ({reasons})")
 
-    def _one(self, task: Task, number: int) -> AttackResult:
+    def _is_late(self, task: Task) -> bool:
+        if self.deadline is None or task.always or not self.deadline.over:
+            return False
+        return self.journal is None or self.journal.scoped(task.key).get(_FINISHED) is None
+
+    def _has(self, task: Task, result: AttackResult) -> None:
+        self.results[task.key] = result
+        if not task.alone:
+            self._shared[task.key] = result
+
+    def _one(self, task: Task, told: Progress | None) -> AttackResult:
         """The result of one attack, from the journal if it is there."""
         journal = None if self.journal is None else self.journal.scoped(task.key)
         stored = None if journal is None else journal.get(_FINISHED)
         if stored is not None:
             return unpacked(stored)
         begun, start = begun_from(task, self._shared)
-        told = self._named(task.title, number)
         scenario = task.scenario if begun.takes_class_weights else task.scenario.without_class_weights()
         try:
             result = begun.run(
-                scenario, seed=self.seed, n_jobs=self.jobs, progress=told, journal=journal, rows=task.rows
+                scenario,
+                seed=self.seed,
+                n_jobs=self.jobs,
+                progress=told,
+                journal=journal,
+                rows=task.rows,
+                deadline=self.deadline,
             )
         except np.linalg.LinAlgError as error:
             raise SolverFailed(f"expected a linear system that numbers of 64 bits solve, got: {error}.") from error
         if start is not None:
             result = credited(result, start.partition("/")[0], self.results[start].seconds)
-        if journal is not None:
+        if journal is not None and CUT not in result.info:
             journal.put(_FINISHED, packed(result))
         return result
-
-    def _named(self, name: str, number: int) -> Progress | None:
-        """Progress with the attack's name in front, where there are several."""
-        tell = self.progress
-        if tell is None or number == 1:
-            return tell
-        return lambda done, total, what: tell(done, total, f"{name}: {what}")
-
-
-@dataclass(eq=False)
-class Teller:
-    """One sentence for each attack that ends: what it did, and the best so far.
-
-    Parameters
-    ----------
-    wide : str
-        The widest domain, which holds all others.
-    """
-
-    say: Callable[[str], None]
-    wide: str
-    _best: dict[str, float] = field(default_factory=dict)
-
-    def __call__(self, task: Task, result: AttackResult) -> None:
-        """Tell of one task."""
-        what = _DEFENDERS.get(task.against, f"behind {task.against} alone")
-        error = max(item.worst for item in (result.best, *result.candidates[:1]))
-        line = f"{task.title}: {error:.1%} {what} after {result.seconds:.0f} s"
-        if not task.alone:
-            best = max(error, self._best.get(task.domain, 0.0))
-            self._best[task.domain] = best
-            line += f"; best so far {best:.1%}"
-        self.say(line)
-
-
-_DEFENDERS = {ALL: "behind every filter at once", UNDEFENDED: "without a filter"}
 
 
 def begun_from(task: Task, results: Mapping[str, AttackResult]) -> tuple[Attack, str | None]:

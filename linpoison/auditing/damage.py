@@ -155,7 +155,7 @@ def with_files(found: Sequence[tuple[Damage, Scored]]) -> tuple[list[Damage], di
     The first damage's is ``poison.npz``; the others are named after the domain, unless it is the first one, and after
     the filter that stands alone.
     """
-    first = found[0][0].domain
+    first = found[0][0].domain if found else None
     names: dict[bytes, str] = {}
     poisons: dict[str, Poison] = {}
     damages = []

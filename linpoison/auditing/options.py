@@ -235,6 +235,7 @@ class AuditOptions(EvaluateOptions):
     attack_variant: str = "library"
     subpopulation: str | None = None
     jobs: int | None = None
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,6 +250,9 @@ class AuditOptions(EvaluateOptions):
         Target.parse(self.target)
         if self.subpopulation is not None:
             Grouping.parse(self.subpopulation)
+        if self.time_limit is not None:
+            seconds = check_number(self.time_limit, "time_limit", above=0, remedy="It is in seconds: 60 is a minute.")
+            self._set("time_limit", seconds)
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
 
     def _checked_attacks(self) -> tuple[str, ...]:
@@ -309,8 +313,14 @@ def influences(options: LearnerOptions) -> dict[str, Any]:
         values["test"] = f"frame of {len(values['test'])} rows"
     if values["frozen"] is not None:
         values["frozen"] = options.frozen_columns()
-    for name in ("header", "index", "sample_weight", "frozen"):  # a report that does without them is as it was
-        if values[name] is None:
+    for name in (
+        "header",
+        "index",
+        "sample_weight",
+        "frozen",
+        "time_limit",
+    ):  # a report that does without them is as it was
+        if values.get(name, 0) is None:
             del values[name]
     if values.get("metric") == ERROR.name:
         del values["metric"]

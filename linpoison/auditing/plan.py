@@ -62,7 +62,7 @@ def make_plan(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
         made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=many)
         return Plan(
             tuple(
-                Task(name, attack, scenario, domain, _where(domain, scenarios))
+                Task(name, attack, scenario, domain, _where(domain, scenarios), always=name == names[0])
                 for domain, scenario in scenarios.items()
                 for name, attack in made.items()
             )
@@ -85,7 +85,9 @@ def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario])
     for item, domain in places:
         attack, scenario = _set(made[item.name], item.options), scenarios[domain]
         where = _where(domain, scenarios)
-        tasks.append(Task(item.name, attack, scenario, domain, where, rows=sample_size(scenario)))
+        always = item in FIRST
+        rows = sample_size(scenario)
+        tasks.append(Task(item.name, attack, scenario, domain, where, rows=rows, work=item.work, always=always))
     return Plan(tuple(tasks))
 
 
@@ -114,7 +116,8 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
         rows = sample_size(scenario)
         work = item.work * work_size(scenario.train, len(scenario.defenses), rows)
         attack = _set(made[item.name], item.options)
-        task = Task(item.name, attack, scenario, domain, _where(domain, scenarios), against, item.onward, rows)
+        where, always = _where(domain, scenarios), item in FIRST
+        task = Task(item.name, attack, scenario, domain, where, against, item.onward, rows, work, always)
         if item in FIRST or work <= left:
             tasks.append(task)
             left -= work

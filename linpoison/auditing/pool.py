@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, Poison
@@ -25,14 +25,23 @@ class Pool:
     An attack ranks its candidates by a quick learner, many of them behind one filter only. What a report says is of
     the exact learner: for each defender candidates are scored exactly in the order of their rank, until one has more
     than the next one's rank promises.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    hurried : callable
+        Whether there is no time left: then only what has been scored already counts, or one poison if none has been.
     """
 
     scorer: Scorer
+    hurried: Callable[[], bool] = lambda: False
     _known: dict[bytes, Evaluation | None] = field(default_factory=dict)
 
     def score(self, poison: Poison) -> Evaluation | None:
         """The errors of a poison; None where a filter or a learner gives none."""
         key = fingerprint(poison)
+        if key not in self._known and self._known and self.hurried():
+            return None
         if key not in self._known:
             try:
                 self._known[key] = self.scorer.score(poison)

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..attacks.deadline import Deadline
 from ..attacks.run import Progress
 from ..attacks.scenario import Scenario
-from ..core import Budget, LinpoisonError, Poison, SolverFailed
+from ..core import AttackResult, Budget, LinpoisonError, SolverFailed
 from ..core.journal import FolderJournal
 from ..core.writing import alone_in, check_folder
-from ..defenses import class_exposures
-from ..evaluation import Evaluation
-from ..reporting.findings import AttackEntry, Damage
 from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
-from .assemble import assemble
-from .bracket import Bracket, build_bracket
-from .campaign import Campaign, Teller
-from .damage import Scored, find_damages
+from .campaign import Campaign, Task
 from .domains import settings_of
-from .groups import Division, Grouping, hurt
-from .inputs import Setting, prepare, warn_of_sets
+from .groups import Grouping
+from .inputs import prepare, warn_of_sets
 from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
-from .plan import Plan, make_plan, work_size
+from .overall import WHOLE
+from .plan import make_plan
 from .pool import Pool
-from .remedies import Remedy, find_remedies
 from .target import Target
-from .trusted import trusted
+from .telling import Teller
+from .work import RESERVE, SCORES, Work
 
 
 def audit(
@@ -60,10 +56,10 @@ def audit(
         All options as an object, in place of keywords.
     out : path, optional
         Folder for ``report.json``, ``report.html``, ``poison.npz`` and, of raw rows, ``poison.csv``. An interrupted run
-        keeps its finished steps in ``journal`` there; the same call resumes it. What the attacks that had ended have
-        found is written as a report too.
+        keeps its finished steps in ``journal`` there; the same call resumes it. What has been found by then is written
+        as a report too.
     progress : callable, optional
-        Called with (steps done, steps in all, description).
+        Called with (per cent of the planned work, 100, description with the best error so far and the time left).
     found : callable, optional
         Called with a sentence whenever an attack ends: the best figure so far.
     gates : Gates, optional
@@ -139,6 +135,11 @@ def audit(
         `linpoison subpop` does that.
     jobs : int, optional
         Worker processes, one for each processor by default. Does not change the result.
+    time_limit : float, optional
+        Seconds of wall time for the whole audit, loading and report included: attacks end at their next step with what
+        they have, no others begin, and the report says which (overrun by a step, or some seconds). The cheap attacks
+        always begin. What is found then depends on the machine; without a limit it does not. With `out`, the same call
+        goes on from there.
     label, test, test_fraction, header, index : optional
         How a file is read, see `linpoison.load`, or a data frame, whose test rows may be another frame.
     frozen : comma list or sequence of str, optional
@@ -171,6 +172,10 @@ def _run(
         work.campaign.run(work.plan.tasks)
         attacked = True
         report = work.report(data, progress).judged(gates)
+        if folder is not None:
+            report.save(folder)
+        if progress is not None:
+            progress(WHOLE, WHOLE, "report")
     except LinpoisonError as error:
         if not attacked:  # finished attacks stay in the journal, such as for a call without `certify`
             work.forget()
@@ -178,128 +183,16 @@ def _run(
             raise SolverFailed(f"{error} {hint}") from None
         raise
     except KeyboardInterrupt:
-        if folder is None or not work.campaign.results or attacked:
+        if folder is None or not work.saved_early(data, folder):
             raise
-        work.report(data, None).save(folder)
-        raise KeyboardInterrupt(f"What the attacks that had ended have found is in {folder}/report.html.") from None
-    if folder is not None:
-        report.save(folder)
-    if work.journal is not None:
-        work.journal.discard()
+        raise KeyboardInterrupt(f"What the attacks have found is in {folder}/report.html.") from None
+    if not (report.unfinished or work.campaign.late):
+        work.forget()
     return report
 
 
-MEASURED = 60.0
-"""Size of a retraining (`work_size`) up to which a report measures what stops far rows: some ten rounds of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    """A checked audit, ready to run."""
-
-    options: AuditOptions
-    setting: Setting
-    settings: Mapping[str, Setting]
-    scorer: Scorer
-    clean: Evaluation
-    plan: Plan
-    campaign: Campaign
-    journal: FolderJournal | None
-    division: Division | None = None
-
-    def scale_hint(self) -> str:
-        """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
-        X = self.setting.split.train.X
-        largest = max(abs(float(X.max())), abs(float(X.min())))
-        if 1e-3 <= largest <= 1e4:
-            return ""
-        return f"Or rescale the features, such as by their standard deviations: the largest is {largest:.3g}."
-
-    def forget(self) -> None:
-        """Leave no journal behind."""
-        if self.journal is not None:
-            self.journal.discard()
-
-    def report(self, data: Any, progress: Progress | None) -> AuditReport:
-        """Score the poisons, hold them against certificates where that is asked for, put everything together."""
-        pool = Pool(self.scorer)
-        entries: list[AttackEntry] = []
-        poisons: list[Poison] = []
-        scored: list[Scored] = []
-        failures = dict(self.campaign.failures)
-        for task in self.plan.tasks:
-            if (result := self.campaign.results.get(task.key)) is None:
-                continue
-            best = pool.best((result.best, *result.candidates), task.against)
-            scores = None if best is None else pool.score(best.poison)
-            if best is None or scores is None:
-                failures[task.key] = "none of its poisons can be scored by the exact learner"
-                continue
-            entries.append(self.scorer.attack_entry(task, result, best, scores))
-            poisons.append(best.poison)
-            scored += [*pool.finalists(task, result), Scored.of(best, scores, task.domain, task.name)]
-        if not scored:
-            raise SolverFailed(f"expected a poison that can be scored, got none ({'; '.join(failures.values())})")
-        found = find_damages(scored, self.clean, list(self.settings), self.scorer.rows)
-        domains = list(dict.fromkeys(damage.domain for damage, _ in found))  # not one in which nothing has ended
-        unfinished = [
-            task.title for task in self.plan.tasks if task.key not in self.campaign.results and task.key not in failures
-        ]
-        return assemble(
-            "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer,
-            entries=list(zip(entries, poisons, strict=True)), found=found, target=self.options.target,
-            epsilon=self.options.epsilon,
-            failures={self._title(key): reason for key, reason in failures.items()}, left_out=self.plan.left_out,
-            unfinished=unfinished, bracket=self._bracket(scored, progress) if self.options.certify else None,
-            subpopulations=self._hurt(found), domains=domains, exposures=self._exposures(domains),
-            remedies=self._remedies(found[0][1].poison),
-        )  # fmt: skip
-
-    def _exposures(self, domains: Sequence[str]) -> list[dict[str, Any]]:
-        """What the budget can do to filters that are fitted with the poison in, by domain and class."""
-        n_poison = self.scorer.budget.count(self.setting.split.train.n)
-        return [
-            {"domain": domain, **asdict(item)}
-            for domain in domains
-            for one in (self.settings[domain],)
-            for item in class_exposures(one.split.train, n_poison, one.defenses).values()
-        ]
-
-    def _remedies(self, poison: Poison) -> list[Remedy]:
-        train, rows = self.setting.split.train, self.scorer.rows.scored
-        if not self.setting.defenses or work_size(train, len(self.setting.defenses)) > MEASURED:
-            return []
-        return find_remedies(self.setting, rows, self.scorer.budget.count(train.n), poison)
-
-    def _title(self, key: str) -> str:
-        return next(task.title for task in self.plan.tasks if task.key == key)
-
-    def _hurt(self, found: Sequence[tuple[Damage, Scored]]) -> dict[str, Any] | None:
-        if self.division is None:
-            return None
-        damage, best = found[0]
-        models = (self.clean.models, best.scores.models)
-        words = str(self.options.subpopulation)
-        errors = best.scores.error["scored"]
-        return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
-
-    def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket:
-        poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
-        train, rows = self.setting.split.train, self.setting.measure.searched(self.scorer.rows.scored)
-        # An audit rounds its budget to whole rows: what is certified has to hold them all.
-        epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
-        return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=progress)
-
-
-def _numbered(scored: Sequence[Scored]) -> list[tuple[int, Scored]]:
-    """Each poison with its number among those of its attack."""
-    seen: dict[str, int] = {}
-    numbered = []
-    for item in scored:
-        number = seen.get(item.attack, 0)
-        seen[item.attack] = number + 1
-        numbered.append((number, item))
-    return numbered
+_NOT_IN_STEPS = ("certify", "subpopulation", "time_limit")
+"""Options that no step of an attack depends on."""
 
 
 def _begin(
@@ -308,7 +201,8 @@ def _begin(
     folder: Path | None,
     progress: Progress | None,
     found: Callable[[str], None] | None,
-) -> _Work:
+) -> Work:
+    deadline = None if options.time_limit is None else Deadline.after(options.time_limit)
     setting = prepare(data, options, many=True)
     if options.certify:
         setting.split.train.require_both_classes("rows to certify")
@@ -324,7 +218,7 @@ def _begin(
     scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
-        told = {name: value for name, value in influences(options).items() if name not in ("certify", "subpopulation")}
+        told = {name: value for name, value in influences(options).items() if name not in _NOT_IN_STEPS}
         digest = setting.key(told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     scenarios = {}
@@ -341,7 +235,19 @@ def _begin(
             facts=setting.facts,
         )
     plan = make_plan(options, scenarios)
+    began = time.monotonic()
+    clean = scorer.score(None)
+    reserve = RESERVE + SCORES * (time.monotonic() - began)
+    pool = Pool(scorer, lambda: deadline is not None and deadline.left < reserve / SCORES)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
-    tolerant = options.every or options.portfolio
-    campaign = Campaign(options.seed, int(options.jobs or 1), tolerant, progress, journal, tell)
-    return _Work(options, setting, settings, scorer, scorer.score(None), plan, campaign, journal, division)
+
+    def ended(task: Task, result: AttackResult) -> None:
+        """Score at once, so that an interruption finds a score."""
+        pool.best((result.best, *result.candidates), task.against)
+        if tell is not None:
+            tell(task, result)
+
+    tolerant, jobs = options.every or options.portfolio, int(options.jobs or 1)
+    until = None if deadline is None else deadline.sooner(min(reserve, (options.time_limit or 0.0) / 2))
+    campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until)
+    return Work(options, setting, settings, scorer, clean, plan, campaign, journal, pool, deadline, division)

@@ -74,6 +74,9 @@ def _add_audit(commands: Any) -> None:
                         "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
                         "one of more than six values is cut at its quartiles; all columns hold numbers, text has to "
                         "be encoded)")  # fmt: skip
+    parser.add_argument("--time-limit", type=number, default=None, metavar="S",
+                        help="end after about S seconds of wall time, data and report included, with what has been "
+                        "found by then (default: none; what is found is then the same on every machine)")  # fmt: skip
     parser.add_jobs("worker processes (default: all processors)")
     parser.add_out("output folder (default: linpoison-report)", default="linpoison-report")
     _add_gates(parser)

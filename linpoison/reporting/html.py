@@ -42,7 +42,7 @@ def _context(report: AuditFindings) -> dict[str, Any]:
             }
             for entry in shown(report)
         ],
-        "headline": report.damage(),
+        "headline": report.damage() if report.domains else None,
         "answers": [
             {
                 "words": domain_words(domain),
@@ -88,7 +88,9 @@ def figures_of(report: AuditFindings) -> list[Figure]:
     """Every picture that the report has the material for."""
     from . import plots
 
-    found: list[Figure | None] = [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
+    found: list[Figure | None] = []
+    if report.attacks:
+        found += [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
     found += [plots.bracket(report.rungs)] if report.rungs else []
     found += [plots.groups(report.subpopulations)] if report.subpopulations else []
     if report.material is not None and report.material.two_classes:

@@ -27,7 +27,8 @@ def lessons(report: AuditFindings) -> list[str]:
     lines += [exposure_words(item, report) for item in report.exposures] + remedy_words(report)
     lines += _winner(report, mine)
     lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
-    lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
+    if report.attacks:  # of a run that was interrupted early there may be none
+        lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
     lines += sentences(report.subpopulations) if report.subpopulations else []
     lines += [line for entry in report.ranked for line in _proofs(entry)]
     lines += [f"{item['name']} was left out: {item['reason']}." for item in report.left_out]

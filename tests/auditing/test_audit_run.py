@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 
 import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
-from linpoison.auditing.run import _Work
+from linpoison.auditing.work import Work
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.evaluation import Evaluator
 from linpoison.reporting.cells import domain_words
@@ -229,7 +229,9 @@ def test_interrupted_run_resumes_to_the_identical_report(tmp_path, fake_attacks)
     fake_attacks.steps.clear()
     with pytest.raises(KeyboardInterrupt):
         small_audit(out=tmp_path / "cut", **options)
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["journal"]
+    early = AuditReport.load(tmp_path / "cut")
+    assert (early.attacks, early.damages, early.unfinished) == ([], [], ["kkt", "kkt-grid"])
+    assert early.clean == whole.clean
     fake_attacks.interrupt_before = None
     resumed = small_audit(out=tmp_path / "cut", **options)
     assert fake_attacks.steps == [0, 1, 2, 0, 1, 2]
@@ -265,7 +267,7 @@ def test_attacks_that_finished_outlive_what_fails_after_them(tmp_path, fake_atta
         raise SolverFailed("no bound")
 
     with monkeypatch.context() as patched:
-        patched.setattr(_Work, "_bracket", fails)
+        patched.setattr(Work, "_bracket", fails)
         with pytest.raises(SolverFailed, match="no bound"):
             small_audit(out=tmp_path / "new", certify=True)
     assert fake_attacks.steps == [0, 1, 2]
@@ -331,7 +333,9 @@ def test_behind_all_is_the_least_over_the_defences_alone():
 def test_progress_reaches_the_caller():
     seen = []
     small_audit(progress=lambda done, total, what: seen.append((done, total, what)))
-    assert seen[-1] == (3, 3, "steps")
+    assert {total for _, total, _ in seen} == {100}
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert seen[-1] == (100, 100, "report")
 
 
 def test_arrays_with_string_labels_are_data():

@@ -195,7 +195,7 @@ def test_a_refinement_goes_on_alone_where_its_start_fails(with_refined, monkeypa
 def test_progress_names_the_attack(fake_attacks):
     seen = []
     small_audit(attacks="kkt,fake", progress=lambda done, total, what: seen.append(what))
-    assert {what.partition(":")[0].partition(",")[0] for what in seen} == {"kkt", "fake"}
+    assert {what.partition(":")[0].partition(",")[0] for what in seen} == {"kkt", "fake", "scoring", "report"}
 
 
 def test_an_infeasible_start_is_a_failure_too(monkeypatch, fake_attacks):

@@ -132,6 +132,8 @@ class Breakdown(Attack):
             pool += [state for state in [climb.state(given(self.start), "given poison")] if state is not None]
         stages = 2 if costly else 2 + self.remade
         for stage in range(stages):
+            if run.over():
+                break
             run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
@@ -143,10 +145,11 @@ class Breakdown(Attack):
             best = pool[: 4 if tune is not check else 1 + (stage == 1)]
             best += [state for state in sorted(pool, key=lambda state: -state.trial.worst)[:1] if state not in best]
             if costly:
-                found += [measured(run.started, scenario, state) for state in best[:1]]
+                found += run.kept([measured(run.started, scenario, state) for state in best[:1]])
             else:
                 found += run.steps(f"first-{stage}", confirm, [(scenario, best)])
-        if self.start is None and self.inside and ground.bounded and affordable(1, scenario.train, 0) and not costly:
+        inner = self.start is None and self.inside and ground.bounded and not costly
+        if inner and affordable(1, scenario.train, 0) and not run.over():
             pool = inner_states(climb, scenario, run) + pool
             pool.sort(key=lambda state: -state.trial.value)
         chains, moves = affordable(self.chains, scenario.train, 1), affordable(self.steps, scenario.train, 12)

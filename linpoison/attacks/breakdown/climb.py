@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 import numpy as np
 
 from ...core.errors import InputError, SolverFailed
 from ...core.validation import Array
+from ..deadline import time_is_up
 from .plans import Ground, Plan, clipped
 from .trials import Trial, Trials
 
@@ -66,13 +68,15 @@ class Climb:
 
     def states(self, named: Iterable[tuple[str, Plan]]) -> list[State]:
         """Those plans that no defence or learner refuses, with their outcomes."""
-        states = [self.state(plan, label) for label, plan in named]
-        return [state for state in states if state is not None]
+        states = (self.state(plan, label) for label, plan in named)
+        return [state for state in takewhile(lambda _: not time_is_up(), states) if state is not None]
 
     def run(self, pool: Sequence[State], steps: int) -> list[State]:
         """The pool after so many moves, best first."""
         states = sorted(pool, key=lambda state: -state.trial.value)[:POOL]
         for step in range(steps):
+            if time_is_up():
+                break
             open_to = 1 + int(len(states) * (1 - step / steps))
             place = int(self.rng.integers(min(len(states), open_to)))
             current = states[place]
@@ -96,7 +100,7 @@ class Climb:
         for _ in range(steps):
             if length < LENGTHS[0]:
                 turn, length, slopes = turn + 1, LENGTHS[1] / 4, None
-            if turn >= 2 * len(SPREADS):
+            if turn >= 2 * len(SPREADS) or time_is_up():
                 break
             slopes = self._in_places(state, SPREADS[turn % len(SPREADS)]) if slopes is None else slopes
             plan = clipped(self._along(state.plan, slopes, length), self.ground, CAP)

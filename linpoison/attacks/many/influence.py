@@ -14,6 +14,7 @@ from ...core.model import MultiModel
 from ...core.validation import Array, Codes, check_integer, check_number
 from ...losses import CrammerSinger, MultiProblem, Softmax
 from ...sets import FeasibleSet, Halfspace, intersect, rival_caps
+from ..deadline import time_is_up
 from .minmax_program import Progress
 from .pulling import pulled_in
 from .regions import Regions, ball_regions, loss_caps, refitted_regions
@@ -156,6 +157,8 @@ class _Walk:
                 break  # the balls have moved so far that no row is left: what was found stays
             if step % 5 == 4 or step + 1 == self.attack.steps:
                 found.append(self.poison)
+            if time_is_up():
+                break
             if progress is not None:
                 progress(step + 1, self.attack.steps, f"influence, soft error {error:.4f}")
         return found if found and found[-1] is self.poison else [*found, self.poison]

@@ -1,0 +1,181 @@
+"""A checked audit: its attacks, and the report of what they have found, whenever it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..attacks.deadline import CUT, Deadline, OutOfTime
+from ..attacks.run import Progress
+from ..core import LinpoisonError, Poison, SolverFailed
+from ..core.journal import FolderJournal
+from ..defenses import class_exposures
+from ..evaluation import Evaluation
+from ..reporting.findings import AttackEntry, Damage
+from ..reporting.report import AuditReport
+from .assemble import assemble
+from .bracket import Bracket, build_bracket
+from .campaign import Campaign
+from .damage import Scored, find_damages
+from .groups import Division, hurt
+from .inputs import Setting
+from .measure import Scorer
+from .options import AuditOptions
+from .overall import ATTACKS, WHOLE
+from .plan import Plan, work_size
+from .pool import Pool
+from .remedies import Remedy, find_remedies
+from .trusted import trusted
+
+MEASURED = 60.0
+"""Size of a retraining (`work_size`) up to which a report measures what stops far rows: some ten rounds of them."""
+RESERVE, SCORES = 2.0, 3.0
+"""Seconds of a time limit that are kept for the report, and how many times those of scoring the clean rows."""
+LATE = "time limit; a longer one lets it run"
+"""Why an attack was left out that has found nothing by the deadline."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A checked audit, ready to run."""
+
+    options: AuditOptions
+    setting: Setting
+    settings: Mapping[str, Setting]
+    scorer: Scorer
+    clean: Evaluation
+    plan: Plan
+    campaign: Campaign
+    journal: FolderJournal | None
+    pool: Pool
+    deadline: Deadline | None = None
+    division: Division | None = None
+
+    def scale_hint(self) -> str:
+        """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
+        X = self.setting.split.train.X
+        largest = max(abs(float(X.max())), abs(float(X.min())))
+        if 1e-3 <= largest <= 1e4:
+            return ""
+        return f"Or rescale the features, such as by their standard deviations: the largest is {largest:.3g}."
+
+    def forget(self) -> None:
+        """Leave no journal behind."""
+        if self.journal is not None:
+            self.journal.discard()
+
+    def saved_early(self, data: Any, folder: Path) -> bool:
+        """Write a report of what is known after Ctrl-C, without further work but for the score of one poison."""
+        self.pool.hurried = lambda: True
+        try:
+            self.report(data, None, early=True).save(folder)
+        except LinpoisonError:
+            return False
+        return True
+
+    def report(self, data: Any, progress: Progress | None, *, early: bool = False) -> AuditReport:
+        """Score the poisons, hold them against certificates where that is asked for, put everything together."""
+        if progress is not None:
+            progress(ATTACKS, WHOLE, "scoring")
+        scored, entries, failures = self._scored()
+        if not (scored or early):
+            raise SolverFailed(f"expected a poison that can be scored, got none ({'; '.join(failures.values())})")
+        found = find_damages(scored, self.clean, list(self.settings), self.scorer.rows)
+        domains = list(dict.fromkeys(damage.domain for damage, _ in found))  # not one in which nothing has ended
+        left_out = [*self.plan.left_out, *({"name": self._title(key), "reason": LATE} for key in self.campaign.late)]
+        bracket = None
+        if self.options.certify and not early:
+            bracket = self._bracket(scored, progress)
+            left_out += [{"name": "certify", "reason": LATE}] if bracket is None else []
+        return assemble(
+            "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer, entries=entries,
+            found=found, target=self.options.target, epsilon=self.options.epsilon,
+            failures={self._title(key): reason for key, reason in failures.items()}, left_out=left_out,
+            unfinished=self._unfinished(failures), bracket=bracket,
+            subpopulations=self._hurt(found) if found else None, domains=domains, exposures=self._exposures(domains),
+            remedies=[] if early or self.pool.hurried() else self._remedies(found[0][1].poison),
+        )  # fmt: skip
+
+    def _unfinished(self, failures: Mapping[str, str]) -> list[str]:
+        """Attacks that have not come to their end, by Ctrl-C or the time limit."""
+        results = self.campaign.results
+        ended = {key for key, result in results.items() if CUT not in result.info} | {*failures, *self.campaign.late}
+        return [task.title for task in self.plan.tasks if task.key not in ended]
+
+    def _scored(self) -> tuple[list[Scored], list[tuple[AttackEntry, Poison]], dict[str, str]]:
+        """The poisons by the exact learner, the entry of each attack, and failures; what is not scored if hurried."""
+        pool = self.pool
+        entries: list[tuple[AttackEntry, Poison]] = []
+        scored: list[Scored] = []
+        failures = dict(self.campaign.failures)
+        for task in self.plan.tasks:
+            if (result := self.campaign.results.get(task.key)) is None:
+                continue
+            best = pool.best((result.best, *result.candidates), task.against)
+            scores = None if best is None else pool.score(best.poison)
+            if best is None or scores is None:
+                failures[task.key] = "none of its poisons can be scored by the exact learner"
+                continue
+            entries.append((self.scorer.attack_entry(task, result, best, scores), best.poison))
+            scored += [*pool.finalists(task, result), Scored.of(best, scores, task.domain, task.name)]
+        return scored, entries, failures
+
+    def _exposures(self, domains: Sequence[str]) -> list[dict[str, Any]]:
+        """What the budget can do to filters that are fitted with the poison in, by domain and class."""
+        n_poison = self.scorer.budget.count(self.setting.split.train.n)
+        return [
+            {"domain": domain, **asdict(item)}
+            for domain in domains
+            for one in (self.settings[domain],)
+            for item in class_exposures(one.split.train, n_poison, one.defenses).values()
+        ]
+
+    def _remedies(self, poison: Poison) -> list[Remedy]:
+        train, rows = self.setting.split.train, self.scorer.rows.scored
+        if not self.setting.defenses or work_size(train, len(self.setting.defenses)) > MEASURED:
+            return []
+        return find_remedies(self.setting, rows, self.scorer.budget.count(train.n), poison)
+
+    def _title(self, key: str) -> str:
+        return next(task.title for task in self.plan.tasks if task.key == key)
+
+    def _hurt(self, found: Sequence[tuple[Damage, Scored]]) -> dict[str, Any] | None:
+        if self.division is None:
+            return None
+        damage, best = found[0]
+        models = (self.clean.models, best.scores.models)
+        words = str(self.options.subpopulation)
+        errors = best.scores.error["scored"]
+        return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
+
+    def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket | None:
+        """The certificates; None where the time limit comes first."""
+        deadline = self.deadline
+
+        def told(done: int, total: int, what: str) -> None:
+            if deadline is not None and deadline.over:
+                raise OutOfTime
+            if progress is not None:
+                progress(done, total, what)
+
+        poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
+        train, rows = self.setting.split.train, self.setting.measure.searched(self.scorer.rows.scored)
+        # An audit rounds its budget to whole rows: what is certified has to hold them all.
+        epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
+        try:
+            return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=told)
+        except OutOfTime:
+            return None
+
+
+def _numbered(scored: Sequence[Scored]) -> list[tuple[int, Scored]]:
+    """Each poison with its number among those of its attack."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for item in scored:
+        number = seen.get(item.attack, 0)
+        seen[item.attack] = number + 1
+        numbered.append((number, item))
+    return numbered
