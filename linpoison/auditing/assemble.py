@@ -68,6 +68,7 @@ def assemble(
         clean=scorer.clean(clean),
         target=target,
         metric=setting.measure.name,
+        metric_rows=setting.measure.counted(scorer.rows.scored),
         target_rows=list(scorer.rows.index) or None,
         attacks=named,
         damages=damages,
@@ -77,7 +78,8 @@ def assemble(
         command=command_line(verb, data, options),
         options=plain(influences(options)),
         threat=threat(len(scorer.rows.index), setting.measure.words),
-        reading=reading(
+        reading=measure_words(setting.measure, setting.split.train)
+        + reading(
             target,
             setting.problem,
             setting.defenses,
@@ -85,7 +87,6 @@ def assemble(
             blind(setting.split.train, clean.scores, setting.defenses),
             certified=bracket is not None,
         )
-        + measure_words(setting.measure, setting.split.train)
         + class_weight_words(setting.problem)
         + ([] if (setting.split.train.weight == 1).all() else [WEIGHTED])
         + ([] if setting.handed is None else [setting.handed.words()])

@@ -247,7 +247,8 @@ class AuditOptions(EvaluateOptions):
         self._set("attacks", self._checked_attacks())
         self._set("solver", chosen_solver(self.solver))
         _one_of(self.attack_variant, "attack_variant", ("library", "paper"))
-        Target.parse(self.target)
+        if Target.parse(self.target).kind == "rows" and self.metric != ERROR.name:
+            raise InputError("the metric error with the target rows:...", repr(self.metric), "Or another target.")
         if self.subpopulation is not None:
             Grouping.parse(self.subpopulation)
         if self.time_limit is not None:

@@ -108,6 +108,11 @@ class Measure:
         weighted = self.weighted(rows)
         return weighted if (weighted.weight > 0).all() else weighted.take(weighted.weight > 0)
 
+    def counted(self, rows: Dataset) -> int:
+        """Of how many rows the figure is a share: the inverse of the most by which one of them moves it."""
+        least = min(int(part.sum()) / share for share, part in self.parts(rows))
+        return round(least / 2 if self.of_pairs else least)
+
     def require(self, rows: Dataset, what: str) -> None:
         """Raise unless there are rows to measure on."""
         if any(not rows.weight[part].sum() > 0 for _, part in self.parts(rows)):

@@ -139,6 +139,7 @@ class AuditFindings:
     seed: int
     command: str = ""
     metric: str = "error"
+    metric_rows: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     threat: dict[str, Any] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
@@ -213,7 +214,9 @@ class AuditFindings:
 
     @property
     def n_scored(self) -> int:
-        """Number of rows behind ``test_error``; of a split in parts, about."""
+        """Number of rows that ``test_error`` is a share of; of a split in parts that does not tell, about."""
+        if self.metric_rows is not None:
+            return self.metric_rows
         if self.target_rows:
             return len(self.target_rows)
         share = float(self.target.partition(":")[2]) if self.target.startswith("split:") else 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
@@ -9,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 import linpoison
 from linpoison.attacks import Breakdown
 from linpoison.attacks.aim import Aim
+from linpoison.attacks.groups import GroupFlips
 from linpoison.attacks.scenario import Scenario
 from linpoison.auditing import AuditOptions
 from linpoison.auditing.damage import compared
@@ -123,6 +126,42 @@ def test_metrics_without_a_certificate_are_refused(metric):
         AuditOptions(metric=metric, certify=True)
     with pytest.raises(CapabilityError, match=expected):
         linpoison.certify("gaussians", metric=metric)
+
+
+def test_chosen_rows_are_for_the_error_alone():
+    with pytest.raises(InputError, match="the metric error with the target rows:..., got 'balanced'"):
+        AuditOptions(metric="balanced", target="rows:1,2")
+
+
+def test_attacks_on_groups_are_for_the_error_alone(split):
+    inside = split.test.X[:, 0] > 0
+    aim = replace(Aim.of_group(split.test, inside), measure=parse_measure("balanced"))
+    scenario = Scenario(split.train, PROBLEM, Budget(0.03), {}, aim)
+    with pytest.raises(CapabilityError, match="the error as the measure of group-flips, got balanced"):
+        GroupFlips().run(scenario)
+
+
+def test_more_than_two_classes_and_files_of_costs_beside_a_suite(tmp_path):
+    rng = np.random.default_rng(2)
+    y = rng.choice(3, 400, p=[0.6, 0.3, 0.1])
+    X = rng.normal(size=(400, 2)) + 3 * np.array([[0, 0], [1, 0], [0, 1]])[y]
+    lines = [f"{a:.4f},{b:.4f},{'abc'[label]}" for (a, b), label in zip(X, y, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(["u,v,label", *lines]))
+    (tmp_path / "costs.csv").write_text("true,a,b,c\na,0,1,1\nb,1,0,1\nc,20,20,0\n")
+    shared = 'data = "rows.csv"\nmodel = "logistic"\nepsilon = 0.3\n'
+    shared += 'attacks = "random-flips"\ndefenses = "none"\ndomain = "real"\n'
+    metrics = [f'[audits.{name}]\nmetric = "{metric}"\n' for name, metric in METRICS.items()]
+    (tmp_path / "linpoison.toml").write_text(f"[defaults]\n{shared}" + "".join(metrics))
+    entries = linpoison.check(tmp_path / "linpoison.toml", jobs=1).entries
+    assert [entry.failure for entry in entries] == [""] * 3
+    found = {entry.name: entry.report for entry in entries}
+    assert found["missed"].model.get("costs") is None
+    assert found["costs"].model["costs"] == [[0.0, 0.05, 0.05], [0.05, 0.0, 0.05], [1.0, 1.0, 0.0]]
+    for report in found.values():
+        assert report.damage().test_error > report.damage().clean_error
+
+
+METRICS = {"missed": "recall:c", "called": "fpr:c", "costs": "cost:costs.csv"}
 
 
 def test_unknown_classes_are_refused_before_any_work(split):

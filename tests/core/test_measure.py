@@ -97,6 +97,14 @@ def test_rows_of_one_class_keep_weights_of_one():
     assert part.weight.tolist() == [1.0] * part.n
 
 
+def test_the_rows_that_count_are_those_of_which_one_moves_the_figure_most():
+    data = Dataset(np.zeros((100, 1)), np.where(np.arange(100) < 4, 1, -1))
+    found = [
+        parse_measure(name).bound(data).counted(data) for name in ("error", "recall:1", "fpr:1", "balanced", "auc")
+    ]
+    assert found == [100, 4, 96, 8, 4]
+
+
 @pytest.mark.parametrize("name", ["f1", "recall", "recall:", "error:1", "balanced:", "auc:fraud", "cost", None, 3])
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match="a metric among error, balanced, recall:CLASS, fpr:CLASS, auc, cost:FILE"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import Budget, Candidate, Dataset, Domain
+from ...core import ERROR, Budget, Candidate, CapabilityError, Dataset, Domain
 from ...losses import Problem
 from ...sets import Ball, ByLabel, FeasibleSet, domain_set, intersect
 from ...subpopulations.matching import Subpopulation
@@ -27,6 +27,8 @@ class GroupAttack(Attack):
 
     def _check(self, scenario: Scenario) -> None:
         super()._check(scenario)
+        if scenario.measure != ERROR:
+            raise CapabilityError(f"the error as the measure of {self.name}", scenario.measure.name)
         scenario.aim.rest(self.name)
         scenario.aim.within(scenario.train)
 
