@@ -9,7 +9,7 @@ import pytest
 from group_cases import blob_parts, clusters
 
 from linpoison import audit
-from linpoison.attacks import Aim, Scenario
+from linpoison.attacks import Aim, FeasibleRegion, Scenario, SetPolicy
 from linpoison.attacks.groups import (
     ConvexAttack,
     CrossFittedAttack,
@@ -23,6 +23,7 @@ from linpoison.attacks.groups import (
     undominated,
 )
 from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, SolverFailed
+from linpoison.core.parts import Line
 from linpoison.datasets import gaussians
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
@@ -169,3 +170,15 @@ def test_an_audit_of_rows_takes_attacks_on_groups():
     report = audit("gaussians", target="rows:1,2,5,8", defenses=(), attacks=[ConvexAttack(tries=1)], epsilon=0.05)
     assert report.attacks[0].name == "group-convex"
     assert report.attacks[0].test_error["none"] >= 0.5  # none of the four rows is wrong without poison
+
+
+def test_a_domain_without_bounds_below_has_no_smaller_parts():
+    relaxed = ConvexAttack(methods=("kkt",)).relaxed
+    split = gaussians(n=60, d=2, seed=0)
+    lines = [Line(np.array([k]), np.zeros(1), np.ones(1), whole=True) for k in range(2)]
+    train = replace(split.train, domain=Domain.of_parts(lines, 2))
+    scenario = Scenario(train, Problem(Hinge(), 0.1), Budget(0.1), {}, split.test)
+    decoy = make_learner(scenario.problem).fit(replace(train, y=-train.y))
+    sets = FeasibleRegion.fit(scenario, SetPolicy()).sets(decoy)
+    for poison in relaxed(scenario, decoy, sets, np.random.default_rng(0)):
+        assert np.isfinite(poison.X).all()

@@ -140,6 +140,6 @@ def _spread(n: int, most: int) -> list[int]:
 
 
 def _shrunk(domain: Domain, reach: float) -> list[Box]:
-    if reach == 1 or domain.lower is None or domain.upper is None:
+    if reach == 1 or domain.lower is None or domain.upper is None or np.isinf(domain.lower).any():
         return []
     return [Box(domain.lower, domain.lower + reach * (domain.upper - domain.lower))]
