@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .auditing import audit, budget, certify, check, evaluate, sanitize, sweep
+    from .certificates import CertifiedClassifier
     from .core import (
         AttackInvalid,
         AttackResult,
@@ -52,6 +53,7 @@ _ROOM_OF = {
     "BudgetReport": "reporting",
     "CertifyReport": "reporting",
     "Budget": "core",
+    "CertifiedClassifier": "certificates",
     "CapabilityError": "core",
     "CertificateInvalid": "core",
     "CertificateViolated": "core",
@@ -91,6 +93,7 @@ __all__ = [
     "CapabilityError",
     "CertificateInvalid",
     "CertificateViolated",
+    "CertifiedClassifier",
     "CertifyReport",
     "Dataset",
     "Domain",

@@ -4,6 +4,7 @@ from . import theory
 from .budget import Flip, budget_poison, budget_to_flip, min_budget
 from .certificate import Certificate, recompute
 from .claim import Claim
+from .deployed import CertifiedClassifier
 from .hinge import certify_deletions, certify_flips
 from .outer import certify_ball, certify_margin
 from .partition import PartitionClassifier, certify_partition
@@ -14,6 +15,7 @@ from .test_error import certify_test_error
 
 __all__ = [
     "Certificate",
+    "CertifiedClassifier",
     "Claim",
     "Flip",
     "PartitionClassifier",

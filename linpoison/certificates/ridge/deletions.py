@@ -114,16 +114,14 @@ def deletions_ridge(claim: Claim, removed: int) -> Certificate:
     return Certificate.proved("ridge-deletions", claim, recompute_deletions(claim, witness), witness, began)
 
 
-def deletions_withstood(claim: Claim, most: int, *, replaced: bool = False) -> NDArray[np.intp]:
+def deletions_withstood(claim: Claim, most: int) -> NDArray[np.intp]:
     """For each row of the claim the greatest number of lost rows, up to `most`, that provably leave its label.
 
     Parameters
     ----------
     claim : Claim
-        Its budget is not used.
+        Under mean scaling one regulariser after another is gone through, each once.
     most : int
-    replaced : bool, default False
-        Whether as many rows of the sets come in their place.
 
     Returns
     -------
@@ -133,8 +131,7 @@ def deletions_withstood(claim: Claim, most: int, *, replaced: bool = False) -> N
     found = np.full(claim.demand_rows().n, -1)
     open_ = np.arange(len(found))
     for count in range(min(most, claim.train.n - 1) + 1):
-        about = claim.about(claim.demand_rows().take(open_))
-        open_ = open_[_one(about.at(count / claim.train.n if replaced else 0.0), count) < 0]
+        open_ = open_[_one(claim.about(claim.demand_rows().take(open_)), count) < 0]
         if not open_.size:
             break
         found[open_] = count
