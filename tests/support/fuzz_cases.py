@@ -32,16 +32,17 @@ WORDS = (
 )  # fmt: skip
 OPTIONS = {
     "audit": ("--model", "--reg", "--epsilon", "--attack", "--defenses", "--target", "--variant", "--remove",
-              "--domain",
+              "--domain", "--metric",
               "--label", "--test", "--test-fraction", "--seed", "--subpopulation", "--jobs", "--fail-above",
               "--estimator",
               "--out", "--header", "--index", "--sample-weight"),
     "certify": ("--model", "--reg", "--epsilon", "--attack", "--certificates", "--defenses", "--seed", "--out",
-              "--remove"),
+              "--remove", "--metric"),
     "budget": ("--target", "--model", "--reg", "--defenses", "--seed", "--out", "--domain"),
     "subpop": ("--attack", "--match", "--clusters", "--components", "--groups", "--alpha", "--collateral", "--map",
                "--seed", "--out", "--reg", "--model"),
-    "evaluate": ("--poison", "--epsilon", "--model", "--reg", "--defenses", "--fail-above", "--seed", "--domain"),
+    "evaluate": ("--poison", "--epsilon", "--model", "--reg", "--defenses", "--fail-above", "--seed", "--domain",
+                 "--metric"),
     "sanitize": ("--defense", "--out", "--remove", "--variant", "--seed", "--test-fraction", "--label"),
     "sweep": ("--epsilon", "--seed", "--attack", "--defenses", "--target", "--jobs", "--reg", "--out"),
     "deep": ("--model", "--loss", "--reg", "--rows", "--epochs-train", "--batch-train", "--step-train", "--momentum",
@@ -363,7 +364,7 @@ def odd_calls(rng: np.random.Generator, arrays: Any) -> Case:
     a, b = thing(), thing()
     option = ("epsilon", "reg", "model", "defenses", "attacks", "target", "remove", "seed", "domain", "jobs", "out",
               "estimator", "variant", "subpopulation", "penalize_intercept", "certify", "label", "test",
-              "sample_weight")[rng.integers(19)]  # fmt: skip
+              "sample_weight", "metric")[rng.integers(20)]  # fmt: skip
     small = {"attacks": "random-flips", "defenses": "l2", "epsilon": 0.1, "jobs": 1}
     data = (X, y, X, y)
     known = {
