@@ -27,7 +27,7 @@ from .plan import make_plan
 from .pool import Pool
 from .target import Target
 from .telling import Teller
-from .work import RESERVE, SCORES, Work
+from .work import RESERVE, Work
 
 
 def audit(
@@ -237,8 +237,8 @@ def _begin(
     plan = make_plan(options, scenarios)
     began = time.monotonic()
     clean = scorer.score(None)
-    reserve = RESERVE + SCORES * (time.monotonic() - began)
-    pool = Pool(scorer, lambda: deadline is not None and deadline.left < reserve / SCORES)
+    reserve = RESERVE + time.monotonic() - began
+    pool = Pool(scorer, lambda: deadline is not None and deadline.left < RESERVE + reserve / 4)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
 
     def ended(task: Task, result: AttackResult) -> None:

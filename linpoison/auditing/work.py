@@ -31,8 +31,9 @@ from .trusted import trusted
 
 MEASURED = 60.0
 """Size of a retraining (`work_size`) up to which a report measures what stops far rows: some ten rounds of them."""
-RESERVE, SCORES = 2.0, 3.0
-"""Seconds of a time limit that are kept for the report, and how many times those of scoring the clean rows."""
+RESERVE = 2.0
+"""Seconds of a time limit that are kept for the report, beside those of scoring the clean rows: that takes longer than
+scoring a poison after them, which an attack does at its end."""
 LATE = "time limit; a longer one lets it run"
 """Why an attack was left out that has found nothing by the deadline."""
 

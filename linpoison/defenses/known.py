@@ -44,10 +44,11 @@ class CleanFacts:
         self._neighbors: Neighbors | None = None
         self._models: dict[str, LinearModel] = {}
         self._detectors: dict[tuple[int, str], tuple[Any, Any]] = {}
+        self._latest: tuple[str, dict[int, tuple[Any, Any]]] = "", {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without detectors, which may hold more than the rows do, and fits, which a worker does not meet again."""
-        return {**vars(self), "_detectors": {}, "fits": {}}
+        return {**vars(self), "_detectors": {}, "_latest": ("", {}), "fits": {}}
 
     def of(self, X: Matrix) -> CleanFacts:
         """These facts if they are about the rows of `X`, and none yet otherwise."""
@@ -72,6 +73,20 @@ class CleanFacts:
         if key not in self._detectors:
             self._detectors[key] = defense, fit()  # the former so that its id stays taken
         found: Detector = self._detectors[key][1]
+        return found
+
+    def latest(self, defense: Any, mixed: Dataset, learner: Learner, fit: Callable[[], Detector]) -> Detector:
+        """A defence as `fit` fits it on these rows with a poison, kept until it is asked of another poison.
+
+        An attack scores what it hands over, and whoever gets it scores it again.
+        """
+        question = mixed.digest() + _question(mixed, learner)
+        if self._latest[0] != question:
+            self._latest = question, {}
+        fits = self._latest[1]
+        if id(defense) not in fits:
+            fits[id(defense)] = defense, fit()
+        found: Detector = fits[id(defense)][1]
         return found
 
 

@@ -197,7 +197,7 @@ class Evaluator:
             return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
 
         if mixed is not self.train:
-            return fitted()
+            return fitted() if self.fits is None else self.known.facts.latest(defense, mixed, self.learner, fitted)
         return self.known.facts.detector(defense, mixed, self.learner, fitted)
 
     def _mixed(self, poison: Poison | None) -> Dataset:

@@ -31,9 +31,18 @@ def lessons(report: AuditFindings) -> list[str]:
         lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
     lines += sentences(report.subpopulations) if report.subpopulations else []
     lines += [line for entry in report.ranked for line in _proofs(entry)]
-    lines += [f"{item['name']} was left out: {item['reason']}." for item in report.left_out]
+    lines += _left_out(report)
     lines += [f"{name} had not ended when this report was written." for name in report.unfinished]
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
+
+
+def _left_out(report: AuditFindings) -> list[str]:
+    """What was not run, those of one reason in one sentence."""
+    names: dict[str, list[str]] = {}
+    for item in report.left_out:
+        names.setdefault(item["reason"], []).append(item["name"])
+    verb = {True: "was", False: "were"}
+    return [f"{'; '.join(some)} {verb[len(some) == 1]} left out: {reason}." for reason, some in names.items()]
 
 
 def exposure_words(item: Mapping[str, Any], report: AuditFindings) -> str:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import linpoison.evaluation.evaluator as module
 from linpoison.core import Dataset, InputError, Poison
 from linpoison.defenses import DEFAULTS, LossDefense, SVDDefense, make_defense
+from linpoison.defenses.known import CleanFacts
 from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
@@ -204,3 +205,22 @@ def test_evaluators_that_share_their_fits_learn_nothing_twice():
     assert learner.fits == 6
     score(sample(), None)
     assert learner.fits == 8
+
+
+def test_a_poison_that_is_scored_again_at_once_fits_no_defence_again(monkeypatch):
+    fitted = []
+    plain = SVDDefense.fit_beside
+    monkeypatch.setattr(SVDDefense, "fit_beside", lambda self, *given: fitted.append(1) or plain(self, *given))
+    train, guards, fits = sample(), {"svd": SVDDefense()}, {}
+    facts = CleanFacts(train.X)
+    one, two = (Evaluator(train, PROBLEM, guards, fits=fits, facts=facts) for _ in range(2))
+    other = Poison([[9.0, 0.0, 0.0, 0.0]], [-1], [7])
+    first = one.score(poison(), {"test": sample(1)})
+    again = two.score(poison(), {"test": sample(1)})
+    assert len(fitted) == 1
+    assert again.error == first.error
+    np.testing.assert_array_equal(again.removed["svd"], first.removed["svd"])
+    moved = two.score(other, {"test": sample(1)})
+    assert len(fitted) == 2
+    alone = Evaluator(train, PROBLEM, {"svd": SVDDefense()}).score(other, {"test": sample(1)})
+    np.testing.assert_array_equal(moved.removed["svd"], alone.removed["svd"])
