@@ -66,6 +66,8 @@ def page(package: str) -> str:
 def entry(name: str) -> str:
     """The directive that describes one object."""
     value = value_of(name)
+    if hasattr(value, "__origin__"):  # an alias of a type, whose signature autodoc cannot read
+        return f".. py:data:: {name}\n"
     if inspect.isclass(value):
         return f".. autoclass:: {name}\n   :members:\n   :member-order: bysource\n"
     return f".. auto{'function' if inspect.isfunction(value) else 'data'}:: {name}\n" + (
