@@ -7,9 +7,10 @@ import inspect
 import re
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from linpoison.reporting.glossary import glossary
 
 ROOT = Path(__file__).resolve().parent.parent
 TICKED = re.compile(r"(``.*?``|`.*?`)")
@@ -96,10 +97,8 @@ def escaped(line: str) -> str:
 
 def write_glossary(path: Path) -> None:
     """The glossary, whose text the report carries too."""
-    text = files("linpoison.reporting").joinpath("glossary.txt").read_text(encoding="utf-8")
-    terms = [line.split(": ", 1) for line in text.splitlines()]
     lines = ["# Glossary", "", "```{glossary}"]
-    for term, meaning in terms:
+    for term, meaning in glossary().items():
         lines += [term, f"  {meaning}", ""]
     put(path, "\n".join([*lines, "```"]) + "\n")
 

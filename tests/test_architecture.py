@@ -48,7 +48,8 @@ ALLOWED: dict[str, set[str]] = {
 
 OPEN = (("_version",), ("_frame",), ("_printable",), ("_progress",))
 
-ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", "reporting/plots.py", "deep/pictures.py"}}
+DRAWING = {f"reporting/{name}.py" for name in ("canvas", "plots", "portraits")}
+ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", *DRAWING, "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
 
 SCRIPTS = sorted(path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).rglob("*.py"))

@@ -56,6 +56,7 @@ def assemble(
     subpopulations: Mapping[str, Any] | None = None,
     exposures: Sequence[Mapping[str, Any]] = (),
     remedies: Sequence[Remedy] = (),
+    curve: Sequence[Mapping[str, Any]] = (),
 ) -> AuditReport:
     """The report of one run, with pictures of the poison that passes every filter in the widest domain."""
     damages, poisons = with_files(found)
@@ -97,6 +98,7 @@ def assemble(
         rungs=[] if bracket is None else [asdict(rung) for rung in bracket.rungs],
         exposures=[plain(dict(item)) for item in exposures],
         remedies=[plain(asdict(item)) for item in remedies],
+        curve=[plain(dict(row)) for row in curve],
         failures=[{"name": name, "reason": reason} for name, reason in (failures or {}).items()],
         left_out=[dict(item) for item in left_out],
         unfinished=list(unfinished),

@@ -13,7 +13,7 @@ from ..attacks import LabelFlipDecoys
 from ..certificates import Certificate, budget_poison, budget_to_flip, min_budget
 from ..core import CapabilityError, Dataset, InputError, LinearModel, Poison, as_whole
 from ..core.archives import read_arrays
-from ..core.writing import alone_in, check_folder, text_writer, write_all
+from ..core.writing import alone_in, check_folder
 from ..reporting.budget import BudgetReport
 from ..reporting.json_values import plain
 from .assemble import command_line, describe_data, describe_model, versions
@@ -95,7 +95,7 @@ def _run(
                 (folder / "certificates" / f"{entry['name']}.poison.npz").unlink(missing_ok=True)
         for name, poison in poisons.items():
             poison.save(folder / "certificates" / f"{name}.poison.npz")
-        write_all(folder, {"budget.json": text_writer(report.to_json())})
+        report.save(folder)
     return report
 
 

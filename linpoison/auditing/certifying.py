@@ -25,7 +25,7 @@ from ..core import (
     check_integer,
 )
 from ..core.journal import FolderJournal
-from ..core.writing import alone_in, check_folder, text_writer, write_all
+from ..core.writing import alone_in, check_folder
 from ..reporting.certify import CertifyReport
 from ..reporting.json_values import plain
 from .assemble import command_line, describe_data, describe_model, versions
@@ -188,8 +188,7 @@ def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Prog
         failures = []
     report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
     if folder is not None:
-        texts = {"certify.html": report.to_html(), "certify.json": report.to_json()}
-        write_all(folder, {name: text_writer(text) for name, text in texts.items()})
+        report.save(folder)
     return report
 
 

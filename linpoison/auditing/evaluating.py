@@ -29,6 +29,7 @@ def evaluate(
     epsilon: float = 0.03,
     out: str | os.PathLike[str] | None = None,
     gates: Gates | None = None,
+    redact: bool = False,
     **keywords: Any,
 ) -> AuditReport:
     """Score a poison that was made elsewhere.
@@ -47,6 +48,7 @@ def evaluate(
     out : path, optional
         Folder for the report.
     gates : Gates, optional
+    redact : bool, default False
         As in `audit`.
     **keywords
         `model`, `reg`, `class_weight`, `estimator`, `penalize_intercept`, `sample_weight`, `defenses`, `variant`,
@@ -72,6 +74,7 @@ def evaluate(
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
         report = _scored(data, poison, asked, budget).judged(limits)
+        report = report.redacted() if redact else report
         if folder is not None:
             report.save(folder)
     return report

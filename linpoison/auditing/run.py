@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def audit(
     progress: Progress | None = None,
     found: Callable[[str], None] | None = None,
     gates: Gates | None = None,
+    redact: bool = False,
     **keywords: Any,
 ) -> AuditReport:
     """Attack a linear classifier within a budget, and score the poison past every defence.
@@ -64,6 +66,9 @@ def audit(
         Called with a sentence whenever an attack ends: the best figure so far.
     gates : Gates, optional
         Limits that the figures are held against; the verdicts are the field `gate` of the report.
+    redact : bool, default False
+        Leave the poison rows, and what shows them, out of the report and of every file of it. The journal of a run
+        that has not ended holds them.
     **keywords
         One for each field of `AuditOptions`, as below.
 
@@ -154,7 +159,7 @@ def audit(
     asked = AuditOptions.of(options, keywords)
     folder = None if out is None else check_folder(out)
     with alone_in(folder):
-        return _run(data, asked, folder, progress, found, Gates() if gates is None else gates)
+        return _run(data, asked, folder, progress, found, Gates() if gates is None else gates, redact)
 
 
 def _run(
@@ -164,9 +169,10 @@ def _run(
     progress: Progress | None,
     found: Callable[[str], None] | None,
     gates: Gates,
+    redact: bool,
 ) -> AuditReport:
     gates.check_asked(target=options.target, certify=options.certify)
-    work = _begin(data, options, folder, progress, found)
+    work = replace(_begin(data, options, folder, progress, found), redact=redact)
     attacked = False
     try:
         work.campaign.run(work.plan.tasks)

@@ -17,8 +17,10 @@ from ..core import CapabilityError, Dataset, InputError, check_integer, check_nu
 from ..core.archives import arrays_writer
 from ..core.journal import FolderJournal
 from ..core.wording import quiet_fonts
-from ..core.writing import alone_in, check_folder, text_writer, write_all
-from ..reporting.cells import aligned, percent
+from ..core.writing import Writer, alone_in, check_folder, text_writer, write_all
+from ..reporting.base import Report, Table
+from ..reporting.cells import aligned, counted, difference, percent, wrapped
+from ..reporting.page import plain_page
 from ..reporting.words import label_words
 from ..subpopulations import (
     ClusterMatch,
@@ -90,8 +92,8 @@ class SubpopOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class SubpopReport:
-    """A study with its heading.
+class SubpopReport(Report):
+    """A study with its heading; a row of `to_frame` is a subpopulation at one strength.
 
     Parameters
     ----------
@@ -104,32 +106,92 @@ class SubpopReport:
     study: Study
     labels: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """What the greatest strength does to the subpopulation that is hurt most, and to everybody else."""
+        alpha = max(self.study.alphas)
+        group = self.study.at(alpha)[0]
+        target, collateral = group.damage.target, group.damage.collateral
+        who = f"{group.name} ({counted(group.damage.n_target, 'test row')})"
+        planted = f"{counted(group.n_poison, 'poison row')}, {alpha:g} for each of its rows that the attacker has"
+        if target.value <= 0:
+            return (
+                f"No subpopulation loses accuracy, not even to {alpha:g} poison rows for each of the attacker's rows."
+            )
+        chance = " (within chance)" if target.low <= 0 else ""
+        return (
+            f"Hurt most is {who}: {planted}, take {difference(target.value)} of accuracy from it{chance} and "
+            f"{difference(collateral.value)} from everybody else."
+        )
+
+    def summary(self) -> list[Table]:
+        """One for each strength, the most damaged subpopulation first: who would be hurt."""
+        return [(self._caption(alpha), self._rows(alpha)) for alpha in self.study.alphas]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Each subpopulation at each strength."""
+        return [
+            {
+                "name": group.name, "alpha": group.alpha, "n_auxiliary": group.n_auxiliary, "n_poison": group.n_poison,
+                "clean_accuracy": group.clean_accuracy, "damage": group.damage.target.value,
+                "low": group.damage.target.low, "high": group.damage.target.high,
+                "collateral": group.damage.collateral.value,
+            }
+            for group in self.study.groups
+        ]  # fmt: skip
+
+    def _rows(self, alpha: float) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [
+            ("subpopulation", "poison", "test rows", "clean acc.", "damage", "95 % interval", "collateral")
+        ]
+        for group in self.study.at(alpha):
+            target, collateral = group.damage.target, group.damage.collateral
+            interval = f"{percent(target.low)} to {percent(target.high)}"
+            counts = (group.name, str(group.n_poison), str(group.damage.n_target), percent(group.clean_accuracy))
+            rows.append((*counts, percent(target.value), interval, percent(collateral.value)))
+        return rows
+
+    def _caption(self, alpha: float) -> str:
+        worst = self.study.worst(5, alpha)
+        return (
+            f"alpha {alpha:g}: worst 5 {percent(worst.damage)}, on rows that did not choose them "
+            f"{percent(worst.unseen)}, without poison {percent(worst.null)}"
+        )
+
+    def _heading(self) -> str:
+        clean = percent(self.study.clean_accuracy)
+        return f"{self.data}: {self.options.attack} on subpopulations, clean accuracy {clean}"
+
     def to_text(self) -> str:
         """A table for each strength, the most damaged subpopulation first: who would be hurt."""
-        found = self.study
-        lines = [
-            f"{self.data}: {self.options.attack} on subpopulations, clean accuracy {percent(found.clean_accuracy)}"
-        ]
-        lines += [self.labels] if self.labels else []
-        for alpha in found.alphas:
-            worst = found.worst(5, alpha)
-            rows: list[tuple[str, ...]] = [
-                ("subpopulation", "poison", "test rows", "clean acc.", "damage", "95 % interval", "collateral")
-            ]
-            for group in found.at(alpha):
-                target, collateral = group.damage.target, group.damage.collateral
-                interval = f"{percent(target.low)} to {percent(target.high)}"
-                counts = (group.name, str(group.n_poison), str(group.damage.n_target), percent(group.clean_accuracy))
-                rows.append((*counts, percent(target.value), interval, percent(collateral.value)))
-            lines += ["", f"alpha {alpha:g}: worst 5 {percent(worst.damage)}, on rows that did not choose them "
-                      f"{percent(worst.unseen)}, without poison {percent(worst.null)}", "", aligned(rows)]  # fmt: skip
-        return printable("\n".join(lines)) + "\n"
+        heading = "\n".join(filter(None, [self._heading(), self.labels]))
+        tables = [f"{caption}\n\n{aligned(rows)}" for caption, rows in self.summary()]
+        return printable("\n\n".join([wrapped(self.verdict, ""), heading, *tables])) + "\n"
+
+    def to_html(self) -> str:
+        """The same as a page."""
+        return plain_page(self, f"Subpopulations of {self.data}", (self._heading(), self.labels), [])
 
     def to_json(self) -> str:
         """All numbers."""
         own = {name: value for name, value in vars(self.options).items() if name != "learner"}
-        content = {"data": self.data, "labels": self.labels, "options": own, **asdict(self.study)}
-        return json.dumps(content, indent=1, default=str) + "\n"
+        content = {"verdict": self.verdict, "data": self.data, "labels": self.labels, "options": own}
+        return json.dumps({**content, **asdict(self.study)}, indent=1, default=str) + "\n"
+
+    def writers(self) -> dict[str, Writer]:
+        """What writes each file of the report."""
+        from ..subpopulations import pictures
+
+        def drawn(stream: BinaryIO) -> None:
+            with quiet_fonts():
+                pictures.damage_figure(self.study).savefig(stream, format="png")
+
+        texts = {"subpop.html": text_writer(self.to_html()), "subpop.json": text_writer(self.to_json())}
+        return {"damage.png": drawn, **texts}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``subpop.html``, ``subpop.json`` and ``damage.png``."""
+        write_all(Path(folder), self.writers())
 
 
 def run_subpop(
@@ -222,15 +284,10 @@ def _write(report: SubpopReport, matcher: Matcher, found: GroupMap, numbers: Any
     last = {group.name: group.damage.target.value for group in report.study.at(max(report.study.alphas))}
     damage = {code: last[name] for code, name in enumerate(matcher.names_) if name in last}
 
-    def drawn(stream: BinaryIO) -> None:
-        with quiet_fonts():
-            pictures.damage_figure(report.study).savefig(stream, format="png")
-
     def mapped(stream: BinaryIO) -> None:
         with quiet_fonts():
             pictures.map_figure(found, matcher.names_, damage).savefig(stream, format="png", dpi=130)
 
     own = {"names": np.array(matcher.names_), "row_numbers": numbers}
     places = arrays_writer({**own, **found.arrays()}, compressed=False)
-    writers = {"damage.png": drawn, "map.png": mapped, "map.npz": places, "subpop.json": text_writer(report.to_json())}
-    write_all(folder, writers)
+    write_all(folder, {"map.png": mapped, "map.npz": places, **report.writers()})

@@ -13,11 +13,12 @@ from ..core import LinpoisonError, Poison, SolverFailed
 from ..core.journal import FolderJournal
 from ..defenses import class_exposures
 from ..evaluation import Evaluation
-from ..reporting.findings import AttackEntry, Damage
+from ..reporting.findings import ALL, AttackEntry, Damage
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .bracket import Bracket, build_bracket
 from .campaign import Campaign
+from .curve import TRIES, curve_rows, find_curve, surprises
 from .damage import Scored, find_damages
 from .groups import Division, hurt
 from .inputs import Setting
@@ -30,7 +31,11 @@ from .remedies import Remedy, find_remedies
 from .trusted import trusted
 
 MEASURED = 60.0
-"""Size of a retraining (`work_size`) up to which a report measures what stops far rows: some ten rounds of them."""
+"""Size of a retraining (`work_size`) up to which a report measures what stops far rows and what fewer rows do."""
+CHEAP = 10.0
+"""One up to which all smaller poisons are scored that the curve asks for."""
+PROVED = 3
+"""Of the numbers of rows of the curve, the first so many, every other of which is certified."""
 RESERVE = 2.0
 """Seconds of a time limit that are kept for the report, beside those of scoring the clean rows: that takes longer than
 scoring a poison after them, which an attack does at its end."""
@@ -53,6 +58,7 @@ class Work:
     pool: Pool
     deadline: Deadline | None = None
     division: Division | None = None
+    redact: bool = False
 
     def scale_hint(self) -> str:
         """What to try where a solver failed on features of an extreme size; empty for ordinary ones."""
@@ -83,21 +89,44 @@ class Work:
         scored, entries, failures = self._scored()
         if not (scored or early):
             raise SolverFailed(f"expected a poison that can be scored, got none ({'; '.join(failures.values())})")
-        found = find_damages(scored, self.clean, list(self.settings), self.scorer.rows)
+        found, curve = self._damages(scored, early or self.pool.hurried())
         domains = list(dict.fromkeys(damage.domain for damage, _ in found))  # not one in which nothing has ended
         left_out = [*self.plan.left_out, *({"name": self._title(key), "reason": LATE} for key in self.campaign.late)]
         bracket = None
         if self.options.certify and not early:
-            bracket = self._bracket(scored, progress)
+            bracket = self._bracket(scored, curve, progress)
             left_out += [{"name": "certify", "reason": LATE}] if bracket is None else []
-        return assemble(
+        rungs, n = [] if bracket is None else bracket.rungs, self.setting.split.train.n
+        report = assemble(
             "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer, entries=entries,
             found=found, target=self.options.target, epsilon=self.options.epsilon,
             failures={self._title(key): reason for key, reason in failures.items()}, left_out=left_out,
             unfinished=self._unfinished(failures), bracket=bracket,
             subpopulations=self._hurt(found) if found else None, domains=domains, exposures=self._exposures(domains),
             remedies=[] if early or self.pool.hurried() else self._remedies(found[0][1].poison),
+            curve=curve_rows(curve, found, self.clean.error["scored"], rungs, n),
         )  # fmt: skip
+        return report.redacted() if self.redact else report
+
+    def _damages(
+        self, scored: list[Scored], hurried: bool
+    ) -> tuple[list[tuple[Damage, Scored]], dict[str, dict[int, Scored]]]:
+        """The most that was done to each defender, and the best poisons of fewer rows."""
+        domains, rows = list(self.settings), self.scorer.rows
+        found = find_damages(scored, self.clean, domains, rows)
+        if hurried or (size := self._size) > MEASURED:
+            return found, {}
+        scenarios = {task.domain: task.scenario for task in self.plan.tasks if task.against == ALL}
+        curve = find_curve(self.pool, found, scenarios, min(TRIES, int(TRIES * CHEAP / size)))
+        if more := surprises(curve, found, rows):
+            scored += more
+            found = find_damages(scored, self.clean, domains, rows)
+        return found, curve
+
+    @property
+    def _size(self) -> float:
+        """Of a retraining behind every filter, see `work_size`."""
+        return work_size(self.setting.split.train, len(self.setting.defenses))
 
     def _unfinished(self, failures: Mapping[str, str]) -> list[str]:
         """Attacks that have not come to their end, by Ctrl-C or the time limit."""
@@ -135,7 +164,7 @@ class Work:
 
     def _remedies(self, poison: Poison) -> list[Remedy]:
         train, rows = self.setting.split.train, self.scorer.rows.scored
-        if not self.setting.defenses or work_size(train, len(self.setting.defenses)) > MEASURED:
+        if not self.setting.defenses or self._size > MEASURED:
             return []
         return find_remedies(self.setting, rows, self.scorer.budget.count(train.n), poison)
 
@@ -151,8 +180,10 @@ class Work:
         errors = best.scores.error["scored"]
         return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
 
-    def _bracket(self, scored: Sequence[Scored], progress: Progress | None) -> Bracket | None:
-        """The certificates; None where the time limit comes first."""
+    def _bracket(
+        self, scored: Sequence[Scored], curve: Mapping[str, Mapping[int, Scored]], progress: Progress | None
+    ) -> Bracket | None:
+        """Certificates of a few numbers of rows of the curve and of the budget; None where time is up before."""
         deadline = self.deadline
 
         def told(done: int, total: int, what: str) -> None:
@@ -165,10 +196,17 @@ class Work:
         train, rows = self.setting.split.train, self.setting.measure.searched(self.scorer.rows.scored)
         # An audit rounds its budget to whole rows: what is certified has to hold them all.
         epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
+        fewer = {
+            m / train.total: {item.attack: item.poison for best in curve.values() if (item := best.get(m))}
+            for m in list(next(iter(curve.values()), ()))[:PROVED:2]
+        }
         try:
-            return build_bracket(trusted(self.setting), rows, [epsilon], {epsilon: poisons}, progress=told)
+            defender = trusted(self.setting)
+            last = build_bracket(defender, rows, [epsilon], {epsilon: poisons}, progress=told)
+            first = build_bracket(defender, rows, list(fewer), fewer, names=("test-error",), progress=told)
         except OutOfTime:
             return None
+        return Bracket(first.rungs + last.rungs, first.certificates + last.certificates)
 
 
 def _numbered(scored: Sequence[Scored]) -> list[tuple[int, Scored]]:

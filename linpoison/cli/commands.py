@@ -42,7 +42,10 @@ def run(arguments: Any) -> int:
 def _audit(arguments: Any) -> int:
     gates, options = _gates(arguments), _options(AuditOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
-        report = audit(arguments.data, options, out=arguments.out, progress=progress, found=progress.note, gates=gates)
+        report = audit(
+            arguments.data, options, out=arguments.out, progress=progress, found=progress.note, gates=gates,
+            redact=arguments.redact,
+        )  # fmt: skip
     return _finish(report, arguments)
 
 
@@ -85,7 +88,7 @@ def _budget(arguments: Any) -> int:
     options = _options(LearnerOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "budget.json, certificates")
+    _print(report, arguments, "budget.html, budget.json, certificates")
     return 0
 
 
@@ -97,7 +100,7 @@ def _subpop(arguments: Any) -> int:
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_subpop(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "subpop.json, damage.png, map.png, map.npz")
+    _print(report, arguments, "subpop.html, subpop.json, damage.png, map.png, map.npz")
     return 0
 
 
@@ -113,8 +116,9 @@ def _print(report: Any, arguments: Any, files: str) -> None:
 def _evaluate(arguments: Any) -> int:
     gates, options = _gates(arguments), _options(EvaluateOptions, arguments)
     report = evaluate(
-        arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out, gates=gates
-    )
+        arguments.data, arguments.poison, options, epsilon=arguments.epsilon, out=arguments.out, gates=gates,
+        redact=arguments.redact,
+    )  # fmt: skip
     return _finish(report, arguments)
 
 
@@ -179,7 +183,7 @@ def _gates(arguments: Any) -> Gates:
 
 
 def _finish(report: AuditReport, arguments: Any) -> int:
-    _print(report, arguments, f"report.html, report.json, {', '.join([*report.files, *report.tables])}")
+    _print(report, arguments, ", ".join(["report.html", "report.json", *report.files, *report.tables]))
     for reason in report.broken:
         tell(f"linpoison: gate not met: {reason}")
     return int(bool(report.broken))

@@ -319,6 +319,7 @@ def _add_gates(parser: Parser) -> None:
                         help="exit with code 1 if a figure is above X: error (as --fail-above), unseen (the same on "
                         "rows that the attacker did not see), damage (what poison adds), certified (with --certify); "
                         "may be given several times")  # fmt: skip
+    parser.add_argument("--redact", action="store_true", help="leave the poison rows out of every file")
     parser.add_argument("--baseline", metavar="FILE", help="report.json of an earlier audit: fail only on what is "
                         "worse, by more than 1 point or --gate worse=X")  # fmt: skip
 

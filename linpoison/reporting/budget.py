@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.writing import text_writer, write_all
+from .base import Report, Table
 from .cells import aligned, own_words, percent, wrapped
 from .json_values import plain
+from .page import plain_page
 
 SCHEMA = 1
 READING = (
@@ -24,8 +29,8 @@ FLIPPED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetReport:
-    """What `budget` found. The fields are documented in docs/files.md."""
+class BudgetReport(Report):
+    """What `budget` found; a row of `to_frame` is one of `entries`. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
     model: dict[str, Any]
@@ -41,12 +46,27 @@ class BudgetReport:
     left_out: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``budget.json``."""
-        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
+    @property
+    def verdict(self) -> str:
+        """The least mass of poison that makes the cheapest of the targets the learned model."""
+        cheapest = min(self.entries, key=lambda item: float(item["bound"]))
+        what = f"the model {cheapest['name']}"
+        if self.target.startswith("flip:"):
+            what = f"the cheapest model found that turns test row {self.target[5:]}"
+        elif len(self.entries) > 1:
+            what = f"the cheapest of {len(self.entries)} targets ({cheapest['name']})"
+        if not np.isfinite(cheapest["bound"]):
+            return f"No poison inside the fixed filters makes {what} the learned one."
+        rows = _rows(cheapest["bound"], cheapest.get("total", self.n_trusted))
+        enough = f", and {percent(cheapest['primal'])} is enough" if np.isfinite(cheapest["primal"]) else ""
+        return (
+            f"To plant {what}, which errs on {percent(cheapest['test_error'])} of the test rows, takes poison of at "
+            f"least {percent(cheapest['bound'])} of the {self.n_trusted} rows that the fixed filters keep ({rows} rows)"
+            f"{enough}."
+        )
 
-    def to_text(self) -> str:
-        """The report as a table for people."""
+    def summary(self) -> list[Table]:
+        """One row for each target."""
         header = ("target", "test error", "at least", "enough", "rows, at least", "exact (not verified)", "seconds")
         body = [
             (
@@ -60,14 +80,45 @@ class BudgetReport:
             )
             for item in self.entries
         ]
-        heading = (
-            f"{self.dataset['name']}: {self.n_trusted} training rows inside the fixed filters; "
-            f"{self.model['loss']} loss, reg {self.model['reg']:g}" + own_words(self.dataset)
+        return [("Least poison for each target, as a share of the rows that the filters keep", [header, *body])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The entries."""
+        return [{name: value for name, value in item.items() if name != "info"} for item in self.entries]
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``budget.json``."""
+        return json.dumps(plain({"verdict": self.verdict, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+
+    def to_text(self) -> str:
+        """The report as a table for people."""
+        blocks = [wrapped(self.verdict, ""), self._heading() + own_words(self.dataset), aligned(self.summary()[0][1])]
+        return (
+            "\n\n".join([*blocks, "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self._notes())])
+            + "\n"
         )
-        lines = [wrapped(f"{name} was left out: {why}.", "- ") for name, why in self.left_out.items()]
-        reading = (*READING, FLIPPED) if self.target.startswith("flip:") else READING
-        lines += [wrapped(line, "- ") for line in (*reading, *self.assumptions)]
-        return f"{heading}\n\n{aligned([header, *body])}\n\nHow to read this\n" + "\n".join(lines) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        return plain_page(
+            self, f"Poisoning budgets of {self.dataset['name']}", (self._heading(), self.dataset.get("labels", "")),
+            [("How to read this", self._notes())], command=self.command, versions=self.versions,
+        )  # fmt: skip
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``budget.html`` and ``budget.json``."""
+        texts = {"budget.html": self.to_html(), "budget.json": self.to_json()}
+        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+
+    def _heading(self) -> str:
+        return (
+            f"{self.dataset['name']}: {self.n_trusted} training rows inside the fixed filters; "
+            f"{self.model['loss']} loss, reg {self.model['reg']:g}"
+        )
+
+    def _notes(self) -> list[str]:
+        left_out = [f"{name} was left out: {why}." for name, why in self.left_out.items()]
+        return [*left_out, *READING, *((FLIPPED,) if self.target.startswith("flip:") else ()), *self.assumptions]
 
 
 def _share(value: float) -> str:

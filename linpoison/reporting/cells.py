@@ -45,6 +45,40 @@ def points(low: float, high: float) -> str:
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(12, "row")
+    ('1 row', '12 rows')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> joined(["a"]), joined(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def difference(share: float) -> str:
+    """A share in points.
+
+    Examples
+    --------
+    >>> difference(0.01), difference(0.125)
+    ('1 point', '12.5 points')
+    """
+    number = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{number} point{'' if number == '1' else 's'}"
+
+
 def own_words(data: Mapping[str, Any]) -> str:
     """A line on the user's labels, of the `dataset` part of a report; empty where there is none."""
     return f"\n{data['labels']}" if data.get("labels") else ""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from .cells import aligned, loss_table, own_words, rows_table, rungs_table, wrapped
-from .json_values import plain
-from .page import rendered
+from ..core.writing import text_writer, write_all
+from .base import Report, Table
+from .cells import aligned, loss_table, own_words, percent, rows_table, rungs_table, wrapped
+from .json_values import known, plain
+from .page import plain_page
 from .words import measured
 
 SCHEMA = 1
-TEMPLATE = "certify.html.j2"
 READING = (
     "The bound holds for every poison of the budget that the fixed filters let through, on exactly these test rows; no "
     "sampling enters. The attack's error is what one poison did to the same defender.",
@@ -55,8 +59,8 @@ ROWS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyReport:
-    """What `certify` found. The fields are documented in docs/files.md."""
+class CertifyReport(Report):
+    """What `certify` found; a row of `to_frame` is one of `rungs`. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
     model: dict[str, Any]
@@ -78,7 +82,8 @@ class CertifyReport:
 
     def to_json(self) -> str:
         """The report as JSON text, as in ``certify.json``."""
-        return json.dumps(plain(asdict(self)), indent=2, allow_nan=False) + "\n"
+        values = {"verdict": self.verdict, **asdict(self)}
+        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> CertifyReport:
@@ -87,11 +92,30 @@ class CertifyReport:
             values = json.loads(text)
             if values["schema"] != SCHEMA:
                 raise InputError(f"a report of schema {SCHEMA}", f"schema {values['schema']!r}")
-            return cls(**values)
+            return cls(**known(cls, values))
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError("a report of certify in JSON", f"text that is none ({error})") from None
+
+    @property
+    def verdict(self) -> str:
+        """What no poison of the greatest budget of which something is proved can do."""
+        return certify_verdict(self)
+
+    def summary(self) -> list[Table]:
+        """That of the rungs, and that of losses where there is one."""
+        if self.kind != "error":
+            return [("Rows", rows_table(self.rungs, ROWS[self.kind][0]))]
+        both = (
+            (measured(self.metric, "Test error"), rungs_table(self.rungs)),
+            ("Mean loss of the clean training rows", loss_table(self.rungs)),
+        )
+        return [table for table in both if table[1]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rungs."""
+        return [dict(rung) for rung in self.rungs]
 
     def to_text(self) -> str:
         """The report as a table for people."""
@@ -100,6 +124,42 @@ class CertifyReport:
     def to_html(self) -> str:
         """The report as one self-contained page."""
         return certify_html(self)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``certify.html`` and ``certify.json``."""
+        texts = {"certify.html": self.to_html(), "certify.json": self.to_json()}
+        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+
+
+def certify_verdict(report: CertifyReport) -> str:
+    """Of the greatest budget of which anything is proved, and whether there are greater ones."""
+    rungs = report.rungs
+    proved = [rung for rung in rungs if rung["bound"] < 1]
+    if not proved:
+        return f"Nothing is proved of {_change(report, rungs[0])}: the bound is 100 %."
+    rung = proved[-1]
+    beyond = "" if rung is rungs[-1] else f" Of {_change(report, rungs[-1])} nothing is proved."
+    if report.kind != "error":
+        turned = (
+            "" if rung["attack_error"] is None else f"; {percent(rung['attack_error'])} can be turned, or err anyway"
+        )
+        return (
+            f"Against {_change(report, rung)}, {percent(rung['certified_fraction'])} of the "
+            f"{report.dataset['n_test']} test rows keep their right label, proved row by row{turned}.{beyond}"
+        )
+    reached = "" if rung["attack_error"] is None else f"; attacks reach {percent(rung['attack_error'])}"
+    return (
+        f"No {_change(report, rung)} brings the {measured(report.metric, 'test error')} above "
+        f"{percent(rung['bound'])}, from {percent(rung['clean_error'])} without it{reached}.{beyond} The filters are "
+        "held fixed."
+    )
+
+
+def _change(report: CertifyReport, rung: Mapping[str, Any]) -> str:
+    """What is changed in the training rows at one level."""
+    if rung["count"] is not None:
+        return f"any {rung['count']} {ROWS[report.kind][0]}"
+    return f"poison of {100 * rung['epsilon']:.3g} % of the training rows"
 
 
 def certify_text(report: CertifyReport) -> str:
@@ -111,24 +171,14 @@ def certify_text(report: CertifyReport) -> str:
         f"{data['n_test']} test rows, {data['n_features']} features)\n"
         f"learner: {model['loss']} loss, reg {model['reg']:g}; filters: {filters}" + own_words(data)
     )
-    names = (
-        measured(report.metric, "Test error") if report.kind == "error" else "Rows",
-        "Mean loss of the clean training rows",
-    )
-    blocks = [heading, *(f"{name}\n{aligned(table)}" for name, table in zip(names, tables(report), strict=False))]
+    blocks = [wrapped(report.verdict, ""), heading]
+    blocks += [f"{name}\n{aligned(table)}" for name, table in report.summary()]
     notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
     notes += failure_lines(report)
     blocks += ["\n".join(wrapped(line, "- ") for line in notes)] if notes else []
     blocks.append("What the bounds rest on\n" + "\n".join(wrapped(line, "- ") for line in report.assumptions))
     blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in reading(report)))
     return "\n\n".join(blocks) + "\n"
-
-
-def tables(report: CertifyReport) -> list[list[tuple[str, ...]]]:
-    """That of the rungs, and that of losses where there is one."""
-    if report.kind != "error":
-        return [rows_table(report.rungs, ROWS[report.kind][0])]
-    return [table for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table]
 
 
 def reading(report: CertifyReport) -> tuple[str, ...]:
@@ -148,11 +198,16 @@ def certify_html(report: CertifyReport) -> str:
     """The page."""
     from .plots import bracket
 
-    return rendered(
-        TEMPLATE,
-        report=report,
-        tables=tables(report),
-        figure=bracket(report.rungs, report.kind),
-        reading=reading(report),
-        failures=failure_lines(report),
+    model, data = report.model, report.dataset
+    filters = ", ".join(report.defenses) or "none but the domain"
+    subtitle = (
+        f"{model['loss']} loss, reg {model['reg']:g}; filters {filters}; {report.n_trusted} of {data['n_train']} "
+        "training rows inside them",
+        data.get("labels", ""),
     )
+    rest = [*(f"{name} was left out: {why}" for name, why in report.left_out.items()), *failure_lines(report)]
+    sections = [("What the bounds rest on", [*report.assumptions, *rest]), ("How to read this", reading(report))]
+    return plain_page(
+        report, f"Poisoning certificates of {data['name']}", subtitle, sections,
+        figures=[bracket(report.rungs, report.kind)], command=report.command, versions=report.versions,
+    )  # fmt: skip

@@ -151,6 +151,7 @@ class AuditFindings:
     domains: list[str] = field(default_factory=list)
     exposures: list[dict[str, Any]] = field(default_factory=list)
     remedies: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)

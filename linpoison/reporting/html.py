@@ -7,51 +7,45 @@ from typing import Any
 import numpy as np
 
 from ..core import Dataset
+from .advice import advice, remedies_table
 from .cells import domain_words, points
-from .findings import ALL, AuditFindings
+from .curve import bracket_words
+from .findings import ALL, AttackEntry, AuditFindings
+from .gates import failed
 from .glossary import terms_in
 from .group_tables import group_by_defense, heading, worst_groups
 from .lessons import lessons
 from .material import LABELS, Figure, Material, class_mean, mean_rows
 from .page import rendered
-from .table import by_defense, comparison, damage_rows, error_rows, facts, headline, shown
+from .table import MEASURES, by_defense, comparison, damage_tables, error_rows, facts, headline, shown
 from .words import cautions
 
 TEMPLATE = "report.html.j2"
 
 
-def report_html(report: AuditFindings) -> str:
+def report_html(report: AuditFindings, verdict: str) -> str:
     """The page."""
-    return rendered(TEMPLATE, **_context(report))
+    return rendered(TEMPLATE, **_context(report, verdict))
 
 
-def _context(report: AuditFindings) -> dict[str, Any]:
+def _context(report: AuditFindings, verdict: str) -> dict[str, Any]:
     material = report.material
+    figures = figures_of(report)
     return {
         "report": report,
+        "verdict": verdict,
         "clean_error": report.clean["test_error"],
-        "entries": [
-            {
-                "entry": entry,
-                "title": entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}",
-                "finding": headline(report, entry),
-                "rows": error_rows(report, entry),
-                "facts": facts(entry),
-                "cautions": cautions(entry),
-                "seconds_to": entry.seconds_to,
-            }
-            for entry in shown(report)
-        ],
+        "entries": [_entry(report, entry) for entry in shown(report)],
         "headline": report.damage() if report.domains else None,
+        "broken": failed(report.gate),
+        "bracket": (bracket := bracket_words(report)),
+        "advice": (measures := advice(report)),
         "answers": [
-            {
-                "words": domain_words(domain),
-                "all": report.damage(ALL, domain),
-                "adds": points(report.damage(ALL, domain).low, report.damage(ALL, domain).high),
-                "rows": damage_rows(report, domain),
-            }
-            for domain in report.domains
+            {"words": domain_words(item.domain), "all": item, "adds": points(item.low, item.high)}
+            for item in (report.damage(ALL, domain) for domain in report.domains)
         ],
+        "damages": damage_tables(report),
+        "remedies": [(MEASURES, remedies_table(report, words=True))] if report.remedies else [],
         "comparisons": [
             (
                 "The strongest first; seconds are wall time, 's to' those until it first reached that error",
@@ -62,10 +56,24 @@ def _context(report: AuditFindings) -> dict[str, Any]:
         if len(report.attacks) > 1 or report.failures
         else [],
         "lessons": (said := lessons(report)),
-        "terms": terms_in([*said, *report.reading]),
+        "terms": terms_in([verdict, *bracket, *measures, *said, *report.reading]),
         "groups": _groups(report.subpopulations),
-        "figures": figures_of(report),
+        "curves": figures[:1] if report.curve else [],
+        "figures": figures[1:] if report.curve else figures,
         "features": [] if material is None or material.train.image_shape else feature_table(material),
+        "rows": [] if material is None else poison_rows(material),
+    }
+
+
+def _entry(report: AuditFindings, entry: AttackEntry) -> dict[str, Any]:
+    """What is told of one poison."""
+    return {
+        "title": entry.name if len(report.domains) < 2 else f"{entry.name}, {domain_words(entry.domain)}",
+        "finding": headline(report, entry),
+        "rows": error_rows(report, entry),
+        "facts": facts(entry),
+        "cautions": cautions(entry),
+        "seconds_to": entry.seconds_to,
     }
 
 
@@ -82,19 +90,21 @@ def _groups(found: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 N_FEATURES = 12
+N_ROWS, N_COLUMNS = 10, 8
+"""Of the table of poison rows."""
 
 
 def figures_of(report: AuditFindings) -> list[Figure]:
     """Every picture that the report has the material for."""
-    from . import plots
+    from . import plots, portraits
 
-    found: list[Figure | None] = []
+    found: list[Figure | None] = [plots.curve(report)]
     if report.attacks:
         found += [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
     found += [plots.bracket(report.rungs)] if report.rungs else []
     found += [plots.groups(report.subpopulations)] if report.subpopulations else []
     if report.material is not None and report.material.two_classes:
-        found += [draw(report.material) for draw in (plots.score_histograms, plots.plane, plots.images)]
+        found += [draw(report.material) for draw in (portraits.score_histograms, portraits.plane, portraits.images)]
     return [figure for figure in found if figure is not None]
 
 
@@ -128,6 +138,22 @@ def feature_table(material: Material, n: int = N_FEATURES) -> list[dict[str, Any
         ]
         tables.append({"label": text, "rows": rows})
     return tables
+
+
+def poison_rows(material: Material) -> list[tuple[str, ...]]:
+    """Header and the rows of most copies, in the columns in which they differ most from the clean rows' means."""
+    poison, train = material.poison, material.train
+    chosen = np.argsort(-poison.count, kind="stable")[:N_ROWS]
+    rows = poison.X[chosen]
+    X = np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
+    mean = np.asarray(train.X.mean(axis=0)).ravel()
+    columns = np.argsort(-abs(X - mean).max(axis=0), kind="stable")[:N_COLUMNS]
+    header = ("label", "copies", *(feature_name(train, int(column)) for column in columns))
+    labels = train.label_values(poison.y[chosen])
+    return [header] + [
+        (str(label), f"{poison.count[i]:.0f}", *(f"{row[column]:.4g}" for column in columns))
+        for i, label, row in zip(chosen, labels, X, strict=True)
+    ]
 
 
 def feature_name(train: Dataset, column: int) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.results import UNDEFENDED, worst_case
-from .cells import domain_words, points
+from ..core.results import worst_case
+from .cells import difference, domain_words, joined
 from .findings import ALL, AttackEntry, AuditFindings
 from .group_tables import sentences
-from .words import measured
 
 NOISE = 0.01
 """About how far another seed, or another rounding, moves the error of an attack behind every filter."""
@@ -20,19 +19,16 @@ LARGE_GAP = 1e-2
 
 
 def lessons(report: AuditFindings) -> list[str]:
-    """How bad it gets, what a range check buys, which defence holds, who did most, and what is proved."""
+    """Who did most, what carried over to other rows, what filters let through, and what attacks proved on the way."""
     mine = [entry for entry in report.attacks if entry.against == ALL]
-    lines = [_answer(report, domain) for domain in report.domains] + _range_check(report)
-    lines += [line for domain in report.domains for line in _defences(report, domain)]
-    lines += [exposure_words(item, report) for item in report.exposures] + remedy_words(report)
-    lines += _winner(report, mine)
+    lines = _winner(report, mine)
     lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
     if report.attacks:  # of a run that was interrupted early there may be none
         lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
+    lines += [exposures_words(report, domain) for domain in report.domains if report.exposures]
     lines += sentences(report.subpopulations) if report.subpopulations else []
     lines += [line for entry in report.ranked for line in _proofs(entry)]
     lines += _left_out(report)
-    lines += [f"{name} had not ended when this report was written." for name in report.unfinished]
     return lines + [f"{item['name']} failed: {item['reason']}" for item in report.failures]
 
 
@@ -45,89 +41,20 @@ def _left_out(report: AuditFindings) -> list[str]:
     return [f"{'; '.join(some)} {verb[len(some) == 1]} left out: {reason}." for reason, some in names.items()]
 
 
-def exposure_words(item: Mapping[str, Any], report: AuditFindings) -> str:
-    """Whether a class can be overrun and its mean dragged, and by how few rows."""
-    where = f", {domain_words(item['domain'])}" if len(report.domains) > 1 else ""
+def exposures_words(report: AuditFindings, domain: str) -> str:
+    """Whether the classes can be overrun and their means dragged in one domain, and by how few rows."""
+    told = "; ".join(_exposure(item) for item in report.exposures if item["domain"] == domain)
+    return f"What the budget can do to filters fitted with it, {domain_words(domain)}: {told}."
+
+
+def _exposure(item: Mapping[str, Any]) -> str:
     stays = "so it can be overrun" if item["n_surviving"] else "so it cannot be overrun"
     least = f", by {item['least_overrun']} rows or more" if item["least_overrun"] else ""
     drag = "its mean cannot be dragged" if item["least_drag"] is None else f"{item['least_drag']} drag its mean"
     return (
-        f"Class {item['label']:+.0f}{where}: {item['n_poison']} rows against {item['n_dropped']} dropped, "
-        f"{stays}{least}; {drag}."
+        f"class {item['label']:+.0f}, {item['n_poison']} rows against {item['n_dropped']} dropped, {stays}{least}, "
+        f"and {drag}"
     )
-
-
-def remedy_words(report: AuditFindings) -> list[str]:
-    """What each measure does to the poison that passes every filter, and what it costs without poison."""
-    before = [error for name, error in report.clean["by_defense"].items() if name != UNDEFENDED]
-    lines = []
-    for item in report.remedies:
-        clean = [error for name, error in item["clean_error"].items() if name != UNDEFENDED]
-        line = f"To {item['words']} leaves an error of {min(clean):.1%} to {max(clean):.1%} behind the filters without"
-        line += f" poison ({min(before):.1%} to {max(before):.1%} as it is)"
-        if item["poisoned_error"] is not None:
-            line += f", and {worst_case(item['poisoned_error']):.1%} behind all of them with this poison"
-        lines.append(f"{line}." if not item["touched"] else f"{line}; it touches {item['touched']:.1%} of clean rows.")
-    told = "The poison was not made against these measures: an attacker who knows them may do more."
-    return [*lines, told] if lines else []
-
-
-def _answer(report: AuditFindings, domain: str) -> str:
-    """The figures of one domain in a sentence: every filter at once, the weakest alone, and none."""
-    item, bare = report.damage(ALL, domain), report.damage(UNDEFENDED, domain)
-    rows = f"{item.n_poison} poison row{'' if item.n_poison == 1 else 's'}"
-    what = f"the {measured(report.metric)}" + (" on the chosen rows" if report.target_rows else "")
-    where = (
-        f"behind every filter at once (best against it: {item.filter})"
-        if len(report.filters) > 1
-        else "behind " + (item.filter if report.filters else "no filter")
-    )
-    verb = "takes" if item.n_poison == 1 else "take"
-    line = (
-        f"{domain_words(domain).capitalize()}: {rows} of {item.attack} {verb} {what} {where} from "
-        f"{item.clean_error:.1%} to {item.test_error:.1%} ({points(item.low, item.high)} points)"
-    )
-    if item.unseen_test_error is not None and not report.target_rows and report.target != "train":
-        line += f", on rows that the attacker did not see to {item.unseen_test_error:.1%}"
-    alone = [report.damage(name, domain) for name in report.filters]
-    if len(alone) > 1:
-        worst = max(alone, key=lambda one: one.test_error)
-        line += f". Behind one filter alone it gets up to {worst.test_error:.1%} ({worst.behind})"
-    return line + (f"; without a filter {bare.test_error:.1%}." if report.filters else ".")
-
-
-def _range_check(report: AuditFindings) -> list[str]:
-    """What a range check would buy: the difference between the two answers."""
-    if len(report.domains) < 2:
-        return []
-    wide, narrow = (report.damage(ALL, domain) for domain in (report.domains[0], report.domains[-1]))
-    saved = wide.test_error - narrow.test_error
-    first = "The first figure holds unless something before the learner refuses rows outside of what each column shows"
-    if saved <= 0:
-        return [f"{first}; such a check buys nothing against the poisons found here."]
-    return [
-        f"{first}. Such a range check takes {_points(saved)} of error off the attacker (from {wide.test_error:.1%} to "
-        f"{narrow.test_error:.1%}); it does not stop a poison inside the range."
-    ]
-
-
-def _defences(report: AuditFindings, domain: str) -> list[str]:
-    """Which defence holds best, none of them counted too, against a poison made for it; ties are ties."""
-    items = [item for item in report.damages if item.domain == domain and item.behind != ALL]
-    if len(items) < 2:
-        return []
-    where = f" ({domain_words(domain)})" if len(report.domains) > 1 else ""
-    said = {item.behind: "no filter" if item.behind == UNDEFENDED else item.behind for item in items}
-    holding = sorted((item for item in items if item.holds_best), key=lambda item: item.test_error)
-    others = sorted((item for item in items if not item.holds_best), key=lambda item: -item.test_error)
-    line = f"Each against a poison of its own{where}: "
-    if not others:
-        low, high = holding[0].test_error, holding[-1].test_error
-        return [f"{line}no defence, and none at all, does better than another beyond chance ({low:.1%} to {high:.1%})."]
-    names = _and([said[item.behind] for item in holding])
-    verb = "holds" if len(holding) == 1 else "hold"
-    line += f"{names} {verb} best ({holding[0].test_error:.1%}{'' if len(holding) == 1 else ', alike within chance'})"
-    return [f"{line}; {said[others[0].behind]} is the weakest ({others[0].test_error:.1%})."]
 
 
 def _titled(report: AuditFindings, entry: AttackEntry) -> str:
@@ -135,9 +62,12 @@ def _titled(report: AuditFindings, entry: AttackEntry) -> str:
 
 
 def _winner(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[str]:
-    if len(mine) < 2:
+    if not mine:
         return []
-    best, *others = sorted(mine, key=lambda entry: -entry.test_error_behind_all)
+    best, *rest = sorted(mine, key=lambda entry: -entry.test_error_behind_all)
+    others = [entry for entry in rest if entry.name != best.name]  # not the same in another domain
+    if not others:
+        return []
     ahead = best.test_error_behind_all - others[0].test_error_behind_all
     line = f"{_titled(report, best)} does the most damage ({best.test_error_behind_all:.1%})"
     row = 1 / max(1, report.n_scored)
@@ -145,12 +75,12 @@ def _winner(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[str]:
     if row > NOISE:
         noise, spread = 1.5 * row, f"a single row of {report.n_scored}, which seeds and rounding can move"
     if ahead > noise:
-        return [f"{line}, {_points(ahead)} more than {_titled(report, others[0])}: beyond {spread}."]
+        return [f"{line}, {difference(ahead)} more than {_titled(report, others[0])}: beyond {spread}."]
     near = [
         _titled(report, entry) for entry in others if best.test_error_behind_all - entry.test_error_behind_all <= noise
     ]
     verb = "is" if len(near) == 1 else "are"
-    return [f"{line}, but {_and(near)} {verb} within {spread}: there is no order among them."]
+    return [f"{line}, but {joined(near)} {verb} within {spread}: there is no order among them."]
 
 
 def _start_of(report: AuditFindings, entry: AttackEntry) -> AttackEntry | None:
@@ -185,7 +115,7 @@ def _carried_over(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[st
     more = "less" if unseen <= seen else "more"
     line = (
         f"{chosen.name} reaches {seen:.1%} on the {what}, and {unseen:.1%} on unseen rows, "
-        f"{_points(abs(seen - unseen))} {more}."
+        f"{difference(abs(seen - unseen))} {more}."
     )
     lines = [line]
     hindsight = max(entries, key=_unseen)
@@ -240,12 +170,3 @@ def _seen(entry: AttackEntry) -> float:
 
 def _unseen(entry: AttackEntry) -> float:
     return float(entry.unseen_test_error_behind_all or 0.0)
-
-
-def _points(share: float) -> str:
-    number = f"{100 * share:.1f}".removesuffix(".0")
-    return f"{number} point{'' if number == '1' else 's'}"
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

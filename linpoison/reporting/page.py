@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from .._printable import printable
 from .cells import percent
-from .glossary import linked
+from .glossary import linked, terms_in
+from .material import Figure
 
 
 def rendered(template: str, **context: Any) -> str:
     """A template of this room with its values; every one that comes from data is escaped."""
     return str(_compiled(template).render(**context))
+
+
+def plain_page(
+    report: Any,
+    title: str,
+    subtitle: Sequence[str],
+    sections: Sequence[tuple[str, Sequence[str]]],
+    *,
+    figures: Sequence[Figure] = (),
+    tables: Sequence[Any] | None = None,
+    command: str = "",
+    versions: Mapping[str, str] | None = None,
+) -> str:
+    """A page of verdict, figures, tables, and lists below headings, with the terms that these use.
+
+    Parameters
+    ----------
+    report : Report
+    tables : sequence of Table, optional
+        Those of the report by default.
+    """
+    shown = report.summary() if tables is None else tables
+    words = [report.verdict, *(line for _, lines in sections for line in lines)]
+    return rendered(
+        "plain.html.j2", report=report, title=title, subtitle=[line for line in subtitle if line], sections=sections,
+        figures=figures, tables=shown, terms=terms_in(words), command=command, versions=versions or {},
+    )  # fmt: skip
 
 
 @cache

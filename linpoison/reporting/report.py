@@ -13,26 +13,55 @@ import numpy as np
 
 from ..core import InputError, Poison
 from ..core.writing import Writer, text_writer, write_all
+from .advice import advice
+from .base import Report, Table
 from .findings import SCHEMA, AttackEntry, AuditFindings, Damage
 from .gates import Gates, failed
 from .html import report_html
 from .json_values import known, plain, serial, typed
-from .table import report_text
+from .table import damage_tables, report_text
+from .verdict import audit_verdict
 
 _ANOTHER = "Run the audit again; docs/files.md says what changed between schemas."
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditReport(AuditFindings):
-    """The outcome of `audit` or `evaluate`.
+class AuditReport(AuditFindings, Report):
+    """The outcome of `audit` or `evaluate`; a row of `to_frame` is one of `damages`.
 
     `to_json` and `from_json` are inverse for everything but the poison rows and what the pictures
     are drawn from, which live in files of their own. The fields are documented in docs/files.md.
     """
 
+    @property
+    def verdict(self) -> str:
+        """By how much, with how many rows, past which filters, on which rows, and what is proved at most."""
+        return audit_verdict(self)
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do about it, the measure that leaves the least error first."""
+        return advice(self)
+
+    def summary(self) -> list[Table]:
+        """How bad it gets, in each domain."""
+        return damage_tables(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The damages."""
+        return [serial(item, leave=("test_errors", "kept")) for item in self.damages]
+
+    def redacted(self) -> AuditReport:
+        """The report without poison rows, and without the pictures and tables that show them."""
+        return replace(
+            self, poisons={}, tables={}, material=None, damages=[replace(item, file="") for item in self.damages],
+            attacks=[replace(entry, file=None) for entry in self.attacks],
+        )  # fmt: skip
+
     def to_json(self) -> str:
         """The report as JSON text, as in ``report.json``."""
-        values = {"schema": self.schema, **serial(self, leave=("schema", "poisons", "material", "tables"))}
+        values = {"verdict": self.verdict, "advice": self.advice, "schema": self.schema}
+        values |= serial(self, leave=("schema", "poisons", "material", "tables"))
         for name in ("attacks", "damages"):
             values[name] = [serial(entry) for entry in getattr(self, name)]
         return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
@@ -73,12 +102,12 @@ class AuditReport(AuditFindings):
         return failed(self.gate)
 
     def to_text(self) -> str:
-        """The report as a table for people."""
-        return report_text(self)
+        """The verdict, what to do, the tables behind it, and how to read them."""
+        return report_text(self, self.verdict)
 
     def to_html(self) -> str:
         """The report as one self-contained page; a report read from JSON has fewer pictures."""
-        return report_html(self)
+        return report_html(self, self.verdict)
 
     def _words(self, poison: Poison) -> dict[str, Any]:
         """The user's label values of poison rows, and names of the columns, as arrays of a poison file."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ..core import UNDEFENDED
+from .advice import advice, remedies_table
+from .base import Table
 from .cells import aligned, domain_words, loss_table, own_words, percent, points, rungs_table, wrapped
+from .curve import bracket_words
 from .findings import ALL, AttackEntry, AuditFindings
+from .gates import failed
 from .group_tables import groups_text
 from .lessons import lessons
 from .words import cautions, finding, measured
@@ -17,15 +21,25 @@ DEFENDERS = {ALL: "every filter at once", UNDEFENDED: "no filter"}
 """Defenders that are no filter, in words."""
 FEW = 4
 """Attacks up to which each has a part of its own in the text."""
+MEASURES = "What measures do to this poison, made without regard to them; an attacker who knows may do more"
+"""Caption of the table of remedies."""
 PAPERS_LEVEL = "0.17"
 """The error on Enron to which Koh et al. time their attacks."""
 
 
-def report_text(report: AuditFindings) -> str:
-    """Heading, one table for each poison, and how to read them."""
-    blocks = [_heading(report), *(_damage_block(report, domain) for domain in report.domains)]
+def report_text(report: AuditFindings, verdict: str) -> str:
+    """The verdict, what to do, the tables behind it, then the evidence and how to read it."""
+    blocks = [wrapped(verdict, ""), *_gates(report), _heading(report)]
+    blocks.append("What was found and what is proved\n" + _listed(bracket_words(report)))
+    blocks.append("What to do\n" + _listed(advice(report)))
+    blocks += [f"{caption}\n{textwrap.indent(aligned(rows), '  ')}" for caption, rows in damage_tables(report)]
+    blocks += (
+        [f"{MEASURES}\n{textwrap.indent(aligned(remedies_table(report, words=False)), '  ')}"]
+        if report.remedies
+        else []
+    )
     said = lessons(report)
-    blocks += ["What this says\n" + "\n".join(wrapped(line, "- ") for line in said)] if said else []
+    blocks += ["What else was seen\n" + _listed(said)] if said else []
     blocks += [_bracket_block(report)] if report.rungs else []
     blocks += [groups_text(report.subpopulations)] if report.subpopulations else []
     several = len(report.attacks) > 1 or bool(report.failures)
@@ -33,15 +47,31 @@ def report_text(report: AuditFindings) -> str:
     blocks += [_entry_block(report, entry) for entry in shown(report)]
     rest = [note for entry in report.attacks if entry not in shown(report) for note in cautions(entry)]
     blocks += ["\n".join(wrapped(note, "note: ") for note in rest)] if rest else []
-    blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in report.reading))
+    blocks.append("How to read this\n" + _listed(report.reading))
     return "\n\n".join(blocks) + "\n"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(wrapped(line, "- ") for line in lines)
+
+
+def _gates(report: AuditFindings) -> list[str]:
+    """The gates, those that are not met first."""
+    if not report.gate:
+        return []
+    kept = [f"met: {item['reason']}" for item in report.gate if item["met"]]
+    return ["Gates\n" + _listed([*(f"NOT MET: {reason}" for reason in failed(report.gate)), *kept])]
+
+
+def damage_tables(report: AuditFindings) -> list[Table]:
+    """How bad it gets in each domain."""
+    return [(f"How bad it gets, {domain_words(domain)}", damage_rows(report, domain)) for domain in report.domains]
 
 
 def _bracket_block(report: AuditFindings) -> str:
     words = dict.fromkeys(word for item in report.certificates for word in item["assumptions"])
-    lines = [wrapped(word, "- ") for word in words]
-    tables = [aligned(rungs_table(report.rungs)), aligned(loss_table(report.rungs))]
-    return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, "\n".join(lines)])
+    tables = [aligned(table) for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table]
+    return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, _listed(list(words))])
 
 
 def damage_rows(report: AuditFindings, domain: str) -> list[tuple[str, ...]]:
@@ -79,13 +109,8 @@ def shown(report: AuditFindings) -> list[AttackEntry]:
     if len(report.attacks) <= FEW:
         return report.ranked
     files = {report.damage(ALL, domain).file for domain in report.domains}
-    found = [entry for entry in report.ranked if entry.file in files]
+    found = [entry for entry in report.ranked if entry.file in files] or report.ranked[:1]
     return [entry for place, entry in enumerate(found) if entry.file not in {one.file for one in found[:place]}]
-
-
-def _damage_block(report: AuditFindings, domain: str) -> str:
-    title = f"How bad it gets, {domain_words(domain)}"
-    return f"{title}\n{textwrap.indent(aligned(damage_rows(report, domain)), '  ')}"
 
 
 def comparison(report: AuditFindings) -> list[tuple[str, ...]]:

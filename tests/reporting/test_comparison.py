@@ -17,6 +17,7 @@ from linpoison.attacks import MinMax, MinMaxBasic
 from linpoison.auditing.target import Target
 from linpoison.core import InputError
 from linpoison.reporting import AuditReport, plots
+from linpoison.reporting.advice import advice
 from linpoison.reporting.lessons import LARGE_GAP, SMALL_GAP, lessons
 from linpoison.reporting.table import by_defense, comparison, headline, marks
 
@@ -77,15 +78,15 @@ def test_the_strongest_and_the_weakest_defence_are_named():
         damages = [
             replace(item, test_error=pairs[item.behind][0], holds_best=pairs[item.behind][1]) for item in report.damages
         ]
-        return said(replace(report, damages=damages))
+        return " ".join(advice(replace(report, damages=damages)))
 
-    lead = "Each against a poison of its own: "
+    lead = "ach against a poison of its own, "
     text = told((0.4, False), (0.35, False), (0.3, True))
-    assert f"{lead}loss holds best (30.0%); no filter is the weakest (40.0%)." in text
+    assert f"{lead}loss holds best (30.0 %); no filter is the weakest (40.0 %)." in text
     text = told((0.29, True), (0.4, False), (0.3, True))
-    assert f"{lead}no filter and loss hold best (29.0%, alike within chance); l2 is the weakest (40.0%)." in text
+    assert f"{lead}no filter and loss hold best (29.0 %, alike within chance); l2 is the weakest (40.0 %)." in text
     text = told((0.29, True), (0.3, True), (0.3, True))
-    assert f"{lead}no defence, and none at all, does better than another beyond chance (29.0% to 30.0%)." in text
+    assert "o filter does better than none beyond chance, each against a poison of its own (29.0 % to 30.0 %)." in text
 
 
 def test_what_carries_over_to_unseen_rows_and_what_only_hindsight_knows():

@@ -1,0 +1,64 @@
+"""What the report of every command offers: the answer first, then the evidence."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .cells import aligned, wrapped
+from .page import rendered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = tuple[str, Sequence[Sequence[str]]]
+"""A caption, and rows of cells of which the first are the header."""
+
+
+class Report(ABC):
+    """The outcome of a command. ``print`` shows the verdict and the tables, `to_text` everything."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> str:
+        """The answer in a sentence or two, as a manager would want it."""
+
+    @abstractmethod
+    def summary(self) -> list[Table]:
+        """The tables that carry the answer."""
+
+    @abstractmethod
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of `to_frame`."""
+
+    @abstractmethod
+    def to_text(self) -> str:
+        """All that is known, for a terminal."""
+
+    @abstractmethod
+    def to_html(self) -> str:
+        """The same as one page that needs no network."""
+
+    @abstractmethod
+    def to_json(self) -> str:
+        """The same as JSON; its first field is the verdict."""
+
+    @abstractmethod
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files of the report, all or none."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """The figures as a table of pandas; docs/files.md says what a row is."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records())
+
+    def __str__(self) -> str:
+        blocks = [wrapped(self.verdict, ""), *(f"{caption}\n{aligned(rows)}" for caption, rows in self.summary())]
+        return "\n\n".join(blocks)
+
+    def _repr_html_(self) -> str:
+        """Verdict and tables for a notebook."""
+        return rendered("cell.html.j2", verdict=self.verdict, tables=self.summary())
