@@ -77,7 +77,7 @@ def test_a_verdict_says_by_how_much_with_how_many_rows_past_what(reports):
     assert proved.verdict.endswith("no poison of the budget brings it above 60.0 %.")
     assert replace(proved, rungs=[{"bound": 1.0}]).verdict.endswith("held fixed is 100 %.")
     clean = {**report.clean, "unseen_by_defense": {"l2": 0.04, "none": 0.04}}
-    chosen = replace(report, target="rows:1,2,3,4", target_rows=[1, 2, 3, 4], clean=clean,
+    chosen = replace(report, target="rows:1,2,3,4", target_rows=[1, 2, 3, 4], metric_rows=4, clean=clean,
                      damages=[replace(item, test_error=0.75)])  # fmt: skip
     assert "can have 3 of the 4 chosen rows misclassified past the filter l2 (0 without poison)" in chosen.verdict
     assert filters_words(["a"] * 5) == "past all five filters"
