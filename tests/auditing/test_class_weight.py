@@ -96,7 +96,7 @@ def test_certificates_hold_against_poison_of_either_class(kind):
     estimator = clone(KINDS[kind]).set_params(class_weight={"ham": 0.5, "spam": 3.0}).fit(X, WORDS)
     report = linpoison.certify(DATA, estimator=estimator, epsilon=0.0625, defenses="l2", attacks="random-flips", jobs=1,
                                certificates="average-loss")  # fmt: skip
-    rung = report.rungs[0]
+    rung = report.rungs[-1]
     assert max(rung["clean_loss"], rung["attack_loss"]) <= rung["loss_bound"]
     defender = trusted(prepare(DATA, LearnerOptions(estimator=estimator, defenses="l2")))
     for label in (-1.0, 1.0):  # the strongest single place of each class, three rows there

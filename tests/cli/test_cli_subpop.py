@@ -19,8 +19,10 @@ def test_table_and_files(attack, capsys, tmp_path):
     assert main([*QUICK, "--attack", attack, "--out", str(tmp_path / "r"), "--model", "logistic"]) == 0
     text = capsys.readouterr().out
     assert "alpha 2: worst 5" in text
-    assert text.count("cluster ") == 4
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["damage.png", "map.npz", "map.png", "subpop.json"]
+    assert text.count("cluster ") == 4 + 1  # and the one that the verdict names
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [
+        "damage.png", "map.npz", "map.png", "subpop.html", "subpop.json",
+    ]  # fmt: skip
     assert len(json.loads((tmp_path / "r" / "subpop.json").read_text())["groups"]) == 4
     assert (tmp_path / "r" / "map.png").read_bytes()[:4] == b"\x89PNG"
 
