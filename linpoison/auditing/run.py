@@ -243,8 +243,8 @@ def _begin(
     plan = make_plan(options, scenarios)
     began = time.monotonic()
     clean = scorer.score(None)
-    reserve = RESERVE + time.monotonic() - began
-    pool = Pool(scorer, lambda: deadline is not None and deadline.left < RESERVE + reserve / 4)
+    reserve = RESERVE + (time.monotonic() - began) / 2
+    pool = Pool(scorer, lambda: deadline is not None and deadline.left < reserve / 2)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
 
     def ended(task: Task, result: AttackResult) -> None:

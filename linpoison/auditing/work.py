@@ -37,8 +37,8 @@ CHEAP = 10.0
 PROVED = 3
 """Of the numbers of rows of the curve, the first so many, every other of which is certified."""
 RESERVE = 2.0
-"""Seconds of a time limit that are kept for the report, beside those of scoring the clean rows: that takes longer than
-scoring a poison after them, which an attack does at its end."""
+"""Seconds of a time limit that are kept for the report, beside half of those of scoring the clean rows: a poison, which
+an attack scores at its end, takes less than they do, whose neighbours are known by then."""
 LATE = "time limit; a longer one lets it run"
 """Why an attack was left out that has found nothing by the deadline."""
 
