@@ -12,7 +12,7 @@ import numpy as np
 from linpoison import CertifiedClassifier, load
 
 # %%
-# A few rows are known to be clean, and are not trained on. Twelve copies of a test row are planted with the other label.
+# A few rows are known to be clean, and are not trained on. Twelve copies of a test row are planted with a wrong label.
 
 split = load("breast_cancer")
 order = np.random.default_rng(0).permutation(split.train.n)
@@ -30,9 +30,8 @@ model = CertifiedClassifier(trusted=(trusted.X, trusted.y)).fit(X, y)
 held = model.certify(split.test.X, "planted", most=30)
 changed = model.predict(split.test.X) != np.where(scores > 0, 1, -1)
 safe = held >= 12
-print(
-    f"{changed.sum()} answers changed; {safe.mean():.0%} hold for 12 planted rows, {changed[safe].sum()} of them changed"
-)
+print(f"{changed.sum()} answers changed")
+print(f"{safe.mean():.0%} hold for 12 planted rows, {changed[safe].sum()} of them changed")
 
 # %%
 # The certificate of one answer checks itself, and says what it rests on.

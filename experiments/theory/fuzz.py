@@ -43,6 +43,7 @@ from linpoison.certificates import (
     certify_partition,
     certify_ridge,
     certify_test_error,
+    deletions_ridge,
     min_budget,
     radius,
     ridge_attack,
@@ -146,6 +147,8 @@ def prove(choice: tuple[Any, ...], claim: Claim, heavy: bool) -> Case:
     if isinstance(loss, Squared):
         made |= {"ridge": certify_ridge(claim), "test-error": certify_test_error(claim, rounds=1)}
         made["radius"] = radius(certify_ridge, claim, tol=1 / 4)
+        if (claim.train.weight == 1).all():
+            made["deletions of ridge"] = deletions_ridge(claim, 1)
     if isinstance(loss, Hinge) and heavy:
         about = claim.about(claim.demand_rows().take([0]))
         made["exact"] = certify_exact(about, tol=0.02, max_nodes=40, rounds=0)
@@ -238,8 +241,9 @@ def hold(case: Case, how: str, poison: Poison, tallies: dict[str, Tally], budget
             again = {key: left for key, left, _ in judgements(case, sure, poison.total / claim.mass)}
             if again[name] > TOL:
                 tallies[name].violations.append(f"{case.name}: {how}, {excess:.2e}")
-    if "deletions" in case.proved:
-        deleted(case, how, poison, tallies)
+    for name in case.proved:
+        if name.startswith("deletions"):
+            deleted(case, name, how, poison, tallies)
     if budget:
         least(case, how, poison, tallies)
 
@@ -251,7 +255,7 @@ def judgements(case: Case, v: np.ndarray, mass: float) -> Iterator[tuple[str, fl
     score, before = signed(rows, v), signed(rows, case.clean)
     for name, found in case.proved.items():
         bound = np.asarray(found.bound)
-        if name == "deletions":
+        if name.startswith("deletions"):
             continue
         if found.kind == "score":
             m = bound.size
@@ -279,9 +283,9 @@ def share(gained: Any, allowed: Any) -> float:
     return float(np.max(gained[fine] / allowed[fine], initial=0.0))
 
 
-def deleted(case: Case, how: str, poison: Poison, tallies: dict[str, Tally]) -> None:
+def deleted(case: Case, name: str, how: str, poison: Poison, tallies: dict[str, Tally]) -> None:
     """The same poison with one clean row less."""
-    claim, found = case.claim, case.proved["deletions"]
+    claim, found = case.claim, case.proved[name]
     rows, bound = claim.demand_rows().take([0]), float(np.ravel(found.bound)[0])
     margins = claim.train.y * (claim.train.X @ case.clean[:-1] + case.clean[-1])
     gone = int(np.argmin(np.abs(margins - 1)))
@@ -289,7 +293,7 @@ def deleted(case: Case, how: str, poison: Poison, tallies: dict[str, Tally]) -> 
     weight[gone] -= 1
     left = replace(claim.train, weight=weight).take(weight > 0)
     data = left.mix(poison.as_dataset())
-    value, tally = float(signed(rows, trained(claim, data))[0]), tallies["deletions"]
+    value, tally = float(signed(rows, trained(claim, data))[0]), tallies[name]
     tally.checks += 1
     before = float(signed(rows, case.clean)[0])
     tally.closest = max(tally.closest, share(value - before, bound - before))

@@ -132,12 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quick, names = asked.quick, asked.data.split(",")
     splits = {name: linpoison.load(name) for name in (names[:1] if quick else names)}
     header = ["learner", "checks", "exceeded", "share of the bound's move, median", "lowest tenth"]
-    write(asked.out, "subsets", header, subsets(1 if quick else 60, asked.seed))
+    write(asked.out, "subsets", header, subsets(1 if quick else 30, asked.seed))
     header = ["data", "right", "median", *(f"k = {level}" for level in LEVELS), "s"]
     write(asked.out, "shares", header, [shares(name, split, 5 if quick else 60) for name, split in splits.items()])
     header = ["data", "planted", "kind", "poisons", "answers changed", "right and certified", "least", "wrong"]
     lines = [line for name, split in splits.items() for share in ((0.01,) if quick else (0.01, 0.03))
-             for line in planted(name, split, share, 1 if quick else 50, asked.seed)]  # fmt: skip
+             for line in planted(name, split, share, 1 if quick else 25, asked.seed)]  # fmt: skip
     write(asked.out, "planted", header, lines)
     return 0
 
