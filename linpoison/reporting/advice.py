@@ -54,9 +54,9 @@ def _upper(text: str) -> str:
 def _cost(report: AuditFindings, item: Mapping[str, Any]) -> str:
     """What a measure costs without poison."""
     more = worst_case(item["clean_error"]) - worst_case(report.clean["by_defense"])
-    price = "nothing" if abs(more) < 0.0005 else f"{difference(abs(more))} {'more' if more > 0 else 'less'} error"
-    touched = f", {percent(item['touched'])} of clean rows touched" if item["touched"] else ""
-    return f"without poison: {price}{touched}"
+    price = "costs nothing" if abs(more) < 0.0005 else f"{'costs' if more > 0 else 'saves'} {difference(abs(more))}"
+    touched = f" and touches {percent(item['touched'])} of clean rows" if item["touched"] else ""
+    return f"without poison it {price}{touched}"
 
 
 def remedies_table(report: AuditFindings, *, words: bool) -> list[tuple[str, ...]]:

@@ -30,7 +30,7 @@ def report_html(report: AuditFindings, verdict: str) -> str:
 
 def _context(report: AuditFindings, verdict: str) -> dict[str, Any]:
     material = report.material
-    figures = figures_of(report)
+    figures, first = figures_of(report), bool(report.curve) + bool(report.rungs)
     return {
         "report": report,
         "verdict": verdict,
@@ -58,8 +58,8 @@ def _context(report: AuditFindings, verdict: str) -> dict[str, Any]:
         "lessons": (said := lessons(report)),
         "terms": terms_in([verdict, *bracket, *measures, *said, *report.reading]),
         "groups": _groups(report.subpopulations),
-        "curves": figures[:1] if report.curve else [],
-        "figures": figures[1:] if report.curve else figures,
+        "curves": figures[:first],
+        "figures": figures[first:],
         "features": [] if material is None or material.train.image_shape else feature_table(material),
         "rows": [] if material is None else poison_rows(material),
     }
@@ -98,10 +98,9 @@ def figures_of(report: AuditFindings) -> list[Figure]:
     """Every picture that the report has the material for."""
     from . import plots, portraits
 
-    found: list[Figure | None] = [plots.curve(report)]
+    found: list[Figure | None] = [plots.curve(report), plots.bracket(report.rungs) if report.rungs else None]
     if report.attacks:
         found += [plots.race(report), plots.errors(report, report.strongest), plots.timeline(report)]
-    found += [plots.bracket(report.rungs)] if report.rungs else []
     found += [plots.groups(report.subpopulations)] if report.subpopulations else []
     if report.material is not None and report.material.two_classes:
         found += [draw(report.material) for draw in (portraits.score_histograms, portraits.plane, portraits.images)]

@@ -187,20 +187,16 @@ def _together(lines: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def curve(report: AuditFindings) -> Figure | None:
-    """Error against the number of poison rows in each domain, and what no poison exceeds."""
+    """Error against the number of poison rows in each domain."""
     if not report.curve:
         return None
     alt = []
     with mpl.rc_context(STYLE):
         canvas, axes = axes_of(8, 3.6)
-        bounds = [(row["rows"], 100 * row["bound"]) for row in of_domain(report, report.domains[0]) if row["bound"]]
-        if bounds:
-            axes.step(*zip(*bounds, strict=True), where="pre", color=BLUE, marker="s", linewidth=2,
-                      label="proved at most,\nfilters held fixed")  # fmt: skip
         for domain, colour, dash in zip(report.domains, (ORANGE, GREEN), ("-", "--"), strict=False):
             rows = of_domain(report, domain)
             at, errors = [row["rows"] for row in rows], [100 * row["test_error"] for row in rows]
-            label = f"found, at least,\n{domain_words(domain)}"
+            label = f"at least,\n{domain_words(domain)}"
             axes.step(at, errors, where="post", color=colour, linestyle=dash, marker="o", linewidth=2, label=label)
             alt.append(
                 f"{domain_words(domain)}: " + ", ".join(f"{m} rows {e:.1f} %" for m, e in zip(at, errors, strict=True))
@@ -208,7 +204,7 @@ def curve(report: AuditFindings) -> Figure | None:
         axes.set(xlabel="poison rows", ylabel="error behind every filter (%)", ylim=(0, None), xlim=(0, None))
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
         uri = svg(canvas)
-    caption = "The best that was found with at most so many rows; more may be possible, up to what is proved."
+    caption = "The best that was found with at most so many rows, filters fitted with them; more may be possible."
     return Figure("Damage against number of rows", f"Rising steps of the error. {'; '.join(alt)}.", caption, uri)
 
 
