@@ -92,7 +92,7 @@ def test_what_attacks_recall_does_more_to_it_than_what_attacks_the_error():
 
 def test_words_and_gates_name_the_metric(split):
     report = audited(split, metric="recall:fraud").judged(Gates({"error": 0.01}))
-    assert "the missed share of class fraud behind every filter at once" in " ".join(report.to_text().split())
+    assert "the missed share of class fraud" in " ".join(report.to_text().split())
     assert report.broken[0].startswith("missed share of class fraud behind every filter at once: ")
     assert any("Damage is measured by the missed share of class fraud" in line for line in report.reading)
     assert report.threat["goal"].startswith("indiscriminate: raise the missed share of class fraud of the deployed")
