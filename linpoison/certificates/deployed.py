@@ -135,7 +135,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, signs = two_classes(y)
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self._sets: Any = None
+        self._centred = _is_centred(X)
         if self.trusted is not None:
+            self._check_scaler()
             self._trust(X, y)
         rows, self.kept_ = self._filtered(Dataset(self._scaled(X), signs))
         rows.require_both_classes("the rows inside the sets")
@@ -203,6 +205,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _asked(self, X: Any, y: Any, threat: str) -> tuple[Claim, Proof]:
         """The claim about rows, without inserted poison, and what proves the threat."""
         check_is_fitted(self)
+        self._check_scaler()
         self._check_digests()
         if threat not in THREATS:
             raise InputError(f"a threat among {', '.join(THREATS)}", repr(threat))
@@ -232,12 +235,6 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shared = len({row.tobytes() for row in known} & {row.tobytes() for row in X})
         if shared or np.shares_memory(known, X):
             raise InputError("trusted rows that are not trained on", f"{shared} that are", "Hold them apart.")
-        mean, spread = X.mean(axis=0), X.std(axis=0)
-        if (np.abs(mean) < _CENTRED).all() and (np.abs(spread - 1) < _CENTRED).all():
-            raise InputError(
-                "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
-                "Such a scaler moves with planted rows: leave it out, the trusted rows scale here.",
-            )  # fmt: skip
         if self.scale:
             self.center_, spread = known.mean(axis=0), known.std(axis=0) * np.sqrt(known.shape[1])
             self.scale_ = np.where(spread > 0, spread, 1.0)
@@ -284,6 +281,13 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "learner": repr(self._problem()),
         }
 
+    def _check_scaler(self) -> None:
+        if self._centred:
+            raise InputError(
+                "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
+                "Such a scaler moves with planted rows: leave it out, trusted rows scale here.",
+            )  # fmt: skip
+
     def _check_digests(self) -> None:
         for what, found in self._digests().items():
             if self.digests_.get(what) != found:
@@ -293,6 +297,12 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+
+def _is_centred(X: Array) -> bool:
+    """Whether columns have the marks of a scaler that was fitted on these very rows."""
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    return bool((np.abs(mean) < _CENTRED).all() and (np.abs(spread - 1) < _CENTRED).all())
 
 
 def proof_of(loss: MarginLoss, threat: str) -> Proof:

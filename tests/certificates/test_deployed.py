@@ -186,6 +186,12 @@ def test_what_would_void_the_guarantee_is_refused(options, data, error, words):
         (fitted(), "flipped", CapabilityError, "threat='replaced'"),
         (fitted(), "moved", InputError, "a threat among planted"),
         (fitted(loss="logistic"), "planted", CapabilityError, "squared or the hinge loss"),
+        (
+            CertifiedClassifier().fit(StandardScaler().fit_transform(X), Y),
+            "planted",
+            InputError,
+            "no scaler was fitted",
+        ),
         (CertifiedClassifier().fit(X, Y), "inserted", CapabilityError, "trusted="),
         (CertifiedClassifier().fit(X, Y), "replaced", CapabilityError, "trusted="),
     ],
