@@ -43,7 +43,7 @@ class Task:
     work : float
         About what it takes, in the unit of the other tasks.
     always : bool
-        Whether it begins however late it is.
+        Whether it begins however late it is, if nothing has been found yet.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Campaign:
             raise SolverFailed(f"expected a poison of at least one attack, got none ({reasons})")
 
     def _is_late(self, task: Task) -> bool:
-        if self.deadline is None or task.always or not self.deadline.over:
+        if self.deadline is None or not self.deadline.over or (task.always and not self.results):
             return False
         return self.journal is None or self.journal.scoped(task.key).get(_FINISHED) is None
 

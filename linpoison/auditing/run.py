@@ -142,8 +142,8 @@ def audit(
         Worker processes, one for each processor by default. Does not change the result.
     time_limit : float, optional
         Seconds of wall time for the whole audit, loading and report included: attacks end at their next step with what
-        they have, no others begin, and the report says which (overrun by a step, or some seconds). The cheap attacks
-        always begin. What is found then depends on the machine; without a limit it does not. With `out`, the same call
+        they have, no others begin, and the report says which (overrun by a step, or some seconds). A first attack
+        always begins. What is found then depends on the machine; without a limit it does not. With `out`, the same call
         goes on from there.
     label, test, test_fraction, header, index : optional
         How a file is read, see `linpoison.load`, or a data frame, whose test rows may be another frame.
