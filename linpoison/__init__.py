@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from .auditing import audit, budget, certify, check, evaluate, sanitize, sweep
+    from .auditing import audit, budget, certify, check, evaluate, harden, sanitize, sweep
     from .certificates import CertifiedClassifier
     from .core import (
         AttackInvalid,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .defenses import SanitizedClassifier, make_defense
     from .learners import LinearClassifier
     from .losses import Problem
-    from .reporting import AuditReport, BudgetReport, CertifyReport, Gates, SuiteReport, Sweep
+    from .reporting import AuditReport, BudgetReport, CertifyReport, Gates, HardenReport, SuiteReport, Sweep
 
 _ROOM_OF = {
     "AttackInvalid": "core",
@@ -60,6 +60,7 @@ _ROOM_OF = {
     "Dataset": "core",
     "Domain": "core",
     "Gates": "reporting",
+    "HardenReport": "reporting",
     "InfeasibleSet": "core",
     "InputError": "core",
     "LinearClassifier": "learners",
@@ -78,6 +79,7 @@ _ROOM_OF = {
     "certify": "auditing",
     "check": "auditing",
     "evaluate": "auditing",
+    "harden": "auditing",
     "load": "datasets",
     "make_defense": "defenses",
     "sanitize": "auditing",
@@ -98,6 +100,7 @@ __all__ = [
     "Dataset",
     "Domain",
     "Gates",
+    "HardenReport",
     "InfeasibleSet",
     "InputError",
     "LinearClassifier",
@@ -117,6 +120,7 @@ __all__ = [
     "certify",
     "check",
     "evaluate",
+    "harden",
     "load",
     "make_defense",
     "sanitize",

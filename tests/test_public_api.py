@@ -94,6 +94,8 @@ ELSEWHERE = {
     "linpoison.reporting.findings.AuditFindings": "docs/files.md",
     "linpoison.reporting.budget.BudgetReport": "docs/files.md",
     "linpoison.reporting.certify.CertifyReport": "docs/files.md",
+    "linpoison.reporting.harden.HardenReport": "docs/files.md",
+    "linpoison.auditing.hardening.HardenOptions": "linpoison/auditing/hardening.py",
     "linpoison.auditing.certifying.CertifyOptions": "linpoison/auditing/certifying.py",
     "linpoison.auditing.options.AuditOptions": "linpoison/auditing/run.py",
     "linpoison.auditing.options.LearnerOptions": "linpoison/auditing/run.py",

@@ -4,6 +4,7 @@ from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, S
 from .budgets import budget
 from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
+from .hardening import HardenOptions, harden
 from .options import AuditOptions, EvaluateOptions, LearnerOptions
 from .run import audit
 from .sanitizing import Sanitized, sanitize
@@ -18,6 +19,7 @@ __all__ = [
     "CertifyOptions",
     "CertifyReport",
     "EvaluateOptions",
+    "HardenOptions",
     "LearnerOptions",
     "Sanitized",
     "Suite",
@@ -28,6 +30,7 @@ __all__ = [
     "certify",
     "check",
     "evaluate",
+    "harden",
     "sanitize",
     "sweep",
 ]

@@ -19,6 +19,7 @@ from ..auditing import (
     evaluate,
     sanitize,
 )
+from ..auditing.hardening import HardenOptions, harden
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
@@ -34,7 +35,8 @@ def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
     commands = {
         "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
-        "sanitize": _sanitize, "subpop": _subpop, "check": _check, "datasets": _datasets,
+        "sanitize": _sanitize, "subpop": _subpop, "check": _check, "harden": _harden,
+        "datasets": _datasets,
     }  # fmt: skip
     return commands[arguments.command](arguments)
 
@@ -140,6 +142,14 @@ def _check(arguments: Any) -> int:
         for entry in (*report.failed, *report.broken):
             tell(f"linpoison: {entry.sentence}")
     return BAD_INPUT if report.failed else int(bool(report.broken))
+
+
+def _harden(arguments: Any) -> int:
+    options = _options(HardenOptions, arguments)
+    with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
+        report = harden(arguments.data, options, out=arguments.out, progress=progress)
+    _print(report, arguments, ", ".join((*report.files(), "and a folder of each audit")))
+    return 0
 
 
 def _datasets(arguments: Any) -> int:

@@ -61,6 +61,8 @@ def _interrupted(reported: str, arguments: Any = None) -> str:
 
 
 def _resume(arguments: Any) -> str:
-    place = {"audit": "/journal", "subpop": "/journal", "sweep": "", "check": ""}.get(getattr(arguments, "command", ""))
+    place = {"audit": "/journal", "subpop": "/journal", "sweep": "", "check": "", "harden": ""}.get(
+        getattr(arguments, "command", "")
+    )
     out = getattr(arguments, "out", None)
     return "" if place is None or out is None else f" Run the same command again to resume from {out}{place}."

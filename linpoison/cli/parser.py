@@ -36,6 +36,7 @@ def build_parser() -> Parser:
     _add_subpop(commands)
     _add_evaluate(commands)
     _add_sanitize(commands)
+    _add_harden(commands)
     _add_check(commands)
     commands.add_parser(
         "datasets", help="list the data sets that have a name", allow_abbrev=False,
@@ -209,6 +210,29 @@ def _add_sanitize(commands: Any) -> None:
     parser.add_argument("--out", type=place, required=True, metavar="FILE",
                         help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_harden(commands: Any) -> None:
+    parser = _command(
+        commands, "harden", "search what a defender controls for the least damage",
+        "Attack one setting of filters and learner after another, by an attacker who knows it, and recommend the one "
+        "that suffers least at a clean cost that is allowed. Writes harden.json, harden.html, hardened.py and "
+        "hardened.skops, and a folder of each audit; an interrupted search resumes.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
+    _add_learner(parser)
+    _add_epsilon(parser)
+    _add_defenses(parser, "--defenses", DEFENSES)
+    parser.add_argument("--trusted", type=number, default=0.5, metavar="F",
+                        help="share of the training rows that is known to be clean (default: 0.5)")  # fmt: skip
+    parser.add_argument("--max-cost", type=number, default=0.01, metavar="F",
+                        help="how much the clean error may grow (default: 0.01, one point)")  # fmt: skip
+    parser.add_argument("--finalists", type=whole, default=2, metavar="N",
+                        help="settings that the whole portfolio of attacks meets at last (default: 2)")  # fmt: skip
+    parser.add_argument("--certify", action="store_true", help="also bound the damage to the finalists that can be")
+    parser.add_jobs("worker processes (default: all processors)")
+    parser.add_out("output folder; a rerun resumes (default: linpoison-harden)", default="linpoison-harden")
+    parser.add_output()
 
 
 def _add_check(commands: Any) -> None:

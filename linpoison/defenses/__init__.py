@@ -19,6 +19,7 @@ from ..losses import Problem
 from .adapters import DetectorDefense, SamplerDefense, as_defense
 from .base import Defense
 from .clipping import NormClipper
+from .combined import AllOf, RangeDefense
 from .duplicates import DuplicatesDefense, distinct_rows, least_gap
 from .exposure import ClassExposure, class_exposures
 from .knn import KNNDefense
@@ -91,6 +92,7 @@ __all__ = [
     "SEVER",
     "TRIM",
     "ActivationClustering",
+    "AllOf",
     "ClassExposure",
     "Defense",
     "DetectorDefense",
@@ -103,6 +105,7 @@ __all__ = [
     "MaxUp",
     "NormClipper",
     "ProductModel",
+    "RangeDefense",
     "RowLearner",
     "RowModel",
     "SVDDefense",

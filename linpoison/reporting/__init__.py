@@ -4,6 +4,7 @@ from .budget import BudgetReport
 from .certify import CertifyReport
 from .findings import AttackEntry, AuditFindings, Damage
 from .gates import Gates, Verdict
+from .harden import HardenReport
 from .report import AuditReport
 from .suite import SuiteEntry, SuiteReport
 from .sweep import Sweep, SweepCell
@@ -16,6 +17,7 @@ __all__ = [
     "CertifyReport",
     "Damage",
     "Gates",
+    "HardenReport",
     "SuiteEntry",
     "SuiteReport",
     "Sweep",

@@ -14,6 +14,7 @@ from .cells import domain_words
 from .curve import of_domain
 from .findings import ALL, AttackEntry, AuditFindings
 from .material import Figure
+from .trial import Trial
 
 _LINES: Any = (
     {"color": GREY, "linestyle": ":"},
@@ -137,6 +138,25 @@ def bracket(rungs: Sequence[Mapping[str, Any]], kind: str = "error") -> Figure:
     worst = "worst poison" if kind == "error" else "worst change for each row"
     caption = f"The {worst} of each budget lies between the lines. The dotted line is the error without it."
     return Figure("Attack and certificate", f"Lines of test error. {alt}.", caption, uri)
+
+
+def front(trials: Sequence[Trial], chosen: str) -> Figure:
+    """Clean error against attacked error of the settings that were tried, the chosen one marked."""
+    with mpl.rc_context(STYLE):
+        canvas, axes = axes_of(8, 4.5)
+        for number, trial in enumerate(trials):
+            color = ORANGE if trial.name == chosen else INK if number == 0 else BLUE
+            place = (100 * trial.clean_error, 100 * trial.attacked)
+            axes.plot(*place, marker="o" if trial.thorough else "s", color=color, markersize=9 if trial.thorough else 6)
+            axes.annotate(str(number + 1), place, textcoords="offset points", xytext=(7, 3), fontsize=9, color=color)
+        axes.set(xlabel="clean error (%)", ylabel="attacked error (%)", ylim=(0, None))
+        uri = svg(canvas)
+    names = "; ".join(
+        f"{number} {trial.name}: {100 * trial.clean_error:.1f} % clean, {100 * trial.attacked:.1f} % attacked"
+        for number, trial in enumerate(trials, 1)
+    )
+    caption = f"Lower and further left is better. Circles met the portfolio of attacks. {names}."
+    return Figure("Clean error against attacked error", f"Points. {names}.", caption, uri)
 
 
 def groups(found: Mapping[str, Any], most: int = 25) -> Figure:

@@ -14,8 +14,12 @@ from linpoison.core import InputError
 from linpoison.defenses import (
     DEFAULTS,
     DEFENSES,
+    AllOf,
+    KNNDefense,
     L2Defense,
     LossDefense,
+    RangeDefense,
+    SlabDefense,
     SpectralSignatures,
     SVDDefense,
     TrustedDefense,
@@ -32,6 +36,7 @@ FOREIGN = [
     LargestEntry(0.1), EveryOther(), EditedNearestNeighbours(), IsolationForest(n_estimators=10), OneClassSVM(),
     LossDefense(estimator=Problem(Logistic(), 0.05)), LossDefense(0.1, estimator=Problem(Squared(), 0.05)),
     SVDDefense(0.1, energy=0.8), SpectralSignatures(0.1), L2Defense(0.2, center="median"),
+    AllOf([L2Defense(), SlabDefense(0.1)]), AllOf([KNNDefense(), L2Defense()]), RangeDefense(),
 ]  # fmt: skip
 
 
@@ -57,6 +62,7 @@ def test_a_defence_fitted_on_trusted_rows_keeps_it():
     rng = np.random.default_rng(0)
     rows = rng.poisson(2, (40, 6)) * 1.0, np.tile([1.0, -1.0], 20)
     check_defense(TrustedDefense(LargestEntry(0.1), rows))
+    check_defense(TrustedDefense(AllOf([L2Defense(0.1), RangeDefense()]), rows))
 
 
 class Wide(LargestEntry):

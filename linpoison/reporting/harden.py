@@ -1,0 +1,140 @@
+"""The report of `harden`: settings by what they cost and what an attacker does to them, and the one to take."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..core.writing import Writer, text_writer, write_all
+from .base import Report, Table
+from .cells import aligned, own_words, percent, points, wrapped
+from .json_values import plain
+from .page import rendered
+from .trial import Trial
+
+SCHEMA = 1
+"""Of ``harden.json``."""
+READING = (
+    "Every setting was attacked anew by an attacker who knows it and looks at half of the test rows; 'attacked' is the "
+    "greater of the errors on these and on the other half. The settings marked 'all' met the portfolio of 'audit', the "
+    "others a few attacks: a better attack may exist for any of them.",
+    "Trusted rows are a share of the training rows that somebody has checked. A setting that rests on them holds no "
+    "more than they do.",
+    "The clean error, its growth and the 95 % interval of that (matched pairs) are on all test rows.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardenReport(Report):
+    """What `harden` found. The fields are documented in docs/files.md."""
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    epsilon: float
+    n_poison: int
+    n_trusted: int
+    trials: list[Trial]
+    chosen: str
+    max_cost: float
+    failures: dict[str, str]
+    versions: dict[str, str]
+    seed: int
+    command: str
+    code: str
+    estimator: Any = field(default=None, compare=False, repr=False)
+    schema: int = SCHEMA
+
+    @property
+    def recommended(self) -> Trial:
+        """The setting to take."""
+        return next(trial for trial in self.trials if trial.name == self.chosen)
+
+    @property
+    def verdict(self) -> str:
+        """What to do and what it buys, in a sentence or two."""
+        now, then = self.trials[0], self.recommended
+        if then is now:
+            return (
+                f"No setting that was tried does better within {100 * self.max_cost:g} points of clean error: "
+                f"{self.n_poison} poison rows take the error to {percent(now.attacked)}."
+            )
+        words = (
+            f"{then.words[0].upper()}{then.words[1:]}: against {self.n_poison} poison rows the error is then "
+            f"{percent(then.attacked)} in place of {percent(now.attacked)}, at a clean error of "
+            f"{percent(then.clean_error)} in place of {percent(now.clean_error)} "
+            f"({points(then.low, then.high)} points)."
+        )
+        return words if then.bound is None else f"{words} No poison of this budget exceeds {percent(then.bound)}."
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Header and one row for each setting, the least damage first."""
+        header = ("setting", "clean", "costs (points)", "attacked", "seen", "unseen", "by", "attacks", "proved at most")
+        ranked = sorted(self.trials, key=lambda trial: (trial.attacked, trial.cost))
+        return [header, *(self._row(trial) for trial in ranked)]
+
+    def _row(self, trial: Trial) -> tuple[str, ...]:
+        return (
+            f"{'> ' if trial.name == self.chosen else ''}{trial.name}", percent(trial.clean_error),
+            points(trial.low, trial.high), percent(trial.attacked), percent(trial.seen_error),
+            percent(trial.unseen_error), trial.attack, "all" if trial.thorough else "few", percent(trial.bound),
+        )  # fmt: skip
+
+    def to_text(self) -> str:
+        """Verdict, table and code, for people."""
+        data = self.dataset
+        heading = (
+            f"{data['name']}: {data['n_train']} training rows ({self.n_trusted} trusted), epsilon {self.epsilon:g}, "
+            f"{self.model['loss']} loss, reg {self.model['reg']:g}" + own_words(data)
+        )
+        lines = [wrapped(f"{name} could not be tried: {why}", "- ") for name, why in self.failures.items()]
+        lines += [wrapped(line, "- ") for line in READING]
+        reading = "How to read this\n" + "\n".join(lines)
+        return f"{wrapped(self.verdict, '')}\n\n{heading}\n\n{aligned(self.rows())}\n\n{reading}\n\n{self.code}"
+
+    def to_html(self) -> str:
+        """One self-contained page."""
+        from .plots import front  # loads matplotlib
+
+        return rendered("harden.html.j2", report=self, rows=self.rows(), figure=front(self.trials, self.chosen),
+                        reading=READING)  # fmt: skip
+
+    def to_json(self) -> str:
+        """As in ``harden.json``."""
+        values: dict[str, Any] = {"verdict": self.verdict}
+        values |= {item.name: getattr(self, item.name) for item in fields(self) if item.name != "estimator"}
+        values["trials"] = self.records()
+        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+    def summary(self) -> list[Table]:
+        """The settings, the least damage first."""
+        return [("Settings", self.rows())]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One for each setting."""
+        return [{**asdict(trial), "attacked": trial.attacked} for trial in self.trials]
+
+    def files(self) -> Sequence[str]:
+        """Names of what `save` writes."""
+        return tuple(self._writers())
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``harden.json``, ``harden.html``, ``hardened.py`` and, where skops is, ``hardened.skops``."""
+        write_all(Path(folder), self._writers())
+
+    def _writers(self) -> dict[str, Writer]:
+        writers: dict[str, Writer] = {
+            "hardened.py": text_writer(self.code),
+            "harden.html": text_writer(self.to_html()),
+            "harden.json": text_writer(self.to_json()),
+        }
+        try:
+            from skops.io import dumps
+        except ImportError:
+            return writers
+        if self.estimator is not None:
+            writers["hardened.skops"] = lambda stream: stream.write(dumps(self.estimator)) and None
+        return writers
