@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from .auditing import audit, budget, certify, check, evaluate, harden, sanitize, sweep
+    from .auditing import audit, budget, certify, check, evaluate, harden, inspect, sanitize, sweep
     from .certificates import CertifiedClassifier
     from .core import (
         AttackInvalid,
@@ -44,7 +44,16 @@ if TYPE_CHECKING:
     from .defenses import SanitizedClassifier, make_defense
     from .learners import LinearClassifier
     from .losses import Problem
-    from .reporting import AuditReport, BudgetReport, CertifyReport, Gates, HardenReport, SuiteReport, Sweep
+    from .reporting import (
+        AuditReport,
+        BudgetReport,
+        CertifyReport,
+        Gates,
+        HardenReport,
+        InspectReport,
+        SuiteReport,
+        Sweep,
+    )
 
 _ROOM_OF = {
     "AttackInvalid": "core",
@@ -63,6 +72,7 @@ _ROOM_OF = {
     "HardenReport": "reporting",
     "InfeasibleSet": "core",
     "InputError": "core",
+    "InspectReport": "reporting",
     "LinearClassifier": "learners",
     "LinearModel": "core",
     "LinpoisonError": "core",
@@ -80,6 +90,7 @@ _ROOM_OF = {
     "check": "auditing",
     "evaluate": "auditing",
     "harden": "auditing",
+    "inspect": "auditing",
     "load": "datasets",
     "make_defense": "defenses",
     "sanitize": "auditing",
@@ -103,6 +114,7 @@ __all__ = [
     "HardenReport",
     "InfeasibleSet",
     "InputError",
+    "InspectReport",
     "LinearClassifier",
     "LinearModel",
     "LinpoisonError",
@@ -121,6 +133,7 @@ __all__ = [
     "check",
     "evaluate",
     "harden",
+    "inspect",
     "load",
     "make_defense",
     "sanitize",

@@ -93,6 +93,7 @@ ELSEWHERE = {
     "linpoison.reporting.findings.AttackEntry": "docs/files.md",
     "linpoison.reporting.findings.AuditFindings": "docs/files.md",
     "linpoison.reporting.budget.BudgetReport": "docs/files.md",
+    "linpoison.reporting.inspect.InspectReport": "docs/files.md",
     "linpoison.reporting.certify.CertifyReport": "docs/files.md",
     "linpoison.reporting.harden.HardenReport": "docs/files.md",
     "linpoison.auditing.hardening.HardenOptions": "linpoison/auditing/hardening.py",

@@ -178,3 +178,14 @@ def test_the_naive_grid_on_a_small_set(tmp_path, capsys):
     best = {"real": Best({"all": 0.3, "none": 0.2}, {"all": "far", "none": "near"})}
     told = list(naive["lines"]("toy", best, {"real": {"all": 0.29, "none": 0.2}}))
     assert [more for _, more in told] == [True, False]
+
+
+def test_the_detection_of_planted_rows(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments" / "inspect"))
+    detect = script(ROOT / "experiments" / "inspect" / "detect.py")
+    assert detect["main"](["--quick", "--poison", str(tmp_path), "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "cases.csv", newline="", encoding="utf-8") as stream:
+        clean, flipped = csv.DictReader(stream)
+    assert (clean["poison"], int(clean["named"]) <= 2) == ("none", True)
+    assert (flipped["poison"], flipped["rows"]) == ("random-flips", "12")
+    assert float(flipped["AP"]) > 5 * 12 / 412

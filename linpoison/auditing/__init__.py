@@ -1,10 +1,11 @@
 """The one place where everything meets: audit a classifier, score a poison, sanitise rows, report."""
 
-from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, Sweep, SweepCell
+from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, InspectReport, Sweep, SweepCell
 from .budgets import budget
 from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
 from .hardening import HardenOptions, harden
+from .inspecting import inspect
 from .options import AuditOptions, EvaluateOptions, LearnerOptions
 from .run import audit
 from .sanitizing import Sanitized, sanitize
@@ -20,6 +21,7 @@ __all__ = [
     "CertifyReport",
     "EvaluateOptions",
     "HardenOptions",
+    "InspectReport",
     "LearnerOptions",
     "Sanitized",
     "Suite",
@@ -31,6 +33,7 @@ __all__ = [
     "check",
     "evaluate",
     "harden",
+    "inspect",
     "sanitize",
     "sweep",
 ]

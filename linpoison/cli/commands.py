@@ -17,6 +17,7 @@ from ..auditing import (
     certify,
     check,
     evaluate,
+    inspect,
     sanitize,
 )
 from ..auditing.hardening import HardenOptions, harden
@@ -35,7 +36,7 @@ def run(arguments: Any) -> int:
     """Dispatch on the command; returns the exit code."""
     commands = {
         "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
-        "sanitize": _sanitize, "subpop": _subpop, "check": _check, "harden": _harden,
+        "sanitize": _sanitize, "inspect": _inspect, "subpop": _subpop, "check": _check, "harden": _harden,
         "datasets": _datasets,
     }  # fmt: skip
     return commands[arguments.command](arguments)
@@ -128,6 +129,13 @@ def _sanitize(arguments: Any) -> int:
     result = sanitize(arguments.data, _options(LearnerOptions, arguments), out=arguments.out)
     if not arguments.quiet:
         say(f"{result.to_text()}; written to {arguments.out}\n")
+    return 0
+
+
+def _inspect(arguments: Any) -> int:
+    options = _options(LearnerOptions, arguments)
+    report = inspect(arguments.data, options, top=arguments.top, share=arguments.share, out=arguments.out)
+    _print(report, arguments, "suspects.csv, inspect.json, inspect.html")
     return 0
 
 

@@ -37,6 +37,7 @@ def build_parser() -> Parser:
     _add_evaluate(commands)
     _add_sanitize(commands)
     _add_harden(commands)
+    _add_inspect(commands)
     _add_check(commands)
     commands.add_parser(
         "datasets", help="list the data sets that have a name", allow_abbrev=False,
@@ -232,6 +233,21 @@ def _add_harden(commands: Any) -> None:
     parser.add_argument("--certify", action="store_true", help="also bound the damage to the finalists that can be")
     parser.add_jobs("worker processes (default: all processors)")
     parser.add_out("output folder; a rerun resumes (default: linpoison-harden)", default="linpoison-harden")
+    parser.add_output()
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(
+        commands, "inspect", "say which rows look planted, and what the model is without them",
+        "Run every detector on all rows of a file, combine them into one ranking with reasons, and learn without the "
+        "rows that stand out. Writes suspects.csv, inspect.json and inspect.html.",
+    )  # fmt: skip
+    parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    _add_learner(parser)
+    add = parser.add_argument_group("rows to name").add_argument
+    add("--top", type=whole, default=None, metavar="N", help="name N rows (default: those that stand out)")
+    add("--share", type=number, default=None, metavar="F", help="name a share F of the rows")
+    parser.add_out("output folder (default: none)")
     parser.add_output()
 
 

@@ -107,7 +107,7 @@ def _first_of_each(X: Matrix, radius: float, base: float) -> tuple[Array, Array]
     first, copy_of = np.unique(row_keys(X), return_index=True, return_inverse=True)[1:]
     original = first[copy_of.ravel()]
     distinct = np.flatnonzero(original == np.arange(original.size))
-    later, earlier = _close_pairs(X, distinct, radius, base)
+    later, earlier = close_pairs(X, distinct, radius, base)
     counts = np.zeros(original.size)
     for row in np.unique(later):  # ascending: what is earlier has been decided
         before = earlier[later == row]
@@ -117,7 +117,7 @@ def _first_of_each(X: Matrix, radius: float, base: float) -> tuple[Array, Array]
     return counts == 0, counts
 
 
-def _close_pairs(X: Matrix, rows: Codes, radius: float, base: float) -> tuple[Codes, Codes]:
+def close_pairs(X: Matrix, rows: Codes, radius: float, base: float) -> tuple[Codes, Codes]:
     """Pairs (later, earlier) of some rows within the radius of each other."""
     if radius == 0 or rows.size < 2:
         return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)

@@ -5,6 +5,7 @@ from .certify import CertifyReport
 from .findings import AttackEntry, AuditFindings, Damage
 from .gates import Gates, Verdict
 from .harden import HardenReport
+from .inspect import InspectReport
 from .report import AuditReport
 from .suite import SuiteEntry, SuiteReport
 from .sweep import Sweep, SweepCell
@@ -18,6 +19,7 @@ __all__ = [
     "Damage",
     "Gates",
     "HardenReport",
+    "InspectReport",
     "SuiteEntry",
     "SuiteReport",
     "Sweep",

@@ -252,3 +252,17 @@ def timeline(report: AuditFindings) -> Figure | None:
         "alone, and behind all of them for candidates that were scored behind all."
     )
     return Figure(f"How the attack progressed: {entry.name}", f"Rising lines of the best error. {ends}.", caption, uri)
+
+
+def suspicious(scores: Sequence[float], named: Sequence[bool]) -> Figure:
+    """Evidence against each row, from the most suspicious on."""
+    ranks, values, marked = np.arange(1, len(scores) + 1), np.asarray(scores), np.asarray(named)
+    with mpl.rc_context(STYLE):
+        canvas, axes = axes_of(8, 3.6)
+        for mine, colour, marker, label in ((~marked, GREY, ".", "other rows"), (marked, ORANGE, "o", "named")):
+            axes.scatter(ranks[mine], values[mine] + 1, s=14, color=colour, marker=marker, label=label)
+        axes.set(xscale="log", yscale="log", xlabel="rank (log scale)", ylabel="evidence + 1 (log scale)")
+        axes.legend(loc="upper right", fontsize=9)
+        uri = svg(canvas)
+    alt = f"Falling points: {int(marked.sum())} of {len(scores)} rows are named."
+    return Figure("Evidence against each row", alt, "Rows that stand out lie above where the others line up.", uri)

@@ -1,0 +1,143 @@
+"""The report of `inspect`: which rows look planted, why, and what the model is without them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..core.writing import as_text, text_writer, write_all
+from .base import Report, Table
+from .cells import aligned, own_words, percent, points, wrapped
+from .json_values import plain, serial
+from .page import rendered
+from .words import ROWS_ARE_NUMBERED
+
+SCHEMA = 1
+TEMPLATE = "inspect.html.j2"
+SHOWN = 20
+READING = (
+    "The score of a row is -log of how seldom a clean row looks so strange to some detector. Detectors are fitted on "
+    "rows that do not stand out, and a row is judged by those that have not seen it.",
+    "Of the rows that stand out about a tenth may be false alarms: rare or mislabelled rows that nobody planted. "
+    "Poison that looks like clean rows to every detector is not found; no finding is no proof.",
+    "Errors are cross-validated on the rows that are not named, with copies kept together.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectReport(Report):
+    """What `inspect` found. The fields are documented in docs/files.md."""
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    ranking: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    effect: dict[str, Any]
+    detectors: list[str]
+    left_out: dict[str, str]
+    versions: dict[str, str]
+    seed: int
+    seconds: float = 0.0
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def suspects(self) -> list[dict[str, Any]]:
+        """The named rows, the most suspicious first."""
+        return [entry for entry in self.ranking if entry["named"]]
+
+    @property
+    def verdict(self) -> str:
+        """What is found, in a sentence or two."""
+        effect, n = self.effect, len(self.ranking)
+        if not effect["n_named"]:
+            return f"No row of {n} stands out."
+        acting = sum(len(group["rows"]) for group in self.groups)
+        count = f"{len(self.groups)} groups" if len(self.groups) > 1 else "one group"
+        together = f", {acting} of them in {count} of rows that act together" if acting else ""
+        if effect["high"] < 0:
+            what = "they do harm: without them the model errs less"
+        elif effect["low"] > 0:
+            what = "without them the model errs more: they are rather rare rows than poison"
+        else:
+            what = "whether they do harm cannot be told from chance"
+        return f"{effect['n_named']} of {n} rows stand out{together}; {what} ({self.change})."
+
+    @property
+    def change(self) -> str:
+        """Errors with and without the named rows, in words."""
+        effect = self.effect
+        return (
+            f"held-out error {percent(effect['error_with'])} with them, {percent(effect['error_without'])} without, "
+            f"95 % interval of the change {points(effect['low'], effect['high'])} points"
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """All rows by rank, with the surprise of each detector."""
+        return [self._line(entry) for entry in self.ranking]
+
+    def summary(self) -> list[Table]:
+        """The first of the rows that stand out."""
+        return [("Rows that stand out", self.table())] if self.suspects else []
+
+    def _line(self, entry: dict[str, Any]) -> dict[str, Any]:
+        own = {name: entry[name] for name in ("rank", "row", "label", "named", "score", "group", "copies")}
+        return {**own, "reasons": "; ".join(entry["reasons"]), **{n: entry["surprises"][n] for n in self.detectors}}
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Header and the first of the named rows."""
+        lines = [(str(e["row"]), str(e["label"]), f"{e['score']:.1f}", "; ".join(e["reasons"])) for e in self.suspects]
+        return [("row", "label", "score", "why"), *lines[:SHOWN]]
+
+    def group_lines(self) -> list[str]:
+        """A line for each group of rows that act together."""
+        return [
+            f"{len(group['rows'])} rows of label {group['label']} ({group['distinct']} distinct) lie in one direction "
+            f"from their class: {', '.join(map(str, group['rows'][:SHOWN]))}{', ...' * (len(group['rows']) > SHOWN)}"
+            for group in self.groups
+        ]
+
+    def notes(self) -> list[str]:
+        """How to read it, and what did not run."""
+        return [*READING, *(f"{name} was left out: {why}." for name, why in self.left_out.items())]
+
+    def to_text(self) -> str:
+        """Verdict, table and groups, for people."""
+        named = len(self.suspects)
+        blocks = [self.verdict + own_words(self.dataset)]
+        if named:
+            more = f"\n... and {named - SHOWN} more, in suspects.csv" if named > SHOWN else ""
+            blocks.append(f"Rows{ROWS_ARE_NUMBERED[1:].replace('rows are', '')}\n{aligned(self.table())}{more}")
+        blocks += ["\n".join(wrapped(line, "- ") for line in self.group_lines())] if self.groups else []
+        blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes()))
+        return "\n\n".join(blocks) + "\n"
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``inspect.json``: of the rows only those that are named."""
+        values = {"verdict": self.verdict, **serial(self, leave=("ranking",)), "suspects": self.suspects}
+        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        from .plots import suspicious
+
+        figure = suspicious([entry["score"] for entry in self.ranking], [entry["named"] for entry in self.ranking])
+        return rendered(TEMPLATE, report=self, figure=figure, table=self.table(), notes=self.notes())
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``suspects.csv``, ``inspect.json`` and ``inspect.html``, all or none."""
+        write_all(Path(folder), {
+            "suspects.csv": self._write, "inspect.json": text_writer(self.to_json()),
+            "inspect.html": text_writer(self.to_html()),
+        })  # fmt: skip
+
+    def _write(self, stream: BinaryIO) -> None:
+        with as_text(stream) as text:
+            writer = csv.DictWriter(text, list(self._line(self.ranking[0])))
+            writer.writeheader()
+            writer.writerows(self.records())

@@ -1,0 +1,120 @@
+"""`inspect` finds what was planted by its row numbers, says why, and leaves clean rows alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import linpoison
+from linpoison import InputError
+from linpoison.cli.main import main
+from linpoison.core import Dataset
+from linpoison.defenses.detectors import copies_surprise, copy_groups, votes
+from linpoison.defenses.suspicion import combined, surprise
+
+PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """400 rows of two gaussians, and ten copies of a row on the wrong side at chosen places of the file."""
+    train = linpoison.load("gaussians").train
+    own = np.setdiff1d(np.arange(train.n + len(PLANTED)), PLANTED)
+    X, y = np.empty((train.n + len(PLANTED), train.d)), np.full(train.n + len(PLANTED), "bad")
+    X[own], y[own] = train.X, np.where(train.y > 0, "good", "bad")
+    X[PLANTED] = 1.5 * train.X[train.y > 0].mean(axis=0)
+    return pd.DataFrame(X, columns=[f"c{column}" for column in range(train.d)]).assign(label=y)
+
+
+def test_planted_copies_are_named_by_the_rows_of_the_file(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table.to_csv("rows.csv", index=False)
+    assert main(["inspect", "rows.csv", "--out", "found"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("10 of 410 rows stand out, 10 of them in one group of rows that act together")
+    frame = pd.read_csv("found/suspects.csv")
+    assert sorted(frame.row[frame.named].tolist()) == PLANTED
+    assert sorted(frame.row[:10].tolist()) == PLANTED
+    assert sorted(frame.row.tolist()) == list(range(410))
+    assert frame.label[:10].tolist() == ["bad"] * 10
+    assert frame.reasons.str.startswith("10 copies of one row")[:10].all()
+    stored = json.loads((tmp_path / "found" / "inspect.json").read_text())
+    assert [sorted(group["rows"]) for group in stored["groups"]] == [PLANTED]
+    assert (stored["effect"]["n_named"], stored["effect"]["n_rows"]) == (10, 400)
+    assert stored["effect"]["low"] < stored["effect"]["error_without"] - stored["effect"]["error_with"] < 0.03
+    page = (tmp_path / "found" / "inspect.html").read_text()
+    assert page.count("10 copies of one row") == 10
+    assert "<strong>10 of 410 rows stand out" in page
+
+
+def test_as_many_are_named_as_are_asked_for(table):
+    report = linpoison.inspect(table, top=4)
+    again = linpoison.inspect(table, share=0.01)
+    assert {entry["row"] for entry in report.suspects} < set(PLANTED)
+    assert report.to_frame().equals(again.to_frame())
+
+
+def test_of_clean_rows_few_stand_out():
+    report = linpoison.inspect("gaussians")
+    assert len(report.suspects) <= 2
+    assert abs(report.effect["change"]) <= 0.005
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"top": 3, "share": 0.1}, "a number of rows to name, or a share of them, got both"),
+        ({"top": 0}, "top"),
+        ({"share": 0.9}, "share"),
+        ({"top": 300}, "at most 200 of 400 rows"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        linpoison.inspect("gaussians", **options)
+
+
+def test_few_rows_are_refused():
+    X = np.arange(30.0)[:, None]
+    with pytest.raises(InputError, match="20 rows of each class at least, got 15"):
+        linpoison.inspect((X, np.arange(30) % 2))
+
+
+def test_groups_are_copies_of_one_class_and_no_chains():
+    X = np.array([[0.0], [8.0], [0.0], [3.0], [0.0], [11.0], [3.01], [20.0]])
+    rows = Dataset(X, [1, 1, 1, 1, -1, -1, 1, -1])
+    assert copy_groups(rows).tolist() == [0, 1, 0, 2, 3, 4, 2, 5]
+    line = Dataset(np.linspace(0, 1, 60)[:, None], np.where(np.arange(60) % 2, 1, -1))
+    assert copy_groups(line).tolist() == list(range(60))
+
+
+def test_copies_are_the_less_a_surprise_the_more_there_are():
+    alone = copies_surprise(np.array([4.0] + [1.0] * 96))[0]
+    assert alone == pytest.approx(3 * np.log(101))
+    assert copies_surprise(np.array([4.0] * 25))[0] == pytest.approx(-3 * np.log(73 / 101))
+
+
+def test_votes_count_other_labels_among_the_nearest():
+    x = np.append(np.arange(30.0), 100 + np.arange(30.0))
+    y = np.repeat([-1, 1], 30)
+    y[5] = 1
+    counted = votes(Dataset(x[:, None], y))
+    assert (counted[5], counted[20], counted[40]) == (10, 0, 0)
+
+
+def test_a_tail_is_exponential_in_the_quantile_and_poison_in_it_does_not_hide_itself():
+    rng = np.random.default_rng(0)
+    clean, codes = rng.exponential(size=2000), np.zeros(2000, dtype=int)
+    told = surprise(clean, codes, codes == 0)
+    assert np.interp(0.5, np.sort(clean), np.sort(told)) == pytest.approx(0.5, abs=0.1)
+    hidden = np.append(clean, np.full(80, 60.0))
+    alone = surprise(hidden, np.zeros(2080, dtype=int), np.arange(2080) < 2000)[-1]
+    among = surprise(hidden, np.zeros(2080, dtype=int), np.ones(2080, dtype=bool))[-1]
+    assert among > 0.8 * alone > 8
+
+
+def test_one_strong_detector_among_blind_ones_decides():
+    blind = {str(number): np.zeros(2) for number in range(9)}
+    both = combined({**blind, "sees": np.array([0.0, 50.0])})
+    assert both == pytest.approx([0.0, 50 - np.log(10)])
