@@ -202,7 +202,7 @@ class Words(Part):
     --------
     >>> words = Words(np.arange(2), np.ones(2), np.ones(2, dtype=bool), longest=9)
     >>> words.counts(np.array([[0.9, 0.4]])).tolist()
-    [[2.0, 1.0]]
+    [[5.0, 2.0]]
     """
 
     scale: Array

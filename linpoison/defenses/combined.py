@@ -39,7 +39,7 @@ class AllOf(Defense):
     >>> from linpoison.defenses import L2Defense, SlabDefense
     >>> X, y = [[0.0, 0.0], [1.0, 0.0], [0.0, 9.0], [4.0, 0.0], [5.0, 0.0], [9.0, 0.0]], [0, 0, 0, 1, 1, 1]
     >>> AllOf([L2Defense(remove=0.3), SlabDefense(remove=0.3)]).fit(X, y).sample_indices_
-    array([0, 3, 4])
+    array([0, 1, 3, 4])
     """
 
     drops_share = False

@@ -174,7 +174,7 @@ def test_rows_outside_the_domain_or_without_copies_are_not_flipped():
     pool = ALFA().flipped(outside)
     assert pool.n > 0
     assert pool.domain.violation(pool.X).max() < 1e-9
-    assert rows_of(pool.X) <= rows_of(outside.target.X[weight > 0])
+    assert rows_of(pool.X) <= rows_of(X[weight > 0])
     with pytest.raises(InputError, match="domain"):
         ALFA().flipped(replace(outside, aim=Dataset(X + 100.0, scenario.target.y)))
     single = replace(scenario.train, weight=(np.arange(scenario.train.n) < 40) * 1.0)
