@@ -168,7 +168,7 @@ def _run(audit: SuiteAudit, jobs: int | None, folder: Path | None) -> SuiteEntry
 
 def _found() -> Path:
     for name in FILES:
-        if Path(name).is_file() and (name != "pyproject.toml" or "[tool.linpoison" in Path(name).read_text("utf-8")):
+        if Path(name).is_file() and (name != "pyproject.toml" or b"[tool.linpoison" in Path(name).read_bytes()):
             return Path(name)
     raise InputError(
         "linpoison.toml, or [tool.linpoison] in pyproject.toml, in this folder", "none", "Or name a file with --config."

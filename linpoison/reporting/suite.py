@@ -104,9 +104,10 @@ class SuiteReport:
         """The same for the summary of a build."""
         rows = [_HEAD, ("---",) * len(_HEAD), *(entry.cells() for entry in self.entries)]
         table = "\n".join(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows)
-        reasons = "".join(f"\n- **{_escaped(entry.name)}**: {_escaped('; '.join(entry.reasons))}"
-                          for entry in self.entries if entry.reasons)  # fmt: skip
-        return f"### linpoison check\n\n{table}\n{reasons and chr(10) + reasons.lstrip() + chr(10)}"
+        told = [entry for entry in self.entries if entry.reasons]
+        reasons = [f"- **{_escaped(entry.name)}**: {_escaped('; '.join(entry.reasons))}" for entry in told]
+        blocks = ["### linpoison check", table, *(["\n".join(reasons)] if reasons else [])]
+        return "\n\n".join(blocks) + "\n"
 
     def to_json(self) -> str:
         """State, reasons and verdicts of each audit, as in ``check.json``."""

@@ -120,6 +120,14 @@ def test_a_suite_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, word
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("content", "words"), [(b"\xff", "--config"), (b"\xff[tool.linpoison]", "a suite in TOML")])
+def test_a_project_file_of_another_encoding_is_no_crash(tmp_path, monkeypatch, content, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        Suite.read()
+
+
 def test_without_a_suite_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="Or name a file with --config"):
