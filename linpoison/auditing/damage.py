@@ -117,11 +117,10 @@ def compared(first: Array, second: Array, rows: TargetRows) -> tuple[float, floa
     in Medicine 27, 2008): the error has one part, and its interval is that. A mean over pairs, one of each of two
     parts, is the mean of either part, and has the variance of both.
     """
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     middle, below, above = 0.0, 0.0, 0.0
     for share, part in rows.measure.parts(rows.scored):
         more = second[part] - first[part]
-        low, high = _of_shares(more, z) if rows.measure.of_pairs else paired_interval(more, z)
+        low, high = _of_shares(more) if rows.measure.of_pairs else interval(more)
         mean = float(more.mean())
         middle += share * mean
         below, above = np.hypot(below, share * (mean - low)), np.hypot(above, share * (high - mean))
@@ -129,10 +128,20 @@ def compared(first: Array, second: Array, rows: TargetRows) -> tuple[float, floa
     return max(middle - spread * float(below), -1.0), min(middle + spread * float(above), 1.0)
 
 
-def _of_shares(more: Array, z: float) -> tuple[float, float]:
+def interval(more: Array, among: int = 1) -> tuple[float, float]:
+    """Interval of the mean of paired differences in [-1, 1], at `LEVEL` for so many intervals together (Bonferroni)."""
+    return paired_interval(more, quantile(among))
+
+
+def quantile(among: int = 1) -> float:
+    """How many standard deviations to either side intervals at `LEVEL` reach, so many of them together."""
+    return NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * among))
+
+
+def _of_shares(more: Array) -> tuple[float, float]:
     """Normal interval of the mean of differences of shares; of a single one nothing is known."""
     mean = float(more.mean())
-    half = z * float(more.std(ddof=1)) / np.sqrt(more.size) if more.size > 1 else 2.0
+    half = quantile() * float(more.std(ddof=1)) / np.sqrt(more.size) if more.size > 1 else 2.0
     return mean - half, mean + half
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from ..core import UNDEFENDED, Dataset, InputError, LinearModel, as_whole
-from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Population, column_numbers, paired_interval
+from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Population, column_numbers
+from .damage import LEVEL, interval
 
 CLUSTERS = 10
 """How many clusters `clusters` stands for."""
 LEAST_ROWS = 5
 """Subpopulations with fewer measured rows are counted, not reported."""
-LEVEL = 0.95
-"""Of the intervals, for all subpopulations together."""
 _EXPECTED = (
     "subpopulation 'clusters', 'clusters:K' with a whole number K, or 'columns:' with names or numbers of columns"
 )
@@ -139,25 +137,25 @@ def damage_by_group(
         ``groups`` (see docs/files.md), ``overall``, ``left_out`` and ``level``.
     """
     counts, chosen, codes = division.counts, division.chosen, division.codes
-    z = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * chosen.size))
     wrong = {name: (clean[name].predict(rows.X) != rows.y, poisoned[name].predict(rows.X) != rows.y) for name in clean}
     groups = [
         {
             "name": division.names[code], "n_train": int(division.sizes[code]), "n_rows": int(counts[code]),
-            "positive": float((rows.y[codes == code] > 0).mean()), "defenses": _compared(wrong, codes == code, z),
+            "positive": float((rows.y[codes == code] > 0).mean()),
+            "defenses": _compared(wrong, codes == code, chosen.size),
         }
         for code in chosen
     ]  # fmt: skip
     left = int(rows.n - counts[chosen].sum())
-    everyone = _compared(wrong, np.ones(rows.n, dtype=bool), NormalDist().inv_cdf((1 + LEVEL) / 2))
+    everyone = _compared(wrong, np.ones(rows.n, dtype=bool), 1)
     return {"groups": groups, "overall": everyone, "left_out": left, "level": LEVEL, "n_rows": rows.n}
 
 
-def _compared(wrong: Mapping[str, tuple[Any, Any]], mask: Any, z: float) -> dict[str, dict[str, float]]:
+def _compared(wrong: Mapping[str, tuple[Any, Any]], mask: Any, among: int) -> dict[str, dict[str, float]]:
     found = {}
     for name, (before, after) in wrong.items():
         first, second = before[mask], after[mask]
-        low, high = paired_interval(second.astype(np.float64) - first, z)
+        low, high = interval(second.astype(np.float64) - first, among)
         error, later = float(first.mean()), float(second.mean())
         found[name] = {"clean": error, "poisoned": later, "damage": later - error, "low": low, "high": high}
     return found

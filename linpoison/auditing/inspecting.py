@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from ..defenses.suspicion import Mask
 from ..learners import Learner, make_learner
 from ..reporting.inspect import InspectReport
 from ..reporting.json_values import plain
-from ..subpopulations import paired_interval
 from .assemble import command_line, describe_data, describe_model, versions
-from .damage import LEVEL
+from .damage import interval
 from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
 from .suspecting import Suspected, reasons_of, suspect
@@ -164,7 +162,7 @@ def _effect(setting: Setting, groups: NDArray[np.intp], named: Mask, seed: int) 
     learner = setting.own or make_learner(setting.problem)
     fold = folds_of(train.take(np.unique(groups, return_index=True)[1]), seed)[groups]
     wrong = np.array([_wrong(train, learner, fold, drop) for drop in (np.zeros_like(named), named)])[:, ~named]
-    low, high = paired_interval(wrong[1] - wrong[0], NormalDist().inv_cdf((1 + LEVEL) / 2))
+    low, high = interval(wrong[1] - wrong[0])
     return {
         "n_named": int(named.sum()), "error_with": float(wrong[0].mean()), "error_without": float(wrong[1].mean()),
         "change": float((wrong[1] - wrong[0]).mean()), "low": low, "high": high, "n_rows": int((~named).sum()),
