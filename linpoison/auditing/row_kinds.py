@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,17 +84,14 @@ class Held:
     certificate: Certificate | None
 
 
-def changed(asked: Asked, name: str, prove: Callable[[Claim, int], tuple[Certificate, Array]]) -> Iterator[Held]:
-    """Levels of `name`: each asks about the rows that the one before it has left certified.
-
-    ``prove(claim, count)`` returns a certificate of scores, and scores that were attained.
-    """
+def changed(asked: Asked, name: str) -> Iterator[Held]:
+    """Any so many clean rows deleted, or their labels flipped: each level asks of the rows that those before leave."""
     right = asked.model().margins(asked.rows) > 0
     safe, turned = right.copy(), ~right
     for level in asked.levels:
         open_, found = np.flatnonzero(safe), None
         if open_.size:
-            found, reached = prove(asked.claim(asked.rows.take(open_)), int(level))
+            found, reached = _proved(asked, name, asked.claim(asked.rows.take(open_)), int(level))
             found.check_attack(reached, tol=1e-4, what=f"{int(level)} {name}")
             safe[open_] = np.asarray(found.bound) < 0
         # what turns a row at one level is open to an attacker at every higher one
@@ -101,30 +99,21 @@ def changed(asked: Asked, name: str, prove: Callable[[Claim, int], tuple[Certifi
         yield Held(level, right, safe.copy(), turned.copy(), found)
 
 
-def deletions(asked: Asked) -> Iterator[Held]:
-    """Any so many clean rows deleted."""
-    if not asked.defender.problem.loss.quadratic:
-        return changed(asked, "deletions", lambda claim, count: _by_outer_set(asked, "deletions", claim, count))
-    return changed(asked, "deletions", lambda claim, count: _in_closed_form(deletions_ridge(claim, count), "deleted"))
+_CHANGES = {
+    "deletions": (deletions_ridge, "deleted", certify_deletions),
+    "flips": (label_flips_ridge, "flipped", certify_flips),
+}
+"""For ridge the certificate in closed form and the key of its witness; for the others a set around what is learned."""
 
 
-def flips(asked: Asked) -> Iterator[Held]:
-    """The labels of any so many clean rows flipped."""
-    if not asked.defender.problem.loss.quadratic:
-        return changed(asked, "flips", lambda claim, count: _by_outer_set(asked, "flips", claim, count))
-    return changed(asked, "flips", lambda claim, count: _in_closed_form(label_flips_ridge(claim, count), "flipped"))
-
-
-def _in_closed_form(found: Certificate, key: str) -> tuple[Certificate, Array]:
-    """A certificate of ridge, and the scores after retraining with the rows changed that its witness names."""
-    return found, np.array([_retrained(found, key, row) for row in range(found.claim.demand_rows().n)])
-
-
-def _by_outer_set(asked: Asked, name: str, claim: Claim, count: int) -> tuple[Certificate, Array]:
-    found = asked.stored(f"{name}-{count}", claim)
-    if found is None:
-        certify = certify_flips if name == "flips" else certify_deletions
-        found = certify(claim, count, rounds=int(claim.train.n <= FEW))
+def _proved(asked: Asked, name: str, claim: Claim, count: int) -> tuple[Certificate, Array]:
+    """A certificate of scores, and scores that were attained by learning from rows that were changed."""
+    closed, key, around = _CHANGES[name]
+    if claim.problem.loss.quadratic:
+        found = closed(claim, count)
+        return found, np.array([_retrained(found, key, row) for row in range(claim.demand_rows().n)])
+    stored = asked.stored(f"{name}-{count}", claim)
+    found = stored if stored is not None else around(claim, count, rounds=int(claim.train.n <= FEW))
     return found, np.asarray(found.info["attack"], dtype=np.float64)
 
 
@@ -215,8 +204,8 @@ def _averaged(problem: Problem) -> None:
 
 
 ROW_KINDS = {
-    "deletions": RowKind(deletions, _changeable),
-    "flips": RowKind(flips, _changeable, filtered=False),
+    "deletions": RowKind(partial(changed, name="deletions"), _changeable),
+    "flips": RowKind(partial(changed, name="flips"), _changeable, filtered=False),
     "radius": RowKind(radii, lambda problem: score_certifier(problem.loss), counted=False),
     "partition": RowKind(votes, _averaged),
 }
