@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import clone
 
+from ..core.domain import Domain
 from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.validation import Array, Matrix
 from ..sets import Box, FeasibleSet, intersect
+from ..sets.box import dense_blocks
 from .base import Codes, Defense
 
 if TYPE_CHECKING:
@@ -137,10 +140,14 @@ class RangeDefense(Defense):
         super().__init__(remove=0.0)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
-        self.low_, self.high_ = _extremes(X)
+        shown = Domain.range(X)
+        self.low_, self.high_ = np.asarray(shown.lower), np.asarray(shown.upper)
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
-        rows = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+        blocks = dense_blocks(X) if sp.issparse(X) else [np.asarray(X)]
+        return np.concatenate([self._excess(rows) for rows in blocks])
+
+    def _excess(self, rows: Array) -> Array:
         return (np.maximum(self.low_ - rows, rows - self.high_).clip(min=0) / self._spread).max(axis=1)
 
     @property
@@ -151,8 +158,3 @@ class RangeDefense(Defense):
     def _set_of(self, code: int, threshold: float) -> FeasibleSet:
         margin = threshold * self._spread
         return Box(self.low_ - margin, self.high_ + margin)
-
-
-def _extremes(X: Matrix) -> tuple[Array, Array]:
-    low, high = X.min(axis=0), X.max(axis=0)
-    return tuple(np.asarray(part.toarray() if hasattr(part, "toarray") else part).ravel() for part in (low, high))  # type: ignore[return-value]
