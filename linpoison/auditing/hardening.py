@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 
 from ..attacks.run import Progress
-from ..core import Budget, Dataset, SolverFailed, check_number
+from ..core import Budget, Dataset, SolverFailed, check_integer, check_number
 from ..core.writing import alone_in, check_folder
 from ..defenses import DEFAULTS, AllOf, Defense, RangeDefense, SanitizedClassifier, TrustedDefense, make_defense
 from ..learners import LinearClassifier
+from ..losses import Problem
+from ..reporting.findings import ALL
 from ..reporting.harden import HardenReport
 from ..reporting.report import AuditReport
 from ..reporting.trial import Trial
 from .assemble import command_line, describe_data, describe_model, versions
-from .damage import compared
+from .damage import interval
 from .inputs import Setting, prepare
 from .journal import run_digest
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
 from .remedies import enough
 from .sweeping import run_cell
-from .target import Target
 
 SEARCH = ("random-flips", "breakdown", "influence")
 """Attacks that every setting is attacked by; those that are compared last meet the portfolio."""
@@ -50,8 +51,9 @@ class HardenOptions(LearnerOptions):
         remedy = "It is the share of the training rows that was checked by hand."
         self._set("trusted", check_number(self.trusted, "trusted", at_least=0, at_most=1, remedy=remedy))
         self._set("max_cost", check_number(self.max_cost, "max_cost", at_least=0, at_most=1))
-        self._set("finalists", int(check_number(self.finalists, "finalists", at_least=0, at_most=20)))
-        self._set("jobs", processors() if self.jobs is None else int(check_number(self.jobs, "jobs", at_least=1)))
+        check_number(self.finalists, "finalists", at_least=0, at_most=20)
+        self._set("finalists", check_integer(self.finalists, "finalists", at_least=0))
+        self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
         self.audited({}, ())  # what an audit would refuse is refused now
 
     def audited(self, defenses: Any, attacks: Sequence[str], reg: float | None = None) -> AuditOptions:
@@ -149,7 +151,7 @@ class _Search:
         self.data, self.options, self.folder, self.progress = data, options, folder, progress
         self.setting = prepare(data, options)
         self.trusted = trusted_rows(self.setting.split.train, options.trusted, options.seed)
-        self.measures = list(measures(self.setting, options, self.trusted))
+        self.measures = {item.name: item for item in measures(self.setting, options, self.trusted)}
         self.done = 0
         self._wrong_now: np.ndarray | None = None
         self.total = len(self.measures) + options.finalists + 1
@@ -158,15 +160,14 @@ class _Search:
         """Every setting quickly, the best few thoroughly, and the choice."""
         tried: dict[str, Trial] = {}
         failures: dict[str, str] = {}
-        for measure in self.measures:
+        for measure in self.measures.values():
             trial = self._trial(measure, SEARCH, failures)
             if trial is not None:
                 tried[measure.name] = trial
         if AS_IS not in tried:
             raise SolverFailed(f"expected an audit of the present setting, got: {failures.get(AS_IS, 'none')}")
         for name in [AS_IS, *self._best(tried, self.options.finalists)]:
-            measure = next(item for item in self.measures if item.name == name)
-            again = self._trial(measure, ("portfolio",), failures)
+            again = self._trial(self.measures[name], ("portfolio",), failures)
             tried[name] = tried[name] if again is None else tried[name].with_more(again)
         chosen = self._best(tried, 1, thorough=True)[0]
         return self._report(list(tried.values()), chosen, failures)
@@ -183,10 +184,8 @@ class _Search:
             self.progress(self.done, self.total, measure.name)
         self.done += 1
         thorough = attacks != SEARCH
-        own = measure is not self._as_is
-        options = self.options.audited(
-            measure.defenses if own else self.options.defenses, attacks, measure.reg if own else None
-        )
+        chosen = self.options.defenses if measure.name == AS_IS else measure.defenses
+        options = self.options.audited(chosen, attacks, measure.reg)
         if thorough and self.options.certify and _fixed(measure):
             options = replace(options, certify=True)
         cell = run_cell(self.data, options, self._place(options, measure))
@@ -202,7 +201,8 @@ class _Search:
         return self.folder / f"{name}_{run_digest(options=influences(options))[:8]}"
 
     def _judged(self, measure: Measure, report: AuditReport, thorough: bool) -> Trial:
-        worst = max(report.damages, key=lambda item: (item.behind == "all", max(_errors(item))))
+        hardest = [item for item in report.damages if item.behind == ALL]
+        worst = max(hardest, key=lambda item: max(item.test_error, item.unseen_test_error or 0.0))
         clean, low, high = self._cost(measure, worst.filter)
         return Trial(
             name=measure.name, words=measure.words, clean_error=clean[1], cost=clean[1] - clean[0], low=low, high=high,
@@ -218,24 +218,18 @@ class _Search:
         if self._wrong_now is None:  # the present setting is the first
             self._wrong_now = there
         here = self._wrong_now
-        rows = Target.parse("test").rows(self.setting.split, self.options.seed)
-        low, high = compared(here.astype(np.float64), there.astype(np.float64), rows)
+        low, high = interval(there.astype(np.float64) - here)
         return (float(here.mean()), float(there.mean())), low, high
-
-    @property
-    def _as_is(self) -> Measure:
-        return self.measures[0]
 
     def _clean_wrong(self, measure: Measure, rows: Dataset, name: str) -> np.ndarray:
         """Rows that the clean model of a setting gets wrong behind one of its filters."""
         problem = self.setting.problem if measure.reg is None else replace(self.setting.problem, reg=measure.reg)
-        one = replace(self.setting, problem=problem, defenses=_built(measure.defenses, self.options, problem))
+        one = replace(self.setting, problem=problem, defenses=measure.defenses)
         models = one.evaluator().score(None, {}).models
         return np.asarray(models[name].predict(rows.X) != rows.y)
 
     def _report(self, trials: list[Trial], chosen: str, failures: Mapping[str, str]) -> HardenReport:
-        measure = next(item for item in self.measures if item.name == chosen)
-        train = self.setting.split.train
+        measure, train = self.measures[chosen], self.setting.split.train
         n_trusted = 0 if self.trusted is None else self.trusted.n
         return HardenReport(
             dataset=describe_data(self.setting), model=describe_model(self.setting), epsilon=self.options.epsilon,
@@ -243,7 +237,7 @@ class _Search:
             trials=trials, chosen=chosen, max_cost=self.options.max_cost, failures=dict(failures),
             versions=versions(), seed=self.options.seed,
             command=command_line("harden", self.data, self.options),
-            code=code_of(measure, self.setting, self.options), estimator=self._estimator(measure),
+            code=code_of(measure, self.setting.problem), estimator=self._estimator(measure),
         )  # fmt: skip
 
     def _estimator(self, measure: Measure) -> Any:
@@ -253,12 +247,11 @@ class _Search:
             problem.loss, problem.reg if measure.reg is None else measure.reg,
             penalize_intercept=problem.penalize_intercept, fit_intercept=problem.fit_intercept,
         )  # fmt: skip
-        built = _built(measure.defenses, self.options, problem)
         labels = np.asarray(train.label_values(train.y))
-        if not built:
+        if not measure.defenses:
             return loss.fit(train.X, labels)
-        defense = next(iter(built.values()))
-        defense = defense if len(built) == 1 else AllOf(list(built.values()))
+        parts = list(measure.defenses.values())
+        defense = parts[0] if len(parts) == 1 else AllOf(parts)
         return SanitizedClassifier(_in_words_of(defense, train), loss).fit(train.X, labels)
 
 
@@ -277,7 +270,7 @@ def trusted_rows(train: Dataset, share: float, seed: int) -> Dataset | None:
 def measures(setting: Setting, options: HardenOptions, trusted: Dataset | None) -> list[Measure]:
     """The settings that are tried, the present one first."""
     train, problem = setting.split.train, setting.problem
-    found = [Measure(AS_IS, "leave it as it is", {name: name for name in options.defenses})]
+    found = [Measure(AS_IS, "leave it as it is", setting.defenses)]
     share = enough(train, Budget(options.epsilon).count(train.n), options.remove)
     robust = AllOf([_robust(name, share, problem) for name in _cheap(problem)])
     words = f"take medians for means, and keep what {_listed(problem)} all keep that remove {share:.1%} of each class"
@@ -325,21 +318,8 @@ def _robust(name: str, remove: float, problem: Any, center: str = "median") -> D
     return made.set_params(center=center) if "center" in made.get_params() else made
 
 
-def _built(defenses: Mapping[str, Any], options: LearnerOptions, problem: Any) -> dict[str, Defense]:
-    return {
-        name: make_defense(one, remove=options.remove, variant=options.variant, problem=problem)
-        if isinstance(one, str)
-        else one
-        for name, one in defenses.items()
-    }
-
-
 def _fixed(measure: Measure) -> bool:
-    return all(not isinstance(one, str) and not one.follows_poison for one in measure.defenses.values())
-
-
-def _errors(damage: Any) -> tuple[float, float]:
-    return damage.test_error, -1.0 if damage.unseen_test_error is None else damage.unseen_test_error
+    return bool(measure.defenses) and not any(one.follows_poison for one in measure.defenses.values())
 
 
 def _in_words_of(defense: Defense, train: Dataset) -> Defense:
@@ -351,19 +331,17 @@ def _in_words_of(defense: Defense, train: Dataset) -> Defense:
     return TrustedDefense(given["defense"], (X, np.asarray(train.label_values(y))))
 
 
-def code_of(measure: Measure, setting: Setting, options: LearnerOptions) -> str:
+def code_of(measure: Measure, problem: Problem) -> str:
     """Python code that builds the recommended classifier from training rows `X`, `y` and trusted ones."""
-    problem = setting.problem
     reg = problem.reg if measure.reg is None else measure.reg
     learner = (
         f"LinearClassifier({problem.loss.name!r}, reg={reg:g}, penalize_intercept={problem.penalize_intercept}, "
         f"fit_intercept={problem.fit_intercept})"
     )
-    built = _built(measure.defenses, options, problem)
     lines = ["from linpoison import LinearClassifier, SanitizedClassifier"]
-    if not built:
+    if not measure.defenses:
         return f"from linpoison import LinearClassifier\n\nmodel = {learner}.fit(X, y)\n"
-    parts = list(built.values())
+    parts = list(measure.defenses.values())
     trusted = len(parts) == 1 and "trusted" in parts[0].get_params(deep=False)
     parts = [parts[0].defense] if trusted else parts
     parts = list(parts[0].get_params(deep=False).get("defenses", parts)) if len(parts) == 1 else parts

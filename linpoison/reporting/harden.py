@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..core.writing import Writer, text_writer, write_all
 from .base import Report, Table
@@ -119,22 +120,19 @@ class HardenReport(Report):
 
     def files(self) -> Sequence[str]:
         """Names of what `save` writes."""
-        return tuple(self._writers())
+        return (*self._texts(), *(["hardened.skops"] if find_spec("skops") else []))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``harden.json``, ``harden.html``, ``hardened.py`` and, where skops is, ``hardened.skops``."""
-        write_all(Path(folder), self._writers())
+        writers: dict[str, Writer] = {name: text_writer(text()) for name, text in self._texts().items()}
+        if find_spec("skops"):
+            writers["hardened.skops"] = self._write_estimator
+        write_all(Path(folder), writers)
 
-    def _writers(self) -> dict[str, Writer]:
-        writers: dict[str, Writer] = {
-            "hardened.py": text_writer(self.code),
-            "harden.html": text_writer(self.to_html()),
-            "harden.json": text_writer(self.to_json()),
-        }
-        try:
-            from skops.io import dumps
-        except ImportError:
-            return writers
-        if self.estimator is not None:
-            writers["hardened.skops"] = lambda stream: stream.write(dumps(self.estimator)) and None
-        return writers
+    def _texts(self) -> dict[str, Callable[[], str]]:
+        return {"hardened.py": lambda: self.code, "harden.html": self.to_html, "harden.json": self.to_json}
+
+    def _write_estimator(self, stream: BinaryIO) -> None:
+        from skops.io import dumps
+
+        stream.write(dumps(self.estimator))
