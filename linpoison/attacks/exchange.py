@@ -13,9 +13,10 @@ from ..core.model import LinearModel
 from ..core.parts import dense
 from ..core.poison import Poison
 from ..core.results import Candidate
-from ..core.validation import LABELS, Array, check_integer, squared_norms
+from ..core.validation import LABELS, Array, check_integer
 from ..rounding import largest_remainder
 from .base import Attack
+from .breakdown.plans import Ground
 from .random_flips import plantable
 from .ranking import Ranker
 from .rater import Rater, Rating
@@ -112,10 +113,7 @@ class _Search:
     def __init__(self, scenario: Scenario, rng: np.random.Generator) -> None:
         self.scenario, self.rng, self.domain = scenario, rng, scenario.train.domain
         self.rater = Rater(scenario, seed=int(rng.integers(1 << 30)))
-        X = scenario.train.X
-        center = np.asarray(X.mean(axis=0)).ravel()
-        distances = np.sqrt((squared_norms(X) - 2 * np.asarray(X @ center) + center @ center).clip(min=0))
-        self.unit = float(np.median(distances)) or 1.0
+        self.ground = Ground(scenario.train, scenario.n_poison)
         self.rated = 0
 
     def alone(self, most: int) -> _State:
@@ -148,8 +146,8 @@ class _Search:
         """One row moved along the slope, in some of its features."""
         X, k = dense(old.X).copy(), int(self.rng.integers(old.y.size))
         step = self.slope[:-1] * (self.rng.random(X.shape[1]) < self.rng.choice([0.1, 0.5, 1.0]))
-        length = self.unit * 10 ** self.rng.uniform(-1.0, 1.5)
-        X[k] = self._held(X[k] + old.y[k] * length * step / max(float(np.linalg.norm(step)), 1e-300))
+        length = self.ground.base * 10 ** self.rng.uniform(-1.0, 1.5)
+        X[k] = self.ground.fitted(X[k] + old.y[k] * length * step / max(float(np.linalg.norm(step)), 1e-300))
         return self._poison(X, old.y, old.count)
 
     def _state(self, poison: Poison) -> _State:
@@ -178,16 +176,11 @@ class _Search:
         means = [np.asarray(train.of_class(label).X.mean(axis=0)).reshape(1, -1) for label in LABELS]
         begin = np.vstack([clean[:_FROM], *means])
         steps = [(d, t, y) for d in self._directions(rating.models["none"]) for t in LENGTHS for y in LABELS]
-        rows = [self._held(begin + t * self.unit * y * direction) for direction, t, y in steps]
+        rows = [self.ground.fitted(begin + t * self.ground.base * y * direction) for direction, t, y in steps]
         inside = clean[self.domain.violation(clean) <= DOMAIN_TOL]
         kinds = [(t, y, len(begin)) for _, t, y in steps] + [(-1.0, y, len(inside)) for y in LABELS]
         lengths, labels, sizes = (np.array(column) for column in zip(*kinds, strict=True))
         return _Rows(np.vstack([*rows, inside, inside]), np.repeat(labels, sizes), np.repeat(lengths, sizes))
-
-    def _held(self, X: Array) -> Array:
-        """The nearest rows that the domain holds."""
-        rows = self.domain.clip(X)
-        return np.round(rows) if self.domain.integral else rows
 
     def _directions(self, model: LinearModel) -> list[Array]:
         """Of length 1: the slope, and against the model."""
