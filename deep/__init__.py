@@ -7,6 +7,8 @@
     a module and its trainer as the learner of a `Scenario`: what `Attack.run` then attacks, behind any defence.
 `SGDTrainer`
     learning from scratch as networks are trained in practice.
+`FunctionTrainer`
+    learning by a function of one's own, ``train(module, dataset, seed) -> module``.
 `LeaderNetwork`, `pretrain`
     poison rows as the output of a network, for TGDA; an attacker that returns the rows it is given, to start from.
 `RiskLearner`, `RiskRows`
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .defending import RiskLearner, RiskRows
+    from .function_trainer import FunctionTrainer
     from .head import features, linear_model_of
     from .leaders import LeaderNetwork, pretrain
     from .learner import NetworkLearner
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "defending": "RiskLearner RiskRows",
+    "function_trainer": "FunctionTrainer",
     "head": "features linear_model_of",
     "leaders": "LeaderNetwork pretrain",
     "learner": "NetworkLearner",
@@ -56,6 +60,7 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
+    "FunctionTrainer",
     "LeaderNetwork",
     "NetworkLearner",
     "RiskLearner",

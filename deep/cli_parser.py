@@ -119,6 +119,8 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--batch-train", type=whole, default=1000, metavar="N", help="default: 1000")
     parser.add_argument("--step-train", type=number, default=0.1, metavar="F", help="default: 0.1")
     parser.add_argument("--momentum", type=number, default=0.0, metavar="F", help="default: 0")
+    parser.add_argument("--training", metavar="NAME", help="package.module:function of a module, a dataset and a seed "
+                        "that gives the module trained, in the place of SGD and its four options above")  # fmt: skip
     parser.add_argument("--seed", default="0", metavar="LIST", help="comma list of seeds, one run each (default: 0)")
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)"

@@ -26,11 +26,13 @@ from linpoison.risk import reachability
 from linpoison.risk.arrays import norm, to_numpy
 from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.measuring import accuracy, peak_memory
+from linpoison.risk.protocols import Trainer
 
 from .cli_attacks import attack_of, target_rule
 from .cli_data import Task, load_task
+from .function_trainer import as_trainer
 from .learner import NetworkLearner
-from .models import make_model
+from .models import imported, make_model
 from .need_torch import torch
 from .pictures import save_grid
 from .sgd import SGDTrainer, deterministic
@@ -47,7 +49,7 @@ def run(arguments: Any) -> None:
     task, learner = prepared(arguments, seeds[0])
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     rows = [(part.X, part.y) for part in (task.train, task.test)]
-    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), code_of(learner.risk.module), _versions())
+    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), code_of(learner), _versions())
     with alone_in(out), deterministic():
         given = [(seed, (arguments, seed, out, digest)) for seed in seeds]
         found = dict(as_finished(one, given, jobs))
@@ -73,12 +75,17 @@ def prepared(arguments: Any, first_seed: int) -> tuple[Task, NetworkLearner]:
     module = make_model(arguments.model, task.shape, 1 if margin else task.train.k)
     module = module.to(_device(arguments.device), getattr(torch, arguments.precision))
     options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": output_of(arguments.output)}
-    trainer = SGDTrainer(
-        arguments.epochs_train, arguments.batch_train, step=arguments.step_train, momentum=arguments.momentum
-    )
-    learner = NetworkLearner(TorchRisk(module, arguments.loss, **options), trainer, shape=task.shape)
+    learner = NetworkLearner(TorchRisk(module, arguments.loss, **options), _trainer(arguments), shape=task.shape)
     attack_of(arguments, task, learner)
     return task, learner
+
+
+def _trainer(arguments: Any) -> Trainer:
+    if arguments.training is not None:
+        return as_trainer(imported(arguments.training))
+    return SGDTrainer(
+        arguments.epochs_train, arguments.batch_train, step=arguments.step_train, momentum=arguments.momentum
+    )
 
 
 def one(arguments: Any, seed: int, out: Path, digest: str) -> dict[str, Any]:
@@ -152,10 +159,12 @@ def _picture(stage: Stage, best: Any, command: str, seed: int) -> Callable[[Any]
     return partial(save_grid, clean=clean, poison=sample.X, labels=best.relaxed.y.astype(int))
 
 
-def code_of(module: Any) -> str:
-    """What a module is and does, as text: its layers, and the files in which those that torch does not bring stand."""
+def code_of(learner: NetworkLearner) -> str:
+    """What a network is and does, as text: its layers, and the files in which what torch does not bring stands."""
+    module, train = learner.risk.module, getattr(learner.trainer, "train", None)
     kinds = [type(part) for part in module.modules() if type(part).__module__.partition(".")[0] != "torch"]
     files = {inspect.getsourcefile(kind) for kind in kinds} | {inspect.getsourcefile(kind.forward) for kind in kinds}
+    files |= {inspect.getsourcefile(train)} if inspect.isfunction(train) else set()
     texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
     return "\n".join([repr(module), *texts, digest_of(*module.buffers())])
 

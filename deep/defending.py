@@ -28,8 +28,8 @@ class RiskLearner:
     Parameters
     ----------
     risk : Risk
-    trainer : Trainer
-        `SGDTrainer()` or `LBFGSTrainer()`: every fit begins from scratch.
+    trainer : Trainer or callable
+        `SGDTrainer()`, `LBFGSTrainer()` or a training function (`FunctionTrainer`): every fit begins from scratch.
     parameters : {"all", "head"}, default "all"
         In which gradients are taken: "head" is the last linear layer alone, the shortcut of the published code,
         other scores than those of all parameters.
@@ -59,8 +59,10 @@ class RiskLearner:
     classes: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.trainer, "fit"):
-            raise InputError("a trainer of deep, such as SGDTrainer()", repr(self.trainer))
+        if isinstance(self.trainer, type) or not hasattr(self.trainer, "fit"):
+            from .function_trainer import as_trainer
+
+            object.__setattr__(self, "trainer", as_trainer(self.trainer))
         if self.parameters not in ("all", "head"):
             raise InputError("parameters 'all' or 'head'", repr(self.parameters))
         check_number(self.damping, "damping", at_least=0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from linpoison.attacks import Aim, Progress, Scenario
-from linpoison.core import Budget, CapabilityError, Dataset, InputError, check_number, check_seed
+from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, check_number, check_seed
 from linpoison.core.journal import Journal
 from linpoison.core.validation import Array
 from linpoison.learners import Learner
@@ -21,7 +21,10 @@ from linpoison.risk.protocols import Trainer
 from linpoison.risk.training import Trained
 from linpoison.risk.views import View
 
+from .function_trainer import Train, as_trainer
 from .need_torch import torch
+from .sgd import SGDTrainer
+from .torch_data import MANY, Key, read_items
 from .torch_modules import copied
 from .torch_risk import TorchRisk
 
@@ -37,7 +40,7 @@ class Mass(Budget):
 
 
 class NetworkLearner(Learner):
-    """A torch module and its trainer as the learner of a scenario.
+    """A torch module and how it is trained as the learner of a scenario.
 
     Every fit begins from scratch with the same seed. Rows are those of a `Dataset`, flat, and take the shape that the
     module wants; labels are signs for a loss of the margin, of which two classes coded 0 and 1 are the same, and any
@@ -47,8 +50,9 @@ class NetworkLearner(Learner):
     ----------
     risk : TorchRisk
         Of cross-entropy, or of a margin loss.
-    trainer : Trainer
-        `SGDTrainer()` or `LBFGSTrainer()`, say.
+    trainer : Trainer or callable, optional
+        `SGDTrainer()` by default; `LBFGSTrainer()`, say, or a function of one's own ``train(module, dataset, seed) ->
+        module``, see `FunctionTrainer`.
     shape : tuple of int, optional
         Of a row; by default flat.
     seed : int, default 0
@@ -75,7 +79,7 @@ class NetworkLearner(Learner):
     def __init__(
         self,
         risk: TorchRisk,
-        trainer: Trainer,
+        trainer: Trainer | Train | None = None,
         *,
         shape: tuple[int, ...] | None = None,
         seed: int = 0,
@@ -83,12 +87,44 @@ class NetworkLearner(Learner):
         progress: Progress | None = None,
     ) -> None:
         super().__init__(problem_of(risk))
-        self.risk, self.trainer, self.shape, self.seed = risk.of_codes(), trainer, shape, check_seed(seed)
+        self.trainer: Trainer = SGDTrainer() if trainer is None else as_trainer(trainer)
+        self.risk, self.shape, self.seed = risk.of_codes(), shape, check_seed(seed)
         self.journal, self.progress = journal, progress
         self._known: dict[str, NetworkModel] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_known": {}, "progress": None}
+
+    def rows(
+        self, source: Any, *, row: Key = 0, label: Key = 1, bounds: tuple[float, float] | None = None, most: int = MANY
+    ) -> Dataset:
+        """Rows and labels of a torch Dataset, stream or DataLoader as those of a scenario.
+
+        Parameters
+        ----------
+        source, row, label, most
+            As for `deep.torch_data.read_items`: an item is a pair, or a mapping with the keys `row` and `label`.
+        bounds : (low, high), optional
+            Between which each entry of a poison row lies, such as (0, 1) for pixels; anywhere by default.
+
+        Raises
+        ------
+        InputError
+            Also for rows of another shape than the learner's or beyond `bounds`, and for labels that are not one for
+            each output.
+        """
+        X, y = read_items(source, row, label, most)
+        shape = tuple(X.shape[1:])
+        if shape != (self.shape or (prod(shape),)):
+            raise InputError(f"rows of shape {self.shape or 'flat'}", f"{shape}", "Say `shape` to the NetworkLearner.")
+        flat, codes = to_numpy(X.reshape(len(X), -1)), to_numpy(self.risk.codes(y, X))
+        domain = Domain.real() if bounds is None else Domain.box(*bounds, flat.shape[1])
+        if float(domain.violation(flat).max()) > 0:
+            remedy = "Standardise within the module, so that rows are pixels."
+            raise InputError(f"rows between {bounds}", f"from {flat.min():g} to {flat.max():g}", remedy)
+        classes = tuple(self.risk.classes_.tolist())
+        count = None if self.risk.margin_loss is not None else len(classes)
+        return Dataset(flat, codes, domain=domain, n_classes=count, classes=classes)
 
     def scenario(
         self, train: Dataset, target: Dataset, epsilon: float, defenses: Mapping[str, Any] | None = None
@@ -126,7 +162,7 @@ class NetworkLearner(Learner):
         stored = None if self.journal is None else self.journal.get(key)
         if stored is not None:
             return restored(self.risk, stored)
-        told = {} if self.progress is None else {"progress": self._tell}
+        told = {"progress": self._tell} if self.progress is not None and hasattr(self.trainer, "epochs") else {}
         found = self.trainer.fit(self.risk, self.view(data).sample(data), seed=self.seed, **told)
         if self.journal is not None:
             self.journal.put(key, stored_arrays(found))

@@ -75,13 +75,7 @@ def make_model(name: str, shape: Shape, classes: int) -> Any:
     """
     if name in MODELS:
         return MODELS[name](shape, classes)
-    place, _, attribute = name.partition(":")
-    if not attribute:
-        raise InputError(f"a model among {', '.join(MODELS)}, or package.module:function", repr(name))
-    try:
-        build = getattr(import_module(place), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
-        raise InputError("a function that can be imported", f"{name!r} ({error})") from None
+    build = imported(name, f"a model among {', '.join(MODELS)}, or package.module:function")
     try:
         module = build(shape, classes)
     except Exception as error:  # anybody's code, which may raise anything
@@ -90,6 +84,23 @@ def make_model(name: str, shape: Shape, classes: int) -> Any:
     if not isinstance(module, nn.Module):
         raise InputError(f"a torch.nn.Module from {name}(shape, classes)", type(module).__name__)
     return module
+
+
+def imported(name: str, what: str = "package.module:function") -> Any:
+    """What ``package.module:function`` names.
+
+    Raises
+    ------
+    InputError
+        If it names nothing that can be imported.
+    """
+    place, _, attribute = name.partition(":")
+    if not attribute:
+        raise InputError(what, repr(name))
+    try:
+        return getattr(import_module(place), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        raise InputError("a function that can be imported", f"{name!r} ({error})") from None
 
 
 class DenseLeader(torch.nn.Module):  # type: ignore[misc]

@@ -26,7 +26,34 @@ from .torch_risk import TorchRisk
 _DIVERGED = "the training loss is no longer a number. Take a smaller step."
 
 
-class EpochTrainer(ABC):
+class ModuleTrainer(ABC):
+    """Learns a module from scratch, in training mode, its random numbers those of a seed; a subclass says how."""
+
+    deterministic: bool
+    tol: float = 0.0
+
+    def _fit(self, risk: TorchRisk, data: Sample, seed: int, progress: Progress) -> Trained:
+        began, index = time.perf_counter(), _copies(data)
+        learner, rows = risk.on(risk.fresh_module(seed)), data.take(range(data.n))
+        learner.look(data.X, data.y)
+        X, y = learner.rows(rows.X), learner.targets(rows.y, rows.X)
+        _begin(learner.module, learner.layout.names)
+        with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
+            torch.manual_seed(seed)
+            module = self._train(learner, (X, y, index), seed, progress)
+        learner = risk.learned(module)
+        w = learner.current
+        size, loss = norm(learner.grad(w, data.X, data.y, data.weights)), objective(learner, w, data)
+        if not isfinite(loss):
+            raise SolverFailed(_DIVERGED)
+        return Trained(learner, w, loss, size, self.tol > 0 and size <= self.tol, time.perf_counter() - began)
+
+    @abstractmethod
+    def _train(self, learner: TorchRisk, rows: Any, seed: int, progress: Progress) -> Any:
+        """The learner's module after training on rows: X, y, and which of them, copies counted."""
+
+
+class EpochTrainer(ModuleTrainer):
     """Learns the objective of a `TorchRisk` from scratch, batch by batch, in training mode.
 
     Dropout is on, batch statistics are learned, and the result's risk has them. A subclass says the rule that moves
@@ -36,8 +63,6 @@ class EpochTrainer(ABC):
     epochs: int
     batch_size: int
     step: float
-    deterministic: bool
-    tol: float = 0.0
 
     def __post_init__(self) -> None:
         check_integer(self.epochs, "epochs", at_least=1)
@@ -67,26 +92,11 @@ class EpochTrainer(ABC):
         SolverFailed
             If the loss stops being a number.
         """
-        began, index = time.perf_counter(), _copies(data)
-        learner = risk.on(risk.fresh_module(seed))
-        X, y = batches_of(learner, data)
-        with deterministic(self.deterministic), torch.random.fork_rng(devices=_devices(X)):
-            torch.manual_seed(seed)
-            self._train(learner, (self._placed(learner.module, X), y), index, seed, progress)
-        learner = risk.learned(learner.module)
-        w = learner.current
-        size, loss = norm(learner.grad(w, data.X, data.y, data.weights)), objective(learner, w, data)
-        if not isfinite(loss):
-            raise SolverFailed(_DIVERGED)
-        return Trained(learner, w, loss, size, self.tol > 0 and size <= self.tol, time.perf_counter() - began)
+        return self._fit(risk, data, seed, progress)
 
-    def _train(self, learner: TorchRisk, rows: Any, index: Any, seed: int, progress: Progress) -> None:
-        module, (X, y), generator = learner.module.train(), rows, torch.Generator().manual_seed(seed)
-        for part in untouched(module, learner.layout.names):
-            part.training = False
-        own = dict(module.named_parameters())
-        for name, tensor in own.items():
-            tensor.requires_grad_(name in learner.layout.names)
+    def _train(self, learner: TorchRisk, rows: Any, seed: int, progress: Progress) -> Any:
+        module, (X, y, index), generator = learner.module, rows, torch.Generator().manual_seed(seed)
+        X, own = self._placed(module, X), dict(module.named_parameters())
         rule = self._rule([own[name] for name in learner.layout.names])
         batches = -(-len(index) // self.batch_size)
         for epoch in range(self.epochs):
@@ -100,7 +110,7 @@ class EpochTrainer(ABC):
             if not bool(torch.isfinite(loss)):
                 raise SolverFailed(_DIVERGED)
             progress(epoch + 1, float(loss.detach()))
-        module.eval()
+        return module
 
     @abstractmethod
     def _rule(self, parameters: list[Any]) -> Any:
@@ -203,11 +213,13 @@ def deterministic(enabled: bool = True) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def batches_of(learner: TorchRisk, data: Sample) -> tuple[Any, Any]:
-    """All rows and labels as the module and the loss take them, held to what training needs."""
-    learner.look(data.X, data.y)
-    rows = data.take(range(data.n))
-    return learner.rows(rows.X), learner.targets(rows.y, rows.X)
+def _begin(module: Any, names: list[str]) -> None:
+    """Training mode, but in layers of which no parameter is named; gradients for those that are."""
+    module.train()
+    for part in untouched(module, names):
+        part.training = False
+    for name, tensor in module.named_parameters():
+        tensor.requires_grad_(name in names)
 
 
 def _copies(data: Sample) -> Any:

@@ -208,6 +208,14 @@ def test_a_file_and_a_model_of_the_user_s_own(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "poison-0.png").exists()
 
 
+def test_a_training_of_the_user_s_own(tmp_path, capsys):
+    given = ["flip", *QUICK, *COMMANDS["flip"], "--out", str(tmp_path), "--training"]
+    assert main([*given, "deep_cases:trained_by_adam"]) == 0
+    assert report(tmp_path)["runs"][0]["clean_accuracy"] > 0.8  # 5 epochs of SGD: below 0.7
+    assert main([*given, "deep_cases:images"]) == 2
+    assert "a training function that works" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("output", "code"), [("logits", 0), ("1", 0), (None, 2), ("other", 2)])
 def test_the_scores_of_a_model_are_picked(output, code, tmp_path, monkeypatch, capsys):
     class Giving(torch.nn.Module):

@@ -67,6 +67,16 @@ def linear_pair(loss: str, *, bias: bool = True, reg: float = 0.1, penalize: boo
     return ours, theirs, binary() if margin else several(classes=outputs)
 
 
+def trained_by_adam(module: Any, dataset: Any, seed: int) -> Any:
+    """A training function."""
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.02)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(module(dataset.tensors[0]), dataset.tensors[1]).backward()
+        optimiser.step()
+    return module
+
+
 def vectors(size: int, count: int = 2, seed: int = 5) -> list[Any]:
     rng = np.random.default_rng(seed)
     return [rng.normal(size=size) for _ in range(count)]
