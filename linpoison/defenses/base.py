@@ -236,7 +236,8 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         rows = as_matrix(X)
         if not reset and rows.shape[1] != self.n_features_in_:
             raise InputError(f"rows of {self.n_features_in_} features", f"{rows.shape[1]} features")
-        validate_data(self, X, reset=reset, skip_check_array=True)
+        if rows is not X or hasattr(self, "feature_names_in_"):  # checked numbers without names have nothing to add
+            validate_data(self, X, reset=reset, skip_check_array=True)
         self.n_features_in_ = int(rows.shape[1])
         return rows
 

@@ -80,7 +80,8 @@ class SVDDefense(Defense):
             known.guesses[key] = clean.rank_
             if X.shape[0] == n:
                 return clean
-        return self.set_params(rank_hint=known.guesses[key]).fit(X, y)
+        self.rank_hint = known.guesses[key]
+        return self.fit(X, y)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         energy = check_number(self.energy, "energy", above=0, below=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,6 +120,7 @@ class Evaluator:
         self.fits = fits
         self.measure = measure
         self.known = Known(train, problem, facts)
+        self._clones: dict[str, Defense] = {}
 
     def score(
         self,
@@ -193,12 +195,18 @@ class Evaluator:
         defense, mixed = self.defenses[self._checked(name)], outcome.mixed
 
         def fitted() -> Defense:
-            detector: Defense = clone(defense)
+            detector = copy(self._fresh(name))
             return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
 
         if mixed is not self.train:
             return fitted() if self.fits is None else self.known.facts.latest(defense, mixed, self.learner, fitted)
         return self.known.facts.detector(defense, mixed, self.learner, fitted)
+
+    def _fresh(self, name: str) -> Defense:
+        """A clone to copy: of parameters of its own, which a fit leaves alone, and made once."""
+        if name not in self._clones:
+            self._clones[name] = clone(self.defenses[name])
+        return self._clones[name]
 
     def _mixed(self, poison: Poison | None) -> Dataset:
         return self.train if poison is None else self.train.mix(poison.expanded())
@@ -237,7 +245,7 @@ class Retraining:
 
     def removed(self, name: str) -> NDArray[np.intp]:
         """Rows that a defence drops."""
-        return np.setdiff1d(np.arange(self.mixed.n), self.kept(name))
+        return np.delete(np.arange(self.mixed.n), self.kept(name))
 
     def model(self, name: str) -> LinearModel:
         """What is learned from the rows that a defence keeps."""

@@ -16,8 +16,8 @@ from ..losses import MarginLoss, Problem
 from .base import ProvenFit, with_ones
 
 NEARLY = 0.1  # of the first slope, where a line search ends
-_WIDTHS = (2.0, 0.3, 0.05, 0.01, 2e-3, 5e-4, 1e-4, 2e-5)
-_WARM = 3  # of these widths are left out from a start
+_WIDTHS = (1.0, 1e-2, 1e-4, 1e-5, 1e-6)  # steps grow less with their ratio than with their number
+_WARM = 1  # of these widths is left out from a start
 
 
 @dataclass(frozen=True)

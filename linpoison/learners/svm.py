@@ -68,7 +68,7 @@ class HingeLearner(Learner):
     interior_gap : float
         Largest duality gap, relative to the objective, that is accepted of it.
     newton_rows, newton_times : int
-        Dense rows, in all and for each column, from which `newton_hinge` comes first: many of them lie at the kink.
+        Dense rows, in all and for each column, from which `newton_hinge` comes first, in any units and with far rows.
     newton_gap : float
         Largest duality gap, relative to the objective, that is accepted of it.
     cache_size : int
@@ -78,8 +78,8 @@ class HingeLearner(Learner):
     """
 
     tolerances = {
-        "quick": {"tols": (1e-2, 1e-3), "first_passes": 200, "warm_gap": 1e-5},  # some 60 passes are usual
-        "rough": {"tols": (1e-3, 1e-2)},
+        "quick": {"tols": (1e-2, 1e-3), "first_passes": 200, "warm_gap": 1e-5, "newton_gap": 1e-5},
+        "rough": {"tols": (1e-3, 1e-2), "newton_gap": 1e-5},
     }
     tols = (1e-8, 1e-6)
     large_tols = (1e-5, 1e-4)
@@ -92,7 +92,7 @@ class HingeLearner(Learner):
     large = 30.0
     interior_width = 300
     interior_gap = 1e-8
-    newton_rows, newton_times = 20_000, 100
+    newton_rows, newton_times = 1_000, 10
     newton_gap = 1e-6
     cache_size = 500
     fallback_entries = 2_000_000
@@ -100,11 +100,12 @@ class HingeLearner(Learner):
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         free = self.problem.fit_intercept and not self.problem.penalize_intercept
         inside = not data.is_sparse and data.d <= self.interior_width
-        if inside and data.n >= max(self.newton_rows, self.newton_times * data.d):
-            near = newton_hinge(self.problem, data, start)
+        many = inside and data.n >= max(self.newton_rows, self.newton_times * data.d)
+        if many:
+            near = newton_hinge(self.problem, data, start, gap_tol=0.1 * self.newton_gap)
             if near.gap <= self.newton_gap * near.value:
                 return near.model
-        odd = inside and float(np.median(np.abs(data.X), axis=0).max()) > self.large
+        odd = many or (inside and float(np.median(np.abs(data.X), axis=0).max()) > self.large)
         if not free and not odd:
             model, solved = self._liblinear(data, self._tols(data)[:1], self.first_passes)
             if solved:

@@ -17,7 +17,7 @@ COLUMNS = 400
 GAP, STEPS = 1e-3, 80
 """The relative duality gap that is enough for a search over wide rows, and Newton steps at most."""
 WIDTHS = (2.0, 0.3, 0.05, 0.004)
-"""Half widths over which a kink is rounded, widest first; from a start only the last two."""
+"""Half widths over which a kink is rounded, widest first; from a start only the last."""
 
 
 class NewtonLearner(Learner):
@@ -43,7 +43,7 @@ class NewtonLearner(Learner):
         rows = Z * data.y[:, None]
         if self.problem.loss.kink is None:
             return LinearModel.from_vector(newton(self.problem.loss, rows, share, penalty, vector))
-        for width in WIDTHS if start is None else WIDTHS[2:]:
+        for width in WIDTHS if start is None else WIDTHS[-1:]:
             vector = newton(RoundedHinge(width), rows, share, penalty, vector)
         return LinearModel.from_vector(vector)
 
