@@ -29,8 +29,8 @@ class Part(ABC):
     """
 
     columns: NDArray[np.intp]
-    ranged: ClassVar[bool] = False
-    """Whether the group is a number, which a range check would keep `within` bounds."""
+    searched: ClassVar[bool] = False
+    """Whether `nearest` is a search, which may miss a row that the group can hold."""
 
     @abstractmethod
     def nearest(self, X: Array) -> Array:
@@ -52,6 +52,11 @@ class Part(ABC):
     @abstractmethod
     def bounds(self) -> tuple[Array, Array]:
         """The least and the greatest value of each feature, perhaps infinite."""
+
+    @property
+    def ranged(self) -> bool:
+        """Whether a range check would keep the group `within` bounds."""
+        return False
 
     def within(self, X: Array, factor: float) -> Part:
         """The group in the range that the rows `X` of shape (n, c) show, so many times as wide; by default itself."""
@@ -85,6 +90,8 @@ class Choice(Part):
     Parameters
     ----------
     points : ndarray of shape (k, c)
+    far : ndarray of bool, shape (k,)
+        Points beyond the range of the clean rows; none by default.
 
     Examples
     --------
@@ -93,6 +100,14 @@ class Choice(Part):
     """
 
     points: Array
+    far: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def ranged(self) -> bool:
+        return bool(self.far.any())
+
+    def within(self, X: Array, factor: float) -> Choice:
+        return replace(self, points=self.points[~self.far], far=self.far[:0]) if self.ranged else self
 
     def which(self, X: Array) -> NDArray[np.intp]:
         """Numbers of the nearest points."""
@@ -134,7 +149,6 @@ class Line(Part):
     [[0.3], [-4.0]]
     """
 
-    ranged: ClassVar[bool] = True
     start: Array
     step: Array
     whole: bool = False
@@ -151,6 +165,10 @@ class Line(Part):
             beside = np.linalg.norm(X[:, None, :] - self.also, axis=2).min(axis=1)
             v = np.where(beside < off, np.nan, v)
         return np.asarray(v)
+
+    @property
+    def ranged(self) -> bool:
+        return True
 
     @property
     def free(self) -> bool:
@@ -205,6 +223,7 @@ class Words(Part):
     [[5.0, 2.0]]
     """
 
+    searched: ClassVar[bool] = True
     scale: Array
     usable: NDArray[np.bool_]
     longest: int

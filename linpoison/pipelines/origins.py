@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..core import Array
 from ..core.parts import Choice, Line, Part, Words
+from .table import RawTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +21,17 @@ class Origin(ABC):
     part: Part
 
     @abstractmethod
-    def raw(self, X: Array) -> dict[str, Any]:
+    def raw(self, X: Array, table: RawTable) -> dict[str, Any]:
         """Raw values by column, of features that the part holds, shape (m, c)."""
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """Columns of numbers of which beyond the clean ones only a few are tried."""
+        return ()
+
+    @abstractmethod
+    def shown(self, table: RawTable) -> Any:
+        """Values of its columns, as a frame of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +47,14 @@ class Picked(Origin):
     part: Choice
     values: Any
 
-    def raw(self, X: Array) -> dict[str, Any]:
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        return tuple(map(str, self.values)) if self.part.far.any() else ()
+
+    def shown(self, table: RawTable) -> Any:
+        return self.values
+
+    def raw(self, X: Array, table: RawTable) -> dict[str, Any]:
         rows = self.values.iloc[self.part.which(X)]
         return {name: rows[name].array for name in rows}
 
@@ -48,8 +66,16 @@ class Number(Origin):
     part: Line
     name: str
 
-    def raw(self, X: Array) -> dict[str, Any]:
-        return {self.name: self.part.value(X)}
+    def shown(self, table: RawTable) -> Any:
+        """Those of clean rows, and as often the least, the greatest and a missing one."""
+        import pandas as pd
+
+        column = table.frame[self.name]
+        ends = [float(column.min()), float(column.max()), *([np.nan] if column.isna().any() else [])]
+        return pd.concat([table.frame[[self.name]], table.typed(self.name, np.resize(ends, len(column)))])
+
+    def raw(self, X: Array, table: RawTable) -> dict[str, Any]:
+        return {self.name: table.typed(self.name, self.part.value(X))[self.name].array}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +86,10 @@ class Text(Origin):
     name: str
     words: tuple[str, ...]
 
-    def raw(self, X: Array) -> dict[str, Any]:
+    def shown(self, table: RawTable) -> Any:
+        return table.frame[[self.name]]
+
+    def raw(self, X: Array, table: RawTable) -> dict[str, Any]:
         counts = self.part.counts(X)
         texts = [
             " ".join(" ".join([self.words[word]] * int(row[word])) for word in np.argsort(-row, kind="stable")
@@ -70,6 +99,19 @@ class Text(Origin):
         return {self.name: texts}
 
 
-def moved(origin: Origin, part: Part) -> Origin:
-    """The origin of a part with other bounds."""
-    return replace(origin, part=part)
+def mixed_rows(table: RawTable, origins: Sequence[Origin], least: int, most: int) -> Any:
+    """Rows that take the values of each origin from another row, and those of other columns from clean ones.
+
+    There are so many that each value is in one of them, if `least` and `most` allow.
+    """
+    rng = np.random.default_rng(0)
+    parts = [values for origin in origins if len((values := origin.shown(table)).columns)]
+    held = {name for values in parts for name in values}
+    parts += [table.frame[[name]] for name in table.frame if name not in held]
+    m = min(most, max(least, *map(len, parts)))
+    rows = table.copies(m)
+    for values in parts:
+        chosen = values.iloc[rng.permutation(max(m, len(values)))[:m] % len(values)]
+        for name in values:
+            table.put(rows, name, chosen[name].array)
+    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy as np
 
 from ..core import Array, CapabilityError, Domain, InputError, Matrix
 from ..core.parts import dense
-from .origins import Origin
-from .probing import origins_of
+from .origins import Origin, mixed_rows
+from .probing import MANY_VALUES, origins_of
 from .table import RawTable
 from .text import NotRaw
 
 TOLERANCE = 1e-9
 """By how much the features of raw rows may differ from those that were scored, relative to values above 1."""
-_CHECKED = 200  # clean rows that are sent there and back
+_CHECKED, _ENTRIES = 200, 5_000_000  # rows that are sent there and back, at least and in features
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class RawRows:
         domain = Domain.of_parts([origin.part for origin in self.origins], self.d)
         if all(part.free for part in domain.parts):
             return Domain.real()
-        limit = domain.parts[0].count_limit
+        limit = domain.parts[0].count_limit if len(domain.parts) == 1 else None
         return domain if limit is None else Domain.counts(limit, d=self.d)
 
     def frame(self, X: Matrix) -> Any:
@@ -68,9 +69,8 @@ class RawRows:
         rows = dense(X)
         frame = self.table.copies(len(rows))
         for origin in self.origins:
-            for name, values in origin.raw(rows[:, origin.part.columns]).items():
-                frame[name] = values
-        frame = frame.astype(self.table.frame.dtypes.to_dict())
+            for name, values in origin.raw(rows[:, origin.part.columns], self.table).items():
+                self.table.put(frame, name, values)
         off = self.off(frame, rows)
         if off.max(initial=0.0) > TOLERANCE:
             raise CapabilityError("raw rows with these features", f"features that differ by {off.max():.3g}")
@@ -84,8 +84,10 @@ class RawRows:
     def csv(self, X: Matrix, labels: Any, copies: Array, label_name: str) -> str:
         """Raw rows with a column of labels and one of copies, as text."""
         frame = self.frame(X)
-        frame[label_name] = labels
-        frame["copies"] = np.asarray(copies, dtype=np.int64)
+        for name, values in ((label_name, labels), ("copies", np.asarray(copies, dtype=np.int64))):
+            while name in frame:  # such as a feature of that name
+                name += "_"
+            frame[name] = values
         stream = io.StringIO()
         frame.to_csv(stream, index=False, lineterminator="\n")
         return stream.getvalue()
@@ -95,8 +97,13 @@ class RawRows:
         if not self.origins:
             return f"Poison rows are rows of features and not raw ones: {self.reason}."
         held = f" Each takes {', '.join(self.frozen)} from one clean row." if self.frozen else ""
+        some = [name for origin in self.origins for name in origin.sampled]
+        curved = (
+            f" The steps are no line in {', '.join(some)}: beyond clean values only a few are tried." if some else ""
+        )
         return (
-            f"Poison rows are raw rows as well: sent through the steps, they give the features that were scored.{held}"
+            "Poison rows are raw rows as well: sent through the steps, they give the features that were scored."
+            f"{held}{curved}"
         )
 
 
@@ -126,9 +133,11 @@ def raw_rows(table: RawTable | None, estimator: Any, frozen: tuple[str, ...] = (
     held = table.checked(frozen)
     d = table.features(table.copies(1)).shape[1]
     try:
-        origins = origins_of(table, estimator, held)
-        found = RawRows(table, tuple(origins), d, frozen=tuple(held))
-        _there_and_back(found)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what steps say of values that they are tried with
+            warnings.simplefilter("ignore")
+            origins = origins_of(table, estimator, held)
+            found = RawRows(table, tuple(origins), d, frozen=tuple(held))
+            _there_and_back(found)
         return found
     except NotRaw as error:
         if held:
@@ -137,21 +146,26 @@ def raw_rows(table: RawTable | None, estimator: Any, frozen: tuple[str, ...] = (
 
 
 def _there_and_back(rows: RawRows) -> None:
-    """Send clean rows there and back.
+    """Send rows there and back that take each column from another clean row, and each value that was tried.
 
     Raises
     ------
     NotRaw
         If what comes back has other features: columns act together, or a step is none that can be read.
     """
-    some = np.linspace(0, len(rows.table.frame) - 1, min(_CHECKED, len(rows.table.frame))).astype(int)
-    X = dense(rows.table.features(rows.table.frame.iloc[some].reset_index(drop=True)))
-    domain = Domain.of_parts([origin.part for origin in rows.origins], rows.d)
-    near = domain.clip(X)
-    off = np.abs(near - X).max(axis=1, initial=0.0)
-    if np.median(off) > TOLERANCE:
-        raise NotRaw("its steps do not treat each column by itself")
+    searched = any(origin.part.searched for origin in rows.origins)
+    most = _CHECKED if searched else max(_CHECKED, min(MANY_VALUES, _ENTRIES // rows.d))
+    frame = mixed_rows(rows.table, rows.origins, _CHECKED, most)
     try:
-        rows.frame(near)
-    except CapabilityError:
-        raise NotRaw("its steps do not treat each column by itself") from None
+        X = dense(rows.table.features(frame))
+        near = Domain.of_parts([origin.part for origin in rows.origins], rows.d).clip(X)
+        off = [origin.part.off(X[:, origin.part.columns]) for origin in rows.origins]
+        rows.frame(near[:_CHECKED])
+    except (CapabilityError, ValueError):
+        raise NotRaw(_TOGETHER) from None
+    if any((np.median if origin.part.searched else np.max)(each) > TOLERANCE
+           for origin, each in zip(rows.origins, off, strict=True)):  # fmt: skip
+        raise NotRaw(_TOGETHER)
+
+
+_TOGETHER = "its steps do not treat each column by itself"

@@ -67,6 +67,22 @@ class RawTable:
         """The first row, so many times."""
         return self.frame.iloc[np.zeros(n, dtype=int)].reset_index(drop=True)
 
+    def put(self, rows: Any, name: str, values: Any) -> None:
+        """Set a column of some rows, in the type that it has in the frame: pandas would infer another one."""
+        import pandas as pd
+
+        rows[name] = pd.Series(values, index=rows.index, dtype=self.frame[name].dtype)
+
+    def typed(self, name: str, numbers: Any) -> Any:
+        """Numbers (NaN: a missing one) as a column of the frame holds them, in a frame of that column."""
+        import pandas as pd
+
+        dtype = self.frame[name].dtype
+        if isinstance(dtype, np.dtype):
+            return pd.DataFrame({name: np.asarray(numbers, dtype=np.float64).astype(dtype)})
+        values = [None if x != x else int(x) if x == int(x) else float(x) for x in numbers]
+        return pd.DataFrame({name: pd.array(values, dtype=dtype)})
+
     def checked(self, names: Any) -> list[str]:
         """Names of columns, which must be here.
 

@@ -64,7 +64,7 @@ def read_text(table: RawTable, name: str, vectorizer: Any) -> Text:
     idf = getattr(vectorizer, "idf_", None) if getattr(vectorizer, "use_idf", False) else None
     scale = np.ones(words.size) if idf is None else np.asarray(idf, dtype=np.float64)
     analyze = vectorizer.build_analyzer()
-    longest = max(len(analyze(text)) for text in table.frame[name])
+    longest = max((len(analyze(text)) for text in table.frame[name] if isinstance(text, str)), default=1)
     norm = getattr(vectorizer, "norm", None)
     words, columns, scale = words[known], columns[known], scale[known]
     part = Words(
@@ -80,7 +80,7 @@ def _columns_of(table: RawTable, name: str, words: Array, kind: str) -> np.ndarr
     for start in range(0, words.size, _BLOCK):
         some = words[start : start + _BLOCK]
         rows = table.copies(some.size + 1)
-        rows[name] = ["", *some]
+        table.put(rows, name, ["", *some])
         X = sp.csr_array(table.features(rows))
         off = sp.csr_array(abs(X[1:] - X[np.zeros(some.size, dtype=int)]))
         off.eliminate_zeros()

@@ -9,15 +9,25 @@ from raw_cases import people, people_pipeline, reviews, reviews_pipeline
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, Normalizer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    Normalizer,
+    OneHotEncoder,
+    PowerTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
 
 from linpoison.core import CapabilityError, InputError
 from linpoison.pipelines import RawTable, raw_rows
 
 PEOPLE = people()
 X = PEOPLE.drop(columns="rich")
+BROAD = LogisticRegression(max_iter=1000)
 
 
 def read(rows, estimator, frozen=()):
@@ -125,9 +135,12 @@ def test_steps_that_are_no_lines_are_walked_value_by_value():
     )
     estimator = make_pipeline(steps, LogisticRegression()).fit(X, PEOPLE["rich"])
     raw = read(X[["age", "hours"]], estimator)
-    frame = raw.frame(anywhere(raw))
+    frame = raw.frame(raw.domain.within(features(estimator, X)).clip(anywhere(raw)))
     assert set(frame["hours"]) <= set(X["hours"])
     assert set(frame["age"]) <= set(X["age"])
+    far = raw.frame(raw.domain.clip(np.full((1, raw.d), 99.0)))["hours"][0]
+    assert far > 1e9, "a logarithm grows slowly"
+    assert raw.words().endswith("The steps are no line in hours: beyond clean values only a few are tried.")
 
 
 @pytest.mark.parametrize(
@@ -171,3 +184,91 @@ def test_a_table_is_written_with_labels_and_copies():
     assert list(again.columns) == [*X.columns, "rich", "copies"]
     assert again["age"].tolist() == X["age"][:2].tolist()
     assert again["copies"].tolist() == [3, 1]
+
+
+def odd_columns(n=200):
+    """Columns of every type that a frame can hold."""
+    rng = np.random.default_rng(4)
+    gaps = rng.random(n) < 0.2
+    return pd.DataFrame(
+        {
+            "kids": np.where(gaps, np.nan, rng.integers(0, 5, n)),
+            "code": rng.integers(-5, 5, n),
+            "paid": rng.exponential(1000, n),
+            "small": rng.integers(0, 90, n).astype("int16"),
+            "Int16": pd.array(np.where(gaps, None, rng.integers(0, 90, n)), dtype="Int16"),
+            "UInt8": pd.array(rng.integers(0, 250, n), dtype="UInt8"),
+            "empty": pd.array([None] * n, dtype="Int64"),
+            "mixed": pd.Series(rng.choice([1, "a", None, "bb"], n), dtype=object),
+            "flag": pd.array(np.where(gaps, None, rng.random(n) < 0.5), dtype="boolean"),
+            "kind": pd.Categorical(rng.choice(["x", "y"], n), categories=["x", "y", "never"]),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), unit="D"),
+            "text": [" ".join(rng.choice(["good", "bad", "film", "plot"], 4)) for _ in range(n)],
+            "rare": (np.arange(n) == n - 2) * 1,
+        }
+    )
+
+
+IMPUTED = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
+ODD = {
+    "whole numbers beside missing ones": (IMPUTED, ["kids", "empty", "Int16"]),
+    "numbers that are categories": (OneHotEncoder(), ["code", "UInt8"]),
+    "narrow types": (StandardScaler(), ["small", "UInt8"]),
+    "logarithms of anything positive": (FunctionTransformer(np.log), ["paid"]),
+    "powers of positive numbers": (PowerTransformer("box-cox"), ["paid"]),
+    "knots that nothing may be beyond": (SplineTransformer(extrapolation="error"), ["paid"]),
+    "None among objects": (FunctionTransformer(lambda rows: rows.map(lambda value: len(str(value)) * 1.0)), ["mixed"]),
+    "truth values and categories": (OneHotEncoder(), ["flag", "kind"]),
+    "days": (FunctionTransformer(lambda rows: rows.apply(lambda column: column.dt.day_of_week)), ["day"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_columns_of_every_type_come_back_in_their_type(name):
+    steps, columns = ODD[name]
+    frame = odd_columns()
+    estimator = make_pipeline(ColumnTransformer([("s", steps, columns), ("o", StandardScaler(), ["code"])]), BROAD)
+    estimator.fit(frame, frame["paid"] > frame["paid"].median())
+    raw = read(frame, estimator)
+    assert raw.origins, raw.words()
+    rows = np.vstack([raw.domain.clip(scale * anywhere(raw)) for scale in (1.0, 1e6)])
+    found = raw.frame(rows)
+    assert (found.dtypes == frame.dtypes).all()
+    assert raw.domain.violation(features(estimator, frame)).max() < 1e-9
+    inside = raw.frame(raw.domain.within(features(estimator, frame)).clip(rows))
+    for column in columns:
+        if pd.api.types.is_numeric_dtype(frame[column].dtype) and frame[column].notna().any():
+            shown, made = (part[column].dropna().astype(float) for part in (frame, inside))
+            assert made.between(shown.min() - 1e-9, shown.max() + 1e-9).all()
+            assert column == "paid" or (found[column].dropna().astype(float) % 1 == 0).all()
+
+
+def test_counts_of_words_beside_other_columns_keep_to_what_these_can_hold():
+    frame = odd_columns()
+    words = CountVectorizer(vocabulary=["good", "bad", "never so"])
+    steps = ColumnTransformer(
+        [("w", words, "text"), ("k", OneHotEncoder(), ["kind"]), ("c", StandardScaler(), ["code"])]
+    )
+    estimator = make_pipeline(steps, BROAD).fit(frame, frame["code"] > 0)
+    raw = read(frame, estimator)
+    assert raw.domain.violation(features(estimator, frame)).max() < 1e-9
+    rows = raw.domain.clip(np.abs(anywhere(raw)))
+    assert (rows[:, 2] == 0).all(), "a text of one word holds no pair"
+    assert (rows[:, 3:5].sum(axis=1) == 1).all()
+    assert (raw.frame(rows)["text"].str.count("good") == rows[:, 0]).all()
+
+
+def test_what_acts_together_in_a_single_row_is_noticed():
+    frame = odd_columns()
+    steps = FunctionTransformer(lambda rows: np.c_[rows["rare"] * rows["code"], rows["code"], rows["rare"]])
+    estimator = make_pipeline(steps, BROAD).fit(frame, frame["code"] > 0)
+    assert read(frame[["rare", "code"]], estimator).words().endswith("its steps do not treat each column by itself.")
+
+
+def test_columns_named_like_those_of_a_poison_table_are_kept():
+    frame = odd_columns()[["code"]].assign(copies=np.arange(200) % 7, label=1.5)
+    estimator = make_pipeline(StandardScaler(), BROAD).fit(frame, frame["code"] > 0)
+    rows = features(estimator, frame[:2])
+    again = pd.read_csv(io.StringIO(read(frame, estimator).csv(rows, [0, 1], np.array([3.0, 1.0]), "label")))
+    assert list(again.columns) == ["code", "copies", "label", "label_", "copies_"]
+    assert again["copies"].tolist() == [0, 1]
