@@ -31,17 +31,17 @@ ALLOWED: dict[str, set[str]] = {
     "optimality": {"core", "losses", "sets"},
     "rounding": {"core", "sets"},
     "defenses": LEARNING - {"convex"},
-    "evaluation": {"core", "losses", "learners", "defenses"},
+    "defender": {"core", "losses", "learners", "defenses"},
     "subpopulations": LEARNING - {"convex", "sets"} | {"risk"},
-    "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "evaluation", "subpopulations"},
+    "attacks": LEARNING | {"risk", "influence", "optimality", "rounding", "defenses", "defender", "subpopulations"},
     "certificates": LEARNING | {"defenses", "optimality"},
     "reporting": {"core", "losses", "defenses"},
     "pipelines": {"core"},
     "auditing": LEARNING
-    | {"influence", "optimality", "datasets", "rounding", "defenses", "evaluation"}
+    | {"influence", "optimality", "datasets", "rounding", "defenses", "defender"}
     | {"attacks", "certificates", "subpopulations", "reporting", "pipelines"},
     "cli": {"core", "datasets", "auditing", "reporting"},
-    "testing": LEARNING | {"defenses", "evaluation", "attacks"},
+    "testing": LEARNING | {"defenses", "defender", "attacks"},
     "deep": {"core", "losses", "datasets", "learners", "rounding", "risk", "attacks"},
 }
 """Room -> rooms that it may import. `OPEN` files are for all; facade and ``__main__`` stand above."""

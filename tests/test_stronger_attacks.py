@@ -209,7 +209,7 @@ def test_one_pass_follows_the_recurrence(imported):
     assert isinstance(first, LinearModel)
     np.testing.assert_array_equal(first.coef, again.coef)
     assert np.linalg.norm(first.coef - other.coef) > 0
-    exact = runs.evaluator_of(case).learner.fit(case.split.train)
+    exact = runs.defender_of(case).learner.fit(case.split.train)
     values = [case.problem.value(model, case.split.train) for model in (exact, first)]
     assert values[0] < values[1]
 

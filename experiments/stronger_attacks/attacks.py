@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from report import bars, curves, number, percent, write
-from runs import Case, Outcome, arguments, attack_of, case_of, evaluator_of, measure, small
+from runs import Case, Outcome, arguments, attack_of, case_of, defender_of, measure, small
 
 from linpoison.attacks import LabelFlipDecoys
 from linpoison.attacks.minmax_paper import PaperLoop
@@ -67,7 +67,7 @@ def dashed(case: Case, outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def data_table(case: Case, out: Path) -> str:
     """Table 1: size and clean error."""
-    scores = evaluator_of(case).score(None, {"test": case.split.test}, [])
+    scores = defender_of(case).score(None, {"test": case.split.test}, [])
     train, test = case.split.train, case.split.test
     row = [case.name, str(train.n), str(test.n), str(train.d), percent(scores.error["test"]["none"])]
     header = ["data", "n", "n test", "d", "clean error", "paper"]

@@ -31,8 +31,8 @@ from linpoison.attacks.many import (
     MultiPaperLoop,
 )
 from linpoison.core import UNDEFENDED, Budget, Dataset, Domain, Poison
+from linpoison.defender import Defender, Evaluation
 from linpoison.defenses import make_defense
-from linpoison.evaluation import Evaluation, Evaluator
 from linpoison.learners import AdaGradLearner, LibraryLearner, MultiLearner
 from linpoison.losses import MultiProblem, Softmax
 
@@ -130,7 +130,7 @@ def measured(scenario: Scenario, attack: Any, aim: str, ranked: tuple[str, ...])
 
 def scored_by(scenario: Scenario, learner: Any, poison: Poison | None) -> Evaluation:
     """What a defender measures."""
-    defender = Evaluator(scenario.train, scenario.problem, scenario.defenses, learner)
+    defender = Defender(scenario.train, scenario.problem, scenario.defenses, learner)
     return defender.score(poison, {"test": scenario.target})
 
 

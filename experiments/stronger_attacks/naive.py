@@ -7,7 +7,7 @@ search and without a look at the test rows: rows far out along the difference of
 columns and random directions, at radii of 1 to 10,000 times the usual distance, in one class or both, in one place or
 with one row that drags the mean; clean rows scaled up; label flips; copies of outliers and of the means; all counts up
 to the budget; and, within the ranges, corner points and the same rows clipped. Each is scored by
-`linpoison.evaluation.Evaluator`. For each domain and each defender (every filter at once, each alone, none)
+`linpoison.defender.Defender`. For each domain and each defender (every filter at once, each alone, none)
 ``naive.md`` has the best of them beside what `linpoison.audit` states, and the exit code is 1 if one of them does more.
 Fits of far rows that did not converge say nothing and are left out; their number is printed.
 """
@@ -29,9 +29,9 @@ from linpoison import Dataset, Domain, Poison, Split, audit, load
 from linpoison.auditing.options import MODELS
 from linpoison.core import Budget, InputError, SolverFailed, worst_case
 from linpoison.datasets import gaussians
+from linpoison.defender import Defender
 from linpoison.defenses import make_defense
 from linpoison.defenses.quota import drag_ratio
-from linpoison.evaluation import Evaluator
 from linpoison.learners.base import LearnerWarning
 from linpoison.losses import Problem
 
@@ -180,13 +180,13 @@ def best_naive(split: Split, problem: Problem, domain: Domain, seed: int = 0, mo
     """Score the grid."""
     train = replace(split.train, domain=domain)
     ground = Ground(train, Budget(EPSILON).count(train.n), np.random.default_rng(seed))
-    evaluator = Evaluator(train, problem, {name: make_defense(name, problem=problem) for name in FILTERS})
+    defender = Defender(train, problem, {name: make_defense(name, problem=problem) for name in FILTERS})
     best = Best({}, {})
     for name, poison in list(grid(ground, domain).items())[:most]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", LearnerWarning)
-                errors = evaluator.score(poison, {"test": split.test}).error["test"]
+                errors = defender.score(poison, {"test": split.test}).error["test"]
         except (LearnerWarning, SolverFailed, InputError):
             best.unconverged += 1
             continue

@@ -16,8 +16,8 @@ from linpoison.attacks import Attack, LabelFlipDecoys, Scenario, make_attack
 from linpoison.auditing.target import Target
 from linpoison.core import Budget, Candidate, worst_case
 from linpoison.core.journal import FolderJournal
+from linpoison.defender import Defender
 from linpoison.defenses import Defense, make_defense
-from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 
 DEFENSES = ("l2", "slab", "loss", "svd", "knn")
@@ -64,14 +64,14 @@ def against(problem: Problem, names: Sequence[str]) -> dict[str, Defense]:
     return {name: make_defense(name, problem=problem) for name in names}
 
 
-def evaluator_of(case: Case) -> Evaluator:
+def defender_of(case: Case) -> Defender:
     """The defender of a case."""
-    return Evaluator(case.split.train, case.problem, case.defenses)
+    return Defender(case.split.train, case.problem, case.defenses)
 
 
 def clean_errors(case: Case) -> dict[str, float]:
     """Test error without poison, behind each defence."""
-    return evaluator_of(case).score(None, {"test": case.split.test}).error["test"]
+    return defender_of(case).score(None, {"test": case.split.test}).error["test"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def measure(
     journal = FolderJournal(folder / "journal")
     result = attack.run(scenario, seed=seed, n_jobs=jobs, journal=journal)
     parts = {"seen": rows.seen, "scored": rows.scored, "unseen": rows.unseen}
-    scores = evaluator_of(case).score(result.poison, {key: part for key, part in parts.items() if part is not None})
+    scores = defender_of(case).score(result.poison, {key: part for key, part in parts.items() if part is not None})
     gap = float(result.best.gap)
     outcome = Outcome(
         attack=label, target=target, seed=seed, seconds=result.seconds,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from report import bars, curves, percent, write
-from runs import DEFENSES, Case, against, arguments, attack_of, case_of, evaluator_of, measure, small
+from runs import DEFENSES, Case, against, arguments, attack_of, case_of, defender_of, measure, small
 
 from linpoison import Dataset, LinearModel, Poison
 from linpoison.core import worst_case
@@ -56,7 +56,7 @@ def with_problem(case: Case, problem: Problem) -> Case:
 
 def errors(case: Case, poison: Poison | None, names: Sequence[str], passes: Sequence[int] = ()) -> dict[str, float]:
     """Test errors behind some defences; over passes of `OnePass` in random order their mean."""
-    defender, found = evaluator_of(case), []
+    defender, found = defender_of(case), []
     for learner in [OnePass(case.problem, seed) for seed in passes] or [defender.learner]:
         defender.learner = learner
         found.append(defender.score(poison, {"test": case.split.test}, names).error["test"])

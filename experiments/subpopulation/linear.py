@@ -56,7 +56,7 @@ from linpoison.attacks.groups import (
     GroupFlips,
     gradient_optimization,
 )
-from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.ranking import candidate
 from linpoison.attacks.run import Run, Step
 from linpoison.core import Candidate, Domain, Poison
 from linpoison.core.dataset import stack_rows
@@ -150,7 +150,7 @@ def moved(started: float, scenario: Scenario, reach: float, seed: int) -> Step:
     known = aim.target.mix(aim.rest("gradient optimisation"))
     rows = gradient_optimization(place).moved(surrogate, known, aim.target, flips)
     poison = Poison(np.rint(rows) if domain.integral else rows, flips.y, flips.count)
-    return [Ranker(scenario, started).candidate(poison, label=f"{reach:g}")], []
+    return [candidate(started, scenario, poison, label=f"{reach:g}")], []
 
 
 class Attacks:

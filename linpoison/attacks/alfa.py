@@ -15,7 +15,7 @@ from .base import Attack
 from .deadline import time_is_up
 from .feasible import SetPolicy
 from .random_flips import in_sets, plantable
-from .ranking import Ranker
+from .ranking import candidate
 from .run import Run, Step
 from .scenario import Scenario
 
@@ -95,7 +95,7 @@ class ALFA(Attack):
 def alternate(started: float, attack: ALFA, scenario: Scenario, rows: Dataset, most: int) -> Step:
     """Train and choose by turns for one bound on copies; the strongest choice on the way is kept."""
     loss, train, limit = scenario.problem.loss, scenario.train, scenario.n_poison
-    learner, ranker = make_learner(scenario.problem), Ranker(scenario, started)
+    learner = make_learner(scenario.problem)
     clean = scenario.clean_model
     before = loss.value(clean.margins(rows))
     count = chosen(-before, limit, most)
@@ -106,7 +106,7 @@ def alternate(started: float, attack: ALFA, scenario: Scenario, rows: Dataset, m
             break
         visited.add(count.tobytes())
         poison = poison_of(rows, count)
-        item = ranker.candidate(poison, label=f"alfa, at most {most} copies, turn {turn + 1}", decoy=clean)
+        item = candidate(started, scenario, poison, label=f"alfa, at most {most} copies, turn {turn + 1}", decoy=clean)
         best = item if best is None or item.worst > best.worst else best
         learned: LinearModel = learner.fit(train.mix(poison.as_dataset()), start=clean)
         count = chosen(loss.value(learned.margins(rows)) - before, limit, most)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.special import softmax
 
 from ..core import LABELS, UNDEFENDED, Array, Dataset, InputError, LinearModel, Poison, check_number
-from ..evaluation import Evaluation
+from ..defender import Evaluation
 from ..influence import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
 from ..learners import make_learner
 from ..losses import Problem, SmoothHinge

@@ -163,8 +163,8 @@ class Attack(ABC):
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """Deployable candidates with their errors behind the quick defences, in any order.
 
-        `Run.steps` spreads work over processes and keeps it in the journal; `Ranker` makes a candidate of a poison.
-        What `AttackResult.info` is to show goes into ``run.info``.
+        `Run.steps` spreads work over processes and keeps it in the journal; `ranking.candidate` makes a candidate of a
+        poison. What `AttackResult.info` is to show goes into ``run.info``.
         """
 
     def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:

@@ -18,11 +18,11 @@ from ..rounding import largest_remainder
 from .base import Attack
 from .breakdown.plans import Ground
 from .random_flips import plantable
-from .ranking import Ranker
-from .rater import Rater, Rating
+from .ranking import candidate
 from .refined import slope_of
 from .run import Run, Step
 from .scenario import DOMAIN_TOL, Scenario
+from .soft_worst import Measured, SoftWorst
 
 LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 32.0)
 """Steps from where rows begin, in units of the median distance of a clean row to the mean."""
@@ -80,15 +80,14 @@ def exchanged(started: float, attack: Exchange, scenario: Scenario, seed: Sequen
         found = search.better(states[-1], attack.tries)
         stale = stale + 1 if found is None else 0
         states += [] if found is None else [found]
-    ranker = Ranker(scenario, started)
     last = {len(states) - 1: f"exchange, {len(states) - 1} exchanges", 0: "single row"}
-    return [ranker.candidate(states[k].poison, label=label) for k, label in last.items()], []
+    return [candidate(started, scenario, states[k].poison, label=label) for k, label in last.items()], []
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
     poison: Poison
-    rating: Rating
+    does: Measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,28 +111,28 @@ class _Search:
 
     def __init__(self, scenario: Scenario, rng: np.random.Generator) -> None:
         self.scenario, self.rng, self.domain = scenario, rng, scenario.train.domain
-        self.rater = Rater(scenario, seed=int(rng.integers(1 << 30)))
+        self.value = SoftWorst(scenario, seed=int(rng.integers(1 << 30)))
         self.ground = Ground(scenario.train, scenario.n_poison)
         self.rated = 0
 
     def alone(self, most: int) -> _State:
         """The single row that does most with the whole budget."""
         flipped = self._flipped()
-        self.rater.refresh(flipped)
+        self.value.refresh(flipped)
         begun = self._state(flipped)
-        rows = self._rows(begun.rating)
+        rows = self._rows(begun.does)
         chosen = rows.best(self._gain(rows, begun), most)
         single = (self._poison(rows.X[[k]], rows.y[[k]], np.ones(1)) for k in chosen)
-        return max([begun, *map(self._state, single)], key=lambda state: state.rating.value)
+        return max([begun, *map(self._state, single)], key=lambda state: state.does.value)
 
     def better(self, state: _State, tries: int) -> _State | None:
         """A state that does more, with another row in it or one of its own moved; None where none was found."""
-        rows = self._rows(state.rating)
+        rows = self._rows(state.does)
         chosen = rows.best(self._gain(rows, state), 1)[:tries]
         fresh = (self._with(state.poison, rows.X[k], rows.y[k], share) for share in SHARES for k in chosen)
         for poison in (*(self._moved(state.poison) for _ in range(tries)), *fresh):
             found = self._state(poison)
-            if found.rating.value > state.rating.value:
+            if found.does.value > state.does.value:
                 return found
         return None
 
@@ -152,7 +151,7 @@ class _Search:
 
     def _state(self, poison: Poison) -> _State:
         self.rated += 1
-        return _State(poison, self.rater.rate(poison))
+        return _State(poison, self.value.at(poison))
 
     def _poison(self, X: Array, y: Array, weights: Array) -> Poison:
         count = largest_remainder(weights * self.scenario.n_poison / weights.sum(), self.scenario.n_poison)
@@ -167,15 +166,15 @@ class _Search:
         rows = rows.take(self.rng.choice(rows.n, size=total, replace=total > rows.n))
         return Poison(rows.X, rows.y, np.ones(total)).merged()
 
-    def _rows(self, rating: Rating) -> _Rows:
+    def _rows(self, does: Measured) -> _Rows:
         """Rows along the slope, and clean ones, with either label."""
-        self.slope = slope_of(rating, self.rater.goal, self.scenario, self.rng)
+        self.slope = slope_of(does, self.value.goal, self.scenario, self.rng)
         train = self.scenario.train
         some = self.rng.choice(train.n, size=min(train.n, _CLEAN), replace=False)
         clean = dense(train.X[some])
         means = [np.asarray(train.of_class(label).X.mean(axis=0)).reshape(1, -1) for label in LABELS]
         begin = np.vstack([clean[:_FROM], *means])
-        steps = [(d, t, y) for d in self._directions(rating.models["none"]) for t in LENGTHS for y in LABELS]
+        steps = [(d, t, y) for d in self._directions(does.models["none"]) for t in LENGTHS for y in LABELS]
         rows = [self.ground.fitted(begin + t * self.ground.base * y * direction) for direction, t, y in steps]
         inside = clean[self.domain.violation(clean) <= DOMAIN_TOL]
         kinds = [(t, y, len(begin)) for _, t, y in steps] + [(-1.0, y, len(inside)) for y in LABELS]
@@ -189,6 +188,6 @@ class _Search:
 
     def _gain(self, rows: _Rows, state: _State) -> Array:
         """First-order gain of a copy of each row."""
-        model, loss = state.rating.models["none"], self.scenario.problem.loss
+        model, loss = state.does.models["none"], self.scenario.problem.loss
         pull = -loss.derivative(rows.y * (rows.X @ model.coef + model.intercept))
         return np.asarray(pull * rows.y * (rows.X @ self.slope[:-1] + self.slope[-1]))

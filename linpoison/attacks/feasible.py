@@ -97,7 +97,7 @@ class FeasibleRegion:
             Rows to fit with; those of ``scenario.known`` by default.
         """
         poison = scenario.known if poison is None else poison
-        evaluator = scenario.defender()
+        evaluator = scenario.defender
         n, d = scenario.train.n, scenario.train.d
         detectors = {
             name: evaluator.fit_detector(name, poison)

@@ -23,7 +23,7 @@ from .base import Attack, whole_numbers
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy, active
 from .gradient import Canceler, Canceling
-from .ranking import Ranker, distance_from, roundings
+from .ranking import distance_from, roundings, strongest
 from .run import Run, Step, skipped
 from .scenario import Scenario
 
@@ -201,7 +201,9 @@ def cancel(
         return skipped(error)
     violation = float(sets.violation(outcome.poison).max())
     info = SolveInfo("descent", "optimal_inaccurate", outcome.residual, time.time() - begun, violation)
-    best: Candidate | None = Ranker(scenario, started).best(
+    best: Candidate | None = strongest(
+        started,
+        scenario,
         roundings(scenario, outcome.poison, sets, rng, repeats=attack.repeats, draws=attack.draws),
         label=decoy.label,
         decoy=decoy.model,

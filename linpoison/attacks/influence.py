@@ -16,14 +16,14 @@ from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
 from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
-from ..evaluation import Evaluation
+from ..defender import Evaluation
 from ..learners import make_learner
 from ..sets import ByLabel
 from .ascent import Ascent, Objective, Place, View, poison_of, views_of
 from .base import Attack, whole_numbers
 from .deadline import time_is_up
 from .feasible import FeasibleRegion, SetPolicy
-from .ranking import Ranker, roundings
+from .ranking import candidate, quick_defenses, roundings
 from .run import Run, Step, skipped
 from .scenario import Scenario
 
@@ -236,14 +236,10 @@ class _Start:
     def __init__(self, started: float, attack: Influence, scenario: Scenario, seed: Sequence[int]) -> None:
         self.attack, self.scenario, self.number = attack, scenario, seed[-1]
         self.rng = np.random.default_rng([*seed])
-        self.ranker = Ranker(scenario, started)
-        self.evaluator, self.usual = self.ranker.evaluator, self.ranker.evaluator.learner
-        self.evaluator.learner = make_learner(scenario.problem, method="rough")
-        self.train = self.evaluator.train
+        self.started, self.train = started, scenario.train
+        self.defender = scenario.defender.by(make_learner(scenario.problem, method="rough"))
+        self.behind = quick_defenses(scenario, _NEIGHBOURS)
         self.found: list[Find] = []
-        few = self.train.n <= _NEIGHBOURS
-        near = [name for name, defense in scenario.defenses.items() if few and defense.copies_to_pass > 1]
-        self.ranker.quick = [name for name in scenario.defenses if name in {*self.ranker.quick, *near}]
 
     def climb(self) -> None:
         """Turns of steps, each smoother than the next and with a check at its end."""
@@ -262,14 +258,16 @@ class _Start:
             self._read(best)
 
     def candidates(self) -> Iterator[Candidate]:
-        """The best finds, as every attack's ranker scores them."""
-        self.evaluator.learner = self.usual
+        """The best finds, as every attack scores them."""
         for find in sorted(self.found, key=lambda find: -find.worst)[:_KEPT]:
-            yield self.ranker.candidate(
+            yield candidate(
+                self.started,
+                self.scenario,
                 find.poison,
                 label=f"start {self.number + 1}, step {find.step}, {find.copies} copies",
                 relaxed=find.relaxed,
                 violation=find.violation,
+                behind=self.behind,
             )
 
     def _begin(self) -> None:
@@ -346,7 +344,7 @@ class _Start:
         for copies in self.attack.repeats if self.train.domain.integral else (1,):
             drawn = roundings(self.scenario, relaxed, self.sets, self.rng, repeats=(copies,), draws=self.attack.draws)
             for poison in drawn:
-                measured = self.evaluator.score(poison, {"target": self.scenario.aim.target}, self.ranker.quick)
+                measured = self.defender.score(poison, {"target": self.scenario.aim.target}, self.behind)
                 finds.append(Find(poison, relaxed, copies, step, violation, measured))
         self.found += finds
         return max(finds, key=lambda find: find.worst)

@@ -23,7 +23,7 @@ from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
 from .kkt_program import KKTProgram
 from .random_flips import plantable
-from .ranking import Ranker, distance_from, roundings
+from .ranking import candidate, distance_from, quick_defenses, quick_worst, roundings, strongest
 from .run import Run, Step, skipped
 from .scenario import Scenario
 
@@ -132,7 +132,7 @@ class KKT(Attack):
     def _sweep(self, scenario: Scenario, decoys: list[Decoy], run: Run) -> list[Candidate]:
         """Steps 2 and 3: the decoys, under the sets of the clean rows."""
         region = FeasibleRegion.fit(scenario, self.policy)
-        known = 0.0 if scenario.known is None else Ranker(scenario, run.started).worst(scenario.known)
+        known = 0.0 if scenario.known is None else quick_worst(scenario, scenario.known, quick_defenses(scenario))
         promising = [decoy for decoy in decoys if decoy.target_error > known] or decoys
         waiting = by_promise(promising, scenario.problem, scenario.train, scenario.budget.epsilon)
         draws = 1 if scenario.known is None else self.draws
@@ -202,10 +202,12 @@ def attempt(
         solutions = attack.solve(scenario, decoy, sets)
     except (SolverFailed, InfeasibleSet) as error:
         return skipped(error)
-    ranker, kept = Ranker(scenario, started), []
+    kept: list[Candidate] = []
     for number, solution in enumerate(solutions):
         rng = np.random.default_rng([*seed, number])
-        best = ranker.best(
+        best = strongest(
+            started,
+            scenario,
             roundings(scenario, solution.poison, sets, rng, repeats=attack.repeats, draws=draws),
             label=decoy.label,
             decoy=decoy.model,
@@ -252,10 +254,9 @@ def flips(started: float, scenario: Scenario) -> Step:
         return skipped(error)
     clean = scenario.clean_model
     order = np.argsort(-clean.margins(pool), kind="stable")
-    ranker = Ranker(scenario, started)
     candidates = []
     for distinct in {min(scenario.n_poison, pool.n), 1}:
         rows = pool.take(order[:distinct])
         poison = Poison(rows.X, rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
-        candidates.append(ranker.candidate(poison, label="label flips", decoy=clean))
+        candidates.append(candidate(started, scenario, poison, label="label flips", decoy=clean))
     return candidates, []

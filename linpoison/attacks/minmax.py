@@ -21,7 +21,7 @@ from .base import Attack, whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
-from .ranking import Ranker
+from .ranking import candidate, quick_defenses, strongest
 from .run import Run, Step, skipped
 from .saddle import SaddleProgram
 from .scenario import Scenario
@@ -199,8 +199,8 @@ class MinMax(MinMaxBasic):
         return run.steps(f"generation {generation + 1}", regrown, arguments)
 
 
-NEAR = 40_000_000
-"""Pairs of training rows up to which every step asks the k-NN defence."""
+NEAR = 6_324
+"""Training rows up to which every step asks the k-NN defence too: worst rows lie far out, copies or not."""
 
 
 class Sets:
@@ -256,13 +256,16 @@ def plant(
         return skipped(error)
     if not saddle.poison.n_distinct:
         return skipped(SolverFailed("expected rows that cost the learner something, got sets without any."))
-    best = ranker(scenario, started).best(
+    best = strongest(
+        started,
+        scenario,
         readings(scenario, saddle.poison, inside, attack, rng),
         label=label,
         decoy=decoy if decoy is not None else saddle.model,
         relaxed=saddle.poison,
         violation=saddle.info.max_violation,
         gap=saddle.gap,
+        behind=quick_defenses(scenario, NEAR),
     )
     return ([] if best is None else [best]), [replace(saddle.info, value=saddle.upper)]
 
@@ -323,7 +326,8 @@ def _paper(
     if scenario.train.is_sparse:
         poison = replace(poison, X=sp.csr_array(poison.X))
     violation = float(sets.violation(poison.X, poison.y).max(initial=0.0))
-    return [ranker(scenario, started).candidate(poison, label=label, decoy=decoy, violation=violation)]
+    behind = quick_defenses(scenario, NEAR)
+    return [candidate(started, scenario, poison, label=label, decoy=decoy, violation=violation, behind=behind)]
 
 
 def readings(
@@ -335,15 +339,6 @@ def readings(
         grouped = allot(relaxed, limit, copies)
         for _ in range(attack.draws if train.domain.integral else 1):
             yield deploy(grouped, limit, train.domain, rng, repeats=copies, sets=sets, sparse=train.is_sparse)
-
-
-def ranker(scenario: Scenario, started: float) -> Ranker:
-    """A ranker that also asks k-NN at every step where that is cheap: worst rows lie far out, copies or not."""
-    made = Ranker(scenario, started)
-    near = [name for name, defense in scenario.defenses.items() if defense.copies_to_pass > 1]
-    if scenario.train.n**2 <= NEAR:
-        made.quick = [*made.quick, *(name for name in near if name not in made.quick)]
-    return made
 
 
 def allot(relaxed: Poison, total: int, repeats: int) -> Poison:

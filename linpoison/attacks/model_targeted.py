@@ -25,7 +25,7 @@ from .deadline import time_is_up
 from .decoys import Decoy, LabelFlipDecoys, by_promise
 from .feasible import FeasibleRegion, SetPolicy
 from .loss_gap import GapOracle, LossGap, require_decreasing
-from .ranking import Ranker
+from .ranking import candidate
 from .run import Run, Step, skipped
 from .scenario import Scenario
 
@@ -246,5 +246,5 @@ def pursue(
         return [], [info]
     poison = end.poison.merged()
     violation = float(sets.violation(poison).max())
-    item = Ranker(scenario, started).candidate(poison, label=decoy.label, decoy=decoy.model, violation=violation)
+    item = candidate(started, scenario, poison, label=decoy.label, decoy=decoy.model, violation=violation)
     return [item], [info]

@@ -12,7 +12,7 @@ from ..core import Candidate, Dataset, InputError, LinearModel, Poison, check_in
 from ..sets import ByLabel
 from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy
-from .ranking import Ranker
+from .ranking import candidate
 from .run import Run, Step
 from .scenario import DOMAIN_TOL, Scenario
 
@@ -110,4 +110,4 @@ def drawn(started: float, scenario: Scenario, pool: Dataset, seed: Sequence[int]
     if rows.n_classes is not None:
         y = rows.k - 1 - y if rule == "reverse" else (y + rng.integers(1, rows.k, limit)) % rows.k
     poison = Poison(rows.X, y, np.ones(limit), rows.n_classes).merged()
-    return [Ranker(scenario, started).candidate(poison, label=f"random flips, draw {seed[-1] + 1}")], []
+    return [candidate(started, scenario, poison, label=f"random flips, draw {seed[-1] + 1}")], []

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Candidate, Dataset, LinearModel, Poison, SolveInfo, SolverFailed, worst_case
-from ..evaluation import Evaluation
+from ..core import Candidate, LinearModel, Poison, SolveInfo, SolverFailed
 from ..learners import make_learner
 from ..rounding import deploy, make_distinct
 from ..sets import ByLabel
@@ -30,98 +29,95 @@ UNKNOWN = float("nan")
 _REASONS = 2  # that an attack without a poison names
 
 
-class Ranker:
-    """Scores poisons of one scenario by retraining.
+def candidate(
+    started: float,
+    scenario: Scenario,
+    poison: Poison,
+    *,
+    label: str,
+    decoy: LinearModel | None = None,
+    relaxed: Poison | None = None,
+    residual: float = UNKNOWN,
+    violation: float = UNKNOWN,
+    gap: float = UNKNOWN,
+    distance: float = UNKNOWN,
+    facts: Mapping[str, float] | None = None,
+    behind: Sequence[str] | None = None,
+    full: bool = False,
+) -> Candidate:
+    """A deployable poison with its error behind the quick defences, or behind all.
+
+    Where copies are not allowed (`Scenario.gap`) every row becomes one of its own first.
 
     Parameters
     ----------
-    scenario : Scenario
     started : float
         ``time.time()`` at which the attack began.
+    scenario : Scenario
+    poison : Poison
+        With whole copies.
+    label : str
+        How it was made.
+    decoy : LinearModel, optional
+        The parameters it aims at; by default those that it plants.
+    relaxed : Poison, optional
+        What it was rounded from; by default itself.
+    residual, violation, gap, distance, facts
+        See `Candidate`.
+    behind : sequence of str, optional
+        Names of the defences that are quick; by default `quick_defenses`.
+    full : bool
+        Score every defence, with the defender's own learner.
     """
-
-    def __init__(self, scenario: Scenario, started: float) -> None:
-        self.scenario, self.started = scenario, started
-        self.evaluator = scenario.defender(scenario.learner or make_learner(scenario.problem, method="quick"))
-        self.quick = quick_defenses(scenario)
-
-    def candidate(
-        self,
-        poison: Poison,
-        *,
-        label: str,
-        decoy: LinearModel | None = None,
-        relaxed: Poison | None = None,
-        residual: float = UNKNOWN,
-        violation: float = UNKNOWN,
-        gap: float = UNKNOWN,
-        distance: float = UNKNOWN,
-        facts: Mapping[str, float] | None = None,
-        full: bool = False,
-    ) -> Candidate:
-        """A deployable poison with its error behind the quick defences, or behind all.
-
-        Where copies are not allowed (`Scenario.gap`) every row becomes one of its own first.
-
-        Parameters
-        ----------
-        poison : Poison
-            With whole copies.
-        label : str
-            How it was made.
-        decoy : LinearModel, optional
-            The parameters it aims at; by default those that it plants.
-        relaxed : Poison, optional
-            What it was rounded from; by default itself.
-        residual, violation, gap, distance, facts
-            See `Candidate`.
-        full : bool
-            Score every defence.
-        """
-        rows = self.scenario.judged
-        poison = self._distinct(poison)
-        scores = self.scenario.defender().score(poison, rows) if full else self._quickly(poison, rows)
-        return Candidate(
-            poison=poison,
-            relaxed=poison if relaxed is None else relaxed,
-            decoy=scores.models["none"] if decoy is None else decoy,
-            residual=residual,
-            violation=violation,
-            distance=distance,
-            test_error=scores.error["target"],
-            label=label,
-            seconds=time.time() - self.started,
-            gap=gap,
-            excess=self.scenario.excess(scores.error),
-            facts=facts or {},
-        )
-
-    def worst(self, poison: Poison) -> float:
-        """The least error over the quick defences."""
-        return worst_case(self._quickly(poison, {"target": self.scenario.aim.target}).error["target"])
-
-    def _distinct(self, poison: Poison) -> Poison:
-        """The poison with rows that are no copies: of several ways the strongest."""
-        gap, train = self.scenario.gap, self.scenario.train
-        if gap <= 0:
-            return poison
-        versions = [make_distinct(poison, gap, train, np.random.default_rng(0), shrink) for shrink in SHRINKING]
-        filled = [version for version in versions if version.total > 0]
-        return max(filled, key=self.worst, default=poison)
-
-    def _quickly(self, poison: Poison, rows: Mapping[str, Dataset]) -> Evaluation:
-        return self.evaluator.score(poison, rows, self.quick)
-
-    def best(self, poisons: Iterator[Poison], **facts: Any) -> Candidate | None:
-        """The strongest of several deployable versions of one poison; empty ones are left out."""
-        scored = [self.candidate(poison, **facts) for poison in poisons if poison.n_distinct]
-        return max(scored, key=lambda item: item.worst, default=None)
+    quick = quick_defenses(scenario) if behind is None else behind
+    poison = _distinct(scenario, poison, quick)
+    names, defender = (None, scenario.defender) if full else (quick, scenario.quick)
+    scores = defender.score(poison, scenario.judged, names)
+    return Candidate(
+        poison=poison,
+        relaxed=poison if relaxed is None else relaxed,
+        decoy=scores.models["none"] if decoy is None else decoy,
+        residual=residual,
+        violation=violation,
+        distance=distance,
+        test_error=scores.error["target"],
+        label=label,
+        seconds=time.time() - started,
+        gap=gap,
+        excess=scenario.excess(scores.error),
+        facts=facts or {},
+    )
 
 
-def quick_defenses(scenario: Scenario) -> list[str]:
-    """Names of the defences that every step scores."""
-    small = scenario.train.n * scenario.train.d <= SMALL
-    return [name for name, defense in scenario.defenses.items() if small or defense.cheap]
+def strongest(started: float, scenario: Scenario, poisons: Iterator[Poison], **facts: Any) -> Candidate | None:
+    """The strongest `candidate` of several deployable versions of one poison; empty ones are left out."""
+    scored = [candidate(started, scenario, poison, **facts) for poison in poisons if poison.n_distinct]
+    return max(scored, key=lambda item: item.worst, default=None)
+
+
+def quick_worst(scenario: Scenario, poison: Poison, behind: Sequence[str]) -> float:
+    """The least error over some defences, by the quick learner."""
+    return scenario.quick.score(poison, {"target": scenario.aim.target}, behind).worst("target")
+
+
+def _distinct(scenario: Scenario, poison: Poison, behind: Sequence[str]) -> Poison:
+    """The poison with rows that are no copies: of several ways the strongest."""
+    gap, train = scenario.gap, scenario.train
+    if gap <= 0:
+        return poison
+    versions = [make_distinct(poison, gap, train, np.random.default_rng(0), shrink) for shrink in SHRINKING]
+    filled = [version for version in versions if version.total > 0]
+    return max(filled, key=lambda version: quick_worst(scenario, version, behind), default=poison)
+
+
+def quick_defenses(scenario: Scenario, near: int = 0) -> list[str]:
+    """Names of the defences that every step scores; up to `near` training rows, those that ask for neighbours too."""
+    few, small = scenario.train.n <= near, scenario.train.n * scenario.train.d <= SMALL
+    return [
+        name
+        for name, defense in scenario.defenses.items()
+        if small or defense.cheap or (few and defense.copies_to_pass > 1)
+    ]
 
 
 def roundings(
@@ -170,7 +166,7 @@ def roundings(
 
 def score_fully(started: float, scenario: Scenario, item: Candidate) -> Step:
     """The candidate with its error behind every defence."""
-    error = scenario.defender().score(item.poison, scenario.judged).error
+    error = scenario.defender.score(item.poison, scenario.judged).error
     excess, seconds = scenario.excess(error), time.time() - started
     return [replace(item, test_error=error["target"], excess=excess, seconds=seconds)], []
 

@@ -20,10 +20,10 @@ from .deadline import time_is_up
 from .feasible import FeasibleRegion, SetPolicy, active
 from .kkt import KKT
 from .moves import Compass, Moves, Slots
-from .ranking import Ranker, score_fully
-from .rater import Rater, Rating, pressing
+from .ranking import candidate, score_fully
 from .run import Run, Step
 from .scenario import Scenario, check_deployable
+from .soft_worst import Measured, SoftWorst, pressing
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Refined(Attack):
 
     A state is a poison of whole copies (and whole counts). Every step draws a move (`Moves`),
     retrains behind every defence, and keeps the move if the soft minimum over the defences of the
-    damage has grown (`Rater`). Moves follow the exact implicit gradient: with ``T`` the smoothed
+    damage has grown (`SoftWorst`). Moves follow the exact implicit gradient: with ``T`` the smoothed
     error and ``s = H^(-1) grad T`` at the model behind a defence, one more copy of a row ``(x, y)`` on
     the active part of the loss adds ``y s . (x, 1) / N`` to ``T``; the gradients of the defences are
     averaged by how much each presses on the least error. Whole rows are drawn towards the best
@@ -100,11 +100,11 @@ class Refined(Attack):
         no move raised the damage, or the moves raised it and yet lost error behind the exact defences.
         """
         line = [self._begin(scenario, run)]
-        ratings = [rated(scenario, line[0].poison, self.folds, run.seed)]
+        ratings = [measured(scenario, line[0].poison, self.folds, run.seed)]
         for number in range(self.rounds):
             arguments = [(self, scenario, line[-1].poison, [run.seed, number, chain]) for chain in range(self.chains)]
             ends = run.steps(f"refining, round {number + 1}", search, arguments)
-            rates = [rated(scenario, item.poison, self.folds, run.seed) for item in ends]
+            rates = [measured(scenario, item.poison, self.folds, run.seed) for item in ends]
             first = int(np.argmax([rating.value for rating in rates]))
             gain = rates[first].value - ratings[-1].value
             if gain > 0:
@@ -135,45 +135,45 @@ class Refined(Attack):
         """The candidate to start from."""
         if isinstance(self.start, Poison):
             check_deployable(self.start, scenario, "to start from")
-            return Ranker(scenario, run.started).candidate(self.start, label="given poison", full=True)
+            return candidate(run.started, scenario, self.start, label="given poison", full=True)
         attack = KKT() if self.start is None else self.start
         result = attack.run(scenario, **run.inside("start-"))
         run.add(result)
         return replace(result.best, label=f"{attack.name}: {result.best.label}")
 
 
-def rated(scenario: Scenario, poison: Poison, folds: int, seed: int) -> Rating:
-    """The rating of a poison with every defence fitted anew."""
-    rater = Rater(scenario, folds=folds, seed=seed)
-    rater.refresh(poison)
-    return rater.rate(poison)
+def measured(scenario: Scenario, poison: Poison, folds: int, seed: int) -> Measured:
+    """What a poison does with every defence fitted anew."""
+    value = SoftWorst(scenario, folds=folds, seed=seed)
+    value.refresh(poison)
+    return value.at(poison)
 
 
 def search(started: float, attack: Refined, scenario: Scenario, poison: Poison, seed: list[int]) -> Step:
     """One chain of one round: the state it ends in."""
     rng = np.random.default_rng(seed)
-    rater = Rater(scenario, folds=attack.folds, seed=seed[0])
-    rater.refresh(poison)
+    value = SoftWorst(scenario, folds=attack.folds, seed=seed[0])
+    value.refresh(poison)
     slots = Slots.of(poison, max(attack.copies, int(np.ceil(poison.total / attack.max_slots))))
-    rating = rater.rate(slots.poison)
+    now = value.at(slots.poison)
     moves = Moves(scenario.train.domain, rng)
-    sets = _sets(attack, scenario, poison, rating.models["none"])
+    sets = _sets(attack, scenario, poison, now.models["none"])
     best: dict[float, Array] = {}
     for step in range(attack.steps):
         if time_is_up():
             break
         if step % attack.turn == 0:
-            slope = slope_of(rating, rater.goal, scenario, rng)
+            slope = slope_of(now, value.goal, scenario, rng)
             best = _best_rows(sets, slope, scenario.train.domain) if step % (4 * attack.turn) == 0 else best
             compass = Compass(slope[:-1], best)
         kind, changed = moves.propose(slots, compass, sets)
         if changed is None:
             continue
-        outcome = rater.rate(changed.poison)
-        moves.learn(kind, outcome.value > rating.value)
-        if outcome.value > rating.value:
-            slots, rating = changed, outcome
-    item = Ranker(scenario, started).candidate(slots.poison.merged(), label=f"refined, round {seed[1] + 1}")
+        outcome = value.at(changed.poison)
+        moves.learn(kind, outcome.value > now.value)
+        if outcome.value > now.value:
+            slots, now = changed, outcome
+    item = candidate(started, scenario, slots.poison.merged(), label=f"refined, round {seed[1] + 1}")
     return [item], []
 
 
@@ -183,16 +183,16 @@ def _sets(attack: Refined, scenario: Scenario, poison: Poison, planted: LinearMo
     return active(region.sets(planted), planted, scenario.problem.loss)
 
 
-def slope_of(rating: Rating, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:
+def slope_of(found: Measured, goal: object, scenario: Scenario, rng: np.random.Generator) -> Array:
     """``H^(-1) grad T``, averaged over the defences that press on the least error; widths are drawn anew."""
     smooth = scenario.problem.loss.kink is None
     band = None if smooth else float(10 ** rng.uniform(-1.7, -0.4))
     target = SoftError(goal, float(10 ** rng.uniform(-1.3, -0.4)))  # type: ignore[arg-type]
     total = np.zeros(scenario.train.d + 1)
-    for name, share in pressing(rating.error).items():
-        implicit = ImplicitGradient(scenario.problem, rating.kept[name], rating.models[name], band, tol=1e-6)
+    for name, share in pressing(found.error).items():
+        implicit = ImplicitGradient(scenario.problem, found.kept[name], found.models[name], band, tol=1e-6)
         try:
-            total += share * implicit.solve(target.gradient(rating.models[name]))
+            total += share * implicit.solve(target.gradient(found.models[name]))
         except (InputError, SolverFailed):
             continue
     return total

@@ -14,7 +14,7 @@ from ..core.poison import Poison
 from ..core.results import Candidate
 from ..learners import LearnerWarning
 from ..rounding import largest_remainder
-from .ranking import Ranker
+from .ranking import candidate
 from .run import Step, skipped
 from .scenario import Scenario
 
@@ -100,7 +100,9 @@ def verified(started: float, scenario: Scenario, item: Candidate, times: float) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", LearnerWarning)
-            found = Ranker(scenario, started).candidate(
+            found = candidate(
+                started,
+                scenario,
                 scaled(item.poison, total),
                 label=item.label,
                 decoy=item.decoy,

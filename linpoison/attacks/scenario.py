@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..core import Budget, CapabilityError, Dataset, InputError, LinearModel, Measure, Poison, most_over_defenses
+from ..defender import Defender
 from ..defenses import Defense, least_gap
-from ..defenses.known import CleanFacts
-from ..evaluation import Evaluator
 from ..learners import Learner, make_learner
 from ..losses import Problem
 from .aim import Aim, Goal
@@ -41,8 +40,9 @@ class Scenario:
         saying behind a defence that drops copies.
     learner : Learner, optional
         How the defender minimises the problem; `make_learner` of it by default.
-    facts : CleanFacts, optional
-        What has been computed of the clean rows, shared by all scenarios that `replace` makes of this one.
+    defender : Defender, optional
+        Made of these; one that is given shares its memory, as that of a scenario does with all that `replace` makes of
+        it.
     """
 
     train: Dataset
@@ -53,12 +53,12 @@ class Scenario:
     known: Poison | None = None
     distinct: bool = False
     learner: Learner | None = None
-    facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
+    defender: Defender = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aim", Aim.of(self.aim))
-        facts = CleanFacts(self.train.X) if self.facts is None else self.facts.of(self.train.X)
-        object.__setattr__(self, "facts", facts)
+        made = Defender(self.train, self.problem, self.defenses, self.learner, self.measure, like=self.defender)
+        object.__setattr__(self, "defender", made)
 
     @property
     def measure(self) -> Measure:
@@ -91,23 +91,22 @@ class Scenario:
     @cached_property
     def _clean_error(self) -> dict[str, float]:
         """On the others, behind each defence, without poison."""
-        return self.defender().score(None, self.judged).error["others"]
+        return self.defender.score(None, self.judged).error["others"]
 
     @property
     def n_poison(self) -> int:
         """Whole poison rows that the budget buys."""
         return self.budget.count(self.train.n)
 
-    def defender(self, learner: Learner | None = None) -> Evaluator:
-        """What scores a poison as the defender does, or with another learner in the place of its own."""
-        learner = self.learner if learner is None else learner
-        fits = self.facts.fits if learner is None else None
-        return Evaluator(self.train, self.problem, self.defenses, learner, fits, self.facts, self.measure)
+    @cached_property
+    def quick(self) -> Defender:
+        """The defender with a quick learner, unless it brings its own: what searches rank poisons by."""
+        return self.defender.by(self.learner or make_learner(self.problem, method="quick"))
 
     @property
     def clean_model(self) -> LinearModel:
         """What is learned without poison and without defences."""
-        return self.facts.model(self.train, make_learner(self.problem))
+        return self.defender.by(make_learner(self.problem)).clean_model()
 
     @cached_property
     def gap(self) -> float:

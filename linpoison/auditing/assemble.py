@@ -18,8 +18,8 @@ import numpy as np
 from .._version import __version__
 from ..core import UNDEFENDED, Array, CapabilityError, Dataset, Poison, label_texts
 from ..core.plugins import Named
+from ..defender import Evaluation
 from ..defenses import Defense
-from ..evaluation import Evaluation
 from ..reporting.findings import ALL, AttackEntry, Damage
 from ..reporting.group_tables import caution
 from ..reporting.json_values import plain
@@ -28,10 +28,11 @@ from ..reporting.report import AuditReport
 from ..reporting.words import WEIGHTED, class_weight_words, label_words, measure_words, reading, threat
 from .bracket import Bracket
 from .damage import Scored, fingerprint, with_files
+from .entries import clean_entry
 from .inputs import Setting
-from .measure import Scorer
 from .options import LearnerOptions, influences
 from .remedies import Remedy
+from .target import TargetRows
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cvxpy", "clarabel", "osqp", "ecos", "scs", "joblib", "matplotlib")
 
@@ -43,7 +44,7 @@ def assemble(
     setting: Setting,
     *,
     clean: Evaluation,
-    scorer: Scorer,
+    rows: TargetRows,
     entries: Sequence[tuple[AttackEntry, Poison]],
     found: Sequence[tuple[Damage, Scored]],
     domains: Sequence[str],
@@ -66,11 +67,11 @@ def assemble(
         dataset=describe_data(setting),
         model=describe_model(setting),
         epsilon=epsilon,
-        clean=scorer.clean(clean),
+        clean=clean_entry(clean),
         target=target,
         metric=setting.measure.name,
-        metric_rows=setting.measure.counted(scorer.rows.scored),
-        target_rows=list(scorer.rows.index) or None,
+        metric_rows=setting.measure.counted(rows.scored),
+        target_rows=list(rows.index) or None,
         attacks=named,
         damages=damages,
         domains=list(domains),
@@ -78,7 +79,7 @@ def assemble(
         seed=options.seed,
         command=command_line(verb, data, options),
         options=plain(influences(options)),
-        threat=threat(len(scorer.rows.index), setting.measure.words),
+        threat=threat(len(rows.index), setting.measure.words),
         reading=measure_words(setting.measure, setting.split.train)
         + reading(
             target,

@@ -45,6 +45,7 @@ def find_curve(
     pool: Pool,
     found: Sequence[tuple[Damage, Scored]],
     scenarios: Mapping[str, Scenario],
+    n_poison: int,
     tries: int = TRIES,
 ) -> dict[str, dict[int, Scored]]:
     """For each domain and number of rows the best of some smaller poisons, each scored by the defender itself.
@@ -57,9 +58,11 @@ def find_curve(
         The domains in their order, each of which holds all those after it.
     scenarios : mapping of str to Scenario
         By domain, behind every filter; far rows are laid out where there is one.
+    n_poison : int
+        Rows that the budget buys.
     """
     whole = {damage.domain: item for damage, item in found if damage.behind == ALL}
-    numbers = levels(pool.scorer.budget.count(pool.scorer.train.n))
+    numbers = levels(n_poison)
     layouts = tries // max(1, len(numbers)) - len(whole)  # of far rows, beside the poison of each domain cut down
     best: dict[int, Scored] = {}
     curve = {}

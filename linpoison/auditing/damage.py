@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ..core import UNDEFENDED, Array, Candidate, Poison, worst_case
-from ..evaluation import Evaluation
+from ..defender import Evaluation
 from ..reporting.findings import ALL, Damage
 from ..subpopulations import paired_interval
 from .target import TargetRows

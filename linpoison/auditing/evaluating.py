@@ -15,8 +15,8 @@ from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .damage import Scored, find_damages
+from .entries import entry
 from .inputs import prepare
-from .measure import Scorer
 from .options import EvaluateOptions
 from .target import Target
 
@@ -87,22 +87,22 @@ def _scored(
     setting = prepare(data, options, many=True)
     train = setting.split.train
     check_poison(rows, train, named=options.domain is not None)
-    scorer = Scorer(
-        setting.evaluator(), Target.parse("test").rows(setting.split, options.seed, setting.measure), budget, train
-    )
-    clean = scorer.score(None)
+    target = Target.parse("test").rows(setting.split, options.seed, setting.measure)
+    clean = setting.defender.score(None, target.parts)
     start = time.perf_counter()
-    scores = scorer.score(rows)
+    scores = setting.defender.score(rows, target.parts)
     seconds = time.perf_counter() - start
     domain = options.domain or train.domain.kind
-    entry = replace(scorer.entry(name, rows, scores, seconds, domain=domain), seen_error=None)
+    told = entry(
+        name, rows, scores, seconds, space=train.domain, n_allowed=budget.count(train.n), domain=domain
+    )  # fmt: skip
     found = [
         (replace(damage, seen_error=None), item)
-        for damage, item in find_damages([Scored(rows, scores, domain, name)], clean, [domain], scorer.rows)
+        for damage, item in find_damages([Scored(rows, scores, domain, name)], clean, [domain], target)
     ]
     return assemble(
-        "evaluate", data, options, setting, clean=clean, scorer=scorer, entries=[(entry, rows)], found=found,
-        domains=[domain], target="given", epsilon=rows.total / train.n,
+        "evaluate", data, options, setting, clean=clean, rows=target, entries=[(replace(told, seen_error=None), rows)],
+        found=found, domains=[domain], target="given", epsilon=rows.total / train.n,
     )  # fmt: skip
 
 

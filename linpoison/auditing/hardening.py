@@ -225,7 +225,7 @@ class _Search:
         """Rows that the clean model of a setting gets wrong behind one of its filters."""
         problem = self.setting.problem if measure.reg is None else replace(self.setting.problem, reg=measure.reg)
         one = replace(self.setting, problem=problem, defenses=measure.defenses)
-        models = one.evaluator().score(None, {}).models
+        models = one.defender.score(None, {}).models
         return np.asarray(models[name].predict(rows.X) != rows.y)
 
     def _report(self, trials: list[Trial], chosen: str, failures: Mapping[str, str]) -> HardenReport:

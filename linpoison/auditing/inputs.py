@@ -16,9 +16,8 @@ from ..core import ERROR, CapabilityError, Dataset, Domain, InputError, Measure,
 from ..datasets import LabelEncoding, load
 from ..datasets.loading import is_named, load_path
 from ..datasets.scaling import check_scale, scale_caution
+from ..defender import Defender
 from ..defenses import DEFAULTS, Defense, make_defense, tried
-from ..defenses.known import CleanFacts
-from ..evaluation import Evaluator
 from ..learners import Learner, translate_estimator
 from ..losses import Problem
 from ..pipelines import RawRows, raw_rows
@@ -49,8 +48,8 @@ class Setting:
         What stands before the fixed preprocessing of an estimator.
     measure : Measure
         Of the damage.
-    facts : CleanFacts, optional
-        What has been computed of the clean rows, shared with the settings that replace others of its parts.
+    defender : Defender, optional
+        Made of these; one that is given shares its memory, as that of a setting does with those that replace its parts.
     """
 
     split: Split
@@ -61,11 +60,11 @@ class Setting:
     own: Learner | None = None
     raw: RawRows | None = None
     measure: Measure = ERROR
-    facts: CleanFacts = field(default=None, repr=False)  # type: ignore[assignment]
+    defender: Defender = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        X = self.split.train.X
-        object.__setattr__(self, "facts", CleanFacts(X) if self.facts is None else self.facts.of(X))
+        parts = self.split.train, self.problem, self.defenses, self.own, self.measure
+        object.__setattr__(self, "defender", Defender(*parts, like=self.defender))
 
     def digest(self) -> str:
         """A hash of all rows and of the domain's bounds."""
@@ -81,18 +80,6 @@ class Setting:
         if self.measure != ERROR:
             more["measure"] = repr(self.measure)
         return run_digest(data=self.digest(), problem=repr(self.problem), options=options, learner=self.learner, **more)
-
-    def evaluator(self) -> Evaluator:
-        """The scorer of poison in this setting."""
-        return Evaluator(
-            self.split.train,
-            self.problem,
-            self.defenses,
-            self.own,
-            fits=self.facts.fits,
-            facts=self.facts,
-            measure=self.measure,
-        )
 
 
 def prepare(data: Any, options: LearnerOptions, *, whole: bool = False, many: bool = False) -> Setting:

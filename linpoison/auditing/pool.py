@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, Poison
-from ..evaluation import Evaluation
+from ..defender import Defender, Evaluation
 from ..reporting.findings import ALL
 from .campaign import Task
 from .damage import Scored, error_behind, fingerprint
-from .measure import Scorer
+from .target import TargetRows
 
 TRIES = 12
 """Candidates of one attack that are scored exactly for one defender, at most."""
@@ -28,12 +28,15 @@ class Pool:
 
     Parameters
     ----------
-    scorer : Scorer
+    defender : Defender
+    rows : TargetRows
+        What poisons are scored on.
     hurried : callable
         Whether there is no time left: then only what has been scored already counts, or one poison if none has been.
     """
 
-    scorer: Scorer
+    defender: Defender
+    rows: TargetRows
     hurried: Callable[[], bool] = lambda: False
     _known: dict[bytes, Evaluation | None] = field(default_factory=dict)
 
@@ -44,7 +47,7 @@ class Pool:
             return None
         if key not in self._known:
             try:
-                self._known[key] = self.scorer.score(poison)
+                self._known[key] = self.defender.score(poison, self.rows.parts)
             except LinpoisonError:
                 self._known[key] = None
         return self._known[key]
@@ -55,7 +58,7 @@ class Pool:
             ((promise, item) for item in candidates if (promise := _promise(item, behind)) is not None),
             key=lambda pair: -pair[0],
         )
-        train = self.scorer.train
+        train = self.defender.train
         tries = 1 if train.n * train.d >= COSTLY else TRIES
         best, reached = None, -1.0
         for promise, item in ranked[:tries]:
@@ -69,7 +72,7 @@ class Pool:
 
     def finalists(self, task: Task, result: AttackResult) -> list[Scored]:
         """For each defender the best candidate of an attack; one that is best for several is there once."""
-        names = [ALL, UNDEFENDED, *self.scorer.evaluator.defenses]
+        names = [ALL, UNDEFENDED, *self.defender.defenses]
         chosen: dict[bytes, Scored] = {}
         for name in names:
             item = self.best((result.best, *result.candidates), name)

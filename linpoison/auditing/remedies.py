@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.base import clone
 
 from ..core import CapabilityError, Dataset, Domain, InputError, Matrix, Poison, SolverFailed
+from ..defender import Evaluation
 from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
 from ..defenses.quota import quota
-from ..evaluation import Evaluation
 from .inputs import Setting
 
 _ROWS = "rows"
@@ -174,9 +174,8 @@ def _taken(poison: Poison, mask: np.ndarray) -> Poison | None:
 
 
 def _scores(setting: Setting, rows: Dataset, poison: Poison | None) -> tuple[Evaluation, Evaluation | None]:
-    evaluator = setting.evaluator()
-    clean = evaluator.score(None, {_ROWS: rows})
-    return clean, None if poison is None else evaluator.score(poison, {_ROWS: rows})
+    clean = setting.defender.score(None, {_ROWS: rows})
+    return clean, None if poison is None else setting.defender.score(poison, {_ROWS: rows})
 
 
 def _remedy(name: str, words: str, clean: Evaluation, poisoned: Evaluation | None, touched: float) -> Remedy:

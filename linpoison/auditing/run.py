@@ -21,7 +21,6 @@ from .campaign import Campaign, Task
 from .domains import settings_of
 from .groups import Grouping
 from .inputs import prepare, warn_of_sets
-from .measure import Scorer
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .overall import WHOLE
 from .plan import make_plan
@@ -215,13 +214,12 @@ def _begin(
     warn_of_sets(setting)
     settings = settings_of(setting, options.domain)
     budget = Budget(options.epsilon)
-    budget.count(setting.split.train.n)
+    n_poison = budget.count(setting.split.train.n)
     target = Target.parse(options.target)
     rows = target.rows(setting.split, options.seed, setting.measure)
     division = None
     if options.subpopulation is not None:  # mistakes are told before hours of attacks, not after
         division = Grouping.parse(options.subpopulation).divide(setting.split.train, rows.measured[1], options.seed)
-    scorer = Scorer(setting.evaluator(), rows, budget, setting.split.train)
     journal = None
     if folder is not None:
         told = {name: value for name, value in influences(options).items() if name not in _NOT_IN_STEPS}
@@ -238,13 +236,13 @@ def _begin(
             parts.aim,
             distinct=options.distinct,
             learner=setting.own,
-            facts=setting.facts,
+            defender=setting.defender,
         )
     plan = make_plan(options, scenarios)
     began = time.monotonic()
-    clean = scorer.score(None)
+    clean = setting.defender.score(None, rows.parts)
     reserve = RESERVE + (time.monotonic() - began) / 2
-    pool = Pool(scorer, lambda: deadline is not None and deadline.left < reserve / 2)
+    pool = Pool(setting.defender, rows, lambda: deadline is not None and deadline.left < reserve / 2)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
 
     def ended(task: Task, result: AttackResult) -> None:
@@ -256,4 +254,4 @@ def _begin(
     tolerant, jobs = options.every or options.portfolio, int(options.jobs or 1)
     until = None if deadline is None else deadline.sooner(min(reserve, (options.time_limit or 0.0) / 2))
     campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until)
-    return Work(options, setting, settings, scorer, clean, plan, campaign, journal, pool, deadline, division)
+    return Work(options, setting, settings, n_poison, clean, plan, campaign, journal, pool, deadline, division)

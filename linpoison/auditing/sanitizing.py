@@ -19,7 +19,7 @@ from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
-from ..evaluation import Evaluator
+from ..defender import Defender
 from ..reporting.words import ROWS_ARE_NUMBERED, label_words
 from .inputs import Setting, prepare
 from .options import LearnerOptions
@@ -197,7 +197,7 @@ def _one_after_another(setting: Setting) -> Sanitized:
     scores = np.full((train.n, len(setting.defenses)), np.nan)
     removed_by = np.full(train.n, "", dtype=f"U{max(map(len, setting.defenses))}")
     for column, (name, defense) in enumerate(setting.defenses.items()):
-        detector = Evaluator(train.take(kept), setting.problem, {name: defense}).fit_detector(name)
+        detector = Defender(train.take(kept), setting.problem, {name: defense}).fit_detector(name)
         scores[kept, column] = detector.decision_scores_
         survivors = kept[detector.sample_indices_]
         removed_by[np.setdiff1d(kept, survivors)] = name

@@ -94,6 +94,12 @@ class TargetRows:
     measure: Measure = ERROR
 
     @property
+    def parts(self) -> dict[str, Dataset]:
+        """The seen, the scored and the unseen rows, what a report scores each poison on."""
+        parts = {"seen": self.seen, "scored": self.scored, "unseen": self.unseen}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
     def measured(self) -> tuple[str, Dataset]:
         """What subpopulations are measured on, and its rows: the unseen ones where there are any."""
         return ("scored", self.scored) if self.unseen is None else ("unseen", self.unseen)

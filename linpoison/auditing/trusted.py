@@ -82,9 +82,8 @@ def trusted(setting: Setting) -> Trusted:
     train, domain = setting.split.train, setting.split.train.domain
     parts: dict[float, list[FeasibleSet]] = {label: [] for label in LABELS}
     names, left_out = [], {}
-    evaluator = setting.evaluator()
     for name in setting.defenses:
-        detector = evaluator.fit_detector(name)
+        detector = setting.defender.fit_detector(name)
         try:
             found = {label: in_domain(detector.feasible_set(label), domain) for label in LABELS}
         except CapabilityError:

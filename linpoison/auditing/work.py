@@ -11,8 +11,8 @@ from ..attacks.deadline import CUT, Deadline, OutOfTime
 from ..attacks.run import Progress
 from ..core import LinpoisonError, Poison, SolverFailed
 from ..core.journal import FolderJournal
+from ..defender import Evaluation
 from ..defenses import class_exposures
-from ..evaluation import Evaluation
 from ..reporting.findings import ALL, AttackEntry, Damage
 from ..reporting.report import AuditReport
 from .assemble import assemble
@@ -20,9 +20,9 @@ from .bracket import Bracket, build_bracket
 from .campaign import Campaign
 from .curve import TRIES, curve_rows, find_curve, surprises
 from .damage import Scored, find_damages
+from .entries import attack_entry
 from .groups import Division, hurt
 from .inputs import Setting
-from .measure import Scorer
 from .options import AuditOptions
 from .overall import ATTACKS, WHOLE
 from .plan import Plan, work_size
@@ -50,7 +50,7 @@ class Work:
     options: AuditOptions
     setting: Setting
     settings: Mapping[str, Setting]
-    scorer: Scorer
+    n_poison: int
     clean: Evaluation
     plan: Plan
     campaign: Campaign
@@ -98,7 +98,7 @@ class Work:
             left_out += [{"name": "certify", "reason": LATE}] if bracket is None else []
         rungs, n = [] if bracket is None else bracket.rungs, self.setting.split.train.n
         report = assemble(
-            "audit", data, self.options, self.setting, clean=self.clean, scorer=self.scorer, entries=entries,
+            "audit", data, self.options, self.setting, clean=self.clean, rows=self.pool.rows, entries=entries,
             found=found, target=self.options.target, epsilon=self.options.epsilon,
             failures={self._title(key): reason for key, reason in failures.items()}, left_out=left_out,
             unfinished=self._unfinished(failures), bracket=bracket,
@@ -112,12 +112,12 @@ class Work:
         self, scored: list[Scored], hurried: bool
     ) -> tuple[list[tuple[Damage, Scored]], dict[str, dict[int, Scored]]]:
         """The most that was done to each defender, and the best poisons of fewer rows."""
-        domains, rows = list(self.settings), self.scorer.rows
+        domains, rows = list(self.settings), self.pool.rows
         found = find_damages(scored, self.clean, domains, rows)
         if hurried or (size := self._size) > MEASURED:
             return found, {}
         scenarios = {task.domain: task.scenario for task in self.plan.tasks if task.against == ALL}
-        curve = find_curve(self.pool, found, scenarios, min(TRIES, int(TRIES * CHEAP / size)))
+        curve = find_curve(self.pool, found, scenarios, self.n_poison, min(TRIES, int(TRIES * CHEAP / size)))
         if more := surprises(curve, found, rows):
             scored += more
             found = find_damages(scored, self.clean, domains, rows)
@@ -148,25 +148,23 @@ class Work:
             if best is None or scores is None:
                 failures[task.key] = "none of its poisons can be scored by the exact learner"
                 continue
-            entries.append((self.scorer.attack_entry(task, result, best, scores), best.poison))
+            entries.append((attack_entry(task, result, best, scores), best.poison))
             scored += [*pool.finalists(task, result), Scored.of(best, scores, task.domain, task.name)]
         return scored, entries, failures
 
     def _exposures(self, domains: Sequence[str]) -> list[dict[str, Any]]:
         """What the budget can do to filters that are fitted with the poison in, by domain and class."""
-        n_poison = self.scorer.budget.count(self.setting.split.train.n)
         return [
             {"domain": domain, **asdict(item)}
             for domain in domains
             for one in (self.settings[domain],)
-            for item in class_exposures(one.split.train, n_poison, one.defenses).values()
+            for item in class_exposures(one.split.train, self.n_poison, one.defenses).values()
         ]
 
     def _remedies(self, poison: Poison) -> list[Remedy]:
-        train, rows = self.setting.split.train, self.scorer.rows.scored
         if not self.setting.defenses or self._size > MEASURED:
             return []
-        return find_remedies(self.setting, rows, self.scorer.budget.count(train.n), poison)
+        return find_remedies(self.setting, self.pool.rows.scored, self.n_poison, poison)
 
     def _title(self, key: str) -> str:
         return next(task.title for task in self.plan.tasks if task.key == key)
@@ -178,7 +176,7 @@ class Work:
         models = (self.clean.models, best.scores.models)
         words = str(self.options.subpopulation)
         errors = best.scores.error["scored"]
-        return hurt(self.division, self.scorer.rows.measured, models, (damage.attack, errors), words=words)
+        return hurt(self.division, self.pool.rows.measured, models, (damage.attack, errors), words=words)
 
     def _bracket(
         self, scored: Sequence[Scored], curve: Mapping[str, Mapping[int, Scored]], progress: Progress | None
@@ -193,9 +191,9 @@ class Work:
                 progress(done, total, what)
 
         poisons = {item.attack if not k else f"{item.attack} {k + 1}": item.poison for k, item in _numbered(scored)}
-        train, rows = self.setting.split.train, self.setting.measure.searched(self.scorer.rows.scored)
+        train, rows = self.setting.split.train, self.setting.measure.searched(self.pool.rows.scored)
         # An audit rounds its budget to whole rows: what is certified has to hold them all.
-        epsilon = max(self.options.epsilon, self.scorer.budget.count(train.n) / train.total)
+        epsilon = max(self.options.epsilon, self.n_poison / train.total)
         fewer = {
             m / train.total: {item.attack: item.poison for best in curve.values() if (item := best.get(m))}
             for m in list(next(iter(curve.values()), ()))[:PROVED:2]

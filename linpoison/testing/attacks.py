@@ -74,7 +74,7 @@ def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
 
 def _scores(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
     """Errors of the best poison are those of the defender, computed here once more."""
-    error = scenario.defender().score(result.poison, {"rows": scenario.target}).error["rows"]
+    error = scenario.defender.score(result.poison, {"rows": scenario.target}).error["rows"]
     told = result.best.test_error
     hold(told.keys() == error.keys(), f"errors behind {', '.join(error)}", attack)
     worst = max(abs(told[name] - error[name]) for name in error)

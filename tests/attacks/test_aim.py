@@ -46,7 +46,7 @@ def test_a_poison_within_the_limit_is_better_than_any_beyond_it():
 def test_behind_defences_the_growth_is_that_where_it_is_greatest():
     asked = scenario(0.0, ("l2", "slab"))
     error = {"others": {"none": 1.0, "l2": 0.5, "slab": 0.9}}
-    clean = asked.defender().score(None, {"others": asked.aim.others}).error["others"]
+    clean = asked.defender.score(None, {"others": asked.aim.others}).error["others"]
     assert asked.excess(error) == pytest.approx(max(0.5 - clean["l2"], 0.9 - clean["slab"]))
     assert replace(asked, aim=asked.target).excess({"target": {"none": 1.0}}) == 0
 

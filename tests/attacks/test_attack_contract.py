@@ -28,7 +28,7 @@ from linpoison.attacks import (
     Scenario,
 )
 from linpoison.attacks.kkt import IterativeKKT
-from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.ranking import candidate
 from linpoison.attacks.run import Run
 from linpoison.core import AttackInvalid, Budget, CapabilityError, Domain, Poison, SolverFailed
 from linpoison.datasets import counts, gaussians
@@ -89,7 +89,7 @@ class Cheating(Attack):
         if self.way == "seedless":
             means = means + np.random.default_rng().normal(size=means.shape)
         poison = Poison(means, [1.0, -1.0], copies)
-        found = Ranker(scenario, run.started).candidate(poison, label="means")
+        found = candidate(run.started, scenario, poison, label="means")
         if self.way == "claims":
             return [replace(found, test_error=dict.fromkeys(found.test_error, 1.0))]
         return [found]

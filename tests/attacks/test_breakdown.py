@@ -17,8 +17,8 @@ from linpoison.attacks.breakdown.trials import Trials
 from linpoison.attacks.scenario import Scenario
 from linpoison.core import Budget, Dataset, Domain, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
+from linpoison.defender import Defender
 from linpoison.defenses import make_defense
-from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared
 
@@ -34,7 +34,7 @@ def real(name="breast_cancer", epsilon=0.03, defenses=ALL, loss="logistic"):
 def test_it_beats_what_the_simplest_far_rows_do():
     scenario = real()
     result = QUICK.run(scenario, seed=0)
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses)
     means = [np.asarray(scenario.train.of_class(label).X.mean(axis=0)) for label in (1.0, -1.0)]
     across = (means[1] - means[0]) / np.linalg.norm(means[1] - means[0])
     for radius in (20.0, 100.0):
@@ -65,7 +65,7 @@ def test_four_rows_of_counts_ascend_behind_every_filter():
     result = replace(QUICK, steps=16).run(scenario, seed=0)
     assert result.poison.n_distinct == 4
     assert "rough" not in result.best.label
-    scores = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": scenario.target})
+    scores = Defender(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": scenario.target})
     assert scores.error["t"] == pytest.approx(result.best.test_error)
     assert scores.worst("t") > start.best.worst + 0.02
 
@@ -86,7 +86,7 @@ def test_an_ascent_ends_where_no_smoothing_of_the_gradient_does_more():
 def test_it_plants_behind_one_filter_or_none(defenses):
     scenario = real(defenses=defenses)
     result = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
-    clean = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(None, {"target": scenario.target})
+    clean = Defender(scenario.train, scenario.problem, scenario.defenses).score(None, {"target": scenario.target})
     assert result.best.worst > clean.worst("target") + 0.3
 
 
@@ -96,8 +96,7 @@ def test_unseen_rows_are_hurt_as_well():
     result = replace(QUICK, steps=0, remade=0).run(scenario, seed=0)
     test = scenario_of("breast_cancer").target
     assert (
-        Evaluator(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": test}).worst("t")
-        > 0.3
+        Defender(scenario.train, scenario.problem, scenario.defenses).score(result.poison, {"t": test}).worst("t") > 0.3
     )
 
 
@@ -106,7 +105,7 @@ def test_it_goes_on_from_a_given_poison_where_no_row_is_far():
     scenario = replace(scenario, train=replace(scenario.train, domain=Domain.of("box", scenario.train.X)))
     flipped = scenario.train.X[np.argsort(scenario.train.X[:, 0])[:4]]
     start = Poison(flipped, [1.0] * 4, [3] * 4)
-    before = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(start, {"t": scenario.target})
+    before = Defender(scenario.train, scenario.problem, scenario.defenses).score(start, {"t": scenario.target})
     result = replace(QUICK, start=start, steps=25, remade=0, ascents=0).run(scenario, seed=0)
     assert result.best.worst >= before.worst("t")
     with pytest.raises(InputError, match="copies to start from"):
@@ -123,7 +122,7 @@ def test_a_model_next_to_zero_is_planted_from_afar_behind_one_filter():
     base = np.median(np.linalg.norm(split.train.X - split.train.X.mean(axis=0), axis=1))
     far = 1e4 * base * across
     naive = Poison(np.stack([means[0] + far, means[1] - far]), [1, -1], [5, 4])
-    outcome = Evaluator(scenario.train, problem, scenario.defenses).score(naive, {"t": split.test})
+    outcome = Defender(scenario.train, problem, scenario.defenses).score(naive, {"t": split.test})
     result = Breakdown(kept=4, remade=0, steps=60, chains=1).run(scenario, seed=0)
     assert outcome.worst("t") <= result.best.worst
 
@@ -134,10 +133,10 @@ def test_what_is_chosen_for_unseen_rows_holds_on_both_halves():
     scenario = Scenario(split.train, problem, Budget(0.1), guards, Aim(split.train, "population"))
     result = replace(QUICK, steps=20).run(scenario, seed=0)
     halves = dict(zip("ab", goals(scenario, 0), strict=True))
-    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    defender = Defender(scenario.train, scenario.problem, scenario.defenses)
 
     def least(candidate):
-        scores = evaluator.score(candidate.poison, halves)
+        scores = defender.score(candidate.poison, halves)
         return min(scores.worst("a"), scores.worst("b"))
 
     shares = [least(candidate) for candidate in result.candidates if not candidate.label.endswith("rough fit")]
@@ -152,13 +151,13 @@ def test_corners_towards_outermost_rows_are_tried_within_the_range():
     problem = Problem(Squared(), 0.01, penalize_intercept=False)
     guards = {"loss": make_defense("loss", problem=problem)}
     scenario = Scenario(train, problem, Budget(0.03), guards, split.test)
-    evaluator = Evaluator(train, problem, guards)
+    defender = Defender(train, problem, guards)
     center, best = train.X.mean(axis=0), 0.0
     for label in (1.0, -1.0):
         away = train.of_class(-label).X - center
         for row in away[np.argsort(-np.linalg.norm(away, axis=1))[:4]]:
             corner = train.domain.clip(center + 100 * row[None, :])
-            outcome = evaluator.score(Poison(corner, [label], [scenario.n_poison]), {"t": split.test})
+            outcome = defender.score(Poison(corner, [label], [scenario.n_poison]), {"t": split.test})
             best = max(best, outcome.worst("t"))
     assert replace(QUICK, steps=0, remade=0).run(scenario, seed=0).best.worst >= best
 
@@ -169,7 +168,7 @@ def test_rows_beside_a_mean_along_principal_axes_are_tried_within_the_range():
     train, problem = replace(split.train, domain=Domain.range(split.train.X)), Problem(Hinge(), 0.05)
     scenario = Scenario(train, problem, Budget(0.05), {"l2": make_defense("l2")}, split.test)
     result = replace(QUICK, directions=1, ascents=0, kept=1, remade=0, steps=0).run(scenario, seed=0)
-    outcome = Evaluator(train, problem, scenario.defenses)
+    outcome = Defender(train, problem, scenario.defenses)
     centred = train.X - train.X.mean(axis=0)
     base = np.median(np.linalg.norm(centred, axis=1))
     for axis in np.linalg.eigh(centred.T @ centred)[1].T:

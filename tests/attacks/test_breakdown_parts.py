@@ -154,7 +154,7 @@ def test_a_trial_is_given_up_only_where_its_value_is_no_greater_and_costs_fewer_
         assert trials.measure(poison, near, whole.value - 1e-9) is not None
     assert given_up > 0
     fits = []
-    trials.evaluator.learner.fit, plain = lambda *a, **k: fits.append(1) or plain(*a, **k), trials.evaluator.learner.fit
+    trials.defender.learner.fit, plain = lambda *a, **k: fits.append(1) or plain(*a, **k), trials.defender.learner.fit
     assert trials.measure(poisons[1], near, 1.0) is None
     assert len(fits) <= 2
 

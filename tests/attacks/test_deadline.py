@@ -67,7 +67,7 @@ def test_an_attack_that_is_late_gives_a_checked_poison_and_says_so(attack):
     assert cut.info["cut"] == "time limit"
     assert "cut" not in whole.info
     assert len(cut.candidates) < len(whole.candidates)
-    again = question.defender().score(cut.poison, {"target": question.target}).error["target"]
+    again = question.defender.score(cut.poison, {"target": question.target}).error["target"]
     assert cut.best.test_error == again
     same = attack.run(question, deadline=Deadline(math.inf))
     assert same.best.test_error == whole.best.test_error

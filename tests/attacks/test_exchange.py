@@ -27,7 +27,7 @@ def test_it_does_more_than_flips_single_rows_and_corners_in_a_raw_table():
     setting = prepare(TRAIN, asked)
     scenario = Scenario(setting.split.train, setting.problem, Budget(0.05), setting.defenses, setting.split.test)
     result = Exchange(ratings=100).run(scenario, seed=0)
-    score = scenario.defender().score
+    score = scenario.defender.score
     others = [score(poison, {"t": scenario.target}).worst("t") for poison in naive(scenario)]
     flips = RandomFlips(draws=5).run(scenario, seed=0)
     assert result.best.worst > max(*others, flips.best.worst) + 0.005

@@ -14,7 +14,7 @@ from linpoison.attacks.gradient_canceling import DecoyCanceler, GradientCancelin
 from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.certificates.theory import reachability_threshold
 from linpoison.core import InputError, LinearModel, Poison
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge
 from linpoison.optimality.stationarity import Stationarity
@@ -91,7 +91,7 @@ def test_attack_does_damage_that_an_evaluator_confirms(name):
     scenario = scenario_of(name, epsilon=0.1)
     result = SMALL.run(scenario, seed=1)
     clean = make_learner(scenario.problem).fit(scenario.train).error(scenario.target)
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
     assert outcome.error["target"] == result.best.test_error

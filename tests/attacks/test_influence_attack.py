@@ -13,10 +13,10 @@ from memory_journal import Memory
 from linpoison.attacks import FeasibleRegion, SetPolicy
 from linpoison.attacks.ascent import Ascent
 from linpoison.attacks.influence import Influence, InfluenceBasic, climb
-from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.ranking import candidate
 from linpoison.core import Dataset, InfeasibleSet, InputError, SolverFailed
+from linpoison.defender import Defender
 from linpoison.defenses import known
-from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.sets import Intersection
 
@@ -63,17 +63,17 @@ def test_poison_past_all_defences_beats_the_clean_error_within_the_budget(name, 
     assert result.name == "influence"
     assert set(result.best.test_error) == {"none", *scenario.defenses}
     assert result.best.worst > clean_error(scenario) + 0.03
-    measured = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+    measured = Defender(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
     assert measured.error["target"] == result.best.test_error
-    for candidate in result.candidates:
-        assert candidate.poison.total == scenario.n_poison
-        assert candidate.relaxed.total == pytest.approx(scenario.n_poison)
-        assert not candidate.poison.relaxed
-        assert candidate.relaxed.n_distinct <= 2
-        assert candidate.violation < 1e-6
-        assert scenario.train.domain.violation(candidate.poison.X).max() == 0
+    for item in result.candidates:
+        assert item.poison.total == scenario.n_poison
+        assert item.relaxed.total == pytest.approx(scenario.n_poison)
+        assert not item.poison.relaxed
+        assert item.relaxed.n_distinct <= 2
+        assert item.violation < 1e-6
+        assert scenario.train.domain.violation(item.poison.X).max() == 0
 
 
 def test_rounded_counts_are_several_rows_in_the_storage_of_the_data(words):
@@ -133,11 +133,11 @@ def test_sets_are_those_of_the_defences_read_with_the_poison(cancer, monkeypatch
 
 def test_cap_on_the_loss_keeps_more_of_the_poison_behind_the_loss_defence(cancer):
     scenario, _ = cancer
-    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+    defender = Defender(scenario.train, scenario.problem, scenario.defenses)
 
     def kept(attack):
         poison = attack.run(scenario, seed=1).poison
-        return evaluator.score(poison, {"target": scenario.target}, ["loss"]).kept_fraction["loss"]
+        return defender.score(poison, {"target": scenario.target}, ["loss"]).kept_fraction["loss"]
 
     assert kept(replace(QUICK, loss_cap=True)) >= kept(replace(QUICK, behind=False))
 
@@ -258,6 +258,5 @@ def test_neighbours_of_the_clean_rows_are_found_once_in_a_start(monkeypatch):
     monkeypatch.setattr(known, "Neighbors", lambda *args: made.append(1) or original(*args))
     candidates, _ = climb(0.0, Influence(starts=1, steps=4, check=2), scenario, [0, 0])
     assert len(made) == 1
-    ranked = Ranker(scenario, 0.0)
-    for item in candidates:  # scored as by any attack's ranker, not by the rough models of the climb
-        assert item.test_error == ranked.candidate(item.poison, label="").test_error
+    for item in candidates:  # scored as by any attack, not by the rough models of the climb
+        assert item.test_error == candidate(0.0, scenario, item.poison, label="", behind=["l2", "knn"]).test_error

@@ -24,8 +24,8 @@ from linpoison.attacks import (
 from linpoison.attacks.aim import Aim
 from linpoison.core import Budget, Dataset, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.datasets import gaussians
+from linpoison.defender import Defender
 from linpoison.defenses import make_defense
-from linpoison.evaluation import Evaluator
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, Problem
 from linpoison.sets import Box, ByLabel
@@ -59,8 +59,8 @@ def test_poison_past_all_defences_beats_the_clean_error(cancer):
 
 def test_reported_errors_are_those_of_the_evaluator(cancer):
     scenario, result = cancer
-    evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-    outcome = evaluator.score(result.poison, {"target": scenario.target})
+    defender = Defender(scenario.train, scenario.problem, scenario.defenses)
+    outcome = defender.score(result.poison, {"target": scenario.target})
     assert outcome.error["target"] == result.best.test_error
     assert result.best.worst == min(outcome.error["target"][name] for name in scenario.defenses)
 

@@ -17,7 +17,7 @@ from linpoison.attacks.iterative import Iterative
 from linpoison.attacks.kkt import KKT, IterativeKKT
 from linpoison.attacks.random_flips import RandomFlips, in_sets
 from linpoison.core import Dataset, Domain, InfeasibleSet, InputError, SolverFailed
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.learners import make_learner
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
@@ -60,7 +60,7 @@ def test_alfa_flips_target_rows_and_beats_random_flips(name):
         assert rows_of(result.poison.X[result.poison.y == label]) <= rows_of(scenario.target.of_class(-label).X)
     random = RandomFlips(draws=3).run(scenario, seed=0)
     assert result.best.worst >= random.best.worst
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
     assert outcome.error["target"] == result.best.test_error

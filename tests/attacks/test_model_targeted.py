@@ -15,7 +15,7 @@ from linpoison.attacks.kkt_program import KKTProgram
 from linpoison.attacks.loss_gap import GapOracle
 from linpoison.attacks.model_targeted import ModelTargeted, chase, rows_needed
 from linpoison.core import CapabilityError, Dataset, InputError, LinearModel
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
 from linpoison.sets import Ball, Box, Halfspace, intersect
@@ -119,7 +119,7 @@ def test_attack_does_damage_that_an_evaluator_confirms(name):
     scenario = scenario_of(name, epsilon=0.1)
     result = SMALL.run(scenario, seed=1)
     clean = make_learner(scenario.problem).fit(scenario.train).error(scenario.target)
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
     assert outcome.error["target"] == result.best.test_error

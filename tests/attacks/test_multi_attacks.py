@@ -29,8 +29,8 @@ from linpoison.attacks.many.influence import _Walk
 from linpoison.attacks.many.paper_loop import _Walk as _PaperWalk
 from linpoison.attacks.run import skipped
 from linpoison.core import CapabilityError, Dataset, Domain, InfeasibleSet, InputError, MultiModel, Poison, SolverFailed
+from linpoison.defender import Defender
 from linpoison.defenses import LossDefense
-from linpoison.evaluation import Evaluator
 from linpoison.learners import LibraryLearner, MultiReferenceLearner, NewtonLearner, make_learner, multi
 from linpoison.losses import MultiProblem, Softmax
 from linpoison.sets import Halfspace, Intersection
@@ -111,7 +111,7 @@ def test_the_papers_loop_raises_the_error_behind_the_defences():
     loop = MultiPaperLoop(repeats=6)
     attack = MultiMinMax(method="paper", paper=loop, decoys=MultiLabelFlips((0.3,), (4,)), most=1)
     found = attack.run(setting)
-    clean = Evaluator(setting.train, setting.problem, setting.defenses, setting.learner)
+    clean = Defender(setting.train, setting.problem, setting.defenses, setting.learner)
     assert found.best.worst > clean.score(None, {"target": setting.target}).worst("target") + 0.02
     assert found.poison.total == setting.n_poison
     with pytest.raises(InputError, match="'corrective' or 'paper'"):
@@ -164,7 +164,7 @@ def test_the_loss_defence_drops_what_the_model_fits_worst():
     assert np.allclose(defense.decision_scores_, problem.loss.rank(model.scores(train.X), train.codes))
     again = LossDefense(0.1, estimator=problem).fit_from_model(train.X, train.y, model, problem.loss)
     assert (again.sample_indices_ == defense.sample_indices_).all()
-    found = Evaluator(train, problem, {"loss": LossDefense(0.1, estimator=problem)}).score(None, {"test": test})
+    found = Defender(train, problem, {"loss": LossDefense(0.1, estimator=problem)}).score(None, {"test": test})
     assert found.error["test"]["loss"] == learner.fit(train.take(defense.sample_indices_)).error(test)
     for label in range(10):
         rows = train.X[train.y == label]
@@ -192,7 +192,7 @@ def found_regions(case, poison):
 )
 def test_attacks_raise_the_error_behind_the_defences(attack):
     case, seen = scenario(), []
-    clean = Evaluator(case.train, case.problem, case.defenses, case.learner).score(None, {"target": case.target})
+    clean = Defender(case.train, case.problem, case.defenses, case.learner).score(None, {"target": case.target})
     found = attack.run(case, progress=lambda *step: seen.append(step))
     assert found.best.worst >= clean.worst("target") + 0.01
     assert found.poison.total == case.n_poison == 30
@@ -304,7 +304,7 @@ def test_far_rows_pass_filters_by_overrunning_their_quota():
     case = far_scenario()
     attack = MultiBreakdown(pairs=6, kept=3, joined=3)
     found = check_attack(attack, case)
-    defender = Evaluator(case.train, case.problem, case.defenses, case.learner)
+    defender = Defender(case.train, case.problem, case.defenses, case.learner)
     clean = defender.score(None, {"t": case.target}).worst("t")
     assert found.best.worst > clean + 0.2
     assert found.poison.total == case.n_poison

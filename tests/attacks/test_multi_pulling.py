@@ -11,7 +11,7 @@ from multi_cases import blobs, scenario, scenario_of
 from linpoison.attacks.many import MeasureInfluence, MultiInfluence, pulling, refitted_regions
 from linpoison.attacks.many.pulling import pulled_in
 from linpoison.core import Dataset, Domain, InputError
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.learners import LibraryLearner
 from linpoison.losses import MultiProblem, Softmax
 
@@ -114,6 +114,6 @@ def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact
         assert outside(case.train, found.best.relaxed.as_dataset()) < 1e-5
         assert outside(case.train, found.poison.as_dataset()) < 1e-5
         assert found.poison.total == case.n_poison
-        defender = Evaluator(case.train, case.problem, case.defenses, case.learner)
+        defender = Defender(case.train, case.problem, case.defenses, case.learner)
         seen.append(defender.score(found.poison, {}).kept_fraction["l2"])
     assert min(seen) > 0.95, seen

@@ -5,7 +5,7 @@ import pytest
 from kkt_cases import scenario_of
 
 from linpoison.attacks import ranking
-from linpoison.attacks.ranking import Ranker, _reasons, finalists, roundings
+from linpoison.attacks.ranking import _reasons, candidate, finalists, roundings
 from linpoison.attacks.run import Run, pack, skipped, unpack
 from linpoison.core import InfeasibleSet, InputError, Poison, SolveInfo, SolverFailed
 from linpoison.sets import ByLabel, Halfspace
@@ -33,9 +33,8 @@ def test_the_last_rounding_of_each_number_of_copies_is_drawn_once():
 def test_large_data_have_one_finalist(monkeypatch, costly, scored):
     monkeypatch.setattr(ranking, "COSTLY", costly)
     scenario = counts_scenario()
-    ranker = Ranker(scenario, time.time())
     rows = scenario.train.take([0, 1])
-    found = [ranker.candidate(Poison(rows.X[[i]], -rows.y[[i]], [3]), label=str(i)) for i in range(2)]
+    found = [candidate(time.time(), scenario, Poison(rows.X[[i]], -rows.y[[i]], [3]), label=str(i)) for i in range(2)]
     asked = []
     monkeypatch.setattr(ranking, "score_fully", lambda started, scenario, item: (asked.append(item), ([item], []))[1])
     finalists(scenario, Run(), found, 2)

@@ -14,10 +14,10 @@ from linpoison.attacks.aim import Aim
 from linpoison.attacks.decoys import LabelFlipDecoys
 from linpoison.attacks.kkt import KKT
 from linpoison.attacks.moves import Compass, Moves, Slots
-from linpoison.attacks.rater import Rater, pressing
-from linpoison.attacks.refined import Refined, rated
+from linpoison.attacks.refined import Refined, measured
+from linpoison.attacks.soft_worst import SoftWorst, pressing
 from linpoison.core import Budget, Dataset, Domain, InputError, Poison
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, Box, ByLabel, Halfspace, intersect
@@ -46,7 +46,7 @@ def test_damage_grows_and_is_what_a_fresh_evaluator_measures_with_poison_that_ma
     grown = result.info["damage_at_end"] > result.info["damage_at_start"]
     assert grown == (not result.info["start_kept"]) == (result.poison is not begun.poison)
     assert grown or goal == "target"
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses).score(
         result.poison, {"target": scenario.target}
     )
     assert result.best.test_error == outcome.error["target"]
@@ -59,8 +59,8 @@ def test_damage_grows_and_is_what_a_fresh_evaluator_measures_with_poison_that_ma
 def test_rating_is_that_of_exact_retraining():
     scenario = scenario_of("breast_cancer", defenses=ALL)
     poison = START.run(scenario, seed=1).poison
-    rating = rated(scenario, poison, folds=2, seed=0)
-    outcome = Evaluator(scenario.train, scenario.problem, scenario.defenses).score(poison, {"target": scenario.target})
+    rating = measured(scenario, poison, folds=2, seed=0)
+    outcome = Defender(scenario.train, scenario.problem, scenario.defenses).score(poison, {"target": scenario.target})
     for name, error in outcome.error["target"].items():
         assert rating.error[name] == pytest.approx(error, abs=2.5 / scenario.target.n)
     assert rating.value <= max(rating.error.values())
@@ -70,23 +70,23 @@ def test_cross_fitting_measures_each_row_by_a_model_that_has_not_seen_it():
     scenario = scenario_of("breast_cancer", defenses=())
     scenario = replace(scenario, aim=Aim(scenario.train, "population"))
     poison = Poison(scenario.train.X[:1], [1], [3])
-    rater = Rater(scenario, folds=4, seed=5)
+    value = SoftWorst(scenario, folds=4, seed=5)
     margins = np.empty(scenario.train.n)
-    for part in rater._parts:
+    for part in value._parts:
         rest = np.setdiff1d(np.arange(scenario.train.n), part)
         shrunk = replace(poison, count=poison.count * (rest.size / scenario.train.n))
         data = scenario.train.take(rest).mix(shrunk.as_dataset())
         margins[part] = make_learner(scenario.problem).fit(data).margins(scenario.train.take(part))
-    assert rater.rate(poison).error["none"] == pytest.approx(np.mean(margins <= 0), abs=2.5 / scenario.train.n)
-    joined = np.sort(np.concatenate(rater._parts))
+    assert value.at(poison).error["none"] == pytest.approx(np.mean(margins <= 0), abs=2.5 / scenario.train.n)
+    joined = np.sort(np.concatenate(value._parts))
     np.testing.assert_array_equal(joined, np.arange(scenario.train.n))
-    assert rater.goal.n == scenario.train.n
+    assert value.goal.n == scenario.train.n
 
 
 def test_rows_of_the_target_that_are_not_training_rows_count_too():
     scenario = scenario_of("breast_cancer", defenses=())
     scenario = replace(scenario, aim=Aim(scenario.target, "population"))
-    assert Rater(scenario).goal.n == scenario.train.n + scenario.target.n
+    assert SoftWorst(scenario).goal.n == scenario.train.n + scenario.target.n
 
 
 def test_pressing_defences_are_those_of_least_error():
@@ -154,7 +154,7 @@ def test_rows_are_held_out_once_whatever_their_weight():
     scenario = replace(scenario, aim=Aim(scenario.target, "population"))
     n = scenario.train.n
     weight = np.where(np.arange(n) % 3 == 0, 2.5, 0.25)
-    first, second = Rater(replace(scenario, train=replace(scenario.train, weight=weight)), folds=2)._parts
+    first, second = SoftWorst(replace(scenario, train=replace(scenario.train, weight=weight)), folds=2)._parts
     assert sorted([*first, *second]) == list(range(n))
 
 
@@ -162,8 +162,8 @@ def test_rows_are_held_out_once_whatever_their_weight():
 def test_a_score_of_zero_is_read_as_by_every_model(goal):
     data = Dataset([[0.0], [0.0], [0.0], [1.0], [-1.0]], [1, -1, -1, 1, -1])
     problem = Problem(Hinge(), 0.1, fit_intercept=False)
-    rater = Rater(Scenario(data, problem, Budget(0.5), {}, Aim(data, goal)), folds=2)
-    assert rater.rate(Poison([[2.0]], [1], [1])).error["none"] == pytest.approx(0.2)
+    value = SoftWorst(Scenario(data, problem, Budget(0.5), {}, Aim(data, goal)), folds=2)
+    assert value.at(Poison([[2.0]], [1], [1])).error["none"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_is_told_is_of_the_poison_that_is_returned(monkeypatch, goal):
     kept = goal == "target"
     assert result.info["start_kept"] == kept
     assert (result.poison is begun) == kept
-    rating = rated(scenario, result.poison, QUICK.folds, 1)
+    rating = measured(scenario, result.poison, QUICK.folds, 1)
     assert result.info["damage_at_end"] == rating.value
     assert result.info["measured_at_end"] == rating.worst
     assert result.info["rounds"] == (0 if kept else 1)
@@ -240,7 +240,7 @@ def test_cross_fitting_keeps_the_regulariser_of_all_rows(loss):
     kept = mean.train.n + 7
     total = replace(mean, problem=replace(mean.problem, scaling="sum", n_reference=float(kept)))
     values = [
-        Rater(each, folds=2)._margins(model, each.train.mix(poison.expanded()), np.arange(kept))
+        SoftWorst(each, folds=2)._margins(model, each.train.mix(poison.expanded()), np.arange(kept))
         for each in (mean, total)
         for model in [make_learner(each.problem).fit(each.train)]
     ]

@@ -53,10 +53,10 @@ def test_what_is_found_on_a_sample_spends_the_budget_and_is_measured_on_all_rows
     found = ATTACK.run(whole, seed=3, rows=200)
     assert found.info["rows"] == pytest.approx(200, abs=1)
     assert found.best.poison.total == whole.n_poison == 30
-    measured = whole.defender().score(found.best.poison, {"target": whole.target}).error["target"]
+    measured = whole.defender.score(found.best.poison, {"target": whole.target}).error["target"]
     assert found.best.test_error == measured
     assert set(measured) == {"none", "l2", "knn"}
-    assert found.best.worst > whole.defender().score(None, {"target": whole.target}).worst("target")
+    assert found.best.worst > whole.defender.score(None, {"target": whole.target}).worst("target")
 
 
 def test_the_same_seed_gives_the_same_poison_for_any_jobs():

@@ -15,7 +15,7 @@ import linpoison
 from linpoison.auditing import AuditOptions, AuditReport
 from linpoison.auditing.work import Work
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.reporting.cells import domain_words
 from linpoison.reporting.lessons import lessons
 from linpoison.reporting.table import comparison
@@ -56,11 +56,11 @@ def test_numbers_are_those_of_an_evaluator_that_reads_the_poison_file(tmp_path):
     options = AuditOptions(epsilon=0.1, defenses=FAST, reg=0.1)
     from linpoison.auditing.inputs import build_defenses
 
-    evaluator = Evaluator(split.train, options.problem(), build_defenses(options, options.problem()))
-    scores = evaluator.score(Poison.load(tmp_path / "poison.npz"), {"test": split.test})
+    defender = Defender(split.train, options.problem(), build_defenses(options, options.problem()))
+    scores = defender.score(Poison.load(tmp_path / "poison.npz"), {"test": split.test})
     assert report.attacks[0].test_error == scores.error["test"]
     assert report.attacks[0].kept_fraction == scores.kept_fraction
-    assert report.clean["by_defense"] == evaluator.score(None, {"test": split.test}).error["test"]
+    assert report.clean["by_defense"] == defender.score(None, {"test": split.test}).error["test"]
 
 
 def test_clean_error_agrees_with_scikit_learn():
@@ -109,7 +109,7 @@ def test_target_split_is_stratified_disjoint_and_seeded(fake_attacks):
     known = {row.tobytes() for row in split.test.X}
     assert {row.tobytes() for row in seen.X} < known
     entry = first.attacks[0]
-    whole = Evaluator(split.train, AuditOptions(reg=0.1).problem(), {}).score(None, {"test": split.test, "seen": seen})
+    whole = Defender(split.train, AuditOptions(reg=0.1).problem(), {}).score(None, {"test": split.test, "seen": seen})
     assert first.clean["test_error"] == whole.error["seen"]["none"]
     together = 50 * first.clean["test_error"] + 150 * first.clean["unseen_test_error"]
     assert together / 200 == pytest.approx(whole.error["test"]["none"])

@@ -44,7 +44,7 @@ def test_the_poisoned_model_is_that_of_scikit_learn_with_class_weights(kind, wei
     estimator = clone(KINDS[kind]).set_params(class_weight=weight).fit(X, WORDS)
     setting = prepare(DATA, LearnerOptions(estimator=estimator, defenses="none"))
     assert setting.handed.excess < 1e-5
-    model = setting.evaluator().score(POISON, {}).models["none"]
+    model = setting.defender.score(POISON, {}).models["none"]
     rows = np.vstack([X, POISON.expanded().X])
     again = estimator.fit(rows, [*WORDS, *np.where(POISON.expanded().y > 0, "spam", "ham")])
     np.testing.assert_allclose(model.coef, np.ravel(again.coef_), atol=5e-4)
@@ -149,7 +149,7 @@ def test_class_weights_beside_a_model_are_those_of_scikit_learn(weight):
     named = dict(part.split("=") for part in weight.split(",")) if "=" in str(weight) else weight
     named = {k: float(v) for k, v in named.items()} if isinstance(named, dict) else named
     own = LogisticRegression(C=1 / (0.1 * len(rows)), tol=1e-9, class_weight=named).fit(rows, labels)
-    model = setting.evaluator().score(POISON, {}).models["none"]
+    model = setting.defender.score(POISON, {}).models["none"]
     np.testing.assert_allclose(model.coef, own.coef_[0], atol=1e-4)
 
 
@@ -158,7 +158,7 @@ def test_weights_that_swamp_the_regulariser_are_named(weight):
     data, given = (X, WORDS, X, WORDS), LearnerOptions(model="ridge", class_weight=weight, defenses="none")
     low = weight.split(",")[0].removeprefix("ham=")
     with pytest.raises(InputError, match=rf"expected class weights .* got {re.escape(low)} for -1 and .*of about 1"):
-        prepare(data, given).evaluator().score(None, {})
+        prepare(data, given).defender.score(None, {})
 
 
 def test_class_weights_on_the_command_line(tmp_path):

@@ -82,7 +82,7 @@ def test_what_attacks_recall_does_more_to_it_than_what_attacks_the_error():
 
     def models(measure):
         scenario = Scenario(train, problem, Budget(0.05), {"l2": make_defense("l2")}, Aim(test, measure=measure))
-        return scenario.defender().score(QUICK.run(scenario, seed=0).poison, {"test": test}).models.values()
+        return scenario.defender.score(QUICK.run(scenario, seed=0).poison, {"test": test}).models.values()
 
     by_error, by_recall = models(ERROR), models(missed)
     assert min(model.error(test) for model in by_error) > 0.01

@@ -14,7 +14,7 @@ from linpoison.auditing import AuditOptions, AuditReport, plan
 from linpoison.auditing.campaign import Task, begun_from
 from linpoison.auditing.inputs import build_defenses
 from linpoison.core import Budget, InputError, worst_case
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 
 OPTIONS = AuditOptions(epsilon=0.1, reg=0.1, defenses=("l2", "loss"))
 
@@ -90,7 +90,7 @@ def report() -> AuditReport:
 
 def test_no_candidate_of_the_run_does_more_than_the_report_says(report):
     for domain, scenario in scenarios().items():
-        judge = Evaluator(scenario.train, scenario.problem, scenario.defenses)
+        judge = Defender(scenario.train, scenario.problem, scenario.defenses)
         for name in NAMES:
             for item in make_attack(name).run(scenario, seed=0).candidates:
                 error = judge.score(item.poison, {"test": scenario.target}).error["test"]

@@ -33,9 +33,9 @@ def dragged(setting, m=6):
 
 def test_every_remedy_stops_a_drag_behind_l2(setting):
     poison, test = dragged(setting), setting.split.test
-    evaluator = setting.evaluator()
-    clean = evaluator.score(None, {"test": test}).error["test"]
-    assert evaluator.score(poison, {"test": test}).error["test"]["l2"] > clean["l2"] + 0.2
+    defender = setting.defender
+    clean = defender.score(None, {"test": test}).error["test"]
+    assert defender.score(poison, {"test": test}).error["test"]["l2"] > clean["l2"] + 0.2
     found = {one.name: one for one in find_remedies(setting, test, 7, poison)}
     assert list(found) == ["range", "clip", "median", "trusted", "duplicates"]
     for one in found.values():
@@ -45,7 +45,7 @@ def test_every_remedy_stops_a_drag_behind_l2(setting):
     assert 0 < found["range"].touched < 0.3
     assert found["clip"].touched == pytest.approx(0.05, abs=0.01)
     assert found["median"].poisoned_error["none"] == pytest.approx(
-        evaluator.score(poison, {"t": test}).error["t"]["none"]
+        defender.score(poison, {"t": test}).error["t"]["none"]
     )
 
 

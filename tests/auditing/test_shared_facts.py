@@ -5,8 +5,8 @@ import pytest
 
 import linpoison
 from linpoison.core import Dataset
+from linpoison.defender import Defender
 from linpoison.defenses import SVDDefense
-from linpoison.defenses.known import CleanFacts
 from linpoison.defenses.neighbors import Neighbors
 from linpoison.learners import HingeLearner
 
@@ -46,20 +46,23 @@ def test_an_audit_computes_what_follows_from_the_clean_rows_once(counted):
     assert counted == {"neighbors": 1, "subspaces": 2, "models": 1}
 
 
-def test_facts_are_about_equal_rows_only():
-    X, y = rows(30, 0)
-    facts = CleanFacts(Dataset(X, y).X)
-    assert facts.of(X.copy()) is facts
-    assert facts.of(X[:-1]) is not facts
-    assert facts.of(X + 1e-9) is not facts
+def defender(X, y, reg=0.1, like=None, weight=None):
+    return Defender(Dataset(X, y, weight), linpoison.losses.Problem(linpoison.losses.Hinge(), reg), {}, like=like)
 
 
-def test_a_model_is_of_rows_labels_weights_and_learner(monkeypatch):
+def test_what_is_known_is_about_equal_rows_only():
     X, y = rows(30, 0)
-    facts, learner = CleanFacts(X), HingeLearner(linpoison.losses.Problem(linpoison.losses.Hinge(), 0.1))
-    plain, heavy = Dataset(X, y), Dataset(X, y, 1.0 + (np.arange(30) < 5))
-    model = facts.model(plain, learner)
-    assert facts.model(Dataset(X, y), learner) is model
-    assert not np.allclose(facts.model(heavy, learner).coef, model.coef)
-    other = HingeLearner(linpoison.losses.Problem(linpoison.losses.Hinge(), 0.2))
-    assert not np.allclose(facts.model(plain, other).coef, model.coef)
+    one = defender(X, y)
+    assert defender(X.copy(), -y, like=one).memory is one.memory
+    assert defender(X[:-1], y[:-1], like=one).memory is not one.memory
+    assert defender(X + 1e-9, y, like=one).memory is not one.memory
+
+
+def test_a_model_is_of_rows_labels_weights_and_learner():
+    X, y = rows(30, 0)
+    one = defender(X, y)
+    model = one.clean_model()
+    assert defender(X, y, like=one).clean_model() is model
+    heavy = defender(X, y, like=one, weight=1.0 + (np.arange(30) < 5))
+    assert not np.allclose(heavy.clean_model().coef, model.coef)
+    assert not np.allclose(defender(X, y, 0.2, like=one).clean_model().coef, model.coef)

@@ -29,7 +29,7 @@ def test_the_poisoned_model_is_that_of_scikit_learn_with_weights(estimator):
     estimator.fit(X, Y, sample_weight=WEIGHT)
     setting = prepare(DATA, LearnerOptions(estimator=estimator, sample_weight=WEIGHT, defenses="none"))
     assert setting.handed.excess < 1e-5
-    model = setting.evaluator().score(POISON, {}).models["none"]
+    model = setting.defender.score(POISON, {}).models["none"]
     rows, labels = np.vstack([X, POISON.X]), np.r_[Y, POISON.y > 0]
     weight = np.r_[WEIGHT, POISON.count * WEIGHT.mean()]
     again = estimator.fit(rows, labels, sample_weight=weight)

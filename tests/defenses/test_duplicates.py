@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from linpoison.attacks import ATTACKS, Scenario
 from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, Poison
 from linpoison.datasets import counts
+from linpoison.defender import Defender
 from linpoison.defenses import DuplicatesDefense, make_defense
-from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 from linpoison.rounding import make_distinct
 
@@ -90,7 +90,7 @@ def test_attacks_pass_it_and_stay_as_they_are_without_it(name):
     for defenses, distinct in (({"l2": make_defense("l2")}, True), (duplicates, False)):
         scenario = Scenario(split.train, problem, Budget(0.08), defenses, split.test, distinct=distinct)
         result = attack.run(scenario, seed=0)
-        scored = Evaluator(split.train, problem, duplicates).score(result.poison, {"target": split.test})
+        scored = Defender(split.train, problem, duplicates).score(result.poison, {"target": split.test})
         assert scored.kept_fraction["duplicates"] == 1
         assert {name: scored.error["target"][name] for name in result.best.test_error} == result.best.test_error
         assert split.train.domain.violation(result.poison.X).max() == 0

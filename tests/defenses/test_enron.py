@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 from linpoison.core import Dataset
+from linpoison.defender import Defender
 from linpoison.defenses import DEFAULTS, make_defense
-from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 
 FOLDER = os.environ.get("LINPOISON_DATA")
@@ -23,8 +23,8 @@ def outcome():
         y, n = z["y"].astype(float), int(z["n_train"])
     train, test = Dataset(X[:n], y[:n]), Dataset(X[n:], y[n:])
     problem = Problem(Hinge(), 0.09, penalize_intercept=True)
-    evaluator = Evaluator(train, problem, {name: make_defense(name) for name in DEFAULTS})
-    return train, evaluator.score(None, {"test": test})
+    defender = Defender(train, problem, {name: make_defense(name) for name in DEFAULTS})
+    return train, defender.score(None, {"test": test})
 
 
 def test_clean_error(outcome):

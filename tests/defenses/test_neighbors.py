@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from linpoison.core import Dataset, Poison
+from linpoison.defender import Defender
 from linpoison.defenses import KNNDefense
 from linpoison.defenses.known import Known
 from linpoison.defenses.neighbors import Neighbors
-from linpoison.evaluation import Evaluator
 from linpoison.losses import Hinge, Problem
 
 FORMS = [np.array, sp.csr_array]
@@ -78,15 +78,15 @@ def test_a_defence_fitted_beside_known_rows_is_that_of_all_rows(form, variant, k
 
 
 def test_an_evaluator_measures_what_the_defence_itself_does():
-    """Of two k-NN defences on one evaluator the larger neighbourhood is computed once and serves both."""
+    """Of two k-NN defences on one defender the larger neighbourhood is computed once and serves both."""
     rng = np.random.default_rng(0)
     train = Dataset(rng.normal(size=(40, 3)) + np.repeat([[1], [-1]], 20, axis=0), np.repeat([1, -1], 20))
     poison = Poison([[3.0, 3.0, 3.0], [0.0, 0.0, 0.0]], [-1, 1], [4, 2])
     defenses = {"near": KNNDefense(remove=0.1, k=2), "far": KNNDefense(remove=0.1, k=6)}
-    evaluator = Evaluator(train, Problem(Hinge(), 0.1), defenses)
+    defender = Defender(train, Problem(Hinge(), 0.1), defenses)
     mixed = train.mix(poison.expanded())
     for name in ("near", "far", "near"):
         alone = KNNDefense(remove=0.1, k=defenses[name].k).fit(mixed.X, mixed.y)
-        fitted = evaluator.fit_detector(name, poison)
+        fitted = defender.fit_detector(name, poison)
         np.testing.assert_allclose(fitted.decision_scores_, alone.decision_scores_, atol=1e-12)
         np.testing.assert_array_equal(fitted.sample_indices_, alone.sample_indices_)

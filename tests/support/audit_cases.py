@@ -13,7 +13,7 @@ from linpoison.attacks.base import Attack
 from linpoison.attacks.run import Run
 from linpoison.attacks.scenario import Scenario
 from linpoison.core import Candidate, Dataset, LinearModel, Poison, SolveInfo, Split, stack_rows
-from linpoison.evaluation import Evaluator
+from linpoison.defender import Defender
 from linpoison.reporting import html
 
 DRAWN = html.figures_of
@@ -75,8 +75,8 @@ class FakeAttack(Attack):
         n = scenario.n_poison
         copies = [n - n // 2, n // 2]
         poison = Poison(stack_rows(scenario.train.X[:0], X), [1.0, -1.0], copies)
-        evaluator = Evaluator(scenario.train, scenario.problem, scenario.defenses)
-        scores = evaluator.score(poison, {"target": scenario.target})
+        defender = Defender(scenario.train, scenario.problem, scenario.defenses)
+        scores = defender.score(poison, {"target": scenario.target})
         return Candidate(
             poison, Poison(X, [1.0, -1.0], [n / 2, n / 2]), LinearModel(np.ones(scenario.train.d)), 0.1, 0.0, 0.2,
             scores.error["target"], "means", seconds,

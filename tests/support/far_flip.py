@@ -9,7 +9,7 @@ import numpy as np
 
 from linpoison import Poison
 from linpoison.attacks import Attack
-from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.ranking import candidate
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,4 @@ class FarFlip(Attack):
         means = {label: X[y == label].mean(axis=0) for label in (-1.0, 1.0)}
         farthest = np.argmax([np.linalg.norm(row - means[label]) for row, label in zip(X, y, strict=True)])
         poison = Poison(X[[farthest]], [-y[farthest]], [scenario.n_poison])
-        return [Ranker(scenario, run.started).candidate(poison, label="the farthest row, flipped")]
+        return [candidate(run.started, scenario, poison, label="the farthest row, flipped")]

@@ -232,7 +232,7 @@ class Breakdown(Attack):
 def _least(scenario: Scenario, item: Candidate, halves: Sequence[Dataset]) -> float:
     """The error on the half where it is less: what was found by looking at one half may not do as much on the other."""
     rows = {str(number): half for number, half in enumerate(halves)}
-    scores = scenario.defender().score(item.poison, rows)
+    scores = scenario.defender.score(item.poison, rows)
     return min(scores.worst(name) for name in rows)
 
 

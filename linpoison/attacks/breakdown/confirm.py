@@ -13,7 +13,6 @@ from ...core.errors import InputError, SolverFailed
 from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, Candidate
-from ...evaluation import Evaluator
 from ...learners.base import LearnerWarning
 from ...rounding import make_distinct
 from ..ranking import UNKNOWN
@@ -30,11 +29,10 @@ ROUGH = ", rough fit"
 
 def confirm(started: float, scenario: Scenario, states: Sequence[State]) -> Step:
     """The states by the defender's own learner; one whose fits did not converge is named and left out."""
-    evaluator = scenario.defender()
     found, solves = [], []
     for state in states:
         try:
-            found.append(_candidate(started, scenario, evaluator, state))
+            found.append(_candidate(started, scenario, state))
         except (InputError, SolverFailed, LearnerWarning) as error:
             solves += skipped(error)[1]
     return found, solves
@@ -47,12 +45,12 @@ def measured(started: float, scenario: Scenario, state: State) -> Candidate:
     return _item(started, scenario, replace(state, label=f"{state.label}{ROUGH}"), poison, state.trial.models, error)
 
 
-def _candidate(started: float, scenario: Scenario, evaluator: Evaluator, state: State) -> Candidate:
+def _candidate(started: float, scenario: Scenario, state: State) -> Candidate:
     poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
     with warnings.catch_warnings():
         warnings.simplefilter("error", LearnerWarning)
-        outcome = evaluator.open(poison)
-        models = {name: outcome.model(name) for name in (UNDEFENDED, *evaluator.defenses)}
+        outcome = scenario.defender.open(poison)
+        models = {name: outcome.model(name) for name in (UNDEFENDED, *scenario.defenses)}
     for name, model in models.items():
         over = excess(scenario.problem, outcome.mixed.take(outcome.kept(name)), model)
         if over > UNCONVERGED:

@@ -69,7 +69,7 @@ class Trials:
     def __init__(self, scenario: Scenario, goal: Dataset) -> None:
         self.scenario, self.goal = scenario, scenario.measure.searched(goal)
         self.names = list(scenario.defenses) or [UNDEFENDED]
-        self.evaluator = scenario.defender(NewtonLearner(scenario.problem))
+        self.defender = scenario.defender.by(NewtonLearner(scenario.problem))
         self._slack = SOFTNESS * float(lambertw((len(self.names) - 1) / np.e).real)
 
     def measure(self, poison: Poison, near: Trial | None = None, least: float = -np.inf) -> Trial | None:
@@ -85,7 +85,7 @@ class Trials:
             first, so that a move that fails mostly costs one fit and not one for each defence.
         least : float
         """
-        outcome = self.evaluator.open(poison, None if near is None else near.models)
+        outcome = self.defender.open(poison, None if near is None else near.models)
         values: dict[str, float] = {}
         for name in self.names if near is None else sorted(self.names, key=near.values.__getitem__):
             model = outcome.model(name)
@@ -117,7 +117,7 @@ class Trials:
         spread : float, default 1.0
             How many times as wide the error, a kink and the least over the defences are smoothed.
         """
-        train, rows = self.evaluator.train, trial.poison
+        train, rows = self.defender.train, trial.poison
         owner = np.repeat(np.arange(rows.y.size), rows.count.astype(int))
         total = np.zeros(rows.X.shape)
         values = np.array([trial.values[name] for name in self.names])

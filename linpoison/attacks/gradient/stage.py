@@ -15,7 +15,7 @@ from ...risk.arrays import norm
 from ...risk.protocols import Projection, Risk, Vector
 from ...risk.samples import Sample
 from ...risk.views import View
-from ..ranking import Ranker, roundings
+from ..ranking import roundings, strongest
 from ..run import Step
 from ..scenario import Scenario
 
@@ -34,7 +34,7 @@ class Stage:
     @cached_property
     def view(self) -> View:
         """Of the defender's learner."""
-        return self.scenario.defender().learner.view(self.scenario.train)
+        return self.scenario.defender.learner.view(self.scenario.train)
 
     @property
     def risk(self) -> Risk:
@@ -55,7 +55,7 @@ class Stage:
     @cached_property
     def w(self) -> Vector:
         """What the defender learns from the clean rows."""
-        return self.view.vector(self.scenario.defender().learner.fit(self.scenario.train))
+        return self.view.vector(self.scenario.defender.learner.fit(self.scenario.train))
 
     def drawn(self, seed: int, rows: int | None = None) -> Sample:
         """Clean rows to begin with, as many as the budget buys unless told, of one copy each."""
@@ -72,7 +72,7 @@ class Stage:
         domain = self.scenario.train.domain
         relaxed = self.view.poison(found, domain)
         rounded = roundings(self.scenario, relaxed, None, np.random.default_rng(seed))
-        best = Ranker(self.scenario, started).best(rounded, label=label, relaxed=relaxed, violation=0.0, **facts)
+        best = strongest(started, self.scenario, rounded, label=label, relaxed=relaxed, violation=0.0, **facts)
         info = SolveInfo("descent", "optimal_inaccurate", facts.get("residual", float("nan")), _seconds(best))
         if best is not None and target is not None:
             best = replace(best, distance=norm(self.learned(best.poison) - target))
@@ -81,7 +81,7 @@ class Stage:
     def learned(self, poison: Poison) -> Vector:
         """What the defender learns with a poison, undefended."""
         mixed = self.scenario.train.mix(poison.expanded())
-        return self.view.vector(self.scenario.defender().learner.fit(mixed))
+        return self.view.vector(self.scenario.defender.learner.fit(mixed))
 
     def moved(self, w: Vector) -> float:
         """How far parameters are from the clean ones."""

@@ -26,7 +26,7 @@ from ...sets import Box, ByLabel, intersect
 from ..feasible import FeasibleRegion, SetPolicy
 from ..kkt_program import KKTProgram
 from ..model_targeted import chase
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step
 from ..scenario import Scenario
 from .base import ScoredOnce
@@ -123,14 +123,14 @@ def _planted(
     seed: Sequence[int],
 ) -> Step:
     """Every poison of one decoy, with the model that is learned with it."""
-    train, rng, ranker = scenario.train, np.random.default_rng(seed), Ranker(scenario, started)
+    train, rng = scenario.train, np.random.default_rng(seed)
     sets, found = region.sets(decoy.model), []
     label = f"decoy q={decoy.quantile:g} w={decoy.weight:g}"
     for relaxed in attack.relaxed(scenario, decoy.model, sets, rng):
         for _ in range(attack.draws if train.domain.integral else 1):
             poison = deploy(relaxed, scenario.n_poison, train.domain, rng, sets=sets, sparse=train.is_sparse)
             if poison.n_distinct:
-                found.append(ranker.candidate(poison, relaxed=relaxed, label=label, full=True))
+                found.append(candidate(started, scenario, poison, relaxed=relaxed, label=label, full=True))
     return found, []
 
 

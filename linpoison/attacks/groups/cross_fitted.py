@@ -12,7 +12,7 @@ import numpy as np
 from ...core import Candidate, InputError, LinearModel, check_integer, check_number
 from ...learners import make_learner
 from ..base import Attack
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step
 from ..scenario import Scenario
 from .base import ScoredOnce
@@ -108,8 +108,9 @@ def _made(started: float, scenario: Scenario, name: str, way: Attack, seed: int)
 def _from_all(started: float, scenario: Scenario, label: str, way: Attack, seed: int) -> Step:
     """The candidate of a label, scored behind every defence."""
     found, solves = _made(started, scenario, _way(label), way, seed)
-    ranker = Ranker(scenario, started)
-    return [ranker.candidate(item.poison, label=label, full=True) for item in found if item.label == label], solves
+    return [
+        candidate(started, scenario, item.poison, label=label, full=True) for item in found if item.label == label
+    ], solves
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...subpopulations.matching import Subpopulation
 from ...subpopulations.population import Population
 from ...subpopulations.trainers import RiskPredictor
 from ..random_flips import plantable
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step
 from ..scenario import Scenario
 from .base import GroupAttack
@@ -129,4 +129,4 @@ class GroupFlips(GroupAttack):
 
 
 def _candidate(started: float, scenario: Scenario, attack: GroupFlips, seed: int) -> Step:
-    return [Ranker(scenario, started).candidate(attack.poison(scenario, seed), label=f"rows of the {attack.rows}")], []
+    return [candidate(started, scenario, attack.poison(scenario, seed), label=f"rows of the {attack.rows}")], []

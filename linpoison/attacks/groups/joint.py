@@ -28,7 +28,7 @@ from ...rounding import deploy
 from ...sets import ByLabel
 from ..aim import Aim
 from ..joint_step import Goal, JointStep, Planted
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step, skipped
 from ..scenario import Scenario
 from .base import GroupAttack, known_rows, near_rows
@@ -273,7 +273,7 @@ class JointAttack(GroupAttack):
 
 def _candidates(started: float, scenario: Scenario, attack: JointAttack, seed: int) -> Step:
     """One for each stage that found a poison, under the numbers of the stage."""
-    train, problem, ranker = scenario.train, scenario.problem, Ranker(scenario, started)
+    train, problem = scenario.train, scenario.problem
     target, others = known_rows(scenario)
     sets, aim = near_rows(train, attack.reach), Aim(target, others=others)
     try:
@@ -290,5 +290,5 @@ def _candidates(started: float, scenario: Scenario, attack: JointAttack, seed: i
         if plan.poison.total:
             rng = np.random.default_rng(seed)
             poison = deploy(plan.poison, scenario.n_poison, train.domain, rng, sparse=train.is_sparse)
-            found.append(ranker.candidate(poison, label=name))
+            found.append(candidate(started, scenario, poison, label=name))
     return found, []

@@ -22,7 +22,7 @@ from ...core import (
 from ...learners import make_learner
 from ...rounding import deploy, largest_remainder, round_balanced
 from ..kkt_program import KKTProgram
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step, skipped
 from ..scenario import Scenario
 from .base import GroupAttack, known_rows, near_rows
@@ -139,4 +139,4 @@ def _planted(started: float, scenario: Scenario, attack: PlantedDecoy, seed: int
     except (SolverFailed, InfeasibleSet) as error:
         return skipped(error)
     label = attack.recipe.words
-    return ([Ranker(scenario, started).candidate(poison, label=label)] if poison.n_distinct else []), []
+    return ([candidate(started, scenario, poison, label=label)] if poison.n_distinct else []), []

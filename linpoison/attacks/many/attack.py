@@ -16,7 +16,7 @@ from ...learners import MultiLearner
 from ...losses import CrammerSinger, MultiProblem
 from ...rounding import largest_remainder
 from ..base import Attack
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step, skipped
 from ..scenario import Scenario
 from .decoys import MultiLabelFlips
@@ -122,7 +122,7 @@ def planted(
     if relaxed.total <= 0:
         return [], []
     poison, weights = rounded(relaxed, scenario.n_poison), weighed(relaxed, scenario.train)
-    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=weights, gap=gap)], []
+    return [candidate(started, scenario, poison, label=label, relaxed=weights, gap=gap)], []
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def settled(started: float, scenario: Scenario, relaxed: Dataset, remove: float 
             poison = replace(poison, X=pulled_in(train, poison.as_dataset(train.domain), remove).X)
     except InputError as error:
         return skipped(error)
-    return [Ranker(scenario, started).candidate(poison, label=label, relaxed=weighed(relaxed, train))], []
+    return [candidate(started, scenario, poison, label=label, relaxed=weighed(relaxed, train))], []
 
 
 def removed(scenario: Scenario) -> float | None:
@@ -180,7 +180,7 @@ def removed(scenario: Scenario) -> float | None:
 
 def learner_of(scenario: Scenario) -> MultiLearner:
     """What the defender trains."""
-    learner = scenario.defender().learner
+    learner = scenario.defender.learner
     if not learner.problem.many_classes:
         raise CapabilityError("a learner of k classes", repr(learner), "State the problem as a MultiProblem.")
     return cast(MultiLearner, learner)

@@ -18,7 +18,7 @@ from ...learners import LearnerWarning
 from ...rounding import deploy
 from ..base import Attack
 from ..breakdown.plans import Ground
-from ..ranking import Ranker
+from ..ranking import candidate
 from ..run import Run, Step, skipped
 from ..scenario import Scenario
 
@@ -142,7 +142,7 @@ def class_means(train: Dataset) -> Array:
 
 def measured(started: float, scenario: Scenario, plans: Sequence[FarPlan], seed: Sequence[int]) -> Step:
     """The candidates of some plans, in order, without those whose fits do not converge."""
-    ranker, means = Ranker(scenario, started), class_means(scenario.train)
+    means = class_means(scenario.train)
     unit = Ground(scenario.train, scenario.n_poison).base
     candidates: list[Candidate] = []
     solves: list[SolveInfo] = []
@@ -151,7 +151,7 @@ def measured(started: float, scenario: Scenario, plans: Sequence[FarPlan], seed:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", LearnerWarning)
                 poison = planted(scenario, plan, means, unit, np.random.default_rng(seed))
-                candidates.append(ranker.candidate(poison, label=str(plan)))
+                candidates.append(candidate(started, scenario, poison, label=str(plan)))
         except (InputError, SolverFailed, LearnerWarning) as error:
             solves += skipped(error)[1]
     return candidates, solves

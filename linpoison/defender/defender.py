@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from sklearn.base import clone
 
 from ..core import ERROR, UNDEFENDED, Array, Dataset, InputError, LinearModel, Measure, Poison, worst_case
 from ..defenses import Defense
-from ..defenses.known import CleanFacts, Known
+from ..defenses.base import keep_least
+from ..defenses.known import Known
 from ..learners import Learner, make_learner
 from ..losses import Problem
 
@@ -26,7 +26,7 @@ class Evaluation:
     Parameters
     ----------
     error : dict of dict of float
-        ``error[rows][defense]``: share of misclassified rows, or another measure of the evaluator.
+        ``error[rows][defense]``: share of misclassified rows, or another measure of the defender.
     kept_fraction : dict of float or None
         Share of the poison copies that pass; None without poison.
     kept_clean_fraction : dict of float
@@ -62,11 +62,11 @@ class Evaluation:
         return worst_case(self.error[rows])
 
 
-class Evaluator:
-    """Run a poison through defences, each by itself, and retrain on what each keeps.
+class Defender(Known):
+    """Learner and defences, with what they have computed once; a poison is scored by it alone.
 
-    A defence is fitted on the clean rows followed by the poison copies, as the paper does; nobody
-    tells it which are which.
+    Each defence stands by itself: it is fitted on the clean rows followed by the poison copies, as the paper does, and
+    nobody tells it which are which; what it keeps is learned anew.
 
     Parameters
     ----------
@@ -75,16 +75,15 @@ class Evaluator:
     problem : Problem
         What the defender minimises, before and after sanitisation.
     defenses : mapping of str to Defense
-        Never fitted themselves: clones are, beside what this defender has computed already (`Known`).
+        Never fitted themselves: clones are.
     learner : Learner, optional
         How the problem is minimised, or where that stops; `make_learner` of it by default.
-    fits : dict of bytes to LinearModel, optional
-        What was learned before, under all that it depends on but the learner: the evaluators that share it learn
-        nothing twice. Nothing is kept by default.
-    facts : CleanFacts, optional
-        What defenders of the same clean rows share.
     measure : Measure
         Of the damage: the error by default.
+    like : Known, optional
+        A defender whose memory is shared if its clean rows are the same.
+    keep : bool, default True
+        Whether what is learned and fitted with a poison in is kept, for whoever asks again.
 
     References
     ----------
@@ -95,8 +94,8 @@ class Evaluator:
     >>> from linpoison.defenses import make_defense
     >>> from linpoison.losses import Hinge
     >>> train = Dataset([[-1.0], [-1.2], [1.0], [1.2]], [-1, -1, 1, 1])
-    >>> evaluator = Evaluator(train, Problem(Hinge(), reg=0.1), {"l2": make_defense("l2", remove=0.3)})
-    >>> outcome = evaluator.score(Poison([[9.0]], [-1], [1]), {"test": train})
+    >>> defender = Defender(train, Problem(Hinge(), reg=0.1), {"l2": make_defense("l2", remove=0.3)})
+    >>> outcome = defender.score(Poison([[9.0]], [-1], [1]), {"test": train})
     >>> outcome.error["test"], outcome.kept_fraction
     ({'none': 0.5, 'l2': 0.0}, {'none': 1.0, 'l2': 0.0})
     """
@@ -107,20 +106,35 @@ class Evaluator:
         problem: Problem,
         defenses: Mapping[str, Defense],
         learner: Learner | None = None,
-        fits: dict[bytes, LinearModel] | None = None,
-        facts: CleanFacts | None = None,
         measure: Measure = ERROR,
+        *,
+        like: Known | None = None,
+        keep: bool = True,
     ) -> None:
+        super().__init__(train, problem, like)
         if UNDEFENDED in defenses:
             raise InputError(f"names of defences other than {UNDEFENDED!r}", repr(UNDEFENDED))
-        self.train = train
-        self.problem = problem
         self.defenses = dict(defenses)
         self.learner: Learner = make_learner(problem) if learner is None else learner
-        self.fits = fits
-        self.measure = measure
-        self.known = Known(train, problem, facts)
+        self.measure, self.keep = measure, keep
+        self.held: dict[str, _Held] = {}
         self._clones: dict[str, Defense] = {}
+
+    def by(self, learner: Learner) -> Defender:
+        """The same with another learner, such as a quicker one for a search, which keeps nothing."""
+        return Defender(self.train, self.problem, self.defenses, learner, self.measure, like=self, keep=False)
+
+    def holding(self, poison: Poison) -> Defender:
+        """The same, but for defences that are costly to fit: they decide by scores of their fit with this poison in.
+
+        For searches that score thousands of poisons like it.
+        """
+        held = self.by(self.learner)
+        for name, defense in self.defenses.items():
+            if defense.follows_poison and defense.costly_fit and defense.drops_share:
+                detector = held.fit_detector(name, poison)
+                held.held[name] = _Held(detector, detector.decision_function(self.train.X, self.train.y))
+        return held
 
     def score(
         self,
@@ -137,7 +151,7 @@ class Evaluator:
         rows : mapping of str to Dataset
             What to measure errors on, such as ``{"test": test}``.
         defenses : sequence of str, optional
-            Names among those of the evaluator; all by default.
+            Some of their names; all by default.
 
         Raises
         ------
@@ -169,38 +183,52 @@ class Evaluator:
         starts : mapping of str to LinearModel, optional
             Guesses at the retrained models by defence; by default the undefended model of the same rows.
         """
-        return Retraining(self, self._mixed(poison), dict(starts or {}))
+        mixed = self.train if poison is None else self.train.mix(poison.expanded())
+        return Retraining(self, poison, mixed, dict(starts or {}))
 
-    @cached_property
+    @property
     def first_guess(self) -> LinearModel | None:
         """The model of the clean rows, for learners that such a start helps."""
-        return self.learn(self.train, None) if self.learner.warm else None
+        return self.clean_model() if self.learner.warm else None
 
     def learn(self, data: Dataset, start: LinearModel | None) -> LinearModel:
         """The model of some rows, as the learner finds it from a start or has found it before."""
-        if self.fits is None:
+        if not self.keep:
             return self.learner.fit(data, start=start)
-        code = hashlib.sha256(f"{data.digest()} {self.problem!r}".encode())
-        code.update(b"" if start is None else start.vector.tobytes())
-        if code.digest() not in self.fits:
-            self.fits[code.digest()] = self.learner.fit(data, start=start)
-        return self.fits[code.digest()]
+        fits = self.memory.fits.setdefault(self._learner_in_words, {})
+        code = hashlib.sha256(data.digest().encode() + (b"" if start is None else start.vector.tobytes())).digest()
+        if code not in fits:
+            fits[code] = self.learner.fit(data, start=start)
+        return fits[code]
+
+    def clean_model(self) -> LinearModel:
+        """What is learned without poison and without defences."""
+        models, key = self.memory.models, self._question(self.train)
+        if key not in models:
+            models[key] = self.learner.fit(self.train)
+        return models[key]
 
     def fit_detector(self, name: str, poison: Poison | None = None) -> Defense:
         """One defence, fitted on the clean rows and the copies of `poison`."""
         return self.open(poison).detector(name)
 
     def fit(self, name: str, outcome: Retraining) -> Defense:
-        """One defence, fitted on the rows of an opened outcome."""
+        """One defence, fitted on the rows of an opened outcome; those on clean rows and those just fitted are kept."""
         defense, mixed = self.defenses[self._checked(name)], outcome.mixed
-
-        def fitted() -> Defense:
-            detector = copy(self._fresh(name))
-            return detector.fit_beside(mixed.X, mixed.y, self.known, lambda: outcome.model(UNDEFENDED))
-
-        if mixed is not self.train:
-            return fitted() if self.fits is None else self.known.facts.latest(defense, mixed, self.learner, fitted)
-        return self.known.facts.detector(defense, mixed, self.learner, fitted)
+        if mixed is self.train:
+            known, key = self.memory.detectors, (id(defense), self._question(mixed))
+        elif self.keep:
+            question = mixed.digest() + self._question(mixed)
+            if self.memory.latest[0] != question:
+                self.memory.latest = question, {}
+            known, key = self.memory.latest[1], (id(defense), "")
+        else:
+            known, key = {}, (id(defense), "")
+        if key not in known:
+            fitted = copy(self._fresh(name)).fit_beside(mixed.X, mixed.y, self, lambda: outcome.model(UNDEFENDED))
+            known[key] = defense, fitted  # the former so that its id stays taken
+        found: Defense = known[key][1]
+        return found
 
     def _fresh(self, name: str) -> Defense:
         """A clone to copy: of parameters of its own, which a fit leaves alone, and made once."""
@@ -208,8 +236,15 @@ class Evaluator:
             self._clones[name] = clone(self.defenses[name])
         return self._clones[name]
 
-    def _mixed(self, poison: Poison | None) -> Dataset:
-        return self.train if poison is None else self.train.mix(poison.expanded())
+    @property
+    def _learner_in_words(self) -> str:
+        state = sorted((name, repr(value)) for name, value in vars(self.learner).items())
+        return f"{type(self.learner).__name__} {state}"
+
+    def _question(self, data: Dataset) -> str:
+        """What tells labels, weights and learners apart."""
+        rows = hashlib.sha256(data.y.tobytes() + data.weight.tobytes()).hexdigest()
+        return f"{self._learner_in_words} {rows}"
 
     def _checked(self, name: str) -> str:
         if name not in self.defenses:
@@ -218,30 +253,40 @@ class Evaluator:
 
 
 class Retraining:
-    """One poison before every defence of an `Evaluator`: each fit is made when it is first asked for.
+    """One poison before every defence of a `Defender`: each fit is made when it is first asked for.
 
     Parameters
     ----------
+    poison : Poison or None
     mixed : Dataset
         Clean rows, then the copies.
     starts : dict of LinearModel
         Guesses at the retrained models by defence.
     """
 
-    def __init__(self, evaluator: Evaluator, mixed: Dataset, starts: dict[str, LinearModel]) -> None:
-        self.evaluator, self.mixed, self.starts = evaluator, mixed, starts
+    def __init__(
+        self, defender: Defender, poison: Poison | None, mixed: Dataset, starts: dict[str, LinearModel]
+    ) -> None:
+        self.defender, self.poison, self.mixed, self.starts = defender, poison, mixed, starts
         self._detectors: dict[str, Defense] = {}
+        self._kept: dict[str, NDArray[np.intp]] = {UNDEFENDED: np.arange(mixed.n)}
         self._models: dict[str, LinearModel] = {}
 
     def detector(self, name: str) -> Defense:
         """A defence, fitted on all rows."""
         if name not in self._detectors:
-            self._detectors[name] = self.evaluator.fit(name, self)
+            self._detectors[name] = self.defender.fit(name, self)
         return self._detectors[name]
 
     def kept(self, name: str) -> NDArray[np.intp]:
         """Rows that a defence keeps; all without one."""
-        return np.arange(self.mixed.n) if name == UNDEFENDED else self.detector(name).sample_indices_
+        if name not in self._kept:
+            held = self.defender.held.get(name)
+            if held is None or self.poison is None:
+                self._kept[name] = self.detector(name).sample_indices_
+            else:
+                self._kept[name] = held.kept(self.mixed, self.poison)
+        return self._kept[name]
 
     def removed(self, name: str) -> NDArray[np.intp]:
         """Rows that a defence drops."""
@@ -254,15 +299,30 @@ class Retraining:
         return self._models[name]
 
     def _learned(self, name: str) -> LinearModel:
-        learn, start = self.evaluator.learn, self.starts.get(name)
-        if name == UNDEFENDED and start is None and self.mixed is self.evaluator.train:
-            return self.evaluator.known.facts.model(self.mixed, self.evaluator.learner)
+        learn, start = self.defender.learn, self.starts.get(name)
+        if name == UNDEFENDED and start is None and self.mixed is self.defender.train:
+            return self.defender.clean_model()
         if name == UNDEFENDED:
-            return learn(self.mixed, self.evaluator.first_guess if start is None else start)
+            return learn(self.mixed, self.defender.first_guess if start is None else start)
         kept = self.kept(name)
         if kept.size == self.mixed.n:
             return self.model(UNDEFENDED)
         return learn(self.mixed.take(kept), self.model(UNDEFENDED) if start is None else start)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A fitted defence, and its scores of the clean rows."""
+
+    detector: Defense
+    clean: Array
+
+    def kept(self, mixed: Dataset, poison: Poison) -> NDArray[np.intp]:
+        """The clean rows and copies with the least scores of each class."""
+        fresh = self.detector.decision_function(poison.X, poison.y)
+        scores = np.concatenate([self.clean, np.repeat(fresh, poison.count.astype(int))])
+        remove, parts = self.detector.remove, [(label, np.flatnonzero(mixed.y == label)) for label in mixed.labels]
+        return np.sort(np.concatenate([keep_least(scores, rows, remove, label) for label, rows in parts]))
 
 
 def _share(mask: NDArray[np.bool_], total: int) -> float | None:

@@ -9,15 +9,13 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from ..core import LABELS, UNDEFENDED, Array, Dataset, LinearModel, Poison, worst_case
-from ..defenses import Defense
-from ..defenses.base import keep_least
+from ..core import UNDEFENDED, Array, Dataset, LinearModel, Poison, worst_case
 from ..learners import Learner, make_learner
 from .scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
-class Rating:
+class Measured:
     """What one poison does.
 
     Parameters
@@ -42,8 +40,8 @@ class Rating:
         return worst_case(self.error)
 
 
-class Rater:
-    """Rates poisons of one scenario.
+class SoftWorst:
+    """The soft minimum over the defences of the damage that a poison of one scenario does: what searches raise.
 
     The rows of the goal are those of the aim, or, where damage is meant for rows that
     the attacker has not seen (``scenario.goal == "population"``), the training rows under models that
@@ -68,11 +66,9 @@ class Rater:
     ) -> None:
         self.scenario, self.temperature, self.softness = scenario, temperature, softness
         self.learner = make_learner(scenario.problem, method="quick")
-        self.evaluator = scenario.defender(self.learner)
-        self.train = self.evaluator.train
+        self.defender, self.train = scenario.defender.by(self.learner), scenario.train
         self.cross = scenario.goal == "population"
         self._parts = self._divide(folds, seed) if self.cross else []
-        self._frozen: dict[str, tuple[Defense, Array]] = {}
         self._last: LinearModel | None = None
         self.extra = scenario.aim.target if not self.cross or not scenario.sees_only_training_rows else None
 
@@ -85,35 +81,22 @@ class Rater:
         return self.scenario.measure.weighted(rows)
 
     def refresh(self, poison: Poison) -> None:
-        """Fit the frozen defences with a poison in."""
-        self._frozen = {}
-        for name, defense in self.scenario.defenses.items():
-            if defense.follows_poison and defense.costly_fit and defense.drops_share:
-                detector = self.evaluator.fit_detector(name, poison)
-                self._frozen[name] = (detector, detector.decision_function(self.train.X, self.train.y))
+        """From here on the defences that are costly to fit decide as they do with this poison in."""
+        self.defender = self.defender.holding(poison)
 
-    def rate(self, poison: Poison) -> Rating:
-        """The rating of a poison with whole copies."""
-        outcome = self.evaluator.open(poison, {} if self._last is None else {UNDEFENDED: self._last})
-        mixed, undefended = outcome.mixed, outcome.model(UNDEFENDED)
-        self._last, models, kept = undefended, {UNDEFENDED: undefended}, {UNDEFENDED: np.arange(mixed.n)}
-        for name in self.scenario.defenses:
-            kept[name] = self._kept_by_frozen(name, mixed, poison) if name in self._frozen else outcome.kept(name)
-            models[name] = self.learner.fit(mixed.take(kept[name]), start=undefended)
+    def at(self, poison: Poison) -> Measured:
+        """What a poison with whole copies does."""
+        outcome = self.defender.open(poison, {} if self._last is None else {UNDEFENDED: self._last})
+        names, mixed = (UNDEFENDED, *self.scenario.defenses), outcome.mixed
+        models, kept = {name: outcome.model(name) for name in names}, {name: outcome.kept(name) for name in names}
+        self._last = models[UNDEFENDED]
         margins = {name: self._margins(model, mixed, kept[name]) for name, model in models.items()}
         weight = self.goal.weight
         error = {name: float(np.average(self._wrong(values), weights=weight)) for name, values in margins.items()}
         smooth = [float(np.average(expit(-values / self.temperature), weights=weight)) for values in margins.values()]
         damage = 0.5 * (np.array(list(error.values())) + np.array(smooth))
         value = -self.softness * (logsumexp(-damage / self.softness) - np.log(damage.size))
-        return Rating(float(value), error, models, {name: mixed.take(rows) for name, rows in kept.items()})
-
-    def _kept_by_frozen(self, name: str, mixed: Dataset, poison: Poison) -> np.ndarray:
-        frozen, clean = self._frozen[name]
-        fresh = frozen.decision_function(poison.X, poison.y)
-        scores = np.concatenate([clean, np.repeat(fresh, poison.count.astype(int))])
-        parts = [keep_least(scores, np.flatnonzero(mixed.y == label), frozen.remove, label) for label in LABELS]
-        return np.sort(np.concatenate(parts))
+        return Measured(float(value), error, models, {name: mixed.take(rows) for name, rows in kept.items()})
 
     def _margins(self, model: LinearModel, mixed: Dataset, kept: np.ndarray) -> Array:
         if not self.cross:
