@@ -25,8 +25,6 @@ from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
 from .suspecting import Suspected, reasons_of, suspect
 
-LEAST_ROWS = 20
-"""Of each class: with fewer, folds and tails say nothing."""
 ALIGNED = 0.8
 """Cosine from which on two rows pull in one direction."""
 
@@ -47,7 +45,7 @@ def inspect(
     Parameters
     ----------
     data : str, path, Split or tuple
-        As in `audit`, or ``(X, y)``; two classes, of 20 rows each at least.
+        As in `audit`, or ``(X, y)``; two classes, of 20 rows each at least, near-copies counted once.
     options : LearnerOptions, optional
         As an object, in place of keywords.
     top : int, optional
@@ -73,7 +71,8 @@ def inspect(
         started = time.perf_counter()
         setting = prepare(data, asked, whole=True)
         train = setting.split.train
-        _check_rows(train, top)
+        if top is not None and top > train.n // 2:
+            raise InputError(f"at most {train.n // 2} of {train.n} rows to name", str(top))
         found = suspect(train, setting.problem, setting.own, asked.seed)
         report = _reported(data, asked, setting, found, _named(found, top, share))
         words = "".join(f" --{name} {value:g}" for name, value in (("top", top), ("share", share)) if value is not None)
@@ -91,14 +90,6 @@ def _check(top: int | None, share: float | None) -> None:
         check_integer(top, "top", at_least=1)
     if share is not None:
         check_number(share, "share", above=0, at_most=0.5, remedy="0.03 means 3 % of the rows.")
-
-
-def _check_rows(train: Dataset, top: int | None) -> None:
-    few = min(int((train.y == label).sum()) for label in train.labels)
-    if few < LEAST_ROWS:
-        raise InputError(f"{LEAST_ROWS} rows of each class at least", str(few), "With fewer nothing stands out.")
-    if top is not None and top > train.n // 2:
-        raise InputError(f"at most {train.n // 2} of {train.n} rows to name", str(top))
 
 
 def _named(found: Suspected, top: int | None, share: float | None) -> Mask:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Array, Dataset
+from ..core import Array, Dataset, Domain, InputError
+from ..datasets.scaling import scale_caution
 from ..defenses.detectors import (
     FOLDS,
     REASONS,
@@ -28,6 +29,8 @@ from ..learners import Learner, make_learner
 from ..losses import Problem
 
 COPIES = "copies"
+LEAST_ROWS = 20
+"""Of each class: with fewer, folds and tails say nothing."""
 
 
 def held_out_influence(view: View) -> Array:
@@ -88,9 +91,20 @@ class Suspected:
 
 
 def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, seed: int = 0) -> Suspected:
-    """Run every detector on training rows of two classes, and combine them."""
+    """Run every detector on training rows of two classes, and combine them.
+
+    Raises
+    ------
+    InputError
+        If a class has fewer than `LEAST_ROWS` distinct rows.
+    """
+    rows = in_even_units(rows)
     groups = copy_groups(rows)
     distinct = rows.take(np.unique(groups, return_index=True)[1])
+    few = min(int((distinct.y == label).sum()) for label in distinct.labels)
+    if few < LEAST_ROWS:
+        remedy = "With fewer nothing stands out."
+        raise InputError(f"{LEAST_ROWS} rows of each class at least, near-copies counted once", str(few), remedy)
     distinct = replace(distinct, weight=np.ones(distinct.n))
     table, left = usable(distinct, DETECTORS)
     own = make_learner(problem) if learner is None else learner
@@ -103,6 +117,19 @@ def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, see
     known = {COPIES: copies_surprise(sizes)}
     found = suspicion(detect, distinct.codes, known=known)
     return Suspected(groups, found, left, distinct.y, votes(distinct))
+
+
+def in_even_units(rows: Dataset) -> Dataset:
+    """Columns less their median, in units of their spread, where some are so much wider that distances see no other.
+
+    The spread is the median distance to the median, which few rows do not move, or else the standard deviation.
+    """
+    if not scale_caution(rows.X):
+        return rows
+    away = rows.X - np.median(rows.X, axis=0)
+    spread = np.median(np.abs(away), axis=0)
+    spread = np.where(spread > 0, spread, away.std(axis=0))
+    return replace(rows, X=away / np.where(spread > 0, spread, 1.0), domain=Domain.real())
 
 
 ALL_OTHERS = "pulls the model more than all others of its class together"

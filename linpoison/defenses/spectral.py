@@ -174,7 +174,7 @@ class ActivationClustering(RepresentationDefense):
             return None, None, -1
         ica = FastICA(min(self.n_components, rank), whiten="unit-variance", max_iter=1000, tol=1e-2,
                       random_state=self.random_state)  # fmt: skip
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):  # of components beyond the rank
             warnings.simplefilter("ignore", ConvergenceWarning)  # components of a Gaussian cloud are any
             ica.fit(rows)
         points = ica.transform(rows)

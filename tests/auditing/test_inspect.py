@@ -77,8 +77,10 @@ def test_what_cannot_be_asked_for_is_refused(options, words):
 
 def test_few_rows_are_refused():
     X = np.arange(30.0)[:, None]
-    with pytest.raises(InputError, match="20 rows of each class at least, got 15"):
+    with pytest.raises(InputError, match="20 rows of each class at least, near-copies counted once, got 15"):
         linpoison.inspect((X, np.arange(30) % 2))
+    with pytest.raises(InputError, match="near-copies counted once, got 1[.]"):
+        linpoison.inspect((np.ones((60, 2)), np.arange(60) % 2))
 
 
 def test_groups_are_copies_of_one_class_and_no_chains():
@@ -92,7 +94,17 @@ def test_groups_are_copies_of_one_class_and_no_chains():
 def test_copies_are_the_less_a_surprise_the_more_there_are():
     alone = copies_surprise(np.array([4.0] + [1.0] * 96))[0]
     assert alone == pytest.approx(3 * np.log(101))
-    assert copies_surprise(np.array([4.0] * 25))[0] == pytest.approx(-3 * np.log(73 / 101))
+    assert copies_surprise(np.array([4.0] * 11 + [1.0] * 14))[0] == pytest.approx(-3 * np.log(31 / 59))
+    assert copies_surprise(np.array([8.0] + [2.0] * 96))[0] == pytest.approx(alone)
+    assert not copies_surprise(np.array([4.0] * 25)).any()
+
+
+def test_units_and_a_file_that_was_appended_to_itself_hide_nothing(table):
+    wide = table.assign(c0=1e7 + 1e6 * table.c0, c1=1e-4 * table.c1, c9=0.0)
+    twice = pd.concat([wide, wide.drop(PLANTED)], ignore_index=True)
+    with np.errstate(all="raise"):
+        found = {entry["row"] for entry in linpoison.inspect(wide).suspects}
+        assert {entry["row"] for entry in linpoison.inspect(twice).suspects} == found == set(PLANTED)
 
 
 def test_votes_count_other_labels_among_the_nearest():
