@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..attacks.deadline import Deadline
 from ..attacks.run import Progress
-from ..core import Budget, Dataset, SolverFailed, check_integer, check_number
+from ..core import Budget, CapabilityError, LinpoisonError, SolverFailed, Split, check_integer, check_number
 from ..core.writing import alone_in, check_folder
-from ..defenses import DEFAULTS, AllOf, Defense, RangeDefense, SanitizedClassifier, TrustedDefense, make_defense
-from ..learners import LinearClassifier
-from ..losses import Problem
 from ..reporting.findings import ALL
 from ..reporting.harden import HardenReport
 from ..reporting.report import AuditReport
-from ..reporting.trial import Trial
+from ..reporting.trial import ANY, Trial
 from .assemble import command_line, describe_data, describe_model, versions
 from .damage import interval
-from .inputs import Setting, prepare
+from .inputs import prepare
 from .journal import run_digest
+from .measures import AS_IS, Measure, code_of, measures, trusted_rows
 from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
-from .remedies import enough
 from .sweeping import run_cell
+from .target import Target
 
 SEARCH = ("random-flips", "breakdown", "influence")
 """Attacks that every setting is attacked by; those that are compared last meet the portfolio."""
 TARGET = "split:0.5"
 """The attacker looks at half of the test rows; the other half is unseen."""
-AS_IS = "as it is"
+LEAST_SECONDS = 2.0
+"""That an audit is given, however little is left."""
+_DEARER = 4.0  # times as long as the quick attacks of a setting those of a finalist take
+_OF_A_SPLIT = dict.fromkeys(("label", "test", "test_fraction", "header", "index", "domain"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class HardenOptions(LearnerOptions):
     finalists: int = 2
     certify: bool = False
     jobs: int | None = None
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +57,12 @@ class HardenOptions(LearnerOptions):
         check_number(self.finalists, "finalists", at_least=0, at_most=20)
         self._set("finalists", check_integer(self.finalists, "finalists", at_least=0))
         self._set("jobs", processors() if self.jobs is None else check_integer(self.jobs, "jobs", at_least=1))
+        if self.time_limit is not None:
+            seconds = check_number(self.time_limit, "time_limit", above=0, remedy="It is in seconds: 60 is a minute.")
+            self._set("time_limit", seconds)
+        if self.learner is not None:
+            remedy = "What is recommended is written down as code."
+            raise CapabilityError("a model that is named by its loss", repr(self.model), remedy)
         self.audited({}, ())  # what an audit would refuse is refused now
 
     def audited(self, defenses: Any, attacks: Sequence[str], reg: float | None = None) -> AuditOptions:
@@ -63,27 +72,6 @@ class HardenOptions(LearnerOptions):
         return AuditOptions(
             **shared, epsilon=self.epsilon, attacks=attacks or SEARCH, target=TARGET, jobs=self.jobs,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """One setting of what a defender controls.
-
-    Parameters
-    ----------
-    name : str
-    words : str
-        What to do, as a phrase.
-    defenses : mapping of str to Defense
-        Several stand for the best of them in hindsight, as in `audit`.
-    reg : float or None
-        Another regulariser than the user's.
-    """
-
-    name: str
-    words: str
-    defenses: Mapping[str, Any]
-    reg: float | None = None
 
 
 def harden(
@@ -102,7 +90,8 @@ def harden(
             max over poison D_p, |D_p| = round(epsilon n)   error(argmin of s on what s keeps of clean + D_p)
 
     The inner maximum is what the attacks of `SEARCH` find, and for the best few settings what the portfolio of `audit`
-    finds; the greater of the errors on rows that the attacker saw and on those it did not counts.
+    finds; the greater of the errors on rows that the attacker saw and on those it did not counts. Of learning from
+    trusted rows alone, and of votes over parts of the rows, it is what any poison can do at most.
 
     Parameters
     ----------
@@ -112,7 +101,8 @@ def harden(
         As an object, in place of keywords.
     out : path, optional
         Folder for ``harden.json``, ``harden.html``, ``hardened.py`` and, where skops is installed,
-        ``hardened.skops``, and for the report of each audit. A search that is started again reads those back.
+        ``hardened.skops``, and for the report of each audit. A search that is started again reads those back; one that
+        is interrupted leaves what it knows by then.
     progress : callable, optional
         Called with (audits done, audits in all, description).
     **keywords
@@ -126,9 +116,12 @@ def harden(
     max_cost : float, default 0.01
         How much the clean error may grow: 0.01 is one point.
     finalists : int, default 2
-        Settings that the portfolio attacks last, the present one beside them.
+        Settings that the portfolio attacks last, the present one beside them; none for 0.
     certify : bool, default False
         Also bound what any poison can do to the finalists with fixed filters.
+    time_limit : float, optional
+        Seconds of wall time, in about equal shares for the settings. Those that found no time are named in the report,
+        and so are those whose attacks did not end; the same call with `out` goes on from there.
 
     Raises
     ------
@@ -138,7 +131,14 @@ def harden(
     asked = HardenOptions.of(options, keywords)
     folder = None if out is None else check_folder(out).absolute()
     with alone_in(folder):
-        report = _Search(data, asked, folder, progress).run()
+        search = _Search(data, asked, folder, progress)
+        try:
+            report = search.run()
+        except KeyboardInterrupt:
+            if folder is None or AS_IS not in search.tried:
+                raise
+            search.report().save(folder)
+            raise KeyboardInterrupt(f"What is known by now is in {folder}/harden.html.") from None
         if folder is not None:
             report.save(folder)
     return report
@@ -149,49 +149,81 @@ class _Search:
 
     def __init__(self, data: Any, options: HardenOptions, folder: Path | None, progress: Progress | None) -> None:
         self.data, self.options, self.folder, self.progress = data, options, folder, progress
+        self.deadline = None if options.time_limit is None else Deadline.after(options.time_limit)
         self.setting = prepare(data, options)
-        self.trusted = trusted_rows(self.setting.split.train, options.trusted, options.seed)
-        self.measures = {item.name: item for item in measures(self.setting, options, self.trusted)}
-        self.done = 0
+        train = self.setting.split.train
+        self.trusted = trusted_rows(train, options.trusted, options.seed)
+        self.n_poison = Budget(options.epsilon).count(train.n)
+        found = measures(self.setting, options, self.n_poison, self.trusted)
+        self.measures = {item.name: item for item in found}
+        self.done, self.total = 0, len(found) + options.finalists + 1
+        self.tried: dict[str, Trial] = {}
+        self.failures: dict[str, str] = {}
+        self.unfinished: list[str] = []
         self._wrong_now: np.ndarray | None = None
-        self.total = len(self.measures) + options.finalists + 1
 
     def run(self) -> HardenReport:
         """Every setting quickly, the best few thoroughly, and the choice."""
-        tried: dict[str, Trial] = {}
-        failures: dict[str, str] = {}
-        for measure in self.measures.values():
-            trial = self._trial(measure, SEARCH, failures)
-            if trial is not None:
-                tried[measure.name] = trial
-        if AS_IS not in tried:
-            raise SolverFailed(f"expected an audit of the present setting, got: {failures.get(AS_IS, 'none')}")
-        for name in [AS_IS, *self._best(tried, self.options.finalists)]:
-            again = self._trial(self.measures[name], ("portfolio",), failures)
-            tried[name] = tried[name] if again is None else tried[name].with_more(again)
-        chosen = self._best(tried, 1, thorough=True)[0]
-        return self._report(list(tried.values()), chosen, failures)
+        thorough = self.options.finalists + bool(self.options.finalists)
+        for number, measure in enumerate(self.measures.values()):
+            self._try(measure, SEARCH, len(self.measures) - number + _DEARER * thorough)
+        if AS_IS not in self.tried:
+            why = self.failures.get(AS_IS, "the time limit")
+            raise SolverFailed(f"expected an audit of the present setting, got: {why}")
+        names = [AS_IS, *self._best(self.options.finalists)] if self.options.finalists else []
+        for number, name in enumerate(names):
+            if not self.measures[name].proved:
+                self._try(self.measures[name], ("portfolio",), len(names) - number)
+        return self.report()
 
-    def _best(self, tried: Mapping[str, Trial], most: int, *, thorough: bool = False) -> list[str]:
+    def _best(self, most: int, *, thorough: bool = False) -> list[str]:
         """Names of the settings that cost no more than is allowed, the least damage first."""
-        names = [name for name in tried if not thorough or tried[name].thorough or not self.options.finalists]
+        last = thorough and self.options.finalists > 0
+        last = last and any(trial.thorough for name, trial in self.tried.items() if name != AS_IS)
+        names = [name for name, trial in self.tried.items() if trial.thorough or not last]
         names = [name for name in names if thorough or name != AS_IS]
-        cheap = [name for name in names if tried[name].cost <= self.options.max_cost + 1e-12]
-        return sorted(cheap or names, key=lambda name: round(tried[name].attacked, 6))[:most]
+        cheap = [name for name in names if self.tried[name].cost <= self.options.max_cost + 1e-12]
+        return sorted(cheap or names, key=lambda name: round(self.tried[name].attacked, 6))[:most]
 
-    def _trial(self, measure: Measure, attacks: Sequence[str], failures: dict[str, str]) -> Trial | None:
+    def _try(self, measure: Measure, attacks: Sequence[str], shares: float) -> None:
+        """Try a setting within an equal share of the time that is left, with what was tried of it before."""
         if self.progress is not None:
             self.progress(self.done, self.total, measure.name)
         self.done += 1
+        try:
+            trial = self._proved(measure) if measure.proved else self._attacked(measure, attacks, shares)
+        except LinpoisonError as error:
+            self.failures[measure.name] = " ".join(str(error).split())
+            return
+        if trial is not None:
+            before = self.tried.get(measure.name)
+            self.tried[measure.name] = trial if before is None else before.with_more(trial)
+        elif measure.name not in self.unfinished:
+            self.unfinished.append(measure.name)
+
+    def _attacked(self, measure: Measure, attacks: Sequence[str], shares: float) -> Trial | None:
+        """By an audit of this setting; None where there is no time for one."""
         thorough = attacks != SEARCH
         chosen = self.options.defenses if measure.name == AS_IS else measure.defenses
         options = self.options.audited(chosen, attacks, measure.reg)
-        if thorough and self.options.certify and _fixed(measure):
+        if thorough and self.options.certify and measure.fixed:
             options = replace(options, certify=True)
-        cell = run_cell(self.data, options, self._place(options, measure))
+        data = self.data
+        if measure.copies > 1:
+            rows = measure.rows(self.setting.split.train)
+            data = Split(rows, self.setting.split.test)
+            epsilon = self.n_poison / rows.n
+            options = replace(options, epsilon=epsilon, **_OF_A_SPLIT)  # type: ignore[arg-type]
+        place = self._place(options, measure)
+        if self.deadline is not None:
+            if self.deadline.over and measure.name != AS_IS:
+                return None
+            options = replace(options, time_limit=max(self.deadline.left / shares, LEAST_SECONDS))
+        cell = run_cell(data, options, place)
         if cell.report is None:
-            failures[measure.name] = cell.failure
-            return None
+            raise SolverFailed(cell.failure)
+        if cell.report.unfinished and measure.name not in self.unfinished:
+            self.unfinished.append(measure.name)
         return self._judged(measure, cell.report, thorough)
 
     def _place(self, options: AuditOptions, measure: Measure) -> Path | None:
@@ -203,161 +235,49 @@ class _Search:
     def _judged(self, measure: Measure, report: AuditReport, thorough: bool) -> Trial:
         hardest = [item for item in report.damages if item.behind == ALL]
         worst = max(hardest, key=lambda item: max(item.test_error, item.unseen_test_error or 0.0))
-        clean, low, high = self._cost(measure, worst.filter)
-        return Trial(
-            name=measure.name, words=measure.words, clean_error=clean[1], cost=clean[1] - clean[0], low=low, high=high,
-            seen_error=worst.test_error, unseen_error=worst.unseen_test_error, attack=worst.attack,
-            filter=worst.filter if len(measure.defenses) > 1 else "", thorough=thorough,
+        return replace(
+            self._costing(measure, worst.filter), seen_error=worst.test_error, unseen_error=worst.unseen_test_error,
+            attack=worst.attack, filter=worst.filter if len(measure.defenses) > 1 else "", thorough=thorough,
             bound=max((float(rung["bound"]) for rung in report.rungs), default=None),
         )  # fmt: skip
 
-    def _cost(self, measure: Measure, name: str) -> tuple[tuple[float, float], float, float]:
-        """Clean error of the present setting and of this one on all test rows, and the interval of the difference."""
+    def _proved(self, measure: Measure) -> Trial:
+        """What any poison can do at most; no attack is needed."""
+        split = self.setting.split
+        model = measure.build(self.setting.problem, split.train)
+        rows = Target.parse(TARGET).rows(split, self.options.seed)
+        parts = (rows.seen, rows.unseen or rows.seen, split.test)
+        seen, unseen, bound = (float(measure.worst_wrong(model, self.n_poison, part).mean()) for part in parts)
+        trial = self._costing(measure)
+        return replace(trial, seen_error=seen, unseen_error=unseen, attack=ANY, thorough=True, bound=bound)
+
+    def _costing(self, measure: Measure, name: str = "") -> Trial:
+        """A setting behind one of its filters on clean rows, held against the present one on all test rows."""
         test = self.setting.split.test
-        there = self._clean_wrong(measure, test, name)
+        model = measure.build(self.setting.problem, self.setting.split.train, name)
+        there = np.asarray(model.predict(test.X) != np.asarray(test.label_values(test.y)))
         if self._wrong_now is None:  # the present setting is the first
             self._wrong_now = there
         here = self._wrong_now
         low, high = interval(there.astype(np.float64) - here)
-        return (float(here.mean()), float(there.mean())), low, high
+        clean, cost = float(there.mean()), float(there.mean() - here.mean())
+        return Trial(
+            name=measure.name, words=measure.words, clean_error=clean, cost=cost, low=low, high=high,
+            seen_error=clean, unseen_error=None, attack="",
+        )  # fmt: skip
 
-    def _clean_wrong(self, measure: Measure, rows: Dataset, name: str) -> np.ndarray:
-        """Rows that the clean model of a setting gets wrong behind one of its filters."""
-        problem = self.setting.problem if measure.reg is None else replace(self.setting.problem, reg=measure.reg)
-        one = replace(self.setting, problem=problem, defenses=measure.defenses)
-        models = one.defender.score(None, {}).models
-        return np.asarray(models[name].predict(rows.X) != rows.y)
-
-    def _report(self, trials: list[Trial], chosen: str, failures: Mapping[str, str]) -> HardenReport:
-        measure, train = self.measures[chosen], self.setting.split.train
-        n_trusted = 0 if self.trusted is None else self.trusted.n
+    def report(self) -> HardenReport:
+        """What is known by now."""
+        chosen = self._best(1, thorough=True)[0]
+        measure, setting, name = self.measures[chosen], self.setting, self.tried[chosen].filter
+        train = setting.split.train
+        left = [name for name in self.measures if name not in self.tried and name not in self.failures]
         return HardenReport(
-            dataset=describe_data(self.setting), model=describe_model(self.setting), epsilon=self.options.epsilon,
-            n_poison=Budget(self.options.epsilon).count(train.n), n_trusted=n_trusted,
-            trials=trials, chosen=chosen, max_cost=self.options.max_cost, failures=dict(failures),
-            versions=versions(), seed=self.options.seed,
-            command=command_line("harden", self.data, self.options),
-            code=code_of(measure, self.setting.problem), estimator=self._estimator(measure),
+            dataset=describe_data(setting), model=describe_model(setting), epsilon=self.options.epsilon,
+            n_poison=self.n_poison, n_trusted=0 if self.trusted is None else self.trusted.n,
+            trials=list(self.tried.values()), chosen=chosen, max_cost=self.options.max_cost,
+            failures=dict(self.failures), unfinished=list(dict.fromkeys([*self.unfinished, *left])),
+            trusted=[] if self.trusted is None else [int(number) for number in self.trusted.numbers],
+            versions=versions(), seed=self.options.seed, command=command_line("harden", self.data, self.options),
+            code=code_of(measure, setting.problem, train, name), estimator=measure.build(setting.problem, train, name),
         )  # fmt: skip
-
-    def _estimator(self, measure: Measure) -> Any:
-        """The recommended classifier, fitted on all training rows as the learner sees them."""
-        problem, train = self.setting.problem, self.setting.split.train
-        loss = LinearClassifier(
-            problem.loss, problem.reg if measure.reg is None else measure.reg,
-            penalize_intercept=problem.penalize_intercept, fit_intercept=problem.fit_intercept,
-        )  # fmt: skip
-        labels = np.asarray(train.label_values(train.y))
-        if not measure.defenses:
-            return loss.fit(train.X, labels)
-        parts = list(measure.defenses.values())
-        defense = parts[0] if len(parts) == 1 else AllOf(parts)
-        return SanitizedClassifier(_in_words_of(defense, train), loss).fit(train.X, labels)
-
-
-def trusted_rows(train: Dataset, share: float, seed: int) -> Dataset | None:
-    """So many of the rows of each class; None for a share of zero."""
-    if share == 0:
-        return None
-    rng = np.random.default_rng([seed, 17])
-    chosen = []
-    for label in train.labels:
-        members = np.flatnonzero(train.y == label)
-        chosen.append(rng.choice(members, max(round(share * members.size), 2), replace=False))
-    return train.take(np.sort(np.concatenate(chosen)))
-
-
-def measures(setting: Setting, options: HardenOptions, trusted: Dataset | None) -> list[Measure]:
-    """The settings that are tried, the present one first."""
-    train, problem = setting.split.train, setting.problem
-    found = [Measure(AS_IS, "leave it as it is", setting.defenses)]
-    share = enough(train, Budget(options.epsilon).count(train.n), options.remove)
-    robust = AllOf([_robust(name, share, problem) for name in _cheap(problem)])
-    words = f"take medians for means, and keep what {_listed(problem)} all keep that remove {share:.1%} of each class"
-    found.append(Measure("medians", words, {"medians": robust}))
-    if trusted is not None:
-        found += _trusted_measures(trusted, options, problem)
-    if options.estimator is None and problem.scaling == "mean":
-        reg = 10 * problem.reg
-        found += [
-            replace(item, name=f"{item.name}, reg {reg:g}", words=f"{item.words}, and regularise with {reg:g}", reg=reg)
-            for item in found[1:]
-        ]
-    return found
-
-
-def _trusted_measures(trusted: Dataset, options: HardenOptions, problem: Any) -> list[Measure]:
-    rows = (trusted.X, trusted.y)
-    found = []
-    for remove in dict.fromkeys((options.remove, 2 * options.remove)):
-        parts = [_robust(name, remove, problem, center="mean") for name in _cheap(problem)]
-        for extra, word in (((), ""), ((RangeDefense(),), " and the range of each column")):
-            fixed = TrustedDefense(AllOf([*parts, *extra]), rows)
-            name = f"trusted{'-range' if extra else ''}-{100 * remove:g}"
-            words = (
-                f"fit {_listed(problem)}{word} on {trusted.n} trusted rows, with thresholds that {remove:.0%} of these "
-                "exceed, and keep the training rows within all of them"
-            )
-            found.append(Measure(name, words, {name: fixed}))
-    return found
-
-
-def _cheap(problem: Any) -> list[str]:
-    """The default filters that cost next to nothing and have a convex set, so that a bound can be made behind them."""
-    made = {name: make_defense(name, problem=problem) for name in DEFAULTS}
-    return [name for name, one in made.items() if one.cheap and one.has_convex_set]
-
-
-def _listed(problem: Any) -> str:
-    *names, last = _cheap(problem)
-    return f"{', '.join(names)} and {last}"
-
-
-def _robust(name: str, remove: float, problem: Any, center: str = "median") -> Defense:
-    made = make_defense(name, remove=min(remove, 0.5), problem=problem)
-    return made.set_params(center=center) if "center" in made.get_params() else made
-
-
-def _fixed(measure: Measure) -> bool:
-    return bool(measure.defenses) and not any(one.follows_poison for one in measure.defenses.values())
-
-
-def _in_words_of(defense: Defense, train: Dataset) -> Defense:
-    """The defence, whose trusted rows carry the user's own labels."""
-    given = defense.get_params(deep=False)
-    if "trusted" not in given:
-        return defense
-    X, y = given["trusted"]
-    return TrustedDefense(given["defense"], (X, np.asarray(train.label_values(y))))
-
-
-def code_of(measure: Measure, problem: Problem) -> str:
-    """Python code that builds the recommended classifier from training rows `X`, `y` and trusted ones."""
-    reg = problem.reg if measure.reg is None else measure.reg
-    learner = (
-        f"LinearClassifier({problem.loss.name!r}, reg={reg:g}, penalize_intercept={problem.penalize_intercept}, "
-        f"fit_intercept={problem.fit_intercept})"
-    )
-    lines = ["from linpoison import LinearClassifier, SanitizedClassifier"]
-    if not measure.defenses:
-        return f"from linpoison import LinearClassifier\n\nmodel = {learner}.fit(X, y)\n"
-    parts = list(measure.defenses.values())
-    trusted = len(parts) == 1 and "trusted" in parts[0].get_params(deep=False)
-    parts = [parts[0].defense] if trusted else parts
-    parts = list(parts[0].get_params(deep=False).get("defenses", parts)) if len(parts) == 1 else parts
-    kinds = sorted({type(part).__name__ for part in parts} | {"AllOf"} | ({"TrustedDefense"} if trusted else set()))
-    lines += [f"from linpoison.defenses import {', '.join(kinds)}", ""]
-    lines += ["filters = AllOf(", "    [", *(f"        {_call(part, learner)}," for part in parts), "    ]", ")"]
-    if trusted:
-        lines.append(
-            "filters = TrustedDefense(filters, (X_trusted, y_trusted))  # rows known to be clean, of every class"
-        )
-    lines.append(f"model = SanitizedClassifier(filters, {learner}).fit(X, y)")
-    return "\n".join(lines) + "\n"
-
-
-def _call(part: Defense, learner: str) -> str:
-    """The constructor of a defence, on one line; one that trains a model trains the learner."""
-    given = {name: value for name, value in part.get_params(deep=False).items() if name != "variant"}
-    texts = {name: learner if name == "estimator" else repr(value) for name, value in given.items()}
-    return f"{type(part).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,10 +184,15 @@ def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | No
         and report.versions.get("linpoison") == __version__
         and report.dataset.get("digest") == setting.digest()
         and report.model == plain(describe_model(setting))
-        and report.options == plain(influences(options))
+        and _untimed(report.options) == _untimed(plain(influences(options)))
         and (report.target_rows or []) == list(Target.parse(options.target).index)
     )
     return report if same else None
+
+
+def _untimed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the time limit, which does not matter to a report of attacks that all came to their end."""
+    return {name: value for name, value in options.items() if name != "time_limit"}
 
 
 def cell_name(options: AuditOptions) -> str:

@@ -231,6 +231,8 @@ def _add_harden(commands: Any) -> None:
     parser.add_argument("--finalists", type=whole, default=2, metavar="N",
                         help="settings that the whole portfolio of attacks meets at last (default: 2)")  # fmt: skip
     parser.add_argument("--certify", action="store_true", help="also bound the damage to the finalists that can be")
+    parser.add_argument("--time-limit", type=number, default=None, metavar="S",
+                        help="seconds in all; settings without time are named (default: none)")  # fmt: skip
     parser.add_jobs("worker processes (default: all processors)")
     parser.add_out("output folder; a rerun resumes (default: linpoison-harden)", default="linpoison-harden")
     parser.add_output()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Tags, _safe_indexing, get_tags
@@ -61,20 +62,23 @@ class SanitizedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  
         self.defense = defense
         self.estimator = estimator
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Sanitise and train.
 
         Parameters
         ----------
         X : array_like, data frame or sparse, shape (n, d)
         y : array_like, shape (n,)
+        **fit_params
+            For the classifier, one value for each row, such as ``sample_weight``.
         """
         rows, labels = validate_data(self, X, y, accept_sparse="csr")
         check_classification_targets(labels)
         self.defense_ = clone(L2Defense() if self.defense is None else self.defense).fit(rows, labels)
         self.sample_indices_ = self.defense_.sample_indices_
         kept = self.sample_indices_
-        self.estimator_ = clone(self._estimator()).fit(_safe_indexing(rows, kept), labels[kept])
+        of_kept = {name: _safe_indexing(np.asarray(values), kept) for name, values in fit_params.items()}
+        self.estimator_ = clone(self._estimator()).fit(_safe_indexing(rows, kept), labels[kept], **of_kept)
         self.classes_ = self.estimator_.classes_
         return self
 

@@ -34,6 +34,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     fit_intercept : bool, default True
     method : {"auto", "reference"}, default "auto"
         See `make_learner`.
+    class_weight : mapping or "balanced", optional
+        Weights of the classes by label, as in `Problem`.
 
     Attributes
     ----------
@@ -60,12 +62,14 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         penalize_intercept: bool | None = None,
         fit_intercept: bool = True,
         method: Method = "auto",
+        class_weight: Any = None,
     ) -> None:
         self.loss = loss
         self.reg = reg
         self.penalize_intercept = penalize_intercept
         self.fit_intercept = fit_intercept
         self.method = method
+        self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearClassifier:
         """Fit to rows `X` (dense or sparse), labels of two values, and optional copies of each row."""
@@ -93,7 +97,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _problem(self) -> Problem:
         loss = as_loss(self.loss)
         penalize = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
-        return Problem(loss, self.reg, penalize_intercept=penalize, fit_intercept=self.fit_intercept)
+        weight = self.class_weight
+        if weight is not None and not isinstance(weight, str):
+            labels, given = self.classes_.tolist(), dict(weight)
+            if unknown := set(given) - set(labels):
+                raise InputError(f"class weights of labels among {labels}", f"{sorted(unknown, key=str)}")
+            weight = tuple(given.get(label, 1.0) for label in labels)
+        return Problem(
+            loss, self.reg, penalize_intercept=penalize, fit_intercept=self.fit_intercept, class_weight=weight
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

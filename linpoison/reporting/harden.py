@@ -22,7 +22,7 @@ SCHEMA = 1
 READING = (
     "Every setting was attacked anew by an attacker who knows it and looks at half of the test rows; 'attacked' is the "
     "greater of the errors on these and on the other half. The settings marked 'all' met the portfolio of 'audit', the "
-    "others a few attacks: a better attack may exist for any of them.",
+    "others a few attacks: a better attack may exist for any of them. By 'any' the errors are what no poison exceeds.",
     "Trusted rows are a share of the training rows that somebody has checked. A setting that rests on them holds no "
     "more than they do.",
     "The clean error, its growth and the 95 % interval of that (matched pairs) are on all test rows.",
@@ -46,6 +46,8 @@ class HardenReport(Report):
     seed: int
     command: str
     code: str
+    unfinished: list[str] = field(default_factory=list)
+    trusted: list[int] = field(default_factory=list)
     estimator: Any = field(default=None, compare=False, repr=False)
     schema: int = SCHEMA
 
@@ -84,6 +86,11 @@ class HardenReport(Report):
             percent(trial.unseen_error), trial.attack, "all" if trial.thorough else "few", percent(trial.bound),
         )  # fmt: skip
 
+    def notes(self) -> list[str]:
+        """How to read it, and what had no time."""
+        late = ", ".join(self.unfinished)
+        return [*([f"No time, or not enough, for: {late}."] if late else []), *READING]
+
     def to_text(self) -> str:
         """Verdict, table and code, for people."""
         data = self.dataset
@@ -92,7 +99,7 @@ class HardenReport(Report):
             f"{self.model['loss']} loss, reg {self.model['reg']:g}" + own_words(data)
         )
         lines = [wrapped(f"{name} could not be tried: {why}", "- ") for name, why in self.failures.items()]
-        lines += [wrapped(line, "- ") for line in READING]
+        lines += [wrapped(line, "- ") for line in self.notes()]
         reading = "How to read this\n" + "\n".join(lines)
         return f"{wrapped(self.verdict, '')}\n\n{heading}\n\n{aligned(self.rows())}\n\n{reading}\n\n{self.code}"
 
@@ -101,7 +108,7 @@ class HardenReport(Report):
         from .plots import front  # loads matplotlib
 
         return rendered("harden.html.j2", report=self, rows=self.rows(), figure=front(self.trials, self.chosen),
-                        reading=READING)  # fmt: skip
+                        reading=self.notes())  # fmt: skip
 
     def to_json(self) -> str:
         """As in ``harden.json``."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+ANY = "any"
+"""In place of an attack, where the error is what no poison exceeds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -18,7 +21,7 @@ class Trial:
     seen_error, unseen_error : float
         With the strongest poison found, on the rows that the attacker saw and on those it did not.
     attack, filter : str
-        Who made it, and which filter held best where there are several.
+        Who made it (`ANY` where the errors are bounds), and which filter held best where there are several.
     thorough : bool
         Whether the portfolio of attacks was tried.
     bound : float or None

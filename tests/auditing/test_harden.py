@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from linpoison import Dataset, InputError, Split, harden
-from linpoison.auditing import hardening
+from linpoison.auditing import hardening, measures, sweeping
+from linpoison.auditing.sweeping import run_cell
 from linpoison.cli import main
 from linpoison.reporting.trial import Trial
 
 
 @pytest.fixture
 def quick(monkeypatch):
+    """Few settings, and one attack."""
     monkeypatch.setattr(hardening, "SEARCH", ("random-flips",))
+    monkeypatch.setattr(hardening, "measures", lambda *given: measures.measures(*given)[:8])
 
 
 def blobs(seed=0, n=80):
@@ -27,32 +33,127 @@ def blobs(seed=0, n=80):
 SPLIT = Split(blobs(0), blobs(1))
 
 
-def test_settings_are_attacked_and_the_best_within_its_cost_is_built(quick, tmp_path):
-    report = harden(SPLIT, model="ridge", defenses="l2", finalists=0, jobs=1, out=tmp_path)
+def test_settings_are_attacked_and_the_best_within_its_cost_is_built(quick, tmp_path, monkeypatch):
+    options = {"model": "ridge", "defenses": "l2", "finalists": 0, "jobs": 1, "trusted": 0.2, "out": tmp_path}
+    short = harden(SPLIT, time_limit=1e-3, **options)
+    assert [trial.name for trial in short.trials] == ["as it is", "trusted-alone", "parts-9", "parts-17"]
+    assert {"medians", "trusted-range-5-heavy"} < set(short.unfinished)
+    assert "medians" in short.notes()[0]
+    report = harden(SPLIT, time_limit=600, **options)
     names = [trial.name for trial in report.trials]
-    assert names[:6] == ["as it is", "medians", "trusted-5", "trusted-range-5", "trusted-10", "trusted-range-10"]
-    assert names[6:] == [f"{name}, reg 0.1" for name in names[1:6]]
+    assert names[4:] == ["medians", "trusted-5", "trusted-range-5", "trusted-range-5-heavy"]
+    assert not report.unfinished
     assert report.trials[0].cost == 0
     allowed = [trial for trial in report.trials if trial.cost <= 0.01]
     assert report.recommended.attacked == min(trial.attacked for trial in allowed)
-    again = harden(SPLIT, model="ridge", defenses="l2", finalists=0, jobs=1, out=tmp_path)
-    assert [trial.attacked for trial in again.trials] == [trial.attacked for trial in report.trials]
     told = json.loads((tmp_path / "harden.json").read_text())
     assert (told["chosen"], told["verdict"]) == (report.chosen, report.verdict)
-    wrong = report.estimator.predict(SPLIT.test.X) != SPLIT.test.y
-    assert wrong.mean() == pytest.approx(report.recommended.clean_error)
+    assert told["trusted"] == report.trusted != []
     assert report.to_frame().shape[0] == len(names)
     assert "data:image/svg" in (tmp_path / "harden.html").read_text()
+    assert in_a_fresh_process(tmp_path) == report.recommended.clean_error
+    monkeypatch.setattr(sweeping, "audit", None)  # an audit that has ended is read, not done again
+    again = harden(SPLIT, **options)
+    assert [trial.attacked for trial in again.trials] == [trial.attacked for trial in report.trials]
 
 
-def test_the_code_builds_the_classifier_that_is_recommended(quick):
-    report = harden(SPLIT, model="logistic", defenses="l2", finalists=0, jobs=1, max_cost=1.0)
-    half = hardening.trusted_rows(SPLIT.train, 0.5, 0)
-    place = {"X": SPLIT.train.X, "y": SPLIT.train.y, "X_trusted": half.X, "y_trusted": half.y}
-    exec(report.code, place)
-    assert np.allclose(
-        place["model"].decision_function(SPLIT.test.X), report.estimator.decision_function(SPLIT.test.X), atol=1e-7
+def in_a_fresh_process(folder):
+    """The error on the test rows of the classifier in ``hardened.skops``."""
+    np.save(folder / "X.npy", SPLIT.test.X)
+    read = (
+        "import sys, numpy as np, skops.io as io; f = sys.argv[1] + '/hardened.skops'; "
+        "model = io.load(f, trusted=io.get_untrusted_types(file=f)); "
+        "print(model.predict(np.load(sys.argv[1] + '/X.npy')).tolist())"
     )
+    said = subprocess.run([sys.executable, "-c", read, str(folder)], capture_output=True, text=True, check=True)
+    return np.mean(np.array(json.loads(said.stdout)) != SPLIT.test.y)
+
+
+def built(code, train, trusted, **more):
+    place = {}
+    exec(code, place)
+    names = place["build"].__code__.co_varnames[: place["build"].__code__.co_argcount]
+    given = {"X": train.X, "y": train.label_values(train.y), **more}
+    given |= {"X_trusted": trusted.X, "y_trusted": trusted.label_values(trusted.y)}
+    return place["build"](**{name: given[name] for name in names})
+
+
+WEIGHTED = replace(blobs(2), weight=np.random.default_rng(0).uniform(0.5, 1.5, 80))
+
+
+def test_the_settings_that_are_tried():
+    names = list(hardening._Search(SPLIT, hardening.HardenOptions(trusted=0.2), None, None).measures)
+    trusted = [f"trusted{kind}-{share}" for share in (5, 10) for kind in ("", "-range")]
+    assert names[:4] == ["as it is", "trusted-alone", "parts-9", "parts-17"]
+    assert [name for name in names[4:11] if "heavy" not in name] == ["medians", *trusted]
+    assert names[11:] == [f"{name}, reg 0.1" for name in names[4:11]]
+    assert list(hardening._Search(SPLIT, hardening.HardenOptions(trusted=0), None, None).measures) == [
+        "as it is", "parts-9", "parts-17", "medians", "medians, reg 0.1"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (SPLIT, {"model": "logistic", "reg": 0.0123456789}),
+        (SPLIT, {"model": "svm", "class_weight": {"1": 3.0}, "trusted": 0.2}),
+        (Split(WEIGHTED, SPLIT.test), {"model": "ridge", "penalize_intercept": True}),
+    ],
+)
+def test_every_setting_is_attacked_written_and_built_as_the_same_classifier(rows, options):
+    search = hardening._Search(rows, hardening.HardenOptions(defenses="l2,loss", jobs=1, **options), None, None)
+    train, test, problem = search.setting.split.train, rows.test, search.setting.problem
+    for measure in search.measures.values():
+        name = "loss" if measure.name == measures.AS_IS else ""
+        model = measure.build(problem, train, name)
+        weight = (search.trusted if measure.alone else train).weight
+        code = measures.code_of(measure, problem, train, name)
+        again = built(code, train, search.trusted, sample_weight=weight)
+        assert np.allclose(model.decision_function(test.X), again.decision_function(test.X), atol=1e-6), measure.name
+        if not measure.proved:
+            setting = replace(search.setting, problem=measure.problem(problem), defenses=measure.defenses)
+            setting = replace(setting, split=replace(setting.split, train=measure.rows(train)))
+            audited = setting.defender.score(None, {}).models[name or next(iter(measure.defenses))]
+            scores = model.decision_function(test.X) * (1 if model.classes_[1] == 1 else -1)
+            assert np.allclose(scores, audited.decision_function(test.X), atol=1e-6), measure.name
+
+
+def test_what_is_proved_no_flip_and_no_row_exceeds():
+    search = hardening._Search(SPLIT, hardening.HardenOptions(model="ridge", jobs=1, epsilon=0.05), None, None)
+    train, rng, seen = search.setting.split.train, np.random.default_rng(0), []
+    measure = search.measures["parts-17"]
+    wrong = measure.worst_wrong(measure.build(search.setting.problem, train), 4, SPLIT.test)
+    for number in range(20):
+        poison = Dataset(rng.normal(size=(4, 3)) * 10.0 ** (number % 5), rng.choice([-1.0, 1.0], 4))
+        model = measures.parted(search.setting.problem, 17).fit(*vars_of(train.mix(poison)))
+        seen.append(model.predict(SPLIT.test.X) != SPLIT.test.y)
+    assert 0 < np.any(seen, axis=0).sum() <= wrong.sum()
+    assert not (np.any(seen, axis=0) & ~wrong).any()
+    alone = search.measures["trusted-alone"]
+    assert alone.build(search.setting.problem, train).coef_.shape == (1, 3)
+    trial = search._proved(alone)
+    assert trial.clean_error == trial.bound == (trial.seen_error + trial.unseen_error) / 2
+
+
+def vars_of(rows):
+    return rows.X, rows.y
+
+
+def test_an_interrupted_search_leaves_what_it_knows(quick, tmp_path, monkeypatch):
+    calls = []
+
+    def stop(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run_cell(*arguments)
+
+    monkeypatch.setattr(hardening, "run_cell", stop)
+    with pytest.raises(KeyboardInterrupt, match=r"harden\.html"):
+        harden(SPLIT, model="ridge", defenses="l2", finalists=0, jobs=1, out=tmp_path)
+    told = json.loads((tmp_path / "harden.json").read_text())
+    assert [trial["name"] for trial in told["trials"]][-1] == "medians"
+    assert told["unfinished"][0] == "trusted-5"
 
 
 def test_the_thorough_attack_counts_where_it_does_more():
@@ -66,11 +167,11 @@ def test_the_thorough_attack_counts_where_it_does_more():
 
 
 def test_trusted_rows_are_a_share_of_each_class_and_none_for_zero():
-    half = hardening.trusted_rows(SPLIT.train, 0.25, 0)
+    half = measures.trusted_rows(SPLIT.train, 0.25, 0)
     assert [(half.y == label).sum() for label in (1, -1)] == [10, 10]
     rows = {row.tobytes() for row in SPLIT.train.X}
     assert all(row.tobytes() in rows for row in half.X)
-    assert hardening.trusted_rows(SPLIT.train, 0.0, 0) is None
+    assert measures.trusted_rows(SPLIT.train, 0.0, 0) is None
 
 
 @pytest.mark.parametrize(
