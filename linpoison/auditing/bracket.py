@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attacks.aimed import Aimed
 from ..certificates import (
     Certificate,
     Claim,
@@ -44,6 +46,9 @@ class Rung:
         Which one.
     clean_loss, loss_bound, attack_loss : float or None
         The same for the mean loss of the clean training rows.
+    aimed_error : float or None
+        Share of the rows that err without poison, or that some poison turns, each row one of its own, by retraining
+        within budget and sets; None where no row was aimed at. Rows that are neither turned nor certified are open.
     count : int or None
         Rows changed or inserted, where rows are counted. Attacks are then found, and rows certified, one row at a time.
     """
@@ -57,6 +62,7 @@ class Rung:
     clean_loss: float | None = None
     loss_bound: float | None = None
     attack_loss: float | None = None
+    aimed_error: float | None = None
     count: int | None = None
 
 
@@ -93,6 +99,7 @@ def build_bracket(
     poisons: Mapping[float, Mapping[str, Poison]],
     *,
     names: Sequence[str] = CERTIFICATES,
+    aim: bool = False,
     stored: Callable[[str, Claim], Certificate | None] | None = None,
     keep: Callable[[str, Certificate], None] | None = None,
     progress: Progress | None = None,
@@ -109,6 +116,9 @@ def build_bracket(
         For each budget, poisons by the name of their attack; a budget may have none.
     names : sequence of str
         Certificates to compute.
+    aim : bool, default False
+        Whether poison is aimed at each row that is not certified. It may consist of fractional copies, as the bounds
+        allow.
     stored, keep : callable, optional
         Read a certificate of an earlier run, and store one that is finished.
 
@@ -129,7 +139,8 @@ def build_bracket(
         claim = defender.claim(epsilon, rows)
         proofs = _proofs(claim, epsilon, names, stored, keep)
         found += list(proofs.values())
-        rungs.append(_rung(defender, epsilon, claim, clean, proofs, poisons.get(epsilon, {}), left_out))
+        tried = poisons.get(epsilon, {})
+        rungs.append(_rung(defender, epsilon, claim, clean, proofs, tried, left_out, aim, progress))
     if progress is not None:
         progress(len(epsilons), len(epsilons), "certificates")
     return Bracket(rungs, found, left_out)
@@ -162,26 +173,53 @@ def _rung(
     proofs: Mapping[str, Certificate],
     poisons: Mapping[str, Poison],
     left_out: list[dict[str, str]],
+    aim: bool,
+    progress: Progress | None,
 ) -> Rung:
     rows = claim.demand_rows()
     values: dict[str, Any] = {"epsilon": epsilon, "clean_error": wrong(clean, rows), "bound": 1.0}
     values["certified_fraction"] = 0.0
+    margins = clean.margins(rows)
+    turned = margins <= 0
+    aimed: Iterator[Poison] = iter(())
     if "score" in proofs:
         bounds = np.broadcast_to(proofs["score"].bound, (rows.n,))
         values["certified_fraction"] = share(rows, bounds < 0)
         values["bound"] = float(proofs["test-error"].bound)
+        if aim:
+            open_ = np.flatnonzero((margins > 0) & ~(bounds < 0))
+            aimed = _aimed(defender, claim, open_[np.argsort(margins[open_])], turned, progress)
     if "average-loss" in proofs:
         values["clean_loss"] = mean_loss(clean, defender)
         values["loss_bound"] = float(proofs["average-loss"].bound)
-    for name, poison in poisons.items():
+    for name, poison in chain(poisons.items(), (("aimed", poison) for poison in aimed)):
         model, mass = defender.learn(poison)
         if mass <= claim.epsilon * (1 + 1e-9):
             _take(values, name, model, defender, rows, proofs)
+            turned |= model.margins(rows) <= 0
         else:
             total = claim.mass
             reason = f"its poison weighs {mass * total:g} rows, more than the {claim.epsilon * total:g} of the budget"
             left_out.append({"name": name, "epsilon": f"{epsilon:g}", "reason": reason})
+    if aim and "score" in proofs:
+        values["aimed_error"] = share(rows, turned)
     return Rung(**values)
+
+
+def _aimed(
+    defender: Trusted, claim: Claim, open_: NDArray[np.intp], turned: NDArray[np.bool_], progress: Progress | None
+) -> Iterator[Poison]:
+    """Poison against each open row, unless it is `turned` by then, which the caller keeps up to date."""
+    rows = claim.demand_rows()
+    search = Aimed(defender.train, defender.problem, defender.sets, claim.epsilon * claim.mass)
+    for number, row in enumerate(open_):
+        if progress is not None:
+            progress(number, open_.size, "rows aimed at")
+        if not turned[row]:
+            one = rows.take([row])
+            poison = search.at(one.X.toarray()[0] if one.is_sparse else one.X[0], float(one.y[0])).poison
+            if poison is not None:
+                yield defender.counted(poison)
 
 
 def _take(

@@ -203,8 +203,8 @@ def _errors(
     defender = trusted(setting)
     poisons, failures = _attack(setting, defender, options, folder, progress)
     bracket = build_bracket(
-        defender, measured_rows(setting), options.epsilons, poisons, names=options.certificates, stored=store.get,
-        keep=store.put, progress=progress,
+        defender, measured_rows(setting), options.epsilons, poisons, names=options.certificates, aim=True,
+        stored=store.get, keep=store.put, progress=progress,
     )  # fmt: skip
     return defender, bracket, failures + bracket.left_out
 

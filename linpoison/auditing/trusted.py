@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,11 @@ class Trusted:
         kept = Poison(poison.X[inside], poison.y[inside], mass[inside])
         data = self.train.mix(kept.as_dataset()) if kept.total else self.train
         return make_learner(self.problem).fit(data), kept.total / self.train.total
+
+    def counted(self, poison: Poison) -> Poison:
+        """Poison given by its mass, in copies that weigh so much."""
+        low, high = self.class_weights
+        return replace(poison, count=poison.count / np.where(poison.y > 0, high, low))
 
 
 def fixed(defense: Defense, train: Dataset) -> Defense:

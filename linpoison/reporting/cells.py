@@ -112,20 +112,24 @@ def domain_words(domain: str) -> str:
 
 
 def rungs_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Header and one row for each budget."""
+    """Header and one row for each budget: what one poison does to all rows."""
     header = ("epsilon", "clean", "attack (at least)", "certified (at most)", "rows certified", "strongest attack")
-    body = [
-        (
-            f"{rung['epsilon']:g}",
-            percent(rung["clean_error"]),
-            percent(rung["attack_error"]),
-            percent(rung["bound"]),
-            percent(rung["certified_fraction"]),
-            rung["attack"] or "-",
-        )
-        for rung in rungs
-    ]
+    cells = ("clean_error", "attack_error", "bound", "certified_fraction")
+    body = [(f"{rung['epsilon']:g}", *(percent(rung[name]) for name in cells), rung["attack"] or "-") for rung in rungs]
     return [header, *body]
+
+
+def aimed_table(rungs: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The same where each row has an attacker of its own: rows that are turned, not known, and proved."""
+    known = [rung for rung in rungs if rung.get("aimed_error") is not None]
+    if not known:
+        return []
+    body = []
+    for rung in known:
+        turned, proved = rung["aimed_error"], rung["certified_fraction"]
+        cells = (rung["clean_error"], turned, max(1 - turned - proved, 0.0), proved)
+        body.append((f"{rung['epsilon']:g}", *map(percent, cells)))
+    return [("epsilon", "clean", "aimed (turned)", "open", "certified"), *body]
 
 
 def rows_table(rungs: Sequence[dict[str, Any]], what: str) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 from ..core import InputError
 from ..core.writing import text_writer, write_all
 from .base import Report, Table
-from .cells import aligned, loss_table, own_words, percent, rows_table, rungs_table, wrapped
+from .cells import aimed_table, aligned, loss_table, own_words, percent, rows_table, rungs_table, wrapped
 from .json_values import known, plain
 from .page import plain_page
 from .words import measured
@@ -21,7 +21,9 @@ SCHEMA = 1
 READING = (
     "The bound holds for every poison of the budget that the fixed filters let through, on exactly these test rows; no "
     "sampling enters. The attack's error is what one poison did to the same defender.",
-    "A row is certified if no such poison changes that it is classified rightly.",
+    "Row by row, each row has an attacker of its own: a row is aimed at successfully if a model that was trained with "
+    "poison of the budget errs on it (fractional copies are allowed, as in the bound), certified if no such poison "
+    "changes that it is classified rightly, and else open.",
     "The filters are fitted on the clean rows and stay fixed. Against filters that are fitted again with the poison in "
     "(as in an audit) these bounds say nothing.",
     "The loss bound is on the mean loss of the clean training rows that the filters keep.",
@@ -104,14 +106,15 @@ class CertifyReport(Report):
         return certify_verdict(self)
 
     def summary(self) -> list[Table]:
-        """That of the rungs, and that of losses where there is one."""
+        """Those of the rungs, and that of losses where there is one."""
         if self.kind != "error":
             return [("Rows", rows_table(self.rungs, ROWS[self.kind][0]))]
-        both = (
+        tables = (
             (measured(self.metric, "Test error"), rungs_table(self.rungs)),
+            ("Row by row", aimed_table(self.rungs)),
             ("Mean loss of the clean training rows", loss_table(self.rungs)),
         )
-        return [table for table in both if table[1]]
+        return [table for table in tables if table[1]]
 
     def records(self) -> list[dict[str, Any]]:
         """The rungs."""

@@ -54,6 +54,19 @@ def test_attack_and_certificate_bracket_the_damage(data, tmp_path):
         assert word in report.to_text()
 
 
+@pytest.mark.parametrize("model", ["ridge", "svm"])
+def test_rows_are_turned_open_or_certified(data, model):
+    few = Split(data.train, data.test.take(np.arange(20)))
+    report = certify(few, epsilon=0.06, **{**RIDGE, "model": model})
+    [rung] = report.rungs
+    assert rung["clean_error"] < rung["aimed_error"] <= 1 - rung["certified_fraction"] + 1e-12
+    assert rung["clean_error"] <= rung["attack_error"] <= rung["aimed_error"]
+    assert rung["attack_error"] <= rung["bound"]
+    assert "Row by row" in report.to_text()
+    if model == "ridge":  # single points attain the bound
+        assert rung["aimed_error"] == pytest.approx(1 - rung["certified_fraction"])
+
+
 def test_a_rerun_checks_what_is_there_and_proves_the_rest(data, tmp_path, monkeypatch):
     certify(data, epsilon=0.05, out=tmp_path, **RIDGE)
     asked = []
