@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from linpoison._frame import OK, framed
+from linpoison._log import logged
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help(sys.stdout)
             return OK
-        from .cli_run import run
+        with logged("python -m deep", argv, arguments):
+            from .cli_run import run
 
-        run(arguments)
+            run(arguments)
         return OK
 
     return framed("deep", work, interrupted=lambda: ". Run the same command again to go on.")

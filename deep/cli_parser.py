@@ -98,6 +98,7 @@ def _add_target(parser: Any) -> None:
 
 def _command(commands: Any, name: str, text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    parser.add_logging()
     parser.add_argument(
         "data",
         metavar="DATA",

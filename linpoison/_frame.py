@@ -144,6 +144,12 @@ class Parser(argparse.ArgumentParser):
         add("--json", action="store_true", help="print the JSON report on standard output, and nothing else")
         add("--quiet", action="store_true", help="no progress and no table")
 
+    def add_logging(self) -> None:
+        """What is said while the command works; `linpoison._log` reads it."""
+        add = self.add_argument_group("log").add_argument
+        add("-v", "--verbose", action="count", default=0, help="say each step with its time; -vv each advance too")
+        add("--log-file", type=place, metavar="FILE", help="add all of that to a file, with the traceback of an error")
+
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """For ``--option=--`` argparse would take the empty list."""
         if action.option_strings and arg_strings == ["--"]:

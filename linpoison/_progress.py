@@ -6,6 +6,7 @@ import time
 from typing import Any, Self, TextIO
 
 from ._frame import tell
+from ._log import log, verbose
 from ._printable import printable
 
 EVERY = 10.0
@@ -18,14 +19,15 @@ class ProgressLine:
     Parameters
     ----------
     quiet : bool
-        Show nothing.
+        Show nothing. Nor is anything shown where the log is (``-v``), which says the same.
     program : str
         Begins each line.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False, program: str = "linpoison") -> None:
-        self._stream, self._quiet, self._program = stream, quiet, program
+        self._stream, self._quiet, self._program = stream, quiet or verbose(), program
         self._bar: Any = None
+        self._logged = ""
         self._what, self._last = "", 0.0
 
     def __enter__(self) -> Self:
@@ -38,6 +40,9 @@ class ProgressLine:
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show where the work stands."""
+        step = what.partition(":")[0]
+        (log.debug if step == self._logged else log.info)("%s %d/%d", what, done, total)
+        self._logged = step
         if self._quiet:
             return
         if self._stream.isatty():
@@ -47,6 +52,7 @@ class ProgressLine:
 
     def note(self, text: str) -> None:
         """A line that stays: what has been found so far."""
+        log.info("%s", text)
         if self._quiet:
             return
         if self._bar is not None:

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms that it may import. `OPEN` files are for all; facade and ``__main__`` stand above."""
 
-OPEN = (("_version",), ("_frame",), ("_printable",), ("_progress",))
+OPEN = (("_version",), ("_frame",), ("_printable",), ("_progress",), ("_log",))
 
 DRAWING = {f"reporting/{name}.py" for name in ("canvas", "plots", "portraits")}
 ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", *DRAWING, "deep/pictures.py"}}

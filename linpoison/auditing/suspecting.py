@@ -133,6 +133,7 @@ def in_even_units(rows: Dataset) -> Dataset:
 
 
 ALL_OTHERS = "pulls the model more than all others of its class together"
+FEW = "pulls the model, as most rows of its class do not"
 MOST_REASONS = 3
 
 
@@ -151,6 +152,9 @@ def _worded(found: Suspected, group: int, name: str) -> str:
     mine = scores[found.labels == found.labels[group]]
     if name == "pull" and scores[group] > mine.sum() - scores[group]:
         return ALL_OTHERS
-    ratio = float(scores[group] / max(float(np.median(mine)), np.finfo(float).tiny))
+    median = float(np.median(mine))
+    if name == "pull" and median <= scores[group] * np.finfo(float).eps:
+        return FEW
+    ratio = float(scores[group] / median) if median > 0 else np.inf
     return REASONS[name].format(ratio=ratio, margin=-scores[group], copies=int(found.sizes[group]),
                                 votes=int(found.votes[group]))  # fmt: skip

@@ -37,7 +37,7 @@ def run(arguments: Any) -> int:
     commands = {
         "audit": _audit, "sweep": _sweep, "certify": _certify, "budget": _budget, "evaluate": _evaluate,
         "sanitize": _sanitize, "inspect": _inspect, "subpop": _subpop, "check": _check, "harden": _harden,
-        "datasets": _datasets,
+        "datasets": _datasets, "completion": _completion,
     }  # fmt: skip
     return commands[arguments.command](arguments)
 
@@ -157,6 +157,13 @@ def _harden(arguments: Any) -> int:
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = harden(arguments.data, options, out=arguments.out, progress=progress)
     _print(report, arguments, ", ".join((*report.files(), "and a folder of each audit")))
+    return 0
+
+
+def _completion(arguments: Any) -> int:
+    from .completion import completion
+
+    say(completion(arguments.shell))
     return 0
 
 

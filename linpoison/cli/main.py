@@ -34,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0].command is None:
             parser.print_help(sys.stdout)
             return OK
-        from . import commands  # takes a second or more, in which a user may give up
+        from .._log import logged
 
         try:
-            return commands.run(arguments[0])
+            with logged("linpoison", argv, arguments[0]):
+                from . import commands  # takes a second or more, in which a user may give up
+
+                return commands.run(arguments[0])
         except KeyboardInterrupt as stop:
             reported.append(str(stop))
             raise

@@ -42,7 +42,8 @@ def build_parser() -> Parser:
     commands.add_parser(
         "datasets", help="list the data sets that have a name", allow_abbrev=False,
         description="List the data sets that have a name.",
-    )  # fmt: skip
+    ).add_logging()  # fmt: skip
+    _add_completion(commands)
     return parser
 
 
@@ -269,6 +270,15 @@ def _add_check(commands: Any) -> None:
     parser.add_output()
 
 
+def _add_completion(commands: Any) -> None:
+    parser = _command(
+        commands, "completion", "print the script that completes commands and options in a shell",
+        "Print the script that completes commands, options and file names. For bash: linpoison completion bash > "
+        "~/.local/share/bash-completion/completions/linpoison.",
+    )  # fmt: skip
+    parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh"), help="bash or zsh")
+
+
 _FAIL_ABOVE = (
     "exit with code 1 if the test error behind every filter at once (of one poison, behind the filter that holds best; "
     "without a range check where both are reported) is above X"
@@ -281,6 +291,7 @@ def _command(commands: Any, name: str, help_text: str, description: str) -> Pars
     parser: Parser = commands.add_parser(
         name, help=help_text, description=description, epilog=_EXIT, allow_abbrev=False
     )
+    parser.add_logging()
     return parser
 
 
