@@ -174,7 +174,7 @@ def test_a_refinement_starts_from_the_strongest_on_rows_that_it_sees(with_refine
 
 def test_a_refinement_counts_the_seconds_of_its_start(with_refined):
     entry = small_audit(attacks="kkt,refined").attacks[-1]
-    assert entry.seconds == pytest.approx(31, abs=0.5)
+    assert 31 <= entry.seconds < 60  # counted once, however slow the machine
     assert entry.timeline[0][0] >= 30
     assert min(entry.seconds_to["all"].values()) >= 30
     alone = small_audit(attacks="refined").attacks[0]
