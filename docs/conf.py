@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ extensions = [
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "gallery", "auto_examples/*.ipynb", "auto_examples/*.py"]
+exclude_patterns = ["_build", "gallery", "tutorials", "auto_*/*.ipynb", "auto_*/*.py"]
 suppress_warnings = ["config.cache"]  # a sort key of sphinx-gallery is a function
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"], "navigation_depth": 2}
@@ -41,8 +42,10 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 
 sphinx_gallery_conf = {
-    "examples_dirs": "gallery",
-    "gallery_dirs": "auto_examples",
+    "examples_dirs": ["tutorials", "gallery"],
+    "gallery_dirs": ["auto_tutorials", "auto_examples"],
+    # those that end in _data read public data, and are shown without their output where there is none
+    "filename_pattern": r"/plot_" if os.environ.get("LINPOISON_DATA") else r"/plot_(?!.*_data\.py)",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
