@@ -15,7 +15,7 @@ import numpy as np
 import linpoison
 from linpoison import Dataset, LinearModel, Poison, Problem
 from linpoison.attacks import Attack, DecoyCanceler
-from linpoison.attacks.ranking import Ranker
+from linpoison.attacks.ranking import candidate
 from linpoison.certificates.theory import reachability_threshold
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic
@@ -79,7 +79,7 @@ class Unsure(Attack):
         distance = np.abs(make_learner(scenario.problem).fit(train).decision_function(train.X))
         nearest = int(distance.argmin())
         poison = Poison(train.X[[nearest]], [-train.y[nearest]], [scenario.n_poison])
-        return [Ranker(scenario, run.started).candidate(poison, label="copies of the least sure row")]
+        return [candidate(run.started, scenario, poison, label="copies of the least sure row")]
 
 
 # %%
