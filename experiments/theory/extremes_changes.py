@@ -21,6 +21,8 @@ from linpoison.certificates import (
     certify_flips,
     certify_partition,
     deletions_ridge,
+    deletions_smooth,
+    flips_smooth,
     label_flips_ridge,
     min_budget,
     ridge_attack,
@@ -30,11 +32,12 @@ from linpoison.certificates.budget.target import BudgetTarget
 from linpoison.certificates.partition.bases import lone_label
 from linpoison.certificates.partition.hashing import split_rows
 from linpoison.core import Dataset, LinearModel, LinpoisonError, Poison
-from linpoison.losses import Hinge, Squared
+from linpoison.losses import Hinge, Logistic, SmoothHinge, Squared
 
 ATTAINED = Decimal("1e-6")
 """What an exact certificate of `certify_ridge` may leave, as it says itself."""
 PARTS = 3
+SMOOTH = ("deletions, smooth", "flips, smooth")
 
 
 @dataclass
@@ -148,6 +151,15 @@ def hinge_changes(claim: Claim, tally: Tally, *, flips: bool) -> None:
     hold_scores("flips of the hinge" if flips else "deletions", found, choices(), tally)
 
 
+def smooth_changes(claim: Claim, tally: Tally, *, flips: bool) -> None:
+    """Every choice of one row that is lost, or whose label is turned, and nothing besides."""
+    found = verified(lambda: (flips_smooth if flips else deletions_smooth)(claim.at(0.0), 1))
+    if found is not None:
+        train, places = claim.train, range(claim.train.n)
+        changed = (flipped(train, (i,)) if flips else train.take(np.delete(places, i)) for i in places)
+        hold_scores(SMOOTH[flips], found, itertools.chain([train], changed), tally)
+
+
 def planted_model(claim: Claim, poison: Poison, tally: Tally) -> None:
     """The least budget of the model that a poison leads to is no more than that poison.
 
@@ -246,6 +258,9 @@ def changes(claim: Claim, poisons: list[Poison], tallies: dict[str, Tally], rng:
     if isinstance(loss, Hinge) and rng.random() < 0.5:
         flips = bool(rng.random() < 0.5)
         hinge_changes(claim, tallies["flips of the hinge" if flips else "deletions"], flips=flips)
+    if isinstance(loss, Logistic | SmoothHinge):
+        flips = bool(rng.random() < 0.5)
+        smooth_changes(claim, tallies[SMOOTH[flips]], flips=flips)
     if isinstance(loss, Squared | Hinge) and rng.random() < 0.25:
         partition(claim, tallies["partition"], rng)
     for poison in poisons[:2]:

@@ -157,7 +157,7 @@ def certify(
         Worker processes of the attacks.
     kind : str, default "error"
         Each of the others speaks of single rows, with what turns them by retraining where it is known: "deletions" (of
-        `count` clean rows, ridge and svm), "flips" (of the labels of `count` clean rows, ridge exactly and svm),
+        `count` clean rows), "flips" (of the labels of `count` clean rows, of ridge exactly),
         "radius" (the mass of inserted poison up to which each row is certified, at most the greatest `epsilon`),
         "partition" (`count` rows inserted into the data of a `PartitionClassifier` of `parts` models, 10 by default).
     count : int, sequence of int or comma list

@@ -14,14 +14,11 @@ from ..certificates import (
     Certificate,
     Claim,
     PartitionClassifier,
-    certify_deletions,
-    certify_flips,
     certify_ridge,
-    deletions_ridge,
-    label_flips_ridge,
     radius,
     ridge_attack,
 )
+from ..certificates.changed import Change, change_certifier
 from ..certificates.partition.bases import lone_label
 from ..certificates.partition.certify import base_certifiers
 from ..certificates.test_error import score_certifier
@@ -84,7 +81,7 @@ class Held:
     certificate: Certificate | None
 
 
-def changed(asked: Asked, name: str) -> Iterator[Held]:
+def changed(asked: Asked, name: Change) -> Iterator[Held]:
     """Any so many clean rows deleted, or their labels flipped: each level asks of the rows that those before leave."""
     right = asked.model().margins(asked.rows) > 0
     safe, turned = right.copy(), ~right
@@ -99,22 +96,20 @@ def changed(asked: Asked, name: str) -> Iterator[Held]:
         yield Held(level, right, safe.copy(), turned.copy(), found)
 
 
-_CHANGES = {
-    "deletions": (deletions_ridge, "deleted", certify_deletions),
-    "flips": (label_flips_ridge, "flipped", certify_flips),
-}
-"""For ridge the certificate in closed form and the key of its witness; for the others a set around what is learned."""
-
-
-def _proved(asked: Asked, name: str, claim: Claim, count: int) -> tuple[Certificate, Array]:
+def _proved(asked: Asked, name: Change, claim: Claim, count: int) -> tuple[Certificate, Array]:
     """A certificate of scores, and scores that were attained by learning from rows that were changed."""
-    closed, key, around = _CHANGES[name]
-    if claim.problem.loss.quadratic:
-        found = closed(claim, count)
-        return found, np.array([_retrained(found, key, row) for row in range(claim.demand_rows().n)])
-    stored = asked.stored(f"{name}-{count}", claim)
-    found = stored if stored is not None else around(claim, count, rounds=int(claim.train.n <= FEW))
-    return found, np.asarray(found.info["attack"], dtype=np.float64)
+    loss, stored = claim.problem.loss, None
+    certify: Callable[..., Certificate] = change_certifier(loss, name)
+    if loss.kink is not None:
+        certify, stored = partial(certify, rounds=int(claim.train.n <= FEW)), asked.stored(f"{name}-{count}", claim)
+    found = stored if stored is not None else certify(claim, count)
+    key = "flipped" if name == "flips" else "deleted"
+    if key not in found.witness:
+        return found, np.asarray(found.info["attack"], dtype=np.float64)
+    reached = np.full(claim.demand_rows().n, -np.inf)
+    for row in np.flatnonzero(~(np.asarray(found.bound) < 0)):
+        reached[row] = _retrained(found, key, int(row))
+    return found, reached
 
 
 def _retrained(found: Certificate, key: str, row: int) -> float:
@@ -191,11 +186,6 @@ class RowKind:
     counted: bool = True
 
 
-def _changeable(problem: Problem) -> None:
-    if problem.loss.kink is None and not problem.loss.quadratic:
-        raise CapabilityError("the models ridge or svm for deletions and flips", problem.loss.name)
-
-
 def _averaged(problem: Problem) -> None:
     base_certifiers(problem)
     if problem.scaling != "mean":
@@ -204,8 +194,8 @@ def _averaged(problem: Problem) -> None:
 
 
 ROW_KINDS = {
-    "deletions": RowKind(partial(changed, name="deletions"), _changeable),
-    "flips": RowKind(partial(changed, name="flips"), _changeable, filtered=False),
+    "deletions": RowKind(partial(changed, name="deletions"), lambda it: change_certifier(it.loss, "deletions")),
+    "flips": RowKind(partial(changed, name="flips"), lambda it: change_certifier(it.loss, "flips"), filtered=False),
     "radius": RowKind(radii, lambda problem: score_certifier(problem.loss), counted=False),
     "partition": RowKind(votes, _averaged),
 }

@@ -11,6 +11,7 @@ from .partition import PartitionClassifier, certify_partition
 from .radius import radius
 from .ridge import certify_ridge, deletions_ridge, label_flips_ridge, ridge_attack
 from .saddle import certify_average_loss
+from .smooth import deletions_smooth, flips_smooth
 from .test_error import certify_test_error
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "certify_ridge",
     "certify_test_error",
     "deletions_ridge",
+    "deletions_smooth",
+    "flips_smooth",
     "label_flips_ridge",
     "min_budget",
     "radius",

@@ -14,6 +14,9 @@ from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
 
+ROW_BY_ROW = "what is done to a row before training depends on that row alone"
+"""What has to hold where certificates of changed rows are read backwards, about data in hand."""
+
 
 @dataclass(frozen=True, eq=False)
 class Claim:
@@ -145,3 +148,12 @@ class Claim:
             f"the learner finds the exact minimiser: {problem.loss.name} loss, reg {problem.reg:g}, {intercept}",
             f"the regulariser scales with the rows as '{problem.scaling}' says",
         )
+
+    def changed_assumptions(self, count: int, flips: bool) -> tuple[str, ...]:
+        """What holds where besides `count` clean rows lose their place, or their labels are flipped, in words."""
+        kept = [word for word in self.assumptions() if "removed" not in word and "only inserts" not in word]
+        done = f"{count} of the clean rows lose their place at most"
+        if flips:
+            done = f"the labels of {count} clean rows are flipped at most"
+        added = f"besides, rows of the sets are inserted, with mass at most {self.epsilon:g} of the clean rows"
+        return (*kept, done, added if self.epsilon else "no row is inserted")

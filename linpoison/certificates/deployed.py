@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -22,13 +21,10 @@ from ..learners.classifier import two_classes
 from ..losses import MarginLoss, Problem, as_loss
 from ..sets import Box, ByLabel, pack_sets, sets_digest, unpack_sets
 from .certificate import Certificate
+from .changed import Proof, by_bisection, change_certifier, changes_withstood, inserting
 from .claim import Claim
-from .hinge import certify_deletions, certify_flips
-from .ridge import deletions_ridge, label_flips_ridge
-from .ridge.deletions import deletions_withstood
+from .smooth import deletions_smooth
 from .test_error import score_certifier
-
-Proof = Callable[[Claim, int], Certificate]
 
 THREATS = ("planted", "replaced", "flipped", "inserted")
 _CENTRED = 1e-12
@@ -56,7 +52,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     loss : str or MarginLoss, default "squared"
-        Squared, or with slower and looser certificates hinge; logistic for inserted rows alone.
+        Squared, logistic or smooth hinge; the hinge with slower and looser certificates.
     reg : float, default 0.1
         The regulariser, beside the mean of the losses.
     penalize_intercept, fit_intercept : bool, default True
@@ -183,9 +179,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_integer(most, "most", at_least=0)
         claim, prove = self._asked(X, None, threat)
-        if threat == "planted" and claim.problem.loss.quadratic:
-            return deletions_withstood(claim, most)
-        return _withstood(claim, prove, min(most, claim.train.n - 1))
+        if threat in ("planted", "flipped"):
+            return changes_withstood(claim, most, "deletions" if threat == "planted" else "flips")
+        return by_bisection(claim, prove, min(most, claim.train.n - 1))
 
     def certificate(self, X: Any, count: int, threat: str = "planted", y: Any = None) -> Certificate:
         """The certificate that `count` changed training rows leave these answers; its bounds below 0 are proofs.
@@ -314,30 +310,12 @@ def proof_of(loss: MarginLoss, threat: str) -> Proof:
         If there is none.
     """
     if threat == "inserted":
+        if loss.soft_hinge is not None and loss.kink is None:
+            return lambda claim, count: deletions_smooth(claim.at(count / claim.train.n), 0)
         score = score_certifier(loss)
         return lambda claim, count: score(claim.at(count / claim.train.n))
-    if not loss.quadratic and loss.kink is None:
-        raise CapabilityError(f"the squared or the hinge loss for rows that are {threat}", f"the {loss.name} loss")
-    lost: Proof = deletions_ridge if loss.quadratic else certify_deletions
-    proofs: Mapping[str, Proof] = {
-        "planted": lost,
-        "replaced": lambda claim, count: lost(claim.at(count / claim.train.n), count),
-        "flipped": label_flips_ridge if loss.quadratic else certify_flips,
-    }
-    return proofs[threat]
-
-
-def _withstood(claim: Claim, prove: Proof, most: int) -> NDArray[np.intp]:
-    """For each row the greatest count whose certificate holds, by bisection: each holds for all smaller counts."""
-    rows = claim.demand_rows()
-    low, high = np.full(rows.n, -1), np.full(rows.n, most + 1)
-    while (high - low > 1).any():
-        middle = np.where(low < 0, 0, (low + high + 1) // 2)
-        for count in np.unique(middle[high - low > 1]):
-            chosen = np.flatnonzero((high - low > 1) & (middle == count))
-            held = np.asarray(prove(claim.about(rows.take(chosen)), int(count)).bound) < 0
-            low[chosen[held]], high[chosen[~held]] = count, count
-    return low
+    prove = change_certifier(loss, "flips" if threat == "flipped" else "deletions")
+    return inserting(prove) if threat == "replaced" else prove
 
 
 def _hash(*arrays: Array) -> str:

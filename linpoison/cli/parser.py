@@ -119,7 +119,7 @@ def _add_certify(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser, class_weight=_NO_CLASS_WEIGHT)
     parser.add_argument("--kind", default="error", metavar="KIND",
-                        help="error; or of single rows: deletions, flips (ridge, svm), radius, partition "
+                        help="error; or of single rows: deletions, flips, radius, partition "
                         "(default: error)")  # fmt: skip
     parser.add_argument("--count", default=None, metavar="N[,N...]",
                         help="rows deleted, relabelled or inserted, with --kind deletions, flips or partition "

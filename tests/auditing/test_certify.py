@@ -273,9 +273,10 @@ def test_flips_of_ridge_turn_exactly_the_rows_that_are_not_certified():
     assert "labels flipped" in report.to_text()
 
 
-def test_deletions_of_ridge_are_bracketed():
+@pytest.mark.parametrize("model", ["ridge", "logistic"])
+def test_deletions_in_closed_form_are_bracketed(model):
     data = few(20, 30)
-    asked = {"model": "ridge", "reg": 0.3, "defenses": "none", "domain": "range"}
+    asked = {"model": model, "reg": 0.3, "defenses": "none", "domain": "range"}
     report = certify(data, kind="deletions", count="1,2", **asked)
     problem = prepare(data, LearnerOptions(**asked)).problem
     for rung in report.rungs:
@@ -325,8 +326,11 @@ def test_votes_withstand_what_the_classifier_says(data):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"kind": "deletions", "model": "logistic"}, "ridge or svm for deletions"),
-        ({"kind": "flips", "model": "logistic"}, "ridge or svm for deletions and flips"),
+        (
+            {"kind": "deletions", "model": "squared_hinge"},
+            "squared, hinge, smooth hinge or logistic loss for deletions",
+        ),
+        ({"kind": "flips", "model": "squared_hinge"}, "logistic loss for flips"),
         ({"kind": "radius", "model": "squared_hinge"}, "hinge"),
         ({"kind": "partition", "model": "squared_hinge"}, "squared, hinge"),
         ({"kind": "flips", "model": "ridge", "count": 80}, "fewer rows than the 80"),

@@ -17,8 +17,9 @@ from linpoison.core import Poison
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "theory" / "fuzz.py"
 KINDS = {
-    "average-loss", "average-objective", "ball", "deletions", "deletions of ridge", "exact", "min-budget", "naive",
-    "outer conic", "outer fast", "partition", "radius", "ridge", "steinhardt", "steinhardt, strong", "test-error",
+    "average-loss", "average-objective", "ball", "deletions", "deletions of ridge", "deletions, smooth", "exact",
+    "min-budget", "naive", "outer conic", "outer fast", "partition", "radius", "ridge", "steinhardt",
+    "steinhardt, strong", "test-error",
 }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from linpoison.certificates import (
     certify_partition,
     certify_ridge,
     certify_test_error,
+    deletions_smooth,
+    flips_smooth,
     label_flips_ridge,
     min_budget,
     radius,
@@ -37,6 +39,8 @@ from linpoison.certificates.partition import votes as partition_votes
 from linpoison.certificates.ridge import flips as ridge_flips
 from linpoison.certificates.ridge import model as ridge_model
 from linpoison.certificates.saddle import certify as saddle_certify
+from linpoison.certificates.smooth import changes as smooth_changes
+from linpoison.certificates.smooth import expansion as smooth_expansion
 from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.certificates.theory import exact as hinge_exact
 from linpoison.certificates.theory import sublevel as outer_baselines
@@ -69,6 +73,8 @@ def proofs() -> dict[str, Certificate]:
         "exact": certify_exact(few, tol=0.02, max_nodes=30, rounds=0),
         "deletions": certify_deletions(few, 1, rounds=0),
         "flips": certify_flips(few, 1, rounds=0),
+        "smooth-deletions": deletions_smooth(claim_of(Logistic(), epsilon=0.1), 1),
+        "smooth-flips": flips_smooth(claim_of(Logistic(), epsilon=0.05), 1),
         "average-loss": certify_average_loss(hinge),
         "average-objective": certify_average_loss(hinge, plain=False),
         "test-error": certify_test_error(squared, rounds=1),
@@ -104,7 +110,8 @@ def proved():
 
 NAMES = (
     "ball", "naive", "steinhardt", "strong", "conic", "fast", "ridge", "ridge-flips", "exact", "deletions", "flips",
-    "average-loss", "average-objective", "test-error", "radius", "min-budget", "partition",
+    "smooth-deletions", "smooth-flips", "average-loss", "average-objective", "test-error", "radius", "min-budget",
+    "partition",
 )  # fmt: skip
 
 
@@ -204,6 +211,18 @@ MUTATIONS = {
         lambda p: p.setattr(hinge_deletions, "_variants", lambda claim, removed, flips: [(claim.reg, 1 / claim.mass)]),
         ("deletions",),
     ),
+    "no case of fewer rows, smooth": (
+        lambda p: p.setattr(smooth_changes, "_variants", lambda claim, count, flips: [(claim.reg, count)]),
+        ("smooth-deletions",),
+    ),
+    "changed rows are free, smooth": (
+        lambda p: p.setattr(smooth_expansion, "top", lambda values, count: np.zeros(np.shape(values)[:-1])),
+        ("smooth-deletions", "smooth-flips"),
+    ),
+    "no curvature, smooth": (
+        lambda p: p.setattr(smooth_expansion.Expansion, "terms", flat(smooth_expansion.Expansion.terms)),
+        ("smooth-deletions", "smooth-flips"),
+    ),
     "half of the votes": (
         lambda p: p.setattr(partition_votes, "flips_needed", lambda *given: votes(*given) + 1),
         ("partition",),
@@ -230,6 +249,11 @@ def flip_sign(true):
         return -found, np.argsort(found, axis=1, kind="stable")
 
     return gains
+
+
+def flat(true):
+    """Terms at unmoved margins: the expansion without its second order."""
+    return lambda self, low, high: true(self, 0 * low, 0 * high)
 
 
 def fewer(true):

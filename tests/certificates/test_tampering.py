@@ -22,6 +22,8 @@ from linpoison.certificates import (
     certify_ridge,
     certify_test_error,
     deletions_ridge,
+    deletions_smooth,
+    flips_smooth,
     label_flips_ridge,
     min_budget,
     radius,
@@ -30,7 +32,7 @@ from linpoison.certificates import (
 from linpoison.certificates.certificate import KINDS, registered
 from linpoison.certificates.theory import certify_exact, certify_naive, certify_steinhardt
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
-from linpoison.losses import Hinge, Problem, Squared
+from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 from linpoison.sets import Ball, ByLabel
 
 
@@ -61,6 +63,8 @@ CASES = {
     "exact": lambda: certify_exact(claim_of(Hinge()), max_nodes=10, rounds=1),
     "deletions": lambda: certify_deletions(claim_of(Hinge()), 1, rounds=1),
     "flips": lambda: certify_flips(claim_of(Hinge()), 1, rounds=1),
+    "smooth-deletions": lambda: deletions_smooth(claim_of(Logistic()), 2),
+    "smooth-flips": lambda: flips_smooth(claim_of(SmoothHinge(0.5), 0.0), 1),
     "partition": lambda: certify_partition(claim_of(Squared(), n=30), n_parts=3),
     "radius": lambda: radius(certify_ridge, claim_of(Squared(), 0.5), tol=1 / 16),
     "test-error": lambda: certify_test_error(claim_of(Squared(), 0.2)),

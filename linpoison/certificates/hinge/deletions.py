@@ -124,17 +124,12 @@ def certify_flips(claim: Claim, flipped: int, *, rounds: int = 3) -> Certificate
 
 
 def _assumptions(claim: Claim, removed: int, flips: bool) -> tuple[str, ...]:
-    done = f"{removed} of the clean rows lose their place at most"
-    if flips:
-        done = f"the labels of {removed} clean rows are flipped at most"
-    kept = [word for word in claim.assumptions() if "removed" not in word and "only inserts" not in word]
-    added = f"besides, rows of the sets are inserted, with mass at most {claim.epsilon:g} of the clean rows"
     spend = (
         ()
         if flips or not claim.epsilon
         else ("if a filter is fitted again, the poison that it keeps lies in the sets",)
     )
-    return (*kept, done, added if claim.epsilon else "no row is inserted", *spend)
+    return (*claim.changed_assumptions(removed, flips), *spend)
 
 
 def _words(flips: bool) -> Words:

@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from ...core.errors import CapabilityError, InputError
 from ...core.validation import Array, check_integer
 from ..certificate import Certificate, Witness, check
-from ..claim import Claim
+from ..claim import ROW_BY_ROW, Claim
 from ..rounding import UNIT, gamma
 from .model import RidgeSystem, _distance, worst_residuals
 
@@ -140,14 +140,7 @@ def deletions_withstood(claim: Claim, most: int) -> NDArray[np.intp]:
 
 def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
     removed = int(np.ceil(np.ravel(witness["removed"])[0]))
-    kept = [word for word in claim.assumptions() if "removed" not in word and "only inserts" not in word]
-    added = f"besides, rows of the sets are inserted, with mass at most {claim.epsilon:g} of the clean rows"
-    return (
-        *kept,
-        f"{removed} of the clean rows lose their place at most",
-        added if claim.epsilon else "no row is inserted",
-        "what is done to a row before training depends on that row alone",
-    )
+    return (*claim.changed_assumptions(removed, flips=False), ROW_BY_ROW)
 
 
 @check("ridge-deletions", scores=True, words=_words)
@@ -206,18 +199,14 @@ class Deleted:
     @cached_property
     def E(self) -> Array:
         """The rows, dense."""
-        E = self.system.rows.E
-        return np.asarray(E if isinstance(E, np.ndarray) else E.toarray())
+        return self.system.rows.dense
 
     @cached_property
     def _near(self) -> tuple[Array, float]:
         """``q_i`` of each row, shape (n, D), and no less than the error of ``G_ij`` as ``x_i'q_j / n``."""
-        system, E, n = self.system, self.E, len(self.E)
-        Q = system.solve(E)
-        size = np.hypot(system.rows.sizes, np.sqrt(system.penalty))  # |H_jk| <= size_j size_k
-        spread = np.abs(E) + (np.abs(Q) @ size)[:, None] * size
-        left = system.dual_norm((np.abs(E - Q @ system.H) + gamma(2 * n + 2 * E.shape[1] + 64) * spread).T)
-        rounded = gamma(E.shape[1] + 8) * self._lengths.max() * np.linalg.norm(Q * system.scale, axis=1)
+        system, n = self.system, len(self.E)
+        Q, left = system.row_responses()
+        rounded = gamma(self.E.shape[1] + 8) * self._lengths.max() * np.linalg.norm(Q * system.scale, axis=1)
         return Q, float(np.max(np.sqrt(n) * left + rounded)) / n * (1 + gamma(64))
 
     @cached_property

@@ -209,6 +209,16 @@ class RidgeSystem:
             left = Residual(np.where(better, rest.value, left.value), np.where(better, rest.error, left.error))
         return V, left
 
+    def row_responses(self) -> tuple[Array, Array]:
+        """``q_i`` near ``H^-1 e_i`` of each row, shape (n, D), and no less than ``|e_i - H q_i|_{H^-1}``, shape (n,).
+
+        By ``|H_jk| <= size_j size_k`` and the rounding of sums over the rows.
+        """
+        E, n = self.rows.dense, len(self.rows.y)
+        Q, size = self.solve(E), np.hypot(self.rows.sizes, np.sqrt(self.penalty))
+        spread = np.abs(E) + (np.abs(Q) @ size)[:, None] * size
+        return Q, self.dual_norm((np.abs(E - Q @ self.H) + gamma(2 * n + 2 * E.shape[1] + 64) * spread).T)
+
     @cached_property
     def _anchor(self) -> tuple[Array, Residual]:
         V, left = self._refined(None, True)

@@ -72,6 +72,11 @@ class CleanRows:
         _KEPT[train] = (key, found)
         return found
 
+    @cached_property
+    def dense(self) -> Array:
+        """The rows, dense."""
+        return np.asarray(self.E.toarray() if sp.issparse(self.E) else self.E)
+
     @property
     def step(self) -> int:
         """How many rows are summed before the partial sums are: errors grow with ``sqrt(n)`` instead of n."""
