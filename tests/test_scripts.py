@@ -189,3 +189,17 @@ def test_the_detection_of_planted_rows(tmp_path, monkeypatch):
     assert (clean["poison"], int(clean["named"]) <= 2) == ("none", True)
     assert (flipped["poison"], flipped["rows"]) == ("random-flips", "12")
     assert float(flipped["AP"]) > 5 * 12 / 412
+    with open(tmp_path / "data.csv", newline="", encoding="utf-8") as stream:
+        (told,) = csv.DictReader(stream)
+    assert (told["data"], told["mean AP"]) == ("gaussians", flipped["AP"])
+
+
+def test_the_fresh_attack_on_hardened_settings(tmp_path):
+    fresh = script(ROOT / "experiments" / "harden" / "fresh.py")
+    assert fresh["main"](["--quick", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "fresh.csv", newline="", encoding="utf-8") as stream:
+        next(stream)
+        alone, filtered = csv.reader(stream)
+    assert (alone[3], alone[6], alone[7]) == ("trusted-alone", alone[9], "any")
+    assert filtered[3] == "trusted-5"
+    assert 0 < float(filtered[9].rstrip("%")) <= 20

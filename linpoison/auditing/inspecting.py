@@ -114,12 +114,12 @@ def _reported(data: Any, options: LearnerOptions, setting: Setting, found: Suspe
 
 
 def _entries(train: Dataset, found: Suspected, named: Mask) -> Iterator[dict[str, Any]]:
-    labels, evidence = train.label_values(train.y), found.by_row(found.found.evidence)
+    labels, scores = train.label_values(train.y), found.by_row(found.found.agreement)
     for rank, row in enumerate(found.order, 1):
         group = int(found.groups[row])
         yield {
             "rank": rank, "row": int(train.numbers[row]), "label": plain(labels[row]), "named": bool(named[row]),
-            "score": round(float(evidence[row]), 4), "group": group, "copies": int(found.sizes[group]),
+            "score": round(float(scores[row]), 4), "group": group, "copies": int(found.sizes[group]),
             "reasons": reasons_of(found, group) if named[row] else [],
             "surprises": {name: round(float(one[group]), 4) for name, one in found.found.surprises.items()},
         }  # fmt: skip

@@ -83,7 +83,7 @@ class Suspected:
     @property
     def order(self) -> NDArray[np.intp]:
         """Rows from the most suspicious on, copies beside each other."""
-        return np.lexsort((self.groups, -self.by_row(self.found.evidence)))
+        return np.lexsort((self.groups, -self.by_row(self.found.ranking)))
 
     def by_row(self, values: Any) -> Any:
         """Values of groups for each row."""

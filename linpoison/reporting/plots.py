@@ -261,7 +261,7 @@ def suspicious(scores: Sequence[float], named: Sequence[bool]) -> Figure:
         canvas, axes = axes_of(8, 3.6)
         for mine, colour, marker, label in ((~marked, GREY, ".", "other rows"), (marked, ORANGE, "o", "named")):
             axes.scatter(ranks[mine], values[mine] + 1, s=14, color=colour, marker=marker, label=label)
-        axes.set(xscale="log", yscale="log", xlabel="rank (log scale)", ylabel="evidence + 1 (log scale)")
+        axes.set(xscale="log", yscale="log", xlabel="rank (log scale)", ylabel="score + 1 (log scale)")
         axes.legend(loc="upper right", fontsize=9)
         uri = svg(canvas)
     alt = f"Falling points: {int(marked.sum())} of {len(scores)} rows are named."
