@@ -22,6 +22,8 @@ from linpoison.core import UNDEFENDED, Budget, LinpoisonError, Poison
 from linpoison.reporting.trial import Trial
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "inspect"))
+from planted import loaded
 from written import write
 
 HEADER = (
@@ -95,8 +97,9 @@ def measured(data: str, trusted: float, seed: int, given: argparse.Namespace) ->
     found = []
     options = HardenOptions(trusted=trusted, seed=seed, jobs=1, model=given.model)
     names = given.setting or ["trusted-alone"]
+    rows = loaded(data, seed) if ":" in data or data == "reviews" else data
     for name in names:
-        search: Any = hardening._Search(data, options, None, None)
+        search: Any = hardening._Search(rows, options, None, None)
         measure = next((one for one in search.measures.values() if re.fullmatch(name, one.name)), None)
         if measure is None:
             continue
