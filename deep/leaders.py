@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from linpoison.core import InputError, check_integer, check_number, check_seed
@@ -57,28 +58,47 @@ class LeaderNetwork:
         with evaluating(self.module), full_precision(self.layout.first.device), torch.no_grad():
             for x, y, _ in self._chunks(index):
                 found.append(self._made(weights, x, y))
-        return torch.cat(found)
+        return torch.cat(found) if found else self.seeds[:0]
 
-    def vjp(self, phi: Any, rows: Any, index: Any = None) -> Any:
+    def vjp(self, phi: Any, index: Any = None) -> tuple[Any, Callable[[Any], Any]]:
+        """The graph is kept for rows of one chunk."""
         weights = {k: v.detach().requires_grad_() for k, v in self.layout.split(torch.as_tensor(phi)).items()}
-        total = torch.zeros_like(torch.as_tensor(phi))
+        chunks = list(self._chunks(index))
+        kept = None
+        if len(chunks) > 1:
+            made = self.points(phi, index)
+        else:
+            with self._differentiable():
+                kept = self._made(weights, *chunks[0][:2]) if chunks else self.seeds[:0]
+            made = kept.detach()
+
+        def pull(rows: Any) -> Any:
+            total = None
+            for x, y, part in chunks:
+                with self._differentiable():
+                    own = self._made(weights, x, y) if kept is None else kept
+                    slopes = torch.autograd.grad(own, list(weights.values()), rows[part].to(x), materialize_grads=True)
+                found = self.layout.flat(dict(zip(weights, slopes, strict=True)))
+                total = found if total is None else total.add_(found)
+            return torch.zeros_like(torch.as_tensor(phi)) if total is None else total
+
+        return made, pull
+
+    @contextmanager
+    def _differentiable(self) -> Iterator[None]:
         with evaluating(self.module), full_precision(self.layout.first.device), torch.enable_grad():
-            for x, y, part in self._chunks(index):
-                pulled = (self._made(weights, x, y) * rows[part].to(x)).sum()
-                slopes = torch.autograd.grad(pulled, list(weights.values()), materialize_grads=True)
-                total += self.layout.flat(dict(zip(weights, slopes, strict=True)))
-        return total
+            yield
 
     def restrict(self, phi: Any) -> Any:
         """`phi` itself: the network's end keeps rows in their range."""
         return phi
 
     def _chunks(self, index: Any) -> Iterator[tuple[Any, Any, slice]]:
-        chosen = range(len(self.seeds)) if index is None else index
-        where = torch.as_tensor(list(chosen), device=self.seeds.device)
-        for start in range(0, len(where), self.chunk):
+        where = slice(None) if index is None else torch.as_tensor(index, device=self.seeds.device)
+        seeds, labels = self.seeds[where], self.labels[where]
+        for start in range(0, len(seeds), self.chunk):
             part = slice(start, start + self.chunk)
-            yield self.seeds[where[part]], self.labels[where[part]], part
+            yield seeds[part], labels[part], part
 
     def _made(self, weights: dict[str, Any], x: Any, y: Any) -> Any:
         inputs = (x, y) if self.label_input else (x,)

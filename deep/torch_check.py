@@ -28,7 +28,7 @@ from .torch_differences import (
     ways_of,
 )
 from .torch_modules import called_with
-from .torch_second import WAYS, Way
+from .torch_second import WAYS, Way, ways_for
 
 Params = dict[str, Any]
 ROWS = 4
@@ -92,7 +92,7 @@ class Checked:
         if way is not None:
             return way.by(operation, *arguments)
         failed: Exception | None = None
-        for untried in WAYS[self.derivative]:
+        for untried in ways_for(name, WAYS[self.derivative]):
             try:
                 return untried.by(operation, *arguments)
             except MISSING as error:

@@ -9,7 +9,7 @@ from typing import Any
 from linpoison.core import InputError
 
 from .need_torch import torch
-from .torch_second import Way, gradient, hessian_product, mixed_product, slopes
+from .torch_second import Way, gradient, hessian_product, mixed_product, slopes, ways_for
 
 tree_leaves = torch.utils._pytree.tree_leaves
 
@@ -125,7 +125,7 @@ def _try(
     given = {"slopes": (lambda p: here.rows(p, here.x), here.params, v),
              "hessian_product": (here.total, here.params, v),
              "mixed_product": (here.rows, here.params, v, here.x)}  # fmt: skip
-    for way in ways:
+    for way in ways_for(name, ways):
         try:
             exact = way.by(OPERATIONS[name], *given[name])
         except MISSING as error:

@@ -32,6 +32,7 @@ class Layout:
     def __init__(self, module: Any, params: Callable[[str], bool] | Any = None) -> None:
         named = dict(module.named_parameters())
         self.module, self.names = module, _chosen(named, params)
+        self._found: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.shapes = [named[name].shape for name in self.names]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
@@ -40,20 +41,32 @@ class Layout:
             got = ", ".join(sorted(map(str, kinds)))
             raise CapabilityError("parameters in float32 or all in float64", got, "Use `module.float()`.")
 
+    @contextmanager
+    def fixed(self) -> Iterator[None]:
+        """Tensors of the module are looked up once within."""
+        before, self._found = self._found, (self.own, dict(self.module.named_buffers()))
+        try:
+            yield
+        finally:
+            self._found = before
+
     @property
     def first(self) -> Any:
         """A tensor of the device and precision in which the module computes."""
-        return dict(self.module.named_parameters())[self.names[0]].detach()
+        return self.own[self.names[0]]
 
     @property
     def own(self) -> dict[str, Any]:
         """All parameters as they are, those of the vector and others, without gradients."""
+        if self._found is not None:
+            return self._found[0]
         return {name: parameter.detach() for name, parameter in self.module.named_parameters()}
 
     @property
     def buffers(self) -> dict[str, Any]:
         """Copies of all buffers, for a call may write in them."""
-        return {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
+        found = dict(self.module.named_buffers()) if self._found is None else self._found[1]
+        return {name: buffer.detach().clone() for name, buffer in found.items()}
 
     def split(self, vector: Any) -> dict[str, Any]:
         """The tensors of a flat vector, by name, in the module's precision."""
@@ -65,7 +78,11 @@ class Layout:
     def flat(self, tensors: dict[str, Any], rows: int | None = None) -> Any:
         """The float64 vector of tensors by name; with `rows`, a matrix of that many vectors."""
         lead = () if rows is None else (rows,)
-        return torch.cat([tensors[name].detach().double().reshape(*lead, -1) for name in self.names], dim=-1)
+        found = torch.empty(*lead, self.size, dtype=torch.float64, device=tensors[self.names[0]].device)
+        parts = torch.split(found, self.sizes, dim=-1)
+        for part, name, shape in zip(parts, self.names, self.shapes, strict=True):
+            part.view(*lead, *shape).copy_(tensors[name].detach())
+        return found
 
     def current(self) -> Any:
         """The vector of the module's own parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from .torch_check import ROWS, Checked
 from .torch_differences import is_floating
 from .torch_losses import Loss, count_classes, cross_entropy, resolve
 from .torch_modules import Layout, check_module, features_of, fresh
+from .torch_repeated import Repeated
 from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
 from .torch_second import WAYS, gradient
 
@@ -29,7 +30,7 @@ grad, vmap = torch.func.grad, torch.func.vmap
 tree_map = torch.utils._pytree.tree_map
 
 
-class TorchRisk:
+class TorchRisk(Repeated):
     """A torch module with a loss, as a `Risk` over the flat vector of its parameters.
 
     ::
@@ -224,22 +225,22 @@ class TorchRisk:
         return self.layout.module_at(plain(w), statistics_of(w))
 
     def loss(self, w: Any, X: Any, y: Any) -> Any:
-        self._finite.check(X)
+        self._look_through(X)
         params = self._params(w)
         with self._exact(w, X, y) as parts:
             return torch.cat([self._losses(params, x, t).double() for x, t, _ in parts])
 
     def loss_vjp(self, w: Any, X: Any, y: Any, coefficients: Any) -> Any:
         params, share = self._params(w), self._coefficients(coefficients)
-        total = torch.zeros(self.size, dtype=torch.float64, device=self.layout.first.device)
         with self._exact(w, X, y) as parts:
+            total = None
             for x, t, part in parts:
-                mean = partial(self._weighted, x=x, y=t, share=share[part])
-                total += self.layout.flat(gradient(mean, params))
+                found = self.layout.flat(gradient(partial(self._weighted, x=x, y=t, share=share[part]), params))
+                total = found if total is None else total.add_(found)
         return total
 
     def data_grad(self, w: Any, X: Any, y: Any, weights: Any = None) -> Any:
-        self._finite.check(X)
+        self._look_through(X)
         return self.loss_vjp(w, X, y, self._shares(weights, count_rows(X)))
 
     def penalty_grad(self, w: Any) -> Any:
@@ -267,15 +268,7 @@ class TorchRisk:
         return torch.cat(found)
 
     def hvp(self, w: Any, X: Any, y: Any, v: Any, weights: Any = None) -> Any:
-        self._finite.check(X)
-        params, tangent = self._params(w), self._params(v)
-        share = self._coefficients(self._shares(weights, count_rows(X)))
-        total = self.penalty_grad(v)
-        with self._exact(w, X, y, twice=True) as parts:
-            for x, t, part in parts:
-                mean = partial(self._weighted, x=x, y=t, share=share[part])
-                total = total + self.layout.flat(self._checked.second("hessian_product", mean, params, tangent))
-        return total
+        return self.curvature(w, X, y, self._shares(weights, count_rows(X)))(v) + self.penalty_grad(v)
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Any:
         params, tangent, found = self._params(w), self._params(u), []
@@ -293,7 +286,7 @@ class TorchRisk:
         return torch.cat(found)
 
     def scores(self, w: Any, X: Any) -> Any:
-        self._finite.check(X)
+        self._look_through(X)
         params = self._params(w)
         with self._exact(w, X, None) as parts:
             outputs = torch.cat([scores_of(self._calls.outputs(params, x)).reshape(len(x), -1) for x, _, _ in parts])
@@ -328,17 +321,25 @@ class TorchRisk:
 
     def look(self, X: Any, y: Any) -> None:
         """Hold the module to what attacks need, unless that is done."""
-        self._finite.check(X)
+        self._look_through(X)
         with self._exact(self.current, X, y):
             pass
 
     def penalty(self, tensors: dict[str, Any]) -> Any:
         """``reg/2 |P w|^2`` of tensors by name, with their graph."""
-        kept = [k for k in self.layout.names if self.penalize_intercept or k.rsplit(".", 1)[-1] != "bias"]
-        return self._reg / 2 * sum((tensors[k] ** 2).sum() for k in kept) if self._reg else 0.0
+        return self._reg / 2 * sum((tensors[k] ** 2).sum() for k in self.penalized) if self._reg else 0.0
+
+    @property
+    def penalized(self) -> list[str]:
+        """Names of the parameters that the regulariser is of."""
+        return [k for k in self.layout.names if self.penalize_intercept or k.rsplit(".", 1)[-1] != "bias"]
 
     def _params(self, w: Any) -> dict[str, Any]:
         return self.layout.split(plain(w))
+
+    def _look_through(self, X: Any) -> None:
+        if not self._steady:
+            self._finite.check(X)
 
     def _coefficients(self, values: Any) -> Any:
         return torch.as_tensor(values, dtype=torch.float64).to(self.layout.first)
@@ -351,8 +352,8 @@ class TorchRisk:
         """The chunks, while the module and the process are in the state that derivatives at `w` need."""
         before, self._calls.here = self._calls.here, statistics_of(w)
         try:
-            with self._calls.state(twice=twice):
-                if y is not None:
+            with nullcontext() if self._steady else self._calls.state(twice=twice):
+                if y is not None and not self._steady:
                     y = self.codes(y, X)
                 if self._checked.misses(y is not None or not hasattr(X, "shape"), count_rows(X)):
                     self._look(X, y)

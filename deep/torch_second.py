@@ -43,7 +43,12 @@ WAYS = {
     "forward": (Way(True), Way(True, True)),
     "double_backward": (Way(False), Way(False, True)),
 }
-"""What may be tried, the cheapest first, by the name that `deep.TorchRisk` has for it."""
+"""What may be tried, by the name that `deep.TorchRisk` has for it."""
+
+
+def ways_for(name: str, ways: tuple[Way, ...]) -> list[Way]:
+    """The cheapest first: two backward sweeps of which the first is kept, but for `slopes` a forward one alone."""
+    return sorted(ways, key=lambda way: (way.written_out, way.forward != (name == "slopes")))
 
 
 class _WrittenOut(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
@@ -75,18 +80,57 @@ def slopes(losses: Callable[[Params], Any], params: Params, tangent: Params, *, 
     with torch.enable_grad():
         values = losses(leaves)
         shares = torch.zeros_like(values, requires_grad=True)
-        return _gradient(_backward_slope((shares * values).sum(), leaves, tangent), [shares])[0]
+        return _along(_slopes((shares * values).sum(), leaves), tangent, [shares])[0]
 
 
 def hessian_product(value: Callable[[Params], Any], params: Params, tangent: Params, *, forward: bool) -> Params:
     """``d/dt grad value(params + t tangent)`` at t = 0."""
     if forward:
         return dict(jvp(grad(value), (params,), (tangent,))[1])
+    return linearised(value, params)(tangent)
+
+
+def linearised(value: Callable[[Params], Any], params: Params, *, forward: bool = False) -> Callable[[Params], Params]:
+    """``tangent -> d/dt grad value(params + t tangent)`` at t = 0, by one graph that is kept for all tangents."""
     leaves = _leaves(params)
     with torch.enable_grad():
-        along = _backward_slope(value(leaves), leaves, tangent)
-        found = _gradient(along, list(leaves.values()))
-    return dict(zip(leaves, found, strict=True))
+        slopes = _slopes(value(leaves), leaves)
+    return lambda tangent: dict(zip(leaves, _along(slopes, tangent, list(leaves.values())), strict=True))
+
+
+def gauss_newton_products(
+    outputs: Callable[[Params], Any], loss: Callable[[Any], Any], params: Params, *, forward: bool = False
+) -> Callable[[Params], Params]:
+    """``tangent -> J' loss''(z) J tangent`` with ``z = outputs(params)`` and J its Jacobian, by graphs that are kept.
+
+    ``J' u`` is linear in u, so that its derivative in u along a tangent, backwards, is ``J tangent``.
+    """
+    leaves = _leaves(params)
+    with torch.enable_grad():
+        z = outputs(leaves)
+        u = torch.zeros_like(z, requires_grad=True)
+        pulled = _slopes((z * u).sum(), leaves)
+        here = {"z": z.detach().requires_grad_()}
+        bent = _slopes(loss(here["z"]), here)
+
+    def product(tangent: Params) -> Params:
+        moved = _along(pulled, tangent, [u])[0]
+        change = _along(bent, {"z": moved}, [here["z"]])[0]
+        found = torch.autograd.grad(z, list(leaves.values()), change, retain_graph=True, materialize_grads=True)
+        return dict(zip(leaves, found, strict=True))
+
+    return product
+
+
+def pulled_rows(
+    value: Callable[[Params, Any], Any], params: Params, x: Any, *, forward: bool = False
+) -> tuple[Params, Callable[[Params], Any]]:
+    """The slope of a value in the parameters, and ``tangent -> d/dx`` of it along a tangent, by the same graph."""
+    leaves, rows = _leaves(params), x.detach().requires_grad_()
+    with torch.enable_grad():
+        slopes = _slopes(value(leaves, rows), leaves)
+    found = {name: slope.detach() for name, slope in slopes.items()}
+    return found, lambda tangent: _along(slopes, tangent, [rows])[0]
 
 
 def mixed_product(
@@ -100,29 +144,41 @@ def mixed_product(
         forward
     ):  # a derivative along parameters of a gradient in the rows: torch errs in the gradient of such a derivative
         return jvp(lambda p: grad(lambda z: losses(p, z).sum())(x), (params,), (tangent,))[1]
-    leaves, rows = _leaves(params), x.detach().requires_grad_()
-    with torch.enable_grad():
-        along = _backward_slope(losses(leaves, rows).sum(), leaves, tangent)
-        return _gradient(along, [rows])[0]
+    return pulled_rows(lambda p, rows: losses(p, rows).sum(), params, x)[1](tangent)
 
 
 def _leaves(params: Params) -> Params:
     return {name: value.detach().requires_grad_() for name, value in params.items()}
 
 
-def _backward_slope(value: Any, leaves: Params, tangent: Params) -> Any:
-    slopes = torch.autograd.grad(value, list(leaves.values()), create_graph=True, materialize_grads=True)
-    return sum((slope * tangent[name]).sum() for name, slope in zip(leaves, slopes, strict=True))
+def _slopes(value: Any, leaves: Params) -> Params:
+    """The gradient with its graph."""
+    found = torch.autograd.grad(value, list(leaves.values()), create_graph=True, materialize_grads=True)
+    return {name: _dense(slope) for name, slope in zip(leaves, found, strict=True)}
 
 
-def _gradient(value: Any, of: list[Any]) -> Any:
-    if not value.requires_grad:
+def _along(slopes: Params, tangent: Params, of: list[Any]) -> list[Any]:
+    """The gradient in `of` of ``sum <slope, tangent>``; the graph stays."""
+    bent = {name: slope for name, slope in slopes.items() if slope.requires_grad}
+    if not bent:
         return [torch.zeros_like(item) for item in of]
+    along = [tangent[name] for name in bent]
+    return _differentiated(list(bent.values()), of, grad_outputs=along, retain_graph=True)
+
+
+def _gradient(value: Any, of: list[Any]) -> list[Any]:
+    return _differentiated(value, of) if value.requires_grad else [torch.zeros_like(item) for item in of]
+
+
+def _differentiated(values: Any, of: list[Any], **options: Any) -> list[Any]:
     try:
-        found = torch.autograd.grad(value, of, materialize_grads=True)
-        return [slope.to_dense() if slope.is_sparse else slope for slope in found]
+        return [_dense(slope) for slope in torch.autograd.grad(values, of, materialize_grads=True, **options)]
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a user's own function or hook may raise anything
         why = " ".join(f"{type(error).__name__}: {error}".split())[:160].rstrip(".")
         raise CapabilityError("operations that can be differentiated", why) from error
+
+
+def _dense(slope: Any) -> Any:
+    return slope.to_dense() if slope.is_sparse else slope

@@ -10,8 +10,8 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
 `ProjectedGradient`, `Accelerated`, `Adam`, `LBFGS`
     how rows move. `Everywhere`, `Box`, `L2Ball`, `L2AroundSeed`, `LinfAroundSeed`, `Sphere`, `Tied`, `Intersection`:
     where they may lie.
-`CG`, `Dense`, `Identity`
-    ``H x = b`` from products with H.
+`CG`, `MINRES`, `GaussNewton`, `NormalCG`, `Dense`, `Identity`
+    ``H x = b`` from products with H; MINRES where H may be indefinite.
 `total_gradient`
     the derivative of a validation loss in the rows, through what is learned from them.
 `LBFGSTrainer`
@@ -30,13 +30,14 @@ from .projections import Box, Everywhere, Intersection, L2AroundSeed, L2Ball, Li
 from .protocols import InverseHVP, PoisonParameters, Projection, Risk, Solution, TargetGenerator, Trainer
 from .ranks import Alone
 from .samples import Sample
-from .solvers import CG, Dense, Identity
+from .solvers import CG, MINRES, Dense, GaussNewton, Identity, NormalCG
 from .thresholds import Condition, Reachability, reachability
 from .training import LBFGSTrainer, Trained, objective
 
 __all__ = [
     "CG",
     "LBFGS",
+    "MINRES",
     "Accelerated",
     "Adam",
     "Align",
@@ -48,6 +49,7 @@ __all__ = [
     "Descent",
     "DirectRows",
     "Everywhere",
+    "GaussNewton",
     "Identity",
     "Intersection",
     "InverseHVP",
@@ -57,6 +59,7 @@ __all__ = [
     "LinearRisk",
     "LinfAroundSeed",
     "Match",
+    "NormalCG",
     "PoisonObjective",
     "PoisonParameters",
     "ProjectedGradient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,90 @@ def doubled(values: Any) -> Any:
 def norm(vector: Any) -> float:
     """Euclidean length of a flat vector."""
     return float(vector @ vector) ** 0.5
+
+
+def length(vector: Any) -> Any:
+    """Euclidean length of a flat vector, as a number of its kind: `norm` without waiting for the device."""
+    return (vector @ vector) ** 0.5
+
+
+def where(mask: Any, values: Any, other: Any) -> Any:
+    """`values` where `mask` is true, `other` elsewhere; numbers, or of the kind of the mask."""
+    if not hasattr(mask, "detach"):
+        return np.where(mask, values, other)
+    values = values if hasattr(values, "detach") else mask * 0.0 + values
+    return values.where(mask, other)
+
+
+def on_host(values: Any) -> bool:
+    """Whether looking at a number costs nothing: it is no tensor of another device."""
+    return bool(getattr(getattr(values, "device", None), "type", "cpu") == "cpu")
+
+
+def gathered(numbers: Any, template: Any) -> Any:
+    """Numbers or vectors of one length, wherever they are, as one array of the kind of `template`."""
+    if not hasattr(template, "detach"):
+        return np.array(numbers, dtype=np.float64)
+    shape = getattr(numbers[0], "shape", ()) if len(numbers) else ()
+    found = template.new_empty((len(numbers), *shape))
+    for place, number in enumerate(numbers):
+        found[place] = number
+    return found
+
+
+def stacked(first: Any, second: Any) -> Any:
+    """The rows of two arrays of one kind."""
+    if not hasattr(first, "detach"):
+        return np.concatenate([first, second])
+    joined = first.new_empty((len(first) + len(second), *first.shape[1:]))
+    joined[: len(first)] = first
+    joined[len(first) :] = second
+    return joined
+
+
+def places(index: Any, template: Any) -> Any:
+    """Whole numbers where `template` is, to pick its rows by."""
+    index = np.asarray(index, dtype=np.int64)
+    return sys.modules["torch"].as_tensor(index, device=template.device) if hasattr(template, "detach") else index
+
+
+def row_codes(X: Any) -> Any:
+    """A whole number of 64 bits for each row, the same for the same bits, made where the rows are.
+
+    The bits of a row are multiplied by fixed odd numbers and summed, without regard to overflow.
+
+    Examples
+    --------
+    >>> one, other, again = row_codes(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]))
+    >>> bool(one == again), bool(one == other)
+    (True, False)
+    """
+    flat, kinds = flat_rows(X), sys.modules["torch"] if hasattr(X, "detach") else np
+    factors = places(np.random.default_rng(0).integers(-(2**63), 2**63 - 1, flat.shape[1]) | 1, flat)
+    found = []
+    for start in range(0, len(flat), 4096):
+        part = flat[start : start + 4096]
+        part = part.contiguous() if hasattr(part, "detach") else np.ascontiguousarray(part)
+        if "float" in str(part.dtype):
+            part = part.view(kinds.int64 if "64" in str(part.dtype) else kinds.int32)
+        found.append((part * factors).sum(1))
+    return kinds.concatenate(found) if found else places([], flat)
+
+
+def count_shared(rows: Any, others: Any) -> int:
+    """How many of some rows are among others of the same kind."""
+    kinds = sys.modules["torch"] if hasattr(rows, "detach") else np
+    return int(kinds.isin(row_codes(rows), row_codes(others)).sum())
+
+
+def add_to(total: Any, factor: float, one: Any, other: Any = None) -> None:
+    """``total += factor * one``, or ``factor * one * other``, in place."""
+    if not hasattr(total, "detach"):
+        total += factor * one if other is None else factor * one * other
+    elif other is None:
+        total.add_(one, alpha=factor)
+    else:
+        total.addcmul_(one, other, value=factor)
 
 
 def copy_of(values: Any) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..core.journal import Journal
-from .arrays import to_numpy
-from .samples import Sample
+from .arrays import row_codes, to_numpy
+from .samples import Held, Sample
 
 
 def digest_of(*parts: Any) -> str:
-    """A short hash of settings, arrays, tensors and samples.
+    """A short hash of settings, arrays, tensors and samples; tensors are reduced to a number where they are.
 
     Examples
     --------
@@ -23,11 +23,18 @@ def digest_of(*parts: Any) -> str:
     """
     found = hashlib.sha256()
     for part in parts:
-        for item in (part.X, part.y, part.mass) if isinstance(part, Sample) else (part,):
+        for item in (part.X, part.y, part.mass) if isinstance(part, (Sample, Held)) else (part,):
             raw = hasattr(item, "shape")
             found.update(repr(tuple(item.shape) if raw else item).encode())
-            found.update(to_numpy(item).tobytes() if raw else b"")
+            found.update(_bytes(item) if raw else b"")
     return found.hexdigest()[:16]
+
+
+def _bytes(item: Any) -> bytes:
+    if not hasattr(item, "detach"):
+        return to_numpy(item).tobytes()
+    codes = row_codes(item.detach().reshape(len(item) if item.ndim > 1 else 1, -1))
+    return str(int(row_codes(codes[None])[0])).encode()
 
 
 class Checkpoint:

@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, minimize
 
 from ..core import CapabilityError, check_integer, check_number
 from ..core.validation import Array
-from .arrays import copy_of, like, to_numpy
+from .arrays import add_to, copy_of, like, to_numpy
 from .checkpoints import Checkpoint
 from .protocols import Projection, Rows
 from .ranks import Alone, Ranks
@@ -77,7 +77,7 @@ class _Best:
     def note(self, X: Any, value: float) -> None:
         self.history.append(value)
         if value < self.value:
-            self.X, self.value = copy_of(X), value
+            self.X, self.value = X, value
 
     def result(self) -> Descent:
         return Descent(self.X, self.value, np.array(self.history))
@@ -230,11 +230,17 @@ class Adam(Stepping):
         return {"first": 0.0 * X, "second": 0.0 * X, "scale": ranks.max(_largest(slope)) or 1.0}
 
     def _change(self, t: int, slope: Rows, state: dict[str, Any]) -> Rows:
-        unit, (b1, b2) = slope / state["scale"], self.betas
-        first = state["first"] = b1 * state["first"] + (1 - b1) * unit
-        second = state["second"] = b2 * state["second"] + (1 - b2) * unit * unit
-        length = self.step * _cosine(t, self.steps) / (1 - b1 ** (t + 1))
-        return length * first / ((second / (1 - b2 ** (t + 1))) ** 0.5 + 1e-8)
+        (b1, b2), first, second, scale = self.betas, state["first"], state["second"], state["scale"]
+        rest = (1 - b2 ** (t + 1)) ** 0.5
+        first *= b1  # in place, in few passes: of many rows, making new arrays is what costs
+        second *= b2
+        add_to(first, (1 - b1) / scale, slope)
+        add_to(second, (1 - b2) / scale**2, slope, slope)
+        spread = second**0.5
+        spread += 1e-8 * rest
+        change = first / spread
+        change *= self.step * _cosine(t, self.steps) * rest / (1 - b1 ** (t + 1))
+        return change
 
 
 @dataclass(frozen=True)
@@ -352,7 +358,7 @@ class _Search:
         self.scale = abs(value) or _largest(slope)
 
     def __call__(self, flat: Array) -> tuple[float, Array]:
-        X = like(flat.reshape(tuple(self.start.shape)), self.start)
+        X = copy_of(like(flat.reshape(tuple(self.start.shape)), self.start))  # the array is scipy's
         value, slope = self.objective(X)
         self.best.note(X, value)
         self.progress(len(self.best.history) - 1, value)

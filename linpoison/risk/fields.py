@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from ..core import InputError
-from .arrays import norm, per_row
+from .arrays import norm, per_row, where
 from .protocols import Risk, Rows, Vector
 from .ranks import Alone, Ranks
 
@@ -72,9 +70,10 @@ class PoisonObjective:
     risk : Risk
     w : Vector
     field : Field
-    y : array_like, shape (m,)
-    shares : array_like, shape (m,)
-        ``a_j``.
+    y : vector, shape (m,)
+        Labels as the risk holds them, see `Risk.held`.
+    shares : vector, shape (m,)
+        ``a_j``, of the kind of the risk.
     ranks : Ranks
         The rows, labels and shares are those of this process.
     """
@@ -87,8 +86,10 @@ class PoisonObjective:
     ranks: Ranks = Alone()
 
     def __call__(self, X: Rows) -> tuple[float, Rows]:
-        value, cotangent = self.field(self.pull(X))
-        return value, self.push(X, cotangent)
+        with self.risk.steady():
+            p, push = self.risk.pulled(self.w, X, self.y, self.shares)
+            value, cotangent = self.field(self.ranks.sum(p))
+            return value, push(cotangent)
 
     def value(self, X: Rows) -> float:
         """The field alone."""
@@ -104,9 +105,11 @@ class PoisonObjective:
 
     def lengths(self, X: Rows) -> Rows:
         """Steps along the gradient that fit the curvature in each row, where the loss pulls with 1 at most."""
-        heavy = np.maximum(self.shares, 1e-3 * np.mean(self.shares))
+        least = 1e-3 * self.shares.mean()
+        heavy = where(self.shares > least, self.shares, least)
         return per_row(1 / (3 * len(heavy) * heavy**2), X)
 
     def pull(self, X: Rows) -> Vector:
         """``p``, over all processes."""
-        return self.ranks.sum(self.risk.loss_vjp(self.w, X, self.y, self.shares))
+        with self.risk.steady():
+            return self.ranks.sum(self.risk.loss_vjp(self.w, X, self.y, self.shares))

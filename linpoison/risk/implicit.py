@@ -9,12 +9,13 @@ import numpy as np
 
 from ..core.validation import Array
 from .arrays import movable, per_row, to_numpy
+from .linear_risk import shares
 from .protocols import HVP, InverseHVP, Risk, Rows, Solution, Vector
 from .samples import Sample
 from .solvers import CG
 
 
-def hessian(risk: Risk, w: Vector, data: Sample) -> HVP:
+def hessian(risk: Risk, w: Vector, data: Sample, *, gauss_newton: bool = False) -> HVP:
     """Products with the Hessian of the objective at `w`, over all rows in a fixed order.
 
     Parameters
@@ -23,8 +24,11 @@ def hessian(risk: Risk, w: Vector, data: Sample) -> HVP:
     w : vector
         Parameters.
     data : Sample
+    gauss_newton : bool, default False
+        With the Gauss-Newton matrix instead.
     """
-    return lambda v: risk.hvp(w, data.X, data.y, v, data.weights)
+    part = risk.curvature(w, data.X, data.y, shares(data.weights, data.n), gauss_newton=gauss_newton)
+    return (lambda v: part(v) + risk.penalty_grad(v)) if risk.reg else part
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,7 @@ def total_gradient(
            [0.]])
     """
     slope = risk.data_grad(w, validation.X, validation.y, validation.weights)
-    solution = solver.solve(hessian(risk, w, train), slope)
+    solution = solver.solve(hessian(risk, w, train, gauss_newton=solver.gauss_newton), slope)
     rows = movable(risk.rows(poison.X)) if poison.y is not None else poison.X
     moved = Sample(rows, poison.y, poison.weights)
     pulls = to_numpy(risk.loss_jvp(w, rows, poison.y, solution.x)) + float(risk.penalty_grad(w) @ solution.x)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from ..core import CapabilityError, InputError, as_matrix, as_weights, check_number
 from ..core.validation import Array
 from ..losses import MarginLoss, Problem
-from .protocols import Risk
+from .protocols import HVP, Risk
 from .score_losses import ActiveScores, ScoreLoss, score_loss
 
 
@@ -126,9 +126,12 @@ class LinearRisk(Risk):
         return np.asarray((pulls * self.scores(v, X)).sum(axis=1))
 
     def hvp(self, w: Any, X: Any, y: Any, v: Any, weights: Any = None) -> Array:
-        share = shares(weights, len(y))
-        bent = self.link.bend(self.scores(w, X), self.link.labels(y), self.scores(v, X))
-        return self._gather(share[:, None] * bent, X) + self.penalty_grad(v)
+        return np.asarray(self.curvature(w, X, y, shares(weights, len(y)))(v)) + self.penalty_grad(v)
+
+    def curvature(self, w: Any, X: Any, y: Any, coefficients: Any, *, gauss_newton: bool = False) -> HVP:
+        """The Hessian either way: scores are linear in the parameters."""
+        scores, labels, share = self.scores(w, X), self.link.labels(y), np.asarray(coefficients)[:, None]
+        return lambda v: self._gather(share * self.link.bend(scores, labels, self.scores(v, X)), X)
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Array:
         scores, labels = self.scores(w, X), self.link.labels(y)

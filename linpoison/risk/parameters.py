@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +36,15 @@ class DirectRows(PoisonParameters):
         rows = phi.reshape(self.shape)
         return rows if index is None else rows[index]
 
-    def vjp(self, phi: Any, rows: Any, index: Any = None) -> Any:
-        if index is None:
-            return like(rows, phi).reshape(-1)
-        whole = (0.0 * phi).reshape(self.shape)
-        whole[index] = like(rows, phi)
-        return whole.reshape(-1)
+    def vjp(self, phi: Any, index: Any = None) -> tuple[Any, Callable[[Any], Any]]:
+        def pull(rows: Any) -> Any:
+            if index is None:
+                return like(rows, phi).reshape(-1)
+            whole = (0.0 * phi).reshape(self.shape)
+            whole[index] = like(rows, phi)
+            return whole.reshape(-1)
+
+        return self.points(phi, index), pull
 
     def restrict(self, phi: Any) -> Any:
         return self.projection.project(phi.reshape(self.shape)).reshape(-1)

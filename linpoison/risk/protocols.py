@@ -11,11 +11,17 @@ Vectors are flat arrays of the model's own kind (ndarray or tensor), and attacks
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from ..core import CapabilityError
-from .arrays import row_norms, to_numpy
+from .arrays import gathered, per_row, row_norms, to_numpy
+from .ranks import Ranks
+from .samples import Held
 
 Vector = Any
 """A flat float64 ndarray or tensor, in the order of the parameters."""
@@ -98,6 +104,41 @@ class Risk(Protocol):
     def features(self, w: Vector, X: Rows) -> Any:
         """What the last linear layer is given, shape (n, h)."""
 
+    def curvature(self, w: Vector, X: Rows, y: Any, coefficients: Any, *, gauss_newton: bool = False) -> HVP:
+        """Products with ``sum_i coefficients_i d2/dw2 l(x_i, y_i; w)``, or with its Gauss-Newton matrix, for one w.
+
+        What all products share is computed once, where memory allows.
+        """
+
+    def pulled(self, w: Vector, X: Rows, y: Any, coefficients: Any) -> tuple[Vector, Callable[[Vector], Rows]]:
+        """`loss_vjp`, and the function ``u -> coefficients_i d/dx_i <d/dw l(x_i, y_i; w), u>`` that follows it."""
+        p = self.loss_vjp(w, X, y, coefficients)
+        return p, lambda u: per_row(coefficients, X) * self.mixed_product(w, X, y, u)
+
+    def descended(
+        self, w: Vector, X: Rows, y: Any, coefficients: Any, *, steps: int, length: float, ranks: Ranks
+    ) -> Vector:
+        """``w`` after steps ``w <- w - length (sum_i coefficients_i d/dw l(x_i, y_i; w) + reg P w)``.
+
+        The rows and coefficients are those of this process; the sum is over all.
+        """
+        for _ in range(steps):
+            w = w - length * (ranks.sum(self.loss_vjp(w, X, y, coefficients)) + self.penalty_grad(w))
+        return w
+
+    def targets(self, y: Any, X: Rows) -> Any:
+        """Labels of rows as the loss takes them, of the model's own kind."""
+        return np.asarray(y)
+
+    def held(self, data: Any) -> Held:
+        """A `linpoison.risk.Sample` where the risk computes, looked at once; for use within `steady`."""
+        rows = data.take(range(data.n))
+        return Held(self.rows(rows.X), self.targets(rows.y, rows.X), rows.mass, rows.total)
+
+    def steady(self) -> AbstractContextManager[Any]:
+        """A state in which rows and labels are parts of what was `held`, and are not looked at again."""
+        return nullcontext()
+
     def only(self, w: Vector, names: Any) -> tuple[Risk, Vector]:
         """The risk of some of the parameters, by their names, with the others fixed as in `w`; and theirs in `w`."""
         raise CapabilityError("parameters that have names", type(self).__name__, "Leave `params` out for all.")
@@ -110,24 +151,57 @@ class Solution:
     Parameters
     ----------
     x : Vector
-    residual : float
-        ``|(H + damping I) x - b| / |b|``, computed anew.
-    iterations : int
-        Products with H, the check of the residual not counted.
-    damping : float
-    negative_curvature : bool
-        Whether a direction v with ``v'(H + damping I) v <= 0`` was met.
+    facts : Vector
+        Residual, iterations, curvature and damping, of the kind of `x`: they stay on the device until one is asked for.
+    solver : str
+        Its name: what was used.
     """
 
     x: Vector
-    residual: float
-    iterations: int
-    damping: float = 0.0
-    negative_curvature: bool = False
+    facts: Vector
+    solver: str
+
+    @classmethod
+    def of(cls, x: Vector, residual: Any, iterations: Any, curvature: Any, damping: Any, solver: str) -> Solution:
+        """From numbers, wherever they are."""
+        return cls(x, gathered([residual, iterations, curvature, damping], x), solver)
+
+    @property
+    def residual(self) -> float:
+        """``|(H + damping I) x - b| / |b|``, computed anew."""
+        return float(self.facts[0])
+
+    @property
+    def iterations(self) -> int:
+        return int(self.facts[1])
+
+    @property
+    def curvature(self) -> float:
+        """The least ``v'(H + damping I) v / v'v`` met; infinite if no direction was, NaN if none is looked at."""
+        return float(self.facts[2])
+
+    @property
+    def damping(self) -> float:
+        return float(self.facts[3])
+
+    @property
+    def negative_curvature(self) -> bool:
+        """Whether a direction was met in which H + damping I is not positive."""
+        return self.curvature <= 0
 
 
 class InverseHVP(Protocol):
-    """Solves ``H x = b`` given products with H."""
+    """Solves ``H x = b`` given products with H.
+
+    Attributes
+    ----------
+    name : str
+    gauss_newton : bool
+        Whether it wants products with the Gauss-Newton matrix in the place of the Hessian.
+    """
+
+    name: ClassVar[str]
+    gauss_newton: ClassVar[bool] = False
 
     def solve(self, hvp: HVP, b: Vector) -> Solution:
         """The solution and how well it solves."""
@@ -160,14 +234,14 @@ class Projection(ABC):
 class PoisonParameters(Protocol):
     """How poison rows come from what is optimised: the pixels themselves, or the weights of a network.
 
-    `index` picks some of the rows; None is all of them.
+    `index` picks some of the rows, by numbers where `phi` is; None is all of them.
     """
 
     def points(self, phi: Vector, index: Any = None) -> Rows:
         """The poison rows, always from the same seeds."""
 
-    def vjp(self, phi: Vector, rows: Rows, index: Any = None) -> Vector:
-        """The gradient in `phi` for the gradient `rows` in the poison rows."""
+    def vjp(self, phi: Vector, index: Any = None) -> tuple[Rows, Callable[[Rows], Vector]]:
+        """`points`, and the function from a gradient in them to the gradient in `phi`."""
 
     def restrict(self, phi: Vector) -> Vector:
         """The nearest `phi` whose rows are feasible."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import InputError, as_weights, check_number, check_seed
 from ..core.validation import Array
-from .arrays import count_rows, take_rows, to_numpy
+from .arrays import count_rows, stacked, take_rows, to_numpy
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +90,39 @@ class Sample:
         """These rows and then the others, as arrays of the kind of `risk`."""
         first, second = self.take(range(self.n)), other.take(range(other.n))
         both = (risk.rows(first.X), risk.rows(second.X))
-        X = _stack(both)
+        X = stacked(*both)
         y = np.concatenate([_labels(first.y), _labels(second.y)])
         return Sample(X, y, np.concatenate([first.mass, second.mass]))
 
 
-def _stack(parts: tuple[Any, Any]) -> Any:
-    if not hasattr(parts[0], "detach"):
-        return np.concatenate(parts)
-    joined = parts[0].new_empty((len(parts[0]) + len(parts[1]), *parts[0].shape[1:]))
-    joined[: len(parts[0])] = parts[0]
-    joined[len(parts[0]) :] = parts[1]
-    return joined
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Weighted rows where a risk computes.
+
+    Parameters
+    ----------
+    X : ndarray or tensor
+    y : vector
+        Labels as the loss takes them.
+    mass : vector
+        Copies of each row.
+    total : float
+        Their sum, on the host.
+    """
+
+    X: Any
+    y: Any
+    mass: Any
+    total: float
+
+    def take(self, index: Any, total: float) -> Held:
+        """Some of the rows, by a slice or by numbers of the kind of the rows, and what they weigh."""
+        return Held(self.X[index], self.y[index], self.mass[index], total)
+
+    def joined(self, other: Held) -> Held:
+        """These rows and then the others."""
+        X, y, mass = stacked(self.X, other.X), stacked(self.y, other.y), stacked(self.mass, other.mass)
+        return Held(X, y, mass, self.total + other.total)
 
 
 def _array(rows: Any) -> Any:

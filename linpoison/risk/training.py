@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from ..core import check_integer, check_number
 from ..core.validation import Array
 from .arrays import like, norm, row_shape, to_numpy
+from .implicit import hessian
 from .protocols import Risk, Vector
 from .samples import Sample
 from .solvers import CG
@@ -129,7 +130,7 @@ class LBFGSTrainer:
         for _ in range(self.newton):
             if norm(slope) <= self.tol:
                 break
-            step = solver.solve(lambda v, w=w: risk.hvp(w, data.X, data.y, v, data.weights), slope)
+            step = solver.solve(hessian(risk, w, data), slope)
             moved = w - step.x
             moved_slope = risk.grad(moved, data.X, data.y, data.weights)
             if step.negative_curvature or norm(moved_slope) >= norm(slope):

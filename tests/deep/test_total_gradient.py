@@ -172,7 +172,8 @@ def test_fields_are_differentiated_rightly():
     other = risk.data_grad(w, data.X[:2], data.y[:2])
     shares = np.random.default_rng(2).uniform(size=6)
     for field in (Align(other), Match(other)):
-        f = PoisonObjective(risk, w, field, data.y, shares)
+        held = risk.held(Sample(data.X, data.y, shares))
+        f = PoisonObjective(risk, w, field, held.y, held.mass)
         found = float((to_numpy(f(torch.as_tensor(data.X))[1]) * change).sum())
         numeric = slope(lambda X, f=f: f(torch.as_tensor(X))[0], data.X, change)
         assert found == pytest.approx(numeric, rel=1e-7)

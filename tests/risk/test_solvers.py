@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import minres
 
 torch = pytest.importorskip("torch")
 
 from linpoison.core import InputError, SolverFailed  # noqa: E402
-from linpoison.risk import CG, Dense, Identity  # noqa: E402
+from linpoison.risk import CG, MINRES, Dense, GaussNewton, Identity, NormalCG  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
 from linpoison.risk.solvers import mean_curvature  # noqa: E402
 
@@ -31,7 +32,7 @@ def vector(b, kind):
     return b if kind == "numpy" else torch.as_tensor(b)
 
 
-EXACT = [CG(relative_damping=0, maxiter=200, tol=1e-13), Dense()]
+EXACT = [kind(relative_damping=0, maxiter=200, tol=1e-13) for kind in (CG, MINRES, GaussNewton, NormalCG)] + [Dense()]
 kinds = pytest.mark.parametrize("kind", ["numpy", "torch"])
 
 
@@ -50,7 +51,7 @@ def test_a_positive_definite_system_is_solved(solver, kind):
 @kinds
 @pytest.mark.parametrize(
     "solver",
-    [CG(relative_damping=0, damping=0.7, maxiter=200), Dense(0.7)],
+    [kind(relative_damping=0, damping=0.7, maxiter=200) for kind in (CG, MINRES, NormalCG)] + [Dense(0.7)],
     ids=lambda s: type(s).__name__,
 )
 def test_a_damped_system_is_that_of_the_dense_solve(solver, kind):
@@ -69,7 +70,7 @@ def test_relative_damping_is_in_units_of_the_mean_curvature():
     np.testing.assert_allclose(found.x, np.linalg.solve(H + found.damping * np.eye(P), b), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("build", [lambda d: CG(0, d), lambda d: Dense(d)], ids=["CG", "Dense"])
+@pytest.mark.parametrize("build", [lambda d: CG(0, d), lambda d: MINRES(0, d), lambda d: Dense(d)])
 def test_negative_curvature_is_told_of_the_damped_matrix(build):
     H, b = system(-2.0, 10.0)
     assert build(0.0).solve(lambda v: H @ v, b).negative_curvature
@@ -91,6 +92,61 @@ def test_an_indefinite_system_is_solved_densely():
     H, b = system(-2.0, 10.0)
     found = Dense().solve(lambda v: H @ v, b)
     np.testing.assert_allclose(found.x, np.linalg.solve(H, b), rtol=1e-8, atol=1e-8)
+
+
+@kinds
+@pytest.mark.parametrize("solver", [MINRES(0, maxiter=60), NormalCG(0, maxiter=60)], ids=lambda s: s.name)
+@pytest.mark.parametrize("seed", range(5))
+def test_an_indefinite_system_is_solved_by_products(solver, kind, seed):
+    H, b = system(-7.0, 10.0, seed)
+    found = solver.solve(product(H, kind), vector(b, kind))
+    np.testing.assert_allclose(to_numpy(found.x), np.linalg.solve(H, b), rtol=1e-7, atol=1e-7)
+    assert found.residual < 1e-8
+    assert found.negative_curvature
+    assert found.solver == solver.name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_minres_is_scipy_s_step_by_step(seed):
+    H, b = system(-7.0, 10.0, seed)
+    last = np.inf
+    for steps in range(1, P):
+        ours = MINRES(0, maxiter=steps).solve(lambda v: H @ v, b)
+        theirs, _ = minres(H, b, maxiter=steps, rtol=0)
+        np.testing.assert_allclose(ours.x, theirs, rtol=1e-7, atol=1e-8)
+        krylov = np.linalg.qr(np.stack([np.linalg.matrix_power(H, k) @ b for k in range(steps)], axis=1))[0]
+        best = krylov @ np.linalg.lstsq(H @ krylov, b, rcond=None)[0]
+        assert ours.residual == pytest.approx(np.linalg.norm(H @ best - b) / np.linalg.norm(b), rel=1e-4, abs=1e-8)
+        assert ours.residual <= last
+        ritz = np.linalg.eigvalsh(krylov.T @ H @ krylov)[0]
+        assert ours.negative_curvature == (ritz <= 0)
+        assert ours.curvature >= ritz - 1e-6
+        last = ours.residual
+
+
+def test_a_system_without_a_solution_ends_at_the_least_residual():
+    H, b = np.diag([1.0, -2.0, 0.0]), np.ones(3)
+    found = MINRES(0, maxiter=20).solve(lambda v: H @ v, b)
+    assert found.residual == pytest.approx(1 / np.sqrt(3))
+
+
+@pytest.mark.parametrize("low", [0.1, -7.0])
+@pytest.mark.parametrize("kind", [CG, MINRES, NormalCG])
+def test_how_often_it_looks_changes_no_answer(kind, low):
+    H, b = system(low)
+    products = {1: 0, 16: 0}
+
+    def counted(every):
+        def product(v):
+            products[every] += 1
+            return torch.as_tensor(H) @ v
+
+        return kind(maxiter=40, tol=1e-3, every=every).solve(product, torch.as_tensor(b))
+
+    often, seldom = counted(1), counted(16)
+    assert torch.equal(often.x, seldom.x)
+    assert (often.iterations, often.curvature) == (seldom.iterations, seldom.curvature)
+    assert products[1] < products[16]
 
 
 def test_few_iterations_report_the_residual_that_they_reach():

@@ -199,11 +199,11 @@ class Canceler(Attack):
         if seeds.n < ranks.size:
             raise InputError(f"at least one row for each of {ranks.size} processes", f"{seeds.n} rows")
         own = ranks.shard(seeds.n)
-        part, sets = seeds.take(own), self.projection.take(own)
-        shares = unit * mass * part.mass / seeds.total
+        part, sets = risk.held(seeds.take(own)), self.projection.take(own)
+        shares = (unit * mass / seeds.total) * part.mass
         rest = Cancel(unit * (condition.rest + mass * condition.growth))
         fixed = PoisonObjective(risk, target, rest, part.y, shares, ranks)
-        first, tol = sets.project(movable(risk.rows(part.X))), 0.5 * (unit * self.tol) ** 2
+        first, tol = sets.project(movable(part.X)), 0.5 * (unit * self.tol) ** 2
         objective: Any = fixed
         if self.free_weights or condition.n_kinks:
             objective = FreeObjective(fixed, condition, unit, mass, first.shape, self.free_weights)

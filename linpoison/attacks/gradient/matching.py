@@ -86,8 +86,9 @@ class Crafting(Attack):
         """
         field_, solution = self.wanted(risk, w, train, target)
         rows = seeds.take(range(seeds.n))
-        objective = PoisonObjective(risk, w, field_, rows.y, rows.mass / rows.total)
-        start = self.projection.project(movable(risk.rows(rows.X)))
+        held = risk.held(rows)
+        objective = PoisonObjective(risk, w, field_, held.y, held.mass / held.total)
+        start = self.projection.project(movable(held.X))
         found = self.optimiser.minimise(
             objective, start, self.projection, tol=-np.inf, ranks=Alone(), progress=progress
         )
@@ -133,7 +134,8 @@ class FixedModelAttack(Crafting):
     def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
         """``s u``."""
         slope = risk.data_grad(w, target.X, target.y, target.weights)
-        solution = self.solver.solve(hessian(risk, w, train), slope)
+        products = hessian(risk, w, train, gauss_newton=self.solver.gauss_newton)
+        solution = self.solver.solve(products, slope)
         return Align(_sign(self.labels) * solution.x), solution
 
 

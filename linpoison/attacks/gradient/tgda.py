@@ -12,7 +12,7 @@ from ...core import InputError, SolverFailed, check_integer, check_number, check
 from ...core.journal import Journal
 from ...core.results import Candidate
 from ...core.validation import Array
-from ...risk.arrays import norm, per_row
+from ...risk.arrays import gathered, length, per_row, to_numpy
 from ...risk.checkpoints import Checkpoint, digest_of
 from ...risk.descent import Progress, silent
 from ...risk.measuring import peak_memory
@@ -25,10 +25,10 @@ from ..run import Middle, Run, Step
 from ..scenario import Scenario
 from .source import Pixels, Source
 from .stage import Stage
-from .tgda_parts import Batch, Share, State, Table, check_disjoint, check_shares, check_together, held
+from .tgda_parts import Batch, State, Table, check_disjoint, check_shares, check_together
 
-COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature")
-"""What is noted of each epoch; all but the first are means over its leader steps."""
+COLUMNS = ("validation_loss", "leader_norm", "residual", "iterations", "negative_curvature", "curvature")
+"""What is noted of each epoch: at its end, means over its leader steps, and of these the least curvature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,11 @@ class Game:
     w : Vector
         The follower at the end; what a learner makes of the poison is to be learned from scratch.
     history : dict of ndarray
-        `COLUMNS`, one number for each epoch. "residual" is the relative residual of the linear systems and
-        "negative_curvature" the share of them in which the Hessian was not positive.
+        `COLUMNS`, one number for each epoch. "residual" is the relative residual of the linear systems,
+        "negative_curvature" the share of them in which the damped matrix was not positive, and "curvature" the least
+        that was met.
+    solver : str
+        Name of what solved them.
     seconds : float
         Without those of epochs that an earlier run had done.
     memory : float
@@ -55,6 +58,7 @@ class Game:
     phi: Vector
     w: Vector
     history: dict[str, Array]
+    solver: str
     seconds: float
     memory: float
 
@@ -206,78 +210,83 @@ class TGDA(Attack):
             If the follower or the leader diverges.
         """
         check_seed(seed)
-        train, validation = held(risk, train), held(risk, validation)
-        check_disjoint(train, validation)
-        table = Table(risk, train, validation, Sample(np.zeros(seeds.n), seeds.y, seeds.weights), generator, ranks)
-        check_shares(ranks, train, validation, table.count(self.batch_size))
-        digest = digest_of(self._settings(), train, validation, w, phi, table.poison, seed, risk.reg, risk.reach)
-        kept, began = Checkpoint(journal, "game", digest), time.perf_counter()
+        table = Table.of(risk, train, validation, seeds, generator, ranks)
+        check_disjoint(table.train, table.validation)
+        check_shares(ranks, table.train, table.validation, table.count(self.batch_size))
+        kept, began = self._checkpoint(journal, table, w, phi, seed), time.perf_counter()
         state = State.restored(kept.load(), risk.vector(w), generator.restrict(1.0 * phi), self.epochs)
         check_together(ranks, state.epoch)
         anchor = risk.vector(w)
         for epoch in range(state.epoch, self.epochs):
-            notes = self._epoch(table, state, anchor, np.random.default_rng([seed, epoch]))
-            loss = table.mean_loss(state.w, validation)
-            if not (np.isfinite(loss) and np.isfinite(norm(state.phi))):
-                raise SolverFailed("the game diverges: its numbers are not finite. Take smaller steps.")
+            loss, notes = self._epoch(table, state, anchor, np.random.default_rng([seed, epoch]))
             state.note(loss, notes)
             if ranks.rank == 0:
                 kept.store(state.arrays())
             progress(epoch + 1, loss)
         check_together(ranks, state.epoch)  # the checkpoint is there for all when this returns
-        X = generator.points(state.phi)
+        poison = Sample(generator.points(state.phi), seeds.y, seeds.weights)
         history = dict(zip(COLUMNS, np.array(state.history).T, strict=True))
         seconds = time.perf_counter() - began
-        return Game(Sample(X, seeds.y, seeds.weights), state.phi, state.w, history, seconds, peak_memory(train.X))
+        return Game(poison, state.phi, state.w, history, self.solver.name, seconds, peak_memory(table.train.X))
 
-    def _settings(self) -> Any:
-        return replace(self, epochs=1)
+    def _checkpoint(self, journal: Journal | None, table: Table, *parts: Any) -> Checkpoint:
+        """Of these settings and data, of which nothing is looked at without a journal."""
+        if journal is None:
+            return Checkpoint(None, "game", "")
+        risk, settings = table.risk, replace(self, epochs=1)
+        digest = digest_of(settings, table.train, table.validation, table.poison, *parts, risk.reg, risk.reach)
+        return Checkpoint(journal, "game", digest)
 
-    def _epoch(self, table: Table, state: State, anchor: Vector, rng: np.random.Generator) -> list[Any]:
-        """One pass over the batches; what each leader step noted."""
+    def _epoch(self, table: Table, state: State, anchor: Vector, rng: np.random.Generator) -> tuple[float, Array]:
+        """One pass over the batches: the validation loss after it, and what each leader step noted, a line each.
+
+        These numbers come to the host together, at the end.
+        """
         notes: list[Any] = []
-        for batch in table.batches(self.batch_size, rng):
-            if self.order == "defender":
-                self._follow(table, state, batch, anchor)
-            notes += self._lead(table, state, batch)
-            if self.order == "attacker":
-                self._follow(table, state, batch, anchor)
-        return notes
+        with table.risk.steady():
+            for batch in table.batches(self.batch_size, rng):
+                if self.order == "defender":
+                    self._follow(table, state, batch, anchor)
+                notes += self._lead(table, state, batch)
+                if self.order == "attacker":
+                    self._follow(table, state, batch, anchor)
+            last = [table.mean_loss(state.w, table.validation)[0], length(state.phi)]
+        told = to_numpy(gathered([*last, *notes], state.w))
+        if not np.isfinite(told[:2]).all():
+            raise SolverFailed("the game diverges: its numbers are not finite. Take smaller steps.")
+        return float(told[0]), told[2:].reshape(-1, 5)
 
     def _lead(self, table: Table, state: State, batch: Batch) -> list[Any]:
         notes: list[Any] = []
-        for _ in range(self.leader_steps if len(batch.poison) else 0):
+        for _ in range(self.leader_steps if len(batch.poison.X) else 0):
             slope, solution = self._total(table, state, batch)
+            notes += [length(slope), *solution.facts]
             state.climb(slope, self.leader_step, self.rule)
             state.phi = table.generator.restrict(state.phi)
-            notes.append((norm(slope), solution.residual, solution.iterations, solution.negative_curvature))
         return notes
 
     def _total(self, table: Table, state: State, batch: Batch) -> tuple[Vector, Solution]:
         """``D`` on a batch, and the solution behind it."""
         risk, w = table.risk, state.w
-        both, made, index = table.mixed(state.phi, batch)
+        both, made, pull = table.moved(state.phi, batch)
         zero_sum = self.game == "zero-sum"
-        judged = both if zero_sum else Share(table.own(batch.validation), batch.validation.total)
-        slope = table.grad(w, judged)
+        slope = table.pull(w, both if zero_sum else table.own(batch.validation))
         if zero_sum:
             slope = slope + risk.penalty_grad(w)
-        solution = self.solver.solve(table.hessian(w, both), slope)
-        if made is None:
+        solution = self.solver.solve(table.hessian(w, both, gauss_newton=self.solver.gauss_newton), slope)
+        if not len(made.X):
             return table.ranks.sum(0.0 * state.phi), solution
         rows = -1.0 * risk.mixed_product(w, made.X, made.y, solution.x)
         if zero_sum:
             rows = rows + risk.row_grad(w, made.X, made.y)
-        pull = table.generator.vjp(state.phi, per_row(made.mass / both.total, rows) * rows, index)
-        return table.ranks.sum(pull), solution
+        return table.ranks.sum(pull(per_row(made.mass / both.total, rows) * rows)), solution
 
     def _follow(self, table: Table, state: State, batch: Batch, anchor: Vector) -> None:
-        both = table.mixed(state.phi, batch)[0]
-        if self.start == "cold":
-            state.w = anchor
-        for _ in range(self.follower_steps):
-            slope = table.grad(state.w, both) + table.risk.penalty_grad(state.w)
-            state.w = state.w - self.follower_step * slope
+        both = table.learned_from(state.phi, batch)
+        state.w = table.risk.descended(
+            anchor if self.start == "cold" else state.w, both.X, both.y, both.mass / both.total,
+            steps=self.follower_steps, length=self.follower_step, ranks=table.ranks,
+        )  # fmt: skip
 
 
 def played(started: float, attack: TGDA, stage: Stage, middle: Middle, seed: int) -> Step:
@@ -302,4 +311,6 @@ def played(started: float, attack: TGDA, stage: Stage, middle: Middle, seed: int
     facts = {name: float(np.nanmean(column)) for name, column in game.history.items()}
     facts |= {"validation_loss": float(game.history["validation_loss"][-1]), "distance": stage.moved(game.w)}
     facts |= {"attack_seconds": time.perf_counter() - began}
-    return stage.step(started, Sample(game.poison.X, rows.y), seed, f"a game of {attack.epochs} epochs", facts=facts)
+    return stage.step(
+        started, Sample(game.poison.X, rows.y), seed, f"a game of {attack.epochs} epochs by {game.solver}", facts=facts
+    )

@@ -90,5 +90,5 @@ def soft_error(model: MultiModel, data: Dataset, width: float) -> tuple[float, A
 def _inverse(product: Callable[[Array], Array], right: Array, steps: int) -> Array:
     """An approximate solution of ``product(x) = right`` for a positive definite map of matrices."""
     solver = CG(relative_damping=0.0, maxiter=steps, tol=1e-2)
-    found = solver.iterate(lambda v: product(v.reshape(right.shape)).ravel(), right.ravel())
-    return np.asarray(found.x).reshape(right.shape)
+    found, *_ = solver.iterate(lambda v: product(v.reshape(right.shape)).ravel(), right.ravel())
+    return np.asarray(found).reshape(right.shape)
