@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +31,8 @@ from linpoison.risk import CG, Adam, Box, Sample, hessian
 
 STEPS = ("TGDA update", "canceling step", "Hessian product", "retraining epoch")
 FOLLOWER_STEPS = 20
+DAMPING = 10.0
+"""Of the Hessian: so much that conjugate gradients take all of their steps on a network too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,15 @@ class Scene:
     @cached_property
     def leader(self) -> LeaderNetwork:
         return LeaderNetwork(made(lambda: DenseLeader(self.shape, 10)), self.seeds)
+
+    def game(self, epochs: int, **options: Any) -> tuple[Any, Any]:
+        """The follower and the attacker after so many updates of TGDA."""
+        rule = TGDA(
+            epochs=epochs, batch_size=None, follower_steps=FOLLOWER_STEPS, solver=CG(0.0, DAMPING, self.cg, 0.0)
+        )
+        start = self.risk.current, self.train, self.validation, self.leader, self.leader.current, self.seeds
+        found = rule.play(self.risk, *start, **options)
+        return found.w, found.phi
 
     def sample(self, count: int, seed: int) -> Sample:
         """Generated rows: so many where there are 1000 to train on."""
@@ -110,18 +122,13 @@ def between(run: Callable[[Callable[[int, float], None]], Any]) -> float:
 
 def ours(scene: Scene) -> dict[str, Callable[[], float]]:
     """CPU seconds of each step of the library."""
-    risk, w, leader = scene.risk, scene.risk.current, scene.leader
+    risk, w = scene.risk, scene.risk.current
     poison = scene.sample(600, 3)
-    game = TGDA(epochs=2, batch_size=None, follower_steps=FOLLOWER_STEPS, solver=CG(0.0, 10.0, scene.cg, 0.0))
     descent = Canceler(Adam(steps=3), Box(0.0, 1.0))
     products = hessian(risk, w, scene.train)
     learner = SGDTrainer(epochs=3, batch_size=max(scene.train.n // 10, 1))
     return {
-        "TGDA update": lambda: between(
-            lambda progress: game.play(
-                risk, w, scene.train, scene.validation, leader, leader.current, scene.seeds, progress=progress
-            )
-        ),
+        "TGDA update": lambda: between(lambda progress: scene.game(2, progress=progress)),
         "canceling step": lambda: between(
             lambda progress: descent.cancel(risk, w, scene.train, 0.6, start=poison, progress=progress)
         ),
@@ -141,18 +148,11 @@ def plain(scene: Scene) -> dict[str, Callable[[], float]]:
     clean = gradient(module, *X, parameters)
     state = adam_state(P[0])
     return {
-        "TGDA update": lambda: seconds(lambda: plain_update(made_copy(module), made_copy(leader), X, V, S, scene.cg)),
+        "TGDA update": lambda: seconds(lambda: plain_update(deepcopy(module), deepcopy(leader), X, V, S, scene.cg)),
         "canceling step": lambda: repeated(lambda: plain_canceling(module, clean, 0.6, *P, state), 2),
         "Hessian product": lambda: repeated(lambda: product_with(kept, parameters, parameters)),
-        "retraining epoch": lambda: seconds(lambda: plain_epoch(made_copy(module), *X, max(len(X[0]) // 10, 1))),
+        "retraining epoch": lambda: seconds(lambda: plain_epoch(deepcopy(module), *X, max(len(X[0]) // 10, 1))),
     }
-
-
-def made_copy(module: Any) -> Any:
-    """The module again, for steps that change it."""
-    import copy
-
-    return copy.deepcopy(module)
 
 
 # ---------------------------------------------------------------------------------------- plain torch, nothing of ours
@@ -180,7 +180,7 @@ def plain_update(module: Any, leader: Any, train: Any, validation: Any, seeds: A
     x, r, p = [torch.zeros_like(v) for v in b], list(b), list(b)
     squared = dot(r, r)
     for _ in range(steps):
-        product = product_with(slopes, w, p)
+        product = [h + DAMPING * d for h, d in zip(product_with(slopes, w, p), p, strict=True)]
         length = squared / dot(p, product)
         x = [v + length * d for v, d in zip(x, p, strict=True)]
         r = [v - length * d for v, d in zip(r, product, strict=True)]

@@ -11,7 +11,7 @@ from linpoison.attacks.gradient import TGDA, Canceler, GradPC, Pixels
 from linpoison.core import CapabilityError, Domain, InputError, check_integer
 from linpoison.risk.descent import LBFGS, Adam, ProjectedGradient
 from linpoison.risk.samples import Sample
-from linpoison.risk.solvers import CG
+from linpoison.risk.solvers import SOLVERS
 
 from .cli_data import Task
 from .leaders import LeaderNetwork, pretrain
@@ -49,7 +49,7 @@ def tgda(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
         follower_step=arguments.follower_step,
         rule=arguments.rule,
         batch_size=arguments.batch_size,
-        solver=CG(relative_damping=arguments.damping, maxiter=arguments.cg_steps),
+        solver=SOLVERS[arguments.solver](relative_damping=arguments.damping, maxiter=arguments.solver_steps),
         order=arguments.order,
         start=arguments.start,
         game=arguments.game,

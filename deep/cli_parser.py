@@ -60,7 +60,10 @@ def _add_tgda(commands: Any) -> None:
     parser.add_argument("--batch-size", type=whole, default=1000, metavar="N", help="of the game (default: 1000)")
     parser.add_argument("--validation", type=number, default=0.3, metavar="F",
                         help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
-    parser.add_argument("--cg-steps", type=whole, default=16, metavar="N", help="conjugate gradients (default: 16)")
+    parser.add_argument("--solver", choices=("minres", "cg", "gauss-newton", "normal-cg"), default="minres",
+                        help="of the Hessian: cg is for a convex objective, gauss-newton leaves out the network's own "
+                        "curvature, normal-cg is the published one, on its square (default: minres)")  # fmt: skip
+    parser.add_argument("--solver-steps", type=whole, default=16, metavar="N", help="its iterations (default: 16)")
     parser.add_argument("--damping", type=number, default=0.01, metavar="F",
                         help="of the Hessian, in units of its mean curvature (default: 0.01)")  # fmt: skip
     parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")

@@ -96,7 +96,7 @@ class Checked:
             try:
                 return untried.by(operation, *arguments)
             except MISSING as error:
-                failed = kept(error)
+                failed = failed if failed is not None and untried.forward else kept(error)
         raise CapabilityError("operations that have second derivatives", said(failed))
 
     def _note(self, found: Found, probe: Probe) -> None:

@@ -129,7 +129,8 @@ def _try(
         try:
             exact = way.by(OPERATIONS[name], *given[name])
         except MISSING as error:
-            found.missing[name] = kept(error)
+            if not way.forward or name not in found.missing:
+                found.missing[name] = kept(error)
             continue
         exact = exact if isinstance(exact, dict) else {next(iter(numeric)): exact}
         if _sort(name, way, _off(exact, numeric, noise / tol), tol, found):

@@ -100,15 +100,19 @@ class Repeated:
             if count_rows(X) <= self.chunk and self._keeps(way):
                 x, t, _ = next(iter(parts))
                 weighted = lambda p, rows: self._weighted(p, rows, t, share)  # noqa: E731
-                slopes, push = way.by(pulled_rows, weighted, self._params(w), movable(x))
+                slopes, along = way.by(pulled_rows, weighted, self._params(w), movable(x))
 
                 def kept(u: Any) -> Any:
                     with nullcontext() if self._steady else full_precision(self.layout.first.device):
-                        return push(self._params(u))
+                        return along(self._params(u))
 
                 return self.layout.flat(slopes), kept
-        p = self.loss_vjp(w, X, y, share)
-        return p, lambda u: per_row(share, X) * self.mixed_product(w, X, y, u)
+
+        def push(u: Any) -> Any:
+            mixed = self.mixed_product(w, X, y, u)
+            return per_row(share, mixed) * mixed
+
+        return self.loss_vjp(w, X, y, share), push
 
     def descended(
         self: Any, w: Any, X: Any, y: Any, coefficients: Any, *, steps: int, length: float, ranks: Ranks

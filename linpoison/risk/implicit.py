@@ -12,7 +12,7 @@ from .arrays import movable, per_row, to_numpy
 from .linear_risk import shares
 from .protocols import HVP, InverseHVP, Risk, Rows, Solution, Vector
 from .samples import Sample
-from .solvers import CG
+from .solvers import MINRES
 
 
 def hessian(risk: Risk, w: Vector, data: Sample, *, gauss_newton: bool = False) -> HVP:
@@ -59,7 +59,7 @@ def total_gradient(
     train: Sample,
     poison: Sample,
     validation: Sample,
-    solver: InverseHVP = CG(),  # noqa: B008
+    solver: InverseHVP = MINRES(),  # noqa: B008
 ) -> TotalGradient:
     """The derivative, by the implicit function theorem, of the validation loss of what is learned.
 
@@ -77,8 +77,8 @@ def total_gradient(
     poison : Sample
         The rows to differentiate in, with their copies.
     validation : Sample
-    solver : InverseHVP, default CG()
-        Damped by default: undamped conjugate gradients are for objectives known to be convex.
+    solver : InverseHVP, default MINRES()
+        Damped by default. `CG` is for objectives known to be convex.
 
     References
     ----------
@@ -91,7 +91,7 @@ def total_gradient(
     >>> from linpoison.losses import Squared
     >>> risk, rows = LinearRisk(Squared(), 1.0, fit_intercept=False), Sample([[1.0], [-1.0]], [1.0, -1.0])
     >>> w = LBFGSTrainer().fit(risk, rows).w  # 1 / 2, with both rows at x: 1 / (x^2 + 1) x
-    >>> total_gradient(risk, w, rows, rows, rows, CG(relative_damping=0)).rows.round(6) + 0.0
+    >>> total_gradient(risk, w, rows, rows, rows, MINRES(relative_damping=0)).rows.round(6) + 0.0
     array([[0.],
            [0.]])
     """

@@ -41,6 +41,7 @@ class Box(Projection):
 
     lower: Any
     upper: Any
+    _sent: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
@@ -68,7 +69,17 @@ class Box(Projection):
         return cls(lower.reshape(shape), upper.reshape(shape))
 
     def project(self, X: Any) -> Any:
-        return X.clip(like(self.lower, X), like(self.upper, X))
+        return X.clip(self._side("lower", X), self._side("upper", X))
+
+    def _side(self, name: str, X: Any) -> Any:
+        """A number, or what was sent once to where the rows are."""
+        side = getattr(self, name)
+        if not side.ndim:
+            return float(side) if not hasattr(side, "detach") else like(side, X)
+        place = (name, str(getattr(X, "device", "")), str(X.dtype))
+        if place not in self._sent:
+            self._sent[place] = like(side, X)
+        return self._sent[place]
 
     def bounds(self) -> tuple[Any, Any]:
         return self.lower, self.upper

@@ -305,7 +305,7 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits", "--steps", "0"], "steps"),
         (["gc", "digits", "--epsilon", "nan"], "epsilon"),
         (["tgda", "digits", "--epsilon", "0"], "epsilon"),
-        (["tgda", "digits", "--cg-steps", "0"], "maxiter"),
+        (["tgda", "digits", "--solver-steps", "0"], "maxiter"),
         (["tgda", "digits", "--damping", "-1"], "damping"),
         (["tgda", "digits", "--batch-size", "0"], "batch_size"),
         (["tgda", "digits", "--leader-step", "0"], "leader_step"),

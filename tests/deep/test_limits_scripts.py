@@ -1,4 +1,4 @@
-"""The experiments on gradient canceling and TGDA, and the benchmark of a TGDA update, at toy size."""
+"""The experiments on gradient canceling and TGDA, and the benchmark of steps in torch, at toy size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "limits"
@@ -216,12 +217,23 @@ def test_a_game_s_poison_has_a_row_for_each_copy_and_a_defence_drops_that_many(l
     assert found["poison"] * 6 + found["clean"] * 200 == pytest.approx(200)
 
 
-def test_an_update_of_tgda_is_taken_apart(monkeypatch):
+def test_steps_are_held_beside_plain_torch(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    script = importlib.import_module("tgda_update")
-    found = script.measure("lr", 1, 3, quick=True)
-    counts = {"gradient": 20, "validation": 1, "Hessian": found["products"], "mixed": 1, "forth": 2, "back": 1}
-    assert 3 <= found["products"] <= 5
-    assert found["sum"] == pytest.approx(sum(times * found[name] for name, times in counts.items()))
-    assert found["ratio"] == pytest.approx(found["update"] / found["sum"])
-    assert np.isfinite(list(found.values())).all()
+    script = importlib.import_module("torch_steps")
+    assert script.main(["--quick", "--models", "lr"]) == 0
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[1].strip() for line in lines] == list(script.STEPS)
+    assert all(float(number) >= 0 for line in lines for number in line[2:])
+
+
+def test_an_update_of_tgda_is_that_of_plain_torch(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = importlib.import_module("torch_steps")
+    scene = script.Scene("lr", 5, 50, True)
+    w, phi = scene.game(1)
+    module, leader = deepcopy(scene.module), deepcopy(scene.leader.module)
+    sets = [(s.X, torch.as_tensor(s.y)) for s in (scene.train, scene.validation, scene.seeds)]
+    script.plain_update(module, leader, *sets, 5)
+    for ours, theirs in ((w, module), (phi, leader)):
+        flat = torch.cat([p.detach().reshape(-1) for p in theirs.parameters()])
+        torch.testing.assert_close(ours.float(), flat, rtol=1e-4, atol=1e-6)

@@ -19,7 +19,7 @@ from ...risk.measuring import peak_memory
 from ...risk.protocols import InverseHVP, PoisonParameters, Risk, Solution, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Sample
-from ...risk.solvers import CG
+from ...risk.solvers import MINRES
 from ..base import Attack
 from ..run import Middle, Run, Step
 from ..scenario import Scenario
@@ -88,8 +88,10 @@ class TGDA(Attack):
         step in each entry of `phi`, whatever the scale of D.
     batch_size : int, optional
         Training rows of a batch, 1000 by default; None for all.
-    solver : InverseHVP, default CG(maxiter=16)
-        Of ``H u = grad L_v``: damped, and with a residual that the history has.
+    solver : InverseHVP, default MINRES(maxiter=16)
+        Of ``H u = grad L_v``: damped, and with a residual that the history has. `CG` is for convex objectives,
+        `GaussNewton` leaves out the network's own curvature, and ``NormalCG(relative_damping=0, maxiter=16)`` is that
+        of the published code.
     order : {"attacker", "defender"}, default "attacker"
         Who moves first in each turn. (To let the defender *lead*, in the sense of a total derivative through the
         attacker's answer, has no meaning here: at fixed w the validation loss does not depend on the poison.)
@@ -105,9 +107,9 @@ class TGDA(Attack):
 
     References
     ----------
-    Lu, Kamath, Yu, "Indiscriminate data poisoning attacks on neural networks", 2022, Algorithm 1. Unlike the
-    published code: validation rows are no training rows, conjugate gradients work on H itself, damped, and
-    the rows that are returned come from one pass over the seeds.
+    Lu, Kamath, Yu, "Indiscriminate data poisoning attacks on neural networks", 2022, Algorithm 1. Unlike the published
+    code: validation rows are no training rows, the solver works on H itself, damped, and the rows that are returned
+    come from one pass over the seeds.
 
     Examples
     --------
@@ -132,7 +134,7 @@ class TGDA(Attack):
     follower_step: float = 0.1
     rule: Literal["ascent", "adam"] = "ascent"
     batch_size: int | None = 1000
-    solver: InverseHVP = field(default_factory=lambda: CG(maxiter=16))
+    solver: InverseHVP = field(default_factory=lambda: MINRES(maxiter=16))
     order: Literal["attacker", "defender"] = "attacker"
     start: Literal["warm", "cold"] = "warm"
     game: Literal["non-zero-sum", "zero-sum"] = "non-zero-sum"

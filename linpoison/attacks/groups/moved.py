@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...core import CapabilityError, Dataset, Poison
-from ...risk import CG, Everywhere, Identity, ProjectedGradient, Sample
+from ...risk import MINRES, Everywhere, Identity, ProjectedGradient, Sample
 from ...subpopulations.matching import Subpopulation
 from ...subpopulations.population import Population
 from ...subpopulations.trainers import RiskPredictor
@@ -84,9 +84,9 @@ def influence(projection: Any = None, *, solver: Any = None, steps: int = 50, st
     projection, steps, step
         As for `gradient_optimization`.
     solver : linpoison.risk.InverseHVP, optional
-        ``CG()`` by default.
+        ``MINRES()`` by default.
     """
-    return _moved(CG() if solver is None else solver, projection, steps, step)
+    return _moved(MINRES() if solver is None else solver, projection, steps, step)
 
 
 def _moved(solver: Any, projection: Any, steps: int, step: float | None) -> MovedFlips:
