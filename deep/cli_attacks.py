@@ -36,6 +36,7 @@ def gc(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
 def tgda(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
     """A game on a part of the training rows; the rest is the attacker's to measure by."""
     check_integer(arguments.pretrain, "--pretrain", at_least=0)
+    learner.risk = learner.risk.stepping_in(arguments.follower_precision)
     source: Any = Pixels()
     if arguments.leader == "network":
         source = Autoencoder(task.shape, task.train.k, arguments.pretrain, arguments.chunk)

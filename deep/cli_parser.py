@@ -55,6 +55,8 @@ def _add_tgda(commands: Any) -> None:
     parser.add_argument("--leader-steps", type=whole, default=1, metavar="M", help="in each turn (default: 1)")
     parser.add_argument("--follower-steps", type=whole, default=20, metavar="N", help="in each turn (default: 20)")
     parser.add_argument("--leader-step", type=number, default=0.01, metavar="F", help="default: 0.01")
+    parser.add_argument("--follower-precision", choices=("ieee", "tf32", "bf16"), default="ieee",
+                        help="of the follower's products, not of what the leader solves (default: ieee)")  # fmt: skip
     parser.add_argument("--follower-step", type=number, default=0.1, metavar="F", help="default: 0.1")
     parser.add_argument("--rule", choices=("ascent", "adam"), default="ascent", help="of the leader (default: ascent)")
     parser.add_argument("--batch-size", type=whole, default=1000, metavar="N", help="of the game (default: 1000)")

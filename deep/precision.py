@@ -60,13 +60,29 @@ def full_precision(device: Any) -> Iterator[None]:
 
     A residual is a difference of vectors that nearly cancel: the 10 bits of a TF32 mantissa end at about 1e-3 of it.
     """
+    with _products_in("ieee"), torch.autocast(torch.device(device).type, enabled=False):
+        yield
+
+
+@contextmanager
+def step_precision(device: Any, precision: str) -> Iterator[Any]:
+    """Products of a learner's step in one of `PRECISIONS`; gives the context of its forward sweep."""
+    with _products_in("ieee" if precision == "ieee" else "tf32"):
+        yield torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+PRECISIONS = ("ieee", "tf32", "bf16")
+"""Of products in a learner's steps: as the module has it; with TF32 on a GPU that has it; in bfloat16 by autocast."""
+
+
+@contextmanager
+def _products_in(kind: str) -> Iterator[None]:
     places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
     before = [place.fp32_precision for place in places]
     try:
         for place in places:
-            place.fp32_precision = "ieee"
-        with torch.autocast(torch.device(device).type, enabled=False):
-            yield
+            place.fp32_precision = kind
+        yield
     finally:
         for place, value in zip(places, before, strict=True):
             place.fp32_precision = value

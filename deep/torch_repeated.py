@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from functools import partial
 from typing import Any
 
+from linpoison.core import InputError
 from linpoison.risk.arrays import count_rows, movable, per_row
 from linpoison.risk.protocols import HVP
 from linpoison.risk.ranks import Ranks
@@ -14,7 +16,7 @@ from linpoison.risk.samples import Held
 
 from .need_torch import torch
 from .outputs import scores_of
-from .precision import full_precision
+from .precision import PRECISIONS, full_precision, step_precision
 from .statistics import learned, plain, statistics_of
 from .torch_second import Way, gauss_newton_products, linearised, pulled_rows
 
@@ -37,6 +39,7 @@ class Repeated:
     _loss: Any
     _weighted: Any
     _steady = False
+    steps_in = "ieee"
 
     def held(self: Any, data: Any) -> Held:
         """Rows, labels and copies as tensors on the module's device, held to what attacks need."""
@@ -58,6 +61,17 @@ class Repeated:
                 yield
         finally:
             self._steady = False
+
+    def stepping_in(self: Any, precision: str) -> Any:
+        """The same risk with the steps of a learner, those of `descended`, in "ieee", "tf32" or "bf16".
+
+        All that attacks solve with stays in the module's own precision.
+        """
+        if precision not in PRECISIONS:
+            raise InputError(f"a precision among {', '.join(PRECISIONS)}", repr(precision))
+        risk = copy(self)
+        risk.steps_in = precision
+        return risk
 
     def curvature(self: Any, w: Any, X: Any, y: Any, coefficients: Any, *, gauss_newton: bool = False) -> HVP:
         """See `linpoison.risk.protocols.Risk`."""
@@ -129,8 +143,10 @@ class Repeated:
         return learned(self.layout.flat(leaves), statistics_of(w))
 
     def _slopes(self: Any, leaves: Any, share: Any, x: Any, t: Any, part: Any) -> Any:
-        with torch.enable_grad():
-            value = self._weighted(leaves, x, t, share[part])
+        with torch.enable_grad(), step_precision(x.device, self.steps_in) as forward:
+            with forward:
+                outputs = self._calls.outputs(leaves, x)
+            value = (share[part] * self.loss_of(outputs, t)).sum()
             return torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
 
     def _together(self: Any, leaves: Any, slopes: Any, ranks: Ranks) -> list[Any]:

@@ -127,7 +127,7 @@ class TorchRisk(Repeated):
         options["params"] = self.layout.names if names is None else names
         risk = TorchRisk(module, self.loss_function, self._reg, output=self._calls.output, check=self.check, **options)
         risk._checked, risk._labels, risk._coded = self._checked, self._labels, self._coded
-        risk._calls.whole = self._calls.whole
+        risk._calls.whole, risk.steps_in = self._calls.whole, self.steps_in
         return risk
 
     def only(self, w: Any, names: Any) -> tuple[TorchRisk, Any]:
@@ -316,8 +316,12 @@ class TorchRisk(Repeated):
 
     def training_loss(self, outputs: Any, y: Any) -> Any:
         """Mean loss of a batch, for training: outputs in any precision, with their graph, and `targets`."""
+        return self.loss_of(outputs, y).mean()
+
+    def loss_of(self, outputs: Any, y: Any) -> Any:
+        """Of each row, from outputs in any precision."""
         kind = self.layout.first.dtype
-        return self._loss(tree_map(lambda t: t.to(kind) if is_floating(t) else t, outputs), y).mean()
+        return self._loss(tree_map(lambda t: t.to(kind) if is_floating(t) else t, outputs), y)
 
     def look(self, X: Any, y: Any) -> None:
         """Hold the module to what attacks need, unless that is done."""

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import binary, linear_pair, mlp, several  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
+from linpoison.core import InputError  # noqa: E402
 from linpoison.risk import CG, MINRES, Alone, GaussNewton, LBFGSTrainer, hessian, total_gradient  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
 
@@ -105,3 +106,27 @@ def test_a_solver_says_which_matrix_it_wants():
         slope = risk.data_grad(w, data.X, data.y)
         torch.testing.assert_close(matrix(one.solution.x) + 0.01 * one.solution.x, slope, rtol=1e-4, atol=1e-6)
     assert float((found[0].rows - found[1].rows).abs().max()) > 1e-6
+
+
+@pytest.mark.parametrize(("precision", "wanted"), [("ieee", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")])
+def test_steps_of_a_learner_come_in_the_precision_asked_for_and_nothing_else_does(precision, wanted):
+    module, seen = mlp().float(), []
+    risk = TorchRisk(module).stepping_in(precision).on(module)
+    data, w, share = several(30), risk.current, np.full(30, 1 / 30)
+    exact = risk.stepping_in("ieee").descended(w, data.X, data.y, share, steps=4, length=0.5, ranks=Alone())
+    place = torch.backends.cuda.matmul
+    before = place.fp32_precision
+    module[0].register_forward_hook(lambda *a: seen.append((place.fp32_precision, a[2].dtype)))
+    found = risk.descended(w, data.X, data.y, share, steps=4, length=0.5, ranks=Alone())
+    assert set(seen) == {(wanted, torch.bfloat16 if precision == "bf16" else torch.float32)}
+    gap = float((found - exact).norm() / (exact - w).norm())
+    assert (1e-5 < gap < 0.1) if precision == "bf16" else gap == 0
+    seen.clear()
+    risk.curvature(w, data.X, data.y, share)(w)
+    assert set(seen) == {("ieee", torch.float32)}
+    assert place.fp32_precision == before
+
+
+def test_precisions_have_names():
+    with pytest.raises(InputError, match="ieee, tf32, bf16"):
+        TorchRisk(mlp()).stepping_in("fp8")
