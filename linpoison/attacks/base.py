@@ -13,7 +13,7 @@ from ..core.journal import Journal
 from .deadline import Deadline, Interrupted, OutOfTime, until
 from .ranking import check_found, finalists
 from .run import Progress, Run
-from .sampling import TRIES, sampled, scaled, verified
+from .sampling import NOISE, TRIES, sampled, scaled, strongest_alone, verified
 from .scenario import Scenario, check_deployable
 
 
@@ -155,9 +155,13 @@ class Attack(ABC):
         run.info |= {**result.info, "rows": few.train.n}
         found: list[Candidate] = []
         for place, item in enumerate(result.candidates[:TRIES]):
-            found = found or run.steps(f"all rows, {place + 1}", verified, [(scenario, item, times)], needed=True)
+            if not found or item.worst > max(one.worst for one in found) + NOISE:
+                step = [(scenario, item, times)]
+                found += run.steps(f"all rows, {place + 1}", verified, step, needed=not found)
         check_found(self.title, found, run)
-        return found
+        found.sort(key=lambda item: item.rank)
+        others = strongest_alone(result.candidates)
+        return found + run.steps("all rows, alone", verified, [(scenario, item, times) for item in others])
 
     @abstractmethod
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +19,8 @@ from .ranking import candidate
 from .run import Step, skipped
 from .scenario import Scenario
 
-ENTRIES, ROWS, PER_COLUMN = 24_000, 800, 10
-"""Entries of a sample, and rows of it at least, in all and for each column."""
+ENTRIES, ROWS, PER_COLUMN, ROWS_OF_MANY = 16_000, 600, 10, 800
+"""Entries of a sample, and rows of it at least, in all and for each column; rows of more than two classes."""
 LARGE = 10_000_000
 """Entries times classes from which searches of more than two classes look at a sample."""
 TIMES = 3
@@ -29,8 +30,10 @@ LEAST_POISON = 12
 LEAST_OF_CLASS = 20
 TARGETS = 4_000
 """Rows at most on which a search measures damage."""
+NOISE = 0.01
+"""Error on a sample that counts as none."""
 TRIES = 3
-"""Poisons of a search of which the first is reported that can be scored on all rows."""
+"""Poisons of a search that are scored on all rows at most, as long as the next promises more than those so far do."""
 
 
 def sample_size(scenario: Scenario) -> int | None:
@@ -39,7 +42,7 @@ def sample_size(scenario: Scenario) -> int | None:
     if train.is_sparse or scenario.known is not None:
         return None
     if train.n_classes is not None:  # fits are as many times as dear, and far rows are found among few
-        return ROWS if train.n * train.d * train.k > LARGE and train.n > TIMES * ROWS else None
+        return ROWS_OF_MANY if train.n * train.d * train.k > LARGE and train.n > TIMES * ROWS_OF_MANY else None
     rows = max(ENTRIES // train.d, ROWS, PER_COLUMN * train.d, int(np.ceil(LEAST_POISON / epsilon)))
     return rows if train.n > TIMES * rows else None
 
@@ -91,6 +94,16 @@ def scaled(poison: Poison, total: int) -> Poison:
     count = largest_remainder(poison.count, total).astype(np.float64)
     used = count > 0
     return replace(poison, X=poison.X[used], y=poison.y[used], count=count[used])
+
+
+def strongest_alone(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that do more behind one defence than the first does, by more than `NOISE`: for each the strongest."""
+    first, found = candidates[0], []
+    for name, error in first.test_error.items():
+        most = max(candidates, key=lambda item: item.test_error.get(name, 0.0))
+        if most.test_error[name] > error + NOISE and most not in found:
+            found.append(most)
+    return found
 
 
 def verified(started: float, scenario: Scenario, item: Candidate, times: float) -> Step:

@@ -115,7 +115,9 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
         scenario = _against(scenarios[domain], against)
         rows = sample_size(scenario)
         work = item.work * work_size(scenario.train, len(scenario.defenses), rows)
-        attack = _set(made[item.name], item.options)
+        attack = _set(
+            made[item.name], item.options + (item.fewer if rows and options.attack_variant == LIBRARY else ())
+        )
         where, always = _where(domain, scenarios), item in FIRST
         task = Task(item.name, attack, scenario, domain, where, against, item.onward, rows, work, always)
         if item in FIRST or work <= left:

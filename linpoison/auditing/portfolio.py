@@ -18,12 +18,15 @@ class Item:
         Of the attack, where they differ from its own defaults.
     onward : bool
         Whether it goes on from the strongest poison of those before it.
+    fewer : tuple of pairs
+        More such options, where it searches on a sample: what a long search gains there is of the sample.
     """
 
     name: str
     work: float
     options: tuple[tuple[str, Any], ...] = ()
     onward: bool = False
+    fewer: tuple[tuple[str, Any], ...] = ()
 
 
 FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
@@ -31,24 +34,46 @@ FIRST = (Item("random-flips", 0.4), Item("alfa", 0.4))
 LIBRARY = "library"
 PUBLISHED = ("alfa", "min-max", "kkt", "influence")
 """Those of the portfolio that there are as published, too."""
-FAR = Item("breakdown", 14.0, (("steps", 180),))
+_FEW_RAYS = (("directions", 12), ("ascents", 80))
+FAR = Item(
+    "breakdown",
+    14.0,
+    (("steps", 180),),
+    fewer=(("kept", 3), ("remade", 1), ("steps", 100), ("chains", 1), ("each", True), *_FEW_RAYS),
+)
 """Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
-FAR_ALONE = Item("breakdown", 2.0, (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)))
+FAR_ALONE = Item(
+    "breakdown",
+    2.0,
+    (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)),
+    fewer=(("kept", 2), ("steps", 30), *_FEW_RAYS),
+)
 """The same made for one filter alone, and for no filter."""
 IN_TABLE = Item("exchange", 4.0)
 """Rows that the steps of an estimator can make, in the narrowest domain of a table."""
+_FEW_DECOYS = (("decoys.many_entries", 0), ("finalists", 3))
 INSIDE = (
-    Item("min-max", 4.0, (("generations", 1), ("tries", 3))),
-    Item("kkt", 9.0),
-    Item("influence", 6.0),
+    Item("min-max", 4.0, (("generations", 1), ("tries", 3)), fewer=(("generations", 0), *_FEW_DECOYS)),
+    Item("kkt", 9.0, fewer=(("generations", 1), ("refits", 1), ("regrown.many_entries", 0), *_FEW_DECOYS)),
+    Item("influence", 6.0, fewer=(("starts", 1), ("steps", 40), ("finalists", 3))),
 )
 """Attacks inside the sets of the filters."""
-ON_TOP = Item("breakdown", 9.0, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 400)), onward=True)
+ON_TOP = Item(
+    "breakdown",
+    9.0,
+    (("inside", False), ("kept", 2), ("remade", 0), ("steps", 400)),
+    onward=True,
+    fewer=(("steps", 250), ("chains", 1), ("each", True), *_FEW_RAYS),
+)
 WORDS_ON_TOP = Item("refined", 10.0, (("rounds", 2), ("chains", 1), ("steps", 100)))
 """A local search from the strongest of them, in the narrowest domain: rows are moved, or words exchanged in sparse rows
 and in counts."""
 NEAR_ALONE = Item(
-    "breakdown", 1.5, (("inside", False), ("kept", 2), ("remade", 0), ("steps", 40), ("chains", 1)), onward=True
+    "breakdown",
+    1.5,
+    (("inside", False), ("kept", 2), ("remade", 0), ("steps", 40), ("chains", 1)),
+    onward=True,
+    fewer=(("kept", 1), ("steps", 80), *_FEW_RAYS),
 )
 """The same made for one filter alone, and for no filter."""
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,12 +247,13 @@ def _begin(
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
 
     def ended(task: Task, result: AttackResult) -> None:
-        """Score at once, so that an interruption finds a score."""
-        pool.best((result.best, *result.candidates), task.against)
+        """Score and tell."""
+        pool.ended(task, result)
         if tell is not None:
             tell(task, result)
 
     tolerant, jobs = options.every or options.portfolio, int(options.jobs or 1)
     until = None if deadline is None else deadline.sooner(min(reserve, (options.time_limit or 0.0) / 2))
-    campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until)
+    idle = partial(pool.idle, domains=list(settings))
+    campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until, idle)
     return Work(options, setting, settings, n_poison, clean, plan, campaign, journal, pool, deadline, division)

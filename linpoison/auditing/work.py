@@ -131,7 +131,8 @@ class Work:
     def _unfinished(self, failures: Mapping[str, str]) -> list[str]:
         """Attacks that have not come to their end, by Ctrl-C or the time limit."""
         results = self.campaign.results
-        ended = {key for key, result in results.items() if CUT not in result.info} | {*failures, *self.campaign.late}
+        ended = {key for key, result in results.items() if CUT not in result.info}
+        ended |= {*failures, *self.campaign.late, *self.campaign.passed}
         return [task.title for task in self.plan.tasks if task.key not in ended]
 
     def _scored(self) -> tuple[list[Scored], list[tuple[AttackEntry, Poison]], dict[str, str]]:

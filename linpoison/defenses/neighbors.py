@@ -14,6 +14,7 @@ Index = NDArray[np.intp]
 _BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once
 _COMMON = 0.08  # columns filled in this share of the rows are cheaper dense
 _PAIRS = 20_000  # pairs of poison rows that are compared at once
+_FEW = 10_000  # pairs whose products take less than the checks of a library
 _SLACK = 1e-9  # relative to the squared lengths: rounding of a distance by its expansion
 
 
@@ -114,7 +115,8 @@ class _Products:
 def _nearest(rows: _Products, others: _Products, k: int, *, skip_self: bool = False) -> Array:
     """Ascending distances of each row to its k nearest others."""
     wanted = k + skip_self
-    near = (_near_in_blocks if rows.sparse else _near_dense)(rows, others, wanted)
+    few = rows.sparse or rows.n * others.n <= _FEW
+    near = (_near_in_blocks if few else _near_dense)(rows, others, wanted)
     first = np.repeat(np.arange(rows.n), wanted)
     distances = pair_distances(rows.X, first, others.X, near.ravel()).reshape(rows.n, wanted)
     if skip_self:

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario
-from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled
+from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled, strongest_alone
 from linpoison.core import Budget, Dataset, Poison
 from linpoison.defenses import make_defense
 from linpoison.losses import Hinge, MultiProblem, Problem
@@ -72,6 +72,19 @@ def test_an_attack_goes_on_from_a_poison_of_all_rows():
     found = Breakdown(start=start, steps=8, remade=0, directions=2, chains=1).run(whole, rows=200)
     assert found.best.poison.total == 30
     assert scaled(start, 10).count.tolist() == [7.0, 3.0]
+
+
+def test_what_does_most_behind_one_defence_is_measured_on_all_rows_too():
+    few = sampled(scenario(), 200, 0)
+    found = Breakdown(steps=4, remade=0, directions=2, chains=1, each=True).run(few, seed=0).candidates
+    kinds = [replace(found[0], test_error=error) for error in ({"none": 0.2, "l2": 0.1}, {"none": 0.1, "l2": 0.3})]
+    assert strongest_alone(kinds) == [kinds[1]]
+    assert strongest_alone(kinds[::-1]) == [kinds[0]]
+    assert strongest_alone([kinds[0], replace(kinds[1], test_error={"none": 0.205})]) == []
+    alone = {name: max(item.test_error[name] for item in found) for name in ("none", "l2", "knn")}
+    whole = Breakdown(steps=4, remade=0, directions=2, chains=1, each=True).run(scenario(), seed=0, rows=200)
+    for name, error in alone.items():
+        assert max(item.test_error[name] for item in whole.candidates) > error - 0.05
 
 
 def test_only_many_dense_rows_are_sampled():

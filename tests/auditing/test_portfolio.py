@@ -11,8 +11,9 @@ import pytest
 import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
-from linpoison.auditing.campaign import Task, begun_from
+from linpoison.auditing.campaign import Campaign, Task, begun_from
 from linpoison.auditing.inputs import build_defenses
+from linpoison.auditing.pool import Pool
 from linpoison.core import Budget, InputError, worst_case
 from linpoison.defender import Defender
 
@@ -76,6 +77,29 @@ def test_a_refinement_starts_inside_its_domain():
         assert begun.start is results["near"].poison
     attack = make_attack("breakdown")
     assert begun_from(Task("breakdown", attack, narrow, "range"), results) == (attack, None)
+
+
+def test_a_filter_that_holds_nothing_back_is_not_searched_alone_on_a_sample():
+    class Scores:
+        def __init__(self, seen):
+            self.error = {"seen": seen}
+
+    pool = Pool(None, None)
+    wide, narrow = ({"none": 0.3, "l2": 0.296, "loss": 0.1}, {"none": 0.2, "l2": 0.1, "loss": 0.21})
+    pool._best += [("real", Scores(wide)), ("range", Scores(narrow))]
+    one = Task("breakdown", make_attack("breakdown"), scenarios()["real"], "real", against="l2", rows=50)
+    idle = {
+        (domain, behind): pool.idle(replace(one, domain=domain, against=behind), ["real", "range"])
+        for domain in ("real", "range")
+        for behind in ("all", "none", "l2", "loss")
+    }
+    assert [key for key, value in idle.items() if value] == [("real", "l2"), ("range", "loss")]
+    assert not pool.idle(replace(one, rows=None), ["real", "range"])
+    campaign = Campaign(0, 1, True, idle=lambda task: task.against == "l2")
+    every = replace(one, attack=audit_cases.FakeAttack(), against="all", rows=None)
+    campaign.run([every, replace(one, rows=None)])
+    assert list(campaign.results) == ["breakdown/real"]
+    assert campaign.passed == ["breakdown/real/l2"]
 
 
 NAMES = ("random-flips", "alfa", "min-max-basic")

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
-from linpoison.learners.newton import newton_hinge
+from linpoison.learners.newton import newton_hinge, rounded_newton
 from linpoison.losses import Hinge, Problem
 
 
@@ -28,6 +29,22 @@ def test_the_gap_holds_the_objective_of_the_conic_reference(intercept, far):
     assert least - 1e-9 <= found.value <= least * (1 + 2e-5)
     again = newton_hinge(problem, data, found.model)
     assert again.value <= least * (1 + 2e-5)
+
+
+def test_a_rounded_kink_is_learned_as_by_a_solver_that_only_asks_for_values():
+    data, width, penalty = rows(300, far=9), 0.05, 0.1 * np.ones(6)
+    Z, share = np.column_stack([data.X, np.ones(300)]) * data.y[:, None], data.weight / data.total
+
+    def value(vector):
+        gap = 1 - Z @ vector
+        bent = np.where(np.abs(gap) < width, (gap + width) ** 2 / (4 * width), np.maximum(gap, 0))
+        return share @ bent + penalty @ vector**2 / 2
+
+    found = rounded_newton(width, Z, share, penalty, np.zeros(6), tol=1e-12)
+    for start in (found, np.zeros(6)):
+        assert value(found) <= minimize(value, start, method="Powell", options={"xtol": 1e-9}).fun + 1e-10
+    slopes = [(value(found + step) - value(found - step)) / 2e-6 for step in 1e-6 * np.eye(6)]
+    assert np.abs(slopes).max() < 1e-5
 
 
 def test_many_rows_are_learned_by_it_to_the_tolerance_of_the_others():

@@ -92,6 +92,8 @@ class Breakdown(Attack):
         from beside far rows: in a narrow domain no row is far, and this does more.
     inside : bool, default True
         Where there is none and small data have a narrow domain, take the poison of `KKT`.
+    each : bool, default False
+        Whether to score beside the best also what was found to do most behind each defence alone.
     """
 
     name = "breakdown"
@@ -106,6 +108,7 @@ class Breakdown(Attack):
     spread: float = 0.2
     start: Poison | None = None
     inside: bool = True
+    each: bool = False
 
     def __post_init__(self) -> None:
         for name in ("directions", "kept", "chains"):
@@ -160,6 +163,10 @@ class Breakdown(Attack):
             chains *= bool(moves and begun)
             arguments = [(self, scenario, tune, begun, [seed, chain], moves) for chain in range(chains)]
             found += run.steps("climb", search, arguments)
+        if self.each and pool and not costly:
+            names = (UNDEFENDED, *scenario.defenses)
+            most = {name: max(pool, key=lambda state: state.trial.error[name]) for name in names}
+            found += run.steps("each", confirm, [(scenario, list(dict.fromkeys(most.values())))])
         return found
 
     def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:

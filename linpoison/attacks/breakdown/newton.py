@@ -8,7 +8,7 @@ from ...core.dataset import Dataset
 from ...core.model import LinearModel
 from ...learners import Learner, make_learner
 from ...learners.base import with_ones
-from ...learners.newton import RoundedHinge, newton
+from ...learners.newton import newton, rounded_newton
 from ...learners.svm_warm import warm_hinge
 from ...losses import Problem
 
@@ -17,7 +17,9 @@ COLUMNS = 400
 GAP, STEPS = 1e-3, 80
 """The relative duality gap that is enough for a search over wide rows, and Newton steps at most."""
 WIDTHS = (2.0, 0.3, 0.05, 0.004)
-"""Half widths over which a kink is rounded, widest first; from a start only the last."""
+"""Half widths over which a kink is rounded, widest first; from a start only the last two."""
+TOL, ROUGHLY = 1e-9, 3e-4
+"""Decrease that a step promises at which the last of them, and the others, end."""
 
 
 class NewtonLearner(Learner):
@@ -43,8 +45,9 @@ class NewtonLearner(Learner):
         rows = Z * data.y[:, None]
         if self.problem.loss.kink is None:
             return LinearModel.from_vector(newton(self.problem.loss, rows, share, penalty, vector))
-        for width in WIDTHS if start is None else WIDTHS[-1:]:
-            vector = newton(RoundedHinge(width), rows, share, penalty, vector)
+        for width in WIDTHS if start is None else WIDTHS[-2:]:
+            tol = ROUGHLY if width > WIDTHS[-1] else TOL
+            vector = rounded_newton(width, rows, share, penalty, vector, tol=tol)
         return LinearModel.from_vector(vector)
 
     def _of_wide_rows(self, data: Dataset, start: LinearModel | None) -> LinearModel:
