@@ -15,6 +15,11 @@ _BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once
 _COMMON = 0.08  # columns filled in this share of the rows are cheaper dense
 _PAIRS = 20_000  # pairs of poison rows that are compared at once
 _FEW = 10_000  # pairs whose products take less than the checks of a library
+_MANY = 10_000  # dense rows whose pairs are looked at in single precision first
+_SOME = 16  # times as many rows as those that bound the distances
+_BLOCK = 1024  # rows whose products with as many others stay in the cache
+_CROWD = 300  # pairs to a row from which single precision does not tell enough of them apart
+_SINGLE = 4e-6  # the same for single precision
 _SLACK = 1e-9  # relative to the squared lengths: rounding of a distance by its expansion
 
 
@@ -43,7 +48,9 @@ class Neighbors:
     def __post_init__(self) -> None:
         products = _Products(self.X)
         object.__setattr__(self, "_products", products)
-        object.__setattr__(self, "distances", _nearest(products, products, self.k, skip_self=True))
+        found = None if products.sparse or products.n < _MANY else _self_joined(self.X, self.k)
+        found = _nearest(products, products, self.k, skip_self=True) if found is None else found
+        object.__setattr__(self, "distances", found)
 
     def of(self, rows: Matrix) -> Array:
         """Distances of other rows to their k nearest rows among these, shape (m, k)."""
@@ -122,6 +129,65 @@ def _nearest(rows: _Products, others: _Products, k: int, *, skip_self: bool = Fa
     if skip_self:
         distances[near == np.arange(rows.n)[:, None]] = np.inf
     return np.sort(distances, axis=1)[:, :k]
+
+
+def _self_joined(X: Array, k: int) -> Array | None:
+    """Ascending distances of each of many dense rows to its k nearest others; None where too many pairs are near.
+
+    The k-th distance of a row to some of the others bounds that to all of them. With rows in the order of their bounds
+    a pair takes a product in single precision, whose rounding only lets more pairs through, and one comparison with
+    the bound of the later row, which is the greater one. Those that pass are measured in double precision.
+    """
+    n = X.shape[0]
+    bound = _bounds(X, k)
+    order = np.argsort(bound, kind="stable")
+    Z, bound = (X - X.mean(axis=0))[order], bound[order]
+    low = (1.0 - _SINGLE) * squared_norms(Z)
+    ones = np.ones(n)
+    left = np.column_stack([-2.0 * Z, low, ones]).astype(np.float32)
+    right = np.column_stack([Z, ones, low]).astype(np.float32)
+    limit = np.nextafter((bound**2).astype(np.float32), np.float32(np.inf))
+    pairs, total = [], 0
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        for other in range(start, n, _BLOCK):
+            cross = left[rows] @ right[other : other + _BLOCK].T
+            near = np.flatnonzero(cross <= limit[other : other + _BLOCK])
+            first, second = np.divmod(near, cross.shape[1])
+            first, second = first[(new := first + start < second + other)] + start, second[new] + other
+            distances = pair_distances(X, order[first], X, order[second])
+            for one, two in ((first, second), (second, first)):
+                inside = distances <= bound[one]
+                pairs.append((order[one[inside]], order[two[inside]], distances[inside]))
+            total += first.size
+            if total > _CROWD * n:
+                return None
+    rows_of, others, measured = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return _least_of_each(rows_of, others, measured, n, k)
+
+
+def _least_of_each(rows: Index, others: Index, distances: Array, n: int, k: int) -> Array:
+    """The k least distances of each of n rows, ascending, of pairs in any order."""
+    grouped = sp.coo_array((distances, (rows, others)), shape=(n, n)).tocsr()
+    sizes, found = np.diff(grouped.indptr), np.empty((n, k))
+    order = np.argsort(sizes, kind="stable")
+    for part in np.array_split(order, max(1, n // _BLOCK)):
+        most = int(sizes[part].max())
+        place = np.minimum(grouped.indptr[part, None] + np.arange(most), grouped.nnz - 1)
+        values = np.where(np.arange(most) < sizes[part, None], grouped.data[place], np.inf)
+        found[part] = np.sort(np.partition(values, k - 1, axis=1)[:, :k], axis=1)
+    return found
+
+
+def _bounds(X: Array, k: int) -> Array:
+    """The k-th distance of each row to some of the others."""
+    some = np.arange(0, X.shape[0], _SOME)
+    few, every = _Products(X[some]), _Products(X)
+    near = _near_dense(every, few, k + 1)
+    rows = np.repeat(np.arange(X.shape[0]), k + 1)
+    distances = pair_distances(X, rows, few.X, near.ravel()).reshape(near.shape)
+    distances[some[near] == np.arange(X.shape[0])[:, None]] = np.inf
+    return np.sort(distances, axis=1)[:, k - 1]
 
 
 def _near_dense(rows: _Products, others: _Products, k: int) -> Index:

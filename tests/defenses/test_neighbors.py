@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from linpoison.core import Dataset, Poison
 from linpoison.defender import Defender
-from linpoison.defenses import KNNDefense
+from linpoison.defenses import KNNDefense, neighbors
 from linpoison.defenses.known import Known
 from linpoison.defenses.neighbors import Neighbors
 from linpoison.losses import Hinge, Problem
@@ -90,3 +90,25 @@ def test_an_evaluator_measures_what_the_defence_itself_does():
         fitted = defender.fit_detector(name, poison)
         np.testing.assert_allclose(fitted.decision_scores_, alone.decision_scores_, atol=1e-12)
         np.testing.assert_array_equal(fitted.sample_indices_, alone.sample_indices_)
+
+
+@pytest.mark.parametrize("kind", ["plain", "copies and far rows", "few columns", "units"])
+def test_many_rows_are_compared_in_single_precision_first(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1300, 6))
+    if kind == "copies and far rows":
+        X[:40] *= 1e4
+        X[40:60], X[60:70] = X[40], X[100]
+    if kind == "few columns":
+        X = np.round(X[:, :1], 2)
+    if kind == "units":
+        X[:, 0], X[:, 1:] = np.exp(10 + X[:, 0]), X[:, 1:] > 0
+    found, right = neighbors._self_joined(X, 3), by_hand(X, 3)
+    assert np.allclose(found, right, rtol=1e-12, atol=1e-12)
+    assert np.array_equal(found == 0, right == 0)
+
+
+def test_rows_too_near_each_other_for_single_precision_are_left_to_double():
+    X = np.random.default_rng(0).normal(size=(2500, 2)) * [1.0, 1e-4]
+    X[:, 0] = X[:, 0] > 0
+    assert neighbors._self_joined(X, 3) is None
