@@ -12,7 +12,17 @@ import numpy as np
 
 from ..attacks.deadline import Deadline
 from ..attacks.run import Progress
-from ..core import Budget, CapabilityError, LinpoisonError, SolverFailed, Split, check_integer, check_number
+from ..core import (
+    Budget,
+    CapabilityError,
+    Dataset,
+    InputError,
+    LinpoisonError,
+    SolverFailed,
+    Split,
+    check_integer,
+    check_number,
+)
 from ..core.writing import alone_in, check_folder
 from ..reporting.findings import ALL
 from ..reporting.harden import HardenReport
@@ -152,6 +162,7 @@ class _Search:
         self.deadline = None if options.time_limit is None else Deadline.after(options.time_limit)
         self.setting = prepare(data, options)
         train = self.setting.split.train
+        self.parts = _halves(self.setting.split, options.seed)
         self.trusted = trusted_rows(train, options.trusted, options.seed)
         self.n_poison = Budget(options.epsilon).count(train.n)
         found = measures(self.setting, options, self.n_poison, self.trusted)
@@ -183,7 +194,7 @@ class _Search:
         names = [name for name, trial in self.tried.items() if trial.thorough or not last]
         names = [name for name in names if thorough or name != AS_IS]
         cheap = [name for name in names if self.tried[name].cost <= self.options.max_cost + 1e-12]
-        return sorted(cheap or names, key=lambda name: round(self.tried[name].attacked, 6))[:most]
+        return sorted(cheap or names, key=lambda name: self.tried[name].preference)[:most]
 
     def _try(self, measure: Measure, attacks: Sequence[str], shares: float) -> None:
         """Try a setting within an equal share of the time that is left, with what was tried of it before."""
@@ -245,8 +256,7 @@ class _Search:
         """What any poison can do at most; no attack is needed."""
         split = self.setting.split
         model = measure.build(self.setting.problem, split.train)
-        rows = Target.parse(TARGET).rows(split, self.options.seed)
-        parts = (rows.seen, rows.unseen or rows.seen, split.test)
+        parts = (*self.parts, split.test)
         seen, unseen, bound = (float(measure.worst_wrong(model, self.n_poison, part).mean()) for part in parts)
         trial = self._costing(measure)
         return replace(trial, seen_error=seen, unseen_error=unseen, attack=ANY, thorough=True, bound=bound)
@@ -281,3 +291,13 @@ class _Search:
             versions=versions(), seed=self.options.seed, command=command_line("harden", self.data, self.options),
             code=code_of(measure, setting.problem, train, name), estimator=measure.build(setting.problem, train, name),
         )  # fmt: skip
+
+
+def _halves(split: Split, seed: int) -> tuple[Dataset, Dataset]:
+    """The test rows that attackers look at, and the others."""
+    few = min(int((split.test.y == label).sum()) for label in split.test.labels)
+    if few < 2:
+        remedy = "Half of the test rows are held back from the attacker."
+        raise InputError("two test rows of each class at least", str(few), remedy)
+    rows = Target.parse(TARGET).rows(split, seed)
+    return rows.seen, rows.unseen or rows.seen

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..certificates import PartitionClassifier
-from ..core import Dataset
+from ..certificates.partition.votes import flips_needed
+from ..core import Dataset, InputError
 from ..defenses import DEFAULTS, AllOf, Defense, RangeDefense, SanitizedClassifier, TrustedDefense, make_defense
 from ..learners import LinearClassifier
 from ..losses import LOSSES, Problem
@@ -18,6 +19,8 @@ from .options import LearnerOptions
 from .remedies import enough
 
 AS_IS = "as it is"
+MOST_REMOVED = 0.5
+"""Of a class."""
 PARTS = (4, 8)
 """Parts for each row of the budget: a vote needs more than two."""
 
@@ -105,7 +108,9 @@ class Measure:
         """Of a measure that is proved, the rows that a fitted classifier may get wrong with so many poison rows."""
         labels = np.asarray(rows.label_values(rows.y))
         if self.n_parts:
-            return np.asarray(model.certificate(rows.X, labels, most=0).bound < n_poison)
+            second = labels == model.classes_[1]
+            votes = model.votes(rows.X)[np.arange(rows.n), second.astype(int)]
+            return np.asarray(flips_needed(votes, self.n_parts, np.where(second, 1, -1)) <= n_poison)
         return np.asarray(model.predict(rows.X) != labels)
 
 
@@ -143,10 +148,7 @@ def trusted_rows(train: Dataset, share: float, seed: int) -> Dataset | None:
 def measures(setting: Setting, options: LearnerOptions, n_poison: int, trusted: Dataset | None) -> list[Measure]:
     """The settings that are tried, the present one first."""
     train, problem = setting.split.train, setting.problem
-    share = enough(train, n_poison, options.remove)
-    robust = AllOf([_robust(name, share, problem) for name in _cheap(problem)])
-    words = f"take medians for means, and keep what {_listed(problem)} all keep that remove {share:.1%} of each class"
-    filtered = [Measure("medians", words, {"medians": robust})]
+    filtered = _medians(train, problem, n_poison, options)
     if trusted is not None:
         filtered += _trusted_measures(trusted, train.n, options, problem)
     if options.estimator is None and problem.scaling == "mean":
@@ -157,6 +159,19 @@ def measures(setting: Setting, options: LearnerOptions, n_poison: int, trusted: 
         ]
     now = Measure(AS_IS, "leave it as it is", setting.defenses)
     return [now, *_proved(train, problem, n_poison, trusted), *filtered]
+
+
+def _medians(train: Dataset, problem: Problem, n_poison: int, options: LearnerOptions) -> list[Measure]:
+    """Filters that need no trusted rows; none where a class would have to lose more than half of its rows."""
+    try:
+        share = enough(train, n_poison, options.remove)
+    except InputError:
+        return []
+    if share > MOST_REMOVED:
+        return []
+    robust = AllOf([_robust(name, share, problem) for name in _cheap(problem)])
+    words = f"take medians for means, and keep what {_listed(problem)} all keep that remove {share:.1%} of each class"
+    return [Measure("medians", words, {"medians": robust})]
 
 
 def _proved(train: Dataset, problem: Problem, n_poison: int, trusted: Dataset | None) -> list[Measure]:
@@ -187,7 +202,7 @@ def _trusted_measures(trusted: Dataset, n: int, options: LearnerOptions, problem
                 "exceed, and keep the training rows within all of them"
             )
             found.append(Measure(name, words, {name: fixed}, trusted=trusted))
-            if extra and heavy > 1:
+            if extra and heavy > 1 and options.estimator is None:
                 words = f"{words}, the trusted ones {heavy} times each"
                 found.append(replace(found[-1], name=f"{name}-heavy", words=words, copies=heavy))
     return found
@@ -205,7 +220,7 @@ def _listed(problem: Problem) -> str:
 
 
 def _robust(name: str, remove: float, problem: Problem, center: str = "median") -> Defense:
-    made = make_defense(name, remove=min(remove, 0.5), problem=problem)
+    made = make_defense(name, remove=min(remove, MOST_REMOVED), problem=problem)
     return made.set_params(center=center) if "center" in made.get_params() else made
 
 

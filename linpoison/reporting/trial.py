@@ -46,6 +46,11 @@ class Trial:
         """The greater of the errors on rows seen and unseen."""
         return max(self.seen_error, self.seen_error if self.unseen_error is None else self.unseen_error)
 
+    @property
+    def preference(self) -> tuple[float, bool, bool, float]:
+        """What it is chosen by, the least first: damage, then no change at all, a proof, and the clean error."""
+        return round(self.attacked, 6), self.cost != 0, self.bound is None, self.clean_error
+
     def with_more(self, other: Trial) -> Trial:
         """The stronger of two attacks on the same setting, of which the second was the thorough one."""
         worst = max((self, other), key=lambda trial: trial.attacked)

@@ -92,6 +92,32 @@ def test_the_settings_that_are_tried():
     ]  # fmt: skip
 
 
+def test_a_budget_that_outnumbers_a_class_leaves_medians_out():
+    rare = np.flatnonzero((SPLIT.train.y > 0) | (np.arange(80) < 30))
+    search = hardening._Search(
+        Split(SPLIT.train.take(rare), SPLIT.test), hardening.HardenOptions(epsilon=0.5), None, None
+    )
+    assert [name for name in search.measures if "medians" in name] == []
+
+
+def test_one_test_row_of_a_class_is_refused_before_any_work():
+    few = SPLIT.test.take(np.flatnonzero((SPLIT.test.y > 0) | (np.arange(80) == 1)))
+    with pytest.raises(InputError, match="two test rows of each class at least, got 1"):
+        harden(Split(SPLIT.train, few))
+
+
+def test_of_equal_damage_what_is_proved_is_taken_and_no_change_first():
+    now = Trial(name="a", words="b", clean_error=0.1, cost=0.0, low=0.0, high=0.0, seen_error=0.2, unseen_error=0.3,
+                attack="x")  # fmt: skip
+    found = replace(now, name="found", cost=-0.05, clean_error=0.05)
+    proved = replace(now, name="proved", cost=0.01, clean_error=0.11, bound=0.25)
+    assert [one.name for one in sorted([found, proved, now], key=lambda one: one.preference)] == [
+        "a",
+        "proved",
+        "found",
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "options"),
     [
@@ -122,7 +148,9 @@ def test_what_is_proved_no_flip_and_no_row_exceeds():
     search = hardening._Search(SPLIT, hardening.HardenOptions(model="ridge", jobs=1, epsilon=0.05), None, None)
     train, rng, seen = search.setting.split.train, np.random.default_rng(0), []
     measure = search.measures["parts-17"]
-    wrong = measure.worst_wrong(measure.build(search.setting.problem, train), 4, SPLIT.test)
+    parts = measure.build(search.setting.problem, train)
+    wrong = measure.worst_wrong(parts, 4, SPLIT.test)
+    assert wrong.tolist() == (parts.certificate(SPLIT.test.X, SPLIT.test.y, most=0).bound < 4).tolist()
     for number in range(20):
         poison = Dataset(rng.normal(size=(4, 3)) * 10.0 ** (number % 5), rng.choice([-1.0, 1.0], 4))
         model = measures.parted(search.setting.problem, 17).fit(*vars_of(train.mix(poison)))
