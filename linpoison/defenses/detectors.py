@@ -210,7 +210,15 @@ TABLE: dict[str, Detector] = {
     "spectral": lambda view: view.by(SpectralSignatures(0.0)),
     "clusters": _clusters,
 }
-"""Family and function of each detector by name."""
+"""Each detector by name."""
+FAMILIES = (
+    ("l2", "slab", "svd", "knn", "spectral", "crowd"),  # how far a row lies from its class
+    ("loss", "trim", "neighbours", "confident", "twins"),  # whether its label is that of rows like it
+    ("pull", "sever", "influence"),  # what it does to the model
+    ("copies",),
+    ("clusters",),
+)
+"""Names of detectors that look at the same side of a row."""
 REASONS = {
     "l2": "{ratio:.1f} times as far from the middle of its class as the median row",
     "slab": "{ratio:.1f} times as far along the line between the classes as the median row",

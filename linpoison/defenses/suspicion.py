@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,6 @@ HEAVY = 0.25
 """Shape of tails: moments below the fourth exist."""
 TAIL = 0.2
 """Share of a class whose scores tell how its tail falls off."""
-AGREEING = 3
-"""Detectors whose surprises rank a row."""
 FALSE_SHARE = 0.1
 """Share of the alarms that may be false, in the mean."""
 
@@ -37,7 +35,7 @@ class Suspicion:
     evidence : ndarray of shape (n,)
         All detectors together, see `combined`: what alarms follow from.
     agreement : ndarray of shape (n,)
-        What some detectors say of a row together, see `agreement`: what rows are ranked by.
+        Families of detectors together, see `agreement`: what rows are ranked by.
     alarms : ndarray of bool, shape (n,)
         Rows that stand out of the evidence on the others, see `standing_out`.
     """
@@ -59,6 +57,7 @@ def suspicion(
     codes: Codes,
     *,
     known: Mapping[str, Array],
+    families: Collection[Collection[str]] = (),
     drop: float = 0.05,
 ) -> Suspicion:
     """Fit detectors on a core, and the core on what the detectors say, by turns.
@@ -75,6 +74,8 @@ def suspicion(
         Class of each row.
     known : dict of str to ndarray
         Surprises that do not follow from the tail of the scores.
+    families : collection of collections of str
+        Detectors that look at the same side of a row.
     drop : float
         Share of each class.
     """
@@ -83,7 +84,8 @@ def suspicion(
         scores = detect(core)
         surprises = {name: known.get(name, surprise(values, codes, core)) for name, values in scores.items()}
         evidence = combined(surprises)
-        return Suspicion(scores, surprises, evidence, agreement(surprises), standing_out(evidence, core))
+        together = agreement(surprises, families)
+        return Suspicion(scores, surprises, evidence, together, standing_out(evidence, core))
 
     core = np.ones(codes.size, dtype=bool)
     for _ in range(ROUNDS - 1):
@@ -164,23 +166,33 @@ def combined(surprises: Mapping[str, Array]) -> Array:
     return np.asarray(logsumexp(values, axis=0) - np.log(len(values)))
 
 
-def agreement(surprises: Mapping[str, Array], most: int = AGREEING) -> Array:
-    """The sum of the greatest surprises, minus the logarithm of the product of the least p: the rank truncated product.
+def agreement(surprises: Mapping[str, Array], families: Collection[Collection[str]] = ()) -> Array:
+    """What families of detectors say together: Fisher's sum over families of the greatest surprise within each.
 
-    Poison that moves a model is seen by several detectors, each of which a few clean rows surprise more: the mean of
-    1 / p, which the greatest surprise decides, sets these before it. Of dependent detectors it is no probability.
+    Detectors of a family look at the same side of a row and depend on each other; families hardly do. Poison that moves
+    a model shows more than one side (it is far, or contradicts its neighbours, and pulls, or stands there in copies),
+    where a rare clean row has one: the mean of 1 / p, which the greatest surprise decides, sets such rows before it.
+
+    Parameters
+    ----------
+    surprises : dict of ndarray
+    families : collection of collections of str
+        Names of detectors; one of no family is a family.
 
     References
     ----------
-    Dudbridge, Koeleman, "Rank truncated product of P-values", 2003.
+    Fisher, "Statistical methods for research workers", 1925, section 21.1.
 
     Examples
     --------
-    >>> agreement({"a": np.array([9.0, 4.0]), "b": np.array([0.0, 4.0]), "c": np.array([0.0, 4.0])})
-    array([ 9., 12.])
+    >>> said = {"near": np.array([9.0, 4.0]), "far": np.array([8.0, 0.0]), "copies": np.array([0.0, 6.0])}
+    >>> agreement(said, [("near", "far")])
+    array([ 9., 10.])
     """
-    values = np.sort(np.array(list(surprises.values())), axis=0)
-    return np.asarray(values[-most:].sum(axis=0))
+    known = {name for family in families for name in family}
+    groups = [*families, *((name,) for name in surprises if name not in known)]
+    parts = [[surprises[name] for name in group if name in surprises] for group in groups]
+    return np.sum([np.max(part, axis=0) for part in parts if part], axis=0)
 
 
 def standing_out(evidence: Array, core: Mask) -> Mask:

@@ -20,8 +20,9 @@ SCHEMA = 1
 TEMPLATE = "inspect.html.j2"
 SHOWN = 20
 READING = (
-    "The score of a row is the sum of its three greatest surprises: -log of how seldom a clean row looks so strange to "
-    "a detector. Detectors are fitted on rows that do not stand out, and judge rows that they have not seen.",
+    "The score of a row adds up how strange it is by distance, label, influence, copies and clusters: of each the "
+    "greatest -log of how seldom a clean row looks so strange to a detector. Detectors are fitted on rows that do not "
+    "stand out, and judge rows that they have not seen.",
     "Of the rows that stand out about a tenth may be false alarms: rare or mislabelled rows that nobody planted. "
     "Poison that looks like clean rows to every detector is not found; no finding is no proof.",
     "Errors are cross-validated on the rows that are not named, with copies kept together.",

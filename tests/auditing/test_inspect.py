@@ -8,9 +8,10 @@ import pytest
 
 import linpoison
 from linpoison import InputError
+from linpoison.auditing.suspecting import DETECTORS
 from linpoison.cli.main import main
 from linpoison.core import Dataset
-from linpoison.defenses.detectors import copies_surprise, copy_groups, votes
+from linpoison.defenses.detectors import FAMILIES, copies_surprise, copy_groups, votes
 from linpoison.defenses.suspicion import Suspicion, agreement, combined, surprise
 
 PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
@@ -135,6 +136,8 @@ def test_one_strong_detector_among_blind_ones_decides():
 def test_rows_that_stand_out_are_ranked_first_and_then_those_that_detectors_agree_on():
     surprises = {"a": np.array([9.0, 4.0, 0.0, 5.0]), "b": np.array([0.0, 4.0, 1.0, 5.0]), "c": np.zeros(4)}
     alarms = np.array([True, False, False, False])
-    told = Suspicion({}, surprises, combined(surprises), agreement(surprises, 2), alarms)
+    told = Suspicion({}, surprises, combined(surprises), agreement(surprises), alarms)
     assert told.agreement.tolist() == [9, 8, 1, 10]
+    assert agreement(surprises, [("a", "b")]).tolist() == [9, 4, 1, 5]
+    assert {name for family in FAMILIES for name in family} == set(DETECTORS)
     assert np.argsort(-told.ranking).tolist() == [0, 3, 1, 2]
