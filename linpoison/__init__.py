@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         HardenReport,
         InspectReport,
         SuiteReport,
-        Sweep,
+        SweepReport,
     )
 
 _ROOM_OF = {
@@ -83,7 +83,7 @@ _ROOM_OF = {
     "SolverFailed": "core",
     "Split": "core",
     "SuiteReport": "reporting",
-    "Sweep": "reporting",
+    "SweepReport": "reporting",
     "audit": "auditing",
     "budget": "auditing",
     "certify": "auditing",
@@ -125,7 +125,7 @@ __all__ = [
     "SolverFailed",
     "Split",
     "SuiteReport",
-    "Sweep",
+    "SweepReport",
     "__version__",
     "audit",
     "budget",

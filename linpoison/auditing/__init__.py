@@ -1,6 +1,6 @@
 """The one place where everything meets: audit a classifier, score a poison, sanitise rows, report."""
 
-from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, InspectReport, Sweep, SweepCell
+from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, InspectReport, SweepCell, SweepReport
 from .budgets import budget
 from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
@@ -25,8 +25,8 @@ __all__ = [
     "LearnerOptions",
     "Sanitized",
     "Suite",
-    "Sweep",
     "SweepCell",
+    "SweepReport",
     "audit",
     "budget",
     "certify",

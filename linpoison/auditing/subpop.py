@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -172,26 +171,21 @@ class SubpopReport(Report):
         """The same as a page."""
         return plain_page(self, f"Subpopulations of {self.data}", (self._heading(), self.labels), [])
 
-    def to_json(self) -> str:
-        """All numbers."""
+    def values(self) -> dict[str, Any]:
+        """All numbers, as in ``subpop.json``."""
         own = {name: value for name, value in vars(self.options).items() if name != "learner"}
-        content = {"verdict": self.verdict, "data": self.data, "labels": self.labels, "options": own}
-        return json.dumps({**content, **asdict(self.study)}, indent=1, default=str) + "\n"
+        return {"data": self.data, "labels": self.labels, "options": own, **asdict(self.study)}
 
     def writers(self) -> dict[str, Writer]:
-        """What writes each file of the report."""
+        """``subpop.html``, ``subpop.json`` and ``damage.png``."""
         from ..subpopulations import pictures
 
         def drawn(stream: BinaryIO) -> None:
             with quiet_fonts():
                 pictures.damage_figure(self.study).savefig(stream, format="png")
 
-        texts = {"subpop.html": text_writer(self.to_html()), "subpop.json": text_writer(self.to_json())}
+        texts = {"subpop.html": text_writer(self.to_html), "subpop.json": text_writer(self.to_json)}
         return {"damage.png": drawn, **texts}
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``subpop.html``, ``subpop.json`` and ``damage.png``."""
-        write_all(Path(folder), self.writers())
 
 
 def run_subpop(

@@ -20,16 +20,13 @@ from ..defenses import DEFAULTS
 from ..reporting.gates import Gates
 from ..reporting.json_values import plain
 from ..reporting.report import AuditReport
-from ..reporting.sweep import Sweep, SweepCell
+from ..reporting.sweep import SweepCell, SweepReport
 from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
 from .options import PORTFOLIO, AuditOptions, influences, processors
 from .run import audit
 from .target import Target
-
-TABLE = "sweep.csv"
-"""The table of a sweep, in its output folder."""
 
 
 def sweep(
@@ -44,7 +41,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     **options: Any,
-) -> Sweep:
+) -> SweepReport:
     """Audit every combination of budgets, seeds, targets, defences and attacks.
 
     The audits do not depend on each other. They run on `jobs` processes of this machine with one thread
@@ -67,9 +64,9 @@ def sweep(
     jobs : int, optional
         Audits that run at a time, one for each processor by default. Does not change the result.
     out : path, optional
-        Folder for ``sweep.csv`` and for a folder of each audit. An audit whose report is there is read
-        back; one that was interrupted resumes. An audit that cannot be done is a row of the table with
-        the reason, and does not stop the others.
+        Folder for ``sweep.csv``, ``sweep.html``, ``sweep.json`` and for a folder of each audit. An audit whose report
+        is there is read back; one that was interrupted resumes. An audit that cannot be done is a row of the table
+        with the reason, and does not stop the others.
     progress : callable, optional
         Called with (audits done, audits in all, description).
     **options
@@ -85,7 +82,7 @@ def sweep(
     Examples
     --------
     >>> result = sweep("gaussians", epsilons=(0.01, 0.05), attacks=("random-flips",), defenses=("l2",), jobs=1)
-    >>> [(row["domain"], row["epsilon"], row["n_poison"]) for row in result.rows()]
+    >>> [(row["domain"], row["epsilon"], row["n_poison"]) for row in result.records()]
     [('real', 0.01, 4), ('range', 0.01, 4), ('real', 0.05, 20), ('range', 0.05, 20)]
     """
     combinations = combine(
@@ -124,7 +121,7 @@ def run_sweep(
     jobs: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-) -> Sweep:
+) -> SweepReport:
     """`sweep` over options that have been checked."""
     workers = processors() if jobs is None else check_integer(jobs, "jobs", at_least=1)
     folder = None if out is None else check_folder(out).absolute()
@@ -139,7 +136,7 @@ def _run(
     workers: int,
     folder: Path | None,
     progress: Progress | None,
-) -> Sweep:
+) -> SweepReport:
     if len(combinations) == 1:
         combinations = [replace(combinations[0], jobs=workers)]
     arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]
@@ -148,12 +145,12 @@ def _run(
     for number, cell in as_finished(run_cell, list(enumerate(arguments)), workers):
         done[number] = cell
         _say(progress, len(done), len(arguments))
-    result = Sweep(tuple(done[number] for number in range(len(arguments))))
+    result = SweepReport(tuple(done[number] for number in range(len(arguments))))
     if not result.reports:
         first = result.cells[0].failure
         raise SolverFailed(f"expected an audit of the sweep that ends, got {len(done)} that failed: {first}")
     if folder is not None:
-        result.save(folder / TABLE)
+        result.save(folder)
     return result
 
 

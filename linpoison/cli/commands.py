@@ -24,8 +24,9 @@ from ..auditing.hardening import HardenOptions, harden
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number
-from ..reporting import AuditReport, Sweep
-from ..reporting.cells import aligned, percent
+from ..reporting import AuditReport
+from ..reporting.base import Report
+from ..reporting.cells import aligned
 from ..reporting.gates import Gates
 
 _AXES = {"epsilon": "epsilons", "seed": "seeds", "attacks": "attacks", "defenses": "defenses", "target": "targets"}
@@ -58,22 +59,8 @@ def _sweep(arguments: Any) -> int:
     combinations = combine(**axes, **shared)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         result = run_sweep(arguments.data, combinations, jobs=arguments.jobs, out=arguments.out, progress=progress)
-    if not arguments.quiet:
-        say(f"{_sweep_table(result)}\n\nWritten to {arguments.out}: sweep.csv, and a folder of each audit\n")
+    _print(result, arguments, "a folder of each audit")
     return 0
-
-
-def _sweep_table(result: Sweep) -> str:
-    header = ("attack", "epsilon", "seed", "target", "defences", "domain", "clean", "behind all", "unseen", "seconds")
-    table, failures = [header], []
-    for row in result.rows():
-        axes = (str(row["attack"]), f"{row['epsilon']:g}", str(row["seed"]), row["target"], row["defenses"])
-        if row["failure"]:
-            failures.append(f"failed: {', '.join(axes)}: {row['failure']}")
-            continue
-        errors = ("clean_test_error", "test_error_behind_all", "unseen_test_error_behind_all")
-        table.append((*axes, row["domain"], *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}"))
-    return "\n".join([aligned(table), *failures])
 
 
 def _certify(arguments: Any) -> int:
@@ -83,7 +70,7 @@ def _certify(arguments: Any) -> int:
     options = _options(CertifyOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = certify(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "certify.html, certify.json, certificates")
+    _print(report, arguments, "certificates")
     return int(limit is not None and max(rung["bound"] for rung in report.rungs) > limit)
 
 
@@ -91,7 +78,7 @@ def _budget(arguments: Any) -> int:
     options = _options(LearnerOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = budget(arguments.data, arguments.target, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "budget.html, budget.json, certificates")
+    _print(report, arguments, "certificates")
     return 0
 
 
@@ -103,17 +90,17 @@ def _subpop(arguments: Any) -> int:
     )  # fmt: skip
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = run_subpop(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "subpop.html, subpop.json, damage.png, map.png, map.npz")
+    _print(report, arguments, "map.png", "map.npz")
     return 0
 
 
-def _print(report: Any, arguments: Any, files: str) -> None:
+def _print(report: Report, arguments: Any, *more: str) -> None:
     if arguments.json:
         say(report.to_json())
     elif not arguments.quiet:
         say(report.to_text())
         if arguments.out is not None:
-            say(f"\nWritten to {arguments.out}: {files}\n")
+            say(f"\nWritten to {arguments.out}: {', '.join((*report.writers(), *more))}\n")
 
 
 def _evaluate(arguments: Any) -> int:
@@ -135,7 +122,7 @@ def _sanitize(arguments: Any) -> int:
 def _inspect(arguments: Any) -> int:
     options = _options(LearnerOptions, arguments)
     report = inspect(arguments.data, options, top=arguments.top, share=arguments.share, out=arguments.out)
-    _print(report, arguments, "suspects.csv, inspect.json, inspect.html")
+    _print(report, arguments)
     return 0
 
 
@@ -145,7 +132,7 @@ def _check(arguments: Any) -> int:
             arguments.config, only=arguments.only, baseline=arguments.baseline, jobs=arguments.jobs, out=arguments.out,
             progress=progress, told=progress.note,
         )  # fmt: skip
-    _print(report, arguments, "check.json, check.sarif, check.xml, check.md, and a folder of each audit")
+    _print(report, arguments, "a folder of each audit")
     if arguments.quiet:
         for entry in (*report.failed, *report.broken):
             tell(f"linpoison: {entry.sentence}")
@@ -156,7 +143,7 @@ def _harden(arguments: Any) -> int:
     options = _options(HardenOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = harden(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, ", ".join((*report.files(), "and a folder of each audit")))
+    _print(report, arguments, "a folder of each audit")
     return 0
 
 
@@ -208,7 +195,7 @@ def _gates(arguments: Any) -> Gates:
 
 
 def _finish(report: AuditReport, arguments: Any) -> int:
-    _print(report, arguments, ", ".join(["report.html", "report.json", *report.files, *report.tables]))
+    _print(report, arguments)
     for reason in report.broken:
         tell(f"linpoison: gate not met: {reason}")
     return int(bool(report.broken))

@@ -105,7 +105,7 @@ def _add_sweep(commands: Any) -> None:
     _add_metric(parser)
     parser.add_jobs("audits at a time (default: one for each processor)")
     parser.add_out("output folder (default: linpoison-sweep)", default="linpoison-sweep")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    parser.add_output()
 
 
 def _add_certify(commands: Any) -> None:

@@ -157,9 +157,12 @@ def _is_file(path: Path, descriptor: int) -> bool:
         return False
 
 
-def text_writer(text: str) -> Writer:
-    """What writes a text to a stream, as UTF-8; halves of characters that no text can hold become question marks."""
-    return lambda stream: stream.write(text.encode("utf-8", errors="replace"))
+def text_writer(text: str | Callable[[], str]) -> Writer:
+    """What writes a text to a stream, or what a function then returns, as UTF-8.
+
+    Halves of characters that no text can hold become question marks.
+    """
+    return lambda stream: stream.write((text if isinstance(text, str) else text()).encode("utf-8", errors="replace"))
 
 
 @contextmanager

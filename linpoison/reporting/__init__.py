@@ -8,7 +8,7 @@ from .harden import HardenReport
 from .inspect import InspectReport
 from .report import AuditReport
 from .suite import SuiteEntry, SuiteReport
-from .sweep import Sweep, SweepCell
+from .sweep import SweepCell, SweepReport
 
 __all__ = [
     "AttackEntry",
@@ -22,7 +22,7 @@ __all__ = [
     "InspectReport",
     "SuiteEntry",
     "SuiteReport",
-    "Sweep",
     "SweepCell",
+    "SweepReport",
     "Verdict",
 ]

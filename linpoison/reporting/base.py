@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.writing import Writer, write_all
 from .cells import aligned, wrapped
+from .json_values import plain
 from .page import rendered
 
 if TYPE_CHECKING:
@@ -42,12 +46,20 @@ class Report(ABC):
         """The same as one page that needs no network."""
 
     @abstractmethod
-    def to_json(self) -> str:
-        """The same as JSON; its first field is the verdict."""
+    def values(self) -> dict[str, Any]:
+        """The fields of the JSON file, behind the verdict."""
 
     @abstractmethod
+    def writers(self) -> dict[str, Writer]:
+        """What writes each file, by its name; nothing is drawn before it is called."""
+
+    def to_json(self) -> str:
+        """The report as JSON; its first field is the verdict."""
+        return json.dumps(plain({"verdict": self.verdict, **self.values()}), indent=2, allow_nan=False) + "\n"
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the files of the report, all or none."""
+        write_all(Path(folder), self.writers())
 
     def to_frame(self) -> pd.DataFrame:
         """The figures as a table of pandas; docs/files.md says what a row is."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.writing import text_writer, write_all
+from ..core.writing import Writer, text_writer
 from .base import Report, Table
 from .cells import aligned, own_words, percent, wrapped
-from .json_values import plain
 from .page import plain_page
 
 SCHEMA = 1
@@ -86,9 +82,9 @@ class BudgetReport(Report):
         """The entries."""
         return [{name: value for name, value in item.items() if name != "info"} for item in self.entries]
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``budget.json``."""
-        return json.dumps(plain({"verdict": self.verdict, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+    def values(self) -> dict[str, Any]:
+        """All fields, as in ``budget.json``."""
+        return asdict(self)
 
     def to_text(self) -> str:
         """The report as a table for people."""
@@ -105,10 +101,9 @@ class BudgetReport(Report):
             [("How to read this", self._notes())], command=self.command, versions=self.versions,
         )  # fmt: skip
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``budget.html`` and ``budget.json``."""
-        texts = {"budget.html": self.to_html(), "budget.json": self.to_json()}
-        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+    def writers(self) -> dict[str, Writer]:
+        """``budget.html`` and ``budget.json``."""
+        return {"budget.html": text_writer(self.to_html), "budget.json": text_writer(self.to_json)}
 
     def _heading(self) -> str:
         return (

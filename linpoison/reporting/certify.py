@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..core.writing import text_writer, write_all
+from ..core.writing import Writer, text_writer
 from .base import Report, Table
 from .cells import aimed_table, aligned, loss_table, own_words, percent, rows_table, rungs_table, wrapped
-from .json_values import known, plain
+from .json_values import known
 from .page import plain_page
 from .words import measured
 
@@ -82,10 +80,9 @@ class CertifyReport(Report):
     metric: str = "error"
     schema: int = SCHEMA
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``certify.json``."""
-        values = {"verdict": self.verdict, **asdict(self)}
-        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+    def values(self) -> dict[str, Any]:
+        """All fields, as in ``certify.json``."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, text: str) -> CertifyReport:
@@ -128,10 +125,9 @@ class CertifyReport(Report):
         """The report as one self-contained page."""
         return certify_html(self)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``certify.html`` and ``certify.json``."""
-        texts = {"certify.html": self.to_html(), "certify.json": self.to_json()}
-        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+    def writers(self) -> dict[str, Writer]:
+        """``certify.html`` and ``certify.json``."""
+        return {"certify.html": text_writer(self.to_html), "certify.json": text_writer(self.to_json)}
 
 
 def certify_verdict(report: CertifyReport) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..core.writing import Writer, text_writer, write_all
+from ..core.writing import Writer, text_writer
 from .base import Report, Table
 from .cells import aligned, own_words, percent, points, wrapped
-from .json_values import plain
-from .page import rendered
+from .json_values import serial
+from .page import plain_page
 from .trial import Trial
 
 SCHEMA = 1
@@ -87,35 +83,36 @@ class HardenReport(Report):
         )  # fmt: skip
 
     def notes(self) -> list[str]:
-        """How to read it, and what had no time."""
+        """What could not be tried or had no time, and how to read it."""
         late = ", ".join(self.unfinished)
-        return [*([f"No time, or not enough, for: {late}."] if late else []), *READING]
+        missing = [f"{name} could not be tried: {why}" for name, why in self.failures.items()]
+        return [*missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
 
     def to_text(self) -> str:
         """Verdict, table and code, for people."""
-        data = self.dataset
-        heading = (
-            f"{data['name']}: {data['n_train']} training rows ({self.n_trusted} trusted), epsilon {self.epsilon:g}, "
-            f"{self.model['loss']} loss, reg {self.model['reg']:g}" + own_words(data)
-        )
-        lines = [wrapped(f"{name} could not be tried: {why}", "- ") for name, why in self.failures.items()]
-        lines += [wrapped(line, "- ") for line in self.notes()]
-        reading = "How to read this\n" + "\n".join(lines)
+        heading = self._heading() + own_words(self.dataset)
+        reading = "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes())
         return f"{wrapped(self.verdict, '')}\n\n{heading}\n\n{aligned(self.rows())}\n\n{reading}\n\n{self.code}"
 
     def to_html(self) -> str:
         """One self-contained page."""
         from .plots import front  # loads matplotlib
 
-        return rendered("harden.html.j2", report=self, rows=self.rows(), figure=front(self.trials, self.chosen),
-                        reading=self.notes())  # fmt: skip
+        return plain_page(
+            self, f"Hardening against poison: {self.dataset['name']}",
+            (self._heading(), self.dataset.get("labels", "")), [("How to read this", self.notes())],
+            figures=[front(self.trials, self.chosen)], code=self.code, command=self.command, versions=self.versions,
+        )  # fmt: skip
 
-    def to_json(self) -> str:
+    def _heading(self) -> str:
+        return (
+            f"{self.dataset['name']}: {self.dataset['n_train']} training rows ({self.n_trusted} trusted), epsilon "
+            f"{self.epsilon:g}, {self.model['loss']} loss, reg {self.model['reg']:g}"
+        )
+
+    def values(self) -> dict[str, Any]:
         """As in ``harden.json``."""
-        values: dict[str, Any] = {"verdict": self.verdict}
-        values |= {item.name: getattr(self, item.name) for item in fields(self) if item.name != "estimator"}
-        values["trials"] = self.records()
-        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+        return {**serial(self, leave=("estimator",)), "trials": self.records()}
 
     def summary(self) -> list[Table]:
         """The settings, the least damage first."""
@@ -125,19 +122,11 @@ class HardenReport(Report):
         """One for each setting."""
         return [{**asdict(trial), "attacked": trial.attacked} for trial in self.trials]
 
-    def files(self) -> Sequence[str]:
-        """Names of what `save` writes."""
-        return (*self._texts(), *(["hardened.skops"] if find_spec("skops") else []))
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``harden.json``, ``harden.html``, ``hardened.py`` and, where skops is, ``hardened.skops``."""
-        writers: dict[str, Writer] = {name: text_writer(text()) for name, text in self._texts().items()}
-        if find_spec("skops"):
-            writers["hardened.skops"] = self._write_estimator
-        write_all(Path(folder), writers)
-
-    def _texts(self) -> dict[str, Callable[[], str]]:
-        return {"hardened.py": lambda: self.code, "harden.html": self.to_html, "harden.json": self.to_json}
+    def writers(self) -> dict[str, Writer]:
+        """``hardened.py``, ``harden.html``, ``harden.json`` and, where skops is, ``hardened.skops``."""
+        texts = {"hardened.py": lambda: self.code, "harden.html": self.to_html, "harden.json": self.to_json}
+        written: dict[str, Writer] = {name: text_writer(text) for name, text in texts.items()}
+        return {**written, **({"hardened.skops": self._write_estimator} if find_spec("skops") else {})}
 
     def _write_estimator(self, stream: BinaryIO) -> None:
         from skops.io import dumps

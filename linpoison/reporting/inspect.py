@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..core.writing import as_text, text_writer, write_all
+from ..core.writing import Writer, as_text, text_writer
 from .base import Report, Table
 from .cells import aligned, own_words, percent, points, wrapped
-from .json_values import plain, serial
-from .page import rendered
+from .json_values import serial
+from .page import plain_page
 from .words import ROWS_ARE_NUMBERED
 
 SCHEMA = 1
-TEMPLATE = "inspect.html.j2"
 SHOWN = 20
 READING = (
     "The score of a row adds up how strange it is by distance, label, influence, copies and clusters: of each the "
@@ -118,24 +114,32 @@ class InspectReport(Report):
         blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes()))
         return "\n\n".join(blocks) + "\n"
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``inspect.json``: of the rows only those that are named."""
-        values = {"verdict": self.verdict, **serial(self, leave=("ranking",)), "suspects": self.suspects}
-        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+    def values(self) -> dict[str, Any]:
+        """All fields, as in ``inspect.json``: of the rows only those that are named."""
+        return {**serial(self, leave=("ranking",)), "suspects": self.suspects}
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
         from .plots import suspicious
 
         figure = suspicious([entry["score"] for entry in self.ranking], [entry["named"] for entry in self.ranking])
-        return rendered(TEMPLATE, report=self, figure=figure, table=self.table(), notes=self.notes())
+        subtitle = (
+            f"{self.model['loss']} loss, reg {self.model['reg']:g}; {len(self.ranking)} rows, "
+            f"{self.dataset['n_features']} features; detectors {', '.join(self.detectors)}",
+            self.dataset.get("labels", ""),
+        )
+        sections = [("Rows that act together", self.group_lines()), ("How to read this", self.notes())]
+        return plain_page(
+            self, f"Suspicious rows of {self.dataset['name']}", subtitle, sections, figures=[figure],
+            command=self.command, versions=self.versions,
+        )  # fmt: skip
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``suspects.csv``, ``inspect.json`` and ``inspect.html``, all or none."""
-        write_all(Path(folder), {
-            "suspects.csv": self._write, "inspect.json": text_writer(self.to_json()),
-            "inspect.html": text_writer(self.to_html()),
-        })  # fmt: skip
+    def writers(self) -> dict[str, Writer]:
+        """``suspects.csv``, ``inspect.json`` and ``inspect.html``."""
+        return {
+            "suspects.csv": self._write, "inspect.json": text_writer(self.to_json),
+            "inspect.html": text_writer(self.to_html),
+        }  # fmt: skip
 
     def _write(self, stream: BinaryIO) -> None:
         with as_text(stream) as text:

@@ -25,22 +25,25 @@ def plain_page(
     *,
     figures: Sequence[Figure] = (),
     tables: Sequence[Any] | None = None,
+    code: str = "",
     command: str = "",
     versions: Mapping[str, str] | None = None,
 ) -> str:
-    """A page of verdict, figures, tables, and lists below headings, with the terms that these use.
+    """A page of verdict, figures, tables, code, and lists below headings, with the terms that these use.
 
     Parameters
     ----------
     report : Report
     tables : sequence of Table, optional
         Those of the report by default.
+    code : str
+        That does what the report advises.
     """
     shown = report.summary() if tables is None else tables
     words = [report.verdict, *(line for _, lines in sections for line in lines)]
     return rendered(
         "plain.html.j2", report=report, title=title, subtitle=[line for line in subtitle if line], sections=sections,
-        figures=figures, tables=shown, terms=terms_in(words), command=command, versions=versions or {},
+        figures=figures, tables=shown, code=code, terms=terms_in(words), command=command, versions=versions or {},
     )  # fmt: skip
 
 

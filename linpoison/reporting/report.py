@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, Poison
-from ..core.writing import Writer, text_writer, write_all
+from ..core.writing import Writer, text_writer
 from .advice import advice
 from .base import Report, Table
 from .findings import SCHEMA, AttackEntry, AuditFindings, Damage
 from .gates import Gates, failed
 from .html import report_html
-from .json_values import known, plain, serial, typed
+from .json_values import known, serial, typed
 from .table import damage_tables, report_text
 from .verdict import audit_verdict
 
@@ -58,13 +59,13 @@ class AuditReport(AuditFindings, Report):
             attacks=[replace(entry, file=None) for entry in self.attacks],
         )  # fmt: skip
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``report.json``."""
-        values = {"verdict": self.verdict, "advice": self.advice, "schema": self.schema}
+    def values(self) -> dict[str, Any]:
+        """What to do, and all fields, as in ``report.json``."""
+        values = {"advice": self.advice, "schema": self.schema}
         values |= serial(self, leave=("schema", "poisons", "material", "tables"))
         for name in ("attacks", "damages"):
             values[name] = [serial(entry) for entry in getattr(self, name)]
-        return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+        return values
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AuditReport:
@@ -121,14 +122,13 @@ class AuditReport(AuditFindings, Report):
             words["columns"] = np.array(train.feature_names)
         return words
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``poison.npz`` and the other poisons, ``report.html`` and ``report.json``, all or none."""
-        writers: dict[str, Writer] = {
+    def writers(self) -> dict[str, Writer]:
+        """``poison.npz`` and the other poisons, their tables, ``report.html`` and ``report.json``."""
+        poisons = {
             file: partial(self.poisons[file].write, **self._words(self.poisons[file]))
             for file in self.files
             if file in self.poisons
         }
-        writers |= {file: text_writer(text) for file, text in self.tables.items()}
-        writers["report.html"] = text_writer(self.to_html())
-        writers["report.json"] = text_writer(self.to_json())
-        write_all(Path(folder), writers)
+        texts: dict[str, str | Callable[[], str]] = {**self.tables}
+        texts |= {"report.html": self.to_html, "report.json": self.to_json}
+        return {**poisons, **{file: text_writer(text) for file, text in texts.items()}}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from .._printable import printable
-from ..core.writing import text_writer, write_all
-from .cells import aligned, percent
+from ..core.writing import Writer, text_writer
+from .base import Report, Table
+from .cells import counted, joined, percent
+from .page import plain_page
 from .report import AuditReport
 from .sarif import Finding, sarif_log
 
@@ -72,8 +73,8 @@ _HEAD = ("audit", "gates", "clean", "behind all", "unseen")
 
 
 @dataclass(frozen=True, eq=False)
-class SuiteReport:
-    """The outcome of `linpoison.check`.
+class SuiteReport(Report):
+    """The outcome of `linpoison.check`; a row of `to_frame` is an audit.
 
     Parameters
     ----------
@@ -95,10 +96,32 @@ class SuiteReport:
         """Audits that could not be done."""
         return [entry for entry in self.entries if entry.state == FAILED]
 
+    @property
+    def verdict(self) -> str:
+        """How many audits meet their gates, and which do not."""
+        met = len(self.entries) - len(self.broken) - len(self.failed)
+        told = [f"{joined([entry.name for entry in some])} {what}" for some, what in (
+            (self.broken, "not"), (self.failed, "could not be done")) if some]  # fmt: skip
+        return f"{met} of {counted(len(self.entries), 'audit')} met all gates{''.join(f', {words}' for words in told)}."
+
+    def summary(self) -> list[Table]:
+        """What became of each audit, and its errors."""
+        return [("Audits", [_HEAD, *(entry.cells() for entry in self.entries)])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The audits."""
+        return [dict(zip(_HEAD, entry.cells(), strict=True)) for entry in self.entries]
+
     def to_text(self) -> str:
         """A table and the reasons, for people."""
-        reasons = [entry.sentence for entry in self.entries if entry.reasons]
-        return "\n".join([aligned([_HEAD, *(entry.cells() for entry in self.entries)]), *reasons])
+        return "\n".join([str(self), "", *self._reasons()])
+
+    def to_html(self) -> str:
+        """The same as one page."""
+        return plain_page(self, f"Suite {self.path}", (), [("Gates that are not met", self._reasons())])
+
+    def _reasons(self) -> list[str]:
+        return [entry.sentence for entry in self.entries if entry.reasons]
 
     def to_markdown(self) -> str:
         """The same for the summary of a build."""
@@ -109,7 +132,7 @@ class SuiteReport:
         blocks = ["### linpoison check", table, *(["\n".join(reasons)] if reasons else [])]
         return "\n\n".join(blocks) + "\n"
 
-    def to_json(self) -> str:
+    def values(self) -> dict[str, Any]:
         """State, reasons and verdicts of each audit, as in ``check.json``."""
         audits = [
             {
@@ -118,7 +141,7 @@ class SuiteReport:
             }
             for entry in self.entries
         ]  # fmt: skip
-        return json.dumps({"schema": SCHEMA, "suite": self.path, "audits": audits}, indent=2, allow_nan=False) + "\n"
+        return {"schema": SCHEMA, "suite": self.path, "audits": audits}
 
     def to_sarif(self) -> str:
         """A SARIF 2.1.0 log: a result for every gate, and a notification for an audit that could not be done."""
@@ -147,13 +170,13 @@ class SuiteReport:
         ET.indent(root)
         return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``check.json``, ``check.sarif``, ``check.xml`` and ``check.md``, all or none."""
+    def writers(self) -> dict[str, Writer]:
+        """``check.json``, ``check.html``, ``check.sarif``, ``check.xml`` and ``check.md``."""
         texts = {
-            "check.json": self.to_json(), "check.sarif": self.to_sarif(), "check.xml": self.to_junit(),
-            "check.md": self.to_markdown(),
+            "check.json": self.to_json, "check.html": self.to_html, "check.sarif": self.to_sarif,
+            "check.xml": self.to_junit, "check.md": self.to_markdown,
         }  # fmt: skip
-        write_all(Path(folder), {name: text_writer(text) for name, text in texts.items()})
+        return {name: text_writer(text) for name, text in texts.items()}
 
 
 def _cases(entry: SuiteEntry) -> list[ET.Element]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..core.writing import as_text, write_file
+from ..core.writing import Writer, as_text, text_writer
+from .base import Report, Table
+from .cells import counted, domain_words, percent
 from .findings import AttackEntry
+from .page import plain_page
 from .report import AuditReport
+from .words import measured
 
+SCHEMA = 1
+"""Of ``sweep.json``."""
 _FIXED = (
     "epsilon", "seed", "target", "metric", "defenses", "attack", "domain", "against", "clean_test_error",
     "test_error_behind_all", "unseen_test_error_behind_all", "n_poison", "n_distinct", "seconds", "residual", "gap",
@@ -66,8 +71,11 @@ class SweepCell:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
-    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest."""
+class SweepReport(Report):
+    """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest.
+
+    A row of `to_frame` is a poison of an audit, or a failure.
+    """
 
     cells: tuple[SweepCell, ...]
 
@@ -81,27 +89,76 @@ class Sweep:
         """The audits that failed."""
         return [cell for cell in self.cells if cell.report is None]
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The table: one row for each poison of each audit, and for each failure."""
+    @property
+    def verdict(self) -> str:
+        """The most that any of the poisons does behind every filter at once."""
+        done = [row for row in self.records() if not row["failure"]]
+        ended = f"{len(self.reports)} of {counted(len(self.cells), 'audit')} ended"
+        if not done:
+            return f"{ended}, none of them with a poison."
+        most = max(done, key=lambda row: float(row["test_error_behind_all"]))
+        return (
+            f"{ended}. Behind every filter at once {most['attack']} does most (epsilon {most['epsilon']:g}, seed "
+            f"{most['seed']}, target {most['target']}, filters {most['defenses']}, {domain_words(most['domain'])}): it "
+            f"takes the {measured(most['metric'], 'test error')} from {percent(most['clean_test_error'])} to "
+            f"{percent(most['test_error_behind_all'])}."
+        )
+
+    def summary(self) -> list[Table]:
+        """One row for each poison."""
+        head = ("attack", "epsilon", "seed", "target", "defences", "domain", "clean", "behind all", "unseen", "seconds")
+        errors = ("clean_test_error", "test_error_behind_all", "unseen_test_error_behind_all")
+        body = [
+            (*_axes(row), row["domain"], *(percent(row[name]) for name in errors), f"{row['seconds']:.1f}")
+            for row in self.records()
+            if not row["failure"]
+        ]
+        return [("Poisons", [head, *body])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One for each poison of each audit, and for each failure."""
         return [row for cell in self.cells for row in cell.rows()]
+
+    def to_text(self) -> str:
+        """Verdict, table and failures, for people."""
+        return "\n".join([str(self), "", *self._failures()])
+
+    def to_html(self) -> str:
+        """The same as one page."""
+        return plain_page(self, "Sweep", (), [("What failed", self._failures())])
+
+    def values(self) -> dict[str, Any]:
+        """The rows, as in ``sweep.json``."""
+        return {"schema": SCHEMA, "rows": self.records()}
+
+    def writers(self) -> dict[str, Writer]:
+        """``sweep.csv``, ``sweep.html`` and ``sweep.json``."""
+        return {
+            "sweep.csv": self._write,
+            "sweep.html": text_writer(self.to_html),
+            "sweep.json": text_writer(self.to_json),
+        }
+
+    def _failures(self) -> list[str]:
+        return [f"failed: {', '.join(_axes(row))}: {row['failure']}" for row in self.records() if row["failure"]]
 
     def columns(self) -> list[str]:
         """Names of the columns: those that are always there, and the error behind each defence that was run."""
         names = dict.fromkeys(
-            name for row in self.rows() for name in row if name.startswith("test_error_") and name not in _FIXED
+            name for row in self.records() for name in row if name.startswith("test_error_") and name not in _FIXED
         )
         place = _FIXED.index("n_poison")
         return [*_FIXED[:place], *names, *_FIXED[place:]]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as a ``.csv`` file; cells are empty where there is no value."""
-        write_file(path, self._write)
 
     def _write(self, stream: BinaryIO) -> None:
         with as_text(stream) as text:
             writer = csv.DictWriter(text, self.columns(), restval="")
             writer.writeheader()
-            writer.writerows(self.rows())
+            writer.writerows(self.records())
+
+
+def _axes(row: dict[str, Any]) -> tuple[str, ...]:
+    return str(row["attack"]), f"{row['epsilon']:g}", str(row["seed"]), row["target"], row["defenses"]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ def test_names_of_entry_points_work_in_every_command(installed, tmp_path):
     scored = linpoison.evaluate(data, Poison([[9.0, 9.0, 9.0]], [-1], [3]), **more)
     assert scored.attacks[0].kept_fraction["largest"] == pytest.approx(1 / 3)  # a quota of 2
     assert linpoison.sanitize(data, defenses="largest,other").defenses == ("largest", "other")
-    rows = linpoison.sweep(data, defenses=["largest", FOREST], attacks=["means"], jobs=1, model="ridge").rows()
+    rows = linpoison.sweep(data, defenses=["largest", FOREST], attacks=["means"], jobs=1, model="ridge").records()
     assert [row["defenses"] for row in rows] == ["largest", "largest", "IsolationForest", "IsolationForest"]
     proved = linpoison.certify(data, epsilon=0.01, reg=0.3, certificates="average-loss", attacks="means", **more)
     assert proved.defenses == ["largest", "l2"]

@@ -46,7 +46,7 @@ def test_planted_copies_are_named_by_the_rows_of_the_file(table, tmp_path, monke
     assert stored["effect"]["low"] < stored["effect"]["error_without"] - stored["effect"]["error_with"] < 0.03
     page = (tmp_path / "found" / "inspect.html").read_text()
     assert page.count("10 copies of one row") == 10
-    assert "<strong>10 of 410 rows stand out" in page
+    assert 'class="verdict">10 of 410 rows stand out' in page
 
 
 def test_as_many_are_named_as_are_asked_for(table):

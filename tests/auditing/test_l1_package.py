@@ -50,7 +50,7 @@ def test_it_works_in_every_command(installed):
     assert linpoison.sanitize(data, defenses="l1").defenses == ("l1",)
     far = Poison([[9.0, 9.0, 9.0]], [-1], [3])
     assert linpoison.evaluate(data, far, defenses="l1", **RIDGE).attacks[0].kept_fraction["l1"] == pytest.approx(1 / 3)
-    rows = linpoison.sweep(data, defenses=["l1"], attacks=["random-flips"], jobs=1, **RIDGE).rows()
+    rows = linpoison.sweep(data, defenses=["l1"], attacks=["random-flips"], jobs=1, **RIDGE).records()
     assert {row["defenses"] for row in rows} == {"l1"}
     spent = linpoison.budget(data, linpoison.LinearModel(np.array([0.1, 0.1, 0.1])), defenses="l1", **RIDGE).entries[0]
     assert 0 < spent["bound"] <= spent["primal"] * (1 + 1e-6)

@@ -178,8 +178,8 @@ def test_costs_stand_in_the_report_and_another_file_is_another_question(split, t
     one = linpoison.sweep(split, **asked)
     file.write_text("[ham]\nfraud = 10\n[fraud]\nham = 1\n")
     other = linpoison.sweep(split, **asked)
-    assert one.rows()[0]["metric"] == f"cost:{file}"
-    assert one.rows()[0]["clean_test_error"] != other.rows()[0]["clean_test_error"]
+    assert one.records()[0]["metric"] == f"cost:{file}"
+    assert one.records()[0]["clean_test_error"] != other.records()[0]["clean_test_error"]
 
 
 @pytest.mark.parametrize("metric", ["balanced", "auc", "recall:fraud"])

@@ -10,7 +10,7 @@ import joblib
 import pytest
 
 from linpoison.auditing import AuditReport, sweep
-from linpoison.auditing.sweeping import TABLE, combine
+from linpoison.auditing.sweeping import combine
 from linpoison.core import InputError, SolverFailed
 
 QUICK = {
@@ -60,7 +60,7 @@ def test_each_report_is_that_of_an_audit(fake_attacks):
 
 def test_the_table_has_a_row_for_each_poison(tmp_path, fake_attacks):
     result = sweep(audit_cases.small_split(), out=tmp_path, **{**QUICK, "attacks": ["fake,one-class"]})
-    table = read(tmp_path / TABLE)
+    table = read(tmp_path / "sweep.csv")
     assert len(table) == 8
     assert list(table[0]) == result.columns()
     entries = [entry for report in result.reports for entry in report.attacks]
@@ -80,7 +80,7 @@ def test_finished_audits_are_read_back_and_changed_questions_are_not(tmp_path, f
     fake_attacks.steps.clear()
     again = sweep(split, out=tmp_path, **FEW)
     assert fake_attacks.steps == []
-    assert again.rows() == first.rows()
+    assert again.records() == first.records()
     sweep(split, out=tmp_path, **{**FEW, "epsilons": [0.1, 0.3]})
     assert fake_attacks.steps == [0, 1, 2]
     for change in ({"data": audit_cases.small_split(seed=1)}, {"reg": 0.2}):
@@ -112,7 +112,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, fake_attacks):
     with pytest.raises(KeyboardInterrupt):
         sweep(split, out=tmp_path / "cut", progress=stop, **QUICK)
     assert fake_attacks.steps == [0, 1, 2, 0, 1, 2, 0]
-    assert not (tmp_path / "cut" / TABLE).exists()
+    assert not (tmp_path / "cut" / "sweep.csv").exists()
     fake_attacks.interrupt_before = None
     resumed = sweep(split, out=tmp_path / "cut", **QUICK)
     assert fake_attacks.steps == [0, 1, 2] * 4
@@ -130,7 +130,7 @@ def test_one_failure_does_not_lose_the_others(tmp_path, monkeypatch, fake_attack
     result = sweep(audit_cases.small_split(), out=tmp_path, **QUICK)
     assert [cell.options.epsilon for cell in result.failures] == [0.2, 0.2]
     assert len(result.reports) == 2
-    table = read(tmp_path / TABLE)
+    table = read(tmp_path / "sweep.csv")
     assert [row["failure"] for row in table] == ["", "", *["expected a solution, got none."] * 2]
     assert table[-1]["attack"] == "fake"
     with pytest.raises(SolverFailed, match="got 2 that failed: expected a solution"):
@@ -183,4 +183,4 @@ def test_a_dask_cluster_gives_the_same_reports(tmp_path):
         there = sweep(split, out=tmp_path, **options)
     assert len(there.reports) == 2
     assert all(same(one, other) for one, other in zip(here.reports, there.reports, strict=True))
-    assert len(read(tmp_path / TABLE)) == 2
+    assert len(read(tmp_path / "sweep.csv")) == 2

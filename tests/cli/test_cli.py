@@ -167,8 +167,9 @@ def test_sweep_prints_and_writes_a_table(capsys):
     assert main([*SWEEP, "--seed", "0", "3", "--out", "out"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert lines[0].split()[:3] == ["attack", "epsilon", "seed"]
-    assert [line.split()[1:3] for line in lines[1:9]] == [[e, s] for e in ("0.05", "0.1") for s in "0033"]
+    first = next(place for place, line in enumerate(lines) if line.split()[:3] == ["attack", "epsilon", "seed"])
+    axes = [[epsilon, seed] for epsilon in ("0.05", "0.1") for seed in "0033"]
+    assert [line.split()[1:3] for line in lines[first + 1 : first + 9]] == axes
     assert "audits 8/8" in printed.err
     assert len(Path("out/sweep.csv").read_text().splitlines()) == 9
     reports = [linpoison.AuditReport.from_json(path.read_text()) for path in Path("out").glob("*/report.json")]

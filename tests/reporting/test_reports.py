@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 import linpoison
 from linpoison.auditing.curve import cut
-from linpoison.auditing.options import LearnerOptions
+from linpoison.auditing.options import AuditOptions, LearnerOptions
 from linpoison.auditing.subpop import SubpopOptions, run_subpop
 from linpoison.core import LinearModel, Poison
 from linpoison.reporting.advice import advice
+from linpoison.reporting.base import Report
 from linpoison.reporting.curve import bracket_words
 from linpoison.reporting.gates import Gates
+from linpoison.reporting.harden import HardenReport
+from linpoison.reporting.suite import SuiteEntry, SuiteReport
+from linpoison.reporting.sweep import SweepCell, SweepReport
+from linpoison.reporting.trial import Trial
 from linpoison.reporting.verdict import filters_words
 
 POISON = Poison(np.full((1, 10), 3.0), [-1], [12])
 MADE = {
-    "audit": lambda: linpoison.audit("gaussians", attacks="random-flips", defenses="l2", certify=True, jobs=1),
+    "audit": lambda: audited(),
     "evaluate": lambda: linpoison.evaluate("gaussians", POISON, defenses=("l2",)),
     "certify": lambda: linpoison.certify("gaussians", epsilon=0.01, model="ridge", reg=0.3, defenses="l2"),
     "budget": lambda: linpoison.budget(
@@ -29,12 +35,43 @@ MADE = {
     "subpop": lambda: run_subpop(
         "gaussians", SubpopOptions(LearnerOptions(defenses="none"), clusters=3, groups=2, alphas=(1.0,))
     ),
+    "sweep": lambda: SweepReport((SweepCell(AuditOptions(), audited()), SweepCell(AuditOptions(), None, "no room"))),
+    "check": lambda: SuiteReport("x.toml", (SuiteEntry("a", "b", 1, audited()), SuiteEntry("c", "d", 2, None, "gone"))),
+    "inspect": lambda: linpoison.inspect(two_blobs()),
+    "harden": lambda: hardened(),
 }
+
+
+@cache
+def audited():
+    return linpoison.audit("gaussians", attacks="random-flips", defenses="l2", certify=True, jobs=1)
+
+
+def two_blobs():
+    rng, y = np.random.default_rng(0), np.repeat([-1, 1], 40)
+    return np.where(np.arange(80)[:, None] < 76, rng.normal(size=(80, 2)) + y[:, None], [-20.0, -20.0]), y
+
+
+def hardened():
+    """Of two settings, as if they had been tried."""
+    now = Trial(name="as it is", words="leave it", clean_error=0.1, cost=0.0, low=0.0, high=0.0, seen_error=0.4,
+                unseen_error=0.3, attack="kkt")  # fmt: skip
+    return HardenReport(
+        dataset={"name": "blobs", "n_train": 80}, model={"loss": "hinge", "reg": 0.1}, epsilon=0.1, n_poison=8,
+        n_trusted=0, trials=[now, replace(now, name="medians", seen_error=0.2, unseen_error=0.2)],
+        chosen="medians", max_cost=0.01, failures={}, versions={}, seed=0, command="harden", code="model = 1\n",
+        estimator=linpoison.LinearClassifier().fit(*two_blobs()),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def reports():
     return {name: make() for name, make in MADE.items()}
+
+
+def test_no_report_is_left_out(reports):
+    here = {kind.__name__ for kind in Report.__subclasses__() if kind.__module__.startswith("linpoison")}
+    assert {type(report).__name__ for report in reports.values()} == here
 
 
 @pytest.mark.parametrize("name", MADE)
