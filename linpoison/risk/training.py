@@ -12,9 +12,10 @@ from scipy.optimize import minimize
 
 from ..core import check_integer, check_number
 from ..core.validation import Array
-from .arrays import like, norm, row_shape, to_numpy
+from .arrays import like, norm, on_host, row_shape, to_numpy
 from .implicit import hessian
 from .protocols import Risk, Vector
+from .quasi_newton import quasi_newton
 from .samples import Sample
 from .solvers import CG
 
@@ -111,6 +112,10 @@ class LBFGSTrainer:
         return Trained(risk, w, objective(risk, w, data), size, size <= self.tol, time.perf_counter() - began)
 
     def _rough(self, risk: Risk, data: Sample, start: Vector) -> Vector:
+        """Where L-BFGS ends: scipy's on the host, elsewhere one that never leaves the device."""
+        if not on_host(start):
+            return self._there(risk, data, start)
+
         def value(flat: Array) -> tuple[float, Array]:
             w = like(flat, start)
             return objective(risk, w, data), to_numpy(risk.grad(w, data.X, data.y, data.weights))
@@ -123,6 +128,18 @@ class LBFGSTrainer:
             "gtol": self.tol / 10,
         }
         return like(minimize(value, to_numpy(start), jac=True, method="L-BFGS-B", options=options).x, start)
+
+    def _there(self, risk: Risk, data: Sample, start: Vector, every: int | None = None) -> Vector:
+        held = risk.held(data)
+        share = held.mass / held.total
+
+        def value(w: Vector) -> tuple[Any, Vector]:
+            penalty = risk.penalty_grad(w)
+            loss = risk.loss(w, held.X, held.y) @ share + 0.5 * (w @ penalty)
+            return loss, risk.loss_vjp(w, held.X, held.y, share) + penalty
+
+        with risk.steady():
+            return quasi_newton(value, start, steps=self.maxiter, tol=self.tol / 10, every=every)
 
     def _polished(self, risk: Risk, data: Sample, w: Vector) -> tuple[Vector, Vector]:
         slope = risk.grad(w, data.X, data.y, data.weights)

@@ -15,7 +15,19 @@ from host_sync import counted  # noqa: E402
 from deep import LeaderNetwork, TorchRisk  # noqa: E402
 from deep.models import DenseLeader  # noqa: E402
 from linpoison.attacks.gradient import TGDA, Canceler  # noqa: E402
-from linpoison.risk import CG, MINRES, Adam, Box, DirectRows, GaussNewton, NormalCG, Sample, hessian  # noqa: E402
+from linpoison.risk import (  # noqa: E402
+    CG,
+    MINRES,
+    Adam,
+    Box,
+    DirectRows,
+    GaussNewton,
+    LBFGSTrainer,
+    NormalCG,
+    Sample,
+    hessian,
+    objective,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -106,3 +118,22 @@ def test_a_solve_on_many_chunks_waits_for_nothing_either():
         found = guarded(MINRES(maxiter=6)).solve(part, b)
     torch.testing.assert_close(found.x, exact.x)
     assert replace(exact, x=0).iterations == found.iterations
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_learning_by_lbfgs_waits_once_in_sixteen_steps(kind):
+    risk = linear_pair("3")[1] if kind == "linear" else TorchRisk(mlp(), reg=0.05)
+    data, start, rule = several(60), risk.current, LBFGSTrainer(maxiter=160, tol=1e-7, newton=0)
+    exact = LBFGSTrainer(maxiter=400, tol=1e-9, newton=0)._rough(risk, data, start)
+    with counted() as seen:
+        risk.held(data)
+    checks = sum(seen.waits.values())
+    with counted() as seen:
+        found = rule._there(risk, data, start, every=16)
+    assert sum(seen.waits.values()) <= checks + 10
+    slope = risk.grad(found, data.X, data.y)
+    assert float(slope.norm()) < 1e-6
+    if kind == "linear":
+        torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+    else:
+        assert objective(risk, found, data) < objective(risk, start, data) - 0.2

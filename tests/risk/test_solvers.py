@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.sparse.linalg import minres
 
 torch = pytest.importorskip("torch")
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch")
 from linpoison.core import InputError, SolverFailed  # noqa: E402
 from linpoison.risk import CG, MINRES, Dense, GaussNewton, Identity, NormalCG  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
+from linpoison.risk.quasi_newton import quasi_newton  # noqa: E402
 from linpoison.risk.solvers import mean_curvature  # noqa: E402
 
 P = 12
@@ -192,3 +194,30 @@ def test_what_cannot_be_solved_says_so():
 def test_options_are_checked(build, name):
     with pytest.raises(InputError, match=name):
         build()
+
+
+@kinds
+@pytest.mark.parametrize("every", [1, 16])
+def test_quasi_newton_finds_the_bottom_of_a_bent_valley(kind, every):
+    def rosenbrock(x):
+        slope = 0.0 * x
+        gap = x[1:] - x[:-1] ** 2
+        slope[1:] += 200 * gap
+        slope[:-1] += -400 * x[:-1] * gap - 2 * (1 - x[:-1])
+        return 100 * (gap @ gap) + (1 - x[:-1]) @ (1 - x[:-1]), slope
+
+    start = vector(np.array([-1.2, 1.0, -0.5, 0.8]), kind)
+    found = to_numpy(quasi_newton(rosenbrock, start, steps=400, tol=1e-9, every=every))
+    theirs = minimize(
+        lambda x: rosenbrock(x), to_numpy(start), jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-10}
+    )
+    np.testing.assert_allclose(found, theirs.x, atol=1e-6)
+    np.testing.assert_allclose(found, 1.0, atol=1e-6)
+
+
+def test_quasi_newton_keeps_away_from_where_there_are_no_numbers():
+    function = lambda x: (-np.log(1 - x @ x) + x.sum() if x @ x < 1 else np.nan, 2 * x / (1 - x @ x) + 1.0)  # noqa: E731
+    with np.errstate(all="ignore"):
+        found = quasi_newton(function, np.array([0.5, -0.3]), steps=200, tol=1e-10)
+    assert found @ found < 1
+    np.testing.assert_allclose(2 * found / (1 - found @ found), -1.0, atol=1e-8)
