@@ -196,7 +196,7 @@ class Defender(Known):
         if not self.keep:
             return self.learner.fit(data, start=start)
         fits = self.memory.fits.setdefault(self._learner_in_words, {})
-        code = hashlib.sha256(data.digest().encode() + (b"" if start is None else start.vector.tobytes())).digest()
+        code = hashlib.sha256(data.digest().encode() + (b"" if start is None else start.parameters.tobytes())).digest()
         if code not in fits:
             fits[code] = self.learner.fit(data, start=start)
         return fits[code]
