@@ -272,7 +272,7 @@ def _steps(measure: Measure, own: Problem, train: Dataset, name: str) -> tuple[l
     kinds = sorted({type(part).__name__ for part in parts} | {"AllOf", *["TrustedDefense"] * fixed})
     kept = rows.take(_in_words_of(defense, train).fit(rows.X, np.asarray(rows.label_values(rows.y))).sample_indices_)
     body.append(f"SanitizedClassifier(filters, {_text(classifier(problem, kept))})")
-    numpy = ["import scipy.sparse"] * train.is_sparse + ["import numpy as np", ""]
+    numpy = ["import numpy as np", *["import scipy.sparse"] * train.is_sparse, ""]
     return [
         *(numpy if measure.copies > 1 else []), "from linpoison import LinearClassifier, SanitizedClassifier",
         f"from linpoison.defenses import {', '.join(kinds)}",

@@ -84,7 +84,7 @@ class HardenReport(Report):
 
     def notes(self) -> list[str]:
         """What could not be tried or had no time, and how to read it."""
-        late = ", ".join(self.unfinished)
+        late = "; ".join(self.unfinished)
         missing = [f"{name} could not be tried: {why}" for name, why in self.failures.items()]
         return [*missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
 
