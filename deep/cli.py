@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from typing import Any
 
-from linpoison._frame import OK, framed
-from linpoison._log import logged
+from linpoison._frame import OK, Parser, commanded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,18 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         130: interrupted.
     """
 
-    def work() -> int:
+    def build() -> Parser:
         from .cli_parser import build_parser
 
-        parser = build_parser()
-        arguments = parser.parse_args(argv)
-        if arguments.command is None:
-            parser.print_help(sys.stdout)
-            return OK
-        with logged("python -m deep", argv, arguments):
-            from .cli_run import run
+        return build_parser()
 
-            run(arguments)
+    def run(arguments: Any) -> int:
+        from .cli_run import run
+
+        run(arguments)
         return OK
 
-    return framed("deep", work, interrupted=lambda: ". Run the same command again to go on.")
+    return commanded("deep", argv, build, run, interrupted=lambda *_: ". Run the same command again to go on.")

@@ -85,8 +85,7 @@ def _add_flip(commands: Any) -> None:
 
 
 def _add_epsilon(parser: Any) -> None:
-    parser.add_argument("--epsilon", type=number, default=0.03, metavar="F",
-                        help="poison as a fraction of the training rows (default: 0.03)")  # fmt: skip
+    parser.add_epsilon()
     parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
 
 

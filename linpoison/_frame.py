@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO
 
 from ._printable import printable
@@ -52,6 +52,45 @@ def framed(program: str, work: Callable[[], int], *, interrupted: Callable[[], s
         return OK
     except Exception as error:
         return _failed(program, error)
+
+
+def commanded(
+    program: str,
+    argv: Sequence[str] | None,
+    build: Callable[[], Parser],
+    run: Callable[[Any], int],
+    *,
+    interrupted: Callable[..., str],
+) -> int:
+    """Parse and run a command line, framed.
+
+    Parameters
+    ----------
+    program : str
+        Begins a line of error.
+    argv : sequence of str or None
+        Arguments without the program's name; those of the process by default.
+    build : callable
+        Makes the parser; without a command its help is shown.
+    run : callable
+        Takes the arguments, returns the exit code.
+    interrupted : callable
+        See `framed`; takes the arguments where they have been read.
+    """
+    read: list[Any] = []
+
+    def work() -> int:
+        parser = build()
+        read.append(parser.parse_args(argv))
+        if read[0].command is None:
+            parser.print_help(sys.stdout)
+            return OK
+        from ._log import logged
+
+        with logged(parser.prog, argv, read[0]):
+            return run(read[0])
+
+    return framed(program, work, interrupted=lambda: interrupted(*read))
 
 
 def _code_of(work: Callable[[], int]) -> int:
@@ -127,6 +166,12 @@ class Parser(argparse.ArgumentParser):
             file.write(message)
         elif message:
             tell(message.rstrip("\n"), file)
+
+    def add_epsilon(self, **values: Any) -> None:
+        """The budget."""
+        values = values or {"default": 0.03}
+        self.add_argument("--epsilon", type=number, metavar="E",
+                          help="poison rows as a fraction of the training rows (default: 0.03)", **values)  # fmt: skip
 
     def add_jobs(self, words: str, default: int | None = None) -> None:
         """How many processes."""

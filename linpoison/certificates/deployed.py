@@ -7,8 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.dataset import Dataset
@@ -17,7 +15,7 @@ from ..core.validation import Array, check_integer
 from ..defenses import TrustedDefense
 from ..learners import make_learner
 from ..learners.checked import validate_data
-from ..learners.classifier import two_classes
+from ..learners.classifier import TwoClassClassifier, two_classes
 from ..losses import MarginLoss, Problem, as_loss
 from ..sets import Box, ByLabel, pack_sets, sets_digest, unpack_sets
 from .certificate import Certificate
@@ -30,7 +28,7 @@ THREATS = ("planted", "replaced", "flipped", "inserted")
 _CENTRED = 1e-12
 
 
-class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class CertifiedClassifier(TwoClassClassifier):
     """A linear classifier behind a scaler and filters of trusted rows, whose answers come with certificates.
 
     ::
@@ -90,6 +88,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     (array(['spam', 'spam'], dtype='<U4'), array([3, 3]))
     """
 
+    _takes_sparse = False
+
     def __init__(
         self,
         loss: str | MarginLoss = "squared",
@@ -148,11 +148,6 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(self._scaled(X) @ self.coef_[0] + self.intercept_[0])
-
-    def predict(self, X: Any) -> Any:
-        """Labels; a score of exactly zero is read as ``classes_[0]``."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int)]
 
     def certify(self, X: Any, threat: str = "planted", *, most: int = 100) -> NDArray[np.intp]:
         """For each row the greatest number of changed training rows that provably leave its answer as it is.
@@ -288,11 +283,6 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for what, found in self._digests().items():
             if self.digests_.get(what) != found:
                 raise CertificateInvalid(f"expected the {what} that was fitted, got another: fit the classifier again.")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
 
 def _is_centred(X: Array) -> bool:

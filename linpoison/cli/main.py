@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .._frame import OK, framed
+from .._frame import Parser, commanded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,29 +22,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: done. 1: a gate is not met, such as ``--fail-above``. 2: input that cannot be used,
         told in one line on standard error. 70: a defect of the program. 130: interrupted.
     """
-    arguments: list[Any] = []
     reported: list[str] = []
 
-    def work() -> int:
+    def build() -> Parser:
         from .parser import build_parser
 
-        parser = build_parser()
-        arguments.append(parser.parse_args(argv))
-        if arguments[0].command is None:
-            parser.print_help(sys.stdout)
-            return OK
-        from .._log import logged
+        return build_parser()
+
+    def run(arguments: Any) -> int:
+        from . import commands  # takes a second or more, in which a user may give up
 
         try:
-            with logged("linpoison", argv, arguments[0]):
-                from . import commands  # takes a second or more, in which a user may give up
-
-                return commands.run(arguments[0])
+            return commands.run(arguments)
         except KeyboardInterrupt as stop:
             reported.append(str(stop))
             raise
 
-    return framed("linpoison", work, interrupted=lambda: _interrupted("".join(reported), *arguments))
+    return commanded("linpoison", argv, build, run, interrupted=lambda *read: _interrupted("".join(reported), *read))
 
 
 def _interrupted(reported: str, arguments: Any = None) -> str:

@@ -55,7 +55,7 @@ def _add_audit(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)
-    _add_epsilon(parser)
+    parser.add_epsilon()
     parser.add_argument("--attack", dest="attacks", default="portfolio", metavar="NAMES",
                         help="portfolio (attacks from cheap to dear as far as a count of the work allows, and one for "
                         f"each filter alone); or a comma list among {ATTACKS}; or 'all', which is all but kkt-grid "
@@ -94,7 +94,7 @@ def _add_sweep(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", help=f"{_DATA_HELP}; stands before the options")
     _add_learner(parser, several=True)
-    _add_epsilon(parser, several=True)
+    parser.add_epsilon(**_several(0.03))
     parser.add_argument("--attack", dest="attacks", nargs="+", default=["portfolio"], metavar="NAMES",
                         help="for each audit one word as in 'audit --attack', such as: kkt min-max kkt,refined "
                         "(default: portfolio)")  # fmt: skip
@@ -193,7 +193,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     parser.add_argument("--poison", required=True, metavar="FILE.npz", help="poison rows (format: docs/files.md)")
     _add_learner(parser)
-    _add_epsilon(parser)
+    parser.add_epsilon()
     _add_defenses(parser, "--defenses", DEFENSES)
     _add_metric(parser)
     parser.add_out("also write the report to this folder")
@@ -223,7 +223,7 @@ def _add_harden(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)
-    _add_epsilon(parser)
+    parser.add_epsilon()
     _add_defenses(parser, "--defenses", DEFENSES)
     parser.add_argument("--trusted", type=number, default=0.5, metavar="F",
                         help="share of the training rows that is known to be clean (default: 0.5)")  # fmt: skip
@@ -339,12 +339,6 @@ def _add_metric(parser: Parser) -> None:
                         "share of a class that is missed), fpr:CLASS (of the others taken for it), auc (1 less it) or "
                         "cost:FILE (mean cost by a table of costs); CLASS is a value of the label column; with "
                         "certificates error, recall or fpr (default: error)")  # fmt: skip
-
-
-def _add_epsilon(parser: Parser, *, several: bool = False) -> None:
-    budgets = _several(0.03) if several else {"default": 0.03}
-    parser.add_argument("--epsilon", type=number, metavar="E",
-                        help="poison rows as a fraction of the training rows (default: 0.03)", **budgets)  # fmt: skip
 
 
 def _several(default: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -15,7 +16,27 @@ from .checked import translated, validate_data
 from .factory import Method, make_learner
 
 
-class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class TwoClassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What classifiers of two classes share: scores that are positive for ``classes_[1]``, and tags.
+
+    A subclass has `fit`, which sets `classes_`, and `decision_function`.
+    """
+
+    _takes_sparse = True
+
+    def predict(self, X: Any) -> Any:
+        """Labels; a score of exactly zero is read as ``classes_[0]``."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int)]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.sparse = self._takes_sparse
+        return tags
+
+
+class LinearClassifier(TwoClassClassifier):
     """A linear classifier of two classes that minimises a `Problem` exactly.
 
     ::
@@ -89,11 +110,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         return np.asarray(X @ self.coef_.ravel()).ravel() + self.intercept_[0]
 
-    def predict(self, X: Any) -> Any:
-        """Labels; a score of exactly zero is read as ``classes_[0]``."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int)]
-
     def _problem(self) -> Problem:
         loss = as_loss(self.loss)
         penalize = not loss.free_intercept if self.penalize_intercept is None else self.penalize_intercept
@@ -106,12 +122,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Problem(
             loss, self.reg, penalize_intercept=penalize, fit_intercept=self.fit_intercept, class_weight=weight
         )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        tags.input_tags.sparse = True
-        return tags
 
 
 def two_classes(y: Any) -> tuple[Any, Any]:

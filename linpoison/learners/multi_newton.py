@@ -17,6 +17,7 @@ from ..losses import MultiProblem
 from ..losses.multi import one_hot
 from ..losses.multi_problem import curvature, moments
 from .base import ProvenFit
+from .newton import step_length
 
 _WIDTH = 0.3
 _SHRINK = 0.3
@@ -27,7 +28,6 @@ _FACTORED = 3000
 _CG_STEPS = 300
 _STALE = 25  # iterations of conjugate gradients after which their preconditioner is made again
 _LIGHT = 1e-4  # share of the curvature that is left out
-_HALVINGS = 30
 
 
 def newton_multi(
@@ -176,20 +176,20 @@ class _Search:
         self._factor = None
 
     def _move(self, state: _State, rtol: float) -> bool:
-        """One Newton step with backtracking; False if nothing was gained."""
+        """One Newton step with the line search of `newton`; False if nothing is to be gained."""
         direction = self._direction(state, rtol)
-        along, slope = self._scores(direction), float((state.gradient * direction).sum())
-        value = self._penalised(self.matrix) + float(self.mass @ state.losses)
-        length = 1.0
-        for _ in range(_HALVINGS):
-            losses, _ = self._smooth(self.scores + length * along)
-            reached = self._penalised(self.matrix + length * direction) + float(self.mass @ losses)
-            if reached <= value + 1e-4 * length * slope + 1e-15 * abs(value):
-                self.matrix = self.matrix + length * direction
-                self.scores = self.scores + length * along
-                return True
-            length /= 2
-        return False
+        along, first = self._scores(direction), float((state.gradient * direction).sum())
+        base, bend = float((self.penalty * self.matrix * direction).sum()), float((self.penalty * direction**2).sum())
+
+        def slope(length: float) -> float:
+            shares = self._smooth(self.scores + length * along)[1]
+            return base + length * bend + float(self.mass @ ((shares - self.hot) * along).sum(axis=1))
+
+        if not first < 0:
+            return False
+        length = step_length(slope, first)
+        self.matrix, self.scores = self.matrix + length * direction, self.scores + length * along
+        return True
 
     def _direction(self, state: _State, rtol: float) -> Array:
         """Conjugate gradients on ``H s = -gradient``, in single precision but for the penalty."""

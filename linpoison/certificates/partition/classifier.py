@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError
 from ...core.validation import Array
 from ...learners.checked import validate_data
-from ...learners.classifier import two_classes
+from ...learners.classifier import TwoClassClassifier, two_classes
 from ...losses import MarginLoss, Problem, as_loss
 from ...sets import Box, ByLabel
 from ..certificate import Certificate
@@ -25,7 +23,7 @@ from .hashing import parts_of, split_rows
 __all__ = ["PartitionClassifier", "certify_partition", "parts_of", "recompute_partition"]
 
 
-class PartitionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class PartitionClassifier(TwoClassClassifier):
     """A majority of linear classifiers, each trained on its own part of the rows.
 
     ::
@@ -123,11 +121,6 @@ class PartitionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         votes = self.votes(X)
         return np.asarray(votes[:, 1] - votes[:, 0])
 
-    def predict(self, X: Any) -> Any:
-        """Labels by majority; a tie goes to ``classes_[0]``."""
-        margin = self.decision_function(X)
-        return self.classes_[(margin > 0).astype(int)]
-
     def certificate(
         self,
         X: Any,
@@ -194,12 +187,6 @@ class PartitionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Problem(
             as_loss(self.loss), self.reg, penalize_intercept=self.penalize_intercept, fit_intercept=self.fit_intercept
         )
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        tags.input_tags.sparse = True
-        return tags
 
 
 def _everything(d: int) -> ByLabel:
