@@ -172,6 +172,7 @@ class _Search:
         self.failures: dict[str, str] = {}
         self.unfinished: list[str] = []
         self._wrong_now: np.ndarray | None = None
+        self._models: dict[tuple[str, str], Any] = {}
 
     def run(self) -> HardenReport:
         """Every setting quickly, the best few thoroughly, and the choice."""
@@ -264,7 +265,7 @@ class _Search:
     def _costing(self, measure: Measure, name: str = "") -> Trial:
         """A setting behind one of its filters on clean rows, held against the present one on all test rows."""
         test = self.setting.split.test
-        model = measure.build(self.setting.problem, self.setting.split.train, name)
+        model = self._built(measure, name)
         there = np.asarray(model.predict(test.X) != np.asarray(test.label_values(test.y)))
         if self._wrong_now is None:  # the present setting is the first
             self._wrong_now = there
@@ -275,6 +276,13 @@ class _Search:
             name=measure.name, words=measure.words, clean_error=clean, cost=cost, low=low, high=high,
             seen_error=clean, unseen_error=None, attack="",
         )  # fmt: skip
+
+    def _built(self, measure: Measure, name: str) -> Any:
+        """The classifier of a setting behind one of its filters, fitted once: a finalist is asked for three times."""
+        if (measure.name, name) not in self._models:
+            built = measure.build(self.setting.problem, self.setting.split.train, name)
+            self._models[measure.name, name] = built
+        return self._models[measure.name, name]
 
     def report(self) -> HardenReport:
         """What is known by now."""
@@ -289,7 +297,7 @@ class _Search:
             failures=dict(self.failures), unfinished=list(dict.fromkeys([*self.unfinished, *left])),
             trusted=[] if self.trusted is None else [int(number) for number in self.trusted.numbers],
             versions=versions(), seed=self.options.seed, command=command_line("harden", self.data, self.options),
-            code=code_of(measure, setting.problem, train, name), estimator=measure.build(setting.problem, train, name),
+            code=code_of(measure, setting.problem, train, name), estimator=self._built(measure, name),
         )  # fmt: skip
 
 
