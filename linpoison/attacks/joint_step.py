@@ -34,14 +34,14 @@ class Goal:
         Slopes in (coef, intercept) of what is maximised, and of what is to grow by no more than `room`.
     room : float
         Negative where it has grown too much already.
-    price : float
+    penalty : float
         Of each unit beyond, in units of what is maximised.
     """
 
     gains: Array
     costs: Array
     room: float
-    price: float
+    penalty: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,7 @@ class JointStep:
         costs, gains = (radius * inverse @ slope for slope in (goal.costs, goal.gains))
         rules = [cp.norm(ball) <= 1, over >= (costs @ ball - goal.room) / radius]
         spent = self.mass[1.0] + self.mass[-1.0]
-        objective = cp.Maximize(gains @ ball / radius - goal.price * over - THRIFT * spent)
+        objective = cp.Maximize(gains @ ball / radius - goal.penalty * over - THRIFT * spent)
         self.problem = cp.Problem(objective, [*rules, *self._planted(ball), *self._placed()])
 
     def solve(self) -> Poison | None:

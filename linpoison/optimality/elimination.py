@@ -52,10 +52,10 @@ class Gram:
 
 
 class Step(NamedTuple):
-    """The step of one class, and what the prices of its rows gain from it: ``theta (row . step)``.
+    """The step of one class, and what the duals of its rows gain from it: ``theta (row . step)``.
 
     The gain is an unknown of its own, since the product of a large ``theta`` and a small step would
-    lose the digits that the prices need.
+    lose the digits that the duals need.
     """
 
     u: Array
@@ -74,11 +74,11 @@ class Local:
     Parameters
     ----------
     theta : ndarray
-        Price over slack of each inequality.
+        Dual over slack of each inequality.
     values : ndarray
         Value of each inequality at the current point.
     ball : float
-        Price of a ball's row, whose curvature counts.
+        Dual of a ball's row, whose curvature counts.
     """
 
     member: Class
@@ -95,8 +95,8 @@ class Local:
         """Over the pieces of a coordinate: theta, its mean slope, and theta times tilt with and without slope."""
         index, slope, _ = self.member.cone.pieces
         theta, tilt = self.member.cone.parts(self.theta)[2], self.tilts[2]
-        price = theta * tilt
-        sums = self.member.cone.collect @ np.column_stack([theta, theta * slope, price * slope, price])
+        dual = theta * tilt
+        sums = self.member.cone.collect @ np.column_stack([theta, theta * slope, dual * slope, dual])
         mean = sums[:, 1] / np.where(sums[:, 0] > 0, sums[:, 0], 1.0)
         return sums[:, 0], mean, sums[:, 2], sums[:, 3]
 
@@ -135,7 +135,7 @@ class Local:
 
     @cached_property
     def moved(self) -> Array:
-        """How the residual follows the weight and the prices of the rows, shape (1 + number of rows, m)."""
+        """How the residual follows the weight and the duals of the rows, shape (1 + number of rows, m)."""
         m = np.zeros((self.links[0].shape[0], self.member.mass.size))
         m[:, : self.u.size] = self.member.label * self.response * self.links[0]
         m[0] += self.member.mass
@@ -236,7 +236,7 @@ class System:
     def solve(
         self, forces: list[tuple[Array, Array, float]], on_multipliers: Array, left: Array | None = None
     ) -> tuple[list[Step], Array, float, Array]:
-        """The step of each class, that of the multipliers, the gain of the price of the budget, and the pull.
+        """The step of each class, that of the multipliers, the gain of the dual of the budget, and the pull.
 
         The pull is ``(J step + left) / soft``, free of the cancellation in that formula.
         """

@@ -21,22 +21,22 @@ _MODEST = 10.0
 _KEEP = 0.99
 _STUCK = 1e-5
 _LEAST = 0.001
-"""Share of the tolerance that slacks and prices may keep. Far below it the system is lost to rounding before curved
+"""Share of the tolerance that slacks and duals may keep. Far below it the system is lost to rounding before curved
 inequalities are met."""
 _NEAR = 0.05
-"""Share of the objective in slacks and prices from which the gap is worth computing."""
+"""Share of the objective in slacks and duals from which the gap is worth computing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """Points, weights and multipliers with the slacks and prices of all inequalities."""
+    """Points, weights and multipliers with the slacks and dual variables of all inequalities."""
 
     u: list[Array]
     s: list[Array]
     e: Array
     a: Array
     slack: Array
-    price: Array
+    dual: Array
 
     def moved(self, length: float, step: Iterate) -> Iterate:
         """The iterate after a share of a step."""
@@ -46,12 +46,12 @@ class Iterate:
             self.e + length * step.e,
             self.a + length * step.a,
             self.slack + length * step.slack,
-            self.price + length * step.price,
+            self.dual + length * step.dual,
         )
 
     def room(self, step: Iterate) -> float:
-        """The share of a step, at most 1, at which a slack or a price would vanish."""
-        worst = max(float((-step.slack / self.slack).max()), float((-step.price / self.price).max()), 1.0)
+        """The share of a step, at most 1, at which a slack or a dual would vanish."""
+        worst = max(float((-step.slack / self.slack).max()), float((-step.dual / self.dual).max()), 1.0)
         return 1 / worst
 
 
@@ -65,7 +65,7 @@ class Nearest:
         u_y in e_y F_y,  e >= 0,  sum_y e_y <= 1,  0 <= a <= 1
 
     Each step solves one linear system in which all coordinates separate once the multipliers, the
-    weights and the prices of the few rows are given: O(m) for the coordinates, and one Cholesky factor
+    weights and the duals of the few rows are given: O(m) for the coordinates, and one Cholesky factor
     in the number of multipliers. Steps are Mehrotra's, with modest second-order corrections.
 
     Parameters
@@ -131,7 +131,7 @@ class Nearest:
             r = self.residual(at)
             size = float(r @ r) / 2
             feasible = float(np.abs(values + at.slack).max()) <= _FEASIBLE
-            if feasible and (2 * size <= floor**2 or at.slack @ at.price <= _NEAR * size and self.gap(at) <= tol):
+            if feasible and (2 * size <= floor**2 or at.slack @ at.dual <= _NEAR * size and self.gap(at) <= tol):
                 return at, done
             try:
                 at, length = self._round(at, rows, values, r, _LEAST * tol * size / at.slack.size)
@@ -142,15 +142,15 @@ class Nearest:
         return at, done
 
     def start(self) -> Iterate:
-        """A point inside all inequalities but the strips, with products of slacks and prices all alike."""
+        """A point inside all inequalities but the strips, with products of slacks and duals all alike."""
         count = len(self.members)
         inner = sum(member.cone.size for member in self.members)
         at = self._inside(np.full(count, (1 - 1 / inner) / count) if self.held is None else self.held)
         r = self.residual(at)
-        return replace(at, price=max(float(r @ r) / 2, 1e-300) / at.slack.size / at.slack)
+        return replace(at, dual=max(float(r @ r) / 2, 1e-300) / at.slack.size / at.slack)
 
     def _inside(self, e: Array) -> Iterate:
-        """Points of these weights inside all inequalities but the strips, with their slacks, yet without prices."""
+        """Points of these weights inside all inequalities but the strips, with their slacks, yet without duals."""
         inside = [member.cone.inside() for member in self.members]
         u = [weight * point for weight, (point, _) in zip(e, inside, strict=True)]
         s = [weight * square for weight, (_, square) in zip(e, inside, strict=True)]
@@ -201,10 +201,10 @@ class Nearest:
         return np.concatenate([*parts, -a, a, *ends])
 
     def _forces(
-        self, prices: Array, rows: list[Rows], share: float, r: Array, pulled: Array
+        self, duals: Array, rows: list[Rows], share: float, r: Array, pulled: Array
     ) -> tuple[list[tuple[Array, Array, float]], Array]:
-        """Minus the derivative of ``share |r|^2 / 2 + prices . inequalities``."""
-        parts = np.split(prices, self._cuts)
+        """Minus the derivative of ``share |r|^2 / 2 + duals . inequalities``."""
+        parts = np.split(duals, self._cuts)
         count = len(self.members)
         forces = []
         for i, (member, row) in enumerate(zip(self.members, rows, strict=True)):
@@ -225,26 +225,26 @@ class Nearest:
         broken = values + at.slack
 
         def direction(target: Array, share: float) -> Iterate:
-            offset = (share * at.price * broken - target) / at.slack
-            steps, a, gain, _ = system.solve(*self._forces(share * at.price + offset, rows, share, r, pulled))
+            offset = (share * at.dual * broken - target) / at.slack
+            steps, a, gain, _ = system.solve(*self._forces(share * at.dual + offset, rows, share, r, pulled))
             u, s, e = [step.u for step in steps], [step.s for step in steps], np.array([step.e for step in steps])
             slack = -share * broken - self._along(u, s, e, a, rows)
-            price = (-target - at.price * slack) / at.slack
+            dual = (-target - at.dual * slack) / at.slack
             places, gains = self._shared(steps, gain)
-            price[places] = gains + offset[places]
-            return Iterate(u, s, e, a, slack, price)
+            dual[places] = gains + offset[places]
+            return Iterate(u, s, e, a, slack, dual)
 
-        products = at.slack * at.price
+        products = at.slack * at.dual
         mean = float(products.mean())
         step = direction(products, 1.0)
         center = (1 - at.room(step)) ** 3
-        second = np.clip(step.slack * step.price, -_MODEST * mean, _MODEST * mean)
+        second = np.clip(step.slack * step.dual, -_MODEST * mean, _MODEST * mean)
         step = direction(products + second - max(center * mean, least), 1 - center**2)
         length = min(1.0, at.room(step) if at.room(step) == 1 else _KEEP * at.room(step))
         return at.moved(length, step), length
 
     def _system(self, at: Iterate, rows: list[Rows], values: Array) -> System:
-        theta = np.split(at.price / at.slack, self._cuts)
+        theta = np.split(at.dual / at.slack, self._cuts)
         locals_ = self._locals(at, rows, values, theta)
         count = len(self.members)
         weight = (theta[-2], float(theta[-1][0])) if self.held is None else None
@@ -252,16 +252,16 @@ class Nearest:
         return System(locals_, self.matrix, self._transposed, self._gram, diagonal, weight)
 
     def _locals(self, at: Iterate, rows: list[Rows], values: Array, theta: list[Array]) -> list[Local]:
-        """The coordinates of each class, for the price over slack of the inequalities of each."""
-        prices, parts = np.split(at.price, self._cuts), np.split(values, self._cuts)
+        """The coordinates of each class, for the dual over slack of the inequalities of each."""
+        duals, parts = np.split(at.dual, self._cuts), np.split(values, self._cuts)
         locals_ = []
         for i, member in enumerate(self.members):
-            ball = float(prices[i][member.cone.n_local]) if member.cone.curved else 0.0
+            ball = float(duals[i][member.cone.n_local]) if member.cone.curved else 0.0
             locals_.append(Local(member, rows[i], at.u[i], at.s[i], float(at.e[i]), theta[i], parts[i], ball))
         return locals_
 
     def _shared(self, steps: list[Step], gain: float) -> tuple[Array, Array]:
-        """Where the rows and the budget stand among the inequalities, and the gains of their prices."""
+        """Where the rows and the budget stand among the inequalities, and the gains of their duals."""
         places = [np.arange(end - step.gain.size, end) for end, step in zip(self._ends, steps, strict=True)]
         gains = [step.gain for step in steps]
         if self.held is None:
@@ -276,18 +276,18 @@ class Nearest:
     def gap(self, at: Iterate) -> float:
         """``g / |r|^2``, where ``|r|^2 / 2 - g`` is at most the minimum, and so is ``|r| - g / |r|``.
 
-        The linear function ``r . r'`` is bounded below over all points by the prices, whatever they are
+        The linear function ``r . r'`` is bounded below over all points by the duals, whatever they are
         worth (`SetCone.bound`); ``g`` is how far its value at the iterate lies above the bound.
         """
         r = self.residual(at)
         pulled = self._transposed @ r
         worth = float((at.a * pulled - np.minimum(pulled, 0)).sum())
-        prices = np.split(at.price, self._cuts)
+        duals = np.split(at.dual, self._cuts)
         lows, now = [], 0.0
         for i, (member, u, e) in enumerate(zip(self.members, at.u, at.e, strict=True)):
             y, head = member.label, r[: u.size]
             fixed = y * float(head @ member.cone.base)
-            most = member.cone.bound(y * head, prices[i])
+            most = member.cone.bound(y * head, duals[i])
             lows.append(float(r @ member.mass) + fixed - most)
             now += e * float(r @ member.mass) - y * float(head @ u)
         low = float(np.dot(self.held, lows)) if self.held is not None else min(0.0, *lows)

@@ -159,9 +159,9 @@ class SetCone:
         """Values of the inequalities by kind: upper bounds, lower bounds, pieces, rows."""
         return np.split(values, np.cumsum([self.above.size, self.below.size, self.pieces[0].size]))
 
-    def transposed(self, rows: Rows, prices: Array) -> tuple[Array, Array, float]:
-        """``G' prices``: the parts that belong to ``u``, ``s`` and ``e``."""
-        upper, lower, piece, other = self.parts(prices)
+    def transposed(self, rows: Rows, duals: Array) -> tuple[Array, Array, float]:
+        """``G' duals``: the parts that belong to ``u``, ``s`` and ``e``."""
+        upper, lower, piece, other = self.parts(duals)
         _, slope, drop = self.pieces
         points, squares, weights = rows
         by_coordinate = self.collect @ np.column_stack([slope * piece, piece])
@@ -178,7 +178,7 @@ class SetCone:
         """``(u, s)`` of weight one inside bounds, pieces and core; strips may be violated.
 
         The room that an envelope leaves is shared out evenly between its pieces and itself: products of
-        slacks and prices should start near each other.
+        slacks and duals should start near each other.
         """
         s = self.structure
         low, high = 0.0, _HEIGHT
@@ -201,26 +201,26 @@ class SetCone:
         u, s = self._at(height)
         return float(points[0] @ u + squares[0] @ s + weights[0]) + height
 
-    def bound(self, w: Array, prices: Array) -> float:
-        """An upper bound on ``w . x`` over the set (`x` relative to the structure's origin), for any prices.
+    def bound(self, w: Array, duals: Array) -> float:
+        """An upper bound on ``w . x`` over the set (`x` relative to the structure's origin), for any duals.
 
-        The Lagrangian with the prices of the rows is maximised over the bounds in closed form, so that
-        the bound holds whatever the prices are; at the optimal ones it is attained.
+        The Lagrangian with the duals of the rows is maximised over the bounds in closed form, so that
+        the bound holds whatever the duals are; at the optimal ones it is attained.
         """
         s = self.structure
-        rows = iter(self.parts(prices)[3])
+        rows = iter(self.parts(duals)[3])
         mu = float(next(rows)) if s.radius is not None else 0.0
         lam, paid = np.zeros(s.low.size), 0.0
         for i, (low, high) in enumerate(zip(s.low, s.high, strict=True)):
             for sign, limit in ((1.0, high), (-1.0, low)):
                 if np.isfinite(limit):
-                    price = float(next(rows))
-                    lam[i] += sign * price
-                    paid += sign * price * float(limit)
+                    dual = float(next(rows))
+                    lam[i] += sign * dual
+                    paid += sign * dual * float(limit)
         return paid + self._most(w - lam @ s.rows, mu)
 
     def bound_by_rows(self, w: Array, mu: float, lam: Array) -> float:
-        """The same bound by a price of the core and one of either sign for each row: the sign says which side pays."""
+        """The same bound by a dual of the core and one of either sign for each row: the sign says which side pays."""
         low, high = self._limits
         over, under = (
             np.where(np.isnan(high), 0.0, np.maximum(lam, 0.0)),

@@ -27,14 +27,14 @@ class Crossover:
     ----------
     gap : float
         Relative duality gap of the last solution.
-    prices : list of float
+    duals : list of float
         Its multipliers.
     """
 
     def __init__(self, dual: Lagrangian) -> None:
         self.dual = dual
         self.gap = float("nan")
-        self.prices: Multipliers = []
+        self.duals: Multipliers = []
 
     def finish(self, w: Array, multipliers: Multipliers) -> Array | None:
         """An optimal basic solution for direction `w`, or None."""
@@ -65,7 +65,7 @@ class Crossover:
         """Whether the bound that the multipliers prove for every point of the set is reached."""
         value, bound = float(w @ x), self.bound(w, theta)
         self.gap = abs(bound - value) / max(abs(value), self.dual.structure.reach, 1e-300)
-        self.prices = theta.tolist()
+        self.duals = theta.tolist()
         return self.gap <= _TOL and not (self.dual.core and not stepped and self._outside(x))
 
     def _outside(self, x: Array) -> bool:
@@ -131,9 +131,9 @@ class Crossover:
             rows = np.vstack([2 * step + 1 - 2 * center[index], rows])
             room = -(_envelope(x, center, dual.whole) + dual.constant)
             low, high = np.concatenate([[-np.inf], low]), np.concatenate([[room], high])
-        prices = theta if stepped else theta[dual.first :]
+        duals = theta if stepped else theta[dual.first :]
         program = SmallProgram(w[index], np.zeros(index.size), upper - lower, rows, low, high)
-        vertex = solve_small(program, _basis(rows, prices, far))
+        vertex = solve_small(program, _basis(rows, duals, far))
         if vertex is None:
             return None
         np.add.at(x, index, vertex.s)

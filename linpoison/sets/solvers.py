@@ -119,7 +119,7 @@ class Supporter:
         x = self.crossover.finish(w, theta)
         if x is None:
             return None
-        self.start = self.crossover.prices if self.crossover.prices[0] > 1e-6 / dual.radius else None
+        self.start = self.crossover.duals if self.crossover.duals[0] > 1e-6 / dual.radius else None
         return x, self.crossover.gap
 
     def _by_steps(self, w: Array) -> tuple[Array, float] | None:
@@ -156,7 +156,7 @@ class Supporter:
         self.start = None
         if found is None:
             return None
-        bound = self.crossover.bound(w, np.array(self.crossover.prices))
+        bound = self.crossover.bound(w, np.array(self.crossover.duals))
         gap = abs(bound - float(w @ found[0])) / (self.structure.reach or 1.0)
         return (found[0], gap) if gap <= GAP else None
 

@@ -67,7 +67,7 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
     inverse = np.linalg.inv(table[:, basis])
     at_upper = gain > (gain[basis] @ inverse) @ table
     for _ in range(rounds):
-        prices = gain[basis] @ inverse
+        duals = gain[basis] @ inverse
         values = np.where(at_upper, upper, lower)
         values[basis] = 0.0
         values[basis] = -inverse @ (table @ values)
@@ -75,11 +75,11 @@ def solve_small(program: SmallProgram, start: Array, rounds: int = 200) -> Verte
         excess = np.maximum(below, above)
         leave = int(np.argmax(excess))
         if excess[leave] <= scale:
-            return Vertex(values[:n], prices)
+            return Vertex(values[:n], duals)
         side = 1.0 if above[leave] > 0 else -1.0
         rates = side * (inverse[leave] @ table)
         rates[basis] = 0.0
-        enter, flips = _ratio(rates, gain - prices @ table, at_upper, upper - lower, float(excess[leave]))
+        enter, flips = _ratio(rates, gain - duals @ table, at_upper, upper - lower, float(excess[leave]))
         if enter < 0:
             return None
         at_upper[flips] ^= True

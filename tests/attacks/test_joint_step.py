@@ -19,7 +19,7 @@ PROBLEMS = {
     "sum": Problem(Logistic(), 0.5, scaling="sum", n_reference=30),
 }
 SETS = ByLabel({label: Ball(np.zeros(2), 8.0) for label in (1, -1)})
-GOAL = Goal(np.array([-1.0, 0.5, 0.3]), np.zeros(3), room=1.0, price=1.0)
+GOAL = Goal(np.array([-1.0, 0.5, 0.3]), np.zeros(3), room=1.0, penalty=1.0)
 COUNT = 60
 every_problem = pytest.mark.parametrize("name", PROBLEMS)
 

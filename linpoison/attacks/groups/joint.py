@@ -33,7 +33,7 @@ from ..run import Run, Step, skipped
 from ..scenario import Scenario
 from .base import GroupAttack, known_rows, near_rows
 
-PRICE = 30.0
+PENALTY = 30.0
 """What an error elsewhere costs beyond the limit, in errors on the target (both as shares)."""
 FIRST, LEAST = 0.05, 2e-3
 """Radius of the trust region at the start of a stage, and below which the stage ends."""
@@ -104,7 +104,7 @@ def plant_jointly(
 
     ::
 
-        maximise    < grad E_target, D >  -  price max(0, E_others - clean E_others + < grad E_others, D > - limit)
+        maximise    < grad E_target, D >  -  penalty max(0, E_others - clean E_others + < grad E_others, D > - limit)
         subject to  g + c(e) theta + H D = sum_y y (u_y, w_y),        |D|_H <= radius
                     (u_y, w_y) in cone(F_y),  w_y / psi(m_y) <= e_y,  e_+ + e_- <= count / n
 
@@ -213,7 +213,7 @@ class _Ascent:
 
     def _merit(self, model: LinearModel, stage: Stage) -> float:
         damage, collateral = self.growth(model, stage)
-        return damage - PRICE * max(0.0, collateral - stage.collateral)
+        return damage - PENALTY * max(0.0, collateral - stage.collateral)
 
     def _proposed(self, stage: Stage, radius: float) -> Planted | None:
         """What the poison of one program plants; None where the solver fails or nothing pulls."""
@@ -232,7 +232,7 @@ class _Ascent:
         gains = SoftError(self.aim.target, stage.temperature).gradient(model)
         costs = SoftError(self.others, stage.temperature).gradient(model)
         room = stage.collateral - self.growth(model, stage)[1]
-        return JointStep(self.planted, self.sets, self.count, Goal(gains, costs, room, PRICE), radius)
+        return JointStep(self.planted, self.sets, self.count, Goal(gains, costs, room, PENALTY), radius)
 
 
 SCHEDULE = (

@@ -35,17 +35,17 @@ class Proof:
     v : ndarray, shape (d + 1,)
     slopes : ndarray, shape (number of groups,)
         Slope of a line below ``S rho`` for each group, at least 0.
-    prices : tuple of ndarray
-        For each group the prices of its set's core and rows; empty where the set answers by itself.
+    duals : tuple of ndarray
+        For each group the dual variables of its set's core and rows; empty where the set answers by itself.
     """
 
     v: Array
     slopes: Array
-    prices: tuple[Array, ...] = field(default=())
+    duals: tuple[Array, ...] = field(default=())
 
     def arrays(self, target: BudgetTarget) -> dict[str, Array]:
         """As a witness, the model included."""
-        own = {f"prices_{k}": price for k, price in enumerate(self.prices)}
+        own = {f"prices_{k}": dual for k, dual in enumerate(self.duals)}
         multipliers = target.multipliers
         return {
             "model": target.vector,
@@ -61,8 +61,8 @@ class Proof:
     def from_arrays(cls, witness: Mapping[str, Array], count: int) -> Proof:
         """The inverse of `arrays`; what is missing or not finite becomes zero."""
         slopes = _finite(witness["slopes"])
-        prices = tuple(_finite(witness.get(f"prices_{k}", np.zeros(0))) for k in range(count))
-        return cls(np.asarray(witness["v"], dtype=np.float64), np.resize(slopes, count).clip(min=0), prices)
+        duals = tuple(_finite(witness.get(f"prices_{k}", np.zeros(0))) for k in range(count))
+        return cls(np.asarray(witness["v"], dtype=np.float64), np.resize(slopes, count).clip(min=0), duals)
 
 
 def budget_words(claim: Claim, witness: Mapping[str, Array]) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def recompute_min_budget(claim: Claim, witness: Mapping[str, Array]) -> float:
         h_F(s (v - q v0)) + S rho*(q / S) <= 0,
 
     which is so for `pull_cap`. The support function ``h_F`` in turn is bounded by any
-    prices of the set's core and rows (`SetCone.bound`). Multipliers that are missing or bad only loosen the bound.
+    duals of the set's core and rows (`SetCone.bound`). Multipliers that are missing or bad only loosen the bound.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def dual_ratio(target: BudgetTarget, proof: Proof) -> float:
     if not above > 0:
         return 0.0
     c1 = target.condition.penalty[1]
-    prices = proof.prices or (np.zeros(0),) * len(target.groups)
-    caps = [group_cap(target, k, v, float(proof.slopes[k]), prices[k]) for k in range(len(target.groups))]
+    duals = proof.duals or (np.zeros(0),) * len(target.groups)
+    caps = [group_cap(target, k, v, float(proof.slopes[k]), duals[k]) for k in range(len(target.groups))]
     below = max(0.0, *caps) - float(c1 @ v) + PAD * float(np.abs(c1) @ np.abs(v))
     if np.isnan(below):
         return 0.0
@@ -155,19 +155,19 @@ def numerator(target: BudgetTarget, v: Array) -> float:
     return float(v @ needed + np.minimum(on_kink, 0.0).sum() - PAD * size) - target.rounding * float(np.linalg.norm(v))
 
 
-def group_cap(target: BudgetTarget, k: int, v: Array, slope: float, prices: Array) -> float:
+def group_cap(target: BudgetTarget, k: int, v: Array, slope: float, duals: Array) -> float:
     """A number that ``|phi'(m)| s v . (x, 1)`` does not exceed for any point of group `k`."""
-    most = group_most(target, k, v, slope, prices)
+    most = group_most(target, k, v, slope, duals)
     cap = pull_cap(target.problem.loss, target.groups[k].side, most, slope)
     return cap + PAD * abs(cap)
 
 
-def group_most(target: BudgetTarget, k: int, v: Array, slope: float, prices: Array) -> float:
+def group_most(target: BudgetTarget, k: int, v: Array, slope: float, duals: Array) -> float:
     """A number that ``s (v - slope v0) . (x, 1)`` does not exceed for any point of group `k`'s set."""
     group = target.groups[k]
     rest = group.sign * (v - slope * target.vector)
     try:
-        most = support_by(target.feasible(group), rest[:-1], prices)
+        most = support_by(target.feasible(group), rest[:-1], duals)
     except LinpoisonError:  # unsolved, or empty: that is not for this function to judge
         return inf
     return most + float(rest[-1]) + PAD * (abs(most) + abs(float(rest[-1])))
@@ -205,22 +205,22 @@ def pull_cap(loss: MarginLoss, side: float, most: float, slope: float) -> float:
     return slope * max(float(worst[0]), 0.0)
 
 
-def support_by(feasible: FeasibleSet, w: Array, prices: Array) -> float:
-    """An upper bound on ``w . x`` over a set: by prices where there are some, else by the set itself."""
-    cone = cone_of(feasible) if prices.size else None
-    if cone is None or prices.size != price_count(cone):
+def support_by(feasible: FeasibleSet, w: Array, duals: Array) -> float:
+    """An upper bound on ``w . x`` over a set: by duals where there are some, else by the set itself."""
+    cone = cone_of(feasible) if duals.size else None
+    if cone is None or duals.size != dual_count(cone):
         return feasible.support_bound(w)
     first = int(cone.structure.radius is not None)
-    mu = max(float(prices[0]), 0.0) if first else 0.0
-    bound = cone.bound_by_rows(w, mu, prices[first:]) + float(w @ cone.structure.origin)
-    return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin)) + _rounding(cone, w, prices)
+    mu = max(float(duals[0]), 0.0) if first else 0.0
+    bound = cone.bound_by_rows(w, mu, duals[first:]) + float(w @ cone.structure.origin)
+    return bound + PAD * float(np.abs(w) @ np.abs(cone.structure.origin)) + _rounding(cone, w, duals)
 
 
-def _rounding(cone: SetCone, w: Array, prices: Array) -> float:
+def _rounding(cone: SetCone, w: Array, duals: Array) -> float:
     """What rounding may take off `SetCone.bound`, whose terms may cancel: a part of all their magnitudes."""
     s = cone.structure
     first = int(s.radius is not None)
-    mu, lam = (max(float(prices[0]), 0.0) if first else 0.0), np.abs(prices[first:])
+    mu, lam = (max(float(duals[0]), 0.0) if first else 0.0), np.abs(duals[first:])
     pull = float(np.linalg.norm(np.abs(w) + lam @ np.abs(s.rows))) * float(s.reach)
     center = 0.0 if s.center is None else float(np.linalg.norm(s.center))
     core = mu * (center + float(s.radius or 0.0) + float(s.reach)) ** 2
@@ -238,7 +238,7 @@ def cone_of(feasible: FeasibleSet) -> SetCone | None:
     return SetCone(structure)
 
 
-def price_count(cone: SetCone) -> int:
+def dual_count(cone: SetCone) -> int:
     """One for the core, if there is one, and one of either sign for each row."""
     return int(cone.structure.radius is not None) + int(cone.structure.low.size)
 

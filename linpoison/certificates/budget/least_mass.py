@@ -20,15 +20,15 @@ _KEEP = 0.99
 _MODEST = 10.0
 _STUCK = 1e-3
 _LEAST = 0.1
-"""Share of the tolerance that slacks and prices may keep, as in `Nearest`."""
+"""Share of the tolerance that slacks and duals may keep, as in `Nearest`."""
 _PATIENCE = 5
 _START = 0.01
 _UNLIMITED = 1e-200
-"""Price over slack of a limit on the weights, where there is none."""
+"""Dual over slack of a limit on the weights, where there is none."""
 
 
 class Saddle(NamedTuple):
-    """An iterate with the prices of the residual's entries, ``p``."""
+    """An iterate with the duals of the residual's entries, ``p``."""
 
     at: Iterate
     p: Array
@@ -49,9 +49,9 @@ class LeastMass(Nearest):
         u_y in e_y F_y,  e >= 0,  0 <= a <= 1
 
     The coordinates separate as in `Nearest`: that the residual `r` vanishes is asked for by proximal steps on its
-    prices, ``J step - soft dp = -r``, which is what the least squares of `Nearest` become for a weight of
-    ``1 / soft``, and leaves no trace where the prices settle. Steps are Mehrotra's, with a length each for
-    points and for prices.
+    duals, ``J step - soft dp = -r``, which is what the least squares of `Nearest` become for a weight of
+    ``1 / soft``, and leaves no trace where the duals settle. Steps are Mehrotra's, with a length each for
+    points and for duals.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class LeastMass(Nearest):
     soft : float
         Small beside ``|r|^2`` over the weights, great beside its rounding.
     tol : float
-        Relative difference between the weights and their bound that is wanted: slacks and prices keep a share of it.
+        Relative difference between the weights and their bound that is wanted: slacks and duals keep a share of it.
     """
 
     soft: float = 1e-4
@@ -93,7 +93,7 @@ class LeastMass(Nearest):
     def begin(self) -> Saddle:
         """Points inside all inequalities but the strips, of total weight one, with products all alike."""
         at = self._inside(np.full(len(self.members), 1 / len(self.members)))
-        return Saddle(replace(at, price=_START / at.slack), np.zeros(self.constant.size))
+        return Saddle(replace(at, dual=_START / at.slack), np.zeros(self.constant.size))
 
     @cached_property
     def _cuts(self) -> Array:
@@ -112,10 +112,10 @@ class LeastMass(Nearest):
         return values
 
     def _forces(
-        self, prices: Array, rows: list[Rows], share: float, r: Array, pulled: Array
+        self, duals: Array, rows: list[Rows], share: float, r: Array, pulled: Array
     ) -> tuple[list[tuple[Array, Array, float]], Array]:
-        """Minus the derivative of ``share (sum(e) + r . residual) + prices . inequalities``, for prices `r`."""
-        parts = np.split(prices, self._cuts)
+        """Minus the derivative of ``share (sum(e) + r . residual) + duals . inequalities``, for duals `r`."""
+        parts = np.split(duals, self._cuts)
         count, forces = len(self.members), []
         for i, (member, row) in enumerate(zip(self.members, rows, strict=True)):
             u, s, e = member.cone.transposed(row, parts[i])
@@ -132,29 +132,29 @@ class LeastMass(Nearest):
         broken = values + at.slack
 
         def direction(target: Array, share: float) -> Saddle:
-            offset = (share * at.price * broken - target) / at.slack
-            forces = self._forces(share * at.price + offset, rows, share, p, pulled)
+            offset = (share * at.dual * broken - target) / at.slack
+            forces = self._forces(share * at.dual + offset, rows, share, p, pulled)
             steps, a, _, dp = system.solve(*forces, share * r)
             u, s, e = [step.u for step in steps], [step.s for step in steps], np.array([step.e for step in steps])
             slack = -share * broken - self._along(u, s, e, a, rows)
-            price = (-target - at.price * slack) / at.slack
+            dual = (-target - at.dual * slack) / at.slack
             places, gains = self._gained(steps)
-            price[places] = gains + offset[places]
-            return Saddle(Iterate(u, s, e, a, slack, price), dp)
+            dual[places] = gains + offset[places]
+            return Saddle(Iterate(u, s, e, a, slack, dual), dp)
 
-        products = at.slack * at.price
+        products = at.slack * at.dual
         mean = float(products.mean())
         step = direction(products, 1.0)
         room = _room(at, step.at)
-        slack, price = at.slack + room.primal * step.at.slack, at.price + room.dual * step.at.price
-        center = min(1.0, float(slack @ price) / float(products.sum())) ** 3
-        second = np.clip(step.at.slack * step.at.price, -_MODEST * mean, _MODEST * mean)
+        slack, dual = at.slack + room.primal * step.at.slack, at.dual + room.dual * step.at.dual
+        center = min(1.0, float(slack @ dual) / float(products.sum())) ** 3
+        second = np.clip(step.at.slack * step.at.dual, -_MODEST * mean, _MODEST * mean)
         least = _LEAST * self.tol * float(at.e.sum()) / products.size
         step = direction(products + second - max(center * mean, least), 1 - center**2)
         return _moved(now, step, _room(at, step.at))
 
     def _system(self, at: Iterate, rows: list[Rows], values: Array) -> System:
-        theta = np.split(at.price / at.slack, self._cuts)
+        theta = np.split(at.dual / at.slack, self._cuts)
         locals_ = self._locals(at, rows, values, theta)
         count = len(self.members)
         diagonal = theta[count] + theta[count + 1]
@@ -162,20 +162,20 @@ class LeastMass(Nearest):
         return System(locals_, self.matrix, self._transposed, self._gram, diagonal, weight, self.soft)
 
     def _gained(self, steps: list[Step]) -> tuple[Array, Array]:
-        """Where the rows stand among the inequalities, and the gains of their prices."""
+        """Where the rows stand among the inequalities, and the gains of their duals."""
         places = [np.arange(end - step.gain.size, end) for end, step in zip(self._ends, steps, strict=True)]
         return np.concatenate(places), np.concatenate([step.gain for step in steps])
 
 
 def _room(at: Iterate, step: Iterate) -> _Lengths:
-    """The share of a step, at most 1, at which a slack (first) or a price would vanish."""
-    slack, price = float((-step.slack / at.slack).max()), float((-step.price / at.price).max())
-    return _Lengths(1 / max(slack, 1.0), 1 / max(price, 1.0))
+    """The share of a step, at most 1, at which a slack (first) or a dual would vanish."""
+    slack, dual = float((-step.slack / at.slack).max()), float((-step.dual / at.dual).max())
+    return _Lengths(1 / max(slack, 1.0), 1 / max(dual, 1.0))
 
 
 def _moved(now: Saddle, step: Saddle, room: _Lengths) -> tuple[Saddle, float]:
     """The next saddle, not quite as far as there is room, and the greater length."""
     primal, dual = (length if length == 1 else _KEEP * length for length in room)
     at = now.at.moved(primal, step.at)
-    at = replace(at, price=now.at.price + dual * step.at.price)
+    at = replace(at, dual=now.at.dual + dual * step.at.dual)
     return Saddle(at, now.p + dual * step.p), max(primal, dual)

@@ -39,7 +39,7 @@ def structured_budget(target: BudgetTarget, tol: float, first: Proof) -> Answer:
     """The least budget by one interior-point program, see `LeastMass`.
 
     Beside a weighted point of each class there is mass without pull, where that strengthens the regulariser. The
-    prices of the residual are the direction, those of the sets its slopes and prices; each iterate's proof is
+    duals of the residual are the direction, those of the sets its slopes and duals; each iterate's proof is
     evaluated exactly, and the program ends where the best of them meets the mass of an iterate whose residual vanishes.
 
     Parameters
@@ -120,16 +120,16 @@ class _Search:
             self.bound, self.proof = ratio, proof
 
     def _proof_at(self, now: Saddle) -> Proof:
-        """The direction of the prices of the residual, with the slopes and prices that the iterate holds."""
+        """The direction of the duals of the residual, with the slopes and duals that the iterate holds."""
         size = float(np.linalg.norm(now.p))
         cuts = np.cumsum([member.cone.size for member in self.program.members])
-        slopes, prices = [], []
+        slopes, duals = [], []
         for k, member in enumerate(self.program.members[: len(LABELS)]):
             cone = member.cone
-            slope, price = _signed(cone, now.at.price[cuts[k] - cone.size : cuts[k]] / size)
+            slope, dual = _signed(cone, now.at.dual[cuts[k] - cone.size : cuts[k]] / size)
             slopes.append(slope / float(np.linalg.norm(self.target.condition.decoy.coef)))
-            prices.append(price)
-        return Proof(now.p / size, np.array(slopes), tuple(prices))
+            duals.append(dual)
+        return Proof(now.p / size, np.array(slopes), tuple(duals))
 
     def answer(self, now: Saddle, status: str) -> Answer:
         """The poison of an iterate whose residual vanishes; what is left of its mass does not pull."""
@@ -147,14 +147,14 @@ class _Search:
         return Answer(epsilon, Poison(X, np.array(labels), np.array(counts)), multipliers, self.proof, slack, status)
 
 
-def _signed(cone: SetCone, prices: Array) -> tuple[float, Array]:
-    """The price of the cut, which is the last row, and the others with the sign of the side that pays."""
-    rows = iter(cone.parts(prices)[3].tolist())
+def _signed(cone: SetCone, duals: Array) -> tuple[float, Array]:
+    """The dual of the cut, which is the last row, and the others with the sign of the side that pays."""
+    rows = iter(cone.parts(duals)[3].tolist())
     structure = cone.structure
     own = [next(rows)] if structure.radius is not None else []
     for low, high in zip(structure.low, structure.high, strict=True):
-        price = next(rows) if np.isfinite(high) else 0.0
-        own.append(price - (next(rows) if np.isfinite(low) else 0.0))
+        dual = next(rows) if np.isfinite(high) else 0.0
+        own.append(dual - (next(rows) if np.isfinite(low) else 0.0))
     return max(own[-1], 0.0), np.array(own[:-1])
 
 

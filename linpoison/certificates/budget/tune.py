@@ -1,4 +1,4 @@
-"""Good multipliers for a direction: slopes and prices that make its bound a tight one."""
+"""Good multipliers for a direction: slopes and duals that make its bound a tight one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 from ...core.validation import LABELS, Array
 from ...sets.structure import Structure
-from .dual import Proof, cone_of, dual_ratio, group_cap, group_most, held, price_count
+from .dual import Proof, cone_of, dual_count, dual_ratio, group_cap, group_most, held
 from .target import BudgetTarget
 
 _DOUBLINGS = 40
@@ -21,10 +21,10 @@ _GAIN = 1e-11
 
 
 def tuned(target: BudgetTarget, v: Array, start: Proof | None = None) -> Proof:
-    """The proof of a direction with slopes and prices near their best.
+    """The proof of a direction with slopes and duals near their best.
 
-    The cap of each group is convex in its slope and prices together: without prices a bounded search over
-    the slope finds the least, with prices a simplex search over the few of them.
+    The cap of each group is convex in its slope and duals together: without duals a bounded search over
+    the slope finds the least, with duals a simplex search over the few of them.
 
     Parameters
     ----------
@@ -32,20 +32,20 @@ def tuned(target: BudgetTarget, v: Array, start: Proof | None = None) -> Proof:
     v : ndarray, shape (d + 1,)
         Any direction but zero.
     start : Proof, optional
-        Slopes and prices to begin from.
+        Slopes and duals to begin from.
     """
     v = held(target, v / np.linalg.norm(v))
-    slopes, prices = [], []
+    slopes, duals = [], []
     for k, group in enumerate(target.groups):
         cone = cone_of(target.feasible(group))
         if cone is None:
             slopes.append(_slope(target, k, v))
-            prices.append(np.zeros(0))
+            duals.append(np.zeros(0))
             continue
-        best = _slope_and_prices(target, k, v, _starts(target, k, v, cone.structure, start))
+        best = _slope_and_duals(target, k, v, _starts(target, k, v, cone.structure, start))
         slopes.append(max(float(best[0]), 0.0))
-        prices.append(best[1:])
-    return Proof(v, np.array(slopes), tuple(prices))
+        duals.append(best[1:])
+    return Proof(v, np.array(slopes), tuple(duals))
 
 
 def along_the_model(target: BudgetTarget, v: Array) -> Proof | None:
@@ -120,18 +120,18 @@ def _least_reach(target: BudgetTarget, k: int, v: Array, high: float) -> float:
 
 
 def _starts(target: BudgetTarget, k: int, v: Array, structure: Structure, start: Proof | None) -> list[Array]:
-    """Slope and prices to begin from: those that were given, else some of the right size."""
+    """Slope and duals to begin from: those that were given, else some of the right size."""
     count = int(structure.radius is not None) + int(structure.low.size)
-    if start is not None and start.prices and start.prices[k].size == count:
-        return [np.append(start.slopes[k], start.prices[k])]
+    if start is not None and start.duals and start.duals[k].size == count:
+        return [np.append(start.slopes[k], start.duals[k])]
     slope = start.slopes[k] if start is not None else 0.0
     core = [1.0 / (2 * max(structure.reach, 1e-12))] if structure.radius is not None else []
     return [np.concatenate([[slope], core, np.zeros(structure.low.size)])]
 
 
-def _slope_and_prices(target: BudgetTarget, k: int, v: Array, starts: list[Array]) -> Array:
+def _slope_and_duals(target: BudgetTarget, k: int, v: Array, starts: list[Array]) -> Array:
     cone = cone_of(target.feasible(target.groups[k]))
-    count = 0 if cone is None else price_count(cone)
+    count = 0 if cone is None else dual_count(cone)
     first = cone is not None and cone.structure.radius is not None
     unit = np.concatenate([[1 / max(float(np.linalg.norm(target.vector)), 1e-12)], np.ones(count)])
     if first and cone is not None:
