@@ -1,18 +1,17 @@
-"""Damage against the number of poison rows: what was found for the budget cut down, and far rows laid out anew."""
+"""Damage against the number of poison rows: what was found for the budget cut down, and a short search for fewer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ..attacks import Breakdown
-from ..attacks.breakdown.plans import Aim, far_plans
+from ..attacks.sampling import sample_size
 from ..attacks.scenario import Scenario
-from ..core import Budget, LinearModel, Poison, worst_case
+from ..core import Budget, LinpoisonError, Poison, worst_case
 from ..reporting.findings import ALL, Damage
 from .bracket import Rung
 from .damage import Scored, added, filter_of
@@ -21,12 +20,8 @@ from .target import TargetRows
 
 LEVELS = 6
 """Numbers of rows below the budget."""
-TRIES = 40
-"""Poisons that are scored at most, far rows the last of them."""
-RADIUS = 60.0
-"""Of far rows, in the unit of `Ground`."""
-FAR = 10.0
-"""Median distances of clean rows from their mean beyond which all rows of a poison count as far ones."""
+SHORT = Breakdown(directions=12, ascents=40, remade=0, steps=0, inside=False)
+"""The search for fewer rows; its directions ascend, and nothing is polished."""
 
 
 def levels(n_poison: int) -> list[int]:
@@ -46,7 +41,7 @@ def find_curve(
     found: Sequence[tuple[Damage, Scored]],
     scenarios: Mapping[str, Scenario],
     n_poison: int,
-    tries: int = TRIES,
+    seed: int = 0,
 ) -> dict[str, dict[int, Scored]]:
     """For each domain and number of rows the best of some smaller poisons, each scored by the defender itself.
 
@@ -57,22 +52,25 @@ def find_curve(
     found : sequence of (Damage, Scored)
         The domains in their order, each of which holds all those after it.
     scenarios : mapping of str to Scenario
-        By domain, behind every filter; far rows are laid out where there is one.
+        By domain, behind every filter; fewer rows are searched for where there is one.
     n_poison : int
         Rows that the budget buys.
+    seed : int
+        Of the searches.
     """
     whole = {damage.domain: item for damage, item in found if damage.behind == ALL}
     numbers = levels(n_poison)
-    layouts = tries // max(1, len(numbers)) - len(whole)  # of far rows, beside the poison of each domain cut down
     best: dict[int, Scored] = {}
     curve = {}
     for domain, item in reversed(whole.items()):
         for m in numbers:
-            tried = [cut(item.poison, m), *islice(_far(item.poison, scenarios.get(domain), m), max(0, layouts))]
+            tried = [cut(item.poison, m), *_searched(scenarios.get(domain), m, seed)]
             scored = [(poison, scores) for poison in tried if (scores := pool.score(poison)) is not None]
-            words = f"{item.how}, {m} rows of it"
             known = [best[m]] if m in best else []
-            known += [Scored(poison, scores, domain, item.attack, words) for poison, scores in scored]
+            for poison, scores in scored:
+                short = poison is not tried[0]
+                attack, how = (SHORT.name, "a short search") if short else (item.attack, f"{item.how}, {m} rows of it")
+                known.append(Scored(poison, scores, domain, attack, how))
             if known:
                 best[m] = max(known, key=lambda one: one.scores.worst("seen"))
         curve[domain] = dict(best)
@@ -122,19 +120,16 @@ def curve_rows(
     return rows
 
 
-def _far(poison: Poison, scenario: Scenario | None, m: int) -> Iterator[Poison]:
-    """Layouts of m rows along the direction of a poison of far ones; none of another."""
+def _searched(scenario: Scenario | None, m: int, seed: int) -> list[Poison]:
+    """What a short search for so many rows finds; far rows may do with one or two what others do with dozens."""
     if scenario is None or scenario.train.n_classes is not None:
-        return
-    ground = Breakdown().ground(replace(scenario, budget=Budget(m / scenario.train.n)))
-    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.asarray(poison.X)
-    away = X - ground.center
-    lengths = np.linalg.norm(away, axis=1)
-    if ground.bounded or lengths.min() < FAR * ground.base:
-        return
-    total = (poison.y * poison.count / lengths) @ away
-    aim = Aim(total / np.linalg.norm(total), LinearModel(np.zeros(scenario.train.d)))
-    yield from (plan.poison(ground) for _, plan in far_plans(ground, aim, m, (RADIUS,)))
+        return []
+    fewer = replace(scenario, budget=Budget(m / scenario.train.n))
+    try:
+        result = SHORT.run(fewer, seed=seed, rows=sample_size(fewer))
+    except LinpoisonError:
+        return []
+    return [result.best.poison]
 
 
 def cut(poison: Poison, m: int) -> Poison:
