@@ -31,7 +31,13 @@ extensions = [
 exclude_patterns = ["_build", "gallery", "tutorials", "auto_*/*.ipynb", "auto_*/*.py"]
 suppress_warnings = ["config.cache"]  # a sort key of sphinx-gallery is a function
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"], "navigation_depth": 2}
+html_title = "linpoison"
+html_theme_options = {
+    "header_links_before_dropdown": 3,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "navigation_depth": 2,
+}
 html_show_sourcelink = False
 
 default_role = "py:obj"
