@@ -25,6 +25,8 @@ the order in which the module names them.
 The audit of `linpoison` speaks of linear classifiers. A network whose last layer is linear is one, on the features of
 the layers before it: `features` and `linear_model_of` make the two meet.
 
+Samples, optimisers and the attacks come along from `linpoison.risk` and `linpoison.attacks.gradient`.
+
 ``python -m deep`` is the command line. Nothing here needs cvxpy.
 """
 
@@ -35,6 +37,9 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-C would still be a traceback
 if TYPE_CHECKING:
     from typing import Any
+
+    from linpoison.attacks.gradient import TGDA, Canceler, FixedModelAttack, GradientMatching, GradPC
+    from linpoison.risk import LBFGS, Adam, LBFGSTrainer, Sample, accuracy
 
     from .defending import RiskLearner, RiskRows
     from .function_trainer import FunctionTrainer
@@ -47,27 +52,39 @@ if TYPE_CHECKING:
     from .torch_risk import TorchRisk
 
 _WHERE = {
-    "defending": "RiskLearner RiskRows",
-    "function_trainer": "FunctionTrainer",
-    "head": "features linear_model_of",
-    "leaders": "LeaderNetwork pretrain",
-    "learner": "NetworkLearner",
-    "models": "make_model",
-    "parallel": "Torchrun",
-    "sgd": "SGDTrainer",
-    "torch_risk": "TorchRisk",
+    ".defending": "RiskLearner RiskRows",
+    ".function_trainer": "FunctionTrainer",
+    ".head": "features linear_model_of",
+    ".leaders": "LeaderNetwork pretrain",
+    ".learner": "NetworkLearner",
+    ".models": "make_model",
+    ".parallel": "Torchrun",
+    ".sgd": "SGDTrainer",
+    ".torch_risk": "TorchRisk",
+    "linpoison.attacks.gradient": "Canceler FixedModelAttack GradPC GradientMatching TGDA",
+    "linpoison.risk": "Adam LBFGS LBFGSTrainer Sample accuracy",
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
+    "Adam",
+    "Canceler",
+    "FixedModelAttack",
     "FunctionTrainer",
+    "GradPC",
+    "GradientMatching",
+    "LBFGS",
+    "LBFGSTrainer",
     "LeaderNetwork",
     "NetworkLearner",
     "RiskLearner",
     "RiskRows",
     "SGDTrainer",
+    "Sample",
+    "TGDA",
     "TorchRisk",
     "Torchrun",
+    "accuracy",
     "features",
     "linear_model_of",
     "make_model",
@@ -78,7 +95,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULE[name]}", __name__), name)
+    value = getattr(import_module(_MODULE[name], __name__), name)
     globals()[name] = value
     return value
 

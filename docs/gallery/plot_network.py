@@ -9,9 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 from sklearn.datasets import load_digits
 
-from deep import TorchRisk
-from linpoison.attacks.gradient import Canceler, GradPC
-from linpoison.risk import LBFGS, LBFGSTrainer, Sample, accuracy
+from deep import LBFGS, Canceler, GradPC, LBFGSTrainer, Sample, TorchRisk, accuracy
 
 # %%
 # The module is that of the user; the risk gives its derivatives.
