@@ -18,7 +18,7 @@ from ..reporting.report import AuditReport
 from .assemble import assemble
 from .bracket import Bracket, build_bracket
 from .campaign import Campaign
-from .curve import curve_rows, find_curve, surprises
+from .curve import SHORT, curve_rows, find_curve, surprises
 from .damage import Scored, find_damages
 from .entries import attack_entry
 from .groups import Division, hurt
@@ -116,8 +116,8 @@ class Work:
         found = find_damages(scored, self.clean, domains, rows)
         if hurried or (size := self._size) > MEASURED:
             return found, {}
-        searched = [task for task in self.plan.tasks if task.against == ALL and size <= CHEAP]
-        scenarios = {task.domain: task.scenario for task in searched}
+        far = [task for task in self.plan.tasks if task.against == ALL and task.name == SHORT.name]
+        scenarios = {task.domain: task.scenario for task in far if size <= CHEAP}
         curve = find_curve(self.pool, found, scenarios, self.n_poison, self.options.seed)
         if more := surprises(curve, found, rows):
             scored += more
