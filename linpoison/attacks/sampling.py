@@ -37,9 +37,11 @@ TRIES = 3
 
 
 def sample_size(scenario: Scenario) -> int | None:
-    """Rows of a sample that a search can do with; None where it is to look at all: of few rows, or sparse ones."""
+    """Rows of a sample that a search can do with; None where it is to look at all: of few rows for their columns."""
     train, epsilon = scenario.train, scenario.budget.epsilon
-    if train.is_sparse or scenario.known is not None:
+    if scenario.known is not None:
+        return None
+    if train.is_sparse and train.n_classes is not None:
         return None
     if train.n_classes is not None:  # fits are as many times as dear, and far rows are found among few
         return ROWS_OF_MANY if train.n * train.d * train.k > LARGE and train.n > TIMES * ROWS_OF_MANY else None

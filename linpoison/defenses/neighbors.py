@@ -13,6 +13,7 @@ from ..core.validation import Array, Matrix, squared_norms
 Index = NDArray[np.intp]
 _BLOCK_ENTRIES = 12_000_000  # products of pairs that are held at once
 _COMMON = 0.08  # columns filled in this share of the rows are cheaper dense
+_FILLED = 0.05  # share of stored entries from which sparse rows are compared as dense ones
 _PAIRS = 20_000  # pairs of poison rows that are compared at once
 _FEW = 10_000  # pairs whose products take less than the checks of a library
 _MANY = 10_000  # dense rows whose pairs are looked at in single precision first
@@ -46,6 +47,8 @@ class Neighbors:
     distances: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        if sp.issparse(self.X) and _FILLED * self.X.shape[0] * self.X.shape[1] <= self.X.nnz:
+            object.__setattr__(self, "X", self.X.toarray())  # no more memory than the products of its pairs
         products = _Products(self.X)
         object.__setattr__(self, "_products", products)
         found = None if products.sparse or products.n < _MANY else _self_joined(self.X, self.k)
@@ -54,13 +57,18 @@ class Neighbors:
 
     def of(self, rows: Matrix) -> Array:
         """Distances of other rows to their k nearest rows among these, shape (m, k)."""
-        return _nearest(_Products(rows, self._own), self._own, self.k)
+        return _nearest(_Products(self._stored(rows), self._own), self._own, self.k)
+
+    def _stored(self, rows: Matrix) -> Matrix:
+        """Rows in the storage of these."""
+        return rows.toarray() if sp.issparse(rows) and not self._own.sparse else rows
 
     def joined(self, rows: Matrix) -> Array:
         """`distances` of the rows with more rows behind them, shape (n + m, k).
 
         Only the pairs with a new row are looked at, and equal new rows only once.
         """
+        rows = self._stored(rows)
         first, which, copies = np.unique(row_keys(rows), return_index=True, return_inverse=True, return_counts=True)[1:]
         distinct = _Products(rows[first], self._own)
         copies = np.minimum(copies, self.k + 1)

@@ -87,7 +87,7 @@ def test_what_does_most_behind_one_defence_is_measured_on_all_rows_too():
         assert max(item.test_error[name] for item in whole.candidates) > error - 0.05
 
 
-def test_only_many_dense_rows_are_sampled():
+def test_only_rows_many_times_their_columns_are_sampled():
     d, rng = 4, np.random.default_rng(0)
     least = ENTRIES // d
     for n, expected in ((TIMES * least, None), (TIMES * least + 1, least)):
@@ -96,4 +96,6 @@ def test_only_many_dense_rows_are_sampled():
         assert sample_size(whole) == expected
     assert sample_size(replace(whole, budget=Budget(1e-4))) is None
     sparse = Dataset(sp.csr_array(train.X), train.y)
-    assert sample_size(replace(whole, train=sparse)) is None
+    assert sample_size(replace(whole, train=sparse)) == least
+    words = Dataset(sp.csr_array((train.n, 2_000)), train.y)
+    assert sample_size(replace(whole, train=words)) is None

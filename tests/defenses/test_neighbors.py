@@ -108,6 +108,14 @@ def test_many_rows_are_compared_in_single_precision_first(kind):
     assert np.array_equal(found == 0, right == 0)
 
 
+def test_sparse_rows_of_few_columns_are_compared_as_dense_ones():
+    X, extra = rows_of(0, 40, 6), rows_of(1, 5, 6)
+    sparse, plain = Neighbors(sp.csr_array(X), 3), Neighbors(X, 3)
+    assert not sp.issparse(sparse.X)
+    assert np.array_equal(sparse.joined(sp.csr_array(extra)), plain.joined(extra))
+    assert np.array_equal(sparse.of(sp.csr_array(extra)), plain.of(extra))
+
+
 def test_rows_too_near_each_other_for_single_precision_are_left_to_double():
     X = np.random.default_rng(0).normal(size=(2500, 2)) * [1.0, 1e-4]
     X[:, 0] = X[:, 0] > 0
