@@ -97,15 +97,15 @@ class FeasibleRegion:
             Rows to fit with; those of ``scenario.known`` by default.
         """
         poison = scenario.known if poison is None else poison
-        evaluator = scenario.defender
+        defender = scenario.defender
         n, d = scenario.train.n, scenario.train.d
         detectors = {
-            name: evaluator.fit_detector(name, poison)
+            name: defender.fit_detector(name, poison)
             for name, defense in scenario.defenses.items()
             if defense.has_convex_set and not defense.caps_loss and defense.set_entries(n, d) <= policy.costly_entries
         }
-        train = evaluator.train
-        learned = None if poison is None else evaluator.learner.fit(train.mix(poison.expanded()))
+        train = defender.train
+        learned = None if poison is None else defender.learner.fit(train.mix(poison.expanded()))
         return cls(replace(scenario, train=train), policy, detectors, poison, learned)
 
     def sets(self, decoy: LinearModel) -> ByLabel:

@@ -142,7 +142,7 @@ class Nearest:
         return at, done
 
     def start(self) -> Iterate:
-        """A point inside all inequalities but the strips, with products of slacks and duals all alike."""
+        """A point inside all inequalities but the slabs, with products of slacks and duals all alike."""
         count = len(self.members)
         inner = sum(member.cone.size for member in self.members)
         at = self._inside(np.full(count, (1 - 1 / inner) / count) if self.held is None else self.held)
@@ -150,7 +150,7 @@ class Nearest:
         return replace(at, dual=max(float(r @ r) / 2, 1e-300) / at.slack.size / at.slack)
 
     def _inside(self, e: Array) -> Iterate:
-        """Points of these weights inside all inequalities but the strips, with their slacks, yet without duals."""
+        """Points of these weights inside all inequalities but the slabs, with their slacks, yet without duals."""
         inside = [member.cone.inside() for member in self.members]
         u = [weight * point for weight, (point, _) in zip(e, inside, strict=True)]
         s = [weight * square for weight, (_, square) in zip(e, inside, strict=True)]

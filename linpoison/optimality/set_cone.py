@@ -28,7 +28,7 @@ class SetCone:
     - upper and lower bounds, ``u_j <= e upper_j`` and ``e lower_j <= u_j``;
     - pieces of an envelope, ``(2k - 1) u_j - k (k - 1) e <= s_j``, in coordinates with two or more;
     - rows: the core (``|u|^2 / e <= e radius^2``, or ``sum(s) - 2 c.u + .. e <= 0`` for an
-      envelope), then the upper and the lower side of each strip.
+      envelope), then the upper and the lower side of each slab.
 
     All are homogeneous of degree one in ``(u, s, e)``. Coordinates whose bounds agree stay at zero.
 
@@ -175,7 +175,7 @@ class SetCone:
         return u, s, e
 
     def inside(self) -> tuple[Array, Array]:
-        """``(u, s)`` of weight one inside bounds, pieces and core; strips may be violated.
+        """``(u, s)`` of weight one inside bounds, pieces and core; slabs may be violated.
 
         The room that an envelope leaves is shared out evenly between its pieces and itself: products of
         slacks and duals should start near each other.

@@ -77,11 +77,11 @@ def _combined(structure: Structure, w: Array) -> float:
     """Weak duality at the multipliers that leave least of `w` for the core."""
     if structure.tube is not None:
         return inf
-    strips, rest = _taken_by_rows(structure, w)
+    slabs, rest = _taken_by_rows(structure, w)
     length = float(np.linalg.norm(rest))
     core = length * structure.reach if length > 0 else 0.0
-    magnitude = abs(float(w @ structure.origin)) + float(np.abs(strips).sum()) + core
-    return float(w @ structure.origin) + float(strips.sum()) + core + PAD * magnitude
+    magnitude = abs(float(w @ structure.origin)) + float(np.abs(slabs).sum()) + core
+    return float(w @ structure.origin) + float(slabs.sum()) + core + PAD * magnitude
 
 
 def _taken_by_rows(structure: Structure, w: Array) -> tuple[Array, Array]:
@@ -89,8 +89,8 @@ def _taken_by_rows(structure: Structure, w: Array) -> tuple[Array, Array]:
     weights = np.linalg.lstsq(structure.rows.T, w, rcond=None)[0]
     weights = np.where(np.isfinite(structure.low) | (weights >= 0), weights, 0.0)
     with np.errstate(invalid="ignore"):
-        strips = np.where(weights > 0, weights * structure.high, np.where(weights < 0, weights * structure.low, 0.0))
-    return strips, w - weights @ structure.rows
+        slabs = np.where(weights > 0, weights * structure.high, np.where(weights < 0, weights * structure.low, 0.0))
+    return slabs, w - weights @ structure.rows
 
 
 class _Shares:
@@ -128,7 +128,7 @@ class _Shares:
         if self.rest is not None and self.rest.extent < inf:
             total, left = self.rest.support_bound(left), np.zeros(left.size)
         elif self.rest is not None and (structure := structure_of(self.rest)) is not None:
-            strips, left = _taken_by_rows(structure, left)
-            total = float(strips.sum()) + PAD * float(np.abs(strips).sum())
+            slabs, left = _taken_by_rows(structure, left)
+            total = float(slabs.sum()) + PAD * float(np.abs(slabs).sum())
         shares[0] = shares[0] + left
         return total + sum(part.support_bound(share) for part, share in zip(self.others, shares, strict=True))

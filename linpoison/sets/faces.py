@@ -112,8 +112,8 @@ class BallFaces:
         low, high = self.structure.low[face.active], self.structure.high[face.active]
         used = np.where(np.isfinite(low), multipliers, np.maximum(multipliers, 0.0))
         rest = w - used @ face.rows
-        strips = np.where(used < 0, low, high)[used != 0] @ used[used != 0]
-        return float(strips) + self.radius * sqrt(float(rest @ rest))
+        slabs = np.where(used < 0, low, high)[used != 0] @ used[used != 0]
+        return float(slabs) + self.radius * sqrt(float(rest @ rest))
 
     def _sides(self) -> list[tuple[float, ...]]:
         """For each face the value of every row, NaN where a row is not active; faces of few rows first."""

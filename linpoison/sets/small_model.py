@@ -11,7 +11,7 @@ _FLOOR, _FLAT, _PUSH = 1e-11, 1e-9, 1e-2
 def model_step(point: Point, matrix: list[Multipliers], dual: Lagrangian, damping: float) -> tuple[Multipliers, float]:
     """The step to the maximum of the quadratic model under the signs of the multipliers, and its gain.
 
-    A multiplier of a strip ``low <= v <= high`` may have either sign and pays ``high`` or ``low`` for it;
+    A multiplier of a slab ``low <= v <= high`` may have either sign and pays ``high`` or ``low`` for it;
     one of a half-space (``low = -inf``) stays at or above zero. A primal active-set method: move to the
     maximum over the multipliers in use, stop at the first that reaches zero and drop it, else take up the
     constraint that is violated most.

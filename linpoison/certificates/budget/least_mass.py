@@ -91,7 +91,7 @@ class LeastMass(Nearest):
         raise SolverFailed(f"expected a residual of zero at least weight, got none after {step} steps.")
 
     def begin(self) -> Saddle:
-        """Points inside all inequalities but the strips, of total weight one, with products all alike."""
+        """Points inside all inequalities but the slabs, of total weight one, with products all alike."""
         at = self._inside(np.full(len(self.members), 1 / len(self.members)))
         return Saddle(replace(at, dual=_START / at.slack), np.zeros(self.constant.size))
 
