@@ -147,7 +147,8 @@ def test_the_experiment_finds_no_bound_exceeded_and_no_wrong_answer(tmp_path, mo
     for name in ("subsets", "shares", "planted"):
         with open(tmp_path / f"{name}.csv", newline="", encoding="utf-8") as stream:
             tables[name] = list(csv.DictReader(stream))
-    assert all((row["checks"], row["exceeded"]) == ("60", "0") for row in tables["subsets"])
+    assert len(tables["subsets"]) == 24
+    assert all(int(row["checks"]) >= 59 and row["exceeded"] == "0" for row in tables["subsets"])
     assert [tables["shares"][0][f"k = {k}"] for k in (1, 2, 5)] == ["0.942", "0.942", "0.936"]
-    assert [row["wrong"] for row in tables["planted"]] == ["0"] * 5
+    assert [row["wrong"] for row in tables["planted"]] == ["0"] * 10
     assert sum(int(row["answers changed"]) for row in tables["planted"]) > 0
