@@ -16,6 +16,7 @@ from .claim import Claim
 from .hinge import certify_deletions, certify_flips
 from .ridge import deletions_ridge, label_flips_ridge
 from .ridge.deletions import deletions_withstood
+from .ridge.flips import flips_withstood
 from .smooth import deletions_smooth, flips_smooth
 from .smooth.changes import withstood
 
@@ -55,8 +56,8 @@ def changes_withstood(claim: Claim, most: int, change: Change) -> NDArray[np.int
     prove = change_certifier(loss, change)
     if loss.soft_hinge is not None and loss.kink is None:
         return withstood(claim, most, flips=change == "flips")
-    if loss.quadratic and change == "deletions":
-        return deletions_withstood(claim, most)
+    if loss.quadratic:
+        return deletions_withstood(claim, most) if change == "deletions" else flips_withstood(claim, most)
     return by_bisection(claim, prove, min(most, claim.train.n - 1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,8 @@ from ..sets import Box, ByLabel, pack_sets, sets_digest, unpack_sets
 from .certificate import Certificate
 from .changed import Proof, by_bisection, change_certifier, changes_withstood, inserting
 from .claim import Claim
+from .partition.hashing import parts_of
+from .ridge.flips import flips_withstood, label_flips_ridge
 from .smooth import deletions_smooth
 from .test_error import score_certifier
 
@@ -65,6 +68,9 @@ class CertifiedClassifier(TwoClassClassifier):
         means of the classes by default.
     outside : {"drop", "clip"}, default "drop"
         Whether a row outside of its set is left out or moved to the nearest point.
+    n_parts : int, default 1
+        Above 1, for the squared loss: a model is trained on each part of the rows, which a hash of their features
+        divides, and the models are averaged. That withstands more flipped labels, and answers for nothing else.
 
     Attributes
     ----------
@@ -101,6 +107,7 @@ class CertifiedClassifier(TwoClassClassifier):
         scale: bool = True,
         defense: Any = None,
         outside: str = "drop",
+        n_parts: int = 1,
     ) -> None:
         self.loss = loss
         self.reg = reg
@@ -110,6 +117,7 @@ class CertifiedClassifier(TwoClassClassifier):
         self.scale = scale
         self.defense = defense
         self.outside = outside
+        self.n_parts = n_parts
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fix scaler and sets on the trusted rows, and train on what they leave of these.
@@ -137,11 +145,24 @@ class CertifiedClassifier(TwoClassClassifier):
             self._trust(X, y)
         rows, self.kept_ = self._filtered(Dataset(self._scaled(X), signs))
         rows.require_both_classes("the rows inside the sets")
-        model = make_learner(self._problem()).fit(rows)
+        vector = self._learned(rows)
         self._rows, self._labels = rows.X, rows.y
-        self.coef_, self.intercept_ = np.array(model.coef)[None, :], np.array([model.intercept])
+        self.coef_, self.intercept_ = vector[None, :-1], vector[-1:]
         self.digests_ = self._digests()
         return self
+
+    def _learned(self, rows: Dataset) -> Array:
+        """The parameters, the average over the parts."""
+        learner, n_parts = make_learner(self._problem()), check_integer(self.n_parts, "n_parts", at_least=1)
+        if n_parts == 1:
+            return np.array(learner.fit(rows).vector)
+        if not as_loss(self.loss).quadratic:
+            raise CapabilityError("the squared loss for an average over parts", as_loss(self.loss).name)
+        part = parts_of(rows.X, n_parts)
+        parts = [rows.take(part == number) for number in range(n_parts)]
+        if not all(len(set(data.y)) == 2 for data in parts):
+            raise InputError("rows of both classes in every part", f"{n_parts} parts of {rows.n} rows", "Take fewer.")
+        return np.asarray(np.mean([learner.fit(data).vector for data in parts], axis=0))
 
     def decision_function(self, X: Any) -> Array:
         """Scores, positive for ``classes_[1]``, shape (n,)."""
@@ -174,6 +195,8 @@ class CertifiedClassifier(TwoClassClassifier):
         """
         check_integer(most, "most", at_least=0)
         claim, prove = self._asked(X, None, threat)
+        if self.n_parts > 1:
+            return flips_withstood(claim, most, n_parts=self.n_parts)
         if threat in ("planted", "flipped"):
             return changes_withstood(claim, most, "deletions" if threat == "planted" else "flips")
         return by_bisection(claim, prove, min(most, claim.train.n - 1))
@@ -207,6 +230,8 @@ class CertifiedClassifier(TwoClassClassifier):
                 "a classifier without sets for flipped labels", "sets of each label",
                 "A flipped label is a replaced row: ask for threat='replaced'.",
             )  # fmt: skip
+        if self.n_parts > 1 and threat != "flipped":
+            raise CapabilityError("the threat 'flipped' for an average over parts", repr(threat), "Take n_parts=1.")
         labels = self.predict(X) if y is None else np.asarray(y)
         unknown = np.setdiff1d(labels, self.classes_)
         if unknown.size:
@@ -214,6 +239,8 @@ class CertifiedClassifier(TwoClassClassifier):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         rows = Dataset(self._scaled(X), np.where(labels == self.classes_[1], 1.0, -1.0))
         claim = Claim(Dataset(self._rows, self._labels), self._problem(), self._found_sets(), 0.0, rows)
+        if self.n_parts > 1:
+            return claim, partial(label_flips_ridge, n_parts=self.n_parts)
         return claim, proof_of(claim.problem.loss, threat)
 
     def _trust(self, X: Array, y: Array) -> None:
@@ -269,7 +296,7 @@ class CertifiedClassifier(TwoClassClassifier):
             "sets": sets_digest(self._found_sets()),
             "rows": _hash(self._rows, self._labels),
             "model": _hash(self.coef_, self.intercept_),
-            "learner": repr(self._problem()),
+            "learner": f"{self._problem()!r}, {self.n_parts} parts",
         }
 
     def _check_scaler(self) -> None:

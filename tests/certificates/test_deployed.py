@@ -96,6 +96,24 @@ def test_flipped_labels_are_counted_exactly_without_sets():
         assert (other.predict(Z[row : row + 1]) == model.predict(Z[row : row + 1]))[0] == same
 
 
+def test_an_average_over_parts_withstands_flips_and_nothing_else():
+    model, whole = CertifiedClassifier(n_parts=3).fit(X, Y), CertifiedClassifier().fit(X, Y)
+    held = model.certify(Z, "flipped", most=59)
+    for count in (0, 3):
+        np.testing.assert_array_equal(np.asarray(model.certificate(Z, count, "flipped").verify()) < 0, held >= count)
+    assert (model.coef_ != whole.coef_).all()
+    row = int(np.argmin(held))
+    flips, labels = model.certificate(Z[[row]], held[row] + 1, "flipped").witness["flipped"][0], Y.copy()
+    labels[flips] = 1 - labels[flips]
+    assert CertifiedClassifier(n_parts=3).fit(X, labels).predict(Z[[row]]) != model.predict(Z[[row]])
+    with pytest.raises(CapabilityError, match="n_parts=1"):
+        model.certify(Z)
+    with pytest.raises(CapabilityError, match="squared loss"):
+        CertifiedClassifier("logistic", n_parts=3).fit(X, Y)
+    with pytest.raises(InputError, match="both classes in every part"):
+        CertifiedClassifier(n_parts=40).fit(X, Y)
+
+
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 @pytest.mark.parametrize("threat", ["planted", "replaced", "inserted"])
 def test_certify_says_what_the_certificates_do(threat, loss):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from ridge_cases import ridge_claim, ridge_problem, scores
 
-from linpoison.certificates.ridge.flips import label_flips_ridge
-from linpoison.core import CapabilityError, CertificateViolated
+from linpoison.certificates.partition.hashing import parts_of
+from linpoison.certificates.ridge.flips import flips_withstood, label_flips_ridge
+from linpoison.core import CapabilityError, CertificateInvalid, CertificateViolated, InputError
 from linpoison.losses import Logistic, Problem
 
 
@@ -51,3 +52,37 @@ def test_copies_count():
 def test_other_losses_are_refused():
     with pytest.raises(CapabilityError, match="squared"):
         label_flips_ridge(ridge_claim(problem=Problem(Logistic(), 0.1)), 1)
+
+
+@pytest.mark.parametrize(("convention", "scaling"), [(0, "mean"), (1, "sum"), (2, "mean")])
+def test_enumeration_finds_what_the_average_of_parts_withstands(convention, scaling):
+    claim = ridge_claim(0.0, problem=ridge_problem(convention, scaling, n=12), n=12, seed=4)
+    part = parts_of(claim.train.X, 2, 3)
+
+    def averaged(rows):
+        y = claim.train.y * np.where(np.isin(np.arange(12), rows), -1.0, 1.0)
+        each = [alone(claim, claim.train.X[part == number], y[part == number]) for number in (0, 1)]
+        return np.mean(each, axis=0)
+
+    tried = [rows for k in range(3) for rows in combinations(range(12), k)]
+    found, held = label_flips_ridge(claim, 2, n_parts=2, seed=3), flips_withstood(claim, 12, n_parts=2, seed=3)
+    np.testing.assert_allclose(found.bound, np.max([averaged(rows) for rows in tried], axis=0), atol=1e-7)
+    np.testing.assert_array_equal(found.verify(), found.bound)
+    for count in range(13):
+        bound = label_flips_ridge(claim, count, n_parts=2, seed=3).bound
+        np.testing.assert_array_equal(bound < 0, held >= count)
+    assert len(set(held)) > 2
+    whole = replace(found, witness={"flipped": found.witness["flipped"]})
+    with pytest.raises(CertificateInvalid):
+        whole.verify()
+    with pytest.raises(InputError, match="at most 12 parts"):
+        label_flips_ridge(claim, 1, n_parts=13)
+
+
+def alone(claim, X, y):
+    """Negative margins by the model of some rows, by a linear system: they may be of one class."""
+    problem, one = claim.problem, float(claim.problem.fit_intercept)
+    E = np.column_stack([X, np.full(len(y), one)])
+    H = E.T @ E / len(y) + problem.reg_at(len(y)) * np.diag(problem.penalty_mask(X.shape[1]))
+    v = np.linalg.lstsq(H, E.T @ y / len(y), rcond=None)[0]
+    return -claim.rows.y * (claim.rows.X @ v[:-1] + one * v[-1])

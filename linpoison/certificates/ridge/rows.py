@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from ...core.dataset import Dataset
 from ...core.validation import Array, Matrix
+from ...losses import Problem
 from ..claim import Claim
 from ..rounding import gamma
 
@@ -60,17 +61,21 @@ class CleanRows:
         kept = _KEPT.get(train)
         if kept is not None and kept[0] == key:
             return kept[1]
-        share = claim.share
-        at = np.zeros(train.d)
-        if free:
-            at = _origin(train.X, share) if origin is None else np.asarray(origin, dtype=np.float64)
-        E = shifted(train.X, at)
-        if problem.fit_intercept:
-            ones = np.ones((train.n, 1))
-            E = sp.csr_array(sp.hstack([E, ones])) if sp.issparse(E) else np.hstack([E, ones])
-        found = cls(E, train.y, share, at)
+        found = cls.made(train, claim.share, problem, origin)
         _KEPT[train] = (key, found)
         return found
+
+    @classmethod
+    def made(cls, data: Dataset, share: Array, problem: Problem, origin: Any = None) -> CleanRows:
+        """The rows of data with shares of sum 1, from an origin as in `of`."""
+        at = np.zeros(data.d)
+        if problem.fit_intercept and not problem.penalize_intercept:
+            at = _origin(data.X, share) if origin is None else np.asarray(origin, dtype=np.float64)
+        E = shifted(data.X, at)
+        if problem.fit_intercept:
+            ones = np.ones((data.n, 1))
+            E = sp.csr_array(sp.hstack([E, ones])) if sp.issparse(E) else np.hstack([E, ones])
+        return cls(E, data.y, share, at)
 
     @cached_property
     def dense(self) -> Array:
