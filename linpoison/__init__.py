@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from .auditing import audit, budget, certify, check, evaluate, harden, inspect, sanitize, sweep
+    from .auditing import audit, budget, certify, certify_rows, check, evaluate, harden, inspect, sanitize, sweep
     from .certificates import CertifiedClassifier
     from .core import (
         AttackInvalid,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .learners import LinearClassifier
     from .losses import Problem
     from .reporting import (
+        AnswersReport,
         AuditReport,
         BudgetReport,
         CertifyReport,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
 
 _ROOM_OF = {
+    "AnswersReport": "reporting",
     "AttackInvalid": "core",
     "AttackResult": "core",
     "AuditReport": "reporting",
@@ -87,6 +89,7 @@ _ROOM_OF = {
     "audit": "auditing",
     "budget": "auditing",
     "certify": "auditing",
+    "certify_rows": "auditing",
     "check": "auditing",
     "evaluate": "auditing",
     "harden": "auditing",
@@ -98,6 +101,7 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "AnswersReport",
     "AttackInvalid",
     "AttackResult",
     "AuditReport",
@@ -130,6 +134,7 @@ __all__ = [
     "audit",
     "budget",
     "certify",
+    "certify_rows",
     "check",
     "evaluate",
     "harden",

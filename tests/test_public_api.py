@@ -92,6 +92,7 @@ CALLABLES = public_callables()
 ELSEWHERE = {
     "linpoison.reporting.findings.AttackEntry": "docs/files.md",
     "linpoison.reporting.findings.AuditFindings": "docs/files.md",
+    "linpoison.reporting.answers.AnswersReport": "docs/files.md",
     "linpoison.reporting.budget.BudgetReport": "docs/files.md",
     "linpoison.reporting.inspect.InspectReport": "docs/files.md",
     "linpoison.reporting.certify.CertifyReport": "docs/files.md",

@@ -1,6 +1,16 @@
 """The one place where everything meets: audit a classifier, score a poison, sanitise rows, report."""
 
-from ..reporting import AttackEntry, AuditReport, BudgetReport, CertifyReport, InspectReport, SweepCell, SweepReport
+from ..reporting import (
+    AnswersReport,
+    AttackEntry,
+    AuditReport,
+    BudgetReport,
+    CertifyReport,
+    InspectReport,
+    SweepCell,
+    SweepReport,
+)
+from .answering import certify_rows
 from .budgets import budget
 from .certifying import CertifyOptions, certify
 from .evaluating import evaluate
@@ -13,6 +23,7 @@ from .suites import Suite, check
 from .sweeping import sweep
 
 __all__ = [
+    "AnswersReport",
     "AttackEntry",
     "AuditOptions",
     "AuditReport",
@@ -30,6 +41,7 @@ __all__ = [
     "audit",
     "budget",
     "certify",
+    "certify_rows",
     "check",
     "evaluate",
     "harden",

@@ -15,6 +15,7 @@ from ..auditing import (
     audit,
     budget,
     certify,
+    certify_rows,
     check,
     evaluate,
     inspect,
@@ -63,7 +64,20 @@ def _sweep(arguments: Any) -> int:
     return 0
 
 
+def _answers(arguments: Any) -> int:
+    """Answers for the rows of a file."""
+    kind: Any = "deletions" if arguments.kind == "error" else arguments.kind
+    count = 100 if arguments.count is None else arguments.count
+    most = int(count) if isinstance(count, str) and count.isdecimal() else count
+    options = _options(LearnerOptions, arguments)
+    report = certify_rows(arguments.data, arguments.rows, options, kind=kind, most=most, out=arguments.out)
+    _print(report, arguments, "answers.csv, answers.json, answers.html")
+    return 0
+
+
 def _certify(arguments: Any) -> int:
+    if arguments.rows is not None:
+        return _answers(arguments)
     limit = _limit(arguments)
     if arguments.attacks is None:
         arguments.attacks = "kkt" if arguments.kind == "error" else "none"

@@ -124,6 +124,10 @@ def _add_certify(commands: Any) -> None:
     parser.add_argument("--count", default=None, metavar="N[,N...]",
                         help="rows deleted, relabelled or inserted, with --kind deletions, flips or partition "
                         "(default: 1,2,5)")  # fmt: skip
+    parser.add_argument("--rows", default=None, metavar="FILE",
+                        help="answer the rows of this table, which has no labels, and say how many deleted (planted) "
+                        "or relabelled training rows each answer withstands, --count at most (default: 100); all rows "
+                        "of DATA are trained on, without filters")  # fmt: skip
     parser.add_argument("--parts", type=whole, default=None, metavar="N",
                         help="models that vote, with --kind partition (default: 10)")  # fmt: skip
     parser.add_argument("--epsilon", dest="epsilons", default="0.003,0.01,0.03", metavar="E[,E...]",

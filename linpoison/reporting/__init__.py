@@ -1,5 +1,6 @@
 """Reports are data; their text, pages and pictures are functions of it. Knows no command."""
 
+from .answers import AnswersReport
 from .budget import BudgetReport
 from .certify import CertifyReport
 from .findings import AttackEntry, AuditFindings, Damage
@@ -11,6 +12,7 @@ from .suite import SuiteEntry, SuiteReport
 from .sweep import SweepCell, SweepReport
 
 __all__ = [
+    "AnswersReport",
     "AttackEntry",
     "AuditFindings",
     "AuditReport",

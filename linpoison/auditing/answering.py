@@ -1,0 +1,144 @@
+"""Answers for rows without labels, and how many changed training rows each withstands."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..certificates import Claim
+from ..certificates.changed import Change, change_certifier, changes_withstood
+from ..certificates.claim import ROW_BY_ROW
+from ..core import CapabilityError, Dataset, InputError, Matrix, as_matrix, check_integer
+from ..core.writing import alone_in, check_folder
+from ..datasets.unlabelled import read_rows
+from ..learners import make_learner
+from ..reporting.answers import AnswersReport
+from ..reporting.json_values import plain
+from .assemble import command_line, describe_data, describe_model, versions
+from .estimators import read_estimator
+from .inputs import Setting, prepare
+from .options import LearnerOptions, influences
+from .preprocessing import Preprocessing
+from .trusted import unfiltered
+
+CHANGES: tuple[Change, ...] = ("deletions", "flips")
+MOST = 100
+
+
+def certify_rows(
+    data: Any,
+    rows: Any,
+    options: LearnerOptions | None = None,
+    *,
+    kind: Change = "deletions",
+    most: int = MOST,
+    out: str | os.PathLike[str] | None = None,
+    **keywords: Any,
+) -> AnswersReport:
+    """Answer rows without labels, and say how many changed training rows each answer withstands.
+
+    ::
+
+        max { k <= most : whichever k training rows are deleted (relabelled), the learner gives the same answer }
+
+    or less. All rows of a file are trained on, unless `test_fraction` holds some out, and no filter stands before
+    the learner: whatever was planted among them, training without it gives the answers that withstand so many.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple
+        As in `audit`, or ``(X, y)``; two classes.
+    rows : str, path or array_like, shape (m, d)
+        Of the columns of the training rows: a ``.csv`` or ``.parquet`` table, an ``.npz`` file with X, or numbers. What
+        an estimator's pipeline does to training rows is done to them.
+    options : LearnerOptions, optional
+        As an object, in place of keywords.
+    kind : {"deletions", "flips"}, default "deletions"
+    most : int, default 100
+        No more changes are looked at.
+    out : path, optional
+        Folder for ``answers.csv``, ``answers.json`` and ``answers.html``.
+    **keywords
+        The learner and file options of `audit`.
+
+    Raises
+    ------
+    InputError
+        For rows of other columns, and for training rows that a scaler was fitted on: it moves with them.
+    CapabilityError
+        For weights, and where nothing is proved of the model.
+
+    Examples
+    --------
+    >>> train = [[-2.0], [-1.5], [-1.4], [-1.2], [1.2], [1.4], [1.5], [2.0]], [0, 0, 0, 0, 1, 1, 1, 1]
+    >>> report = certify_rows(train, [[1.6], [0.1]], model="logistic", reg=0.3)
+    >>> [(entry["answer"], entry["withstands"]) for entry in report.answers]
+    [(1, 2), (1, 0)]
+    """
+    start = time.perf_counter()
+    asked = replace(LearnerOptions.of(options, keywords), defenses="none")
+    folder = None if out is None else check_folder(out)
+    check_integer(most, "most", at_least=0)
+    if kind not in CHANGES:
+        raise InputError(f"a kind among {', '.join(CHANGES)} for answers", repr(kind))
+    with alone_in(folder):
+        setting = prepare(data, asked, whole=True)
+        _refuse(setting, kind)
+        report = _answered(data, rows, asked, setting, kind, most)
+        words = f" --kind {kind} --rows {rows if isinstance(rows, str) else '<rows>'} --count {most}"
+        seconds = round(time.perf_counter() - start, 3)
+        report = replace(report, seconds=seconds, command=report.command + words)
+        if folder is not None:
+            report.save(folder)
+    return report
+
+
+def _refuse(setting: Setting, kind: Change) -> None:
+    """What voids the guarantee, before any work."""
+    train, problem = setting.split.train, setting.problem
+    change_certifier(problem.loss, kind)
+    if problem.class_weight is not None or (train.weight != 1).any():
+        raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
+    if not train.is_sparse:
+        mean, spread = train.X.mean(axis=0), train.X.std(axis=0)
+        if (np.abs(mean) < 1e-12).all() and (np.abs(spread - 1) < 1e-12).all():
+            raise InputError(
+                "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
+                "Such a scaler moves with planted rows: fit it on other rows, or use CertifiedClassifier.",
+            )  # fmt: skip
+
+
+def _answered(
+    data: Any, rows: Any, options: LearnerOptions, setting: Setting, kind: Change, most: int
+) -> AnswersReport:
+    train = setting.split.train
+    X = _rows(rows, options, train)
+    model = make_learner(setting.problem).fit(train)
+    scores = model.decision_function(X)
+    y = np.where(scores > 0, 1.0, -1.0)
+    claim = Claim(train, setting.problem, unfiltered(setting).sets, 0.0, Dataset(X, y))
+    held, answers = changes_withstood(claim, most, kind), train.label_values(y)
+    told = zip(answers, scores.tolist(), held.tolist(), strict=True)
+    return AnswersReport(
+        dataset=describe_data(setting), model=describe_model(setting), kind=kind, most=most,
+        answers=[{"row": i, "answer": plain(k), "score": s, "withstands": n} for i, (k, s, n) in enumerate(told)],
+        assumptions=[*claim.assumptions()[3:], ROW_BY_ROW],
+        versions=versions(), seed=options.seed, options=plain(influences(options)),
+        command=command_line("certify", data, options),
+    )  # fmt: skip
+
+
+def _rows(rows: Any, options: LearnerOptions, train: Dataset) -> Matrix:
+    """The rows asked about, as the learner sees them."""
+    before = None if options.estimator is None else Preprocessing.of(read_estimator(options.estimator))
+    if isinstance(rows, (str, os.PathLike)):
+        names = train.feature_names if before is None else before.columns
+        rows = read_rows(rows, None if names is None else tuple(map(str, names)), options.layout())
+    matrix = as_matrix(rows if before is None else before(rows, train.feature_names)[0], "rows")
+    if matrix.shape[1] != train.d:
+        raise InputError(f"rows of {train.d} columns, as the training rows have", f"{matrix.shape[1]}")
+    return matrix

@@ -1,0 +1,105 @@
+"""The report of `certify_rows`: an answer for each row, and how many changed training rows it withstands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..core.writing import as_text, text_writer, write_all
+from .base import Report, Table
+from .cells import aligned, own_words, wrapped
+from .json_values import plain, serial
+from .page import plain_page
+
+SCHEMA = 1
+SHOWN = 20
+READING = {
+    "deletions": "If at most so many of the training rows were planted, whoever planted them and wherever they lie, "
+    "training without them gives the same answer.",
+    "flips": "If at most so many of the training rows carry a wrong label, training on the right ones gives the same "
+    "answer.",
+}
+UNKNOWN = "-1 where not even the answer itself is proved, next to a score of zero."
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersReport(Report):
+    """What `certify_rows` found; `to_frame` holds the `answers`. The fields are documented in docs/files.md."""
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    kind: str
+    most: int
+    answers: list[dict[str, Any]]
+    assumptions: list[str]
+    versions: dict[str, str]
+    seed: int
+    seconds: float = 0.0
+    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def verdict(self) -> str:
+        """What half of the answers withstand."""
+        held = np.array([entry["withstands"] for entry in self.answers])
+        unit = "planted rows" if self.kind == "deletions" else "flipped labels"
+        more = " (no more were looked at)" if np.median(held) >= self.most else ""
+        return (
+            f"Of {held.size} answers half withstand {max(int(np.median(held)), 0)} {unit} or more{more}, "
+            f"{int((held < 1).sum())} do not withstand one."
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """Row number, answer, score and what it withstands."""
+        return self.answers
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Header and the first of the rows."""
+        body = [(str(e["row"]), str(e["answer"]), f"{e['score']:.4g}", str(e["withstands"])) for e in self.answers]
+        return [("row", "answer", "score", "withstands"), *body[:SHOWN]]
+
+    def summary(self) -> list[Table]:
+        """The first of the answers."""
+        return [("Answers", self.table())]
+
+    def notes(self) -> list[str]:
+        """How to read it."""
+        return [READING[self.kind], UNKNOWN, *self.assumptions]
+
+    def to_text(self) -> str:
+        """Verdict, answers and what they rest on."""
+        left = len(self.answers) - SHOWN
+        more = f"\n... and {left} more, in answers.csv" if left > 0 else ""
+        notes = "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes())
+        return f"{self.verdict}{own_words(self.dataset)}\n\n{aligned(self.table())}{more}\n\n{notes}\n"
+
+    def to_json(self) -> str:
+        """The report as JSON text, as in ``answers.json``."""
+        return json.dumps(plain({"verdict": self.verdict, **serial(self)}), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        return plain_page(
+            self, "Certified answers", (self.dataset.get("labels", ""),), [("How to read this", self.notes())],
+            command=self.command, versions=self.versions,
+        )  # fmt: skip
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``answers.csv``, ``answers.json`` and ``answers.html``, all or none."""
+        write_all(Path(folder), {
+            "answers.csv": self._write, "answers.json": text_writer(self.to_json()),
+            "answers.html": text_writer(self.to_html()),
+        })  # fmt: skip
+
+    def _write(self, stream: BinaryIO) -> None:
+        with as_text(stream) as text:
+            lines = csv.DictWriter(text, list(self.answers[0]), lineterminator="\n")
+            lines.writeheader()
+            lines.writerows(self.answers)

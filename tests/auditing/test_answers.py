@@ -1,0 +1,97 @@
+"""Answers for rows without labels, and how many changed training rows each withstands."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from linpoison import CapabilityError, InputError, certify_rows
+from linpoison.cli import main
+from linpoison.core import Dataset
+from linpoison.learners import LinearClassifier, make_learner
+from linpoison.losses import Logistic, Problem
+
+
+def table(n=24, seed=0):
+    rng = np.random.default_rng(seed)
+    label = np.where(np.arange(n) % 2 == 0, "spam", "ham")
+    X = 0.6 * rng.normal(size=(n, 2)) + np.where(label == "spam", 1.0, -1.0)[:, None]
+    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": label})
+
+
+def asked_rows():
+    return table(9, 1)[["a", "b"]] * np.linspace(0.02, 1.0, 9)[:, None]
+
+
+@pytest.fixture
+def files(tmp_path):
+    table().to_csv(tmp_path / "train.csv", index=False)
+    asked_rows()[["b", "a"]].to_csv(tmp_path / "rows.csv", index=False)
+    return tmp_path / "train.csv", tmp_path / "rows.csv"
+
+
+def test_answers_are_those_that_no_lost_row_changes(files, tmp_path):
+    train, rows = files
+    out = tmp_path / "out"
+    command = ["certify", str(train), "--label", "kind", "--rows", str(rows), "--model", "logistic", "--reg", "0.3"]
+    assert main([*command, "--penalize-intercept", "--count", "4", "--out", str(out), "--quiet"]) == 0
+    with open(out / "answers.csv", newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    data, asked = table(), asked_rows().to_numpy()
+    clean, y = data[["a", "b"]].to_numpy(), np.where(data["kind"] == "spam", 1.0, -1.0)
+    kept = [np.arange(24) != i for i in range(24)]
+    models = [make_learner(Problem(Logistic(), 0.3)).fit(Dataset(clean[rest], y[rest])) for rest in kept]
+    held = [int(line["withstands"]) for line in lines]
+    for line, row in zip(lines, asked, strict=True):
+        score = {model.decision_function(row[None])[0] > 0 for model in models}
+        if int(line["withstands"]) >= 1:
+            assert score == {line["answer"] == "spam"}
+    assert [int(line["row"]) for line in lines] == list(range(9))
+    assert max(held) == 4 > min(held)
+    report = json.loads((out / "answers.json").read_text(encoding="utf-8"))
+    assert [entry["withstands"] for entry in report["answers"]] == held
+    assert report["verdict"].startswith("Of 9 answers half withstand 4 planted rows or more (no more were looked at)")
+    assert "<table" in (out / "answers.html").read_text(encoding="utf-8")
+
+
+def test_python_and_flips_of_ridge(files):
+    report = certify_rows(str(files[0]), asked_rows().to_numpy(), label="kind", model="ridge", kind="flips")
+    frame = report.to_frame()
+    assert list(frame.columns) == ["row", "answer", "score", "withstands"]
+    assert ((frame["answer"] == "spam") == (frame["score"] > 0)).all()
+    assert "flipped labels" in report.verdict
+    assert "wrong label" in report.to_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"b": "c"}, "the columns of the training rows in rows.csv, got none called b"),
+        ({}, "no other columns in rows.csv, got some called extra"),
+    ],
+)
+def test_rows_of_other_columns_are_refused(files, change, words):
+    rows = table(3)[["a", "b"]].rename(columns=change)
+    (rows if change else rows.assign(extra=1.0)).to_csv(files[1], index=False)
+    with pytest.raises(InputError, match=words):
+        certify_rows(str(files[0]), str(files[1]), label="kind")
+
+
+def test_what_would_void_the_guarantee_is_refused(files):
+    data = table()
+    X, y = data[["a", "b"]].to_numpy(), data["kind"].to_numpy()
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    with pytest.raises(InputError, match="no scaler was fitted on"):
+        certify_rows((scaled, y), scaled[:2], model="logistic")
+    with pytest.raises(CapabilityError, match="without weights"):
+        certify_rows((X, y), X[:2], model="ridge", sample_weight=np.arange(1, 25))
+    with pytest.raises(CapabilityError, match="logistic loss for deletions"):
+        certify_rows((X, y), X[:2], estimator=LinearClassifier("squared_hinge").fit(X, y))
+    with pytest.raises(InputError, match="rows of 2 columns"):
+        certify_rows((X, y), X[:2, :1], model="ridge")
+    with pytest.raises(InputError, match="a kind among deletions, flips"):
+        certify_rows((X, y), X[:2], kind="radius")
