@@ -58,8 +58,11 @@ class CertifiedClassifier(TwoClassClassifier):
         The regulariser, beside the mean of the losses.
     penalize_intercept, fit_intercept : bool, default True
     trusted : pair of array_like, optional
-        Rows and labels known to be clean, which are not trained on. Without them nothing is scaled or left out, and
-        only planted and flipped rows are answered for.
+        Rows and labels known to be clean, which are not among those that `fit` is given. Without them nothing is scaled
+        or left out, and only planted and flipped rows are answered for.
+    learn_trusted : bool, default False
+        Whether the trusted rows are trained on besides, all of them: with tight sets, clean rows outside of these
+        then still count.
     scale : bool, default True
         Whether columns are moved to the mean of the trusted rows and divided by their deviation times ``sqrt(d)``,
         which makes typical rows of length 1. Without it rows are taken as they come.
@@ -108,6 +111,7 @@ class CertifiedClassifier(TwoClassClassifier):
         defense: Any = None,
         outside: str = "drop",
         n_parts: int = 1,
+        learn_trusted: bool = False,
     ) -> None:
         self.loss = loss
         self.reg = reg
@@ -118,6 +122,7 @@ class CertifiedClassifier(TwoClassClassifier):
         self.defense = defense
         self.outside = outside
         self.n_parts = n_parts
+        self.learn_trusted = learn_trusted
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fix scaler and sets on the trusted rows, and train on what they leave of these.
@@ -139,11 +144,14 @@ class CertifiedClassifier(TwoClassClassifier):
         self.classes_, signs = two_classes(y)
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self._sets: Any = None
+        known = None
         self._centred = _is_centred(X)
         if self.trusted is not None:
             self._check_scaler()
-            self._trust(X, y)
+            known = self._trust(X, y)
         rows, self.kept_ = self._filtered(Dataset(self._scaled(X), signs))
+        if known is not None and self.learn_trusted:
+            rows = Dataset(np.vstack([rows.X, known.X]), np.append(rows.y, known.y))
         rows.require_both_classes("the rows inside the sets")
         vector = self._learned(rows)
         self._rows, self._labels = rows.X, rows.y
@@ -243,8 +251,8 @@ class CertifiedClassifier(TwoClassClassifier):
             return claim, partial(label_flips_ridge, n_parts=self.n_parts)
         return claim, proof_of(claim.problem.loss, threat)
 
-    def _trust(self, X: Array, y: Array) -> None:
-        """Scaler and sets of the trusted rows, which must not be among those trained on."""
+    def _trust(self, X: Array, y: Array) -> Dataset:
+        """Scaler and sets of the trusted rows, which must not be among those in hand; the trusted rows, scaled."""
         try:
             given, labels = self.trusted
         except (TypeError, ValueError):
@@ -252,14 +260,16 @@ class CertifiedClassifier(TwoClassClassifier):
         known, labels = validate_data(self, given, labels, dtype=np.float64, reset=False)
         shared = len({row.tobytes() for row in known} & {row.tobytes() for row in X})
         if shared or np.shares_memory(known, X):
-            raise InputError("trusted rows that are not trained on", f"{shared} that are", "Hold them apart.")
+            raise InputError("trusted rows that are not among the others", f"{shared} that are", "Hold them apart.")
         if self.scale:
             self.center_, spread = known.mean(axis=0), known.std(axis=0) * np.sqrt(known.shape[1])
             self.scale_ = np.where(spread > 0, spread, 1.0)
         detector = TrustedDefense(self.defense, (self._scaled(known), labels)).fit(self._scaled(X), y)
         sets = ByLabel({sign: detector.feasible_set(label) for sign, label in zip((-1, 1), self.classes_, strict=True)})
         self._sets = pack_sets(sets)
-        self._trusted_digest = Dataset(known, np.where(labels == self.classes_[1], 1.0, -1.0)).digest()
+        signs = np.where(labels == self.classes_[1], 1.0, -1.0)
+        self._trusted_digest = Dataset(known, signs).digest()
+        return Dataset(self._scaled(known), signs)
 
     def _filtered(self, rows: Dataset) -> tuple[Dataset, NDArray[np.intp]]:
         """The rows that are trained on, and their places."""

@@ -151,6 +151,20 @@ def test_scaler_and_sets_are_those_of_the_trusted_rows():
     np.testing.assert_array_equal(far.coef_, model.coef_)
 
 
+def test_trusted_rows_that_are_trained_on_all_count():
+    tight = L2Defense(remove=0.5)
+    model, plain = (fitted(defense=tight, learn_trusted=learn) for learn in (True, False))
+    assert len(model._rows) == len(plain._rows) + 40
+    np.testing.assert_array_equal(model._rows[-40:], (TRUSTED[0] - model.center_) / model.scale_)
+    held = model.certify(Z, "inserted", most=4)
+    assert (held >= plain.certify(Z, "inserted", most=4)).mean() > 0.8
+    worst = np.repeat(Z[[np.argmin(held)]], 4, axis=0)
+    for label in (0, 1):
+        more = CertifiedClassifier(trusted=TRUSTED, defense=tight, learn_trusted=True)
+        more.fit(np.vstack([X, worst]), np.append(Y, np.full(4, label)))
+        assert (more.predict(Z) == model.predict(Z))[held == 4].all()
+
+
 def test_it_is_cloned_and_stands_in_a_pipeline():
     pipe = Pipeline([("model", CertifiedClassifier(trusted=TRUSTED))])
     other = clone(pipe).fit(X, Y)

@@ -136,6 +136,19 @@ def test_rows_that_are_many_are_gone_through_in_blocks(monkeypatch):
     np.testing.assert_allclose(deletions_smooth(claim, 1).bound, whole, rtol=1e-9)
 
 
+def test_without_pairs_the_bound_is_looser_and_holds(monkeypatch):
+    from linpoison.certificates.smooth import expansion
+
+    claim = small(n=30, reg=0.6).at(1 / 30)
+    exact, rng = deletions_smooth(claim, 1).bound, np.random.default_rng(0)
+    monkeypatch.setattr(expansion, "PAIRS", 0)
+    loose = deletions_smooth(claim, 1)
+    assert (loose.bound > exact).all()
+    assert (loose.bound < certify_ball(claim.at(2 / 30)).bound).all()
+    for _ in range(40):
+        loose.check_attack(changed(claim, "deletions", rng.choice(30, size=1), random_poison(claim, rng)), tol=1e-8)
+
+
 def test_a_class_that_may_vanish_leaves_a_free_intercept_unbounded():
     train = Dataset([[1.0], [1.2], [-1.0], [-1.1], [-0.9], [-0.7]], [1, 1, -1, -1, -1, -1])
     sets = ByLabel({k: Ball([0.0], 1.0) for k in (1, -1)})

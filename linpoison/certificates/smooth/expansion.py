@@ -57,6 +57,8 @@ from ..ridge.model import RidgeSystem
 from ..ridge.rows import CleanRows
 from ..rounding import UNIT, gamma
 
+PAIRS = 3000
+"""Rows up to which every pair is gone through for the intervals."""
 BLOCK = 1 << 24
 """Pairs of rows that are held at a time."""
 
@@ -223,24 +225,31 @@ class Expansion:
         return (up / self.total + still + pushed[0]) * rounded, (down / self.total + still + pushed[1]) * rounded
 
     def maps(self, seen: Seen, low: Array, high: Array) -> tuple[Array, Array]:
-        """What (2) makes of intervals of all ``u_i``; `seen` are the signed rows."""
+        """What (2) makes of intervals of all ``u_i``; `seen` are the signed rows.
+
+        Of more rows than `PAIRS`, what ``|u_i| <= |x_i|_{H^-1} |D|_H`` makes of them.
+        """
         terms = self.terms(low, high)
-        up, down = self.moves(seen, terms, self.length(terms, low, high))
+        length = self.length(terms, low, high)
+        if len(low) > PAIRS:
+            far = seen.sizes(self) * length
+            return -far, far
+        up, down = self.moves(seen, terms, length)
         return -down, up
 
     def see_rows(self) -> Seen:
         """The clean rows, signed."""
         q, left = self.system.row_responses()
-        return self._seen(self.rows.y[:, None] * q, left)
+        return self._seen(self.rows.y[:, None] * q, left, len(left) <= PAIRS)
 
     def see(self, directions: Array) -> Seen:
         """Any directions, shape (rows, D)."""
         q, s = self.system._refined(directions.T, False)
         return self._seen(q.T, self.system.dual_norm(s.most))
 
-    def _seen(self, q: Array, left: Array) -> Seen:
+    def _seen(self, q: Array, left: Array, pushed: bool = True) -> Seen:
         left = left * (1 + gamma(2 * len(self.pulls)))  # the weights sum to 1 up to rounding
-        return Seen(q, left, self._push(q) if self.inserted else np.zeros((2, len(q))))
+        return Seen(q, left, self._push(q) if self.inserted and pushed else np.zeros((2, len(q))))
 
     def _push(self, q: Array) -> Array:
         """No less than ``max y x'q``, and than ``max -y x'q``, over the sets, and at least 0, shape (2, rows)."""
@@ -274,6 +283,12 @@ class Seen(NamedTuple):
     q: Array
     left: Array
     push: Array
+
+    def sizes(self, at: Expansion) -> Array:
+        """No less than ``|x_i|_{H^-1}`` of the signed rows: ``|q|_H^2 = q'x - q's``, and ``x = H q + s``."""
+        long = np.linalg.norm(self.q * at._scale, axis=1) * at._lengths
+        square = np.einsum("ij,ij->i", self.q, at.signed) + gamma(len(at.v) + 8) * long
+        return np.asarray((np.sqrt(np.maximum(square, 0.0)) + 2 * self.left) * (1 + gamma(32)))
 
     def blocks(self, at: Expansion) -> Iterator[tuple[slice, Array, Array]]:
         """``y_i x_i'q`` over the clean rows, its positive and its negative part, for some directions at a time."""
