@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core.writing import as_text, text_writer, write_all
+from ..core.writing import Writer, as_text, text_writer
 from .base import Report, Table
 from .cells import aligned, own_words, wrapped
-from .json_values import plain, serial
+from .json_values import serial
 from .page import plain_page
 
 SCHEMA = 1
@@ -80,9 +77,9 @@ class AnswersReport(Report):
         notes = "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes())
         return f"{self.verdict}{own_words(self.dataset)}\n\n{aligned(self.table())}{more}\n\n{notes}\n"
 
-    def to_json(self) -> str:
-        """The report as JSON text, as in ``answers.json``."""
-        return json.dumps(plain({"verdict": self.verdict, **serial(self)}), indent=2, allow_nan=False) + "\n"
+    def values(self) -> dict[str, Any]:
+        """All fields, as in ``answers.json``."""
+        return serial(self)
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
@@ -91,12 +88,12 @@ class AnswersReport(Report):
             command=self.command, versions=self.versions,
         )  # fmt: skip
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``answers.csv``, ``answers.json`` and ``answers.html``, all or none."""
-        write_all(Path(folder), {
-            "answers.csv": self._write, "answers.json": text_writer(self.to_json()),
-            "answers.html": text_writer(self.to_html()),
-        })  # fmt: skip
+    def writers(self) -> dict[str, Writer]:
+        """``answers.csv``, ``answers.json`` and ``answers.html``."""
+        return {
+            "answers.csv": self._write, "answers.json": text_writer(self.to_json),
+            "answers.html": text_writer(self.to_html),
+        }  # fmt: skip
 
     def _write(self, stream: BinaryIO) -> None:
         with as_text(stream) as text:
