@@ -18,6 +18,7 @@ from .damage import Scored, find_damages
 from .entries import entry
 from .inputs import prepare
 from .options import EvaluateOptions
+from .run import check_bare
 from .target import Target
 
 
@@ -70,8 +71,10 @@ def evaluate(
     """
     asked, budget = EvaluateOptions.of(options, keywords), Budget(epsilon)
     limits = Gates() if gates is None else gates
-    limits.check_asked(target="test", certify=False)
+    limits.check_asked(target="given", certify=False, metric=asked.metric)
     folder = None if out is None else check_folder(out)
+    if redact:
+        check_bare(folder)
     with alone_in(folder):
         report = _scored(data, poison, asked, budget).judged(limits)
         report = report.redacted() if redact else report

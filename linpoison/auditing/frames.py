@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError
+from ..core import InputError, check_once
 from ..datasets.files import held_out
 from ..datasets.layout import index_columns, label_column, weight_column
 from .options import LearnerOptions
@@ -26,6 +26,7 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
     is named.
     """
     train, layout = _pandas(data), options.layout()
+    check_once([*map(str, train.columns)], "columns of the frame")
     label = label_column(train, layout, "the frame", raw=options.estimator is not None)
     weights = weight_column(train, layout, "the frame")
     others = [label, weights, *index_columns(train, layout, "the frame", label)]
@@ -35,15 +36,22 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
         index = np.arange(len(train))
         kept, out = (index, index) if share is None else held_out(train[label], share, options.seed, "the frame")
         train, test = train.iloc[kept], train.iloc[out]
+        parts = [_rows(data, kept), _rows(data, out)]
     elif is_frame(options.test):
-        test = _pandas(options.test)
+        test, parts = _pandas(options.test), [data, options.test]
     else:
         raise InputError("test rows as a frame, beside a frame", repr(options.test))
     lost = [str(name) for name in (*features, label) if name not in test.columns]
     if lost:
         raise InputError("the columns of the frame in the test rows", f"none called {lost[0]}")
     weight = None if weights is None else train[weights].to_numpy(dtype=np.float64)
-    return (train[features], train[label], test[features], test[label]), weight
+    X, X_test = (part[features] for part in (parts if options.estimator is not None else (train, test)))
+    return (X, train[label], X_test, test[label]), weight
+
+
+def _rows(data: Any, rows: Any) -> Any:
+    """Rows by position, of a frame as it came: an estimator of polars takes no other."""
+    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
 
 
 def _pandas(data: Any) -> Any:

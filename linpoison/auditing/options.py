@@ -142,7 +142,7 @@ class LearnerOptions:
     def frozen_columns(self) -> tuple[str, ...]:
         """Names of the columns that the attacker cannot change."""
         names = self.frozen.split(",") if isinstance(self.frozen, str) else self.frozen or ()
-        return tuple(str(name).strip() for name in names)
+        return tuple(dict.fromkeys(str(name).strip() for name in names))
 
     def layout(self) -> Layout:
         """How a table is laid out."""

@@ -13,7 +13,7 @@ from typing import Any
 from ..attacks.deadline import Deadline
 from ..attacks.run import Progress
 from ..attacks.scenario import Scenario
-from ..core import AttackResult, Budget, LinpoisonError, SolverFailed
+from ..core import AttackResult, Budget, InputError, LinpoisonError, SolverFailed
 from ..core.journal import FolderJournal
 from ..core.writing import alone_in, check_folder
 from ..reporting.gates import Gates
@@ -171,7 +171,9 @@ def _run(
     gates: Gates,
     redact: bool,
 ) -> AuditReport:
-    gates.check_asked(target=options.target, certify=options.certify)
+    gates.check_asked(target=options.target, certify=options.certify, epsilon=options.epsilon, metric=options.metric)
+    if redact:
+        check_bare(folder)
     work = replace(_begin(data, options, folder, progress, found), redact=redact)
     attacked = False
     try:
@@ -195,6 +197,16 @@ def _run(
     if not (report.unfinished or work.campaign.late):
         work.forget()
     return report
+
+
+def check_bare(folder: Path | None) -> None:
+    """Raise if a folder holds the poison of an earlier run, which would lie beside a report that shows none."""
+    held = sorted(path.name for path in folder.glob("poison*.*")) if folder is not None and folder.is_dir() else []
+    if held:
+        raise InputError(
+            "an output folder without poison files beside redact", f"{', '.join(held[:3])} in {folder}",
+            "Remove them, or name another folder.",
+        )  # fmt: skip
 
 
 _NOT_IN_STEPS = ("certify", "subpopulation", "time_limit")

@@ -40,6 +40,8 @@ class SuiteAudit:
     gates : Gates
     line : int
         Of its table in the file, from 1.
+    baseline : Path, optional
+        The report, or its folder, that the gates compare with.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SuiteAudit:
     options: AuditOptions
     gates: Gates
     line: int
+    baseline: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +149,8 @@ def check(
     read = suite if isinstance(suite, Suite) else Suite.read(suite)
     chosen = read.only(only).against(baseline)
     folder = None if out is None else check_folder(out).absolute()
+    for audit in chosen.audits:
+        check_apart(audit.baseline, None if folder is None else folder / audit.name)
     with alone_in(folder):
         entries: list[SuiteEntry] = []
         for number, audit in enumerate(chosen.audits):
@@ -158,6 +163,14 @@ def check(
         if folder is not None:
             report.save(folder)
     return report
+
+
+def check_apart(baseline: Path | None, folder: Path | None) -> None:
+    """Raise if an audit would write over its own baseline: what got worse would be the baseline of the next run."""
+    if baseline is None or folder is None:
+        return
+    if folder.resolve() in (baseline.resolve(), baseline.resolve().parent):
+        raise InputError("an output folder apart from the baseline", str(folder), "Copy the baseline elsewhere.")
 
 
 def _run(audit: SuiteAudit, jobs: int | None, folder: Path | None) -> SuiteEntry:
@@ -177,8 +190,10 @@ def _found() -> Path:
 
 def _audit(name: str, audits: Mapping[str, Any], defaults: Mapping[str, Any], place: Path, text: str) -> SuiteAudit:
     where = f"[audits.{name}] of {place}"
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise InputError("names of audits of letters, digits, dots and dashes, as they name folders", repr(name))
+    if not _NAME.fullmatch(name) or name in (".", "..") or name.lower().startswith("check."):
+        raise InputError(
+            "names of audits of letters, digits, dots and dashes, as they name folders beside check.json", repr(name)
+        )
     given = {**defaults, **_table(audits, name, place)}
     _known(given, (*_OWN, *AuditOptions.__dataclass_fields__), f"keys of {where}")
     data, limits, baseline = (given.pop(key, None) for key in _OWN)
@@ -192,19 +207,22 @@ def _audit(name: str, audits: Mapping[str, Any], defaults: Mapping[str, Any], pl
         given["metric"] = f"cost:{_beside(place, file_of_costs, 'metric')}"
     try:
         options = AuditOptions(**given)
-        before = None if baseline is None else AuditReport.load(_beside(place, baseline, "baseline"))
-        gates = Gates(limits or {}, before)
-        gates.check_asked(target=options.target, certify=options.certify)
+        earlier = None if baseline is None else _beside(place, baseline, "baseline")
+        before = None if earlier is None else AuditReport.load(earlier)
+        gates = Gates({} if limits is None else limits, before)
+        gates.check_asked(
+            target=options.target, certify=options.certify, epsilon=options.epsilon, metric=options.metric
+        )
     except InputError as error:
         raise type(error)(error.expected, error.got, f"{error.remedy} (In {where}.)".strip()) from None
     file = _beside(place, data, "data")
-    return SuiteAudit(name, str(file) if file.is_file() else data, options, gates, _line_of(name, text))
+    return SuiteAudit(name, str(file) if file.is_file() else data, options, gates, _line_of(name, text), earlier)
 
 
 def _against(audit: SuiteAudit, folder: Path) -> SuiteAudit:
     if not (folder / "report.json").is_file():
         return audit
-    return replace(audit, gates=Gates(audit.gates.limits, AuditReport.load(folder)))
+    return replace(audit, gates=Gates(audit.gates.limits, AuditReport.load(folder)), baseline=folder)
 
 
 def _table(tables: Mapping[str, Any], name: str, place: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from .._frame import BAD_INPUT, say, tell
@@ -23,8 +24,9 @@ from ..auditing import (
 )
 from ..auditing.hardening import HardenOptions, harden
 from ..auditing.subpop import SubpopOptions, run_subpop
+from ..auditing.suites import check_apart
 from ..auditing.sweeping import combine, run_sweep
-from ..core import check_number
+from ..core import check_number, check_once
 from ..reporting import AuditReport
 from ..reporting.base import Report
 from ..reporting.cells import aligned
@@ -204,8 +206,12 @@ def _limit(arguments: Any) -> float | None:
 def _gates(arguments: Any) -> Gates:
     """What was said by ``--gate``, ``--fail-above`` and ``--baseline``."""
     limit = _limit(arguments)
-    limits = dict(arguments.gate) | ({} if limit is None else {"error": limit})
-    return Gates(limits, None if arguments.baseline is None else AuditReport.load(arguments.baseline))
+    given = arguments.gate + ([] if limit is None else [("error", limit)])
+    check_once([name for name, _ in given], "gates")
+    if arguments.baseline is None:
+        return Gates(dict(given))
+    check_apart(Path(arguments.baseline), None if arguments.out is None else Path(arguments.out))
+    return Gates(dict(given), AuditReport.load(arguments.baseline))
 
 
 def _finish(report: AuditReport, arguments: Any) -> int:

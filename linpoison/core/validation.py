@@ -63,7 +63,7 @@ def as_matrix(X: Any, name: str = "X", *, allow_empty: bool = False) -> Matrix:
 def _as_dense(X: Any, name: str) -> Array:
     check_kind(X, name)
     try:
-        if hasattr(X, "to_numpy") and hasattr(X, "dtypes"):  # a data frame, whose nullable columns hold pandas' NA
+        if hasattr(X, "to_numpy") and hasattr(X, "iloc"):  # a frame of pandas, whose nullable columns hold pandas' NA
             X = X.to_numpy(dtype=np.float64, na_value=np.nan)
         dense = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:

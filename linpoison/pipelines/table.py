@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class RawTable:
             return cls(X.reset_index(drop=True), _same, transform)
         if hasattr(X, "get_columns"):  # polars
             frame = pd.DataFrame({column.name: column.to_list() for column in X.get_columns()})
-            return cls(frame, lambda rows: type(X)(rows.to_dict("list")), transform)
+            return cls(frame, partial(_polars, like=X), transform)
         array = np.asarray(X) if not hasattr(X, "toarray") else None
         if array is None or array.ndim not in (1, 2):
             return None
@@ -100,3 +101,12 @@ class RawTable:
 
 def _same(frame: Any) -> Any:
     return frame
+
+
+def _polars(frame: Any, like: Any) -> Any:
+    """Rows as a frame of polars, whose missing values are null."""
+    columns = {
+        name: [None if lost else value for value, lost in zip(frame[name].tolist(), frame[name].isna(), strict=True)]
+        for name in frame
+    }
+    return type(like)(columns, schema=like.schema, strict=False)

@@ -139,9 +139,14 @@ class Gates:
             raise InputError("a baseline for the gate 'worse'", "none", "Give the report.json of an earlier audit.")
         object.__setattr__(self, "limits", limits)
 
-    def check_asked(self, *, target: str, certify: bool) -> None:
-        """Raise before any work if a gate asks for a figure that the audit will not have."""
-        lacks = {"unseen": target == "test", "certified": not certify}
+    def check_asked(self, *, target: str, certify: bool, **question: Any) -> None:
+        """Raise before any work if the audit will lack a figure of a gate, or the baseline answers another question.
+
+        Beside its options `target` and `certify` come those of `COMPARED` that are known by then.
+        """
+        if self.baseline is not None:
+            check_same({**question, "target": target}, self.baseline)
+        lacks = {"unseen": target in ("test", "given"), "certified": not certify}
         got = {"unseen": f"target {target}", "certified": "an audit without certificates"}
         for name in self.limits:
             if lacks.get(name):
@@ -188,14 +193,34 @@ def figures(report: AuditFindings) -> dict[str, float]:
     return found if bound is None else {**found, "certified": bound}
 
 
+COMPARED = ("epsilon", "target", "metric", "filters", "domains")
+"""Fields by which two reports answer the same question."""
+
+
 def check_comparable(report: AuditFindings, baseline: AuditFindings) -> None:
-    """Raise unless two reports answer the same question: budget, filters, metric and rows that may be looked at."""
-    for name in ("epsilon", "target", "metric", "filters"):
-        here, there = getattr(report, name), getattr(baseline, name)
-        if here != there:
-            raise InputError(
-                f"a baseline of the same {name}, {here}", str(there), "Make the baseline anew by the same audit."
-            )
+    """Raise unless two reports answer the same question: budget, rows that may be looked at, metric, filters, domains.
+
+    All figures of the baseline must be shares, and figures of the report as well.
+    """
+    check_same({name: getattr(report, name) for name in COMPARED}, baseline)
+    found, before = figures(report), figures(baseline)
+    for name, value in before.items():
+        if name not in found or not 0 <= value <= 1:
+            got = "none" if name not in found else f"{value:g} in the baseline"
+            raise InputError(f"a figure between 0 and 1 for {name!r}, as the baseline has it", got, _ANEW)
+
+
+def check_same(question: Mapping[str, Any], baseline: AuditFindings) -> None:
+    """Raise if a baseline answers another question, or none."""
+    if not baseline.damages:
+        raise InputError("a baseline with figures", "one of an audit that was interrupted before any", _ANEW)
+    for name, here in question.items():
+        there = getattr(baseline, name)
+        if list(here) != list(there) if isinstance(here, (tuple, list)) else here != there:
+            raise InputError(f"a baseline of the same {name}, {here}", str(there), _ANEW)
+
+
+_ANEW = "Make the baseline anew by the same audit."
 
 
 def failed(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:

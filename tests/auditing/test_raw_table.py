@@ -5,6 +5,11 @@ import pandas as pd
 import pytest
 from raw_cases import people, people_pipeline, reviews, reviews_pipeline
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from linpoison import Poison, audit
 from linpoison.auditing.inputs import prepare
@@ -84,6 +89,30 @@ def test_a_frame_holds_out_rows_as_a_file_does(tmp_path):
     of_file = prepare(tmp_path / "t.csv", LearnerOptions(label="rich", seed=3)).split
     assert np.array_equal(split.train.X, of_file.train.X)
     assert np.array_equal(split.test.y, of_file.test.y)
+
+
+def test_frames_of_polars_keep_their_nulls(tmp_path):
+    pl = pytest.importorskip("polars")
+    frames = [
+        pl.DataFrame({name: [None if value != value else value for value in part[name].tolist()] for name in part})
+        for part in (TRAIN, TEST)
+    ]
+    steps = ColumnTransformer(
+        [("w", OneHotEncoder(sparse_output=False), ["work"]), ("n", SimpleImputer(), ["age", "wage"])]
+    ).set_output(transform="polars")
+    estimator = make_pipeline(steps, StandardScaler(with_mean=False), LogisticRegression(tol=1e-8, max_iter=5000))
+    estimator.fit(frames[0].drop("rich"), TRAIN["rich"])
+    report = audit(frames[0], label="rich", test=frames[1], estimator=estimator, out=tmp_path, **QUICK)
+    assert report.clean["test_error"] == pytest.approx(1 - estimator.score(frames[1].drop("rich"), TEST["rich"]))
+    assert set(pd.read_csv(tmp_path / "poison.csv")["work"].dropna()) <= set(TRAIN["work"])
+
+
+def test_names_that_stand_twice_are_one_frozen_column_and_no_frame():
+    twice = LearnerOptions(label="rich", test=TEST, estimator=people_pipeline(TRAIN), frozen="race, race")
+    assert prepare(TRAIN, twice).raw.frozen == ("race",)
+    doubled = pd.concat([TRAIN, TRAIN[["age"]]], axis=1)
+    with pytest.raises(InputError, match="age twice"):
+        prepare(doubled, LearnerOptions(label="rich", estimator=people_pipeline(TRAIN)))
 
 
 def test_frozen_columns_need_an_estimator_and_a_table():

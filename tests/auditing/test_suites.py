@@ -79,6 +79,23 @@ def test_a_worse_model_fails_against_the_baseline_and_codes_are_as_documented(tm
     assert main(["check", "--quiet", "--only", "none", "--out", "gone"]) == 2
 
 
+def test_no_run_writes_over_its_own_baseline(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, HEAD + '[audits.one]\ndata = "gaussians"\n')
+    assert main(["check", "--quiet"]) == 0
+    kept = (tmp_path / "linpoison-check/one/report.json").read_bytes()
+    assert main(["check", "--quiet", "--baseline", "linpoison-check"]) == 2
+    once = ["audit", "gaussians", "--attack", "breakdown", "--quiet", "--out", "linpoison-check/one"]
+    assert main([*once, "--baseline", "linpoison-check/one/report.json"]) == 2
+    assert main([*once[:4], "--gate", "error=0", "--gate", "error=1"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in told[:2]] == [
+        "linpoison: error: expected an output folder apart from the baseline"
+    ] * 2
+    assert "gates that are named once" in told[2]
+    assert (tmp_path / "linpoison-check/one/report.json").read_bytes() == kept
+
+
 def test_an_audit_that_is_done_is_read_back(tmp_path, monkeypatch):
     path = written(tmp_path, HEAD + GOOD)
     first = check(path, out=tmp_path / "out")
@@ -111,6 +128,8 @@ def test_pyproject_holds_a_suite_too_and_files_lie_beside_it(tmp_path, monkeypat
         ("[audits.x]\ndata = 'gaussians'\ngates = { unseen = 0.1 }", "got target test"),
         ("[audits.x]\ndata = 'gaussians'\nbaseline = 'none.json'", "the report.json of an audit"),
         ("[audits.'../x']\ndata = 'gaussians'", "names of audits"),
+        ("[audits.'check.json']\ndata = 'gaussians'", "names of audits"),
+        ("[audits.x]\ndata = 'gaussians'\ngates = []", "gates as a mapping"),
         ("[audits.x\n", "a suite in TOML"),
     ],
 )

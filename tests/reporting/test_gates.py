@@ -56,6 +56,23 @@ def test_a_baseline_of_another_question_is_refused(report):
     for other in (replace(report, epsilon=0.1), replace(report, target="test")):
         with pytest.raises(InputError, match="a baseline of the same"):
             report.judged(Gates({}, other))
+    with pytest.raises(InputError, match=r"a baseline of the same epsilon, 0\.03"):
+        audit("no data are read", gates=Gates({}, replace(report, target="test", epsilon=0.1)))
+
+
+def test_a_baseline_whose_figures_are_missing_or_no_shares_passes_nothing(report):
+    narrow = [replace(item, domain="range") for item in report.damages]
+    lost = [item for item in report.damages if item.behind != "none"]
+    for after, before in (
+        (report, replace(report, damages=[])),
+        (report, with_errors(report, test_error=float("nan"))),
+        (report, with_errors(report, test_error=40.0)),
+        (replace(report, damages=narrow, domains=["range"]), report),
+        (replace(report, damages=lost), report),
+        (report, replace(report, rungs=[{"bound": 0.2}])),
+    ):
+        with pytest.raises(InputError, match="baseline"):
+            after.judged(Gates({"error": 1.0}, before))
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,18 @@ def test_measures_are_ranked_by_what_they_leave(reports):
     assert not any("0.395" in line for line in lines)
 
 
+def test_redacted_reports_lie_beside_no_poison_of_before(tmp_path):
+    linpoison.audit("gaussians", attacks="random-flips", defenses="l2", jobs=1, out=tmp_path)
+    files = sorted(tmp_path.iterdir())
+    for command in (
+        lambda: linpoison.audit("gaussians", attacks="random-flips", out=tmp_path, redact=True),
+        lambda: linpoison.evaluate("gaussians", tmp_path / "poison.npz", out=tmp_path, redact=True),
+    ):
+        with pytest.raises(linpoison.InputError, match="poison files beside redact"):
+            command()
+    assert sorted(tmp_path.iterdir()) == files
+
+
 def test_redacted_reports_hold_no_poison_row(tmp_path):
     report = linpoison.audit(
         "gaussians", attacks="random-flips", defenses="l2", domain="real", jobs=1, redact=True, out=tmp_path

@@ -47,6 +47,8 @@ def measured(started: float, scenario: Scenario, state: State) -> Candidate:
 
 def _candidate(started: float, scenario: Scenario, state: State) -> Candidate:
     poison = make_distinct(state.trial.poison.merged(), scenario.gap, scenario.train, np.random.default_rng(0))
+    if not poison.total:
+        raise InputError("room in the domain for rows that are no copies", "none")
     with warnings.catch_warnings():
         warnings.simplefilter("error", LearnerWarning)
         outcome = scenario.defender.open(poison)
