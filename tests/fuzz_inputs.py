@@ -79,7 +79,7 @@ def of_command(case: fuzz_cases.Case) -> Outcome:
     if code == 70 or "Traceback" in told:
         return Outcome("traceback", told[-300:])
     if code == 2:
-        errors = [line for line in told.splitlines() if "error: " in line]
+        errors = [line for line in told.splitlines() if "error: " in line or ": failed; " in line]
         return Outcome("refused" if len(errors) == 1 else "lines", told[-300:])
     return Outcome("silent" if case.senseless else "answered", told[-200:])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .archives import check_file
 from .errors import InputError
-from .validation import as_number, check_number
+from .validation import as_number, check_number, check_once
 
 _WHAT = "costs by true and predicted label in a .toml, .json or .csv file"
 _REMEDY = "Such as [fraud] and below it ham = 10: what it costs to take fraud for ham. Right answers cost nothing."
@@ -50,7 +50,7 @@ def _cost(tables: Mapping[str, Mapping[str, Any]], true: str, said: str) -> floa
 
 
 def _tables(file: Path) -> dict[str, dict[str, Any]]:
-    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads, ".csv": _of_lines}
+    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _of_json, ".csv": _of_lines}
     if file.suffix not in readers:
         raise InputError(_WHAT, repr(file.name), _REMEDY)
     try:
@@ -63,8 +63,17 @@ def _tables(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _of_lines(text: str) -> dict[str, dict[str, Any]]:
-    header, *lines = [row for row in csv.reader(text.splitlines()) if row] or [[]]
-    return {
-        line[0].strip(): {said.strip(): as_number(cost) for said, cost in zip(header[1:], line[1:], strict=True)}
-        for line in lines
-    }
+    header, *lines = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row] or [[]]
+    costs = [(line[0], [(said, as_number(cost)) for said, cost in zip(header[1:], line[1:], strict=True)])
+             for line in lines]  # fmt: skip
+    return _each_once([(true, _each_once(row)) for true, row in costs])
+
+
+def _of_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A table that names no label twice, as TOML has it anyway."""
+    check_once([name for name, _ in pairs], "labels in a file of costs")
+    return dict(pairs)

@@ -141,3 +141,17 @@ def test_files_that_are_no_costs_are_refused(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         parse_measure(f"cost:{file}").bound(rows())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("costs.csv", ",ham,fraud\nham,0,1\nfraud,2,0\nfraud,9,0"),
+        ("costs.csv", ",ham,fraud,fraud\nham,0,1,3\nfraud,2,0,0"),
+        ("costs.json", '{"ham": {"fraud": 1, "fraud": 0}, "fraud": {"ham": 1}}'),
+    ],
+)
+def test_a_label_that_stands_twice_in_a_file_of_costs_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="fraud twice"):
+        parse_measure(f"cost:{tmp_path / name}").bound(rows())

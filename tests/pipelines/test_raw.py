@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from raw_cases import people, people_pipeline, reviews, reviews_pipeline
+from raw_cases import odd_columns, people, people_pipeline, reviews, reviews_pipeline
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -184,29 +184,6 @@ def test_a_table_is_written_with_labels_and_copies():
     assert list(again.columns) == [*X.columns, "rich", "copies"]
     assert again["age"].tolist() == X["age"][:2].tolist()
     assert again["copies"].tolist() == [3, 1]
-
-
-def odd_columns(n=200):
-    """Columns of every type that a frame can hold."""
-    rng = np.random.default_rng(4)
-    gaps = rng.random(n) < 0.2
-    return pd.DataFrame(
-        {
-            "kids": np.where(gaps, np.nan, rng.integers(0, 5, n)),
-            "code": rng.integers(-5, 5, n),
-            "paid": rng.exponential(1000, n),
-            "small": rng.integers(0, 90, n).astype("int16"),
-            "Int16": pd.array(np.where(gaps, None, rng.integers(0, 90, n)), dtype="Int16"),
-            "UInt8": pd.array(rng.integers(0, 250, n), dtype="UInt8"),
-            "empty": pd.array([None] * n, dtype="Int64"),
-            "mixed": pd.Series(rng.choice([1, "a", None, "bb"], n), dtype=object),
-            "flag": pd.array(np.where(gaps, None, rng.random(n) < 0.5), dtype="boolean"),
-            "kind": pd.Categorical(rng.choice(["x", "y"], n), categories=["x", "y", "never"]),
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), unit="D"),
-            "text": [" ".join(rng.choice(["good", "bad", "film", "plot"], 4)) for _ in range(n)],
-            "rare": (np.arange(n) == n - 2) * 1,
-        }
-    )
 
 
 IMPUTED = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())

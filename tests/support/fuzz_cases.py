@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import shutil
@@ -35,7 +36,8 @@ OPTIONS = {
               "--domain", "--metric",
               "--label", "--test", "--test-fraction", "--seed", "--subpopulation", "--jobs", "--fail-above",
               "--estimator",
-              "--out", "--header", "--index", "--sample-weight"),
+              "--out", "--header", "--index", "--sample-weight", "--frozen", "--gate", "--baseline", "--time-limit",
+              "--class-weight"),
     "certify": ("--model", "--reg", "--epsilon", "--attack", "--certificates", "--defenses", "--seed", "--out",
               "--remove", "--metric"),
     "budget": ("--target", "--model", "--reg", "--defenses", "--seed", "--out", "--domain"),
@@ -45,6 +47,10 @@ OPTIONS = {
                  "--metric"),
     "sanitize": ("--defense", "--out", "--remove", "--variant", "--seed", "--test-fraction", "--label"),
     "sweep": ("--epsilon", "--seed", "--attack", "--defenses", "--target", "--jobs", "--reg", "--out"),
+    "check": ("--config", "--only", "--baseline", "--jobs", "--out"),
+    "harden": ("--trusted", "--max-cost", "--finalists", "--defenses", "--epsilon", "--model", "--reg", "--remove",
+               "--domain", "--seed", "--out"),
+    "inspect": ("--top", "--share", "--model", "--reg", "--label", "--seed", "--estimator", "--frozen", "--out"),
     "deep": ("--model", "--loss", "--reg", "--rows", "--epochs-train", "--batch-train", "--step-train", "--momentum",
              "--seed", "--device", "--precision", "--chunk", "--out", "--epsilon"),
 }  # fmt: skip
@@ -56,7 +62,13 @@ BASE = {
     "evaluate": ["--poison", "poison.npz", "--defenses", "l2"],
     "sanitize": ["--defense", "l2", "--out", "out.npz"],
     "sweep": ["--attack", "random-flips", "--defenses", "l2", "--jobs", "1", "--epsilon", "0.1"],
+    "check": ["--config", "suite.toml", "--jobs", "1"],
+    "harden": ["--defenses", "l2", "--epsilon", "0.1", "--jobs", "1"],
 }
+
+
+DATA = {"check": [], "inspect": ["many.npz"], "harden": ["nowhere.npz"]}
+"""What a command reads, if not ``rows.npz``; `harden` takes longer than a case may: its options alone are read."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ def good_files() -> dict[str, dict[str, Any]]:
     }
     for name, parts in arrays.items():
         np.savez_compressed(name, **parts)
+    np.savez("many.npz", X=np.vstack([X, X[::-1] + 0.1]), y=np.concatenate([y, 1 - y[::-1]]))
     lines = [
         ",".join(map(repr, row.tolist())) + f",{'yes' if label else 'no'}" for row, label in zip(X, y, strict=True)
     ]
@@ -102,6 +115,7 @@ def good_files() -> dict[str, dict[str, Any]]:
 
         pd.read_csv("rows.csv").to_parquet("rows.parquet")
     _estimator(X, y)
+    Path("suite.toml").write_text(SUITE)
     np.save("numbers.npy", np.array([0, 2]))
     Path("numbers.txt").write_text("0 2\n")
     return arrays
@@ -109,8 +123,6 @@ def good_files() -> dict[str, dict[str, Any]]:
 
 def optional() -> Any:
     """Optional packages may be missing."""
-    import contextlib
-
     return contextlib.suppress(ImportError)
 
 
@@ -132,6 +144,8 @@ def command(place: str, name: str) -> list[str]:
         return ["sanitize", "rows.npz", "--estimator", place, "--defense", "l2", "--out", "out.npz", "--quiet"]
     if name.startswith("numbers"):
         return ["audit", "rows.npz", "--target", f"rows:{place}", *BASE["audit"], "--out", "o", "--quiet"]
+    if name == "suite.toml":
+        return ["check", "--config", place, "--out", "c", "--quiet"]
     if name == "deep.npz":
         return ["deep", "flip", place, "--epochs-train", "1", "--device", "cpu", "--out", "d", "--quiet"]
     return ["sanitize", place, "--defense", "l2", "--out", "out.npz", "--quiet"]
@@ -165,7 +179,18 @@ def damaged(rng: np.random.Generator, arrays: Any) -> Case:
 
 
 GOOD = ("rows.npz", "csr.npz", "poison.npz", "model.npz", "deep.npz", "rows.csv", "rows.svmlight", "rows.parquet",
-        "model.skops", "numbers.npy", "numbers.txt")  # fmt: skip
+        "model.skops", "numbers.npy", "numbers.txt", "suite.toml")  # fmt: skip
+SUITE = """
+[defaults]
+epsilon = 0.1
+attacks = "random-flips"
+defenses = "l2"
+jobs = 1
+
+[audits.one]
+data = "rows.csv"
+gates = { error = 0.4 }
+"""
 CHANGES: tuple[tuple[str, Callable[[Any], Any], bool], ...] = (
     ("complex", lambda a: a + 1j, True),
     ("text", lambda a: np.full(a.shape, "x"), True),
@@ -308,13 +333,14 @@ def odd_options(rng: np.random.Generator, arrays: Any) -> Case:
     head = (
         ["deep", "flip", "deep.npz", "--epochs-train", "1", "--device", "cpu"] if name == "deep" else [name, "rows.npz"]
     )
+    head = [name, *DATA.get(name, head[1:])]
     words = [*head, *BASE.get(name, [])]
-    words += ["--out", "o"] if name in ("audit", "deep", "sweep") else []
+    words += ["--out", "o"] if name in ("audit", "deep", "sweep", "check", "harden") else []
     chosen = []
     for _ in range(1 if rng.random() < 0.8 else 2):
         flag, word = OPTIONS[name][rng.integers(len(OPTIONS[name]))], WORDS[rng.integers(len(WORDS))]
         chosen += [f"{flag}={word}"] if rng.random() < 0.8 else [flag, word]
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 and name != "check":
         words[1 if name != "deep" else 2] = WORDS[rng.integers(len(WORDS))]
     place = [word for word in chosen if word.startswith("--out=")]
     if any(word.removeprefix("--out=").startswith(("/", "..")) for word in place):
@@ -436,8 +462,60 @@ def odd_journals(rng: np.random.Generator, arrays: Any) -> Case:
     return Case(f"journal {file.name} {how}", [*words[:-1], "again"])
 
 
-KINDS = (damaged, odd_arrays, members, odd_tables, odd_options, odd_calls, odd_journals)
-SHARE = (0.2, 0.18, 0.08, 0.12, 0.22, 0.18, 0.02)
+def odd_suites(rng: np.random.Generator, arrays: Any) -> Case:
+    """A suite with an odd value."""
+    keys = ("data", "gates", "baseline", "estimator", "test", "epsilon", "metric", "target", "defenses", "attacks",
+            "certify", "label", "jobs", "time_limit", "frozen", "out", "")  # fmt: skip
+    values = ("3", "-1", "nan", "inf", "true", "''", "'x'", "[]", "[1]", "{}", "{error = 0.1, unseen = 0.1}", "1e400",
+              "{error = nan}", "{worse = 0.1}", "2024-01-01", "'split:0.5'", "'recall:yes'", "'cost:suite.toml'",
+              "'cost:'", "'fpr:zz'", "'\\u0000'", "'.'", "'o/report.json'", "'rows:0'")  # fmt: skip
+    key, value = keys[rng.integers(len(keys))], values[rng.integers(len(values))]
+    lines = [line for line in SUITE.splitlines() if not key or not line.startswith(f"{key} ")]
+    place = int(rng.integers(2, len(lines) + 1))
+    Path("odd.toml").write_text("\n".join([*lines[:place], f"{key} = {value}", *lines[place:]]) + "\n")
+    return Case(f"suite {key} {value} {place}", ["check", "--config", "odd.toml", "--out", "c", "--quiet"])
+
+
+def odd_raw(rng: np.random.Generator, arrays: Any) -> Case:
+    """Raw rows of odd types behind odd steps."""
+    import warnings
+
+    import raw_cases
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    import linpoison as lp
+
+    frame, steps = raw_cases.odd_columns(60, int(rng.integers(1 << 30))), raw_cases.odd_steps()
+    if rng.random() < 0.2:
+        frame.index = np.zeros(len(frame), dtype=int)
+    for _ in range(100):
+        names = [sorted(steps)[k] for k in rng.choice(len(steps), size=int(rng.integers(1, 4)), replace=False)]
+        columns = [frame.columns[rng.integers(len(frame.columns))] for _ in names]
+        parts = [(name, steps[name], column if "text" in name else [column])
+                 for name, column in zip(names, columns, strict=True)]  # fmt: skip
+        estimator = make_pipeline(ColumnTransformer(parts), LogisticRegression(tol=1e-8, max_iter=5000))
+        y = np.where(frame["paid"] > frame["paid"].median(), "yes", "no")
+        with contextlib.suppress(ValueError, TypeError, AttributeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.fit(frame, y)
+            break
+    else:
+        return Case("raw none", lambda: None)
+    frozen = ["", "paid", columns[0], f"{columns[0]},{columns[-1]}", "y", "\0", None, None][rng.integers(8)]
+    small = {"attacks": "random-flips", "defenses": "l2", "epsilon": 0.1, "jobs": 1, "frozen": frozen}
+
+    def call() -> None:
+        report = lp.audit((frame, y, frame, y), estimator=estimator, **small)
+        if any("differ by" in line for line in report.reading):
+            raise ArithmeticError("rows of the domain that no raw rows make")
+
+    return Case(f"raw {dict(zip(names, columns, strict=True))} frozen {frozen}", call)
+
+
+KINDS = (damaged, odd_arrays, members, odd_tables, odd_options, odd_calls, odd_journals, odd_suites, odd_raw)
+SHARE = (0.16, 0.16, 0.08, 0.1, 0.2, 0.16, 0.02, 0.05, 0.07)
 
 
 def warm_up(judge: Callable[[Case], Any]) -> None:
