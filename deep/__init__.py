@@ -9,8 +9,12 @@
     learning from scratch as networks are trained in practice.
 `FunctionTrainer`
     learning by a function of one's own, ``train(module, dataset, seed) -> module``.
+`poison_dataset`, `save_images`, `load_images`, `save_tensors`, `load_tensors`
+    poison as a torch Dataset and as pictures; networks as safetensors.
 `LeaderNetwork`, `pretrain`
     poison rows as the output of a network, for TGDA; an attacker that returns the rows it is given, to start from.
+`FeatureCollision`
+    rows of a network's input with given features: poison of the last layer carried back.
 `RiskLearner`, `RiskRows`
     a risk and its trainer as the learner of the defences of `linpoison.defenses`: TRIM, SEVER and the others; what it
     has learned, as they look at it.
@@ -41,25 +45,31 @@ if TYPE_CHECKING:
     from linpoison.attacks.gradient import TGDA, Canceler, FixedModelAttack, GradientMatching, GradPC
     from linpoison.risk import LBFGS, Adam, LBFGSTrainer, Sample, accuracy
 
+    from .collision import Collided, FeatureCollision
     from .defending import RiskLearner, RiskRows
     from .function_trainer import FunctionTrainer
     from .head import features, linear_model_of
+    from .interchange import load_images, poison_dataset, save_images
     from .leaders import LeaderNetwork, pretrain
     from .learner import NetworkLearner
     from .models import make_model
     from .parallel import Torchrun
     from .sgd import SGDTrainer
+    from .tensors import load_tensors, save_tensors
     from .torch_risk import TorchRisk
 
 _WHERE = {
+    ".collision": "Collided FeatureCollision",
     ".defending": "RiskLearner RiskRows",
     ".function_trainer": "FunctionTrainer",
     ".head": "features linear_model_of",
+    ".interchange": "load_images poison_dataset save_images",
     ".leaders": "LeaderNetwork pretrain",
     ".learner": "NetworkLearner",
     ".models": "make_model",
     ".parallel": "Torchrun",
     ".sgd": "SGDTrainer",
+    ".tensors": "load_tensors save_tensors",
     ".torch_risk": "TorchRisk",
     "linpoison.attacks.gradient": "Canceler FixedModelAttack GradPC GradientMatching TGDA",
     "linpoison.risk": "Adam LBFGS LBFGSTrainer Sample accuracy",
@@ -69,6 +79,8 @@ _MODULE = {name: module for module, names in _WHERE.items() for name in names.sp
 __all__ = [
     "Adam",
     "Canceler",
+    "Collided",
+    "FeatureCollision",
     "FixedModelAttack",
     "FunctionTrainer",
     "GradPC",
@@ -87,8 +99,13 @@ __all__ = [
     "accuracy",
     "features",
     "linear_model_of",
+    "load_images",
+    "load_tensors",
     "make_model",
+    "poison_dataset",
     "pretrain",
+    "save_images",
+    "save_tensors",
 ]
 
 

@@ -87,6 +87,8 @@ def _add_flip(commands: Any) -> None:
 def _add_epsilon(parser: Any) -> None:
     parser.add_epsilon()
     parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
+    parser.add_argument("--images", action="store_true", help="write the poison as PNG of 8 bits too, in folders by "
+                        "class, and learn it again from there")  # fmt: skip
 
 
 def _add_target(parser: Any) -> None:
@@ -126,6 +128,7 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--momentum", type=number, default=0.0, metavar="F", help="default: 0")
     parser.add_argument("--training", metavar="NAME", help="package.module:function of a module, a dataset and a seed "
                         "that gives the module trained, in the place of SGD and its four options above")  # fmt: skip
+    parser.add_argument("--tensors", action="store_true", help="write what is learned, and targets, as safetensors")
     parser.add_argument("--seed", default="0", metavar="LIST", help="comma list of seeds, one run each (default: 0)")
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)"

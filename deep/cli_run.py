@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from linpoison._version import __version__
 from linpoison.attacks import Progress
 from linpoison.attacks.gradient.stage import Stage
 from linpoison.attacks.parallel import as_finished
-from linpoison.core import InputError, check_integer, check_seed
+from linpoison.core import InputError, Poison, check_integer, check_seed
 from linpoison.core.journal import FolderJournal
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
 from linpoison.risk import reachability
@@ -31,11 +31,13 @@ from linpoison.risk.protocols import Trainer
 from .cli_attacks import attack_of, target_rule
 from .cli_data import Task, load_task
 from .function_trainer import as_trainer
+from .interchange import load_images, save_images
 from .learner import NetworkLearner
 from .models import imported, make_model
 from .need_torch import torch
 from .pictures import save_grid
 from .sgd import SGDTrainer, deterministic
+from .tensors import save_tensors
 from .torch_losses import resolve
 from .torch_risk import TorchRisk
 
@@ -49,7 +51,7 @@ def run(arguments: Any) -> None:
     task, learner = prepared(arguments, seeds[0])
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     rows = [(part.X, part.y) for part in (task.train, task.test)]
-    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), code_of(learner), _versions())
+    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), learner.origin, _versions())
     with alone_in(out), deterministic():
         given = [(seed, (arguments, seed, out, digest)) for seed in seeds]
         found = dict(as_finished(one, given, jobs))
@@ -122,6 +124,12 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
     if arguments.command == "gc":
         record |= _canceled(attack, learner, best)
     write_file(out / f"poison-{seed}.npz", best.poison.write)
+    if arguments.tensors:
+        poisoned = learner.fit(task.train.mix(best.poison.expanded())).trained
+        for name, found in (("clean", clean.trained), ("poisoned", poisoned)):
+            save_tensors(out / f"{name}-{seed}.safetensors", found.risk, found.w)
+    if arguments.images:
+        record |= _as_images(learner, task, best.poison, out / f"images-{seed}")
     if not arguments.no_picture and len(task.shape) == 3 and task.shape[0] in (1, 3):
         write_file(out / f"poison-{seed}.png", _picture(Stage(scenario), best, arguments.command, seed))
     return record
@@ -131,10 +139,21 @@ def _target(arguments: Any, stage: Stage, seed: int, out: Path) -> dict[str, Any
     """Parameters to plant, which are written, and what is known of them."""
     target = target_rule(arguments).target(stage.risk, stage.w, stage.train)
     write_file(out / f"target-{seed}.npy", lambda stream: np.save(stream, to_numpy(target)))
+    if arguments.tensors:
+        save_tensors(out / f"target-{seed}.safetensors", stage.risk, target)
     found, length = reachability(stage.risk, target, stage.train), stage.moved(target)
     record: dict[str, Any] = {"target_accuracy": accuracy(stage.risk, target, stage.target)}
     record |= {"threshold": found.threshold, "threshold_kind": found.kind}
     return record | {"target_distance": length, "target_relative_length": length / norm(stage.w)}
+
+
+def _as_images(learner: NetworkLearner, task: Task, poison: Poison, folder: Path) -> dict[str, float]:
+    """The poison written as pictures, and what is learned from these: the rounding, and its accuracy."""
+    bounds = (task.low, task.high)
+    change = save_images(folder, poison, task.shape, bounds)
+    read = load_images(folder, poison, bounds)
+    accuracy = 1 - learner.fit(task.train.mix(read.expanded())).error(task.test)
+    return {"images_rounding": change, "images_accuracy": accuracy}
 
 
 def _canceled(attack: Any, learner: NetworkLearner, best: Any) -> dict[str, Any]:
@@ -157,16 +176,6 @@ def _picture(stage: Stage, best: Any, command: str, seed: int) -> Callable[[Any]
     sample = stage.view.sample(best.relaxed.as_dataset())
     clean = sample.X if command == "flip" else stage.drawn(seed).X
     return partial(save_grid, clean=clean, poison=sample.X, labels=best.relaxed.y.astype(int))
-
-
-def code_of(learner: NetworkLearner) -> str:
-    """What a network is and does, as text: its layers, and the files in which what torch does not bring stands."""
-    module, train = learner.risk.module, getattr(learner.trainer, "train", None)
-    kinds = [type(part) for part in module.modules() if type(part).__module__.partition(".")[0] != "torch"]
-    files = {inspect.getsourcefile(kind) for kind in kinds} | {inspect.getsourcefile(kind.forward) for kind in kinds}
-    files |= {inspect.getsourcefile(train)} if inspect.isfunction(train) else set()
-    texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
-    return "\n".join([repr(module), *texts, digest_of(*module.buffers())])
 
 
 def output_of(text: str | None) -> str | int | None:
@@ -217,7 +226,8 @@ def _plain(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    return {"linpoison": __version__, "torch": str(torch.__version__)}
+    found = {"linpoison": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
+    return found | {"python": platform.python_version()}
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .need_torch import torch
 from .precision import evaluating
 from .sgd import ModuleTrainer
 from .torch_check import ROWS, said
-from .torch_modules import copied
+from .torch_modules import copied, named_tensors, write_tensors
 from .torch_risk import TorchRisk
 
 Train = Callable[[Any, Any, int], Any]
@@ -79,7 +79,7 @@ class FunctionTrainer(ModuleTrainer):
         finally:
             moved = _first_change(before, risk.module)
             if moved is not None:
-                _write(risk.module, before)
+                write_tensors(risk.module, named_tensors(before))
                 remedy = "Train the module that it is given."
                 raise InputError("a training function that leaves the risk's own module alone", moved, remedy)
 
@@ -148,14 +148,10 @@ def _unwrapped(found: Any) -> Any:
     return found
 
 
-def _tensors(module: Any) -> dict[str, Any]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
 def _read(like: Any, module: Any) -> Any:
     """A copy of one module with the tensors of another, which have to be of the same names, shapes and types."""
-    copy, given = copied(like), _tensors(module)
-    own = _tensors(copy)
+    copy, given = copied(like), named_tensors(module)
+    own = named_tensors(copy)
     for name in [*own, *given]:
         wanted, got = (_kind(tensors.get(name)) for tensors in (own, given))
         if wanted != got:
@@ -164,16 +160,8 @@ def _read(like: Any, module: Any) -> Any:
     lost = next((name for name, tensor in given.items() if not bool(torch.isfinite(tensor).all())), None)
     if lost is not None:
         raise SolverFailed(f"the training function left NaN or infinity in {lost}. Take a smaller step.")
-    _write(copy, module)
+    write_tensors(copy, named_tensors(module))
     return copy.eval()
-
-
-def _write(module: Any, source: Any) -> None:
-    """Put the tensors of one module into another of its structure."""
-    given = _tensors(source)
-    with torch.no_grad():
-        for name, tensor in _tensors(module).items():
-            tensor.copy_(given[name])
 
 
 def _kind(tensor: Any) -> str:
@@ -182,7 +170,7 @@ def _kind(tensor: Any) -> str:
 
 def _first_change(before: Any, after: Any, names: Any = None) -> str | None:
     """The first tensor in which two modules of one structure differ."""
-    old, new = _tensors(before), _tensors(after)
+    old, new = named_tensors(before), named_tensors(after)
     return next((name for name in (old if names is None else names) if not torch.equal(old[name], new[name])), None)
 
 

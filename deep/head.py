@@ -49,7 +49,7 @@ def linear_model_of(module: torch.nn.Module) -> LinearModel:
     >>> linear_model_of(torch.nn.Sequential(torch.nn.ReLU(), layer))
     LinearModel(coef=array([0.5, 0.5]), intercept=0.0)
     """
-    layer = _last_linear(module)
+    layer = last_layer(module)
     weight = _as_numpy(layer.weight)
     bias = np.zeros(len(weight)) if layer.bias is None else _as_numpy(layer.bias)
     if len(weight) == 1:
@@ -96,9 +96,7 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     array([[0., 3.]])
     """
     size = check_integer(batch_size, "batch_size", at_least=1)
-    layer = _last_linear(module)
-    rows = _as_rows(X, layer.weight)
-    rows = _held(module, rows, layer.weight)
+    layer, rows = last_layer(module), held_rows(module, X)
     seen: list[Any] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
@@ -109,7 +107,27 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     return np.concatenate(parts)
 
 
-def _last_linear(module: Any) -> Any:
+def held_rows(module: Any, X: Any) -> Any:
+    """Rows as the network takes them, once it is known to look at each by itself."""
+    like = last_layer(module).weight
+    rows = _as_rows(X, like)
+    check_module(module)
+    if like.dtype not in (torch.float32, torch.float64):  # too coarse to compare in
+        return rows.to(like.dtype)
+    calls = Calls(Layout(module, lambda _: True), None)
+    try:
+        with calls.state():
+            rows = calls.kind(rows)
+            Checked(True, "auto").look(calls.fair_probe(rows[:ROWS], None, None))
+    except CapabilityError:
+        raise
+    except InputError as error:
+        raise InputError("rows X that the network takes", error.got) from None
+    return rows
+
+
+def last_layer(module: Any) -> Any:
+    """The linear layer that a network is, or ends in."""
     layer = module
     while isinstance(layer, torch.nn.Sequential) and len(layer):
         layer = layer[-1]
@@ -133,23 +151,6 @@ def _as_rows(X: Any, like: Any) -> Any:
     lost = torch.isnan(rows).flatten(1).any(dim=1).nonzero()
     if len(lost):
         raise InputError("rows X without NaN", f"such values in row {int(lost[0, 0])}")
-    return rows
-
-
-def _held(module: Any, rows: Any, like: Any) -> Any:
-    """Rows as the network takes them, once it is known to look at each by itself."""
-    check_module(module)
-    if like.dtype not in (torch.float32, torch.float64):  # too coarse to compare in
-        return rows.to(like.dtype)
-    calls = Calls(Layout(module, lambda _: True), None)
-    try:
-        with calls.state():
-            rows = calls.kind(rows)
-            Checked(True, "auto").look(calls.fair_probe(rows[:ROWS], None, None))
-    except CapabilityError:
-        raise
-    except InputError as error:
-        raise InputError("rows X that the network takes", error.got) from None
     return rows
 
 

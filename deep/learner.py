@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from linpoison.learners import Learner
 from linpoison.losses import MultiProblem, Problem, Softmax
 from linpoison.losses.problem import LEAST_REG
 from linpoison.risk.arrays import norm, to_numpy
+from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.protocols import Trainer
 from linpoison.risk.training import Trained
 from linpoison.risk.views import View
@@ -25,7 +28,7 @@ from .function_trainer import Train, as_trainer
 from .need_torch import torch
 from .sgd import SGDTrainer
 from .torch_data import MANY, Key, read_items
-from .torch_modules import copied
+from .torch_modules import copied, named_tensors
 from .torch_risk import TorchRisk
 
 MOST = 4
@@ -37,6 +40,14 @@ class Mass(Budget):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_number(self.epsilon, "epsilon", above=0, at_most=1000))
+
+
+class Past:
+    """What a learner has done, which says nothing of what it is: the last models by their rows, and trainings."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, NetworkModel] = {}
+        self.trainings = 0
 
 
 class NetworkLearner(Learner):
@@ -61,6 +72,15 @@ class NetworkLearner(Learner):
         Where what is learned is kept, by the rows that it was learned from.
     progress : callable, optional
         Called with (epochs done, epochs in all, "learning") by a trainer in epochs.
+    scalars : callable, optional
+        Called by such a trainer with (tag, loss, epoch), as ``SummaryWriter.add_scalar`` of TensorBoard is; the tag
+        has the number of the training.
+
+    Attributes
+    ----------
+    origin : str
+        What a model depends on beside rows and seed, hashed: module, objective and trainer, with the files of their
+        code. A journal of another origin is not read.
 
     Examples
     --------
@@ -85,15 +105,16 @@ class NetworkLearner(Learner):
         seed: int = 0,
         journal: Journal | None = None,
         progress: Progress | None = None,
+        scalars: Callable[[str, float, int], Any] | None = None,
     ) -> None:
         super().__init__(problem_of(risk))
         self.trainer: Trainer = SGDTrainer() if trainer is None else as_trainer(trainer)
         self.risk, self.shape, self.seed = risk.of_codes(), shape, check_seed(seed)
-        self.journal, self.progress = journal, progress
-        self._known: dict[str, NetworkModel] = {}
+        self.journal, self.progress, self.scalars = journal, progress, scalars
+        self.origin, self._past = origin_of(self.risk, self.trainer), Past()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_known": {}, "progress": None}
+        return {**vars(self), "_past": Past(), "progress": None, "scalars": None}
 
     def rows(
         self, source: Any, *, row: Key = 0, label: Key = 1, bounds: tuple[float, float] | None = None, most: int = MANY
@@ -151,18 +172,20 @@ class NetworkLearner(Learner):
     def fit(self, data: Dataset, start: Any = None) -> Any:
         """The network that is learned from rows of every class; `start` is not looked at."""
         data.require_all_classes()
-        key = f"fit-{self.seed}-{data.digest()}"
-        if key not in self._known:
+        key = f"fit-{self.seed}-{data.digest()}-{self.origin}"
+        known = self._past.models
+        if key not in known:
             found = NetworkModel(self._learned(data, key), self.view(data))
-            self._known = {**dict(list(self._known.items())[1 - MOST :]), key: found}
-        return self._known[key]
+            self._past.models = {**dict(list(known.items())[1 - MOST :]), key: found}
+        return self._past.models[key]
 
     def _learned(self, data: Dataset, key: str) -> Trained:
         """Read back, or learned and stored."""
         stored = None if self.journal is None else self.journal.get(key)
         if stored is not None:
             return restored(self.risk, stored)
-        told = {"progress": self._tell} if self.progress is not None and hasattr(self.trainer, "epochs") else {}
+        told = {"progress": self._tell} if hasattr(self.trainer, "epochs") else {}
+        self._past.trainings += 1
         found = self.trainer.fit(self.risk, self.view(data).sample(data), seed=self.seed, **told)
         if self.journal is not None:
             self.journal.put(key, stored_arrays(found))
@@ -171,6 +194,8 @@ class NetworkLearner(Learner):
     def _tell(self, epoch: int, loss: float) -> None:
         if self.progress is not None:
             self.progress(epoch, self.trainer.epochs, "learning")  # type: ignore[attr-defined]
+        if self.scalars is not None:
+            self.scalars(f"training {self._past.trainings}/loss", loss, epoch)
 
     def _fit(self, data: Dataset, start: Any) -> Any:
         return self.fit(data, start)
@@ -198,9 +223,14 @@ class NetworkModel:
         return self.trained.w
 
     @property
+    def vector(self) -> Array:
+        """The parameters on the host."""
+        return to_numpy(self.flat)
+
+    @property
     def parameters(self) -> Array:
         """What a journal keeps, see `linpoison.core.model.FlatParameters`."""
-        return to_numpy(self.flat)[None, None, :]
+        return self.vector[None, None, :]
 
     def predict(self, X: Any) -> Array:
         """Labels of flat rows, shape (n,)."""
@@ -215,6 +245,28 @@ class NetworkModel:
     def distance(self, other: NetworkModel) -> float:
         """Euclidean distance between the parameters."""
         return norm(self.flat - other.flat)
+
+
+def origin_of(risk: TorchRisk, trainer: Any) -> str:
+    """A hash of a module, an objective and a trainer, and of the files in which what torch does not bring stands.
+
+    Parameters that every training draws anew do not count.
+    """
+    module, train = risk.module, getattr(trainer, "train", None)
+    kinds = [type(part) for part in module.modules() if type(part).__module__.partition(".")[0] != "torch"]
+    files = {_file_of(thing) for kind in kinds for thing in (kind, kind.forward)} | {_file_of(train)}
+    texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
+    objective = (risk.loss_function, risk.reg, risk.penalize_intercept, risk.layout.names)
+    held = [tensor for name, tensor in named_tensors(module).items() if risk.own_init or name not in risk.layout.names]
+    return digest_of(repr(module), repr(trainer), repr(objective), *texts, *held)
+
+
+def _file_of(thing: Any) -> str | None:
+    """Where a class or a function is written, as far as it is in a file."""
+    try:
+        return inspect.getsourcefile(thing)
+    except (TypeError, OSError):
+        return None
 
 
 def problem_of(risk: TorchRisk) -> Problem:

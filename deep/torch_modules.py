@@ -246,6 +246,18 @@ def copied(module: Any) -> Any:
         raise CapabilityError("a module that copy.deepcopy copies", why, "Take out what it holds.") from None
 
 
+def named_tensors(module: Any) -> dict[str, Any]:
+    """Parameters and buffers by their names, tied ones once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def write_tensors(module: Any, tensors: dict[str, Any]) -> None:
+    """Put tensors into a module, by its names."""
+    with torch.no_grad():
+        for name, tensor in named_tensors(module).items():
+            tensor.copy_(tensors[name])
+
+
 def fresh(module: Any, seed: int, names: list[str], init: Callable[[Any], None] | None = None) -> Any:
     """A copy of a module with its parameters of these names, and their layers' statistics, drawn anew.
 
