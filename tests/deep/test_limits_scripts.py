@@ -55,6 +55,28 @@ def test_canceling_lowers_the_residual_and_resumes(load, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_the_cluster_and_what_is_optimised_from_it_are_within_the_pixels(load, tmp_path, capsys):
+    script = load("cluster_start")
+    assert script.main(["--quick", "--out", str(tmp_path)]) == 0
+    rows = read(tmp_path / "cluster_start.csv")
+    assert [row["poison"].removesuffix(", chosen") for row in rows] == list(script.ATTACKS)
+    assert sum("chosen" in row["poison"] for row in rows) == 1
+    lab = script.lab_of(tmp_path, True)
+    X, y = script.kept_poison(lab, "cluster")
+    places = [(lab.train[0] == x).flatten(1).all(dim=1).nonzero()[0, 0] for x in X]
+    assert len({int(lab.train[1][place]) for place in places}) == len(set(y.tolist())) == 1
+    assert int(lab.train[1][places[0]]) != int(y[0])
+    for name in ("canceling", "matching", "unrolled"):
+        moved, labels = script.kept_poison(lab, name)
+        assert labels.tolist() == y.tolist()
+        assert moved.shape == X.shape
+        assert 0 <= moved.min() < moved.max() <= 1
+        assert (moved != X).flatten(1).any(dim=1).all()
+    drops = [lab.measured("clean", None, s) - lab.measured("cluster", None, s) for s in (1, 2)]
+    assert rows[0]["drop, last epoch"].startswith(f"{np.mean(drops, axis=0)[0, 0]:.2f} (")
+    assert script.interval(np.array([1.0, 2.0, 3.0])) == "2.00 (-0.48 to 4.48)"
+
+
 def test_the_poison_in_the_box_is_in_it_and_has_the_budget(load, tmp_path):
     script, lab = load("canceling"), load("limits_lab").Lab("lr", tmp_path, True)
     attacker = script.Attacker(lab, script.quick_plan())
