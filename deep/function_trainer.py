@@ -110,7 +110,9 @@ class FunctionTrainer(ModuleTrainer):
             raise
         except Exception as error:  # a user's function may raise anything
             got = f"{type(error).__name__}: {said(error)}"
-            raise InputError(f"a training function that works on {len(rows)} rows", got) from error
+            strict = "deterministic" in got and self.deterministic
+            remedy = "FunctionTrainer(train, deterministic=False) allows it." if strict else ""
+            raise InputError(f"a training function that works on {len(rows)} rows", got, remedy) from error
         found = _read(before, _unwrapped(returned))
         frozen = [name for name, _ in before.named_parameters() if name not in learner.layout.names]
         moved = _first_change(before, found, frozen)

@@ -163,6 +163,11 @@ def _fails(module, dataset, seed):
     raise KeyError("no such column\nat all")
 
 
+def _scatters(module, dataset, seed):
+    module[0].bias.data.put_(torch.tensor([0]), torch.tensor([0.5]))
+    return module
+
+
 def _thaws(module, dataset, seed):
     module[0].weight.data += 1.0
     return module
@@ -185,6 +190,7 @@ def _mine(module, dataset, seed):
         (_wild, SolverFailed, "NaN or infinity in 0.weight"),
         (_hidden, InputError, "computes as the given one"),
         (_fails, InputError, "works on 30 rows, got KeyError: 'no such column"),
+        (_scatters, InputError, "deterministic=False"),
         (_thaws, InputError, "outside of `params` alone, got 0.weight"),
         (lambda module, dataset, seed: plain, InputError, "got a function"),
         (_mine, InputError, "leaves the risk's own module alone"),
@@ -197,6 +203,11 @@ def test_what_comes_back_is_checked_in_one_line(train, error, words):
         FunctionTrainer(train).fit(TorchRisk(MINE, params=names), several())
     assert "\n" not in str(caught.value)
     assert all(torch.equal(before[k], v) for k, v in MINE.state_dict().items())
+
+
+def test_what_is_not_deterministic_can_be_allowed():
+    found = FunctionTrainer(_scatters, deterministic=False).fit(TorchRisk(small()), several())
+    assert float(found.risk.module[0].bias[0]) == 0.5
 
 
 def test_what_is_no_training_is_refused():
