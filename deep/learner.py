@@ -257,7 +257,8 @@ def origin_of(risk: TorchRisk, trainer: Any) -> str:
     files = {_file_of(thing) for kind in kinds for thing in (kind, kind.forward)} | {_file_of(train)}
     texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in sorted(filter(None, files))]
     objective = (risk.loss_function, risk.reg, risk.penalize_intercept, risk.layout.names)
-    held = [tensor for name, tensor in named_tensors(module).items() if risk.own_init or name not in risk.layout.names]
+    drawn = risk.layout.names if risk._init is None else ()  # an `init` may start from what they are here
+    held = [tensor for name, tensor in named_tensors(module).items() if name not in drawn]
     return digest_of(repr(module), repr(trainer), repr(objective), *texts, *held)
 
 

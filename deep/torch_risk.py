@@ -180,11 +180,6 @@ class TorchRisk(Repeated):
         """The parameters that the module has, as a vector."""
         return learned(self.layout.current(), self._statistics)
 
-    @property
-    def own_init(self) -> bool:
-        """Whether `init` says what parameters start from, which may be their values here."""
-        return self._init is not None
-
     def rows(self, X: Any) -> Any:
         """`X` as a copy on the module's device: in its precision, or whole numbers where it takes them."""
         return self._calls.kind(as_rows(X, self.layout.first)).clone()
