@@ -91,6 +91,8 @@ def membership(claim, screening, point):
     program = make_program(claim, screening)
     for label, (w, u) in pulls.items():
         program.pull[label].value, program.point[label].value = w / claim.epsilon, u / claim.epsilon
+        if screening.hubs:
+            program.held[label].value = w / claim.epsilon * label * float(screening.hubs[label].center @ v)
     if hasattr(program, "xi"):
         program.v.value, program.a.value = v, a[program.open]
         program.xi.value = claim.problem.loss.value(program.rows @ v)[program.open]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -10,10 +10,25 @@ import numpy as np
 
 from ...core.validation import Array, Matrix
 from ...sets import FeasibleSet
+from ...sets.base import squared_distances
 from ..claim import Claim
 from ..rounding import UNIT
 from .losses import soft_hinge
 from .rows import LABELS, PAD, combine, extent, lengths, one, signed_scores
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Rows ``(x, 1)`` of one class of poison lie within `radius` of `center`, and ``low <= y center . v <= high``."""
+
+    center: Array
+    radius: float
+    low: float
+    high: float
+
+    def between(self, low: float, high: float) -> Hub:
+        """The same with further bounds."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +55,8 @@ class Screening:
         Mean of ``|(x_i, 1)|`` over the clean rows if `Claim.filled`, else 0.
     intercept : float
         What no intercept exceeds that is fitted and not penalised, see `intercept_reach`.
+    hubs : dict
+        ``{y: Hub}``, or empty where nothing bounds the sets, or the parameters.
     """
 
     center: Array
@@ -50,6 +67,7 @@ class Screening:
     upper: Array
     filler: float = 0.0
     intercept: float = inf
+    hubs: dict[int, Hub] = field(default_factory=dict)
 
     @property
     def capped(self) -> bool:
@@ -58,7 +76,7 @@ class Screening:
 
     def bare(self) -> Screening:
         """The same without any bound: what is left is the outer set alone."""
-        return replace(self.without_margins(), slack=inf, radius=inf)
+        return replace(self.without_margins(), slack=inf, radius=inf, hubs={})
 
     def without_margins(self) -> Screening:
         """The same without bounds on the margins."""
@@ -89,7 +107,27 @@ def screen(claim: Claim, a0: Any) -> Screening:
     point = dual_point(claim, a, reg)
     lower, upper = _margins(claim, point, reach)
     radius = _radius(claim, point.gap, max(*reach.values(), _filler(claim))) + point.moved
-    return Screening(point.center, point.slack, reach, radius, lower, upper, _filler(claim))
+    hubs = _hubs(claim, point.center, radius, reach)
+    return Screening(point.center, point.slack, reach, radius, lower, upper, _filler(claim), hubs=hubs)
+
+
+def _hubs(claim: Claim, center: Array, radius: float, reach: dict[int, float]) -> dict[int, Hub]:
+    """The ball of each class, with bounds on the score of its center by the ball of the parameters."""
+    found, data = {}, claim.train
+    for label in LABELS:
+        at: Array = np.zeros(data.d)
+        far = reach[label]
+        for piece in (member.piece for member in claim.sets[label].parts):
+            if piece is not None and piece.center is not None and piece.is_ball and float(piece.radius) < far:
+                at, far = np.asarray(piece.center), float(piece.radius)
+        if claim.filled:  # mass may consist of clean rows that lie outside
+            away = squared_distances(data.X[data.y == label], at)
+            far = max(far, float(np.sqrt(away.max(initial=0.0))))
+        hub = np.append(at, one(claim))
+        size, middle = float(np.linalg.norm(hub)), label * float(hub @ center)
+        pad = PAD * (1 + abs(middle) + size * radius)
+        found[label] = Hub(hub, far * (1 + PAD), middle - size * radius - pad, middle + size * radius + pad)
+    return found if all(np.isfinite([hub.radius, hub.low, hub.high]).all() for hub in found.values()) else {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,9 @@ ENTRIES = 2_000_000
 
 
 def evaluate(
-    claim: Claim, screening: Screening, p: Any, s: Any, b: Any, r: Any = None, gam: Any = None, dele: Any = None
-) -> Array:
+    claim: Claim, screening: Screening, p: Any, s: Any, b: Any, r: Any = None, gam: Any = None, dele: Any = None,
+    tau: Any = None, h: Any = None, eta: Any = None,
+) -> Array:  # fmt: skip
     """Bound ``max -k (z, 1) . v`` over every reachable ``v``, for each row ``(z, k)`` of the claim.
 
     Reachable parameters satisfy, for some ``a`` and ``(w_y, u_y)`` in the cones over the sets, with
@@ -33,6 +34,9 @@ def evaluate(
         lam P v = (1/n) sum_i c_i a_i y_i x_i + u,                                                 a_i in A_i     (p)
         lam <v, P v> + (1/n) sum_i c_i [phi(m_i) + phi*(-a_i)] <= sum_y e_y h(w_y / e_y),    sum_y e_y <= epsilon (s)
         |v - v0 - u / (2 lam)| <= sum_y R_y w_y / (2 lam) + slack,        |v - v0| <= radius                      (r)
+        lam |P v - D / (2 lam)|^2 + (1/n) sum_i c_i [phi(m_i) + phi*(-a_i)]
+                              <= sum_y [t_y + epsilon rho_y^2 w_y / (4 lam)],   D = sum_y y (u_y - w_y (g_y, 1))  (tau)
+        t_y <= high_y w_y,      t_y <= epsilon y (g_y, 1) . v + low_y (w_y - epsilon)                              (eta)
 
     and what the bounds ``l_i <= m_i <= h_i`` on the margins imply (gam, del). Relaxing them gives, for **every**
     value of the multipliers (signs are repaired, ``b`` is clipped to [0, 1]),
@@ -52,6 +56,19 @@ def evaluate(
     smooth loss ``a_i = psi(m_i)`` lies in an interval, and between two parallels ``A_i <= a_i + kappa_i m_i <= B_i``
     (del and gam) of the slope ``-kappa_i`` of the chord.
 
+    The inequality (tau) is the product of stationarity with `v`, where (s) has complementarity of the poison: the left
+    side of (s) *equals* ``u . v = sum_y w_y y (g_y, 1) . v + D . v``, with the poison of a class within ``rho_y`` of
+    its hub ``(g_y, 1)`` (`clean.screen.Hub`). By Cauchy and Schwarz ``|D|^2 <= epsilon sum_y rho_y^2 w_y``, which makes
+    ``D . v`` a convex square; the products ``w_y y (g_y, 1) . v`` have their envelopes over
+    ``[0, epsilon] x [low_y, high_y]``. A single point at distance ``rho_y`` that pulls with the whole budget
+    leaves no slack in it. Its multipliers add to the bound, with ``s + tau`` for `s` in all sums over the clean rows,
+
+    ::
+
+        |h|^2 / (4 tau lam) - tau epsilon sum_y eta_y low_y
+        q   += h - tau epsilon sum_y eta_y y (g_y, 1)
+        H_y += y (x - g_y, 0) . h / (2 lam) + tau [(1 - eta_y) high_y + eta_y low_y + epsilon rho_y^2 / (4 lam)]
+
     Parameters
     ----------
     claim : Claim
@@ -66,6 +83,10 @@ def evaluate(
         Of the cap; disregarded where it does not hold.
     gam, dele : array_like, shape (N, n), optional
         Of the bounds on the margins.
+    tau : array_like, shape (N,), optional
+    h : array_like, shape (N, d + 1), optional
+    eta : array_like, shape (N, 2), optional
+        Of the product, and the shares of the second envelopes, of the labels 1 and -1; disregarded without hubs.
 
     Returns
     -------
@@ -80,7 +101,7 @@ def evaluate(
         If the loss is none of hinge, smooth hinge and logistic.
     """
     rows = claim.demand_rows()
-    given = _Multipliers(claim, rows.n, p, s, b, r, gam, dele)
+    given = _Multipliers(claim, rows.n, p, s, b, r, gam, dele, tau, h, eta)
     bound, step = np.empty(rows.n), max(1, ENTRIES // claim.train.n)
     for start in range(0, rows.n, step):
         chosen = np.arange(start, min(start + step, rows.n))
@@ -91,7 +112,9 @@ def evaluate(
 class _Multipliers:
     """Multipliers of all rows, checked for their shapes."""
 
-    def __init__(self, claim: Claim, rows: int, p: Any, s: Any, b: Any, r: Any, gam: Any, dele: Any) -> None:
+    def __init__(
+        self, claim: Claim, rows: int, p: Any, s: Any, b: Any, r: Any, gam: Any, dele: Any, tau: Any, h: Any, eta: Any
+    ) -> None:
         d, n = claim.train.d, claim.train.n
         self.p = shaped("p", p, rows, d + 1)
         self.s = shaped("s", np.asarray(s, dtype=np.float64)[..., None], rows, 1)
@@ -99,6 +122,9 @@ class _Multipliers:
         self.r = None if r is None else shaped("r", r, rows, d + 1)
         self.gam = None if gam is None else shaped("gam", gam, rows, n)
         self.dele = None if dele is None else shaped("dele", dele, rows, n)
+        self.tau = None if tau is None else shaped("tau", np.asarray(tau, dtype=np.float64)[..., None], rows, 1)
+        self.h = None if h is None else shaped("h", h, rows, d + 1)
+        self.eta = None if eta is None else shaped("eta", eta, rows, 2)
 
     def part(self, name: str, chosen: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """The multipliers `name` of some rows, zero where not finite, and which rows those are."""
@@ -143,6 +169,7 @@ class _Batch:
         rows = claim.demand_rows().take(chosen)
         self.goal = extended(claim, rows.X, rows.y)
         shapes = {"p": (m, d + 1), "s": (m, 1), "b": (m, n), "r": (m, d + 1), "gam": (m, n), "dele": (m, n)}
+        shapes |= {"tau": (m, 1), "h": (m, d + 1), "eta": (m, 2)}
         parts = {name: given.part(name, chosen, shape) for name, shape in shapes.items()}
         self.broken = np.any([bad for _, bad in parts.values()], axis=0)
         self.p, self.r, self.b = parts["p"][0], parts["r"][0] * screening.capped, np.clip(parts["b"][0], 0, 1)
@@ -150,6 +177,13 @@ class _Batch:
         known = np.isfinite(screening.lower) & np.isfinite(screening.upper)
         self.gam = np.where(known, np.maximum(parts["gam"][0], 0), 0)
         self.dele = np.where(known, np.maximum(parts["dele"][0], 0), 0)
+        self.tau = np.maximum(parts["tau"][0], 0) * bool(screening.hubs and claim.epsilon)
+        self.h = parts["h"][0] * claim.mask * (self.tau > 0)
+        self.eta = np.clip(parts["eta"][0], 0, 1)
+        self.both = self.s + self.tau
+        self.drift = np.zeros((m, d + 1))
+        for share, (label, hub) in zip(self.eta.T, screening.hubs.items(), strict=False):
+            self.drift += claim.epsilon * label * (self.tau[:, 0] * share)[:, None] * hub.center
 
     def bound(self) -> Array:
         """Padded bound of each row."""
@@ -157,7 +191,7 @@ class _Batch:
         mean = float(self.weight @ lengths(self.claim.train.X, one(self.claim)))
         total = Total(total.value, total.size + mean * np.linalg.norm(self.p, axis=1))
         with np.errstate(invalid="ignore", over="ignore"):
-            total = self._parameters(self._cap(self._poison(total)), vector)
+            total = self._parameters(self._product(self._cap(self._poison(total))), vector)
             bound = total.value + PAD * total.size
         return np.where(self.broken | ~np.isfinite(bound), inf, bound)
 
@@ -165,7 +199,7 @@ class _Batch:
         """Sum over the clean rows and ``sum_i (beta_i - del_i) y_i x_i`` for the hinge."""
         low, high = self.screening.lower, self.screening.upper
         ones, open_ = high < 1, (high >= 1) & (low <= 1)
-        share = self.s * self.weight
+        share = self.both * self.weight
         gam, dele = self.gam * open_, self.dele * open_
         below, above = np.where(np.isfinite(low), 1 - low, 0), np.where(np.isfinite(high), high - 1, 0)
         level = share + self.weight * signed_scores(self.claim, self.p) + gam * below - dele * above
@@ -178,7 +212,7 @@ class _Batch:
     def _smooth(self) -> tuple[Total, Array]:
         """The same for a smooth loss."""
         band = Band.of(self.loss, self.screening)
-        share = self.s * self.weight
+        share = self.both * self.weight
         pull = self.weight * signed_scores(self.claim, self.p) - (self.gam - self.dele) + self.loss.kink * share
         unit = np.maximum(self.loss.width * share, 1e-300)
         with np.errstate(over="ignore"):
@@ -194,11 +228,11 @@ class _Batch:
         if not self.claim.epsilon:
             return total
         half = 0.5 / self.claim.reg
-        direction = self.p + half * self.r
+        direction = self.p + half * (self.r + self.h)
         length = half * np.linalg.norm(self.r, axis=1)
         top = np.full(self.s.shape[0], -inf)
         for label in LABELS:
-            height = np.array([self._support(label, label * row) for row in direction])
+            height = np.array([self._support(label, label * row) for row in direction]) + self._offset(label)
             extra = np.where(length > 0, length * self.screening.reach[label] if self.screening.capped else 0.0, 0.0)
             top = np.maximum(top, height + extra)
         size = np.linalg.norm(direction, axis=1)
@@ -207,12 +241,25 @@ class _Batch:
             price = np.maximum(price, self._filler(direction, length))
         price = self.claim.epsilon * price
         far = max((reach for reach in self.screening.reach.values() if np.isfinite(reach)), default=1.0)
-        return Total(total.value + price, total.size + np.abs(price) + self.claim.epsilon * size * (1 + far))
+        offset = sum((np.abs(self._offset(label)) for label in LABELS), half * np.linalg.norm(self.h, axis=1) * far)
+        size = size * (1 + far) + offset
+        return Total(total.value + price, total.size + np.abs(price) + self.claim.epsilon * size)
+
+    def _offset(self, label: int) -> Array:
+        """What (tau) adds to the height of a class whatever the point."""
+        if not self.screening.hubs:
+            return np.zeros(self.s.shape[0])
+        hub, claim = self.screening.hubs[label], self.claim
+        share = self.eta[:, list(self.screening.hubs).index(label)]
+        level = (1 - share) * hub.high + share * hub.low + claim.epsilon * hub.radius**2 / (4 * claim.reg)
+        return np.asarray(self.tau[:, 0] * level - label * (self.h @ hub.center) / (2 * claim.reg))
 
     def _filler(self, direction: Array, length: Array) -> Array:
         """The price of a unit of mass that is made of clean rows, see `Claim.filled`: a mean of prices."""
         size = lengths(self.claim.train.X, one(self.claim))
         height = signed_scores(self.claim, direction) + length[:, None] * size
+        for label in LABELS:
+            height = height + self._offset(label)[:, None] * (self.claim.train.y == label)
         return np.asarray(self.loss.price(height, self.s) @ self.weight)
 
     def _support(self, label: int, q: Array) -> float:
@@ -227,10 +274,19 @@ class _Batch:
         total = Total(total.value + self.r @ self.screening.center, total.size + size)
         return total.plus(length * self.screening.slack)
 
+    def _product(self, total: Total) -> Total:
+        """``+ |h|^2 / (4 tau lam) - tau epsilon sum_y eta_y low_y``."""
+        if not self.screening.hubs:
+            return total
+        tau = self.tau[:, 0]
+        square = np.einsum("ij,ij->i", self.h, self.h) / np.where(tau > 0, 4 * tau * self.claim.reg, 1.0)
+        low = np.array([hub.low for hub in self.screening.hubs.values()])
+        return total.plus(square).plus(-self.claim.epsilon * tau * (self.eta @ low))
+
     def _parameters(self, total: Total, vector: Array) -> Total:
         """``+ sup_v [-q . v - s lam <v, P v>]``, over the ball where there is one."""
         claim, mask = self.claim, self.claim.mask
-        q = self.goal + claim.reg * mask * self.p + self.r - vector
+        q = self.goal + claim.reg * mask * self.p + self.r + self.h - self.drift - vector
         stiff = claim.reg * self.s
         q_penalised = q * mask if claim.problem.fit_intercept else q
         free = np.maximum(stiff, 1e-300)
@@ -248,8 +304,9 @@ class _Batch:
 
     def _magnitude(self) -> Array:
         """Sizes of what the coefficients of the parameters are made of."""
-        p, r, goal = (np.linalg.norm(part, axis=1) for part in (self.p, self.r, self.goal))
-        return np.asarray(goal + self.claim.reg * p + r)
+        parts = (self.p, self.r, self.goal, self.h, self.drift)
+        p, r, goal, h, drift = (np.linalg.norm(part, axis=1) for part in parts)
+        return np.asarray(goal + self.claim.reg * p + r + h + drift)
 
     def _drawn_in(self, v: Array, q: Array) -> Array:
         """The maximiser over the ball: the nearest point of it to the free one; far along ``-q`` where that is far."""
@@ -263,7 +320,8 @@ class _Batch:
 
     def _repaired(self, ones: Any, open_: Any) -> Array:
         """`b`, changed so that the entry of a free intercept vanishes."""
-        return balanced(self.claim, self.b * open_ + ones, self.goal[:, -1], self.s[:, 0])
+        last = (self.goal - self.drift)[:, -1]
+        return balanced(self.claim, self.b * open_ + ones, last, self.both[:, 0])
 
 
 def charged(excess: Array, reach: float) -> Array:

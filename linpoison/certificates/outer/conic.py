@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -50,6 +51,9 @@ def make_program(
 class _Program(ABC):
     """Variables and constraints that both kinds have: parameters, pull of the poison, stationarity and cap."""
 
+    v: Any
+    program: Any
+
     def __init__(self, claim: Claim, screening: Screening, solver: str | None) -> None:
         import cvxpy as cp
 
@@ -71,11 +75,42 @@ class _Program(ABC):
         import cvxpy as cp
 
         screening, half = self.screening, 0.5 / self.claim.reg
-        if not screening.capped:
+        if not screening.capped or screening.hubs:  # (tau) says more
             return None
         reach = sum(screening.reach[label] * self.pull[label] for label in LABELS)
         length = (half * self.claim.epsilon) * reach + screening.slack
         return cp.SOC(length, v - screening.center - half * self.pulled)
+
+    def product(self, v: Any, losses: Any) -> list[Any]:
+        """(tau) and (eta) of `outer.bound.evaluate`, `losses` being the sum over the clean rows; none without hubs."""
+        import cvxpy as cp
+
+        claim, hubs = self.claim, self.screening.hubs
+        if not hubs:
+            return []
+        eps, lam, ones = claim.epsilon, claim.reg, one(claim)
+        held = self.held = {y: cp.Variable() for y in LABELS}
+        away: Any = 0
+        room: Any = 0
+        self.envelopes = []
+        for y in LABELS:
+            hub, pull = hubs[y], self.pull[y]
+            away = away + y * (self.point[y] - pull * hub.center[:-1])
+            room = room + held[y] + eps * hub.radius**2 / (4 * lam) * pull
+            self.envelopes += [held[y] <= hub.high * pull, held[y] <= y * (hub.center @ v) + hub.low * (pull - 1)]
+        lead = cp.multiply(claim.mask, v)
+        self.away = lead - eps / (2 * lam) * cp.hstack([away, 0.0 * ones])
+        self.curved = lam * cp.sum_squares(self.away) + losses <= eps * room
+        return [self.curved, *self.envelopes]
+
+    def multipliers_of_product(self) -> Multipliers:
+        """``tau, h, eta`` of the last solution."""
+        if not self.screening.hubs:
+            return {"tau": 0.0, "h": np.zeros(self.claim.train.d + 1), "eta": np.zeros(len(LABELS))}
+        tau = _weight(self.curved)
+        shares = np.array([np.maximum(_dual(rule).item(), 0.0) for rule in self.envelopes]).reshape(-1, 2)
+        eta = shares[:, 1] / np.maximum(shares.sum(axis=1), 1e-300)
+        return {"tau": tau, "h": 2 * self.claim.reg * tau * np.asarray(self.away.value), "eta": eta}
 
     def poison(self) -> Poison | None:
         """The poison that the last solution suggests, of the whole budget; None if it has none.
@@ -99,6 +134,29 @@ class _Program(ABC):
     @abstractmethod
     def value(self, goal: Array) -> float:
         """What the bound is if the last solution is exact; ``-inf`` where the program is only a model."""
+
+    def worst(self, goals: Array) -> Callable[[Array], tuple[Array, float, Poison | None] | None]:
+        """Of some rows ``k (z, 1)``, by marks: multipliers of ``max_v min_j -goal_j . v``, its value and the poison."""
+        import cvxpy as cp
+
+        size = float(np.linalg.norm(goals, axis=1).max())
+        far = 4 * size * (float(np.linalg.norm(self.screening.center)) + min(self.screening.radius, 1e2))
+        level, ease = cp.Variable(), cp.Parameter(len(goals), nonneg=True)
+        rule = goals @ self.v + level <= ease
+        joint = cp.Problem(cp.Maximize(level), [*self.program.constraints, rule])
+
+        def answer(marks: Array) -> tuple[Array, float, Poison | None] | None:
+            ease.value = np.where(marks, 0.0, far)
+            self.begin()
+            if not self.run(joint):
+                return None
+            return np.maximum(_dual(rule), 0) * marks, float(level.value), self.poison()
+
+        return answer
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Set what a program of this kind needs before it is solved."""
 
     def run(self, program: Any) -> bool:
         """Whether a solver left values."""
@@ -135,10 +193,12 @@ class HingeProgram(_Program):
         spent = self.pull[1] + self.pull[-1]
         losses = weight @ (xi - a) - pull_of_ones @ v
         self.level = claim.reg * cp.sum_squares(penalised) + losses <= claim.epsilon * spent
+        product = self.product(v, losses)
         self.losses = xi >= 1 - rows @ v
         self.ceiling = self.cap(v)
         self.chords = self._chords(v, a, xi)
         rules = [self.balance, self.level, self.losses, xi >= 0, a >= 0, a <= 1, spent <= 1, *self.chords, *self.rules]
+        rules += product
         rules += [] if self.ceiling is None else [self.ceiling]
         rules += [] if one(claim) else [v[-1] == 0]
         self.program = cp.Problem(cp.Minimize(self.goal @ v), rules)
@@ -157,15 +217,18 @@ class HingeProgram(_Program):
         self.goal.value = goal
         if not self.run(self.program):
             return []
-        n, s = self.claim.train.n, _weight(self.level)
+        n, s, product = self.claim.train.n, _weight(self.level), self.multipliers_of_product()
         beta, gam, dele = np.zeros(n), np.zeros(n), np.zeros(n)
         beta[self.open] = _dual(self.losses)
         for place, chord in zip((gam, dele), self.chords, strict=False):
             place[self.known] = np.maximum(_dual(chord), 0)
-        room = s * self.share + gam + dele
+        room = (s + product["tau"]) * self.share + gam + dele
         b = np.divide(beta, room, out=np.zeros(n), where=room > 0)
         found = {"p": _dual(self.balance), "s": s, "b": np.clip(b, 0, 1), "gam": gam, "dele": dele}
-        return [{**found, "r": _direction(self.ceiling, n=goal.size)}]
+        return [{**found, "r": _direction(self.ceiling, n=goal.size), **product}]
+
+    def begin(self) -> None:
+        """Nothing: the program has no other parameter than the row."""
 
     def value(self, goal: Array) -> float:
         return -float(goal @ self.v.value)
@@ -188,6 +251,7 @@ class SmoothProgram(_Program):
         self.band = Band.of(self.loss, screening)
         self.at_v, self.slope = cp.Parameter(d + 1), cp.Parameter(d + 1)
         self.at_a, self.tilt, self.offset = cp.Parameter(n), cp.Parameter(n), cp.Parameter()
+        self.ahead, self.behind = cp.Parameter(d + 1), cp.Parameter()
         self.bend_m, self.bend_a = cp.Parameter(n, nonneg=True), cp.Parameter(n, nonneg=True)
         self._build(cp.Variable(d + 1), cp.Variable(n))
 
@@ -199,18 +263,19 @@ class SmoothProgram(_Program):
         v, a = self.at_v + move, self.at_a + change
         self.move, self.change, self.v, self.a = move, change, v, a
         self.balance = claim.reg * cp.multiply(claim.mask, v) - self.rows.T @ cp.multiply(self.share, a) == self.pulled
-        squares = claim.reg * cp.sum_squares(cp.multiply(claim.mask, move))
-        squares += cp.sum_squares(cp.multiply(self.bend_m, self.rows @ move))
-        squares += cp.sum_squares(cp.multiply(self.bend_a, change))
+        losses = cp.sum_squares(cp.multiply(self.bend_m, self.rows @ move)) + self.slope @ move
+        losses += cp.sum_squares(cp.multiply(self.bend_a, change)) + self.tilt @ change + self.offset
+        penalty = claim.reg * (cp.sum_squares(cp.multiply(claim.mask, move)) + self.ahead @ move) + self.behind
         mass = self.mass = {label: cp.Variable(nonneg=True) for label in LABELS}
         gain = sum(
             self.loss.kink * self.pull[label]
             - self.loss.width * cp.rel_entr(self.pull[label], mass[label] - self.pull[label])
             for label in LABELS
         )
-        self.level = squares + self.slope @ move + self.tilt @ change + self.offset <= claim.epsilon * gain
+        self.level = penalty + losses <= claim.epsilon * gain
+        product = self.product(v, losses)
         self.ceiling = self.cap(v)
-        rules = [self.balance, self.level, mass[1] + mass[-1] <= 1, *self.rules]
+        rules = [self.balance, self.level, mass[1] + mass[-1] <= 1, *product, *self.rules]
         rules += [] if self.ceiling is None else [self.ceiling]
         rules += [] if one(claim) else [v[-1] == 0]
         self.strips = self._strips(v, a)
@@ -240,6 +305,9 @@ class SmoothProgram(_Program):
             found.append(self._multipliers(v))
         return found
 
+    def begin(self) -> None:
+        self._model(self.start, self.loss.pull(signed_scores(self.claim, self.start)))
+
     def value(self, goal: Array) -> float:
         return -inf
 
@@ -249,10 +317,11 @@ class SmoothProgram(_Program):
         m = signed_scores(claim, v)
         pull, a = loss.pull(m), np.clip(a, 1e-6, 1 - 1e-6)
         losses = loss.width * np.logaddexp(0, (loss.kink - m) / loss.width) + loss.conjugate(a)
-        penalised = claim.reg * claim.mask * v
+        penalised = claim.mask * v
         self.at_v.value, self.at_a.value = v, a
-        self.offset.value = float(penalised @ v + self.share @ losses)
-        self.slope.value = 2 * penalised - combine(claim, self.share * pull)
+        self.ahead.value, self.behind.value = 2 * penalised, claim.reg * float(penalised @ v)
+        self.offset.value = float(self.share @ losses)
+        self.slope.value = -combine(claim, self.share * pull)
         self.tilt.value = self.share * (loss.width * np.log(a / (1 - a)) - loss.kink)
         self.bend_m.value = np.sqrt(0.5 * self.share * np.maximum(pull * (1 - pull), 1e-6) / loss.width)
         self.bend_a.value = np.sqrt(0.5 * self.share * loss.width / (a * (1 - a)))
@@ -264,7 +333,7 @@ class SmoothProgram(_Program):
             place[self.known] = np.maximum(_dual(strip), 0)
         b = self.loss.pull(signed_scores(self.claim, v))
         found = {"p": _dual(self.balance), "s": _weight(self.level), "b": b, "gam": gam, "dele": dele}
-        return {**found, "r": _direction(self.ceiling, n=v.size)}
+        return {**found, "r": _direction(self.ceiling, n=v.size), **self.multipliers_of_product()}
 
 
 def _dual(constraint: Any) -> Array:

@@ -12,12 +12,12 @@ from ...core.dataset import Dataset, stack_rows
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.losses import soft_hinge
-from ..clean.rows import PAD, extended
+from ..clean.rows import LABELS, PAD, extended
 from ..clean.screen import Screening
 from .bound import evaluate
 from .conic import make_program
 
-NAMES = {"p": "p", "s": "s", "b": "b", "r": "r", "gam": "gam", "del": "dele"}
+NAMES = {"p": "p", "s": "s", "b": "b", "r": "r", "gam": "gam", "del": "dele", "tau": "tau", "h": "h", "eta": "eta"}
 """Multipliers in a witness, and as arguments of `evaluate`."""
 
 
@@ -52,8 +52,28 @@ def sharpen(claim: Claim, screening: Screening, number: int, solver: str | None 
     return {**part, f"m{number}.index": index.astype(np.float64)}
 
 
+def sharpen_hubs(claim: Claim, screening: Screening, number: int, solver: str | None = None) -> dict[str, Array]:
+    """Multipliers that bound the scores of the hubs from below and from above, four programs; see `sharpen`."""
+    about = _about_hubs(claim, screening)
+    program = make_program(claim, screening, rounds=1, solver=solver)
+    rows = about.demand_rows()
+    found = [program.multipliers(goal)[-1:] for goal in extended(about, rows.X, rows.y)]
+    if not all(found):
+        return {}
+    return {f"hub{number}.{key}": np.array([one[0][name] for one in found]) for key, name in NAMES.items()}
+
+
 def sharpened(claim: Claim, screening: Screening, witness: Mapping[str, Array]) -> Screening:
-    """The screening with the margins that the rounds of a witness prove, one after the other."""
+    """The screening with what the rounds of a witness prove of hubs and margins, one after the other."""
+    number = 0
+    while screening.hubs and f"hub{number}.p" in witness:
+        about = _about_hubs(claim, screening)
+        parts = {name: witness.get(f"hub{number}.{key}", np.nan) for key, name in NAMES.items()}
+        bound = evaluate(about, screening.without_margins(), **parts)
+        bound = bound + PAD * (1 + np.abs(bound))
+        hubs = {y: screening.hubs[y].between(-bound[i], bound[i + 2]) for i, y in enumerate(LABELS)}
+        screening = replace(screening, hubs=hubs)
+        number += 1
     number = 0
     while screening.capped and f"m{number}.index" in witness:
         screening = _round(claim, screening, witness, number)
@@ -73,6 +93,12 @@ def _round(claim: Claim, screening: Screening, witness: Mapping[str, Array], num
     np.maximum.at(lower, index, -bound[: index.size])
     np.minimum.at(upper, index, bound[index.size :])
     return replace(screening, lower=lower, upper=upper)
+
+
+def _about_hubs(claim: Claim, screening: Screening) -> Claim:
+    """About ``-y hub . v`` for the hub of each class, then about ``y hub . v``."""
+    X, y = np.array([screening.hubs[label].center[:-1] for label in LABELS]), np.array(LABELS, dtype=np.float64)
+    return claim.about(Dataset(np.vstack([X, X]), np.concatenate([y, -y])))
 
 
 def _about(claim: Claim, index: Any) -> Claim:

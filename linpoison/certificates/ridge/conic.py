@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,8 +11,14 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 
 from ...core.errors import LinpoisonError
+from ...core.poison import Poison
 from ...core.validation import Array
+from ..certificate import Witness
+from ..claim import Claim
 from .model import GROUPS, RidgeSystem, comparator_bounds
+
+WIDEST = 200
+"""Most features for which one program after the other looks for cuts."""
 
 
 class ConicAnswer(NamedTuple):
@@ -83,6 +90,35 @@ class RidgeProgram:
         value = system.directions[row] @ system.clean + size * parts["cost"].value @ parts["whitened"].value
         return ConicAnswer(self._comparator(row, middle), *self._poison(), float(value))
 
+    def worst(self) -> Callable[[Array], tuple[Array, float, Poison | None] | None]:
+        """Of some rows of the claim, by marks: multipliers of ``max_v min_j c_j . v``, its value and the poison."""
+        import cvxpy as cp
+
+        from ...convex import solve
+
+        system, parts = self.system, self._parts
+        turned = solve_triangular(self._lower, system.directions.T, lower=True).T
+        level, ease = cp.Variable(), cp.Parameter(len(turned), nonneg=True)
+        rule = system.directions @ system.clean + turned @ parts["whitened"] + ease >= level
+        joint = cp.Problem(cp.Maximize(level), [*parts["program"].constraints, rule])
+        far = 1e2 * float(np.abs(turned).max())
+
+        def answer(marks: Array) -> tuple[Array, float, Poison | None] | None:
+            ease.value = np.where(marks, 0.0, far)
+            try:
+                solve(joint)
+            except LinpoisonError:
+                return None
+            points, _ = self._poison()
+            mass = np.maximum(parts["e"].value, 0.0)
+            used = mass > 1e-6
+            count = mass[used] / mass[used].sum() * system.claim.epsilon * system.claim.mass
+            poison = Poison(points[used], np.array([label for label, _ in GROUPS])[used], count) if used.any() else None
+            mu = np.maximum(np.asarray(rule.dual_value, dtype=np.float64).ravel(), 0) * marks
+            return mu, float(level.value), poison
+
+        return answer
+
     def _comparator(self, row: int, middle: Array) -> Array:
         """``v = v0 + 2 H^-1 u - kappa H^-1 c`` with the least bound over kappa, near the solver's multiplier."""
         system = self.system
@@ -103,3 +139,10 @@ class RidgeProgram:
         points = np.array([u.value / max(weight, 1e-300) for u, weight in zip(self._parts["u"], w, strict=True)])
         points[share == 0] = 0.0
         return points, share / max(share.sum(), np.finfo(float).tiny)
+
+
+def worst_of_ridge(claim: Claim, witness: Witness) -> Any:
+    """For rows, what finds the model that is worst for all of them; None without a budget, or for too many features."""
+    if not claim.epsilon or claim.train.d > WIDEST:
+        return None
+    return lambda rows: RidgeProgram(RidgeSystem.of(claim.about(rows))).worst()
