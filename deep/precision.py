@@ -66,12 +66,15 @@ def full_precision(device: Any) -> Iterator[None]:
 
 @contextmanager
 def step_precision(device: Any, precision: str) -> Iterator[Any]:
-    """Products of a learner's step in one of `PRECISIONS`; gives the context of its forward sweep.
+    """Within `full_precision`, a learner's step in one of `PRECISIONS`; gives the context of its forward sweep.
 
     Autocast would keep its copies of parameters until the outermost one ends, over steps that move them.
     """
+    if precision == "ieee":
+        yield nullcontext()
+        return
     half = {"dtype": torch.bfloat16, "enabled": precision == "bf16", "cache_enabled": False}
-    with _products_in("ieee" if precision == "ieee" else "tf32"):
+    with _products_in("tf32"):
         yield torch.autocast(torch.device(device).type, **half)
 
 
