@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.writing import Writer, as_text, text_writer
 from .base import Report, Table
-from .cells import aligned, own_words, wrapped
+from .cells import aligned, listed, own_words
 from .json_values import serial
 from .page import plain_page
 
@@ -74,7 +74,7 @@ class AnswersReport(Report):
         """Verdict, answers and what they rest on."""
         left = len(self.answers) - SHOWN
         more = f"\n... and {left} more, in answers.csv" if left > 0 else ""
-        notes = "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes())
+        notes = listed(self.notes(), "How to read this")
         return f"{self.verdict}{own_words(self.dataset)}\n\n{aligned(self.table())}{more}\n\n{notes}\n"
 
     def values(self) -> dict[str, Any]:

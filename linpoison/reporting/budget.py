@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.writing import Writer, text_writer
 from .base import Report, Table
-from .cells import aligned, own_words, percent, wrapped
+from .cells import aligned, listed, own_words, percent, wrapped
 from .page import plain_page
 
 SCHEMA = 1
@@ -89,10 +89,7 @@ class BudgetReport(Report):
     def to_text(self) -> str:
         """The report as a table for people."""
         blocks = [wrapped(self.verdict, ""), self._heading() + own_words(self.dataset), aligned(self.summary()[0][1])]
-        return (
-            "\n\n".join([*blocks, "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self._notes())])
-            + "\n"
-        )
+        return "\n\n".join([*blocks, listed(self._notes(), "How to read this")]) + "\n"
 
     def to_html(self) -> str:
         """The report as one self-contained page."""

@@ -88,6 +88,11 @@ def wrapped(text: str, lead: str) -> str:
     return textwrap.fill(text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
 
 
+def listed(lines: Sequence[str], heading: str = "") -> str:
+    """Lines behind dashes, below a heading if there is one."""
+    return "\n".join([*([heading] if heading else []), *(wrapped(line, "- ") for line in lines)])
+
+
 REAL, RANGE, BOX = "real", "range", "box"
 COUNTS, ANY_COUNTS = "counts", "counts:inf"
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..core import InputError
 from ..core.writing import Writer, text_writer
 from .base import Report, Table
-from .cells import aimed_table, aligned, loss_table, own_words, percent, rows_table, rungs_table, wrapped
+from .cells import aimed_table, aligned, listed, loss_table, own_words, percent, rows_table, rungs_table, wrapped
 from .json_values import known
 from .page import plain_page
 from .words import measured
@@ -174,9 +174,9 @@ def certify_text(report: CertifyReport) -> str:
     blocks += [f"{name}\n{aligned(table)}" for name, table in report.summary()]
     notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
     notes += failure_lines(report)
-    blocks += ["\n".join(wrapped(line, "- ") for line in notes)] if notes else []
-    blocks.append("What the bounds rest on\n" + "\n".join(wrapped(line, "- ") for line in report.assumptions))
-    blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in reading(report)))
+    blocks += [listed(notes)] if notes else []
+    blocks.append(listed(report.assumptions, "What the bounds rest on"))
+    blocks.append(listed(reading(report), "How to read this"))
     return "\n\n".join(blocks) + "\n"
 
 

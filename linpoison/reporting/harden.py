@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..core.writing import Writer, text_writer
 from .base import Report, Table
-from .cells import aligned, own_words, percent, points, wrapped
+from .cells import aligned, listed, own_words, percent, points, wrapped
 from .json_values import serial
 from .page import plain_page
 from .trial import Trial
@@ -91,7 +91,7 @@ class HardenReport(Report):
     def to_text(self) -> str:
         """Verdict, table and code, for people."""
         heading = self._heading() + own_words(self.dataset)
-        reading = "How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes())
+        reading = listed(self.notes(), "How to read this")
         return f"{wrapped(self.verdict, '')}\n\n{heading}\n\n{aligned(self.rows())}\n\n{reading}\n\n{self.code}"
 
     def to_html(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..core.writing import Writer, as_text, text_writer
 from .base import Report, Table
-from .cells import aligned, own_words, percent, points, wrapped
+from .cells import aligned, listed, own_words, percent, points
 from .json_values import serial
 from .page import plain_page
 from .words import ROWS_ARE_NUMBERED
@@ -110,8 +110,8 @@ class InspectReport(Report):
         if named:
             more = f"\n... and {named - SHOWN} more, in suspects.csv" if named > SHOWN else ""
             blocks.append(f"Rows{ROWS_ARE_NUMBERED[1:].replace('rows are', '')}\n{aligned(self.table())}{more}")
-        blocks += ["\n".join(wrapped(line, "- ") for line in self.group_lines())] if self.groups else []
-        blocks.append("How to read this\n" + "\n".join(wrapped(line, "- ") for line in self.notes()))
+        blocks += [listed(self.group_lines())] if self.groups else []
+        blocks.append(listed(self.notes(), "How to read this"))
         return "\n\n".join(blocks) + "\n"
 
     def values(self) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from ..core import UNDEFENDED
 from .advice import advice, remedies_table
 from .base import Table
-from .cells import aligned, domain_words, loss_table, own_words, percent, points, rungs_table, wrapped
+from .cells import aligned, domain_words, listed, loss_table, own_words, percent, points, rungs_table, wrapped
 from .curve import bracket_words
 from .findings import ALL, AttackEntry, AuditFindings
 from .gates import failed
@@ -30,8 +30,8 @@ PAPERS_LEVEL = "0.17"
 def report_text(report: AuditFindings, verdict: str) -> str:
     """The verdict, what to do, the tables behind it, then the evidence and how to read it."""
     blocks = [wrapped(verdict, ""), *_gates(report), _heading(report)]
-    blocks.append("What was found and what is proved\n" + _listed(bracket_words(report)))
-    blocks.append("What to do\n" + _listed(advice(report)))
+    blocks.append(listed(bracket_words(report), "What was found and what is proved"))
+    blocks.append(listed(advice(report), "What to do"))
     blocks += [f"{caption}\n{textwrap.indent(aligned(rows), '  ')}" for caption, rows in damage_tables(report)]
     blocks += (
         [f"{MEASURES}\n{textwrap.indent(aligned(remedies_table(report, words=False)), '  ')}"]
@@ -39,7 +39,7 @@ def report_text(report: AuditFindings, verdict: str) -> str:
         else []
     )
     said = lessons(report)
-    blocks += ["What else was seen\n" + _listed(said)] if said else []
+    blocks += [listed(said, "What else was seen")] if said else []
     blocks += [_bracket_block(report)] if report.rungs else []
     blocks += [groups_text(report.subpopulations)] if report.subpopulations else []
     several = len(report.attacks) > 1 or bool(report.failures)
@@ -47,12 +47,8 @@ def report_text(report: AuditFindings, verdict: str) -> str:
     blocks += [_entry_block(report, entry) for entry in shown(report)]
     rest = [note for entry in report.attacks if entry not in shown(report) for note in cautions(entry)]
     blocks += ["\n".join(wrapped(note, "note: ") for note in rest)] if rest else []
-    blocks.append("How to read this\n" + _listed(report.reading))
+    blocks.append(listed(report.reading, "How to read this"))
     return "\n\n".join(blocks) + "\n"
-
-
-def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(wrapped(line, "- ") for line in lines)
 
 
 def _gates(report: AuditFindings) -> list[str]:
@@ -60,7 +56,7 @@ def _gates(report: AuditFindings) -> list[str]:
     if not report.gate:
         return []
     kept = [f"met: {item['reason']}" for item in report.gate if item["met"]]
-    return ["Gates\n" + _listed([*(f"NOT MET: {reason}" for reason in failed(report.gate)), *kept])]
+    return [listed([*(f"NOT MET: {reason}" for reason in failed(report.gate)), *kept], "Gates")]
 
 
 def damage_tables(report: AuditFindings) -> list[Table]:
@@ -71,7 +67,7 @@ def damage_tables(report: AuditFindings) -> list[Table]:
 def _bracket_block(report: AuditFindings) -> str:
     words = dict.fromkeys(word for item in report.certificates for word in item["assumptions"])
     tables = [aligned(table) for table in (rungs_table(report.rungs), loss_table(report.rungs)) if table]
-    return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, _listed(list(words))])
+    return "Behind fixed filters: attack and certificate\n" + "\n\n".join([*tables, listed(list(words))])
 
 
 def damage_rows(report: AuditFindings, domain: str) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import linpoison
+from linpoison.auditing.answering import certify_rows
 from linpoison.auditing.curve import cut
 from linpoison.auditing.options import AuditOptions, LearnerOptions
 from linpoison.auditing.subpop import SubpopOptions, run_subpop
@@ -37,6 +38,7 @@ MADE = {
     ),
     "sweep": lambda: SweepReport((SweepCell(AuditOptions(), audited()), SweepCell(AuditOptions(), None, "no room"))),
     "check": lambda: SuiteReport("x.toml", (SuiteEntry("a", "b", 1, audited()), SuiteEntry("c", "d", 2, None, "gone"))),
+    "answers": lambda: certify_rows("gaussians", np.zeros((25, 10)), model="ridge", reg=0.3, kind="flips", most=2),
     "inspect": lambda: linpoison.inspect(two_blobs()),
     "harden": lambda: hardened(),
 }
