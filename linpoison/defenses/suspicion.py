@@ -16,6 +16,8 @@ Mask = NDArray[np.bool_]
 ROUNDS = 3
 HEAVY = 0.25
 """Shape of tails: moments below the fourth exist."""
+PICKANDS = 3.6
+"""Standard error of the shape that quartiles of an exponential tail show, times the root of the number of excesses."""
 TAIL = 0.2
 """Share of a class whose scores tell how its tail falls off."""
 FALSE_SHARE = 0.1
@@ -140,10 +142,18 @@ def _tail(scores: Array, known: Array) -> Array:
 def _pareto(excess: Array) -> tuple[float, float]:
     """Shape and scale of sorted excesses, of which the last quarter may be poison and counts as no less than the rest.
 
-    The likeliest scale for the shape 0 with so many censored.
+    The likeliest scale for the shape 0 with so many censored. Where most scores are about zero (losses of separable
+    classes) the others go through many orders of magnitude: a tail whose quartiles show, beyond their error, that it
+    has no mean, ``log2(Q3 / Q2 - 1) > 1`` (Pickands), has the shape that they show, and the scale of its median.
     """
     seen = excess[: -(excess.size // 4)]
     scale = float(seen.sum() + (excess.size - seen.size) * seen[-1]) / seen.size
+    middle = float(excess[excess.size // 2])
+    shown = (
+        float(np.log2(max(seen[-1] / middle - 1.0, 1e-9))) - PICKANDS / np.sqrt(excess.size) if middle > 0 else HEAVY
+    )
+    if shown > 1:
+        return shown + 1 / seen.size, shown * middle / (2.0**shown - 1.0)
     return HEAVY + 1 / seen.size, scale
 
 

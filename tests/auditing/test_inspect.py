@@ -127,6 +127,12 @@ def test_a_tail_is_exponential_in_the_quantile_and_poison_in_it_does_not_hide_it
     assert among > 0.8 * alone > 8
 
 
+def test_scores_of_many_orders_of_magnitude_surprise_no_more_than_others():
+    rng, codes = np.random.default_rng(0), np.zeros(500, dtype=int)
+    losses = np.where(rng.random(500) < 0.7, 0.0, np.exp(4 * rng.normal(size=500)))
+    assert surprise(losses, codes, codes == 0).max() < np.log(500) + 3
+
+
 def test_one_strong_detector_among_blind_ones_decides():
     blind = {str(number): np.zeros(2) for number in range(9)}
     both = combined({**blind, "sees": np.array([0.0, 50.0])})
