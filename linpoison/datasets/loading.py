@@ -119,13 +119,12 @@ def _named(name: str, seed: int) -> Split | None:
 
 def _existing(name: str) -> Path:
     path = user_path(name, "a data file or the name of a data set")
-    if not path.exists() and path.name == name and (kept := data_folder() / f"{name}.npz").is_file():
+    there = os.path.exists(path)  # unlike that of a path it takes names that are too long for a file, or hold a NUL
+    if not there and path.name == name and os.path.isfile(kept := data_folder() / f"{name}.npz"):
         return kept
-    if "\0" in name or len(os.fsencode(path.name)) > 255:
-        raise InputError("a data file or the name of a data set", f"{name!r}, which is neither", _known())
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError("a data file or the name of a data set", f"the folder {name}", _known())
-    if not path.exists():
+    if not there:
         close = difflib.get_close_matches(name, ENTRIES, n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise InputError("a data file or the name of a data set", f"{name!r}, which is neither", hint + _known())

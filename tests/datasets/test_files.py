@@ -186,6 +186,9 @@ ONES = [0, 1] * 20
 FAILURES = {
     "folder": (lambda folder: folder, "the folder"),
     "missing": (lambda folder: folder / "none.csv", "neither"),
+    "long name": (lambda folder: "9" * 300, "neither"),
+    "almost long name": (lambda folder: "a" * 253, "neither"),
+    "long path": (lambda folder: "a/" * 3000, "a data file or the name of a data set"),
     "suffix": (text("a", "a.xlsx"), "ending in .npz, .csv"),
     "no suffix": (text("a", "data"), "ending in .npz, .csv"),
     "pickle": (raw(pickle.dumps(1), "a.pkl"), "Pickles are refused"),
