@@ -12,7 +12,6 @@ row.
 * matching: gradient matching from there with the reversed loss (labels "true"), at what is learned with the cluster.
 * unrolled: Adam on the pixels through four steps of training, from checkpoints of a training with the cluster, against
   the loss of the attacker's rows.
-* mixed: half of the rows stay as they are, the other half are those of unrolled.
 
 The attacker rehearses each with three seeds of its own on its own rows. The best optimised one of the rehearsal is
 compared with the cluster on the test rows by new seeds of the learner, paired by seed: the interval is Student's, of
@@ -173,21 +172,13 @@ def loss_of(module: Any, w: Any, X: Any, y: Any) -> Any:
     return functional.cross_entropy(torch.func.functional_call(module, w, (X,)), y)
 
 
-def mixed(lab: Lab) -> Rows:
-    """Every second row of the cluster, the others as `unrolled` has moved them."""
-    X, y = lab.cluster
-    moved = torch.as_tensor(kept_poison(lab, "unrolled")[0]).clone()
-    moved[::2] = X[::2]
-    return moved, y
-
-
 def cluster(lab: Lab) -> Rows:
     """The baseline."""
     return lab.cluster
 
 
 ATTACKS: dict[str, Callable[[Lab], Rows]] = {
-    "cluster": cluster, "canceling": canceling, "matching": matching, "unrolled": unrolled, "mixed": mixed,
+    "cluster": cluster, "canceling": canceling, "matching": matching, "unrolled": unrolled,
 }  # fmt: skip
 
 
