@@ -88,14 +88,14 @@ class Autoencoder:
     classes : int
     epochs : int, default 10
         Of learning to return rows; 0 for random weights.
-    chunk : int, default 1024
+    chunk : int, default 2048
         Rows at a time.
     """
 
     shape: tuple[int, ...]
     classes: int
     epochs: int = 10
-    chunk: int = 1024
+    chunk: int = 2048
 
     def network(self, low: float, high: float) -> Any:
         """The attacker's, with weights from torch's generator."""

@@ -135,7 +135,7 @@ def _command(commands: Any, name: str, text: str) -> Any:
     )
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32",
                         help="of the module; sums are float64 (default: float32)")  # fmt: skip
-    parser.add_argument("--chunk", type=whole, default=1024, metavar="N", help="rows at a time (default: 1024)")
+    parser.add_argument("--chunk", type=whole, default=2048, metavar="N", help="rows at a time (default: 2048)")
     parser.add_jobs("seeds at a time (default: 1)", default=1)
     middle = "in the middle of gc (adam, gradient; not lbfgs) and tgda too"
     parser.add_out(f"output folder; a rerun resumes, {middle} (default: deep-report)", default="deep-report")

@@ -32,11 +32,11 @@ class LeaderNetwork:
         Clean rows and their labels.
     label_input : bool, default True
         If False, the network is given the rows alone.
-    chunk : int, default 1024
+    chunk : int, default 2048
         Rows at a time.
     """
 
-    def __init__(self, module: Any, seeds: Sample, *, label_input: bool = True, chunk: int = 1024) -> None:
+    def __init__(self, module: Any, seeds: Sample, *, label_input: bool = True, chunk: int = 2048) -> None:
         if not isinstance(module, torch.nn.Module):
             raise InputError("a torch.nn.Module", type(module).__name__)
         self.module, self.layout = module, Layout(module)

@@ -52,7 +52,7 @@ class TorchRisk(Repeated):
         If False, P drops the parameters named "bias".
     params : callable or sequence of str, optional
         Which parameters form `w`: a test of their names, or names. Others stay what they are in the module.
-    chunk : int, default 1024
+    chunk : int, default 2048
         Rows at a time. Has no influence on the result but rounding.
     head : str, optional
         Name of the last linear layer, by default the ``torch.nn.Linear`` that the module registers last.
@@ -97,7 +97,7 @@ class TorchRisk(Repeated):
         *,
         penalize_intercept: bool = True,
         params: Callable[[str], bool] | Any = None,
-        chunk: int = 1024,
+        chunk: int = 2048,
         head: str | None = None,
         derivative: Literal["auto", "forward", "double_backward"] = "auto",
         init: Callable[[Any], None] | None = None,
