@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from ..core.validation import Array
 from .rounding import gamma
 
-NODES = 400
+NODES = 1000
 """Most nodes of a tree: where they do not suffice, what they prove is weaker."""
 _BENT = 0.3
 """By how much weights may differ in a dive."""

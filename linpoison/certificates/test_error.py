@@ -31,7 +31,9 @@ PROGRAMS: dict[str, Callable[[Claim, Witness], Callable[[Dataset], Worst] | None
 ZERO_COUNTS = "a score of zero counts as an error"
 
 
-def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: int = 4, cuts: int = 16) -> Certificate:
+def certify_test_error(
+    claim: Claim, certify: Certify | None = None, *, rounds: int = 4, cuts: int | None = None
+) -> Certificate:
     """Bound the share of ``claim.rows`` that one poison can make the learner misclassify.
 
     No sampling enters: the bound speaks of these very rows, with their weights ``q_j`` (of sum 1). With
@@ -65,8 +67,9 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
         `certify_margin` for the others, which has no bound for the squared hinge.
     rounds : int, default 4
         Cuts of (b) that are guessed, each at the price of certifying one row.
-    cuts : int, default 16
-        Most cuts in all, where the certificate of the rows has a program to find them by.
+    cuts : int, optional
+        Most cuts in all, where the certificate of the rows has a program to find them by: 16, or 60 for the squared
+        loss, whose programs do not grow with the clean rows.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def certify_test_error(claim: Claim, certify: Certify | None = None, *, rounds: 
     row, and so on. Only the quality of the bound rests on that.
     """
     check_integer(rounds, "rounds", at_least=1)
-    check_integer(cuts, "cuts", at_least=1)
+    cuts = (60 if claim.problem.loss.quadratic else 16) if cuts is None else check_integer(cuts, "cuts", at_least=1)
     began = time.perf_counter()
     score = certify or score_certifier(claim.problem.loss)
     rows = claim.demand_rows()
