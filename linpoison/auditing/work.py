@@ -13,7 +13,7 @@ from ..core import LinpoisonError, Poison, SolverFailed
 from ..core.journal import FolderJournal
 from ..defender import Evaluation
 from ..defenses import class_exposures
-from ..reporting.findings import ALL, AttackEntry, Damage
+from ..reporting.findings import ALL, LATE, AttackEntry, Damage
 from ..reporting.report import AuditReport
 from .assemble import assemble
 from .bracket import Bracket, build_bracket
@@ -39,8 +39,6 @@ PROVED = 3
 RESERVE = 2.0
 """Seconds of a time limit that are kept for the report, beside half of those of scoring the clean rows: a poison, which
 an attack scores at its end, takes less than they do, whose neighbours are known by then."""
-LATE = "time limit; a longer one lets it run"
-"""Why an attack was left out that has found nothing by the deadline."""
 
 
 @dataclass(frozen=True, eq=False)

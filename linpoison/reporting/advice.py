@@ -8,6 +8,7 @@ from typing import Any
 from ..core.results import UNDEFENDED, worst_case
 from .cells import difference, domain_words, joined, percent
 from .findings import ALL, AuditFindings
+from .verdict import not_tried
 
 WORTH = 0.01
 """Growth of the error that calls for a measure, and what one must take off it to be told."""
@@ -21,6 +22,8 @@ def advice(report: AuditFindings) -> list[str]:
         return ["Run the same command again: it goes on from here."]
     item = report.damage()
     if item.test_error - item.clean_error < WORTH:
+        if not_tried(report):
+            return ["Too little was tried to say that nothing needs to change: allow more time (--time-limit)."]
         return ["Against the attacks that were run nothing needs to change.", *_filters(report)]
     if not report.filters:
         return ["Put filters before the learner (--defenses) and audit again: none was run."]

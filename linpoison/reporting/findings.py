@@ -11,6 +11,8 @@ from .material import Material
 
 SCHEMA = 2
 """Of ``report.json``."""
+LATE = "time limit; a longer one lets it run"
+"""Why an attack was left out of a run that has a limit."""
 ALL = "all"
 """The word for every filter at once: one poison has to pass all of them."""
 

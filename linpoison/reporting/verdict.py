@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .cells import counted, domain_words, joined, percent
-from .findings import AuditFindings, Damage
+from .findings import LATE, AuditFindings, Damage
 from .words import measured
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -142,7 +142,18 @@ def _proved(report: AuditFindings) -> list[str]:
     return ["What is proved at most: not asked for (--certify)."]
 
 
+def not_tried(report: AuditFindings) -> int:
+    """How many of the attacks that were planned a time limit left out."""
+    return sum(entry["reason"] == LATE and entry["name"] != "certify" for entry in report.left_out)
+
+
 def _unfinished(report: AuditFindings) -> list[str]:
-    if not report.unfinished:
-        return []
-    return [f"{joined(report.unfinished)} had not ended when this was written: it may get worse."]
+    left = not_tried(report)
+    lines = (
+        [f"For want of time {counted(left, 'attack')} of the plan did not begin: it may get much worse."]
+        if left
+        else []
+    )
+    if report.unfinished:
+        lines.append(f"{joined(report.unfinished)} had not ended when this was written: it may get worse.")
+    return lines

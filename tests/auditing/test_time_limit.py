@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,10 @@ def test_a_limit_leaves_out_what_it_must_and_says_so(tmp_path, fake_attacks):
     assert cut.unfinished == ["fake"]
     assert [item["name"] for item in cut.left_out] == ["one-class"]
     assert "one-class was left out: time limit" in " ".join(cut.to_text().split())
+    assert "1 attack of the plan did not begin" in cut.verdict
+    harmless = replace(cut, damages=[replace(item, test_error=item.clean_error) for item in cut.damages])
+    assert "Too little was tried" in harmless.advice[0]
+    assert "nothing needs to change" in replace(harmless, left_out=[]).advice[0]
     assert "--time-limit 1e-09" in cut.command
     fake_attacks.steps.clear()
     audit(out=tmp_path / "cut", **names)
