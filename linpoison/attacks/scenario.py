@@ -141,7 +141,7 @@ class Scenario:
                 "Write them out as sample weights of the rows, as Scenario.without_class_weights() does.",
             )  # fmt: skip
 
-    @property
+    @cached_property
     def sees_only_training_rows(self) -> bool:
         """Whether the target rows are the training rows."""
         return self.aim.target is self.train or self.aim.target.digest() == self.train.digest()

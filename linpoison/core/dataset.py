@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -179,7 +178,6 @@ class Dataset:
     def _with_rows(self, X: Matrix, y: Array, weight: Array, numbers: NDArray[np.int64] | None) -> Dataset:
         """New rows that were checked when the data were made that they come from."""
         other = copy(self)
-        vars(other).pop("_digest", None)
         for name, value in (("X", X), ("y", y), ("weight", weight), ("row_numbers", numbers)):
             object.__setattr__(other, name, None if value is None else _read_only(value))
         return other
@@ -204,10 +202,6 @@ class Dataset:
 
     def digest(self) -> str:
         """SHA-256 of shape, rows, labels and weights, equal for equal data in the same storage."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
         classes = "" if self.n_classes is None else f" {self.n_classes}"
         code = hashlib.sha256(f"{self.X.shape} {self.is_sparse}{classes}".encode())
         arrays = [self.X.data, self.X.indices, self.X.indptr] if self.is_sparse else [self.X]
