@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path, PurePath
@@ -78,6 +78,7 @@ def assemble(
         versions=versions(),
         seed=options.seed,
         command=command_line(verb, data, options),
+        onward=_hardening(data, options, setting),
         options=plain(influences(options)),
         threat=threat(len(rows.index), setting.measure.words),
         reading=measure_words(setting.measure, setting.split.train)
@@ -252,10 +253,19 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command_line(verb: str, data: Any, options: LearnerOptions) -> str:
-    """The command that repeats this run; data or an estimator from Python show as ``<data>``."""
+def _hardening(data: Any, options: LearnerOptions, setting: Setting) -> str:
+    """The command that looks for a setting that suffers less, where there is one: of two classes and their error."""
+    if setting.split.train.n_classes is not None or setting.measure.name != "error" or options.learner is not None:
+        return ""
+    return command_line("harden", data, options, {*LearnerOptions.__dataclass_fields__, "epsilon"} - {"metric"})
+
+
+def command_line(verb: str, data: Any, options: LearnerOptions, only: Collection[str] | None = None) -> str:
+    """The command that repeats this run, or `only` with some options; what comes from Python shows as ``<data>``."""
     words = ["linpoison", verb, os.fspath(data) if isinstance(data, (str, os.PathLike)) else "<data>"]
     for name, value in influences(options).items():
+        if only is not None and name not in only:
+            continue
         if name == "penalize_intercept" and value is not None:
             words.append("--penalize-intercept" if value else "--no-penalize-intercept")
         elif name == "estimator" and value is not None and not isinstance(options.estimator, (str, os.PathLike)):

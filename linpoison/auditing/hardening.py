@@ -274,7 +274,7 @@ class _Search:
         clean, cost = float(there.mean()), float(there.mean() - here.mean())
         return Trial(
             name=measure.name, words=measure.words, clean_error=clean, cost=cost, low=low, high=high,
-            seen_error=clean, unseen_error=None, attack="",
+            seen_error=clean, unseen_error=None, attack="", fixed=measure.fixed,
         )  # fmt: skip
 
     def _built(self, measure: Measure, name: str) -> Any:

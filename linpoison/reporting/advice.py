@@ -30,7 +30,8 @@ def advice(report: AuditFindings) -> list[str]:
     told = sorted(_measures(report), key=lambda measure: measure[:2])
     lines = [line for _, left, line in told if item.test_error - left >= WORTH][:MOST]
     first = [] if lines or not report.remedies else ["None of the measures that were tried takes a point off it."]
-    return [*first, *lines, *_filters(report), *_overrun(report)]
+    search = [f"Look for a setting that suffers less, each attacked anew: {report.onward}"] if report.onward else []
+    return [*first, *lines, *_filters(report), *_overrun(report), *search]
 
 
 def _measures(report: AuditFindings) -> list[tuple[bool, float, str]]:

@@ -140,6 +140,7 @@ class AuditFindings:
     versions: dict[str, str]
     seed: int
     command: str = ""
+    onward: str = ""
     metric: str = "error"
     metric_rows: int | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -24,6 +24,8 @@ class Trial:
         Who made it (`ANY` where the errors are bounds), and which filter held best where there are several.
     thorough : bool
         Whether the portfolio of attacks was tried.
+    fixed : bool
+        Whether no poison moves its filters, so that what it does can be bounded.
     bound : float or None
         What no poison exceeds, on all test rows behind these filters, where that was asked for and proved.
     """
@@ -39,6 +41,7 @@ class Trial:
     attack: str
     filter: str = ""
     thorough: bool = False
+    fixed: bool = False
     bound: float | None = None
 
     @property

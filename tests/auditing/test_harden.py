@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linpoison import Dataset, InputError, Split, harden
+from linpoison import Dataset, InputError, Split, audit, harden
 from linpoison.auditing import hardening, measures, sweeping
 from linpoison.auditing.sweeping import run_cell
 from linpoison.cli import main
+from linpoison.cli.parser import build_parser
 from linpoison.reporting.trial import Trial
 
 
@@ -214,3 +216,27 @@ def test_options_that_cannot_be_used_are_refused(options, words):
 def test_the_command_refuses_in_one_line(capsys, tmp_path):
     assert main(["harden", "gaussians", "--trusted", "2", "--out", str(tmp_path / "x")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_audit_names_the_command_that_hardens_and_that_the_one_that_certifies():
+    rows = SPLIT.train
+    far = Dataset(np.vstack([rows.X, [[90.0, 0.0, 0.0]]]), np.append(rows.y, -1.0))
+    report = audit(Split(far, SPLIT.test), model="ridge", reg=0.3, defenses="l2", attacks="random-flips", jobs=1)
+    words = shlex.split(report.onward.replace("<data>", "gaussians"))
+    asked = build_parser().parse_args(words[1:])
+    assert (asked.command, asked.model, asked.reg, asked.defenses, asked.epsilon) == (
+        "harden",
+        "ridge",
+        0.3,
+        "l2",
+        0.03,
+    )
+    hurt = replace(report, damages=[replace(item, test_error=0.9) for item in report.damages])
+    assert report.onward in hurt.advice[-1]
+    assert audit(SPLIT, metric="auc", defenses="l2", attacks="random-flips", jobs=1).onward == ""
+
+
+def test_what_can_be_bounded_and_was_not_is_said(quick):
+    report = harden(SPLIT, defenses="l2", finalists=0, jobs=1, time_limit=1e-3)
+    said = replace(report, trials=[replace(trial, fixed=True, bound=None) for trial in report.trials]).notes()
+    assert any(f"{report.command} --certify" in line for line in said)
