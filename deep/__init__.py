@@ -13,7 +13,7 @@
     poison as a torch Dataset and as pictures; networks as safetensors.
 `LeaderNetwork`, `pretrain`
     poison rows as the output of a network, for TGDA; an attacker that returns the rows it is given, to start from.
-`FeatureCollision`
+`FeatureCollision`, `Collided`
     rows of a network's input with given features: poison of the last layer carried back.
 `RiskLearner`, `RiskRows`
     a risk and its trainer as the learner of the defences of `linpoison.defenses`: TRIM, SEVER and the others; what it
@@ -29,7 +29,8 @@ the order in which the module names them.
 The audit of `linpoison` speaks of linear classifiers. A network whose last layer is linear is one, on the features of
 the layers before it: `features` and `linear_model_of` make the two meet.
 
-Samples, optimisers and the attacks come along from `linpoison.risk` and `linpoison.attacks.gradient`.
+Along come, from `linpoison.risk` and `linpoison.attacks.gradient`, `Sample`, `Adam`, `LBFGS`, `LBFGSTrainer`,
+`accuracy`, and the attacks `Canceler`, `FixedModelAttack`, `GradPC`, `GradientMatching` and `TGDA`.
 
 ``python -m deep`` is the command line. Nothing here needs cvxpy.
 """

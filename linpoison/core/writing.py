@@ -114,11 +114,11 @@ def write_file(path: str | os.PathLike[str], write: Writer) -> None:
 def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> None:
     """Write every file under a temporary name, then put them all in place, in order. The folder is made.
 
-    Where several runs write the same names at once, all files are those of one of them.
+    Where several runs write the same names at once, all files are those of one of them. Where one fails there is none,
+    and no folder that was not there before.
     """
     place = Path(folder)
-    with translated(place), contextlib.ExitStack() as stack:
-        place.mkdir(parents=True, exist_ok=True)
+    with translated(place), _made(place), contextlib.ExitStack() as stack:
         drafts: list[Draft] = []
         for name, write in writers.items():
             drafts.append(stack.enter_context(Draft(place / name)))
@@ -126,6 +126,20 @@ def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> 
         with _one_at_a_time(place / ".commit"):
             for draft in drafts:
                 draft.commit()
+
+
+@contextmanager
+def _made(place: Path) -> Iterator[None]:
+    """The folder, which is taken away again if it is new and nothing comes into it."""
+    new = not place.exists()
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
 
 
 @contextmanager

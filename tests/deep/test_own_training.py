@@ -101,7 +101,7 @@ def test_a_seed_gives_the_same_model_again_and_nothing_else_is_touched():
     assert float(np.mean(first.predict(rows.X).numpy() == rows.y)) > 0.7
 
 
-def test_it_trains_wherever_a_trainer_does(tmp_path):
+def test_it_trains_wherever_a_trainer_does(tmp_path, monkeypatch):
     rows = NetworkLearner(TorchRisk(small())).rows(pairs())
     journal = FolderJournal(tmp_path)
     learner = NetworkLearner(TorchRisk(small()), plain, journal=journal, progress=lambda *a: None)
@@ -109,10 +109,13 @@ def test_it_trains_wherever_a_trainer_does(tmp_path):
     alone = FunctionTrainer(plain).fit(TorchRisk(small()), replace(several(60), X=rows.X))
     assert torch.equal(learner.fit(rows).flat, alone.w)
     assert found.best.test_error["none"] == learner.fit(rows.mix(found.poison.expanded())).error(rows)
-    kept = NetworkLearner(TorchRisk(small()), lambda *a: 1 / 0, journal=journal).fit(rows)
-    assert torch.equal(kept.flat, learner.fit(rows).flat)
     trim = TRIM(remove=0.1, learner=RiskLearner(TorchRisk(small()), plain, classes=range(3)))
     assert len(trim.fit(rows.X, rows.codes).sample_indices_) == 54
+    monkeypatch.setattr(FunctionTrainer, "fit", lambda *a, **k: 1 / 0)  # what was learned is read back
+    kept = NetworkLearner(TorchRisk(small()), plain, journal=journal).fit(rows)
+    assert torch.equal(kept.flat, learner.fit(rows).flat)
+    with pytest.raises(ZeroDivisionError):  # of another function it is not
+        NetworkLearner(TorchRisk(small()), lambda *a: None, journal=journal).fit(rows)
 
 
 def test_frozen_layers_and_a_start_from_the_modules_own_parameters():

@@ -74,7 +74,7 @@ def deletions_smooth(claim: Claim, removed: int) -> Certificate:
     >>> sets = ByLabel({1: Ball([1.0], 0.5), -1: Ball([-1.0], 0.5)})
     >>> claim = Claim(train, Problem(Logistic(), 0.1), sets, 0.0, Dataset([[1.0]], [1]))
     >>> deletions_smooth(claim, 1).bound.round(2)
-    array([-1.41])
+    array([-1.6])
     """
     return _certify(claim, removed, flips=False)
 
