@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from .errors import InputError, WriteFailed
 
@@ -131,15 +132,25 @@ def write_all(folder: str | os.PathLike[str], writers: Mapping[str, Writer]) -> 
 @contextmanager
 def _made(place: Path) -> Iterator[None]:
     """The folder, which is taken away again if it is new and nothing comes into it."""
-    new = not place.exists()
+    new = _missing(place)
     place.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        if new:
-            with contextlib.suppress(OSError):
-                place.rmdir()
+        _drop_empty(new)
         raise
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and those above it, as far as they are not there."""
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def _drop_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, each of which lies in the next, up to one that holds something."""
+    with contextlib.suppress(OSError):
+        for one in folders:
+            one.rmdir()  # refuses unless it is empty
 
 
 @contextmanager
@@ -179,6 +190,23 @@ def text_writer(text: str | Callable[[], str]) -> Writer:
     return lambda stream: stream.write((text if isinstance(text, str) else text()).encode("utf-8", errors="replace"))
 
 
+def table_writer(
+    records: Callable[[], Sequence[Mapping[str, Any]]],
+    columns: Callable[[], Sequence[str]] | None = None,
+    end: str = "\r\n",
+) -> Writer:
+    """What writes records as comma-separated text, under the names of the columns; those of the first by default."""
+
+    def write(stream: BinaryIO) -> None:
+        rows = records()
+        with as_text(stream) as text:
+            lines = csv.DictWriter(text, list(rows[0]) if columns is None else columns(), lineterminator=end)
+            lines.writeheader()
+            lines.writerows(rows)
+
+    return write
+
+
 @contextmanager
 def as_text(stream: BinaryIO) -> Iterator[io.TextIOWrapper]:
     """A binary stream as one of UTF-8 text, such as for `csv.writer`; it stays open afterwards."""
@@ -207,7 +235,7 @@ def alone_in(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    made = _missing(folder)
     with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
     held = _lock(folder)
@@ -216,9 +244,7 @@ def alone_in(folder: Path | None) -> Iterator[None]:
     finally:
         if held is not None:
             os.close(held)
-        with contextlib.suppress(OSError):
-            for one in made or [folder]:
-                one.rmdir()  # refuses unless it is empty
+        _drop_empty(made or [folder])
 
 
 def _lock(folder: Path) -> int | None:

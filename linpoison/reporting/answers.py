@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from ..core.writing import Writer, as_text, text_writer
+from ..core.writing import Writer, table_writer, text_writer
 from .base import Report, Table
 from .cells import aligned, listed, own_words
 from .json_values import serial
@@ -91,12 +90,6 @@ class AnswersReport(Report):
     def writers(self) -> dict[str, Writer]:
         """``answers.csv``, ``answers.json`` and ``answers.html``."""
         return {
-            "answers.csv": self._write, "answers.json": text_writer(self.to_json),
+            "answers.csv": table_writer(self.records, end="\n"), "answers.json": text_writer(self.to_json),
             "answers.html": text_writer(self.to_html),
         }  # fmt: skip
-
-    def _write(self, stream: BinaryIO) -> None:
-        with as_text(stream) as text:
-            lines = csv.DictWriter(text, list(self.answers[0]), lineterminator="\n")
-            lines.writeheader()
-            lines.writerows(self.answers)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..core.writing import Writer, as_text, text_writer
+from ..core.writing import Writer, table_writer, text_writer
 from .base import Report, Table
 from .cells import aligned, listed, own_words, percent, points
 from .json_values import serial
@@ -137,12 +136,6 @@ class InspectReport(Report):
     def writers(self) -> dict[str, Writer]:
         """``suspects.csv``, ``inspect.json`` and ``inspect.html``."""
         return {
-            "suspects.csv": self._write, "inspect.json": text_writer(self.to_json),
+            "suspects.csv": table_writer(self.records), "inspect.json": text_writer(self.to_json),
             "inspect.html": text_writer(self.to_html),
         }  # fmt: skip
-
-    def _write(self, stream: BinaryIO) -> None:
-        with as_text(stream) as text:
-            writer = csv.DictWriter(text, list(self._line(self.ranking[0])))
-            writer.writeheader()
-            writer.writerows(self.records())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..core.writing import Writer, as_text, text_writer
+from ..core.writing import Writer, table_writer, text_writer
 from .base import Report, Table
 from .cells import counted, domain_words, percent
 from .findings import AttackEntry
@@ -134,7 +133,7 @@ class SweepReport(Report):
     def writers(self) -> dict[str, Writer]:
         """``sweep.csv``, ``sweep.html`` and ``sweep.json``."""
         return {
-            "sweep.csv": self._write,
+            "sweep.csv": table_writer(self.records, self.columns),
             "sweep.html": text_writer(self.to_html),
             "sweep.json": text_writer(self.to_json),
         }
@@ -149,12 +148,6 @@ class SweepReport(Report):
         )
         place = _FIXED.index("n_poison")
         return [*_FIXED[:place], *names, *_FIXED[place:]]
-
-    def _write(self, stream: BinaryIO) -> None:
-        with as_text(stream) as text:
-            writer = csv.DictWriter(text, self.columns(), restval="")
-            writer.writeheader()
-            writer.writerows(self.records())
 
 
 def _axes(row: dict[str, Any]) -> tuple[str, ...]:
