@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg.lapack import dposv
 
 from ..core.dataset import Dataset
@@ -107,11 +108,7 @@ def newton(
     for _ in range(steps):
         gradient = Z.T @ (share * loss.derivative(margins)) + penalty * vector
         curvature = share * loss.second_derivative(margins)
-        curved = np.flatnonzero(curvature)
-        rows = Z[curved]
-        hessian = (rows * curvature[curved, None]).T @ rows
-        hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
-        step = -_solved(hessian, gradient)
+        step = _step(Z, curvature, np.flatnonzero(curvature), penalty, gradient)
         promised = float(-gradient @ step)
         if not promised > tol:
             break
@@ -136,11 +133,7 @@ def rounded_newton(
     for _ in range(steps):
         np.minimum(np.maximum(q, -1.0, out=pull), 0.0, out=pull)
         gradient = Z.T @ (share * pull) + penalty * vector
-        curved = np.flatnonzero((pull > -1.0) & (pull < 0.0))
-        rows = Z[curved]
-        hessian = (rows * bends[curved, None]).T @ rows
-        hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
-        step = -_solved(hessian, gradient)
+        step = _step(Z, bends, np.flatnonzero((pull > -1.0) & (pull < 0.0)), penalty, gradient)
         promised = float(-gradient @ step)
         if not promised > tol:
             break
@@ -157,6 +150,14 @@ def _rounded_slope(q: Array, change: Array, along: Array, base: float, bend: flo
     np.multiply(change, t, out=pull)
     np.minimum(np.maximum(np.add(pull, q, out=pull), -1.0, out=pull), 0.0, out=pull)
     return base + t * bend + float(pull @ along)
+
+
+def _step(Z: Array, curvature: Array, curved: NDArray[np.intp], penalty: Array, gradient: Array) -> Array:
+    """Newton's step, where only the `curved` rows have curvature."""
+    rows = Z[curved]
+    hessian = (rows * curvature[curved, None]).T @ rows
+    hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
+    return -_solved(hessian, gradient)
 
 
 def _solved(hessian: Array, gradient: Array) -> Array:
