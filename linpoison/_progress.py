@@ -27,8 +27,7 @@ class ProgressLine:
     def __init__(self, stream: TextIO, *, quiet: bool = False, program: str = "linpoison") -> None:
         self._stream, self._quiet, self._program = stream, quiet or verbose(), program
         self._bar: Any = None
-        self._logged = ""
-        self._what, self._last = "", 0.0
+        self._step, self._last = "", 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -41,14 +40,14 @@ class ProgressLine:
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show where the work stands."""
         step = what.partition(":")[0]
-        (log.debug if step == self._logged else log.info)("%s %d/%d", what, done, total)
-        self._logged = step
+        goes_on, self._step = step == self._step, step
+        (log.debug if goes_on else log.info)("%s %d/%d", what, done, total)
         if self._quiet:
             return
         if self._stream.isatty():
             self._draw(done, total, what)
         else:
-            self._write(done, total, what)
+            self._write(done, total, what, goes_on)
 
     def note(self, text: str) -> None:
         """A line that stays: what has been found so far."""
@@ -70,11 +69,11 @@ class ProgressLine:
         self._bar.set_description(printable(what), refresh=False)
         self._bar.update(done - self._bar.n)
 
-    def _write(self, done: int, total: int, what: str) -> None:
-        now, step = time.monotonic(), what.partition(":")[0]
-        if step == self._what and done < total and now - self._last < EVERY:
+    def _write(self, done: int, total: int, what: str, goes_on: bool) -> None:
+        now = time.monotonic()
+        if goes_on and done < total and now - self._last < EVERY:
             return
-        if step == self._what and done == total and total == 0:
+        if goes_on and done == total and total == 0:
             return
-        self._what, self._last = step, now
+        self._last = now
         tell(f"{self._program}: {what} {done}/{total}", self._stream)
