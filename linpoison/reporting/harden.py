@@ -86,7 +86,7 @@ class HardenReport(Report):
         """What could not be tried or had no time, and how to read it."""
         late = "; ".join(self.unfinished)
         missing = [f"{name} could not be tried: {why}" for name, why in self.failures.items()]
-        if self.recommended.fixed and self.recommended.bound is None and not self.command.endswith("--certify"):
+        if self.recommended.fixed and self.recommended.bound is None and "--certify" not in self.command.split():
             missing.append(f"What no poison exceeds behind it, where that can be bounded: {self.command} --certify")
         return [*missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
 
