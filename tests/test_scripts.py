@@ -71,6 +71,19 @@ def test_the_map_repeats_the_table_of_rooms():
         assert named == ALLOWED[room], room
 
 
+def test_the_table_of_experiments_has_every_script_and_result():
+    folder = ROOT / "experiments"
+    pages = {path: path.read_text(encoding="utf-8") for path in folder.glob("*/README.md")}
+    pages[folder / "README.md"] = (folder / "README.md").read_text(encoding="utf-8")
+    linked = {
+        path: {(path.parent / name).resolve() for name in re.findall(r"\]\(([^)#:]+)\)", text)}
+        for path, text in pages.items()
+    }
+    assert not [name for names in linked.values() for name in names if not name.exists()]
+    scripts = {path for path in folder.rglob("*.py") if "def main(" in path.read_text(encoding="utf-8")}
+    assert scripts <= linked[folder / "README.md"]
+
+
 def test_the_enron_table_on_a_small_set(tmp_path, fake_attacks, capsys):
     experiment = script(ENRON)
     assert experiment["main"](["--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
