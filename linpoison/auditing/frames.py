@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import InputError, check_once
 from ..datasets.files import held_out
-from ..datasets.layout import index_columns, label_column, weight_column
+from ..datasets.layout import Layout, index_columns, label_column, trusted_column, weight_column
 from .options import LearnerOptions
 
 _HELD_OUT = 0.3  # as of a file
@@ -19,8 +19,9 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and (hasattr(data, "iloc") or hasattr(data, "get_columns"))
 
 
-def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tuple[Any, ...], Any]:
-    """``(X_train, y_train, X_test, y_test)`` of a frame with a label column, and its sample weights if it has any.
+def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tuple[Any, ...], Any, Any]:
+    """``(X_train, y_train, X_test, y_test)`` of a frame with a label column, its sample weights if it has any, and the
+    places of training and test rows in it if some were held out.
 
     The test rows are a frame given as ``test``, or held out as those of a file are; all rows if `whole`, unless a share
     is named.
@@ -29,14 +30,20 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
     check_once([*map(str, train.columns)], "columns of the frame")
     label = label_column(train, layout, "the frame", raw=options.estimator is not None)
     weights = weight_column(train, layout, "the frame")
-    others = [label, weights, *index_columns(train, layout, "the frame", label)]
+    others = [
+        label,
+        weights,
+        trusted_column(train, layout, "the frame"),
+        *index_columns(train, layout, "the frame", label),
+    ]
     features = [name for name in train.columns if name not in others]
+    places = None
     if options.test is None:
         share = options.test_fraction if options.test_fraction is not None else None if whole else _HELD_OUT
         index = np.arange(len(train))
         kept, out = (index, index) if share is None else held_out(train[label], share, options.seed, "the frame")
         train, test = train.iloc[kept], train.iloc[out]
-        parts = [_rows(data, kept), _rows(data, out)]
+        parts, places = [_rows(data, kept), _rows(data, out)], (kept, out)
     elif is_frame(options.test):
         test, parts = _pandas(options.test), [data, options.test]
     else:
@@ -46,7 +53,17 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
         raise InputError("the columns of the frame in the test rows", f"none called {lost[0]}")
     weight = None if weights is None else train[weights].to_numpy(dtype=np.float64)
     X, X_test = (part[features] for part in (parts if options.estimator is not None else (train, test)))
-    return (X, train[label], X_test, test[label]), weight
+    return (X, train[label], X_test, test[label]), weight, places
+
+
+def marked_in_frame(data: Any, column: str) -> Any:
+    """Places of the rows that a column marks as trusted."""
+    frame = _pandas(data)
+    marks = frame[trusted_column(frame, Layout(trusted=column), "the frame")]
+    try:
+        return np.flatnonzero(marks.to_numpy(dtype=np.float64))
+    except (TypeError, ValueError):
+        raise InputError("a number for each row in the column of trusted rows", f"values of {marks.dtype}") from None
 
 
 def _rows(data: Any, rows: Any) -> Any:

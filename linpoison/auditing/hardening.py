@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,36 @@ from ..core import (
     Dataset,
     InputError,
     LinpoisonError,
+    Poison,
     SolverFailed,
     Split,
     check_integer,
     check_number,
 )
+from ..core.journal import FolderJournal
 from ..core.writing import alone_in, check_folder
-from ..reporting.findings import ALL
+from ..datasets.layout import Layout
 from ..reporting.harden import HardenReport
-from ..reporting.report import AuditReport
-from ..reporting.trial import ANY, Trial
+from ..reporting.trial import ALL, ANY, FEW, PLAIN, Trial
 from .assemble import command_line, describe_data, describe_model, versions
+from .contest import Contest, Strongest
 from .damage import interval
 from .inputs import prepare
-from .journal import run_digest
-from .measures import AS_IS, Measure, code_of, measures, trusted_rows
-from .options import DEFAULT_DATA, AuditOptions, LearnerOptions, influences, processors
-from .sweeping import run_cell
+from .measures import AS_IS, Measure, code_of, measures
+from .options import DEFAULT_DATA, PORTFOLIO, AuditOptions, LearnerOptions, influences, processors
+from .plain import plain_poisons
 from .target import Target
+from .trusted_rows import TrustedRows
 
-SEARCH = ("random-flips", "breakdown", "influence")
-"""Attacks that every setting is attacked by; those that are compared last meet the portfolio."""
 TARGET = "split:0.5"
 """The attacker looks at half of the test rows; the other half is unseen."""
 LEAST_SECONDS = 2.0
-"""That an audit is given, however little is left."""
-_DEARER = 4.0  # times as long as the quick attacks of a setting those of a finalist take
-_OF_A_SPLIT = dict.fromkeys(("label", "test", "test_fraction", "header", "index", "domain"))
+"""That attacks are given, however little is left."""
+SHARE = 0.4
+"""Of the time that is left, for one step of the search at most."""
+HANDED_ON = 12
+"""Poisons that did most to other settings, which a setting is tried with first."""
+_NOT_IN_STEPS = ("time_limit", "finalists", "certify", "max_cost", "trusted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class HardenOptions(LearnerOptions):
     """Options of `harden`, which says what each means, checked: wrong ones raise `InputError`."""
 
     epsilon: float = 0.03
-    trusted: float = 0.5
+    trusted: Any = 0.5
     max_cost: float = 0.01
     finalists: int = 2
     certify: bool = False
@@ -61,8 +64,7 @@ class HardenOptions(LearnerOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        remedy = "It is the share of the training rows that was checked by hand."
-        self._set("trusted", check_number(self.trusted, "trusted", at_least=0, at_most=1, remedy=remedy))
+        self._set("trusted", TrustedRows.parse(self.trusted))
         self._set("max_cost", check_number(self.max_cost, "max_cost", at_least=0, at_most=1))
         check_number(self.finalists, "finalists", at_least=0, at_most=20)
         self._set("finalists", check_integer(self.finalists, "finalists", at_least=0))
@@ -73,15 +75,16 @@ class HardenOptions(LearnerOptions):
         if self.learner is not None:
             remedy = "What is recommended is written down as code."
             raise CapabilityError("a model that is named by its loss", repr(self.model), remedy)
-        self.audited({}, ())  # what an audit would refuse is refused now
+        self.audited()  # what an audit would refuse is refused now
 
-    def audited(self, defenses: Any, attacks: Sequence[str], reg: float | None = None) -> AuditOptions:
+    def layout(self) -> Layout:
+        """How a table is laid out; the column of trusted rows is no feature."""
+        return replace(super().layout(), trusted=TrustedRows.parse(self.trusted).column)
+
+    def audited(self) -> AuditOptions:
         """Options of the audit of one setting."""
         shared = {name: getattr(self, name) for name in LearnerOptions.__dataclass_fields__}
-        shared |= {"defenses": defenses or "none"} | ({} if reg is None else {"reg": reg})
-        return AuditOptions(
-            **shared, epsilon=self.epsilon, attacks=attacks or SEARCH, target=TARGET, jobs=self.jobs,
-        )  # fmt: skip
+        return AuditOptions(**shared, epsilon=self.epsilon, attacks=PORTFOLIO, target=TARGET, jobs=self.jobs)
 
 
 def harden(
@@ -99,9 +102,16 @@ def harden(
         min over settings s with clean error <= clean error as it is + max_cost
             max over poison D_p, |D_p| = round(epsilon n)   error(argmin of s on what s keeps of clean + D_p)
 
-    The inner maximum is what the attacks of `SEARCH` find, and for the best few settings what the portfolio of `audit`
-    finds; the greater of the errors on rows that the attacker saw and on those it did not counts. Of learning from
-    trusted rows alone, and of votes over parts of the rows, it is what any poison can do at most.
+    The inner maximum is the most that was found: the greater of the errors on rows that the attacker saw and on those
+    it did not. Of learning from trusted rows alone, and of votes over parts of the rows, it is what any poison can do
+    at most. More attacks can only find more, so the setting that seems best is the next to be attacked harder, until
+    the best ones have met all attacks of the portfolio of `audit`:
+
+    1. every setting meets poisons that take no search (`linpoison.auditing.plain`) and those that did most to others;
+    2. the one with the least damage meets flips and far rows that are searched for it;
+    3. then the rest of the portfolio, and a local search from the strongest of all.
+
+    A setting is recommended only if it loses no more than the present one on either half of the test rows.
 
     Parameters
     ----------
@@ -110,33 +120,36 @@ def harden(
     options : HardenOptions, optional
         As an object, in place of keywords.
     out : path, optional
-        Folder for ``harden.json``, ``harden.html``, ``hardened.py`` and, where skops is installed,
-        ``hardened.skops``, and for the report of each audit. A search that is started again reads those back; one that
-        is interrupted leaves what it knows by then.
+        Folder for ``harden.json``, ``harden.html``, ``hardened.py``, where skops is installed ``hardened.skops``, and
+        ``poison.npz``, what did most to the recommended setting. Attacks that have ended are kept in ``journal``
+        there, for a search that is started again; one that is interrupted leaves what it knows by then.
     progress : callable, optional
-        Called with (audits done, audits in all, description).
+        Called with (steps done, steps in all, description).
     **keywords
         `epsilon`, `jobs` and the options of the learner as in `audit`; and:
 
     Other Parameters
     ----------------
-    trusted : float, default 0.5
-        Share of the training rows, drawn from each class, that was checked and is known to be clean. Filters fitted on
-        them cannot be moved by poison. With 0 no setting needs trusted rows.
+    trusted : float, str, or sequence of int, default 0.5
+        The training rows that were checked and are known to be clean: ``"rows:3,17,42"``, ``"rows:FILE"`` (text,
+        ``.csv`` or ``.npy``) or a sequence of row numbers, those of the user's file where there is one;
+        ``"column:NAME"``, a column of the file that is 0 in all other rows; or a share of each class, drawn at random,
+        to see what checking so many would buy. Filters fitted on trusted rows cannot be moved by poison. With 0 no
+        setting needs any.
     max_cost : float, default 0.01
         How much the clean error may grow: 0.01 is one point.
     finalists : int, default 2
-        Settings that the portfolio attacks last, the present one beside them; none for 0.
+        How many settings meet the whole portfolio at least, what is recommended among them; none for 0.
     certify : bool, default False
         Also bound what any poison can do to the finalists with fixed filters.
     time_limit : float, optional
-        Seconds of wall time, in about equal shares for the settings. Those that found no time are named in the report,
+        Seconds of wall time, in shrinking shares for the steps. Settings that found no time are named in the report,
         and so are those whose attacks did not end; the same call with `out` goes on from there.
 
     Raises
     ------
     InputError
-        For an option or data that cannot be used.
+        For an option or data that cannot be used, or trusted rows that are not there.
     """
     asked = HardenOptions.of(options, keywords)
     folder = None if out is None else check_folder(out).absolute()
@@ -155,102 +168,149 @@ def harden(
 
 
 class _Search:
-    """One search; audits are kept in folders of their own."""
+    """One search; what attacks find is kept in a journal."""
 
     def __init__(self, data: Any, options: HardenOptions, folder: Path | None, progress: Progress | None) -> None:
         self.data, self.options, self.folder, self.progress = data, options, folder, progress
         self.deadline = None if options.time_limit is None else Deadline.after(options.time_limit)
         self.setting = prepare(data, options)
-        train = self.setting.split.train
-        self.parts = _halves(self.setting.split, options.seed)
-        self.trusted = trusted_rows(train, options.trusted, options.seed)
-        self.n_poison = Budget(options.epsilon).count(train.n)
+        split = self.setting.split
+        self.parts = _halves(split, options.seed)
+        self.trusted, self.cautions = options.trusted.of(data, split, options.layout(), options.seed)
+        self.n_poison = Budget(options.epsilon).count(split.train.n)
         found = measures(self.setting, options, self.n_poison, self.trusted)
         self.measures = {item.name: item for item in found}
-        self.done, self.total = 0, len(found) + options.finalists + 1
+        self.done, self.total = 0, len(found) + 2 * options.finalists + 1
         self.tried: dict[str, Trial] = {}
         self.failures: dict[str, str] = {}
         self.unfinished: list[str] = []
+        self._contests: dict[str, Contest] = {}
         self._wrong_now: np.ndarray | None = None
         self._models: dict[tuple[str, str], Any] = {}
 
     def run(self) -> HardenReport:
-        """Every setting quickly, the best few thoroughly, and the choice."""
-        thorough = self.options.finalists + bool(self.options.finalists)
-        for number, measure in enumerate(self.measures.values()):
-            self._try(measure, SEARCH, len(self.measures) - number + _DEARER * thorough)
+        """Every setting by poison that is there, the one that seems best by attacks, and the choice."""
+        self._try(AS_IS, FEW)
         if AS_IS not in self.tried:
             why = self.failures.get(AS_IS, "the time limit")
-            raise SolverFailed(f"expected an audit of the present setting, got: {why}")
-        names = [AS_IS, *self._best(self.options.finalists)] if self.options.finalists else []
-        for number, name in enumerate(names):
-            if not self.measures[name].proved:
-                self._try(self.measures[name], ("portfolio",), len(names) - number)
+            raise SolverFailed(f"expected an attack on the present setting, got: {why}")
+        for name in self.measures:
+            if name != AS_IS:
+                self._try(name, PLAIN)
+        while (following := self._following()) is not None:
+            self._try(*following)
         return self.report()
 
-    def _best(self, most: int, *, thorough: bool = False) -> list[str]:
-        """Names of the settings that cost no more than is allowed, the least damage first."""
-        last = thorough and self.options.finalists > 0
-        last = last and any(trial.thorough for name, trial in self.tried.items() if name != AS_IS)
-        names = [name for name, trial in self.tried.items() if trial.thorough or not last]
-        names = [name for name in names if thorough or name != AS_IS]
-        cheap = [name for name in names if self.tried[name].cost <= self.options.max_cost + 1e-12]
-        return sorted(cheap or names, key=lambda name: self.tried[name].preference)[:most]
+    def _following(self) -> tuple[str, str] | None:
+        """The setting that is to be attacked next, and how: the best that has not met everything, if it may matter."""
+        if self.deadline is not None and self.deadline.over:
+            return None
+        last = ALL if self.options.finalists else FEW
+        ranked = [self.tried[name] for name in self._ranked() if name not in self.unfinished]
+        best = ranked[: max(self.options.finalists, 1)]
+        for trial in best:
+            if trial.met != last and not trial.thorough:
+                return trial.name, FEW if trial.met == PLAIN else ALL
+        now = self.tried[AS_IS]
+        undecided = last == ALL and not now.thorough and AS_IS not in self.unfinished
+        return (AS_IS, ALL) if undecided and not any(trial.no_worse_than(now) for trial in best) else None
 
-    def _try(self, measure: Measure, attacks: Sequence[str], shares: float) -> None:
-        """Try a setting within an equal share of the time that is left, with what was tried of it before."""
+    def _ranked(self) -> list[str]:
+        """Names of the settings that cost no more than is allowed, the least damage first."""
+        cheap = [name for name, trial in self.tried.items() if trial.cost <= self.options.max_cost + 1e-12]
+        return sorted(cheap, key=lambda name: self.tried[name].preference)
+
+    def _chosen(self) -> str:
+        """The setting to take: of those attacked hardest the best that is no worse than the present one."""
+        now = self.tried[AS_IS]
+        ranked = [self.tried[name] for name in self._ranked()]
+        for hard in (ALL,) if self.options.finalists else (), (ALL, FEW):
+            better = [trial for trial in ranked if trial.met in hard and trial.no_worse_than(now)]
+            if better:
+                return better[0].name if better[0].attacked < now.attacked else AS_IS
+        return AS_IS
+
+    def _try(self, name: str, met: str) -> None:
+        """Attack a setting by so much more than it has met, within a share of the time that is left."""
         if self.progress is not None:
-            self.progress(self.done, self.total, measure.name)
+            self.progress(min(self.done, self.total - 1), self.total, name)
         self.done += 1
+        measure = self.measures[name]
+        late = self.deadline is not None and self.deadline.over and not measure.proved and name != AS_IS
         try:
-            trial = self._proved(measure) if measure.proved else self._attacked(measure, attacks, shares)
+            trial = None if late else self._proved(measure) if measure.proved else self._attacked(measure, met)
         except LinpoisonError as error:
-            self.failures[measure.name] = " ".join(str(error).split())
+            self.failures[name] = " ".join(str(error).split())
+            self.tried.pop(name, None)
             return
         if trial is not None:
-            before = self.tried.get(measure.name)
-            self.tried[measure.name] = trial if before is None else before.with_more(trial)
-        elif measure.name not in self.unfinished:
-            self.unfinished.append(measure.name)
+            self.tried[name] = trial
 
-    def _attacked(self, measure: Measure, attacks: Sequence[str], shares: float) -> Trial | None:
-        """By an audit of this setting; None where there is no time for one."""
-        thorough = attacks != SEARCH
-        chosen = self.options.defenses if measure.name == AS_IS else measure.defenses
-        options = self.options.audited(chosen, attacks, measure.reg)
-        if thorough and self.options.certify and measure.fixed:
-            options = replace(options, certify=True)
-        data = self.data
-        if measure.copies > 1:
-            rows = measure.rows(self.setting.split.train)
-            data = Split(rows, self.setting.split.test)
-            epsilon = self.n_poison / rows.n
-            options = replace(options, epsilon=epsilon, **_OF_A_SPLIT)  # type: ignore[arg-type]
-        place = self._place(options, measure)
-        if self.deadline is not None:
-            if self.deadline.over and measure.name != AS_IS:
-                return None
-            options = replace(options, time_limit=max(self.deadline.left / shares, LEAST_SECONDS))
-        cell = run_cell(data, options, place)
-        if cell.report is None:
-            raise SolverFailed(cell.failure)
-        if cell.report.unfinished and measure.name not in self.unfinished:
-            self.unfinished.append(measure.name)
-        return self._judged(measure, cell.report, thorough)
+    def _attacked(self, measure: Measure, met: str) -> Trial:
+        """What attacks find, of which those before are kept."""
+        first = measure.name not in self._contests
+        contest = self._contest(measure)
+        if first:
+            contest.meets([*self._handed_on(), *self._plain(measure, contest)])
+        if met != PLAIN:
+            until = None if self.deadline is None else Deadline.after(max(SHARE * self.deadline.left, LEAST_SECONDS))
+            campaign = replace(contest.campaign, deadline=until, progress=self.progress and self._inner, late=[])
+            tasks = contest.first if met == FEW else [*contest.first, *contest.rest]
+            contest.attacked(tasks, campaign)
+            if contest.cut and measure.name not in self.unfinished:
+                self.unfinished.append(measure.name)
+        if contest.best is None:
+            raise SolverFailed(f"expected a poison that can be scored behind {measure.name}, got none")
+        return self._judged(measure, contest, contest.best, met)
 
-    def _place(self, options: AuditOptions, measure: Measure) -> Path | None:
+    def _inner(self, done: int, total: int, what: str) -> None:
+        """Progress within a step."""
+        if self.progress is not None:
+            self.progress(min(self.done, self.total) - 1, self.total, what)
+
+    def _contest(self, measure: Measure) -> Contest:
+        if measure.name not in self._contests:
+            own = self.setting
+            setting = replace(
+                own, problem=measure.problem(own.problem), defenses=measure.defenses,
+                split=Split(measure.rows(own.split.train), own.split.test),
+            )  # fmt: skip
+            made = Contest.of(setting, self.options.audited(), self.n_poison, self._journal(measure))
+            self._contests[measure.name] = made
+        return self._contests[measure.name]
+
+    def _journal(self, measure: Measure) -> FolderJournal | None:
         if self.folder is None:
             return None
-        name = "".join(letter if letter.isalnum() else "-" for letter in measure.name)
-        return self.folder / f"{name}_{run_digest(options=influences(options))[:8]}"
+        told = {name: value for name, value in influences(self.options).items() if name not in _NOT_IN_STEPS}
+        trusted = None if self.trusted is None else self.trusted.numbers
+        key = self.setting.key(told, setting=measure.name, trusted=trusted)
+        return FolderJournal(self.folder / "journal" / key)
 
-    def _judged(self, measure: Measure, report: AuditReport, thorough: bool) -> Trial:
-        hardest = [item for item in report.damages if item.behind == ALL]
-        worst = max(hardest, key=lambda item: max(item.test_error, item.unseen_test_error or 0.0))
+    def _handed_on(self) -> Iterator[tuple[str, Poison]]:
+        """What did most to other settings."""
+        others = [contest.best for contest in self._contests.values() if contest.best is not None]
+        for best in sorted(others, key=lambda item: -item.error)[:HANDED_ON]:
+            yield best.attack, best.poison
+
+    def _plain(self, measure: Measure, contest: Contest) -> Iterator[tuple[str, Poison]]:
+        """Of a setting of several filters there is none but what was searched for."""
+        if len(measure.defenses) > 1:
+            return
+        wide = next(iter(contest.scenarios.values()))
+        yield from plain_poisons(
+            contest.setting.defender, wide.train.domain, self.n_poison, self.trusted, self.options.seed
+        )
+
+    def _judged(self, measure: Measure, contest: Contest, best: Strongest, met: str) -> Trial:
+        trial = self._costing(measure, best.filter)
+        bound = None
+        if met == ALL and self.options.certify and measure.fixed:
+            total = contest.setting.split.train.total
+            bound = contest.bound(max(self.n_poison / contest.setting.split.train.n, self.n_poison / total))
         return replace(
-            self._costing(measure, worst.filter), seen_error=worst.test_error, unseen_error=worst.unseen_test_error,
-            attack=worst.attack, filter=worst.filter if len(measure.defenses) > 1 else "", thorough=thorough,
-            bound=max((float(rung["bound"]) for rung in report.rungs), default=None),
+            trial, seen_error=best.seen, unseen_error=best.unseen, attack=best.attack,
+            filter=best.filter if len(measure.defenses) > 1 else "", met=met, bound=bound,
         )  # fmt: skip
 
     def _proved(self, measure: Measure) -> Trial:
@@ -260,7 +320,7 @@ class _Search:
         parts = (*self.parts, split.test)
         seen, unseen, bound = (float(measure.worst_wrong(model, self.n_poison, part).mean()) for part in parts)
         trial = self._costing(measure)
-        return replace(trial, seen_error=seen, unseen_error=unseen, attack=ANY, thorough=True, bound=bound)
+        return replace(trial, seen_error=seen, unseen_error=unseen, attack=ANY, met=ALL, bound=bound)
 
     def _costing(self, measure: Measure, name: str = "") -> Trial:
         """A setting behind one of its filters on clean rows, held against the present one on all test rows."""
@@ -286,7 +346,7 @@ class _Search:
 
     def report(self) -> HardenReport:
         """What is known by now."""
-        chosen = self._best(1, thorough=True)[0]
+        chosen = self._chosen()
         measure, setting, name = self.measures[chosen], self.setting, self.tried[chosen].filter
         train = setting.split.train
         left = [name for name in self.measures if name not in self.tried and name not in self.failures]
@@ -296,8 +356,10 @@ class _Search:
             trials=list(self.tried.values()), chosen=chosen, max_cost=self.options.max_cost,
             failures=dict(self.failures), unfinished=list(dict.fromkeys([*self.unfinished, *left])),
             trusted=[] if self.trusted is None else [int(number) for number in self.trusted.numbers],
+            cautions=self.cautions,
             versions=versions(), seed=self.options.seed, command=command_line("harden", self.data, self.options),
             code=code_of(measure, setting.problem, train, name), estimator=self._built(measure, name),
+            poison=None if measure.proved else getattr(self._contests[chosen].best, "poison", None),
         )  # fmt: skip
 
 

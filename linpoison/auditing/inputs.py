@@ -171,8 +171,11 @@ def _split_of_data(data: Any, options: LearnerOptions, through: Preprocessing | 
     if isinstance(data, (str, os.PathLike)):
         return _load_source(data, options, through, whole)
     if is_frame(data):
-        data, weight = parts_of_frame(data, options, whole)
+        data, weight, places = parts_of_frame(data, options, whole)
         split = _split_of_arrays(data, through, whole)
+        if places is not None:
+            train, test = (replace(p, row_numbers=at) for p, at in zip((split.train, split.test), places, strict=True))
+            split = Split(train, test)
         split = split if weight is None else Split(replace(split.train, weight=weight), split.test)
         return split if options.domain is None else split.in_domain(options.domain)
     for name in ("label", "test", "test_fraction", "header", "index"):
@@ -195,6 +198,10 @@ def _load_source(
         raise InputError(f"no test fraction with the named data set {name}", f"{fraction:g}", "Its split is fixed.")
     if named:
         layout: dict[str, Any] = options.layout().given()
+        if "trusted" in layout:
+            raise InputError(
+                f"no column of trusted rows with the named data set {name}", layout["trusted"], "Number them."
+            )
         return load(data, domain=options.domain, test=options.test, seed=options.seed, **layout)
     share = fraction if fraction is not None else None if whole else _HELD_OUT
     return load_path(

@@ -133,18 +133,6 @@ def parted(problem: Problem, n_parts: int) -> PartitionClassifier:
     )  # fmt: skip
 
 
-def trusted_rows(train: Dataset, share: float, seed: int) -> Dataset | None:
-    """So many of the rows of each class; None for a share of zero."""
-    if share == 0:
-        return None
-    rng = np.random.default_rng([seed, 17])
-    chosen = []
-    for label in train.labels:
-        members = np.flatnonzero(train.y == label)
-        chosen.append(rng.choice(members, max(round(share * members.size), 2), replace=False))
-    return train.take(np.sort(np.concatenate(chosen)))
-
-
 def measures(setting: Setting, options: LearnerOptions, n_poison: int, trusted: Dataset | None) -> list[Measure]:
     """The settings that are tried, the present one first."""
     train, problem = setting.split.train, setting.problem
@@ -202,7 +190,7 @@ def _trusted_measures(trusted: Dataset, n: int, options: LearnerOptions, problem
                 "exceed, and keep the training rows within all of them"
             )
             found.append(Measure(name, words, {name: fixed}, trusted=trusted))
-            if extra and heavy > 1 and options.estimator is None:
+            if extra and heavy > 1:
                 words = f"{words}, the trusted ones {heavy} times each"
                 found.append(replace(found[-1], name=f"{name}-heavy", words=words, copies=heavy))
     return found

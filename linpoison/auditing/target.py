@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..attacks.aim import Aim
-from ..core import ERROR, Dataset, InputError, Measure, Split, as_whole
-from ..core.archives import check_file, read_array
+from ..core import ERROR, Dataset, InputError, Measure, Split
+from .numbering import row_numbers
 
 _EXPECTED = "target 'test', 'train', 'split:F' with a fraction 0 < F < 1, or 'rows:' with row numbers or a file"
-_ROWS = "Name test rows by number from 0 on, each once: rows:3,17,42, or rows:FILE (text, .csv or .npy)."
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Target:
             return cls(text)
         head, colon, tail = text.partition(":") if isinstance(text, str) else ("", "", "")
         if head == "rows" and colon:
-            return cls("rows", index=_row_numbers(tail))
+            return cls("rows", index=row_numbers(tail, "test"))
         try:
             fraction = float(tail)
         except ValueError:
@@ -110,56 +105,6 @@ class TargetRows:
         if self.index:
             return Aim(self.seen, others=self.unseen, collateral=1.0, measure=self.measure)
         return Aim(self.seen, "target" if self.unseen is None else "population", measure=self.measure)
-
-
-def _row_numbers(text: str) -> tuple[int, ...]:
-    """Row numbers, ascending, from a comma list or a file."""
-    numbers = _listed(text) if re.fullmatch(r"[-\d,\s]*", text) else _in_file(Path(text))
-    if not numbers:
-        raise InputError("at least one test row to be misclassified", f"none in {text!r}", _ROWS)
-    if min(numbers) < 0:
-        raise InputError("numbers of test rows from 0 on", str(min(numbers)), _ROWS)
-    ordered = sorted(numbers)
-    twice = [number for number, other in pairwise(ordered) if number == other]
-    if twice:
-        raise InputError("test rows each once", f"row {twice[0]} twice", _ROWS)
-    return tuple(ordered)
-
-
-def _listed(text: str) -> list[int]:
-    try:
-        return [as_whole(word) for word in text.split(",")] if text else []
-    except ValueError:
-        raise InputError("test rows as whole numbers between commas", repr(text), _ROWS) from None
-
-
-def _in_file(path: Path) -> list[int]:
-    """Whole numbers of an ``.npy`` array or a text; the first line of a ``.csv`` file may be a heading."""
-    file = check_file(path, "numbers of test rows, or a file of them", _ROWS)
-    try:
-        content = read_array(file, "a file of whole numbers") if path.suffix == ".npy" else file.read_text("utf-8")
-    except OSError as error:
-        raise InputError("a file of whole numbers", f"{str(path)!r} ({error.strerror})", _ROWS) from None
-    except UnicodeDecodeError:
-        raise InputError("a file of whole numbers", f"{path}, which is none", _ROWS) from None
-    return _in_text(content, path) if isinstance(content, str) else _in_array(content, path)
-
-
-def _in_array(values: Any, path: Path) -> list[int]:
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
-        kind = getattr(values, "dtype", type(values).__name__)
-        raise InputError("whole numbers of test rows", f"an array of {kind} in {path}", _ROWS)
-    return [int(value) for value in values.ravel()]
-
-
-def _in_text(text: str, path: Path) -> list[int]:
-    words = re.split(r"[,;\s]+", text.strip("\ufeff \r\n\t,;"))
-    number = re.compile(r"-?\d+", re.ASCII)
-    words = words[1:] if path.suffix == ".csv" and not number.fullmatch(words[0]) else words
-    wrong = next((word for word in words if word and not number.fullmatch(word)), None)
-    if wrong is not None:
-        raise InputError("a file of whole numbers", f"{wrong[:40]!r} in {path}", _ROWS)
-    return [as_whole(word) for word in words if word]
 
 
 def _halves(test: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -159,7 +159,7 @@ def _harden(arguments: Any) -> int:
     options = _options(HardenOptions, arguments)
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = harden(arguments.data, options, out=arguments.out, progress=progress)
-    _print(report, arguments, "a folder of each audit")
+    _print(report, arguments)
     return 0
 
 

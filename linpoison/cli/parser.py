@@ -222,19 +222,20 @@ def _add_harden(commands: Any) -> None:
     parser = _command(
         commands, "harden", "search what a defender controls for the least damage",
         "Attack one setting of filters and learner after another, by an attacker who knows it, and recommend the one "
-        "that suffers least at a clean cost that is allowed. Writes harden.json, harden.html, hardened.py and "
-        "hardened.skops, and a folder of each audit; an interrupted search resumes.",
+        "that suffers least at a clean cost that is allowed. Writes harden.json, harden.html, hardened.py, "
+        "hardened.skops and poison.npz; an interrupted search resumes.",
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)
     parser.add_epsilon()
     _add_defenses(parser, "--defenses", DEFENSES)
-    parser.add_argument("--trusted", type=number, default=0.5, metavar="F",
-                        help="share of the training rows that is known to be clean (default: 0.5)")  # fmt: skip
+    parser.add_argument("--trusted", default="0.5", metavar="WHICH",
+                        help="training rows known to be clean: rows:3,17,42 or rows:FILE (numbers in the file of "
+                        "data), column:NAME (0 in all others), or a share drawn at random (default: 0.5)")  # fmt: skip
     parser.add_argument("--max-cost", type=number, default=0.01, metavar="F",
                         help="how much the clean error may grow (default: 0.01, one point)")  # fmt: skip
     parser.add_argument("--finalists", type=whole, default=2, metavar="N",
-                        help="settings that the whole portfolio of attacks meets at last (default: 2)")  # fmt: skip
+                        help="settings that meet the whole portfolio of attacks at least (default: 2)")  # fmt: skip
     parser.add_argument("--certify", action="store_true", help="also bound the damage to the finalists that can be")
     parser.add_argument("--time-limit", type=number, default=None, metavar="S",
                         help="seconds in all; settings without time are named (default: none)")  # fmt: skip

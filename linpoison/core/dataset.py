@@ -130,8 +130,8 @@ class Dataset:
         """Row numbers of the user's file, or positions, shape (n,)."""
         return np.arange(self.n, dtype=np.int64) if self.row_numbers is None else self.row_numbers
 
-    def positions(self, numbers: Any) -> NDArray[np.intp]:
-        """Positions of rows by their numbers, see `numbers`.
+    def positions(self, numbers: Any, what: str = "test") -> NDArray[np.intp]:
+        """Positions of rows by their numbers, see `numbers`; `what` is what errors call the rows.
 
         Raises
         ------
@@ -143,10 +143,10 @@ class Dataset:
         if lost is None:
             return np.array([place[int(number)] for number in numbers], dtype=np.intp)
         if self.row_numbers is None:
-            raise InputError(f"numbers of test rows below {self.n}", str(lost))
+            raise InputError(f"numbers of {what} rows below {self.n}", str(lost))
         some = ", ".join(map(str, self.row_numbers[:5])) + (", ..." if self.n > 5 else "")
         raise InputError(
-            f"row numbers of the file among its {self.n} test rows ({some})", str(lost),
+            f"row numbers of the file among its {self.n} {what} rows ({some})", str(lost),
             "Rows are counted from 0, a header not counted; pick others, or give the test rows as a file of their own.",
         )  # fmt: skip
 

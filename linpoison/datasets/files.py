@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core import Array, Dataset, InputError, Matrix, Split, as_matrix
 from .labels import LabelEncoding
 from .layout import Layout
-from .readers import Raw, read_npz, read_svmlight
+from .readers import Raw, marked_in_npz, read_npz, read_svmlight
 from .scaling import check_scale
-from .tables import TABLES, read_table
+from .tables import TABLES, marked_in_table, read_table
 
 Through = Callable[[Any, "tuple[str, ...] | None"], "tuple[Any, tuple[str, ...] | None]"]
 _PICKLES = (".pkl", ".pickle", ".joblib")
@@ -85,10 +86,17 @@ def read_raw(path: Path, test: Path | None, layout: Layout, *, raw: bool = False
     if suffix in TABLES:
         return read_table(path, test, layout, raw=raw)
     for name, value in layout.given().items():
-        if name != "weight" or suffix != ".npz":
+        if name not in ("weight", "trusted") or suffix != ".npz":
             what = f"{name} column" if name != "header" else "option header"
             raise InputError(f"no {what} with a {suffix} file", repr(value), "It is for .csv and .parquet files.")
     return read_npz(path, test, layout.weight) if suffix == ".npz" else read_svmlight(path, test)
+
+
+def marked_rows(path: Path, layout: Layout) -> NDArray[np.intp]:
+    """Numbers of the rows of a file that the column (or array) of trusted rows in `layout` marks."""
+    if path.suffix.lower() in TABLES:
+        return marked_in_table(path, layout)
+    return marked_in_npz(path, str(layout.trusted))
 
 
 def _suffix(path: Path) -> str:

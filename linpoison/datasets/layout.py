@@ -33,17 +33,20 @@ class Layout:
         A column of row numbers or names (or several between commas) that is no feature; "none" if there is none.
     weight : str, optional
         The column of sample weights (for ``.npz`` the array), which is no feature.
+    trusted : str, optional
+        The column (for ``.npz`` the array) that is 0 in all rows but those known to be clean, which is no feature.
     """
 
     label: str | None = None
     header: str | None = None
     index: str | None = None
     weight: str | None = None
+    trusted: str | None = None
 
     def __post_init__(self) -> None:
         if self.header is not None and not (isinstance(self.header, str) and self.header in HEADERS):
             raise InputError("header as 'first' or 'none'", repr(self.header))
-        for name in ("label", "index", "weight"):
+        for name in ("label", "index", "weight", "trusted"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"the name of the {name} column as text", repr(value))
@@ -113,7 +116,7 @@ def index_columns(frame: Any, layout: Layout, name: str, label: Any) -> list[Any
         words = [layout.index] if layout.index in frame.columns else [w.strip() for w in layout.index.split(",")]
         return [_existing(frame, word, "an index column", name) for word in words]
     for column in frame.columns:
-        if column == label or column == layout.weight:
+        if column == label or column in (layout.weight, layout.trusted):
             continue
         unnamed = str(column).startswith("Unnamed: ") or not str(column).strip()
         called = str(column).strip().lower() in _ROW_NAMES
@@ -143,7 +146,7 @@ def label_column(frame: Any, layout: Layout, name: str, *, raw: bool = False) ->
     """
     if layout.label is not None:
         return _existing(frame, layout.label, "a label column", name)
-    others = {layout.weight, *(layout.index or "").split(",")}
+    others = {layout.weight, layout.trusted, *(layout.index or "").split(",")}
     columns = [column for column in frame.columns if str(column) not in others]
     for words in LABEL_NAMES:
         found = [column for column in columns if str(column).strip().lower() in words]
@@ -174,6 +177,11 @@ def _existing(frame: Any, word: str, what: str, name: str) -> Any:
 def weight_column(frame: Any, layout: Layout, name: str) -> Any:
     """The column of sample weights, if one was named."""
     return None if layout.weight is None else _existing(frame, layout.weight, "a weight column", name)
+
+
+def trusted_column(frame: Any, layout: Layout, name: str) -> Any:
+    """The column that marks trusted rows, if one was named."""
+    return None if layout.trusted is None else _existing(frame, layout.trusted, "a column of trusted rows", name)
 
 
 def _is_number(text: str) -> bool:

@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..core import InputError, Split, check_number, check_seed
 from ..core.archives import user_path
 from .external import mnist_pair
@@ -99,6 +102,13 @@ def load_path(name: str, layout: Layout, *, test: str | os.PathLike[str] | None 
     from .files import load_file
 
     return load_file(_existing(name), layout=layout, test=None if test is None else Path(test), **options)
+
+
+def load_marked(name: str, layout: Layout) -> NDArray[np.intp]:
+    """Numbers of the rows of a file that its column of trusted rows marks."""
+    from .files import marked_rows
+
+    return marked_rows(_existing(name), layout)
 
 
 def is_named(name: str) -> bool:

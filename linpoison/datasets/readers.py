@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from ..core import InputError, Matrix, check_integer
 from ..core.archives import CSR_PARTS, csr_of, read_arrays
@@ -67,6 +68,14 @@ def read_npz(path: Path, test: Path | None, weight: str | None = None) -> Raw:
         )
     other = _arrays(test)
     return replace(inner, test=(_matrix(other, test), _array(other, "y", test)))
+
+
+def marked_in_npz(path: Path, key: str) -> NDArray[np.intp]:
+    """Places that are not 0 in an array of an archive."""
+    marks = np.asarray(_array(_arrays(path), key, path))
+    if marks.ndim != 1 or marks.dtype.kind not in "biuf":
+        raise InputError(f"a number for each row in the array {key!r} of {path.name}", f"{marks.dtype} {marks.shape}")
+    return np.flatnonzero(marks)
 
 
 def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:

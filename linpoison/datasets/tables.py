@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core import Array, InputError, MissingDependency
 from .layout import (
@@ -17,6 +18,7 @@ from .layout import (
     index_columns,
     is_text,
     label_column,
+    trusted_column,
     weight_column,
 )
 from .readers import Raw
@@ -29,7 +31,8 @@ def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = Fal
     check_header_is_no_row(frame, layout, path.name)
     label = label_column(frame, layout, path.name, raw=raw)
     weight = weight_column(frame, layout, path.name)
-    others = [label, weight, *index_columns(frame, layout, path.name, label)]
+    marks = trusted_column(frame, layout, path.name)
+    others = [label, weight, marks, *index_columns(frame, layout, path.name, label)]
     features = [name for name in frame.columns if name not in others]
     if not features:
         raise InputError(
@@ -52,6 +55,12 @@ def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = Fal
         X, y, f"column {label!r} of {path.name}", other, tuple(str(name) for name in features), label_name=str(label),
         weight=None if weight is None else _numbers(frame, [weight], path)[:, 0],
     )  # fmt: skip
+
+
+def marked_in_table(path: Path, layout: Layout) -> NDArray[np.intp]:
+    """Numbers of the rows of a table that its column of trusted rows marks."""
+    frame = TABLES[path.suffix.lower()](path, layout)
+    return np.flatnonzero(_numbers(frame, [trusted_column(frame, layout, path.name)], path)[:, 0])
 
 
 def _csv_frame(path: Path, layout: Layout) -> Any:

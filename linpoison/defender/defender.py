@@ -233,7 +233,7 @@ class Defender(Known):
     def _fresh(self, name: str) -> Defense:
         """A clone to copy: of parameters of its own, which a fit leaves alone, and made once."""
         if name not in self._clones:
-            self._clones[name] = clone(self.defenses[name])
+            self._clones[name] = clone(self.defenses[name]).ready()
         return self._clones[name]
 
     @property

@@ -110,6 +110,10 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         rows = X.tocsr() if sp.issparse(X) and X.format not in ("csr", "csc", "lil") else X
         return _safe_indexing(rows, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
 
+    def ready(self) -> Self:
+        """Itself, with what is the same for all rows that it may be fitted on computed once: its parameters stay."""
+        return self
+
     def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
         """Like `fit`, but what the defender has computed already is not computed again.
 

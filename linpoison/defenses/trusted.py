@@ -44,6 +44,7 @@ class TrustedDefense(Defense):
     """
 
     drops_share = False
+    _ready: Defense | None = None
 
     def __init__(self, defense: Any = None, trusted: Any = None) -> None:
         super().__init__()
@@ -58,10 +59,18 @@ class TrustedDefense(Defense):
     def has_convex_set(self) -> bool:
         return self.defense is None or bool(self.defense.has_convex_set)
 
-    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+    def ready(self) -> Self:
+        self._ready = self._fixed()
+        return self
+
+    def _fixed(self) -> Defense:
         if self.trusted is None:
             raise InputError("trusted=(X, y), rows known to be clean", "none")
-        self.defense_: Defense = clone(L2Defense() if self.defense is None else self.defense).fit(*self.trusted)
+        fixed: Defense = clone(L2Defense() if self.defense is None else self.defense).fit(*self.trusted)
+        return fixed
+
+    def _fit_detector(self, X: Matrix, codes: Codes) -> None:
+        self.defense_: Defense = self._fixed() if self._ready is None else self._ready
         if not np.array_equal(self.defense_.classes_, self.classes_):
             raise InputError(
                 f"trusted rows of the classes {self.classes_.tolist()}", f"{self.defense_.classes_.tolist()}"

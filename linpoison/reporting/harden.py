@@ -16,11 +16,11 @@ from .trial import Trial
 SCHEMA = 1
 """Of ``harden.json``."""
 READING = (
-    "Every setting was attacked anew by an attacker who knows it and looks at half of the test rows; 'attacked' is the "
-    "greater of the errors on these and on the other half. The settings marked 'all' met the portfolio of 'audit', the "
-    "others a few attacks: a better attack may exist for any of them. By 'any' the errors are what no poison exceeds.",
-    "Trusted rows are a share of the training rows that somebody has checked. A setting that rests on them holds no "
-    "more than they do.",
+    "Every setting was attacked by one who knows it and looks at half of the test rows; 'attacked' is the greater of "
+    "the errors on these and on the other half. Settings marked 'all' met the portfolio of 'audit', those marked 'few' "
+    "flips and far rows, and those marked 'plain', which lost more by then than the best ones, poisons that take no "
+    "search: a better attack may exist for any of them. By 'any' the errors are what no poison exceeds.",
+    "A setting that rests on trusted rows holds no more than they do: somebody has to have checked them.",
     "The clean error, its growth and the 95 % interval of that (matched pairs) are on all test rows.",
 )
 
@@ -44,7 +44,9 @@ class HardenReport(Report):
     code: str
     unfinished: list[str] = field(default_factory=list)
     trusted: list[int] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     estimator: Any = field(default=None, compare=False, repr=False)
+    poison: Any = field(default=None, compare=False, repr=False)
     schema: int = SCHEMA
 
     @property
@@ -79,7 +81,7 @@ class HardenReport(Report):
         return (
             f"{'> ' if trial.name == self.chosen else ''}{trial.name}", percent(trial.clean_error),
             points(trial.low, trial.high), percent(trial.attacked), percent(trial.seen_error),
-            percent(trial.unseen_error), trial.attack, "all" if trial.thorough else "few", percent(trial.bound),
+            percent(trial.unseen_error), trial.attack, trial.met, percent(trial.bound),
         )  # fmt: skip
 
     def notes(self) -> list[str]:
@@ -88,7 +90,7 @@ class HardenReport(Report):
         missing = [f"{name} could not be tried: {why}" for name, why in self.failures.items()]
         if self.recommended.fixed and self.recommended.bound is None and "--certify" not in self.command.split():
             missing.append(f"What no poison exceeds behind it, where that can be bounded: {self.command} --certify")
-        return [*missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
+        return [*self.cautions, *missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
 
     def to_text(self) -> str:
         """Verdict, table and code, for people."""
@@ -114,7 +116,7 @@ class HardenReport(Report):
 
     def values(self) -> dict[str, Any]:
         """As in ``harden.json``."""
-        return {**serial(self, leave=("estimator",)), "trials": self.records()}
+        return {**serial(self, leave=("estimator", "poison")), "trials": self.records()}
 
     def summary(self) -> list[Table]:
         """The settings, the least damage first."""
@@ -122,12 +124,14 @@ class HardenReport(Report):
 
     def records(self) -> list[dict[str, Any]]:
         """One for each setting."""
-        return [{**asdict(trial), "attacked": trial.attacked} for trial in self.trials]
+        return [{**asdict(trial), "attacked": trial.attacked, "thorough": trial.thorough} for trial in self.trials]
 
     def writers(self) -> dict[str, Writer]:
-        """``hardened.py``, ``harden.html``, ``harden.json`` and, where skops is, ``hardened.skops``."""
+        """``hardened.py``, ``harden.html``, ``harden.json``, ``poison.npz`` and, where skops is, ``hardened.skops``."""
         texts = {"hardened.py": lambda: self.code, "harden.html": self.to_html, "harden.json": self.to_json}
         written: dict[str, Writer] = {name: text_writer(text) for name, text in texts.items()}
+        if self.poison is not None:
+            written["poison.npz"] = self.poison.write
         return {**written, **({"hardened.skops": self._write_estimator} if find_spec("skops") else {})}
 
     def _write_estimator(self, stream: BinaryIO) -> None:

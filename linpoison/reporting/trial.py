@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 ANY = "any"
 """In place of an attack, where the error is what no poison exceeds."""
+PLAIN, FEW, ALL = "plain", "few", "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Trial:
         With the strongest poison found, on the rows that the attacker saw and on those it did not.
     attack, filter : str
         Who made it (`ANY` where the errors are bounds), and which filter held best where there are several.
-    thorough : bool
-        Whether the portfolio of attacks was tried.
+    met : str
+        What it was attacked by: ``"plain"`` poisons that take no search, ``"few"`` attacks, or ``"all"``.
     fixed : bool
         Whether no poison moves its filters, so that what it does can be bounded.
     bound : float or None
@@ -40,7 +41,7 @@ class Trial:
     unseen_error: float | None
     attack: str
     filter: str = ""
-    thorough: bool = False
+    met: str = PLAIN
     fixed: bool = False
     bound: float | None = None
 
@@ -54,7 +55,12 @@ class Trial:
         """What it is chosen by, the least first: damage, then no change at all, a proof, and the clean error."""
         return round(self.attacked, 6), self.cost != 0, self.bound is None, self.clean_error
 
-    def with_more(self, other: Trial) -> Trial:
-        """The stronger of two attacks on the same setting, of which the second was the thorough one."""
-        worst = max((self, other), key=lambda trial: trial.attacked)
-        return replace(worst, thorough=True, bound=other.bound)
+    @property
+    def thorough(self) -> bool:
+        """Whether the portfolio of attacks was tried, or no attack is needed."""
+        return self.met == ALL
+
+    def no_worse_than(self, other: Trial) -> bool:
+        """Whether it loses no more than another setting on the rows seen, nor on the rows unseen."""
+        pairs = (self.seen_error, other.seen_error), (self.unseen_error, other.unseen_error)
+        return all(mine is None or theirs is None or mine <= theirs + 1e-12 for mine, theirs in pairs)
