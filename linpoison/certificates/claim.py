@@ -99,6 +99,14 @@ class Claim:
         """
         return self.problem.scaling == "mean" and self.epsilon > 0 and not bool(self.inside(0.0).all())
 
+    def filled_by(self, flips: bool) -> bool:
+        """The same where labels of clean rows may be flipped besides.
+
+        The rows in proportion are then those that are trained on, flipped ones with their new label. That those lie in
+        the set of this label does not follow from where the clean rows lie.
+        """
+        return self.filled or (flips and self.problem.scaling == "mean" and self.epsilon > 0)
+
     @cached_property
     def mask(self) -> Array:
         """``P``: which entries of ``(theta, b)`` are penalised, as 0 / 1, shape (d + 1,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -105,7 +106,9 @@ class Cuts:
         if open_:
             yield None
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _leaf(self, y: Array, fixed: Array) -> float:
+        """No less than the share of any marks of one leaf; infinite where its multipliers overflow."""
         on, free = fixed == 1, fixed == -1
         reduced = np.maximum(self.share[free] - y @ self.A[:, free], 0)
         parts = (
@@ -115,7 +118,8 @@ class Cuts:
             float(reduced.sum()),
         )
         sizes = float(y @ (np.abs(self.rhs) + self.A.sum(axis=1))) + float(self.share.sum())
-        return sum(parts) + gamma(self.share.size + len(self.rhs) + 16) * sizes
+        total = sum(parts) + gamma(self.share.size + len(self.rhs) + 16) * sizes
+        return total if math.isfinite(total) else math.inf  # of NaN and a number max may give the number
 
     def tree(self, goal: float) -> tuple[Array, Array]:
         """A tree that proves that no share above `goal` is possible, or as much of it as `NODES` nodes prove."""

@@ -85,6 +85,31 @@ def test_less_poison_with_rows_outside_the_sets_is_covered():
         )
 
 
+def test_less_poison_with_flipped_rows_that_lie_in_no_set_is_covered():
+    """What is left of the regulariser stands for rows with the labels they have then, no poison of the sets."""
+    y = np.where(np.arange(20) % 2, 1.0, -1.0)
+    sets = ByLabel({k: Ball([k], 0.1) for k in (1, -1)})
+    problem = Problem(Logistic(), 0.4, fit_intercept=False)
+    claim = Claim(Dataset(y[:, None], y), problem, sets, 1.0, Dataset([[1.0]], [1]))
+    assert claim.inside(0.0).all()
+    for count in (2, 17):
+        found = flips_smooth(claim, count)
+        attack = changed(claim, "flips", range(count))
+        found.check_attack(attack, tol=1e-9)
+        assert np.isfinite(found.bound).all()
+
+
+def test_rows_that_all_pull_in_full_are_bounded_to_the_last_digits():
+    """Without curvature the minimiser is ``sum_i y_i x_i`` over the rows that are left, by reg times their number."""
+    y = np.where(np.arange(8) % 2, 1.0, -1.0)
+    problem = Problem(SmoothHinge(0.01), 10.0, fit_intercept=False)
+    sets = ByLabel({k: Ball([k], 0.1) for k in (1, -1)})
+    claim = Claim(Dataset(0.1 * y[:, None], y), problem, sets, 0.0, Dataset([[1.0]], [1]))
+    for count in (0, 1, 5):
+        np.testing.assert_allclose(deletions_smooth(claim, count).bound, -0.01, atol=1e-9)
+        np.testing.assert_allclose(flips_smooth(claim, count).bound, -0.01 * (1 - count / 4), atol=1e-9)
+
+
 def test_inserted_rows_alone_are_bounded_better_than_by_the_ball():
     claim = small(n=40).at(0.05)
     assert (deletions_smooth(claim, 0).bound < certify_ball(claim).bound).all()

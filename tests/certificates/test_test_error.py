@@ -8,6 +8,7 @@ from ball_score import certify_ball_score
 from poisoning import claim_of, poisoned, rows
 
 from linpoison.certificates.certificate import Certificate
+from linpoison.certificates.knapsack import Cuts
 from linpoison.certificates.ridge.certify import certify_ridge
 from linpoison.certificates.saddle.certify import certify_average_loss
 from linpoison.certificates.test_error import certify_test_error, recompute_test_error
@@ -97,6 +98,17 @@ def test_collective_bound_is_at_most_that_of_the_relaxed_marks(name, epsilon):
     away = np.random.default_rng(0).normal(size=(3000, v0.size))
     models = v0 + radius * away / np.linalg.norm(away, axis=1, keepdims=True)
     assert ((extended @ models.T) <= 0).mean(axis=0).max() <= found.info["collective"] + 1e-9
+
+
+def test_a_leaf_whose_multipliers_overflow_counts_in_full():
+    """One of two rows can be marked: a tree that leaves out the parts of one mark each does not say that none can."""
+    cuts = Cuts(np.full(2, 0.5), np.full((1, 2), 2.0), np.array([3.0]))
+    tree = np.array([0, 1, -1, -1, 1, -1, -1])
+    assert cuts.bound(tree, np.array([[1e3], [0.0], [0.0], [0.0]])) == pytest.approx(0.5)
+    for number in (1, 2):
+        dual = np.array([[1e3], [0.0], [0.0], [0.0]])
+        dual[number] = 1e308
+        assert cuts.bound(tree, dual) == 1.0
 
 
 def test_rounding_down_needs_equal_weights():

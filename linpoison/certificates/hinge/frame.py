@@ -165,7 +165,7 @@ def frame(claim: Claim, a0: Any, *, reg: float | None = None, changed: float = 0
     reach = {label: extent(claim.sets[label], one) if claim.epsilon else 0.0 for label in LABELS}
     strain = (2.0 if flips else 1.0) * length
     whole = rows[None] if not flips else np.stack([rows, -rows])
-    filler = whole.reshape(-1, data.d + 1) if _is_filled(claim, flips and changed > 0) else np.zeros((0, data.d + 1))
+    filler = whole.reshape(-1, data.d + 1) if claim.filled_by(flips and changed > 0) else np.zeros((0, data.d + 1))
     if claim.strongly_convex:
         point = dual_point(claim, a, reg)
         center, slack, gap = point.center, point.slack, point.gap
@@ -174,11 +174,6 @@ def frame(claim: Claim, a0: Any, *, reg: float | None = None, changed: float = 0
         radius = float((pull + np.sqrt(pull**2 + 4 * reg * gap)) / (2 * reg)) * (1 + PAD) + point.moved
     bare = Frame(claim, reg, whole, share, changed, center, slack, radius, strain, reach, *_anywhere(data.n), filler)
     return bare.margins_within(*_margins(bare, length))
-
-
-def _is_filled(claim: Claim, flips: bool) -> bool:
-    """Whether mass may consist of clean rows, or of flipped ones, that lie in no set."""
-    return claim.filled or (flips and claim.epsilon > 0 and claim.problem.scaling == "mean")
 
 
 def _anywhere(n: int) -> tuple[Array, Array]:

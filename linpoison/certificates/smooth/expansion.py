@@ -30,7 +30,7 @@ The bounds of (2) cover these: where all ``u_i`` are in the intervals they are i
 out. So the intervals need no ball to start from, and are the least that reproduce themselves.
 
 Under mean scaling reg follows the rows, and less poison is the whole of it with the rows that are left in proportion
-(`Claim.filled`), which are poison of ``a <= 1``.
+(`Claim.filled_by`), which are poison of ``a <= 1``.
 
 In floating point
 -----------------
@@ -127,8 +127,11 @@ class Expansion:
 
     @cached_property
     def curvature(self) -> Array:
-        """``c_i``, shape (n,), up to a relative error of ``4 u``."""
-        return self.pulls * (1 - self.pulls) / self.loss.width
+        """``c_i``, shape (n,): `phi''` at the margin, up to an error of ``2 u / w``, which `terms` pays for.
+
+        Never 0, which (1) allows: `system` divides by their sum, and rows far from the kink may be all there are.
+        """
+        return np.asarray(np.maximum(self.pulls * (1 - self.pulls), UNIT) / self.loss.width)
 
     @cached_property
     def total(self) -> float:
@@ -164,10 +167,6 @@ class Expansion:
         """Mass of inserted poison in units of ``sum_i c_i``."""
         return self.claim.epsilon * len(self.pulls) / self.total * (1 + gamma(8))
 
-    @cached_property
-    def _filler(self) -> bool:
-        return self.claim.filled
-
     def terms(self, low: Array, high: Array) -> Terms:
         """The extremes of ``t_i`` for ``low_i <= u_i <= high_i``."""
         c, a, (m, off), loss = self.curvature, self.pulls, self.margins, self.loss
@@ -202,7 +201,7 @@ class Expansion:
         most = np.full(len(self.v), far)
         if self.system.intercept:
             most[-1] = 1.0
-        if self._filler:
+        if self.claim.filled_by(self.flips):
             most = np.maximum(most, np.abs(self.rows.dense).max(axis=0))
         return float(self.system.dual_norm(most[:, None] * (1 + gamma(8)))[0])
 
@@ -259,11 +258,19 @@ class Expansion:
             for label in LABELS:
                 support = self.system.support_bounds(label, side * label * q[:, :d]) + side * label * last
                 found[i] = np.maximum(found[i], support + 4 * UNIT * (np.abs(support) + 2 * np.abs(last)))
-        if self._filler:
-            for block, ahead, behind in Seen(q, q[:, 0], found).blocks(self):
-                both = (ahead, behind) if not self.flips else (ahead + behind, ahead + behind)
-                rounded = gamma(len(self.v) + 16) * np.linalg.norm(q[block] * self._scale, axis=1) * self._lengths.max()
-                found[:, block] = np.maximum(found[:, block], [part.max(axis=1) + rounded for part in both])
+        if not self.claim.filled_by(self.flips):
+            return found
+        # Less mass e is the whole of eps: (1 + eps) / (1 + e) as much poison, and of each row that is trained on
+        # (eps - e) / (1 + e) / n <= eps / n. Those with their own label pull like poison; besides, the flipped ones, at
+        # most `count`, pull by -y_i x_i'q. A unit of eps is so many n-th of these, and at most as much of the others.
+        for block, ahead, behind in Seen(q, q[:, 0], found).blocks(self):
+            rounded = gamma(len(self.v) + 16) * np.linalg.norm(q[block] * self._scale, axis=1) * self._lengths.max()
+            if self.claim.filled:
+                kept = [part.max(axis=1) + rounded for part in (ahead, behind)]
+                found[:, block] = np.maximum(found[:, block], kept)
+            if self.flips:
+                turned = [top(part, self.count) / len(self.pulls) + rounded for part in (behind, ahead)]
+                found[:, block] += np.array(turned) * (1 + gamma(8))
         return found
 
 
