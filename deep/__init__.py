@@ -18,6 +18,8 @@
 `RiskLearner`, `RiskRows`
     a risk and its trainer as the learner of the defences of `linpoison.defenses`: TRIM, SEVER and the others; what it
     has learned, as they look at it.
+`PGAN`, `Recoloring`
+    poison of a generator; for `MetaPoison`, pictures within a bound on pixels and another on colours.
 `Torchrun`
     poison rows spread over processes.
 `make_model`
@@ -30,7 +32,8 @@ The audit of `linpoison` speaks of linear classifiers. A network whose last laye
 the layers before it: `features` and `linear_model_of` make the two meet.
 
 Along come, from `linpoison.risk` and `linpoison.attacks.gradient`, `Sample`, `Adam`, `LBFGS`, `LBFGSTrainer`,
-`accuracy`, and the attacks `Canceler`, `FixedModelAttack`, `GradPC`, `GradientMatching` and `TGDA`.
+`accuracy`, and the attacks `Canceler`, `FixedModelAttack`, `GradPC`, `GradientMatching`, `TGDA`, `BackGradient`,
+`MetaPoison` and `AlternatingMinMax`.
 
 ``python -m deep`` is the command line. Nothing here needs cvxpy.
 """
@@ -43,7 +46,16 @@ TYPE_CHECKING = False  # as in `typing`, which takes a while to load, when Ctrl-
 if TYPE_CHECKING:
     from typing import Any
 
-    from linpoison.attacks.gradient import TGDA, Canceler, FixedModelAttack, GradientMatching, GradPC
+    from linpoison.attacks.gradient import (
+        TGDA,
+        AlternatingMinMax,
+        BackGradient,
+        Canceler,
+        FixedModelAttack,
+        GradientMatching,
+        GradPC,
+        MetaPoison,
+    )
     from linpoison.risk import LBFGS, Adam, LBFGSTrainer, Sample, accuracy
 
     from .collision import Collided, FeatureCollision
@@ -55,6 +67,8 @@ if TYPE_CHECKING:
     from .learner import NetworkLearner
     from .models import make_model
     from .parallel import Torchrun
+    from .pgan import PGAN
+    from .recolor import Recoloring
     from .sgd import SGDTrainer
     from .tensors import load_tensors, save_tensors
     from .torch_risk import TorchRisk
@@ -69,16 +83,22 @@ _WHERE = {
     ".learner": "NetworkLearner",
     ".models": "make_model",
     ".parallel": "Torchrun",
+    ".pgan": "PGAN",
+    ".recolor": "Recoloring",
     ".sgd": "SGDTrainer",
     ".tensors": "load_tensors save_tensors",
     ".torch_risk": "TorchRisk",
-    "linpoison.attacks.gradient": "Canceler FixedModelAttack GradPC GradientMatching TGDA",
+    "linpoison.attacks.gradient": (
+        "AlternatingMinMax BackGradient Canceler FixedModelAttack GradPC GradientMatching MetaPoison TGDA"
+    ),
     "linpoison.risk": "Adam LBFGS LBFGSTrainer Sample accuracy",
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "Adam",
+    "AlternatingMinMax",
+    "BackGradient",
     "Canceler",
     "Collided",
     "FeatureCollision",
@@ -89,7 +109,10 @@ __all__ = [
     "LBFGS",
     "LBFGSTrainer",
     "LeaderNetwork",
+    "MetaPoison",
     "NetworkLearner",
+    "PGAN",
+    "Recoloring",
     "RiskLearner",
     "RiskRows",
     "SGDTrainer",

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from linpoison.attacks import Attack, RandomFlips
-from linpoison.attacks.gradient import TGDA, Canceler, GradPC, Pixels
+from linpoison.attacks.gradient import (
+    TGDA,
+    AlternatingMinMax,
+    BackGradient,
+    Canceler,
+    GradPC,
+    MetaPoison,
+    Pixels,
+    Relabeled,
+)
+from linpoison.attacks.gradient.stage import Stage
+from linpoison.attacks.gradient.through_training import first_rows
+from linpoison.attacks.minmax_paper import AdaGradLoop
 from linpoison.core import CapabilityError, Domain, InputError, check_integer
 from linpoison.risk.descent import LBFGS, Adam, ProjectedGradient
 from linpoison.risk.samples import Sample
@@ -18,6 +30,8 @@ from .leaders import LeaderNetwork, pretrain
 from .learner import Mass, NetworkLearner
 from .models import ConvLeader, DenseLeader
 from .need_torch import torch
+from .pgan import PGAN
+from .recolor import Recoloring
 from .torch_modules import Layout
 
 
@@ -59,15 +73,85 @@ def tgda(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
     )
 
 
+def back_gradient(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
+    """The derivative through one training."""
+    return BackGradient(
+        arguments.unrolled,
+        start=arguments.start,
+        optimiser=Adam(arguments.step, steps=arguments.steps),
+        flipped=arguments.labels == "flipped",
+        **_unrolled(arguments),
+    )
+
+
+def metapoison(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
+    """The derivative through a few steps of an ensemble; against some rows with ``--target``."""
+    options = _unrolled(arguments)
+    if arguments.target is not None:
+        options |= {"labels": "adversary", "validation": None}
+    source: Any = Pixels(near=arguments.near)
+    if arguments.colour is not None:
+        source = Recoloring(arguments.near or 0.0, arguments.colour)
+    return MetaPoison(
+        arguments.models,
+        arguments.unrolled,
+        arguments.epochs,
+        optimiser=Adam(arguments.step, steps=arguments.steps, signed=arguments.signed),
+        source=source,
+        flipped=arguments.labels == "flipped",
+        **options,
+    )
+
+
+def min_max(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
+    """Rows of greatest loss, with a decoy or without."""
+    decoys = {"none": None, "relabeled": Relabeled(), "gradpc": GradPC(relative_radius=0.5)}
+    return AlternatingMinMax(
+        AdaGradLoop(arguments.rate, arguments.repeats),
+        labels=arguments.labels,
+        tries=arguments.tries,
+        ascent=arguments.ascent,
+        step=arguments.step,
+        batch_size=arguments.batch_size,
+        decoy=decoys[arguments.decoy],
+        most_loss=arguments.most_loss,
+    )
+
+
+def pgan(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
+    """A generator against a discriminator and the learner."""
+    names = ("alpha", "share", "epochs", "batch_size", "step", "follower_step")
+    return PGAN(**{name: getattr(arguments, name) for name in names})
+
+
+def _unrolled(arguments: Any) -> dict[str, Any]:
+    """What the attacks through training have in common."""
+    return {
+        "training_step": arguments.unrolled_step,
+        "batch_size": arguments.unrolled_batch,
+        "validation": arguments.validation,
+    }
+
+
 def gradpc(arguments: Any, task: Task, learner: NetworkLearner) -> GradPC:
     """No attack, but what one is to plant."""
     return target_rule(arguments)
 
 
 ATTACKS: dict[str, Callable[[Any, Task, NetworkLearner], Any]] = {
-    "gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip,
+    "gc": gc, "tgda": tgda, "gradpc": gradpc, "flip": flip, "back-gradient": back_gradient, "min-max": min_max,
+    "metapoison": metapoison, "pgan": pgan,
 }  # fmt: skip
 """Command -> the attack, all of its arguments checked."""
+
+
+def first_rows_of(arguments: Any, stage: Stage, seed: int) -> Any:
+    """The clean rows that an attack has moved, in the order of its poison; None where no row comes from one."""
+    if arguments.command in ("gc", "tgda"):
+        return stage.drawn(seed).X
+    if arguments.command in ("back-gradient", "metapoison"):
+        return first_rows(stage, arguments.labels == "flipped", seed).X
+    return None
 
 
 def attack_of(arguments: Any, task: Task, learner: NetworkLearner) -> Any:

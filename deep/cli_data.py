@@ -43,6 +43,16 @@ class Task:
         """The greatest."""
         return float(self.train.X.max())
 
+    def aimed(self, numbers: str) -> Task:
+        """The same with some of the test rows alone, by a comma list of numbers from 0."""
+        words = numbers.split(",")
+        if not all(word.isascii() and word.isdigit() for word in words):
+            raise InputError("numbers of test rows with commas between them", repr(numbers))
+        index = [int(word) for word in words]
+        if max(index) >= self.test.n:
+            raise InputError(f"test rows from 0 to {self.test.n - 1}", f"{max(index)}")
+        return replace(self, test=self.test.take(np.array(index)))
+
     def free(self) -> Task:
         """The same with rows that may lie anywhere."""
         return replace(self, train=replace(self.train, domain=Domain.real()))

@@ -25,6 +25,10 @@ def build_parser() -> DeepParser:
     _add_gc(commands)
     _add_tgda(commands)
     _add_gradpc(commands)
+    _add_back_gradient(commands)
+    _add_min_max(commands)
+    _add_metapoison(commands)
+    _add_pgan(commands)
     _add_flip(commands)
     return parser
 
@@ -76,6 +80,81 @@ def _add_tgda(commands: Any) -> None:
 def _add_gradpc(commands: Any) -> None:
     text = "parameters to plant: their accuracy, and the least poison they need where the last layer proves any"
     _add_target(_command(commands, "gradpc", text))
+
+
+def _add_back_gradient(commands: Any) -> None:
+    parser = _command(commands, "back-gradient", "poison by the derivative through all steps of one training")
+    _add_epsilon(parser)
+    _add_descent(parser, steps=30, step=0.05)
+    _add_unrolled(parser, steps=100, batch=None)
+    parser.add_argument("--start", choices=("scratch", "learned"), default="scratch",
+                        help="of the unrolled training: drawn anew, or learned (default: scratch)")  # fmt: skip
+    parser.add_argument("--labels", choices=("flipped", "clean"), default="flipped", help="default: flipped")
+
+
+def _add_metapoison(commands: Any) -> None:
+    parser = _command(commands, "metapoison", "poison through a few steps of an ensemble of models of all ages")
+    _add_epsilon(parser)
+    _add_descent(parser, steps=60, step=0.02)
+    _add_unrolled(parser, steps=2, batch=200)
+    parser.add_argument("--signed", action="store_true", help="move each pixel by the same length")
+    parser.add_argument("--models", type=whole, default=24, metavar="N", help="of the ensemble (default: 24)")
+    parser.add_argument("--epochs", type=whole, default=20, metavar="N",
+                        help="after which a model of the ensemble begins anew (default: 20)")  # fmt: skip
+    parser.add_argument("--near", type=number, metavar="F", help="most that a pixel may change (default: no bound)")
+    parser.add_argument("--colour", type=number, metavar="F",
+                        help="beside --near, most that a whole colour may change (default: 0)")  # fmt: skip
+    parser.add_argument("--target", metavar="LIST", help="comma list of test rows, from 0, to be misclassified and "
+                        "measured (default: all test rows, which the attacker does not see)")  # fmt: skip
+    parser.add_argument("--labels", choices=("clean", "flipped"), default="clean", help="default: clean")
+
+
+def _add_min_max(commands: Any) -> None:
+    parser = _command(commands, "min-max", "rows of greatest loss by turns with steps of the model")
+    _add_epsilon(parser)
+    parser.add_argument("--decoy", choices=("none", "relabeled", "gradpc"), default="none", help="parameters under "
+                        "which poison looks right, the improved attack of Koh et al. (default: none)")  # fmt: skip
+    parser.add_argument("--most-loss", type=number, default=0.25, metavar="F", help="under the decoy (default: 0.25)")
+    parser.add_argument("--labels", choices=("chosen", "fixed"), default="chosen",
+                        help="those of greatest loss, or those of the rows (default: chosen)")  # fmt: skip
+    parser.add_argument("--tries", type=whole, default=32, metavar="N",
+                        help="clean rows from which one of greatest loss is looked for (default: 32)")  # fmt: skip
+    parser.add_argument("--ascent", type=whole, default=10, metavar="N", help="steps of that search (default: 10)")
+    parser.add_argument("--step", type=number, default=0.1, metavar="F", help="their length (default: 0.1)")
+    parser.add_argument(
+        "--batch-size", type=whole, default=500, metavar="N", help="of the model's steps (default: 500)"
+    )
+    parser.add_argument("--rate", type=number, default=0.03, metavar="F", help="of AdaGrad (default: 0.03)")
+    parser.add_argument("--repeats", type=whole, default=2, metavar="N", help="copies of each row (default: 2)")
+
+
+def _add_pgan(commands: Any) -> None:
+    parser = _command(commands, "pgan", "poison of a generator, against a discriminator and the learner at once")
+    _add_epsilon(parser)
+    parser.add_argument("--alpha", type=number, default=0.5, metavar="F",
+                        help="weight of not being detected against damage, 0 to 1 (default: 0.5)")  # fmt: skip
+    parser.add_argument("--share", type=number, default=0.5, metavar="F",
+                        help="of poison in the learner's steps (default: 0.5)")  # fmt: skip
+    parser.add_argument("--epochs", type=whole, default=20, metavar="N", help="of the game (default: 20)")
+    parser.add_argument("--batch-size", type=whole, default=100, metavar="N", help="of the game (default: 100)")
+    parser.add_argument("--step", type=number, default=2e-4, metavar="F", help="of both networks' Adam (default: 2e-4)")
+    parser.add_argument("--follower-step", type=number, default=0.1, metavar="F", help="default: 0.1")
+
+
+def _add_descent(parser: Any, *, steps: int, step: float) -> None:
+    parser.add_argument("--steps", type=whole, default=steps, metavar="N", help=f"of Adam (default: {steps})")
+    parser.add_argument("--step", type=number, default=step, metavar="F",
+                        help=f"their length, in units of the rows (default: {step:g})")  # fmt: skip
+
+
+def _add_unrolled(parser: Any, *, steps: int, batch: int | None) -> None:
+    parser.add_argument("--unrolled", type=whole, default=steps, metavar="N",
+                        help=f"steps of training that are differentiated through (default: {steps})")  # fmt: skip
+    parser.add_argument("--unrolled-step", type=number, default=0.1, metavar="F", help="their length (default: 0.1)")
+    parser.add_argument("--unrolled-batch", type=whole, default=batch, metavar="N",
+                        help=f"clean rows of such a step (default: {batch or 'all'})")  # fmt: skip
+    parser.add_argument("--validation", type=number, default=0.3, metavar="F",
+                        help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
 
 
 def _add_flip(commands: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.measuring import accuracy, peak_memory
 from linpoison.risk.protocols import Trainer
 
-from .cli_attacks import attack_of, target_rule
+from .cli_attacks import attack_of, first_rows_of, target_rule
 from .cli_data import Task, load_task
 from .function_trainer import as_trainer
 from .interchange import load_images, save_images
@@ -71,6 +70,8 @@ def prepared(arguments: Any, first_seed: int) -> tuple[Task, NetworkLearner]:
     task = load_task(arguments.data, arguments.rows, first_seed)
     if getattr(arguments, "free", False):
         task = task.free()
+    if getattr(arguments, "target", None) is not None:
+        task = task.aimed(arguments.target)
     margin = resolve(arguments.loss)[1] is not None
     if margin and task.train.k != 2:
         raise InputError(f"data of two classes with the loss {arguments.loss}", f"{task.train.k}", "As digits:3:8.")
@@ -130,8 +131,13 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
             save_tensors(out / f"{name}-{seed}.safetensors", found.risk, found.w)
     if arguments.images:
         record |= _as_images(learner, task, best.poison, out / f"images-{seed}")
+    stage = Stage(scenario)
+    made, first = stage.view.sample(best.relaxed.as_dataset()).X, first_rows_of(arguments, stage, seed)
+    if first is not None:
+        record["largest_change"] = float(abs(to_numpy(made) - to_numpy(first)).max())
     if not arguments.no_picture and len(task.shape) == 3 and task.shape[0] in (1, 3):
-        write_file(out / f"poison-{seed}.png", _picture(Stage(scenario), best, arguments.command, seed))
+        labels, clean = best.relaxed.y.astype(int), made if first is None else first
+        write_file(out / f"poison-{seed}.png", partial(save_grid, clean=clean, poison=made, labels=labels))
     return record
 
 
@@ -168,14 +174,9 @@ def _canceled(attack: Any, learner: NetworkLearner, best: Any) -> dict[str, Any]
 def _constraint(arguments: Any, task: Task) -> str:
     if arguments.command == "flip":
         return "clean rows, wrong labels"
+    if getattr(arguments, "colour", None) is not None:
+        return f"colour {arguments.colour:g}, pixels {arguments.near or 0:g}"
     return "none" if getattr(arguments, "free", False) else f"box [{task.low:g}, {task.high:g}]"
-
-
-def _picture(stage: Stage, best: Any, command: str, seed: int) -> Callable[[Any], None]:
-    """Clean images above what they became; where labels alone are wrong, the images themselves."""
-    sample = stage.view.sample(best.relaxed.as_dataset())
-    clean = sample.X if command == "flip" else stage.drawn(seed).X
-    return partial(save_grid, clean=clean, poison=sample.X, labels=best.relaxed.y.astype(int))
 
 
 def output_of(text: str | None) -> str | int | None:

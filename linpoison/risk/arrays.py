@@ -57,6 +57,11 @@ def where(mask: Any, values: Any, other: Any) -> Any:
     return values.where(mask, other)
 
 
+def signs(values: Any) -> Any:
+    """-1, 0 or 1 for each entry, of the same kind."""
+    return values.sign() if hasattr(values, "detach") else np.sign(values)
+
+
 def on_host(values: Any) -> bool:
     """Whether looking at a number costs nothing: it is no tensor of another device."""
     return bool(getattr(getattr(values, "device", None), "type", "cpu") == "cpu")

@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, minimize
 
 from ..core import CapabilityError, check_integer, check_number
 from ..core.validation import Array
-from .arrays import add_to, copy_of, like, to_numpy
+from .arrays import add_to, copy_of, like, signs, to_numpy
 from .checkpoints import Checkpoint
 from .protocols import Projection, Rows
 from .ranks import Alone, Ranks
@@ -34,11 +34,14 @@ class Descent:
         Of the objective, there.
     history : ndarray
         Values at the start and after each step.
+    last : Rows
+        The rows met last: the answer where the objective is another one at each step.
     """
 
     X: Rows
     value: float
     history: Array
+    last: Rows
 
 
 class Optimiser(Protocol):
@@ -73,14 +76,16 @@ class _Best:
     X: Any = None
     value: float = np.inf
     history: list[float] = field(default_factory=list)
+    last: Any = None
 
     def note(self, X: Any, value: float) -> None:
         self.history.append(value)
+        self.last = X
         if value < self.value:
             self.X, self.value = X, value
 
     def result(self) -> Descent:
-        return Descent(self.X, self.value, np.array(self.history))
+        return Descent(self.X, self.value, np.array(self.history), self.X if self.last is None else self.last)
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,8 @@ class Adam(Stepping):
         Length of the first steps in each coordinate, in the units of the rows.
     steps : int, default 1000
     betas : pair of float, default (0.9, 0.999)
+    signed : bool, default False
+        Each coordinate moves by the same length, the way in which Adam's step goes.
 
     Notes
     -----
@@ -219,6 +226,7 @@ class Adam(Stepping):
     step: float = 0.1
     steps: int = 1000
     betas: tuple[float, float] = (0.9, 0.999)
+    signed: bool = False
 
     def __post_init__(self) -> None:
         check_number(self.step, "step", above=0)
@@ -236,6 +244,8 @@ class Adam(Stepping):
         second *= b2
         add_to(first, (1 - b1) / scale, slope)
         add_to(second, (1 - b2) / scale**2, slope, slope)
+        if self.signed:
+            return self.step * _cosine(t, self.steps) * signs(first)
         spread = second**0.5
         spread += 1e-8 * rest
         change = first / spread

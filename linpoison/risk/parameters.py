@@ -48,3 +48,18 @@ class DirectRows(PoisonParameters):
 
     def restrict(self, phi: Any) -> Any:
         return self.projection.project(phi.reshape(self.shape)).reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Allowed(Projection):
+    """The parameters whose rows are feasible.
+
+    Parameters
+    ----------
+    generator : PoisonParameters
+    """
+
+    generator: PoisonParameters
+
+    def project(self, X: Any) -> Any:
+        return self.generator.restrict(X)

@@ -37,6 +37,24 @@ COMMANDS = {
         "3",
     ],
     "flip": ["--epsilon", "0.1", "--rule", "random"],
+    "back-gradient": ["--epsilon", "0.1", "--steps", "3", "--unrolled", "5", "--unrolled-batch", "50", "--no-picture"],
+    "metapoison": [
+        "--epsilon",
+        "0.1",
+        "--steps",
+        "2",
+        "--models",
+        "2",
+        "--epochs",
+        "2",
+        "--colour",
+        "0.1",
+        "--near",
+        "0.05",
+        "--no-picture",
+    ],
+    "min-max": ["--epsilon", "0.1", "--decoy", "relabeled", "--tries", "4", "--ascent", "2", "--no-picture"],
+    "pgan": ["--epsilon", "0.1", "--epochs", "1", "--alpha", "0.3", "--no-picture"],
     "gradpc": ["--relative-radius", "1"],
 }
 
@@ -73,7 +91,8 @@ def test_a_command_writes_its_report_and_repeats_itself(command, tmp_path):
     assert {"poison-0.npz", "poison-1.npz", "seed-0.json"} <= written
     assert ("poison-0.png" in written) == (command == "flip")
     with np.load(tmp_path / "one" / "poison-0.npz") as archive:
-        assert archive["X"].shape == (20, 64)
+        assert archive["X"].shape[1] == 64
+        assert len(archive["X"]) == 20 or command == "min-max"  # which plants copies
         assert archive["count"].sum() == 20
         assert set(archive["y"]) <= set(range(10))
     for run in first["runs"]:
@@ -185,6 +204,22 @@ def test_losses_of_the_margin_have_one_output(command, tmp_path):
     assert command != "gc" or run["parameters_size"] == 65
     with np.load(tmp_path / "poison-0.npz") as archive:
         assert set(archive["y"]) <= {0, 1}
+
+
+def test_a_target_is_what_is_measured_and_changes_are_told(tmp_path, capsys):
+    given = ["metapoison", *QUICK, *COMMANDS["metapoison"], "--out", str(tmp_path), "--target"]
+    assert main([*given, "3,4"]) == 0
+    (run,) = report(tmp_path)["runs"]
+    assert {2 * run["clean_accuracy"], 2 * run["accuracy"]} <= {0.0, 1.0, 2.0}
+    assert 0 < run["largest_change"] <= 0.15 + 1e-6
+    assert run["constraint"] == "colour 0.1, pixels 0.05"
+    for wrong, words in (
+        ("3,x", "numbers of test rows"),
+        ("100000", "test rows from 0 to"),
+        ("-1", "numbers of test rows"),
+    ):
+        assert main([*given, wrong]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_two_digits_are_numbered_as_named():

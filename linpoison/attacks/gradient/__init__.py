@@ -8,26 +8,34 @@ Every one is one shape: a *parameter-space vector*, pushed through the *mixed de
 
 `Canceler`
     poison that makes given parameters stationary.
-`GradPC`, `Given`
+`GradPC`, `Given`, `Relabeled`
     parameters to plant.
+`AlternatingMinMax`
+    rows of greatest loss, planted by turns with steps of the model.
 `FixedModelAttack`, `GradientMatching`
     gradient optimisation and influence; matched gradients.
 `TGDA`
     poison against what a learner becomes, in turns with it: a `Game`.
+`BackGradient`, `MetaPoison`
+    poison through the steps of one training, and through a few steps of an ensemble of models of all ages.
 `flip_labels`, `conflicting_rows`
     the baseline without any thought; long rows that no learner can fit.
 """
 
+from .alternating import AlternatingMinMax
 from .canceling import Canceler, Canceling
 from .conflict import conflicting_rows
 from .flips import flip_labels
 from .matching import Crafted, FixedModelAttack, GradientMatching
 from .source import Pixels, Source
-from .targets import Given, GradPC
+from .targets import Given, GradPC, Relabeled
 from .tgda import TGDA, Game
+from .through_training import BackGradient, MetaPoison
 
 __all__ = [
     "TGDA",
+    "AlternatingMinMax",
+    "BackGradient",
     "Canceler",
     "Canceling",
     "Crafted",
@@ -36,7 +44,9 @@ __all__ = [
     "Given",
     "GradPC",
     "GradientMatching",
+    "MetaPoison",
     "Pixels",
+    "Relabeled",
     "Source",
     "conflicting_rows",
     "flip_labels",

@@ -54,7 +54,7 @@ class Crafting(Attack):
     draws: int
 
     def __post_init__(self) -> None:
-        _sign(self.labels)
+        sign_of(self.labels)
         check_integer(self.draws, "draws", at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
@@ -136,7 +136,7 @@ class FixedModelAttack(Crafting):
         slope = risk.data_grad(w, target.X, target.y, target.weights)
         products = hessian(risk, w, train, gauss_newton=self.solver.gauss_newton)
         solution = self.solver.solve(products, slope)
-        return Align(_sign(self.labels) * solution.x), solution
+        return Align(sign_of(self.labels) * solution.x), solution
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ class GradientMatching(Crafting):
 
     def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
         """``s grad L_t(w)``."""
-        return Match(-_sign(self.labels) * risk.data_grad(w, target.X, target.y, target.weights)), None
+        return Match(-sign_of(self.labels) * risk.data_grad(w, target.X, target.y, target.weights)), None
 
 
 def crafted(started: float, attack: Crafting, stage: Stage, middle: Middle, seed: int) -> Step:
     """One descent from clean rows."""
-    target = stage.target if attack.labels == "true" else _wanted(stage)
+    target = stage.target if attack.labels == "true" else wanted_rows(stage)
     found = replace(attack, projection=stage.within(attack.projection)).craft(  # type: ignore[type-var]
         stage.risk, stage.w, stage.train, stage.drawn(seed), target,
         progress=lambda step, value: middle.say(step, attack.optimiser.steps, attack.name),
@@ -180,7 +180,7 @@ def crafted(started: float, attack: Crafting, stage: Stage, middle: Middle, seed
     return stage.step(started, found.poison, seed, f"{len(found.history) - 1} steps from clean rows")
 
 
-def _wanted(stage: Stage) -> Sample:
+def wanted_rows(stage: Stage) -> Sample:
     """The rows to be misclassified with the labels that the attacker wants: of the others the most likely."""
     rows = stage.target
     if stage.risk.margin_loss is not None:
@@ -190,7 +190,8 @@ def _wanted(stage: Stage) -> Sample:
     return Sample(rows.X, scores.argmax(axis=1), rows.weights)
 
 
-def _sign(labels: str) -> float:
+def sign_of(labels: str) -> float:
+    """1 for the true labels of rows whose loss is to grow, -1 for labels that the attacker wants of them."""
     if labels not in ("true", "adversary"):
         raise InputError("labels 'true' or 'adversary'", repr(labels))
     return 1.0 if labels == "true" else -1.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ...core import Domain
+from ...core import Domain, check_number
 from ...risk.arrays import doubled
 from ...risk.parameters import DirectRows
-from ...risk.projections import Everywhere
+from ...risk.projections import Everywhere, Intersection, LinfAroundSeed
 from ...risk.protocols import PoisonParameters, Projection
 from ...risk.samples import Sample
 from ...risk.views import View
@@ -32,13 +32,22 @@ class Pixels(Source):
     ----------
     projection : Projection, default Everywhere()
         Where they may lie, beside the domain.
+    near : float, optional
+        How far each entry may be from where it starts.
     """
 
     projection: Projection = field(default_factory=Everywhere)
+    near: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.near is not None:
+            check_number(self.near, "near", above=0)
 
     def begin(
         self, view: View, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Middle
     ) -> tuple[PoisonParameters, Any]:
         rows = view.risk.rows(seeds.X)
         place = view.within(domain, self.projection)
+        if self.near is not None:
+            place = Intersection(LinfAroundSeed(doubled(rows), self.near), place)
         return DirectRows(tuple(rows.shape), place), doubled(rows).reshape(-1)

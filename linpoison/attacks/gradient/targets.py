@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
-from ...risk.arrays import norm
+from ...core.validation import Array
+from ...risk.arrays import norm, to_numpy
 from ...risk.protocols import Risk, Vector
+from ...risk.ranks import Alone
 from ...risk.samples import Sample
 
 
@@ -113,3 +115,71 @@ class GradPC:
             for start in range(0, data.n, self.batch_size)[:left]:
                 yield data.take(order[start : start + self.batch_size])
                 left -= 1
+
+
+@dataclass(frozen=True)
+class Relabeled:
+    """Parameters of a model that learned many copies of clean rows with another label: the decoys of Koh et al.
+
+    The rows are those of least margin, each with the next best label, and descent goes on from `w`, at which the model
+    of the clean rows is, over these and all clean rows.
+
+    Parameters
+    ----------
+    share : float, default 0.1
+        Of the clean rows that are relabeled.
+    copies : int, default 4
+        Of each.
+    steps : int, default 100
+    step : float, default 0.1
+        Of gradient descent over all rows.
+
+    References
+    ----------
+    Koh, Steinhardt, Liang, section 4.2.
+
+    Examples
+    --------
+    >>> from linpoison.risk import LinearRisk
+    >>> from linpoison.losses import Logistic
+    >>> rows = Sample([[2.0], [1.0], [-2.0], [-2.0]], [1.0, 1.0, -1.0, -1.0])
+    >>> risk = LinearRisk(Logistic(), fit_intercept=False)
+    >>> float(Relabeled(0.25, copies=8, steps=400).target(risk, np.array([1.0]), rows)[0]) < 0.2
+    True
+    """
+
+    share: float = 0.1
+    copies: int = 4
+    steps: int = 100
+    step: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_number(self.share, "share", above=0, at_most=1)
+        check_number(self.step, "step", above=0)
+        for name in ("copies", "steps"):
+            check_integer(getattr(self, name), name, at_least=1)
+
+    def target(self, risk: Risk, w: Vector, data: Sample) -> Vector:
+        """Where descent ends."""
+        held = risk.held(data)
+        with risk.steady():
+            scores = to_numpy(risk.scores(w, held.X))
+        labels = to_numpy(held.y)
+        margins, other = _margins(scores, labels, margin_loss=risk.margin_loss is not None)
+        least = np.argsort(margins, kind="stable")[: max(1, round(self.share * data.n))]
+        rows = data.take(least)
+        wrong = other[least] if risk.margin_loss is not None else other[least].astype(int)
+        both = risk.held(data.joined(Sample(rows.X, wrong, self.copies * rows.mass), risk))
+        options: Any = {"steps": self.steps, "length": self.step, "ranks": Alone()}
+        with risk.steady():
+            return risk.descended(risk.vector(w), both.X, both.y, both.mass / both.total, **options)
+
+
+def _margins(scores: Array, labels: Array, *, margin_loss: bool) -> tuple[Array, Array]:
+    """How far the score of a row's label is above the next best, and the label of that."""
+    if margin_loss:
+        return labels * scores[:, 0], -labels
+    place = np.arange(len(labels)), labels.astype(int)
+    own, rest = scores[place], scores.copy()
+    rest[place] = -np.inf
+    return own - rest.max(axis=1), rest.argmax(axis=1)
