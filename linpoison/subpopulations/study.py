@@ -10,10 +10,10 @@ import numpy as np
 
 from ..core import InputError, Mask, check_integer, check_number
 from ..core.journal import Journal
-from .damage import Damage, correctness, measure_damage
+from .damage import Damage, measure_damage
 from .matching import Matcher, Subpopulation
-from .population import Parts, Population
-from .trainers import SubpopulationTrainer
+from .population import Index, Parts, Population
+from .trainers import Predictor, SubpopulationTrainer
 
 Progress = Callable[[int, int, str], None]
 
@@ -65,6 +65,11 @@ class GroupDamage:
     halves : tuple of (float, float)
         Target damage on either half of its test rows; NaN for a half without rows.
     null_halves : tuple of (float, float)
+    poison_class : object
+        The class that most of the poison rows have.
+    rates : tuple of (float, float)
+        Share of the subpopulation's test rows that get this class, without poison and with it: what a class-targeted
+        attack is after.
     """
 
     name: str
@@ -76,6 +81,8 @@ class GroupDamage:
     null: Damage
     halves: tuple[float, float]
     null_halves: tuple[float, float]
+    poison_class: Any
+    rates: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -206,12 +213,12 @@ def study(
     run = _Run(parts, attack, trainer, seeds, store, progress, len(alphas) * len(chosen) * seeds + 2 * seeds)
     before = np.concatenate([run.clean(seed) for seed in range(2 * seeds)])
     found = [run.measure(group, mask, alpha, before) for alpha in alphas for group, mask in chosen]
-    return Study(tuple(found), float(before[:seeds].mean()), seeds)
+    return Study(tuple(found), float((before[:seeds] == run.truth).mean()), seeds)
 
 
 @dataclass(eq=False)
 class _Run:
-    """The trainings of one study."""
+    """The trainings of one study; predictions are the places of labels in `classes`."""
 
     parts: Parts
     attack: SubpopulationAttack
@@ -223,41 +230,57 @@ class _Run:
     done: int = 0
     surrogate: Any = None
 
-    def clean(self, seed: int) -> Mask:
-        """What a model trained without poison gets right, shape (1, n)."""
-        return self._step(f"clean/{seed}", lambda: self.trainer.fit(self.parts.train, seed))
+    def __post_init__(self) -> None:
+        known = (self.parts.train.y, self.parts.auxiliary.y, self.parts.test.y)
+        self.classes = np.unique(np.concatenate(known))
+        self.truth = self._codes(self.parts.test.y)
 
-    def measure(self, group: Subpopulation, mask: Mask, alpha: float, before: Mask) -> GroupDamage:
+    def clean(self, seed: int) -> Index:
+        """What a model trained without poison says of the test rows, shape (1, n)."""
+        return self._step(f"clean/{seed}", lambda: (self.trainer.fit(self.parts.train, seed), None))[0]
+
+    def measure(self, group: Subpopulation, mask: Mask, alpha: float, before: Index) -> GroupDamage:
         """Poison with one seed after another."""
         count = poison_count(alpha, group, self.parts.auxiliary)
-        after = np.concatenate([self._poisoned(group, alpha, count, seed) for seed in range(self.seeds)])
-        first, second = before[: self.seeds], before[self.seeds :]
+        steps = [self._poisoned(group, alpha, count, seed) for seed in range(self.seeds)]
+        said, code = np.concatenate([step[0] for step in steps]), int(np.bincount([step[1] for step in steps]).argmax())
+        after, first, second = (codes == self.truth for codes in (said, before[: self.seeds], before[self.seeds :]))
         damage, null = measure_damage(first, after, mask), measure_damage(first, second, mask)
         members = int(group.mask(self.parts.auxiliary).sum())
         accuracy = float(first[:, mask].mean())
         halves, null_halves = _halves(first, after, mask), _halves(first, second, mask)
-        return GroupDamage(group.name, float(alpha), members, count, accuracy, damage, null, halves, null_halves)
+        rates = tuple(float((codes[:, mask] == code).mean()) for codes in (before[: self.seeds], said))
+        return GroupDamage(
+            group.name, float(alpha), members, count, accuracy, damage, null, halves, null_halves, self.classes[code],
+            (rates[0], rates[1]),
+        )  # fmt: skip
 
-    def _poisoned(self, group: Subpopulation, alpha: float, count: int, seed: int) -> Mask:
+    def _poisoned(self, group: Subpopulation, alpha: float, count: int, seed: int) -> tuple[Index, int]:
         def fit() -> Any:
             if self.surrogate is None:
                 self.surrogate = self.trainer.fit(self.parts.auxiliary, 0)
             poison = self.attack.poison(self.parts.auxiliary, group, count, self.surrogate, seed)
-            return self.trainer.fit(self.parts.train.mix(poison), seed)
+            return self.trainer.fit(self.parts.train.mix(poison), seed), poison.y
 
         return self._step(f"{group.name}/{group.code}/{alpha:g}/{seed}", fit)
 
-    def _step(self, key: str, fit: Callable[[], Any]) -> Mask:
+    def _step(self, key: str, fit: Callable[[], tuple[Predictor, Any]]) -> tuple[Index, int]:
+        """What a model says of the test rows, and which class most of its poison has."""
         stored = None if self.store is None else self.store.get(key)
-        right = None if stored is None else stored["right"]
-        if right is None:
-            right = correctness([fit()], self.parts.test)
+        if stored is None or "said" not in stored:
+            model, labels = fit()
+            code = 0 if labels is None else int(np.bincount(self._codes(labels)).argmax())
+            stored = {"said": self._codes(model.predict(self.parts.test.X)), "code": np.array(code)}
             if self.store is not None:
-                self.store.put(key, {"right": right})
+                self.store.put(key, stored)
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.steps, key)
-        return right
+        return stored["said"][None], int(stored["code"])
+
+    def _codes(self, labels: Any) -> Index:
+        places = np.searchsorted(self.classes, labels).clip(max=self.classes.size - 1)
+        return np.where(self.classes[places] == labels, places, -1)
 
 
 def _halves(before: Mask, after: Mask, mask: Mask) -> tuple[float, float]:

@@ -163,6 +163,30 @@ def test_study_resumes_from_its_store():
     assert steps[-1][:2] == (6, 6)
 
 
+def test_the_rate_is_that_of_the_poisons_class_in_the_group():
+    parts, trainer = blob_parts(), EstimatorTrainer(KNeighborsClassifier(3))
+    match = clusters().fit(parts.auxiliary)
+    group, surrogate = match.subpopulations()[0], trainer.fit(parts.auxiliary, 0)
+    found = study(parts, match, LabelFlip(), trainer, alphas=(2.0,), seeds=2, groups=[group]).groups[0]
+    poison = [LabelFlip().poison(parts.auxiliary, group, found.n_poison, surrogate, seed) for seed in (0, 1)]
+    assert {found.poison_class} == {label for rows in poison for label in rows.y}
+    own = parts.test.take(group.mask(parts.test))
+    models = [[trainer.fit(parts.train, 0)], [trainer.fit(parts.train.mix(rows), 0) for rows in poison]]
+    rates = [np.mean([model.predict(own.X) == found.poison_class for model in some]) for some in models]
+    assert found.rates == pytest.approx(tuple(rates))
+    assert found.rates[1] > 0.35 > found.rates[0]
+
+
+def test_a_prediction_that_is_no_class_is_wrong():
+    class Odd:
+        def fit(self, rows, seed):
+            return type("Model", (), {"predict": lambda self, X: np.full(len(X), 0.3)})()
+
+    found = study(blob_parts(), clusters(), LabelFlip(label=1.0), Odd(), alphas=(1.0,), seeds=1)
+    assert found.clean_accuracy == 0
+    assert all(group.rates == (0, 0) for group in found.groups)
+
+
 def test_study_leaves_out_groups_without_test_rows():
     with pytest.raises(InputError, match="at least 1000 test rows"):
         study(blob_parts(), clusters(), LabelFlip(), EstimatorTrainer(LogisticRegression()), least_test=1000)
