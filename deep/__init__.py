@@ -20,6 +20,8 @@
     has learned, as they look at it.
 `PGAN`, `Recoloring`
     poison of a generator; for `MetaPoison`, pictures within a bound on pixels and another on colours.
+`FinePruning`
+    a trainer that takes out of what it learned the units that clean rows leave idle, and tunes the rest on these.
 `Torchrun`
     poison rows spread over processes.
 `make_model`
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
     from .collision import Collided, FeatureCollision
     from .defending import RiskLearner, RiskRows
+    from .fine_pruning import FinePruning
     from .function_trainer import FunctionTrainer
     from .head import features, linear_model_of
     from .interchange import load_images, poison_dataset, save_images
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
 _WHERE = {
     ".collision": "Collided FeatureCollision",
     ".defending": "RiskLearner RiskRows",
+    ".fine_pruning": "FinePruning",
     ".function_trainer": "FunctionTrainer",
     ".head": "features linear_model_of",
     ".interchange": "load_images poison_dataset save_images",
@@ -102,6 +106,7 @@ __all__ = [
     "Canceler",
     "Collided",
     "FeatureCollision",
+    "FinePruning",
     "FixedModelAttack",
     "FunctionTrainer",
     "GradPC",

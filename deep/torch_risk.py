@@ -108,7 +108,7 @@ class TorchRisk(Repeated):
         check_module(module)
         if derivative not in WAYS:
             raise InputError("derivative 'auto', 'forward' or 'double_backward'", repr(derivative))
-        self.module, self._init, self._head, self.derivative = module, init, head, derivative
+        self.module, self._init, self.head_name, self.derivative = module, init, head, derivative
         (self._loss, self.margin_loss), self.loss_function = resolve(loss), loss
         self._reg = check_number(reg, "reg", at_least=0)
         self.penalize_intercept = bool(penalize_intercept)
@@ -120,10 +120,13 @@ class TorchRisk(Repeated):
         self._coded = self._loss is cross_entropy or self.margin_loss is not None or classes is not None
         self._statistics: dict[str, Any] | None = None
 
-    def on(self, module: Any, names: Any = None) -> TorchRisk:
-        """The same risk of another module of the same shape, or of some parameters of it; it is not checked again."""
-        options: dict[str, Any] = {"chunk": self.chunk, "head": self._head, "derivative": self.derivative}
-        options |= {"init": self._init, "penalize_intercept": self.penalize_intercept}
+    def on(self, module: Any, names: Any = None, init: Callable[[Any], None] | None = None) -> TorchRisk:
+        """The same risk of another module of the same shape, or of some parameters of it; it is not checked again.
+
+        Its trainings begin with `init`, by default that of this one.
+        """
+        options: dict[str, Any] = {"chunk": self.chunk, "head": self.head_name, "derivative": self.derivative}
+        options |= {"init": init or self._init, "penalize_intercept": self.penalize_intercept}
         options["params"] = self.layout.names if names is None else names
         risk = TorchRisk(module, self.loss_function, self._reg, output=self._calls.output, check=self.check, **options)
         risk._checked, risk._labels, risk._coded = self._checked, self._labels, self._coded
@@ -163,17 +166,17 @@ class TorchRisk(Repeated):
 
     @property
     def reach(self) -> float:
-        if not self.layout.has_head(self._head):
+        if not self.layout.has_head(self.head_name):
             return float("nan")
         if self.margin_loss is not None:
             return self.margin_loss.reach
         if self._loss is cross_entropy:
-            return cross_entropy_reach(self.layout.head_outputs(self._head))
+            return cross_entropy_reach(self.layout.head_outputs(self.head_name))
         return float("nan")
 
     @property
     def head(self) -> Any:
-        return self.layout.head(self._head)
+        return self.layout.head(self.head_name)
 
     @property
     def current(self) -> Any:
@@ -303,7 +306,7 @@ class TorchRisk(Repeated):
 
     def features(self, w: Any, X: Any, layer: str | None = None) -> Any:
         """What the last linear layer is given, or what the layer of a name gives, shape (n, h)."""
-        params, name, found = self._params(w), self._head if layer is None else layer, []
+        params, name, found = self._params(w), self.head_name if layer is None else layer, []
         with self._exact(w, X, None) as parts, features_of(self.module, name, output=layer is not None) as seen:
             for x, _, _ in parts:
                 self._calls.outputs(params, x)
@@ -321,6 +324,8 @@ class TorchRisk(Repeated):
     def loss_of(self, outputs: Any, y: Any) -> Any:
         """Of each row, from outputs in any precision."""
         kind = self.layout.first.dtype
+        if getattr(outputs, "dtype", None) == kind:
+            return self._loss(outputs, y)
         return self._loss(tree_map(lambda t: t.to(kind) if is_floating(t) else t, outputs), y)
 
     def look(self, X: Any, y: Any) -> None:
@@ -330,8 +335,8 @@ class TorchRisk(Repeated):
             pass
 
     def penalty(self, tensors: dict[str, Any]) -> Any:
-        """``reg/2 |P w|^2`` of tensors by name, with their graph."""
-        return self._reg / 2 * sum((tensors[k] ** 2).sum() for k in self.penalized) if self._reg else 0.0
+        """``reg/2 |P w|^2`` of tensors by name, with their graph; None without a regulariser."""
+        return self._reg / 2 * sum((tensors[k] ** 2).sum() for k in self.penalized) if self._reg else None
 
     @property
     def penalized(self) -> list[str]:
