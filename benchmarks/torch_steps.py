@@ -1,6 +1,6 @@
 """What do the steps of attacks on networks cost beside plain torch? TGDA, gradient canceling, Hessian, retraining.
 
-    python benchmarks/torch_steps.py [--models lr nn cnn] [--repeat 5] [--cg 16] [--quick]
+    python benchmarks/torch_steps.py [--models lr nn cnn] [--repeat 5] [--cg 16] [--steps ...] [--quick]
 
 For each model one table of four steps on generated images of MNIST's size, in float32 on the CPU: an update of TGDA
 (one leader step through as many products with the Hessian as `--cg` says, 20 follower steps on 1000 training and 30
@@ -224,10 +224,10 @@ def plain_epoch(module: Any, X: Any, y: Any, size: int) -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def measure(scene: Scene, repeat: int) -> Iterator[tuple[str, float, float, float]]:
+def measure(scene: Scene, repeat: int, steps: Sequence[str] = STEPS) -> Iterator[tuple[str, float, float, float]]:
     """Of each step its name, milliseconds of ours and of plain torch, and the ratio: medians over repeats."""
     one, other = ours(scene), plain(scene)
-    for name in STEPS:
+    for name in steps:
         pairs = np.array([(one[name](), other[name]()) for _ in range(repeat)])
         yield name, *(1e3 * np.median(pairs, axis=0)), float(np.median(pairs[:, 0] / np.maximum(pairs[:, 1], 1e-9)))
 
@@ -238,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=["lr", "nn", "cnn"], help="see deep.models (default: lr nn cnn)")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--cg", type=int, default=16, help="steps of conjugate gradients (default: %(default)s)")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="those to measure (default: all)")
     parser.add_argument("--rows", type=int, default=1000, help="to train on (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="images of 8 x 8 pixels, 100 rows, one repeat")
     given = parser.parse_args(argv)
@@ -245,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| model | step | ours ms | plain ms | ratio |\n|---|---|---|---|---|")
     for model in given.models:
         scene = Scene(model, given.cg, 100 if given.quick else given.rows, given.quick)
-        for name, mine, theirs, ratio in measure(scene, 1 if given.quick else given.repeat):
+        for name, mine, theirs, ratio in measure(scene, 1 if given.quick else given.repeat, given.steps):
             print(f"| {model} | {name} | {mine:.2f} | {theirs:.2f} | {ratio:.2f} |", flush=True)
     return 0
 

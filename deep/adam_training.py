@@ -72,7 +72,7 @@ class AdamTrainer(EpochTrainer):
         return learner.training_outputs(module, self._moved(x))
 
     def _penalty(self, module: Any) -> Any:
-        return self.head_l2 * (last_linear(module)[1].weight ** 2).sum() if self.head_l2 else 0.0
+        return self.head_l2 * (last_linear(module)[1].weight ** 2).sum() if self.head_l2 else None
 
     def _moved(self, x: Any) -> Any:
         if self.shift:

@@ -105,7 +105,8 @@ class EpochTrainer(ModuleTrainer):
                 rule.param_groups[0]["lr"] = self._length(epoch * batches + number, batches * self.epochs)
                 rule.zero_grad(set_to_none=True)
                 loss = learner.training_loss(self._outputs(learner, module, X[part]), y[part])
-                (loss + learner.penalty(own) + self._penalty(module)).backward()
+                whole = [part for part in (learner.penalty(own), self._penalty(module)) if part is not None]
+                sum(whole, loss).backward()
                 rule.step()
             if not bool(torch.isfinite(loss)):
                 raise SolverFailed(_DIVERGED)
@@ -133,8 +134,8 @@ class EpochTrainer(ModuleTrainer):
         return learner.training_outputs(module, x)
 
     def _penalty(self, module: Any) -> Any:
-        """What is minimised beside the risk's objective."""
-        return 0.0
+        """What is minimised beside the risk's objective, if anything."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -200,15 +201,20 @@ def deterministic(enabled: bool = True) -> Iterator[None]:
     On CUDA it sets CUBLAS_WORKSPACE_CONFIG where it is unset, which has to be done before the first product.
     """
     before = torch.get_deterministic_debug_mode()
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, settings = torch.backends.cudnn.benchmark, torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
     if enabled:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         if enabled:
             torch.set_deterministic_debug_mode("error")
             torch.backends.cudnn.benchmark = False
+            settings.fill_uninitialized_memory = (
+                False  # no operation reads it; filling costs a network's step a quarter
+            )
         yield
     finally:
+        settings.fill_uninitialized_memory = filled
         torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = benchmark
 

@@ -112,7 +112,7 @@ class Calls:
 
     def _called(self, tensors: dict[str, Any], x: Any) -> Any:
         """What the module gives for rows, with these tensors for its own."""
-        return self.returned(partial(called_with, self.module, tensors), (x,))
+        return self.returned(partial(called_with, self.module, tensors, places=self.layout.places), (x,))
 
     def returned(self, call: Callable[[Any], Any], x: Any) -> Any:
         """The part of a call's result that is wanted; what the call raises, in one line."""

@@ -51,8 +51,12 @@ def length(vector: Any) -> Any:
 
 def where(mask: Any, values: Any, other: Any) -> Any:
     """`values` where `mask` is true, `other` elsewhere; numbers, or of the kind of the mask."""
+    if isinstance(mask, bool):
+        return values if mask else other
     if not hasattr(mask, "detach"):
         return np.where(mask, values, other)
+    if not hasattr(values, "detach") and hasattr(other, "detach"):
+        return other.where(~mask, values)
     values = values if hasattr(values, "detach") else mask * 0.0 + values
     return values.where(mask, other)
 
@@ -60,6 +64,13 @@ def where(mask: Any, values: Any, other: Any) -> Any:
 def signs(values: Any) -> Any:
     """-1, 0 or 1 for each entry, of the same kind."""
     return values.sign() if hasattr(values, "detach") else np.sign(values)
+
+
+def plus(one: Any, factor: Any, other: Any) -> Any:
+    """``one + factor * other`` in one pass, the factor a number of any kind."""
+    if not hasattr(one, "detach"):
+        return one + factor * other
+    return one.addcmul(factor, other) if hasattr(factor, "detach") else one.add(other, alpha=factor)
 
 
 def on_host(values: Any) -> bool:

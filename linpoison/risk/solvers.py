@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core import InputError, SolverFailed, check_integer, check_number
-from .arrays import length, like, on_host, to_numpy, where
+from .arrays import length, like, on_host, plus, to_numpy, where
 from .protocols import HVP, InverseHVP, Solution, Vector
 
 
@@ -67,13 +67,17 @@ class Krylov(InverseHVP):
 
     def solve(self, hvp: HVP, b: Vector) -> Solution:
         damping = self.damping + (self.relative_damping * mean_curvature(hvp, b) if self.relative_damping else 0.0)
-        damped = (lambda v: hvp(v) + damping * v) if self.damping or self.relative_damping else hvp
+        damped = (lambda v: plus(hvp(v), damping, v)) if self.damping or self.relative_damping else hvp
         x, iterations, curvature = self.iterate(damped, b)
         return Solution.of(x, residual_of(damped, b, x), iterations, curvature, damping, self.name)
 
     @abstractmethod
     def iterate(self, hvp: HVP, b: Vector) -> tuple[Vector, Any, Any]:
         """An approximate solution of ``H x = b``, the iterations that it took and the least curvature met."""
+
+    def _number(self, b: Vector) -> Any:
+        """What makes the kind of number that decides: Python's where every iteration is looked at and this is free."""
+        return float if self.every is None and on_host(b) else _as_it_is
 
     def _over(self, step: int, active: Any) -> bool:
         """Whether to look and nothing is left to do."""
@@ -105,21 +109,22 @@ class CG(Krylov):
     name: ClassVar[str] = "cg"
 
     def iterate(self, hvp: HVP, b: Vector) -> tuple[Vector, Any, Any]:
-        x, r, p, squared = 0.0 * b, b, b, b @ b
+        number = self._number(b)
+        x, r, p, squared = 0.0 * b, b, b, number(b @ b)
         goal, least = self.tol**2 * squared, np.inf + 0.0 * squared
         active, steps = squared > goal, 0.0 * squared
         for step in range(self.maxiter):
             if self._over(step, active):
                 break
             product = hvp(p)
-            along, steps = p @ product, steps + active
-            least = _lower(least, along, p @ p, active)
+            along, steps = number(p @ product), steps + active
+            least = _lower(least, along, number(p @ p), active)
             go = active & (along > 0)
             stride = where(go, squared / where(go, along, 1.0), 0.0)
-            x = x + stride * p if step else where(active & ~go, 1.0, stride) * b
-            r = r - stride * product
-            squared, before = r @ r, squared
-            p = r + where(go, squared / where(go, before, 1.0), 0.0) * p
+            x = plus(x, stride, p) if step else where(go, stride, where(active, 1.0, 0.0)) * b
+            r = plus(r, -stride, product)
+            squared, before = number(r @ r), squared
+            p = plus(r, where(go, squared / where(go, before, 1.0), 0.0), p)
             active = go & (squared > goal)
         return x, steps, least
 
@@ -166,22 +171,23 @@ class NormalCG(Krylov):
     name: ClassVar[str] = "normal-cg"
 
     def iterate(self, hvp: HVP, b: Vector) -> tuple[Vector, Any, Any]:
+        number = self._number(b)
         x, r, s = 0.0 * b, b, hvp(b)
-        p, squared, goal = s, s @ s, self.tol**2 * (b @ b)
+        p, squared, goal = s, number(s @ s), self.tol**2 * number(b @ b)
         least, steps = np.inf + 0.0 * squared, 0.0 * squared
-        active = (squared > 0) & (r @ r > goal)
+        active = (squared > 0) & (number(r @ r) > goal)
         for step in range(self.maxiter):
             if self._over(step, active):
                 break
             q = hvp(p)
-            pulled, steps = q @ q, steps + active
-            least = _lower(least, p @ q, p @ p, active)
+            pulled, steps = number(q @ q), steps + active
+            least = _lower(least, number(p @ q), number(p @ p), active)
             stride = where(active, squared / where(pulled > 0, pulled, 1.0), 0.0)
-            x, r = x + stride * p, r - stride * q
+            x, r = plus(x, stride, p), plus(r, -stride, q)
             s = hvp(r)
-            squared, before = s @ s, squared
-            p = s + where(active, squared / where(active, before, 1.0), 0.0) * p
-            active = active & (pulled > 0) & (squared > 0) & (r @ r > goal)
+            squared, before = number(s @ s), squared
+            p = plus(s, where(active, squared / where(active, before, 1.0), 0.0), p)
+            active = active & (pulled > 0) & (squared > 0) & (number(r @ r) > goal)
         return x, steps, least
 
 
@@ -216,7 +222,8 @@ class MINRES(Krylov):
         # column, x_k = x_(k-1) + tau_k w_k. Of the residual r = r_(k-1), -c_(k-1) gamma_k = r'Hr / r'r with gamma_k the
         # diagonal before its reflection; it is not positive for the first time exactly where T_k is not. What is 1e-10
         # of the greatest entry of T is rounding: the space, or the range of H, is exhausted.
-        size = length(b)
+        number = self._number(b)
+        size = number(length(b))
         goal, active = self.tol * size, size > self.tol * size
         x, v, older, w, last = 0.0 * b, b / where(size > 0, size, 1.0), 0.0 * b, 0.0 * b, 0.0 * b
         zero = 0.0 * size
@@ -226,9 +233,9 @@ class MINRES(Krylov):
             if self._over(step, active):
                 break
             q = hvp(v)
-            alpha, steps = v @ q, steps + active
-            q = q - alpha * v - beta * older
-            beta, gamma = length(q), s * delta - c * alpha
+            alpha, steps = number(v @ q), steps + active
+            q = plus(plus(q, -alpha, v), -beta, older)
+            beta, gamma = number(length(q)), s * delta - c * alpha
             least = _lower(least, -c * gamma, 1.0, active)
             across, ahead, delta = c * delta + s * alpha, s * beta, -c * beta
             scale = where(abs(alpha) + beta > scale, abs(alpha) + beta, scale)
@@ -236,8 +243,8 @@ class MINRES(Krylov):
             active = active & (corner > 1e-10 * scale)
             divisor = where(active, corner, 1.0)
             c, s = gamma / divisor, beta / divisor
-            w, last, epsilon = (v - across * w - epsilon * last) / divisor, w, ahead
-            x = x + where(active, c * phi, 0.0) * w
+            w, last, epsilon = plus(plus(v, -across, w), -epsilon, last) / divisor, w, ahead
+            x = plus(x, where(active, c * phi, 0.0), w)
             phi = s * phi
             active = active & (beta > 1e-10 * scale) & (abs(phi) > goal)
             older, v = v, q / where(active, beta, 1.0)
@@ -290,6 +297,10 @@ class Identity(InverseHVP):
 
     def solve(self, hvp: HVP, b: Vector) -> Solution:
         return Solution.of(1.0 * b, np.nan, 0, np.nan, 0.0, self.name)
+
+
+def _as_it_is(number: Any) -> Any:
+    return number
 
 
 def _lower(least: Any, along: Any, squared: Any, active: Any) -> Any:

@@ -153,7 +153,9 @@ def test_deterministic_settings_are_restored():
     before = torch.are_deterministic_algorithms_enabled()
     with deterministic():
         assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
     assert torch.are_deterministic_algorithms_enabled() == before
+    assert torch.utils.deterministic.fill_uninitialized_memory
     with deterministic(False):
         assert torch.are_deterministic_algorithms_enabled() == before
 

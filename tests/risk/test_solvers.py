@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from linpoison.core import InputError, SolverFailed  # noqa: E402
 from linpoison.risk import CG, MINRES, Dense, GaussNewton, Identity, NormalCG  # noqa: E402
-from linpoison.risk.arrays import to_numpy  # noqa: E402
+from linpoison.risk.arrays import plus, to_numpy, where  # noqa: E402
 from linpoison.risk.quasi_newton import quasi_newton  # noqa: E402
 from linpoison.risk.solvers import mean_curvature  # noqa: E402
 
@@ -32,6 +32,34 @@ def product(H, kind):
 
 def vector(b, kind):
     return b if kind == "numpy" else torch.as_tensor(b)
+
+
+def test_numbers_of_every_kind_are_chosen_and_added_alike():
+    vectors = np.array([1.0, -2.0]), np.array([0.5, 4.0])
+    tensors = [torch.as_tensor(v) for v in vectors]
+    for mask in (True, False):
+        want = vectors[0] if mask else vectors[1]
+        assert (where(mask, *vectors) == want).all()
+        assert where(mask, 2.0, 3.0) == (2.0 if mask else 3.0)
+        t = torch.tensor(mask)
+        assert (where(t, *tensors).numpy() == want).all()
+        assert (where(t, 2.0, tensors[1]).numpy() == (np.full(2, 2.0) if mask else vectors[1])).all()
+        assert float(where(t, 2.0, 3.0)) == (2.0 if mask else 3.0)
+    want = vectors[0] - 3 * vectors[1]
+    for factor in (-3.0, torch.tensor(-3.0, dtype=torch.float64)):
+        np.testing.assert_allclose(plus(tensors[0], factor, tensors[1]).numpy(), want)
+    np.testing.assert_allclose(plus(*vectors[:1], -3.0, vectors[1]), want)
+
+
+@pytest.mark.parametrize("solver", [CG(0.0, 1.0, 6, 0.0), MINRES(0.0, 1.0, 6, 0.0), NormalCG(0.0, 1.0, 6, 0.0)])
+def test_looking_at_every_iteration_or_seldom_gives_the_same(solver):
+    for low in (0.1, -10.0):
+        H, b = system(low)
+        often, seldom = (
+            type(solver)(0.0, 1.0, 6, 0.0, every).solve(product(H, "torch"), torch.as_tensor(b)) for every in (None, 3)
+        )
+        torch.testing.assert_close(often.x, seldom.x)
+        torch.testing.assert_close(often.facts, seldom.facts, rtol=1e-9, atol=1e-9)
 
 
 EXACT = [kind(relative_damping=0, maxiter=200, tol=1e-13) for kind in (CG, MINRES, GaussNewton, NormalCG)] + [Dense()]

@@ -211,7 +211,8 @@ class Canceler(Attack):
         more: dict[str, Any] = {}
         if journal is not None and self.optimiser.resumes:
             more["kept"] = self._keeper(journal, risk, ranks, target, clean, seeds, mass)
-        found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress, **more)
+        with risk.steady():
+            found = self.optimiser.minimise(objective, first, sets, tol=tol, ranks=ranks, progress=progress, **more)
         X, copies = found.X, seeds.mass / seeds.total
         if objective is not fixed:
             X, copies, _ = objective.split(found.X)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import InputError
 from ...core.validation import Array
-from ...risk.arrays import count_shared, like, places, to_numpy
+from ...risk.arrays import add_to, count_shared, like, places, to_numpy
 from ...risk.protocols import HVP, PoisonParameters, Risk, Rows, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Held, Sample
@@ -158,10 +158,9 @@ class State:
         return {name: getattr(self, name) for name in names}
 
     def climb(self, slope: Vector, length: float, rule: str) -> None:
-        """Move `phi` uphill; the slope is used up."""
+        """Move `phi` uphill."""
         if rule == "ascent":
-            slope *= length
-            self.phi += slope
+            add_to(self.phi, length, slope)
             return
         self.steps += 1
         self.first, self.second = 0.9 * self.first + 0.1 * slope, 0.999 * self.second + 0.001 * slope * slope
