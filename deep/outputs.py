@@ -7,6 +7,10 @@ from typing import Any
 
 from linpoison.core import InputError
 
+from .need_torch import torch
+from .torch_differences import is_floating
+
+tree_map = torch.utils._pytree.tree_map
 Output = str | int | Callable[[Any], Any]
 """A key or an attribute, a place, or a function of what the module returns."""
 
@@ -54,3 +58,10 @@ def scores_of(outputs: Any) -> Any:
         remedy = "Name the part by `output` (--output): a key such as logits, a place such as 0, or a function."
         raise InputError("one tensor of scores from the module", described(outputs), remedy)
     return outputs
+
+
+def in_precision(outputs: Any, kind: Any) -> Any:
+    """What a module returned, its tensors of floating point in a precision."""
+    if getattr(outputs, "dtype", None) == kind:
+        return outputs
+    return tree_map(lambda item: item.to(kind) if is_floating(item) else item, outputs)

@@ -15,11 +15,10 @@ from linpoison.risk.score_losses import cross_entropy_reach
 
 from .labels import Labels, numbers_of
 from .need_torch import torch
-from .outputs import Output, scores_of
+from .outputs import Output, in_precision, scores_of
 from .statistics import changed, learned, plain, statistics_of
 from .torch_calls import Calls
 from .torch_check import ROWS, Checked
-from .torch_differences import is_floating
 from .torch_losses import Loss, count_classes, cross_entropy, resolve
 from .torch_modules import Layout, check_module, features_of, fresh
 from .torch_repeated import Repeated
@@ -27,7 +26,6 @@ from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
 from .torch_second import WAYS, gradient
 
 grad, vmap = torch.func.grad, torch.func.vmap
-tree_map = torch.utils._pytree.tree_map
 
 
 class TorchRisk(Repeated):
@@ -121,10 +119,7 @@ class TorchRisk(Repeated):
         self._statistics: dict[str, Any] | None = None
 
     def on(self, module: Any, names: Any = None, init: Callable[[Any], None] | None = None) -> TorchRisk:
-        """The same risk of another module of the same shape, or of some parameters of it; it is not checked again.
-
-        Its trainings begin with `init`, by default that of this one.
-        """
+        """The same risk of another module of its shape, or of some parameters: not checked again, and begun by `init`."""
         options: dict[str, Any] = {"chunk": self.chunk, "head": self.head_name, "derivative": self.derivative}
         options |= {"init": init or self._init, "penalize_intercept": self.penalize_intercept}
         options["params"] = self.layout.names if names is None else names
@@ -323,10 +318,7 @@ class TorchRisk(Repeated):
 
     def loss_of(self, outputs: Any, y: Any) -> Any:
         """Of each row, from outputs in any precision."""
-        kind = self.layout.first.dtype
-        if getattr(outputs, "dtype", None) == kind:
-            return self._loss(outputs, y)
-        return self._loss(tree_map(lambda t: t.to(kind) if is_floating(t) else t, outputs), y)
+        return self._loss(in_precision(outputs, self.layout.first.dtype), y)
 
     def look(self, X: Any, y: Any) -> None:
         """Hold the module to what attacks need, unless that is done."""
