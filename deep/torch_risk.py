@@ -119,7 +119,7 @@ class TorchRisk(Repeated):
         self._statistics: dict[str, Any] | None = None
 
     def on(self, module: Any, names: Any = None, init: Callable[[Any], None] | None = None) -> TorchRisk:
-        """The same risk of another module of its shape, or of some parameters: not checked again, and begun by `init`."""
+        """The same risk of another module of its shape, or of some parameters; not checked again, begun by `init`."""
         options: dict[str, Any] = {"chunk": self.chunk, "head": self.head_name, "derivative": self.derivative}
         options |= {"init": init or self._init, "penalize_intercept": self.penalize_intercept}
         options["params"] = self.layout.names if names is None else names
