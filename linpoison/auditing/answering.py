@@ -12,6 +12,7 @@ import numpy as np
 from ..certificates import Claim
 from ..certificates.changed import Change, change_certifier, changes_withstood
 from ..certificates.claim import ROW_BY_ROW
+from ..certificates.deployed import is_standardised
 from ..core import CapabilityError, Dataset, InputError, Matrix, as_matrix, check_integer
 from ..core.writing import alone_in, check_folder
 from ..datasets.unlabelled import read_rows
@@ -103,13 +104,11 @@ def _refuse(setting: Setting, kind: Change) -> None:
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
         raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
-    if not train.is_sparse:
-        mean, spread = train.X.mean(axis=0), train.X.std(axis=0)
-        if (np.abs(mean) < 1e-12).all() and (np.abs(spread - 1) < 1e-12).all():
-            raise InputError(
-                "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
-                "Such a scaler moves with planted rows: fit it on other rows, or use CertifiedClassifier.",
-            )  # fmt: skip
+    if not train.is_sparse and is_standardised(train.X):
+        raise InputError(
+            "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
+            "Such a scaler moves with planted rows: fit it on other rows, or use CertifiedClassifier.",
+        )  # fmt: skip
 
 
 def _answered(

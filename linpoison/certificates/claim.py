@@ -13,9 +13,22 @@ from ..core.errors import CapabilityError, InputError
 from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
+from .rounding import gamma
 
 ROW_BY_ROW = "what is done to a row before training depends on that row alone"
 """What has to hold where certificates of changed rows are read backwards, about data in hand."""
+
+
+def at_most(value: float) -> str:
+    """A budget in words, in six digits unless these say more than is proved.
+
+    Examples
+    --------
+    >>> at_most(0.03), at_most(1 / 3), at_most(2 / 3)
+    ('0.03', '0.333333', '0.6666666666666666')
+    """
+    short = f"{value:g}"
+    return short if float(short) <= value * (1 + gamma(4)) else repr(float(value))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +165,7 @@ class Claim:
         return (
             "the feasible sets are fixed beforehand, from data that the attacker does not touch",
             f"the clean rows are as given and none of them is removed, {stays}",
-            f"the attacker only inserts rows of the sets, with mass at most {self.epsilon:g} of the clean rows",
+            f"the attacker only inserts rows of the sets, with mass at most {at_most(self.epsilon)} of the clean rows",
             f"the learner finds the exact minimiser: {problem.loss.name} loss, reg {problem.reg:g}, {intercept}",
             f"the regulariser scales with the rows as '{problem.scaling}' says",
         )
@@ -163,5 +176,5 @@ class Claim:
         done = f"{count} of the clean rows lose their place at most"
         if flips:
             done = f"the labels of {count} clean rows are flipped at most"
-        added = f"besides, rows of the sets are inserted, with mass at most {self.epsilon:g} of the clean rows"
+        added = f"besides, rows of the sets are inserted, with mass at most {at_most(self.epsilon)} of the clean rows"
         return (*kept, done, added if self.epsilon else "no row is inserted")

@@ -140,15 +140,16 @@ class CertifiedClassifier(TwoClassClassifier):
         """
         if self.outside not in ("drop", "clip"):
             raise InputError("outside as 'drop' or 'clip'", repr(self.outside))
+        given = X
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.classes_, signs = two_classes(y)
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self._sets: Any = None
         known = None
-        self._centred = _is_centred(X)
+        self._centred = is_standardised(X)
         if self.trusted is not None:
             self._check_scaler()
-            known = self._trust(X, y)
+            known = self._trust(X, y, _coarser(given, self.trusted))
         rows, self.kept_ = self._filtered(Dataset(self._scaled(X), signs))
         if known is not None and self.learn_trusted:
             rows = Dataset(np.vstack([rows.X, known.X]), np.append(rows.y, known.y))
@@ -251,14 +252,17 @@ class CertifiedClassifier(TwoClassClassifier):
             return claim, partial(label_flips_ridge, n_parts=self.n_parts)
         return claim, proof_of(claim.problem.loss, threat)
 
-    def _trust(self, X: Array, y: Array) -> Dataset:
-        """Scaler and sets of the trusted rows, which must not be among those in hand; the trusted rows, scaled."""
+    def _trust(self, X: Array, y: Array, dtype: Any) -> Dataset:
+        """Scaler and sets of the trusted rows, which must not be among those in hand; the trusted rows, scaled.
+
+        Rows are compared at the precision of `dtype`: a copy in single precision is the same row.
+        """
         try:
             given, labels = self.trusted
         except (TypeError, ValueError):
             raise InputError("trusted=(X, y), rows known to be clean", f"a {type(self.trusted).__name__}") from None
         known, labels = validate_data(self, given, labels, dtype=np.float64, reset=False)
-        shared = len({row.tobytes() for row in known} & {row.tobytes() for row in X})
+        shared = len(_fingerprints(known, dtype) & _fingerprints(X, dtype))
         if shared or np.shares_memory(known, X):
             raise InputError("trusted rows that are not among the others", f"{shared} that are", "Hold them apart.")
         if self.scale:
@@ -306,7 +310,7 @@ class CertifiedClassifier(TwoClassClassifier):
             "sets": sets_digest(self._found_sets()),
             "rows": _hash(self._rows, self._labels),
             "model": _hash(self.coef_, self.intercept_),
-            "learner": f"{self._problem()!r}, {self.n_parts} parts",
+            "learner": f"{self._problem()!r}, {self.n_parts} parts, labels {self.classes_.tolist()}",
         }
 
     def _check_scaler(self) -> None:
@@ -322,10 +326,33 @@ class CertifiedClassifier(TwoClassClassifier):
                 raise CertificateInvalid(f"expected the {what} that was fitted, got another: fit the classifier again.")
 
 
-def _is_centred(X: Array) -> bool:
-    """Whether columns have the marks of a scaler that was fitted on these very rows."""
+def _coarser(X: Any, trusted: Any) -> Any:
+    """The kind of floats, of those in which the rows and the trusted rows came, that tells rows apart the least."""
+    parts = (X, *(trusted if isinstance(trusted, tuple | list) else ())[:1])
+    kinds = [dtype for dtype in (getattr(part, "dtype", None) for part in parts) if isinstance(dtype, np.dtype)]
+    return min((dtype for dtype in kinds if dtype.kind == "f"), key=lambda it: it.itemsize, default=np.dtype(float))
+
+
+def _fingerprints(X: Array, dtype: Any) -> set[bytes]:
+    """The bytes of each row, with one zero."""
+    with np.errstate(over="ignore"):
+        return {row.tobytes() for row in X.astype(dtype) + 0.0}
+
+
+def is_standardised(X: Array) -> bool:
+    """Whether columns have the marks of a scaler that was fitted on these very rows.
+
+    Such a scaler makes all columns of mean 0 and of deviation 1, but for those that were constant, which become 0.
+
+    Examples
+    --------
+    >>> is_standardised(np.array([[1.0, 0.0], [-1.0, 0.0]])), is_standardised(np.zeros((2, 2)))
+    (True, False)
+    """
     mean, spread = X.mean(axis=0), X.std(axis=0)
-    return bool((np.abs(mean) < _CENTRED).all() and (np.abs(spread - 1) < _CENTRED).all())
+    still = np.abs(X).max(axis=0, initial=0.0) == 0
+    scaled = (np.abs(mean) < _CENTRED) & (np.abs(spread - 1) < _CENTRED)
+    return bool(scaled.any() and (scaled | still).all())
 
 
 def proof_of(loss: MarginLoss, threat: str) -> Proof:

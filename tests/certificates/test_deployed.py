@@ -198,10 +198,21 @@ def test_whatever_was_changed_after_fitting_is_noticed(part):
         model.certify(Z)
 
 
+def test_answers_of_other_labels_are_noticed():
+    model = fitted()
+    model.classes_ = model.classes_[::-1]
+    with pytest.raises(CertificateInvalid, match="fit the classifier again"):
+        model.certify(Z)
+
+
 @pytest.mark.parametrize(
     ("options", "data", "error", "words"),
     [
         ({"trusted": (X[:20], Y[:20])}, (X, Y), InputError, "20 that are"),
+        ({"trusted": (X[:20].astype(np.float32), Y[:20])}, (X, Y), InputError, "20 that are"),
+        ({"trusted": (X[:20], Y[:20])}, (X.astype(np.float32), Y), InputError, "20 that are"),
+        ({"trusted": (X[:20] * [1, 1, 1, -0.0], Y[:20])}, (X * [1, 1, 1, 0], Y), InputError, "20 that are"),
+        ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X * [1, 1, 1, 0]), Y), InputError, "no scaler"),
         ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X), Y), InputError, "no scaler was fitted"),
         ({"trusted": TRUSTED[0]}, (X, Y), InputError, "trusted=.X, y."),
         ({"trusted": (TRUSTED[0], np.zeros(40))}, (X, Y), InputError, "one label|2 classes|trusted rows of"),

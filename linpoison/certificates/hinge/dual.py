@@ -169,4 +169,4 @@ def _planted(bare: Frame, p: Array, r: Array, sigma: float, size: float) -> floa
         far = size * bare.reach[label] / (2 * bare.reg) if size else 0.0
         values.append(height(bare, label, direction) + sigma + far)
     far = size * np.linalg.norm(bare.filler, axis=1) / (2 * bare.reg)
-    return max(*values, float((bare.filler @ direction + sigma + far).max(initial=0.0)))
+    return float(np.max([*values, (bare.filler @ direction + sigma + far).max(initial=0.0)]))

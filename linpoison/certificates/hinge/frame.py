@@ -116,8 +116,8 @@ class Frame:
         """Bounds on multipliers and margins with rows in given states, shape (n,), all undecided by default."""
         lower, upper = np.stack([self.lower, -self.upper]), np.stack([self.upper, -self.lower])
         lower, upper = lower[: self.copies].copy(), upper[: self.copies].copy()
-        least, most = (upper <= 1).astype(np.float64), (lower < 1).astype(np.float64)
-        loose = least > most  # both bounds are 1: any multiplier will do
+        least, most = (upper < 1).astype(np.float64), (lower <= 1).astype(np.float64)  # at the kink, any multiplier
+        loose = least > most  # the bounds exclude each other: whatever follows holds of nothing
         least[loose], most[loose] = 0.0, 1.0
         if state is not None:
             zero, one, kink = (np.asarray(state) == value for value in (ZERO, ONE, KINK))
@@ -205,7 +205,7 @@ def _moved(bare: Frame, directions: Array, length: Array) -> Array:
         for i, direction in enumerate(directions):
             heights = [height(bare, label, direction) + length[i] * bare.reach[label] for label in LABELS]
             heights += [_filled(bare, direction, length[i])]
-            pushed[i] = half * max(0.0, *heights)
+            pushed[i] = half * np.max([0.0, *heights])
     return length * fixed + pushed
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...core.errors import InputError
 from ...core.validation import Array, check_number
 from ..certificate import Certificate, Witness, check
-from ..claim import Claim
+from ..claim import Claim, at_most
 from ..partition.hashing import parts_of, whole
 from ..rounding import UNIT, gamma
 from .model import RidgeSystem
@@ -91,7 +91,7 @@ def _words(claim: Claim, witness: Witness) -> tuple[str, ...]:
         "trained on each, and the average of their scores decides",
     )
     return (
-        f"the attacker flips labels of clean rows of total weight at most {flips:g}, and inserts nothing",
+        f"the attacker flips labels of clean rows of total weight at most {at_most(flips)}, and inserts nothing",
         *(divided if n_parts > 1 else ()),
         *claim.at(0.0).assumptions()[3:],
     )

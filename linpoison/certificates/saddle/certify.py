@@ -204,7 +204,7 @@ def _worst(claim: Claim, plain: bool, v: Array) -> float:
     for piece in _pieces(claim.problem.loss, plain):
         w = -piece.side * piece.label * v
         reach = claim.sets[int(piece.label)].support_bound(w[:-1]) + w[-1]
-        if np.isinf(reach):
+        if not np.isfinite(reach):
             return float("inf")
         worst = max(worst, float(piece.curve(np.array(reach + PAD * (abs(reach) + 2 * abs(w[-1]))))[0]))
     return worst
