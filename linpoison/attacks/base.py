@@ -55,6 +55,11 @@ class Attack(ABC):
         return False
 
     @property
+    def only_goes_on(self) -> bool:
+        """Whether of many rows no sample is searched: the attack goes on, on all rows, from a poison that is known."""
+        return False
+
+    @property
     def title(self) -> str:
         """Name of the result."""
         return self.name
@@ -142,6 +147,10 @@ class Attack(ABC):
         return self._ranked(scenario, run, found)
 
     def _found_on_sample(self, scenario: Scenario, run: Run, rows: int) -> list[Candidate]:
+        if self.only_goes_on:
+            found = self._on_all_rows(scenario, run, [])
+            check_found(self.title, found, run)
+            return sorted(found, key=lambda item: item.rank)
         few = sampled(scenario, rows, run.seed)
         times = scenario.n_poison / few.n_poison
         attack, start = self, getattr(self, "start", None)
@@ -153,15 +162,16 @@ class Attack(ABC):
             run.interrupted, result = True, stop.result
         run.add(result)
         run.info |= {**result.info, "rows": few.train.n}
-        found: list[Candidate] = []
+        found = []
         for place, item in enumerate(result.candidates[:TRIES]):
             if not found or item.worst > max(one.worst for one in found) + NOISE:
                 step = [(scenario, item, times)]
                 found += run.steps(f"all rows, {place + 1}", verified, step, needed=not found)
         check_found(self.title, found, run)
-        found.sort(key=lambda item: item.rank)
-        others = strongest_alone(result.candidates)
-        return found + run.steps("all rows, alone", verified, [(scenario, item, times) for item in others])
+        others = [(scenario, item, times) for item in strongest_alone(result.candidates)]
+        alone = run.steps("all rows, alone", verified, others)
+        found += self._on_all_rows(scenario, run, sorted(found, key=lambda item: item.rank))
+        return sorted(found, key=lambda item: item.rank) + alone
 
     @abstractmethod
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
@@ -174,6 +184,10 @@ class Attack(ABC):
     def _ranked(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates, best first: the finalists by their errors behind every defence, then the rest."""
         return finalists(scenario, run, found, self.finalists)
+
+    def _on_all_rows(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        """What the search goes on to from the best of a sample, scored behind every defence; nothing by default."""
+        return []
 
     def _check(self, scenario: Scenario) -> None:
         """Raise if the scenario asks for what the attack cannot do."""

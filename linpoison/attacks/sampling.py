@@ -15,6 +15,7 @@ from ..core.poison import Poison
 from ..core.results import Candidate
 from ..learners import LearnerWarning
 from ..rounding import largest_remainder
+from .newton import COLUMNS, NewtonLearner
 from .ranking import candidate
 from .run import Step, skipped
 from .scenario import Scenario
@@ -63,7 +64,10 @@ def sampled(scenario: Scenario, rows: int, seed: int) -> Scenario:
     others = None if aim.others is None else aim.others.take(stratified(aim.others, TARGETS, rng))
     members = None if aim.members is None else aim.members[chosen]
     aim = replace(aim, target=target, others=others, members=members)
-    return replace(scenario, train=few, problem=problem, aim=aim)
+    learner = scenario.learner
+    if learner is None and train.n_classes is None and not train.is_sparse and train.d <= COLUMNS:
+        learner = NewtonLearner(problem)  # the last word has the defender's own, on all rows
+    return replace(scenario, train=few, problem=problem, aim=aim, learner=learner)
 
 
 def stratified(data: Dataset, rows: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -89,8 +89,6 @@ class Campaign:
         Called with each task that has ended and its result.
     deadline : Deadline, optional
         Attacks that have begun end soon after it with what they have, and no other begins.
-    idle : callable, optional
-        Whether a task has nothing to gain, in view of those that have ended: then it does not run.
 
     Attributes
     ----------
@@ -100,8 +98,6 @@ class Campaign:
         One line on each that failed.
     late : list of str
         Keys of those that have found nothing by the deadline.
-    passed : list of str
-        Keys of those that had nothing to gain.
     """
 
     seed: int
@@ -111,11 +107,9 @@ class Campaign:
     journal: FolderJournal | None = None
     found: Callable[[Task, AttackResult], None] | None = None
     deadline: Deadline | None = None
-    idle: Callable[[Task], bool] = lambda task: False
     results: dict[str, AttackResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     late: list[str] = field(default_factory=list)
-    passed: list[str] = field(default_factory=list)
     _shared: dict[str, AttackResult] = field(default_factory=dict)
 
     def run(self, tasks: Sequence[Task]) -> None:
@@ -130,9 +124,6 @@ class Campaign:
         """
         overall = Overall(self.progress, [task.work for task in tasks], self.deadline)
         for number, task in enumerate(tasks):
-            if self.idle(task):
-                self.passed.append(task.key)
-                continue
             if self._is_late(task):
                 self.late.append(task.key)
                 continue

@@ -14,8 +14,6 @@ from .target import TargetRows
 
 TRIES = 12
 """Candidates of one attack that are scored exactly for one defender, at most."""
-LEAST_GAP = 0.005
-"""Error that an undefended learner has to lose more than is known of a filter alone, for a search of that filter."""
 COSTLY = 500_000_000
 """Entries of the training rows, zeros counted, from which one candidate is: it takes minutes and gigabytes."""
 
@@ -40,7 +38,6 @@ class Pool:
     defender: Defender
     rows: TargetRows
     hurried: Callable[[], bool] = lambda: False
-    _best: list[tuple[str, Evaluation]] = field(default_factory=list)
     _known: dict[bytes, Evaluation | None] = field(default_factory=dict)
 
     def score(self, poison: Poison) -> Evaluation | None:
@@ -76,26 +73,8 @@ class Pool:
     def ended(self, task: Task, result: AttackResult) -> None:
         """Score the best poison of a task at once, so that an interruption finds a score."""
         best = self.best((result.best, *result.candidates), task.against)
-        if best is not None and (scores := self.score(best.poison)) is not None:
-            self._best.append((task.domain, scores))
-
-    def idle(self, task: Task, domains: Sequence[str]) -> bool:
-        """Whether a filter alone lets through already what costs an undefended learner as much as any poison does.
-
-        Only of a search on a sample. A filter hardly ever makes a learner lose more than it does without one.
-
-        Parameters
-        ----------
-        task : Task
-        domains : sequence of str
-            Each holds all those after it.
-        """
-        inside = domains[list(domains).index(task.domain) :]
-        errors = [scores.error["seen"] for domain, scores in self._best if domain in inside]
-        if not task.alone or task.rows is None or not errors:
-            return False
-        most, known = (max(error[name] for error in errors) for name in (UNDEFENDED, task.against))
-        return task.against != UNDEFENDED and known > most - LEAST_GAP
+        if best is not None:
+            self.score(best.poison)
 
     def finalists(self, task: Task, result: AttackResult) -> list[Scored]:
         """For each defender the best candidate of an attack; one that is best for several is there once."""

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +265,5 @@ def _begin(
 
     tolerant, jobs = options.every or options.portfolio, int(options.jobs or 1)
     until = None if deadline is None else deadline.sooner(min(reserve, (options.time_limit or 0.0) / 2))
-    idle = partial(pool.idle, domains=list(settings))
-    campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until, idle)
+    campaign = Campaign(options.seed, jobs, tolerant, progress, journal, ended, until)
     return Work(options, setting, settings, n_poison, clean, plan, campaign, journal, pool, deadline, division)

@@ -131,7 +131,7 @@ class Work:
         """Attacks that have not come to their end, by Ctrl-C or the time limit."""
         results = self.campaign.results
         ended = {key for key, result in results.items() if CUT not in result.info}
-        ended |= {*failures, *self.campaign.late, *self.campaign.passed}
+        ended |= {*failures, *self.campaign.late}
         return [task.title for task in self.plan.tasks if task.key not in ended]
 
     def _scored(self) -> tuple[list[Scored], list[tuple[AttackEntry, Poison]], dict[str, str]]:

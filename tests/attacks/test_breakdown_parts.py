@@ -10,11 +10,11 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from linpoison.attacks.breakdown import rays as rays_module
-from linpoison.attacks.breakdown.newton import NewtonLearner
 from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
 from linpoison.attacks.breakdown.rays import Rays, RaySearch, far_direction, worst_rays
 from linpoison.attacks.breakdown.trials import Trials, excess
 from linpoison.attacks.decoys import LabelFlipDecoys
+from linpoison.attacks.newton import NewtonLearner
 from linpoison.attacks.scenario import Scenario
 from linpoison.core import Budget, Dataset, Domain, LinearModel, Poison
 from linpoison.datasets import gaussians

@@ -1,6 +1,7 @@
 """A search on a sample asks the same question, and what it finds is measured on all rows."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import scipy.sparse as sp
 
 from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario
 from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled, strongest_alone
-from linpoison.core import Budget, Dataset, Poison
+from linpoison.core import Budget, Dataset, Domain, Poison
 from linpoison.defenses import make_defense
 from linpoison.losses import Hinge, MultiProblem, Problem
 
@@ -85,6 +86,24 @@ def test_what_does_most_behind_one_defence_is_measured_on_all_rows_too():
     whole = Breakdown(steps=4, remade=0, directions=2, chains=1, each=True).run(scenario(), seed=0, rows=200)
     for name, error in alone.items():
         assert max(item.test_error[name] for item in whole.candidates) > error - 0.05
+
+
+@pytest.mark.parametrize("name", ["none", "l2"])
+def test_a_search_goes_on_on_all_rows_and_no_corner_of_the_ranges_does_more(name):
+    train, defenses = rows(1200, 0, 8), {} if name == "none" else {name: make_defense(name, problem=PROBLEM)}
+    train = replace(train, domain=Domain.range(train.X))
+    whole = Scenario(train, PROBLEM, Budget(0.05), defenses, rows(300, 1, 8))
+    search = Breakdown(steps=4, remade=0, directions=2, kept=1, chains=1, inside=False, on_all=0)
+    few = search.run(whole, rows=150)
+    onward = replace(search, on_all=30, sample=False, start=few.poison).run(whole, rows=150)
+    assert onward.best.worst > few.best.worst
+    assert onward.best.worst == whole.defender.score(onward.poison, {"target": whole.target}).error["target"][name]
+    assert replace(search, on_all=15).run(whole, rows=150).best.worst > few.best.worst - 1e-12
+    across = train.of_class(-1).X.mean(axis=0) - train.of_class(1).X.mean(axis=0)
+    for sign, label in product((-1, 1), (-1, 1)):
+        corner = np.where(sign * across > 0, train.domain.upper, train.domain.lower)
+        naive = whole.defender.score(Poison(corner[None], [label], [whole.n_poison]), {"target": whole.target})
+        assert naive.error["target"][name] <= onward.best.worst
 
 
 def test_only_rows_many_times_their_columns_are_sampled():

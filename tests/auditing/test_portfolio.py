@@ -11,9 +11,8 @@ import pytest
 import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
-from linpoison.auditing.campaign import Campaign, Task, begun_from
+from linpoison.auditing.campaign import Task, begun_from
 from linpoison.auditing.inputs import build_defenses
-from linpoison.auditing.pool import Pool
 from linpoison.core import Budget, InputError, worst_case
 from linpoison.defender import Defender
 
@@ -79,27 +78,17 @@ def test_a_refinement_starts_inside_its_domain():
     assert begun_from(Task("breakdown", attack, narrow, "range"), results) == (attack, None)
 
 
-def test_a_filter_that_holds_nothing_back_is_not_searched_alone_on_a_sample():
-    class Scores:
-        def __init__(self, seen):
-            self.error = {"seen": seen}
-
-    pool = Pool(None, None)
-    wide, narrow = ({"none": 0.3, "l2": 0.296, "loss": 0.1}, {"none": 0.2, "l2": 0.1, "loss": 0.21})
-    pool._best += [("real", Scores(wide)), ("range", Scores(narrow))]
-    one = Task("breakdown", make_attack("breakdown"), scenarios()["real"], "real", against="l2", rows=50)
-    idle = {
-        (domain, behind): pool.idle(replace(one, domain=domain, against=behind), ["real", "range"])
-        for domain in ("real", "range")
-        for behind in ("all", "none", "l2", "loss")
-    }
-    assert [key for key, value in idle.items() if value] == [("real", "l2"), ("range", "loss")]
-    assert not pool.idle(replace(one, rows=None), ["real", "range"])
-    campaign = Campaign(0, 1, True, idle=lambda task: task.against == "l2")
-    every = replace(one, attack=audit_cases.FakeAttack(), against="all", rows=None)
-    campaign.run([every, replace(one, rows=None)])
-    assert list(campaign.results) == ["breakdown/real"]
-    assert campaign.passed == ["breakdown/real/l2"]
+def test_of_many_rows_each_filter_alone_is_searched_on_all_of_them():
+    train = audit_cases.small_split().train
+    times = int(np.ceil(2000 * 3 / train.n)) + 1
+    many = train.take(np.tile(np.arange(train.n), times))
+    wide, narrow = (replace(one, train=replace(many, domain=one.train.domain)) for one in scenarios().values())
+    tasks = plan.make_plan(AuditOptions(), {"real": wide, "range": narrow}).tasks
+    alone = [task for task in tasks if task.alone]
+    assert {task.domain for task in alone} == {"real", "range"}
+    assert all(task.rows for task in alone)
+    assert all(task.attack.only_goes_on and task.attack.needs_start for task in alone)
+    assert not any(task.attack.only_goes_on for task in tasks if not task.alone)
 
 
 NAMES = ("random-flips", "alfa", "min-max-basic")

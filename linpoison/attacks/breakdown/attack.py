@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...core.dataset import Dataset
 from ...core.errors import InfeasibleSet, InputError, SolverFailed
-from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, Candidate
-from ...core.validation import LABELS, Array, check_integer, check_number
+from ...core.validation import Array, check_integer, check_number
 from ..base import Attack
 from ..decoys import LabelFlipDecoys
 from ..kkt import KKT
+from ..newton import COLUMNS
 from ..run import Run, Step
+from ..sampling import TARGETS, stratified
 from ..scenario import Scenario, check_deployable
 from .climb import CAP, Climb, State
 from .confirm import ROUGH, confirm, measured
-from .newton import COLUMNS
-from .plans import Aim, Ground, Plan, far_plans
+from .onward import given, on_all_rows
+from .plans import Aim, Ground, beside, constant, far_plans, outermost
 from .rays import Rays, RaySearch, far_direction
 from .trials import Trial, Trials
 
@@ -34,8 +35,6 @@ FLIPS = LabelFlipDecoys((0.4, 0.5), (8, 20), prune=False)
 _ROWS = 3000  # that directions are searched on
 _BEYOND = (4.0, 70.0)  # times the largest radius: where the planted model is next to zero, only its signs count
 _NEAR = (0.075, 0.3)  # times the least radius: between these rows may turn a model around, see `Breakdown._turned`
-_OUTERMOST = 6  # rows of a class whose directions are tried in a narrow domain
-_AXES = 3  # principal axes whose directions are tried in a narrow domain of many columns
 _ALIKE = 0.97  # cosine of directions that count as one
 
 
@@ -92,6 +91,10 @@ class Breakdown(Attack):
         from beside far rows: in a narrow domain no row is far, and this does more.
     inside : bool, default True
         Where there is none and small data have a narrow domain, take the poison of `KKT`.
+    on_all : int, default 60
+        Moves on all rows after a search on a sample, see `on_all_rows`. Zero leaves them out.
+    sample : bool, default True
+        Whether to search on a sample at all where there are many rows, or only to go on from `start` on all of them.
     each : bool, default False
         Whether to score beside the best also what was found to do most behind each defence alone.
     """
@@ -108,12 +111,14 @@ class Breakdown(Attack):
     spread: float = 0.2
     start: Poison | None = None
     inside: bool = True
+    on_all: int = 60
+    sample: bool = True
     each: bool = False
 
     def __post_init__(self) -> None:
         for name in ("directions", "kept", "chains"):
             check_integer(getattr(self, name), name, at_least=1)
-        for name in ("ascents", "steps", "remade"):
+        for name in ("ascents", "steps", "remade", "on_all"):
             check_integer(getattr(self, name), name, at_least=0)
         check_number(self.spread, "spread", above=0)
         radii = tuple(check_number(radius, "a radius", above=0) for radius in self.radii)
@@ -141,7 +146,7 @@ class Breakdown(Attack):
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
             pool += starts(climb, aims, scenario.n_poison, radii)
             if stage == 0 and ground.bounded:
-                pool += climb.states(_beside(ground))
+                pool += climb.states(beside(ground))
             if stage == 0 and len(scenario.defenses) <= 1 and not (costly or ground.bounded):
                 pool += self._turned(climb, aims, scenario.n_poison)
             pool.sort(key=lambda state: -state.trial.value)
@@ -177,6 +182,31 @@ class Breakdown(Attack):
         order = sorted(range(len(found)), key=lambda index: (found[index].label.endswith(ROUGH), -worst[index]))
         return [found[index] for index in order]
 
+    @property
+    def needs_start(self) -> bool:
+        """See `Attack.needs_start`."""
+        return self.only_goes_on and self.start is None
+
+    @property
+    def only_goes_on(self) -> bool:
+        """See `Attack.only_goes_on`."""
+        return not self.sample
+
+    def _on_all_rows(self, scenario: Scenario, run: Run, found: Sequence[Candidate]) -> list[Candidate]:
+        if not self.on_all:
+            return []
+        ground = self.ground(scenario)
+        goal, _ = goals(scenario, run.seed)
+        goal = goal.take(stratified(goal, TARGETS, np.random.default_rng([run.seed, 11])))
+        plans = [(f"{item.label}, on all rows", given(item.poison)) for item in found]
+        if self.start is not None:
+            check_deployable(self.start, scenario, "to start from")
+            plans.append(("given poison, on all rows", given(self.start)))
+        for aim in constant(scenario.train):
+            radii = (max(self.radii),) if ground.bounded else tuple(self.radii[::2])
+            plans += [(f"{layout}, on all rows", plan) for layout, plan in far_plans(ground, aim, ground.total, radii)]
+        return run.steps("all rows, onward", on_all_rows, [(scenario, ground, goal, plans, self.on_all)])
+
     def ground(self, scenario: Scenario) -> Ground:
         """What plans are laid out on, and how far copies lie apart if the attack or the scenario asks for it."""
         ground = Ground(scenario.train, scenario.n_poison)
@@ -195,11 +225,11 @@ class Breakdown(Attack):
         near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
         radii = tuple(near * radius for radius in self.radii)
         if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
-            return _constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
+            return constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
         if seed[1] == 0 and self.ground(scenario).bounded:
-            return _constant(train) + _outermost(train), (max(radii), _BEYOND[0] * max(radii))
+            return constant(train) + outermost(train), (max(radii), _BEYOND[0] * max(radii))
         if seed[1] == 0:
-            return _constant(train), radii + tuple(factor * max(radii) for factor in _BEYOND)
+            return constant(train), radii + tuple(factor * max(radii) for factor in _BEYOND)
         if seed[1] == 1 or not pool:
             return self._worst(scenario, train, goal, seed, self.kept), radii
         left = replace(train, weight=train.weight * kept_share(pool[0].trial, train))
@@ -266,49 +296,6 @@ def inner_states(climb: Climb, scenario: Scenario, run: Run) -> list[State]:
     run.add(result)
     state = climb.state(given(result.poison), f"kkt: {result.best.label}")
     return [] if state is None else [state]
-
-
-def given(poison: Poison) -> Plan:
-    """A poison as a plan without rows that drag."""
-    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.array(poison.X)
-    return Plan(X, poison.y, poison.count.astype(int), np.zeros(poison.y.size, dtype=bool))
-
-
-def _constant(train: Dataset) -> list[Aim]:
-    """The model that is zero: far rows along minus the difference of the means plant it."""
-    means = [np.asarray(train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]
-    across = means[1] - means[0]
-    length = float(np.linalg.norm(across))
-    return [Aim(across / length, LinearModel(np.zeros(train.d)))] if length > 0 else []
-
-
-def _outermost(train: Dataset) -> list[Aim]:
-    """Directions of the outermost rows of each class, along which the other class is planted: in a box, to a corner."""
-    if train.is_sparse:
-        return []
-    center = train.X.mean(axis=0)
-    found = []
-    for label in LABELS:
-        away = train.of_class(-label).X - center
-        lengths = np.linalg.norm(away, axis=1)
-        far = np.argsort(-lengths, kind="stable")[:_OUTERMOST]
-        found += [Aim(label * away[i] / lengths[i], LinearModel(np.zeros(train.d))) for i in far if lengths[i] > 0]
-    return found
-
-
-def _beside(ground: Ground) -> Iterator[tuple[str, Plan]]:
-    """All rows of the budget beside the mean of a class, along an axis in which rows of a narrow domain vary most."""
-    train = ground.train
-    if train.is_sparse:
-        return
-    _, spread, axes = np.linalg.svd(train.X - ground.center, full_matrices=False)
-    for number, axis in enumerate(axes[:_AXES][spread[:_AXES] > 0], 1):
-        for label in LABELS:
-            mean = train.of_class(label).X.mean(axis=0)
-            for sign in LABELS:
-                point = ground.fitted((mean + sign * ground.unit * axis)[None])
-                copies, still = np.array([ground.total]), np.array([False])
-                yield f"beside {label:+.0f}, axis {sign * number:+.0f}", Plan(point, np.array([label]), copies, still)
 
 
 def kept_share(trial: Trial, train: Dataset) -> Array:

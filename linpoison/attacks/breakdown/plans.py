@@ -17,6 +17,8 @@ from ...defenses.quota import drag_ratio
 
 BEYOND = 1.6
 """A dragging row lies so many times as far as it must."""
+_OUTERMOST = 6  # rows of a class whose directions are tried in a narrow domain
+_AXES = 3  # principal axes whose directions are tried in a narrow domain of many columns
 _NAMES = {False: "overrun", True: "drag"}
 _WIDE = 10.0  # units for each clean row that a domain is across if a row may drag
 _SHARE = 33  # clean rows to a poison row from which radii grow
@@ -157,6 +159,43 @@ class Aim:
 
     direction: Array
     model: LinearModel
+
+
+def constant(train: Dataset) -> list[Aim]:
+    """The model that is zero: far rows along minus the difference of the means plant it."""
+    means = [np.asarray(train.of_class(label).X.mean(axis=0)).ravel() for label in (1.0, -1.0)]
+    across = means[1] - means[0]
+    length = float(np.linalg.norm(across))
+    return [Aim(across / length, LinearModel(np.zeros(train.d)))] if length > 0 else []
+
+
+def outermost(train: Dataset) -> list[Aim]:
+    """Directions of the outermost rows of each class, along which the other class is planted: in a box, to a corner."""
+    if train.is_sparse:
+        return []
+    center = train.X.mean(axis=0)
+    found = []
+    for label in LABELS:
+        away = train.of_class(-label).X - center
+        lengths = np.linalg.norm(away, axis=1)
+        far = np.argsort(-lengths, kind="stable")[:_OUTERMOST]
+        found += [Aim(label * away[i] / lengths[i], LinearModel(np.zeros(train.d))) for i in far if lengths[i] > 0]
+    return found
+
+
+def beside(ground: Ground) -> Iterator[tuple[str, Plan]]:
+    """All rows of the budget beside the mean of a class, along an axis in which rows of a narrow domain vary most."""
+    train = ground.train
+    if train.is_sparse:
+        return
+    _, spread, axes = np.linalg.svd(train.X - ground.center, full_matrices=False)
+    for number, axis in enumerate(axes[:_AXES][spread[:_AXES] > 0], 1):
+        for label in LABELS:
+            mean = train.of_class(label).X.mean(axis=0)
+            for sign in LABELS:
+                point = ground.fitted((mean + sign * ground.unit * axis)[None])
+                copies, still = np.array([ground.total]), np.array([False])
+                yield f"beside {label:+.0f}, axis {sign * number:+.0f}", Plan(point, np.array([label]), copies, still)
 
 
 def far_plans(ground: Ground, aim: Aim, total: int, radii: tuple[float, ...]) -> Iterator[tuple[str, Plan]]:

@@ -15,8 +15,8 @@ from ...core.results import UNDEFENDED, worst_case
 from ...core.validation import Array
 from ...influence import ImplicitGradient, SoftError
 from ...losses import Problem
+from ..newton import NewtonLearner
 from ..scenario import Scenario
-from .newton import NewtonLearner
 
 SOFTNESS = 0.004  # of the least over the defences, in units of error
 SMOOTH = 0.15  # weight of the smoothed error beside the share of misclassified rows

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.dataset import Dataset
-from ...core.model import LinearModel
-from ...learners import Learner, make_learner
-from ...learners.base import with_ones
-from ...learners.newton import newton, rounded_newton
-from ...learners.svm_warm import warm_hinge
-from ...losses import Problem
+from ..core.dataset import Dataset
+from ..core.model import LinearModel
+from ..learners import Learner, make_learner
+from ..learners.base import with_ones
+from ..learners.newton import newton, rounded_newton
+from ..learners.svm_warm import warm_hinge
+from ..losses import Problem
 
 COLUMNS = 400
 """Columns of dense rows up to which the Hessian is written out."""

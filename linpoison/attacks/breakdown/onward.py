@@ -1,0 +1,64 @@
+"""From a poison on: as a plan, and the moves that a search on a sample goes on with on all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.dataset import Dataset
+from ...core.poison import Poison
+from ..newton import COLUMNS
+from ..run import Step
+from ..scenario import Scenario
+from .climb import POOL, Climb
+from .confirm import confirm
+from .plans import Ground, Plan
+from .trials import Trials
+
+ENTRIES = 800_000
+"""Entries of all rows up to which every move is made; beyond, fewer in proportion."""
+LEAST = 6
+_ASCENT = 3  # one move in so many follows the gradient
+
+
+def given(poison: Poison) -> Plan:
+    """A poison as a plan without rows that drag."""
+    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.array(poison.X)
+    return Plan(X, poison.y, poison.count.astype(int), np.zeros(poison.y.size, dtype=bool))
+
+
+def on_all_rows(
+    started: float, scenario: Scenario, ground: Ground, goal: Dataset, plans: Sequence[tuple[str, Plan]], moves: int
+) -> Step:
+    """The strongest of some plans, such as those that a search on a sample has found, after moves on all rows.
+
+    A poison plants a model against the gradient of the rows that a defence leaves. A sample has another gradient, so
+    that what fits it is next to the best for all rows, and a few steps along the gradient of all of them get there.
+
+    Parameters
+    ----------
+    started : float
+        ``time.time()`` at which the attack began.
+    scenario : Scenario
+        With all rows.
+    ground : Ground
+        Its own: class means and radii are those of all rows.
+    goal : Dataset
+        Rows to be misclassified.
+    plans : sequence of (str, Plan)
+        With their names.
+    moves : int
+        Retrainings behind the defences, fewer from `ENTRIES` on; on more than `COLUMNS` columns and on sparse rows they
+        are steps along the gradient alone.
+    """
+    train = scenario.train
+    entries = int(train.X.nnz) if train.is_sparse else train.n * train.d
+    moves = min(moves, max(LEAST, moves * ENTRIES // max(entries, 1)))
+    costly = train.is_sparse or train.d > COLUMNS
+    climb = Climb(Trials(scenario, goal), ground, np.random.default_rng(0))
+    pool = sorted(climb.states(plans), key=lambda state: -state.trial.value)[:POOL]
+    if not pool:
+        return [], []
+    pool[0] = climb.ascend(pool[0], moves if costly else moves // _ASCENT)
+    return confirm(started, scenario, pool[:1] if costly else climb.run(pool, moves - moves // _ASCENT)[:1])
