@@ -80,7 +80,7 @@ def test_a_refinement_starts_inside_its_domain():
 
 def test_of_many_rows_each_filter_alone_is_searched_on_all_of_them():
     train = audit_cases.small_split().train
-    times = int(np.ceil(2000 * 3 / train.n)) + 1
+    times = int(np.ceil(16_000 / train.d * 3 / train.n)) + 1
     many = train.take(np.tile(np.arange(train.n), times))
     wide, narrow = (replace(one, train=replace(many, domain=one.train.domain)) for one in scenarios().values())
     tasks = plan.make_plan(AuditOptions(), {"real": wide, "range": narrow}).tasks
