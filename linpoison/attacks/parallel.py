@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -125,7 +127,13 @@ def _alone(
 
 
 def _call(number: int, function: Callable[..., Result], arguments: tuple[Any, ...]) -> tuple[int, Result]:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
+    with _thread_pools(len(sys.modules)).limit(limits=1):
         return number, function(*arguments)
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> Any:
+    """Those of the C libraries that so many modules have loaded: finding them takes longer than many a step."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
