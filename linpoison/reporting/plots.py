@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 
 from ..core.wording import drawable
-from .canvas import BLUE, GREEN, GREY, INK, ORANGE, STYLE, axes_of, svg
+from .canvas import BLUE, GREEN, GREY, INK, ORANGE, STYLE, axes_of, logarithmic, svg
 from .cells import domain_words
 from .curve import of_domain
 from .findings import ALL, AttackEntry, AuditFindings
@@ -90,7 +90,7 @@ def race(report: AuditFindings) -> Figure | None:
             steps = np.asarray([*entry.timeline, [max(entry.seconds, entry.timeline[-1][0]), entry.timeline[-1][1]]])
             style = _WORST_LINE if place == len(lines) - 1 else {**_THIN_LINE, **_race_style(place)}
             axes.step(steps[:, 0].clip(min=FIRST_SECOND), 100 * steps[:, 1], where="post", label=name, **style)
-        axes.set_xscale("log")
+        logarithmic(axes.xaxis)
         axes.set(
             xlabel="seconds since the attack began (log scale)",
             ylabel="best error behind all so far (%)",
@@ -242,7 +242,7 @@ def timeline(report: AuditFindings) -> Figure | None:
             steps = np.asarray([*line, [end, line[-1][1]]])
             style = _WORST_LINE if "all at once" in name else {**_THIN_LINE, **_LINES[place % len(_LINES)]}
             axes.step(steps[:, 0].clip(min=FIRST_SECOND), 100 * steps[:, 1], where="post", label=name, **style)
-        axes.set_xscale("log")
+        logarithmic(axes.xaxis)
         axes.set(xlabel="seconds since the attack began (log scale)", ylabel="best error so far (%)", ylim=(0, None))
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
         uri = svg(canvas)
@@ -261,7 +261,9 @@ def suspicious(scores: Sequence[float], named: Sequence[bool]) -> Figure:
         canvas, axes = axes_of(8, 3.6)
         for mine, colour, marker, label in ((~marked, GREY, ".", "other rows"), (marked, ORANGE, "o", "named")):
             axes.scatter(ranks[mine], values[mine] + 1, s=14, color=colour, marker=marker, label=label)
-        axes.set(xscale="log", yscale="log", xlabel="rank (log scale)", ylabel="score + 1 (log scale)")
+        logarithmic(axes.xaxis)
+        logarithmic(axes.yaxis)
+        axes.set(xlabel="rank (log scale)", ylabel="score + 1 (log scale)")
         axes.legend(loc="upper right", fontsize=9)
         uri = svg(canvas)
     alt = f"Falling points: {int(marked.sum())} of {len(scores)} rows are named."
