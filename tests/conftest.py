@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent / "support/l1_package"))
 
 import audit_cases
+
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+"""What a test does not ask for is done in its process: pools of workers cost more than what they are given here."""
 
 settings.register_profile("suite", deadline=None)  # a busy machine fails no test
 settings.load_profile("suite")
@@ -55,6 +60,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LoadFileScheduling(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pages_without_pictures() -> Iterator[None]:
+    """Pictures are most of the time that a small audit takes: tests of what they show ask for them (`pictures`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        audit_cases.leave_pictures_out(patch)
+        yield
+
+
 @pytest.fixture
 def fake_attacks(monkeypatch: pytest.MonkeyPatch) -> audit_cases.Calls:
     """Quick attacks in the place of the real ones."""
@@ -62,8 +75,8 @@ def fake_attacks(monkeypatch: pytest.MonkeyPatch) -> audit_cases.Calls:
 
 
 @pytest.fixture
-def pictures(fake_attacks: audit_cases.Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages with their pictures, beside the quick attacks."""
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages with their pictures."""
     audit_cases.draw_pictures(monkeypatch)
 
 

@@ -30,7 +30,7 @@ def python_blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_runs(in_tmp, capsys):
+def test_the_example_runs(in_tmp, capsys, pictures):
     block, *_ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)

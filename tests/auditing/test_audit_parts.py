@@ -316,17 +316,19 @@ def test_options_are_an_object_or_keywords(name):
 
 
 def test_an_object_of_options_asks_what_its_keywords_ask():
+    rows = linpoison.load("gaussians")
+    split = linpoison.Split(rows.train.take(range(80)), rows.test.take(range(20)))
     told = {"model": "ridge", "reg": 0.3, "defenses": "l2", "remove": 0.1}
     reports = [
-        linpoison.evaluate("gaussians", ONE_ROW, EvaluateOptions(**told), epsilon=0.05),
-        linpoison.evaluate("gaussians", ONE_ROW, epsilon=0.05, **told),
+        linpoison.evaluate(split, ONE_ROW, EvaluateOptions(**told), epsilon=0.05),
+        linpoison.evaluate(split, ONE_ROW, epsilon=0.05, **told),
     ]
     assert [report.model["reg"] for report in reports] == [0.3, 0.3]
     assert reports[0].command == reports[1].command
     assert reports[0].damages == reports[1].damages
     proofs = [
-        linpoison.certify("gaussians", CertifyOptions(epsilons=0.01, certificates="test-error", **told)),
-        linpoison.certify("gaussians", epsilon=0.01, certificates="test-error", **told),
+        linpoison.certify(split, CertifyOptions(epsilons=0.05, certificates="test-error", attacks="none", **told)),
+        linpoison.certify(split, epsilon=0.05, certificates="test-error", attacks="none", **told),
     ]
     assert proofs[0].rungs == proofs[1].rungs
     assert proofs[0].command == proofs[1].command

@@ -139,7 +139,7 @@ def test_bad_options_are_refused(data, options):
         certify(data, **{**RIDGE, **options})
 
 
-def test_an_audit_can_carry_the_bracket(data, tmp_path):
+def test_an_audit_can_carry_the_bracket(data, tmp_path, pictures):
     report = audit(data, epsilon=0.05, attacks="random-flips", certify=True, jobs=1, out=tmp_path, **RIDGE)
     rung = report.rungs[-1]
     assert rung["attack"] == "random-flips"

@@ -16,6 +16,7 @@ from foreign import register
 from l1_ball import L1Ball
 
 import linpoison
+from linpoison.attacks import Influence
 from linpoison.certificates import Certificate
 from linpoison.core import Poison
 from linpoison.sets import FeasibleSet
@@ -44,7 +45,7 @@ def means(data):
 
 def test_it_works_in_every_command(installed):
     data = small_split()
-    report = linpoison.audit(data, defenses="l1,l2", attacks=["influence"], jobs=1, **RIDGE)
+    report = linpoison.audit(data, defenses="l1,l2", attacks=[Influence(starts=1, finalists=1)], jobs=1, **RIDGE)
     assert list(report.attacks[0].test_error) == ["none", "l1", "l2"]
     assert report.attacks[0].kept_fraction["l1"] == 1
     assert linpoison.sanitize(data, defenses="l1").defenses == ("l1",)
@@ -127,8 +128,9 @@ def with_path(folders):
 
 def test_the_command_line_certifies_with_it(installed, tmp_path):
     words = ["certify", "gaussians", "--model", "ridge", "--reg", "0.3", "--epsilon", "0.01", "--defenses", "l1"]
+    words += ["--certificates", "average-loss", "--attack", "none", "--out", str(tmp_path / "out")]
     said = subprocess.run(
-        [sys.executable, "-m", "linpoison", *words, "--certificates", "average-loss", "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "linpoison", *words],
         env=with_path([str(installed), str(PACKAGE)]), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr

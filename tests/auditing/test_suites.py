@@ -71,7 +71,7 @@ def test_a_worse_model_fails_against_the_baseline_and_codes_are_as_documented(tm
     assert main(["check", "--quiet", "--out", "base"]) == 1
     assert "one: not met; test error behind every filter at once" in capsys.readouterr().err
     assert main(["check", "--quiet", "--out", "same", "--baseline", "base"]) == 0
-    written(tmp_path, text.replace('"random-flips"', '"breakdown"'))
+    written(tmp_path, text.replace('"ridge"', '"ridge"\nreg = 100'))
     assert main(["check", "--quiet", "--out", "worse", "--baseline", "base"]) == 1
     assert "growth of a figure over the baseline" in capsys.readouterr().err
     written(tmp_path, HEAD + BAD)

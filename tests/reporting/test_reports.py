@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from functools import cache
 
+import audit_cases
 import numpy as np
 import pytest
 
@@ -25,11 +26,14 @@ from linpoison.reporting.sweep import SweepCell, SweepReport
 from linpoison.reporting.trial import Trial
 from linpoison.reporting.verdict import filters_words
 
+FEW = audit_cases.small_split()
 POISON = Poison(np.full((1, 10), 3.0), [-1], [12])
 MADE = {
     "audit": lambda: audited(),
     "evaluate": lambda: linpoison.evaluate("gaussians", POISON, defenses=("l2",)),
-    "certify": lambda: linpoison.certify("gaussians", epsilon=0.01, model="ridge", reg=0.3, defenses="l2"),
+    "certify": lambda: linpoison.certify(
+        FEW, epsilon=0.03, model="ridge", reg=0.3, defenses="l2", attacks="random-flips"
+    ),
     "budget": lambda: linpoison.budget(
         "gaussians", LinearModel(np.full(10, 0.1)), model="ridge", reg=0.3, defenses="l2"
     ),
@@ -46,7 +50,7 @@ MADE = {
 
 @cache
 def audited():
-    return linpoison.audit("gaussians", attacks="random-flips", defenses="l2", certify=True, jobs=1)
+    return linpoison.audit(FEW, attacks="random-flips", model="ridge", defenses="l2", epsilon=0.1, certify=True, jobs=1)
 
 
 def two_blobs():

@@ -99,20 +99,21 @@ REGISTRY = {"kkt": FakeAttack, "kkt-grid": FakeAttack, "fake": FakeAttack, "one-
 
 
 def install(monkeypatch: Any) -> Calls:
-    """Put the fake attacks where the real ones are registered, and write pages without pictures.
-
-    Pictures are most of the time that a small audit takes: tests of what they show ask for them (`draw_pictures`).
-    """
+    """Put the fake attacks where the real ones are registered."""
     from linpoison import attacks
 
     calls = Calls()
     monkeypatch.setattr(FakeAttack, "calls", calls)
-    monkeypatch.setattr(html, "figures_of", lambda report: [])
     monkeypatch.setattr(attacks, "ATTACKS", REGISTRY, raising=False)
     monkeypatch.setattr("linpoison.attacks.variants.ATTACKS", REGISTRY)
     monkeypatch.setattr(attacks, "make_attack", lambda name: REGISTRY[name](), raising=False)
     monkeypatch.setattr(attacks, "make_attacks", lambda names, **_: {n: REGISTRY[n]() for n in names}, raising=False)
     return calls
+
+
+def leave_pictures_out(monkeypatch: Any) -> None:
+    """Write the pages of audits without them."""
+    monkeypatch.setattr(html, "figures_of", lambda report: [])
 
 
 def draw_pictures(monkeypatch: Any) -> None:
