@@ -15,6 +15,10 @@ from .frames import is_frame, marked_in_frame
 from .numbering import in_array, in_order, row_numbers
 
 _EXPECTED = "trusted as a share, rows:3,17,42, rows:FILE, column:NAME, or row numbers"
+DRAWN = (
+    "The {n} trusted rows were drawn at random, to see what checking so many would buy. Check those that harden.json "
+    "lists under trusted before a setting rests on them, or name those that you have checked (--trusted)."
+)
 LEAST = 2
 """Trusted rows of each class."""
 
@@ -94,7 +98,8 @@ class TrustedRows:
             For a number that no row has, or fewer than `LEAST` trusted training rows of a class.
         """
         if self.column is None and not self.index:
-            return _drawn(split.train, self.share, seed), []
+            rows = _drawn(split.train, self.share, seed)
+            return rows, [] if rows is None else [DRAWN.format(n=rows.n)]
         numbers = self.index if self.column is None else self._marked(data, layout)
         mine, away = _present(split, numbers)
         rows = split.train.take(np.sort(split.train.positions(mine, "training")))
