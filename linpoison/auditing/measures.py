@@ -21,6 +21,8 @@ from .remedies import enough
 AS_IS = "as it is"
 MOST_REMOVED = 0.5
 """Of a class."""
+FACTORS = (3.0, 10.0)
+"""Of the regulariser, where few rows are learned from; filters are tried with the last one."""
 PARTS = (4, 8)
 """Parts for each row of the budget: a vote needs more than two."""
 
@@ -139,14 +141,16 @@ def measures(setting: Setting, options: LearnerOptions, n_poison: int, trusted: 
     filtered = _medians(train, problem, n_poison, options)
     if trusted is not None:
         filtered += _trusted_measures(trusted, train.n, options, problem)
+    proved = _proved(train, problem, n_poison, trusted)
     if options.estimator is None and problem.scaling == "mean":
-        reg = 10 * problem.reg
-        filtered += [
-            replace(item, name=f"{item.name}, reg {reg:g}", words=f"{item.words}, and regularise with {reg:g}", reg=reg)
-            for item in filtered
-        ]
-    now = Measure(AS_IS, "leave it as it is", setting.defenses)
-    return [now, *_proved(train, problem, n_poison, trusted), *filtered]
+        filtered += [_regularised(item, FACTORS[-1] * problem.reg) for item in filtered]
+        proved += [_regularised(item, factor * problem.reg) for item in proved if item.alone for factor in FACTORS]
+    return [Measure(AS_IS, "leave it as it is", setting.defenses), *proved, *filtered]
+
+
+def _regularised(item: Measure, reg: float) -> Measure:
+    words = f"{item.words}, and regularise with {reg:g}"
+    return replace(item, name=f"{item.name}, reg {reg:g}", words=words, reg=reg)
 
 
 def _medians(train: Dataset, problem: Problem, n_poison: int, options: LearnerOptions) -> list[Measure]:

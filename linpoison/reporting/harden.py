@@ -21,6 +21,7 @@ READING = (
     "flips and far rows, and those marked 'plain', which lost more by then than the best ones, poisons that take no "
     "search: a better attack may exist for any of them. By 'any' the errors are what no poison exceeds.",
     "A setting that rests on trusted rows holds no more than they do: somebody has to have checked them.",
+    "Settings are compared on these test rows, so that the best of them looks a little better here than elsewhere.",
     "The clean error, its growth and the 95 % interval of that (matched pairs) are on all test rows.",
 )
 

@@ -27,7 +27,7 @@ from linpoison.reporting.trial import Trial
 def quick(monkeypatch):
     """Few settings, and one attack."""
     monkeypatch.setattr(contest, "FEW", ("random-flips",))
-    monkeypatch.setattr(hardening, "measures", lambda *given: measures.measures(*given)[:8])
+    monkeypatch.setattr(hardening, "measures", lambda *given: measures.measures(*given)[:10])
 
 
 def blobs(seed=0, n=80):
@@ -42,12 +42,13 @@ SPLIT = Split(blobs(0), blobs(1))
 def test_settings_are_attacked_and_the_best_within_its_cost_is_built(quick, tmp_path, monkeypatch):
     options = {"model": "ridge", "defenses": "l2", "finalists": 0, "jobs": 1, "trusted": 0.2, "out": tmp_path}
     short = harden(SPLIT, time_limit=1e-3, **options)
-    assert [trial.name for trial in short.trials] == ["as it is", "trusted-alone", "parts-9", "parts-17"]
+    alone = [f"trusted-alone, reg {reg}" for reg in (0.03, 0.1)]
+    assert [trial.name for trial in short.trials] == ["as it is", "trusted-alone", "parts-9", "parts-17", *alone]
     assert {"medians", "trusted-range-5-heavy"} < set(short.unfinished)
     assert any("medians" in line for line in short.notes())
     report = harden(SPLIT, time_limit=600, **options)
     names = [trial.name for trial in report.trials]
-    assert names[4:] == ["medians", "trusted-5", "trusted-range-5", "trusted-range-5-heavy"]
+    assert names[6:] == ["medians", "trusted-5", "trusted-range-5", "trusted-range-5-heavy"]
     assert not report.unfinished
     now, best = report.trials[0], report.recommended
     assert (now.cost, now.met) == (0, "few")
@@ -93,9 +94,10 @@ WEIGHTED = replace(blobs(2), weight=np.random.default_rng(0).uniform(0.5, 1.5, 8
 def test_the_settings_that_are_tried():
     names = list(hardening._Search(SPLIT, hardening.HardenOptions(trusted=0.2), None, None).measures)
     trusted = [f"trusted{kind}-{share}" for share in (5, 10) for kind in ("", "-range")]
-    assert names[:4] == ["as it is", "trusted-alone", "parts-9", "parts-17"]
-    assert [name for name in names[4:11] if "heavy" not in name] == ["medians", *trusted]
-    assert names[11:] == [f"{name}, reg 0.1" for name in names[4:11]]
+    alone = [f"trusted-alone, reg {reg}" for reg in (0.03, 0.1)]
+    assert names[:6] == ["as it is", "trusted-alone", "parts-9", "parts-17", *alone]
+    assert [name for name in names[6:13] if "heavy" not in name] == ["medians", *trusted]
+    assert names[13:] == [f"{name}, reg 0.1" for name in names[6:13]]
     assert list(hardening._Search(SPLIT, hardening.HardenOptions(trusted=0), None, None).measures) == [
         "as it is", "parts-9", "parts-17", "medians", "medians, reg 0.1"
     ]  # fmt: skip
