@@ -198,8 +198,20 @@ class _Search:
             if name != AS_IS:
                 self._try(name, PLAIN)
         while (following := self._following()) is not None:
-            self._try(*following)
+            if not self._loses_to_others(following[0]):
+                self._try(*following)
         return self.report()
+
+    def _loses_to_others(self, name: str) -> bool:
+        """Whether what was found meanwhile against other settings does more to one than is known of it."""
+        contest, before = self._contests.get(name), self.tried[name]
+        if contest is None:
+            return False
+        contest.meets(self._handed_on())
+        if contest.best is None or contest.best.error <= before.attacked + 1e-12:
+            return False
+        self.tried[name] = self._judged(self.measures[name], contest, contest.best, before.met)
+        return True
 
     def _following(self) -> tuple[str, str] | None:
         """The setting that is to be attacked next, and how: the best that has not met everything, if it may matter."""
