@@ -212,7 +212,7 @@ def test_a_whole_run_of_harden_and_the_dumbest_poison(tmp_path):
     assert whole["main"](["--quick", "--out", str(tmp_path)]) == 0
     with open(tmp_path / "whole.csv", newline="", encoding="utf-8") as stream:
         found = list(csv.DictReader(stream))
-    assert [(one["data"], one["setting"], one["by"]) for one in found] == [("gaussians:60", "trusted-alone", "any")]
+    assert [(one["data"], one["seed"], one["by"]) for one in found] == [("gaussians:60", "0", "any")]
     rows = linpoison.load("gaussians").train
     kinds = {name.split(",")[0] for name, _ in whole["dumb"](rows, rows.take(np.arange(40)), 4)}
     assert {"border of the range", "trusted rows with the other label", "flips of cluster 1"} < kinds
