@@ -167,11 +167,10 @@ def as_signed_labels(y: Any, n: int | None = None, *, both: bool = False) -> Arr
         raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
     if n is not None and labels.shape[0] != n:
         raise InputError(f"{n} labels, one for each row", f"{labels.shape[0]} labels")
-    values = np.unique(labels)
-    if not np.isin(values, (-1.0, 1.0)).all():
-        raise InputError("labels in {-1, +1}", f"the values {values[:5].tolist()}")
-    if both and values.size < 2:
-        raise InputError("rows of both classes", f"only the label {values.tolist()}")
+    if not (np.abs(labels) == 1.0).all():
+        raise InputError("labels in {-1, +1}", f"the values {np.unique(labels)[:5].tolist()}")
+    if both and (labels == labels[:1]).all():
+        raise InputError("rows of both classes", f"only the label {labels[:1].tolist()}")
     return labels
 
 

@@ -264,7 +264,7 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
 
 
 def keep_least(scores: Array, members: Codes, remove: float, label: Any) -> Codes:
-    """The rows of one class that stay: ``round((1 - remove) n)`` least scores, earlier rows first.
+    """The rows of one class that stay, ascending: ``round((1 - remove) n)`` least scores, of equal ones earlier rows.
 
     Parameters
     ----------
@@ -288,7 +288,12 @@ def keep_least(scores: Array, members: Codes, remove: float, label: Any) -> Code
             f"remove={remove:g} on {members.size} rows of class {label!r}",
             "Remove a smaller fraction.",
         )
-    return members[np.argsort(scores[members], kind="stable")[:n_keep]]
+    mine = scores[members]
+    limit = np.partition(mine, n_keep - 1)[n_keep - 1]
+    kept = mine < limit
+    ties = (mine == limit).nonzero()[0]  # without NaN: scores are finite
+    kept[ties[: n_keep - np.count_nonzero(kept)]] = True
+    return members[kept]
 
 
 def _encode(y: Any, n: int) -> tuple[NDArray[Any], Codes]:
@@ -303,6 +308,11 @@ def _encode(y: Any, n: int) -> tuple[NDArray[Any], Codes]:
             "labels of classes", "continuous targets (Unknown label type: continuous)",
             "Cut them into classes first, such as by a threshold.",
         )  # fmt: skip
+    if labels.dtype.kind in "biuf" and labels.size:  # two classes without a sort
+        classes = np.unique(np.array([labels.min(), labels.max()], dtype=labels.dtype))
+        codes = (labels == classes[-1]).astype(np.intp) * (classes.size - 1)
+        if (classes[codes] == labels).all():
+            return classes, codes
     try:
         classes, codes = np.unique(labels, return_inverse=True)
     except TypeError:

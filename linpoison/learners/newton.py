@@ -133,7 +133,7 @@ def rounded_newton(
     for _ in range(steps):
         np.minimum(np.maximum(q, -1.0, out=pull), 0.0, out=pull)
         gradient = Z.T @ (share * pull) + penalty * vector
-        step = _step(Z, bends, np.flatnonzero((pull > -1.0) & (pull < 0.0)), penalty, gradient)
+        step = _step(Z, bends, ((pull > -1.0) & (pull < 0.0)).nonzero()[0], penalty, gradient)
         promised = float(-gradient @ step)
         if not promised > tol:
             break
