@@ -18,7 +18,7 @@ from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
 from ..reporting.suite import SuiteEntry, SuiteReport
 from .options import AuditOptions
-from .sweeping import run_cell
+from .sweeping import run_cell, within
 
 FILES = ("linpoison.toml", "pyproject.toml")
 """Where a suite is looked for, in this order."""
@@ -118,6 +118,7 @@ def check(
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     told: Callable[[str], None] | None = None,
+    redact: bool = False,
 ) -> SuiteReport:
     """Run the audits of a suite and hold each against its gates.
 
@@ -140,6 +141,8 @@ def check(
         Called with (audits done, audits in all, description).
     told : callable, optional
         Called with a sentence for each audit that has ended.
+    redact : bool, default False
+        Leave the poison rows out of every file, as `audit` does.
 
     Raises
     ------
@@ -156,7 +159,8 @@ def check(
         for number, audit in enumerate(chosen.audits):
             if progress is not None:
                 progress(number, len(chosen.audits), audit.name)
-            entries.append(_run(audit, jobs, None if folder is None else folder / audit.name))
+            inside = within(progress, number, len(chosen.audits), audit.name)
+            entries.append(_run(audit, jobs, None if folder is None else folder / audit.name, inside, redact))
             if told is not None:
                 told(entries[-1].sentence)
         report = SuiteReport(str(chosen.path), tuple(entries))
@@ -173,9 +177,11 @@ def check_apart(baseline: Path | None, folder: Path | None) -> None:
         raise InputError("an output folder apart from the baseline", str(folder), "Copy the baseline elsewhere.")
 
 
-def _run(audit: SuiteAudit, jobs: int | None, folder: Path | None) -> SuiteEntry:
+def _run(
+    audit: SuiteAudit, jobs: int | None, folder: Path | None, progress: Progress | None, redact: bool
+) -> SuiteEntry:
     options = audit.options if jobs is None else replace(audit.options, jobs=jobs)
-    cell = run_cell(audit.data, options, folder, audit.gates)
+    cell = run_cell(audit.data, options, folder, audit.gates, progress, redact)
     return SuiteEntry(audit.name, audit.data, audit.line, cell.report, cell.failure)
 
 

@@ -25,7 +25,7 @@ from .assemble import describe_model
 from .inputs import prepare
 from .journal import run_digest
 from .options import PORTFOLIO, AuditOptions, influences, processors
-from .run import audit
+from .run import audit, check_bare
 from .target import Target
 
 
@@ -139,7 +139,17 @@ def _run(
 ) -> SweepReport:
     if len(combinations) == 1:
         combinations = [replace(combinations[0], jobs=workers)]
-    arguments = [(data, options, None if folder is None else folder / cell_name(options)) for options in combinations]
+    here = workers == 1 or len(combinations) == 1  # one after another in this process, which can be told of each step
+    arguments = [
+        (
+            data,
+            options,
+            None if folder is None else folder / cell_name(options),
+            None,
+            within(progress, number, len(combinations), "audits") if here else None,
+        )
+        for number, options in enumerate(combinations)
+    ]
     done: dict[int, SweepCell] = {}
     _say(progress, 0, len(arguments))
     for number, cell in as_finished(run_cell, list(enumerate(arguments)), workers):
@@ -154,13 +164,35 @@ def _run(
     return result
 
 
-def run_cell(data: Any, options: AuditOptions, folder: Path | None, gates: Gates | None = None) -> SweepCell:
-    """One audit, read back if it is done; a failure is told, not raised."""
+def run_cell(
+    data: Any,
+    options: AuditOptions,
+    folder: Path | None,
+    gates: Gates | None = None,
+    progress: Progress | None = None,
+    redact: bool = False,
+) -> SweepCell:
+    """One audit, read back if it is done; a failure is told, not raised.
+
+    Parameters
+    ----------
+    data : str, path, Split or tuple
+    options : AuditOptions
+    folder : Path, optional
+    gates : Gates, optional
+    progress : callable, optional
+        See `audit`.
+    redact : bool, default False
+        See `audit`.
+    """
     name = "" if folder is None else folder.name
     try:
-        report = None if folder is None else finished(data, options, folder)
+        if redact:
+            check_bare(folder)
+        report = None if folder is None else finished(data, options, folder, redact)
         if report is None:
-            report = replace(audit(data, options, out=folder, gates=gates), material=None)
+            made = audit(data, options, out=folder, progress=progress, gates=gates, redact=redact)
+            report = replace(made, material=None)
         elif gates is not None:
             report = report.judged(gates)
     except (LinpoisonError, MemoryError, OSError) as error:
@@ -169,8 +201,15 @@ def run_cell(data: Any, options: AuditOptions, folder: Path | None, gates: Gates
     return SweepCell(options, report, "", name)
 
 
-def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | None:
-    """The report in a folder, if it answers this very question and was written by this version."""
+def within(progress: Progress | None, number: int, total: int, what: str) -> Progress | None:
+    """Progress of one of several audits: it says what that one does, beside the number of those that are done."""
+    if progress is None:
+        return None
+    return lambda done, whole, step: progress(number, total, f"{what}, {100 * done // whole} %: {step}")
+
+
+def finished(data: Any, options: AuditOptions, folder: Path, redact: bool = False) -> AuditReport | None:
+    """The report in a folder, if it answers this very question, was written by this version and has its poison."""
     try:
         report = AuditReport.from_json((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, InputError, UnicodeDecodeError):
@@ -178,6 +217,7 @@ def finished(data: Any, options: AuditOptions, folder: Path) -> AuditReport | No
     setting = prepare(data, options, many=True)
     same = (
         not report.unfinished
+        and (redact or all(damage.file for damage in report.damages))
         and report.versions.get("linpoison") == __version__
         and report.dataset.get("digest") == setting.digest()
         and report.model == plain(describe_model(setting))

@@ -146,7 +146,7 @@ def _check(arguments: Any) -> int:
     with ProgressLine(sys.stderr, quiet=arguments.quiet) as progress:
         report = check(
             arguments.config, only=arguments.only, baseline=arguments.baseline, jobs=arguments.jobs, out=arguments.out,
-            progress=progress, told=progress.note,
+            progress=progress, told=progress.note, redact=arguments.redact,
         )  # fmt: skip
     _print(report, arguments, "a folder of each audit")
     if arguments.quiet:

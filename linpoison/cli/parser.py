@@ -77,9 +77,7 @@ def _add_audit(commands: Any) -> None:
                         "found in the training rows, or columns:A,B,... in which rows agree (names or numbers; "
                         "one of more than six values is cut at its quartiles; all columns hold numbers, text has to "
                         "be encoded)")  # fmt: skip
-    parser.add_argument("--time-limit", type=number, default=None, metavar="S",
-                        help="end after about S seconds of wall time, data and report included, with what has been "
-                        "found by then (default: none; what is found is then the same on every machine)")  # fmt: skip
+    _add_time_limit(parser)
     parser.add_jobs("worker processes (default: all processors)")
     parser.add_out("output folder (default: linpoison-report)", default="linpoison-report")
     _add_gates(parser)
@@ -103,9 +101,16 @@ def _add_sweep(commands: Any) -> None:
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
     _add_metric(parser)
+    _add_time_limit(parser, "for each audit: ")
     parser.add_jobs("audits at a time (default: one for each processor)")
     parser.add_out("output folder (default: linpoison-sweep)", default="linpoison-sweep")
     parser.add_output()
+
+
+def _add_time_limit(parser: Parser, each: str = "") -> None:
+    parser.add_argument("--time-limit", type=number, default=None, metavar="S",
+                        help=f"{each}end after about S seconds of wall time, data and report included, with what has "
+                        "been found by then (default: none, which finds the same on every machine)")  # fmt: skip
 
 
 def _add_certify(commands: Any) -> None:
@@ -270,6 +275,7 @@ def _add_check(commands: Any) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="run these audits (default: all)")
     parser.add_argument("--baseline", metavar="DIR", help="output folder of an earlier check: fail only on what is "
                         "worse, by more than 1 point or the gate 'worse'")  # fmt: skip
+    _add_redact(parser)
     parser.add_jobs("worker processes of each audit (default: as in the suite, or all processors)")
     parser.add_out("output folder; a rerun resumes (default: linpoison-check)", default="linpoison-check")
     parser.add_output()
@@ -371,9 +377,13 @@ def _add_gates(parser: Parser) -> None:
                         help="exit with code 1 if a figure is above X: error (as --fail-above), unseen (the same on "
                         "rows that the attacker did not see), damage (what poison adds), certified (with --certify); "
                         "may be given several times")  # fmt: skip
-    parser.add_argument("--redact", action="store_true", help="leave the poison rows out of every file")
+    _add_redact(parser)
     parser.add_argument("--baseline", metavar="FILE", help="report.json of an earlier audit: fail only on what is "
                         "worse, by more than 1 point or --gate worse=X")  # fmt: skip
+
+
+def _add_redact(parser: Parser) -> None:
+    parser.add_argument("--redact", action="store_true", help="leave the poison rows out of every file")
 
 
 def _gate(text: str) -> tuple[str, float]:

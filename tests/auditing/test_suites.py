@@ -104,6 +104,21 @@ def test_an_audit_that_is_done_is_read_back(tmp_path, monkeypatch):
     assert again.to_json() == first.to_json()
 
 
+def test_a_redacted_check_writes_no_poison_and_is_no_answer_to_one_that_is_not(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, HEAD + GOOD.partition("[audits.tight]")[0])
+    told = []
+    report = check(out="bare", redact=True, progress=lambda *said: told.append(said))
+    assert report.entries[0].report.poisons == {}
+    assert not [path for path in (tmp_path / "bare").rglob("*") if path.name.startswith("poison")]
+    assert any("loose, " in words and "random-flips" in words for _, _, words in told)
+    assert main(["check", "--redact", "--out", "bare", "--json"]) == 0
+    assert main(["check", "--out", "bare", "--quiet"]) == 0
+    assert (tmp_path / "bare/loose/poison.npz").exists()
+    assert main(["check", "--redact", "--out", "bare", "--quiet"]) == 2
+    assert "an output folder without poison files" in capsys.readouterr().err
+
+
 def test_pyproject_holds_a_suite_too_and_files_lie_beside_it(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("a,b,label\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(40)))
     text = '[project]\nname = "x"\n\n[tool.linpoison.audits."my.rows"]\ndata = "rows.csv"\n'

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import audit_cases
 import joblib
+import numpy as np
 import pytest
 
 from linpoison.auditing import AuditReport, sweep
 from linpoison.auditing.sweeping import combine
+from linpoison.cli import main
 from linpoison.core import InputError, SolverFailed
+from linpoison.reporting.findings import LATE
 
 QUICK = {
     "attacks": ["fake"],
@@ -117,6 +121,19 @@ def test_an_interrupted_sweep_resumes(tmp_path, fake_attacks):
     resumed = sweep(split, out=tmp_path / "cut", **QUICK)
     assert fake_attacks.steps == [0, 1, 2] * 4
     assert all(same(one, other) for one, other in zip(whole.reports, resumed.reports, strict=True))
+
+
+def test_a_sweep_in_one_process_tells_what_each_audit_does_and_each_ends_by_its_limit(tmp_path, capsys):
+    data = tmp_path / "rows.npz"
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    np.savez(data, X=X, y=np.where(X[:, 0] + 0.5 * rng.normal(size=40) > 0, 1, 0))
+    words = ["sweep", str(data), "--attack=all", "--defenses", "l2", "--jobs", "1", "--time-limit", "0.01"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert re.search(r"audits, \d+ %: random-flips", capsys.readouterr().err)
+    (report,) = (tmp_path / "out").rglob("report.json")
+    late = {entry["name"] for entry in json.loads(report.read_text())["left_out"] if entry["reason"] == LATE}
+    assert {"kkt, no range check", "influence, no range check"} <= late
 
 
 def test_one_failure_does_not_lose_the_others(tmp_path, monkeypatch, fake_attacks):

@@ -61,7 +61,7 @@ BASE = {
     "subpop": ["--groups", "1", "--clusters", "2", "--alpha", "1"],
     "evaluate": ["--poison", "poison.npz", "--defenses", "l2"],
     "sanitize": ["--defense", "l2", "--out", "out.npz"],
-    "sweep": ["--attack", "random-flips", "--defenses", "l2", "--jobs", "1", "--epsilon", "0.1"],
+    "sweep": ["--attack", "random-flips", "--defenses", "l2", "--jobs", "1", "--epsilon", "0.1", "--time-limit", "5"],
     "check": ["--config", "suite.toml", "--jobs", "1"],
     "harden": ["--defenses", "l2", "--epsilon", "0.1", "--jobs", "1"],
 }
