@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -83,10 +83,9 @@ def certificates_of(claim: Claim, names: Sequence[str] = CERTIFICATES) -> dict[s
     """Certificates of one claim by name, that of each row under its own name first."""
     found: dict[str, Certificate] = {}
     if "test-error" in names:
-        certify = score_certifier(claim.problem.loss)
-        score = certify(claim)
-        found["score"] = score
-        found["test-error"] = certify_test_error(claim, lambda asked: score if asked is claim else certify(asked))
+        scores = score_certifier(claim.problem.loss)
+        score = found["score"] = scores(claim)
+        found["test-error"] = certify_test_error(claim, replace(scores, decide=lambda asked: score))
     if "average-loss" in names:
         found["average-loss"] = certify_average_loss(claim)
     return found
@@ -133,17 +132,41 @@ def build_bracket(
     rungs: list[Rung] = []
     found: list[Certificate] = []
     left_out: list[dict[str, str]] = []
-    for number, epsilon in enumerate(epsilons):
+    reached = Reached(clean.margins(rows) <= 0)
+    for number, epsilon in enumerate(sorted(epsilons)):
         if progress is not None:
             progress(number, len(epsilons), f"certificates, epsilon {epsilon:g}")
         claim = defender.claim(epsilon, rows)
         proofs = _proofs(claim, epsilon, names, stored, keep)
         found += list(proofs.values())
         tried = poisons.get(epsilon, {})
-        rungs.append(_rung(defender, epsilon, claim, clean, proofs, tried, left_out, aim, progress))
+        rungs.append(_rung(defender, epsilon, claim, clean, proofs, tried, left_out, aim, reached, progress))
     if progress is not None:
         progress(len(epsilons), len(epsilons), "certificates")
     return Bracket(rungs, found, left_out)
+
+
+@dataclass
+class Reached:
+    """What attacks did so far: poison within a smaller budget is within a greater one.
+
+    Parameters
+    ----------
+    turned : ndarray of bool
+        Rows that err without poison, or that some poison turned.
+    strongest : dict
+        The entries of a rung for the strongest attack.
+    """
+
+    turned: NDArray[np.bool_]
+    strongest: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, name: str, error: float, loss: float | None) -> None:
+        """One more attack."""
+        if loss is not None:
+            self.strongest["attack_loss"] = max(loss, self.strongest.get("attack_loss", 0.0))
+        if error > self.strongest.get("attack_error", -1.0):
+            self.strongest |= {"attack_error": error, "attack": name}
 
 
 def _proofs(
@@ -174,13 +197,13 @@ def _rung(
     poisons: Mapping[str, Poison],
     left_out: list[dict[str, str]],
     aim: bool,
+    reached: Reached,
     progress: Progress | None,
 ) -> Rung:
     rows = claim.demand_rows()
     values: dict[str, Any] = {"epsilon": epsilon, "clean_error": wrong(clean, rows), "bound": 1.0}
     values["certified_fraction"] = 0.0
     margins = clean.margins(rows)
-    turned = margins <= 0
     aimed: Iterator[Poison] = iter(())
     if "score" in proofs:
         bounds = np.broadcast_to(proofs["score"].bound, (rows.n,))
@@ -188,7 +211,7 @@ def _rung(
         values["bound"] = float(proofs["test-error"].bound)
         if aim:
             open_ = np.flatnonzero((margins > 0) & ~(bounds < 0))
-            aimed = _aimed(defender, claim, open_[np.argsort(margins[open_])], turned, progress)
+            aimed = _aimed(defender, claim, open_[np.argsort(margins[open_])], reached, progress)
     if "average-loss" in proofs:
         values["clean_loss"] = mean_loss(clean, defender)
         values["loss_bound"] = float(proofs["average-loss"].bound)
@@ -196,15 +219,25 @@ def _rung(
     for name, poison in chain(poisons.items(), joint.items(), (("aimed", poison) for poison in aimed)):
         model, mass = defender.learn(poison)
         if mass <= claim.epsilon * (1 + 1e-9):
-            _take(values, name, model, defender, rows, proofs)
-            turned |= model.margins(rows) <= 0
+            reached.take(name, wrong(model, rows), mean_loss(model, defender) if "average-loss" in proofs else None)
+            reached.turned |= model.margins(rows) <= 0
+            if "score" in proofs:
+                proofs["score"].check_attack(-model.margins(rows), tol=1e-4, what=name)
         else:
             total = claim.mass
             reason = f"its poison weighs {mass * total:g} rows, more than the {claim.epsilon * total:g} of the budget"
             left_out.append({"name": name, "epsilon": f"{epsilon:g}", "reason": reason})
     if aim and "score" in proofs:
-        values["aimed_error"] = share(rows, turned)
-    return Rung(**values)
+        values["aimed_error"] = share(rows, reached.turned)
+    _check(reached.strongest, proofs)
+    return Rung(**values, **reached.strongest)
+
+
+def _check(strongest: Mapping[str, Any], proofs: Mapping[str, Certificate]) -> None:
+    """Hold the strongest attack within the budget against what is proved of it."""
+    for name, what, tol in (("test-error", "attack_error", 1e-6), ("average-loss", "attack_loss", 1e-4)):
+        if name in proofs and what in strongest:
+            proofs[name].check_attack(strongest[what], tol=tol, what=strongest["attack"])
 
 
 def _joint(defender: Trusted, certificate: Certificate) -> dict[str, Poison]:
@@ -216,39 +249,19 @@ def _joint(defender: Trusted, certificate: Certificate) -> dict[str, Poison]:
 
 
 def _aimed(
-    defender: Trusted, claim: Claim, open_: NDArray[np.intp], turned: NDArray[np.bool_], progress: Progress | None
+    defender: Trusted, claim: Claim, open_: NDArray[np.intp], reached: Reached, progress: Progress | None
 ) -> Iterator[Poison]:
-    """Poison against each open row, unless it is `turned` by then, which the caller keeps up to date."""
+    """Poison against each open row, unless it is turned by then, which the caller keeps up to date."""
     rows = claim.demand_rows()
     search = Aimed(defender.train, defender.problem, defender.sets, claim.epsilon * claim.mass)
     for number, row in enumerate(open_):
         if progress is not None:
             progress(number, open_.size, "rows aimed at")
-        if not turned[row]:
+        if not reached.turned[row]:
             one = rows.take([row])
             poison = search.at(one.X.toarray()[0] if one.is_sparse else one.X[0], float(one.y[0])).poison
             if poison is not None:
                 yield defender.counted(poison)
-
-
-def _take(
-    values: dict[str, Any],
-    name: str,
-    model: LinearModel,
-    defender: Trusted,
-    rows: Dataset,
-    proofs: Mapping[str, Certificate],
-) -> None:
-    """Check one attack against every proof, and note it where it is the strongest."""
-    error, loss = wrong(model, rows), mean_loss(model, defender)
-    if "score" in proofs:
-        proofs["score"].check_attack(-model.margins(rows), tol=1e-4, what=name)
-        proofs["test-error"].check_attack(error, what=name)
-    if "average-loss" in proofs:
-        proofs["average-loss"].check_attack(loss, tol=1e-4, what=name)
-        values["attack_loss"] = max(loss, values.get("attack_loss") or 0.0)
-    if values.get("attack_error") is None or error > values["attack_error"]:
-        values["attack_error"], values["attack"] = error, name
 
 
 def wrong(model: LinearModel, rows: Dataset) -> float:

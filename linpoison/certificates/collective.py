@@ -104,13 +104,13 @@ class CutSearch:
 
     def guess(self, rounds: int) -> None:
         """The cuts that a ball of models would ask for."""
-        low, high, share = self.low, self.high, self.share
-        bounded = np.isfinite(low) & np.isfinite(high) & (high > 0)
+        high, share = self.high, self.share
+        bounded = np.isfinite(high) & (high > 0)
         if not bounded.any():
             return
-        middle = np.where(bounded, (high - low) / 2, 0.0)
+        middle = np.where(bounded, make_learner(self.claim.problem).fit(self.claim.train).margins(share.rows), 0.0)
         lengths = np.sqrt(squared_norms(share.rows.X) + self.claim.problem.fit_intercept)
-        radius = float(np.median(((high + low) / 2 / lengths.clip(min=1e-12))[bounded]))
+        radius = float(np.median(((high - middle) / lengths.clip(min=1e-12))[bounded]))
         most, best = np.where(bounded, 1 / np.where(bounded, high, 1.0), 0.0), math.inf
         for _ in range(rounds):
             mu = share.share * _slopes(share, middle, most, max(radius, 0.0), self.claim)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,41 @@ from .certificate import Certificate, Witness, check, insertion_scores, recomput
 from .claim import Claim
 from .clean.losses import soft_hinge
 from .collective import SAVE, Certify, CutSearch, Share, Worst, allowed, nested, proved_cuts, scores_of
+from .outer.known import OuterSets
 from .outer.margin import certify_margin, worst_of_margin
 from .ridge.certify import certify_ridge
 from .ridge.conic import worst_of_ridge
 from .saddle.certify import AVERAGE, certify_average_loss
 
 NAME = "test-error"
-PROGRAMS: dict[str, Callable[[Claim, Witness], Callable[[Dataset], Worst] | None]] = {
-    "ridge": worst_of_ridge,
-    "outer-set": worst_of_margin,
-}
-"""By the name of a score certificate: from a claim and its witness the program that finds cuts, if there is one."""
 ZERO_COUNTS = "a score of zero counts as an error"
 
 
+Programs = Mapping[str, Callable[[Claim, Witness], Callable[[Dataset], Worst] | None]]
+"""By the name of a score certificate: from a claim and its witness the program that finds cuts, if there is one."""
+PROGRAMS: Programs = {"ridge": worst_of_ridge, "outer-set": worst_of_margin}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How rows are bounded: well enough to decide which are certified, or as `tight` as can be; and what finds cuts."""
+
+    decide: Certify
+    tight: Certify
+    programs: Programs
+
+    @classmethod
+    def of(cls, certify: Certify) -> Scores:
+        """Those of one certifier for both."""
+        return cls(certify, certify, PROGRAMS)
+
+    def __call__(self, claim: Claim) -> Certificate:
+        """Bounds that are negative wherever the certifier can show it."""
+        return self.decide(claim)
+
+
 def certify_test_error(
-    claim: Claim, certify: Certify | None = None, *, rounds: int = 4, cuts: int | None = None
+    claim: Claim, certify: Certify | Scores | None = None, *, rounds: int = 4, cuts: int | None = None
 ) -> Certificate:
     """Bound the share of ``claim.rows`` that one poison can make the learner misclassify.
 
@@ -62,13 +82,13 @@ def certify_test_error(
     ----------
     claim : Claim
         With the rows in question.
-    certify : callable, optional
-        ``certify(claim)`` is a certificate of the kind "score". By default `certify_ridge` for the squared loss and
-        `certify_margin` for the others, which has no bound for the squared hinge.
+    certify : Scores or callable, optional
+        ``certify(claim)`` is a certificate of the kind "score". By default `score_certifier` of the loss:
+        `certify_ridge` for the squared loss and `certify_margin` for the others, none for the squared hinge.
     rounds : int, default 4
         Cuts of (b) that are guessed, each at the price of certifying one row.
     cuts : int, optional
-        Most cuts in all, where the certificate of the rows has a program to find them by: 16, or 60 for the squared
+        Most cuts in all, where the certificate of the rows has a program to find them by: 24, or 60 for the squared
         loss, whose programs do not grow with the clean rows.
 
     Returns
@@ -91,21 +111,21 @@ def certify_test_error(
     row, and so on. Only the quality of the bound rests on that.
     """
     check_integer(rounds, "rounds", at_least=1)
-    cuts = (60 if claim.problem.loss.quadratic else 16) if cuts is None else check_integer(cuts, "cuts", at_least=1)
+    cuts = (60 if claim.problem.loss.quadratic else 24) if cuts is None else check_integer(cuts, "cuts", at_least=1)
     began = time.perf_counter()
-    score = certify or score_certifier(claim.problem.loss)
+    scores = certify if isinstance(certify, Scores) else Scores.of(certify or score_certifier(claim.problem.loss))
     rows = claim.demand_rows()
-    low, least = scores_of(score, claim)
+    low, least = scores_of(scores, claim)
     chosen = ~(least < 0)
     witness: dict[str, Any] = {"open": chosen, **nested("low", low)}
     info: dict[str, Any] = {}
     if chosen.any():
         share = Share.of(rows, chosen)
-        high, most = scores_of(score, claim.about(_flipped(share.rows)))
+        high, most = scores_of(scores.tight, claim.about(_flipped(share.rows)))
         witness |= nested("high", high)
-        search = CutSearch(score, claim, share, least[chosen], most)
+        search = CutSearch(scores.tight, claim, share, least[chosen], most)
         search.guess(rounds)
-        program = PROGRAMS[low.name](claim, low.witness) if low.name in PROGRAMS else None
+        program = scores.programs[low.name](claim, low.witness) if low.name in scores.programs else None
         if program is not None:
             search.separate(program(share.rows), cuts)
         witness |= search.witness()
@@ -224,8 +244,8 @@ def _about_training(claim: Claim) -> bool:
     return claim.rows is claim.train or claim.demand_rows().digest() == claim.train.digest()
 
 
-def score_certifier(loss: MarginLoss) -> Certify:
-    """The sharpest certificate of single rows that there is for a loss.
+def score_certifier(loss: MarginLoss) -> Scores:
+    """The sharpest certificates of single rows that there are for a loss; of several claims they share what they can.
 
     Raises
     ------
@@ -233,6 +253,8 @@ def score_certifier(loss: MarginLoss) -> Certify:
         If there is none.
     """
     if loss.quadratic:
-        return certify_ridge
+        return Scores.of(certify_ridge)
     soft_hinge(loss)
-    return certify_margin
+    known = OuterSets()
+    programs: Programs = {**PROGRAMS, "outer-set": partial(worst_of_margin, known=known)}
+    return Scores(partial(certify_margin, decide=True, known=known), partial(certify_margin, known=known), programs)

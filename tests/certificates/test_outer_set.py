@@ -24,6 +24,7 @@ from linpoison.certificates.clean.rows import signed_scores
 from linpoison.certificates.clean.screen import screen
 from linpoison.certificates.outer import bound as outer_bound
 from linpoison.certificates.outer import conic as outer_conic
+from linpoison.certificates.outer import known as outer_known
 from linpoison.certificates.outer import margin as outer_set
 from linpoison.certificates.outer.bound import evaluate
 from linpoison.certificates.outer.margin import certify_margin, recompute_margin
@@ -125,6 +126,45 @@ def test_the_dual_value_is_the_value_of_the_program():
             assert value[0] == pytest.approx(-program.program.value, abs=1e-5)
 
 
+def test_the_rows_near_the_kink_give_the_value_of_all(monkeypatch):
+    claim = make_claim(epsilon=0.1)
+    screening = screen(claim, anchor(claim)).without_margins()
+    whole = outer_conic.make_program(claim, screening)
+    monkeypatch.setattr(outer_conic, "WHOLE", 0)
+    monkeypatch.setattr(outer_conic, "NEAR", 0.01)
+    part = outer_conic.make_program(claim, screening)
+    begun = part.open.size
+    for j in range(3):
+        row = claim.about(claim.rows.take([j]))
+        goal = row.rows.y[0] * np.append(row.rows.X[0], 1.0)
+        bounds = [evaluate(row, screening, **program.multipliers(goal)[0])[0] for program in (whole, part)]
+        assert bounds[1] == pytest.approx(bounds[0], abs=1e-5)
+    assert begun < part.open.size < claim.train.n
+
+
+def test_rows_are_decided_by_what_is_known_of_others(monkeypatch):
+    """Bounds and models of the set that programs found for some rows speak of others, and never wrongly."""
+    monkeypatch.setattr(outer_known, "CONIC_ENTRIES", 10)
+    claim = make_claim(epsilon=0.05)
+    rng = np.random.default_rng(3)
+    X = np.repeat(claim.rows.X, 6, axis=0) + 0.05 * rng.normal(size=(6 * claim.rows.n, claim.train.d))
+    claim = claim.about(Dataset(X, np.repeat(claim.rows.y, 6)))
+    asked = []
+    answers = outer_conic.HingeProgram.multipliers
+    monkeypatch.setattr(
+        outer_conic.HingeProgram, "multipliers", lambda it, goal: asked.append(goal) or answers(it, goal)
+    )
+    every = certify_margin(claim)
+    spent = len(asked)
+    known = outer_known.OuterSets()
+    found = certify_margin(claim, decide=True, known=known)
+    assert len(asked) - spent < spent / 2
+    assert ((found.bound < 0) == (every.bound < 0)).all()
+    assert 0 < (every.bound < 0).sum() < claim.rows.n
+    assert (found.verify() == found.bound).all()
+    assert (found.bound >= every.bound - 1e-4).all()
+
+
 def test_the_outer_set_is_loose_but_not_idle_on_one_point():
     """One clean row a class in 1-D: the bound is finite, between the attack and the ball."""
     train = Dataset([[-1.0], [1.0]], [-1, 1])
@@ -220,7 +260,7 @@ def test_more_rounds_and_the_choice_of_method(monkeypatch):
     assert (three <= one + 1e-9).all()
     assert (three < one - 1e-6).any()
     assert certify_margin(claim, method="auto").info["method"] == "conic"
-    monkeypatch.setattr(outer_set, "CONIC_ENTRIES", 10)
+    monkeypatch.setattr(outer_known, "CONIC_ENTRIES", 10)
     monkeypatch.setattr(outer_set, "OPEN_ENTRIES", 10)
     monkeypatch.setattr(outer_set, "_fast", lambda claim, refine: {"a0": anchor(claim)})
     assert certify_margin(claim, method="auto").info["method"] == "fast"
@@ -334,6 +374,7 @@ def test_dropping_the_kink_would_be_seen(monkeypatch):
     assert membership(claim, careless(claim, anchor(claim)), point) > 1e-3
     assert certify_margin(claim, method="conic").info["failed"] == 0
     monkeypatch.setattr(outer_set, "screen", careless)
+    monkeypatch.setattr(outer_known, "screen", careless)
     assert (
         certify_margin(make_claim(epsilon=1e-3), method="conic").info["failed"] == claim.rows.n
     )  # no model at all would be left

@@ -188,7 +188,7 @@ def test_it_travels_through_files_and_notices_changes(tmp_path):
     read = Certificate.load(tmp_path / "one", claim.train, claim.rows)
     assert read.verify() == found.bound
     assert json.loads((tmp_path / "one.json").read_text())["kind"] == "error"
-    read.witness["dual"] = read.witness["dual"] * 0.2
+    read.witness["dual"] = 0 * read.witness["dual"]
     with pytest.raises(CertificateInvalid):
         read.verify()
     lighter = Certificate(**{**vars(found), "bound": found.bound - 1 / claim.rows.n})

@@ -25,8 +25,14 @@ Multipliers = dict[str, Any]
 
 SLIGHT = 1e-6
 """Share of the budget below which a class is not poisoned."""
-LOOSE = 1e-3
-"""Violation with which a solution is still worth evaluating: its multipliers prove what they prove."""
+WHOLE = 80
+"""Clean rows up to which all of them are in the program of the hinge."""
+NEAR = 0.2
+"""Distance from the kink within which they are in any case."""
+WRONG = 1e-7
+"""By how much a margin may lie on the wrong side."""
+GROWTHS = 8
+"""Programs in turn, each with more rows."""
 
 
 def make_program(
@@ -132,6 +138,10 @@ class _Program(ABC):
         """Multipliers for one ``k (z, 1)``; an empty list if no solver answers."""
 
     @abstractmethod
+    def found(self) -> Multipliers:
+        """Those of the last solution."""
+
+    @abstractmethod
     def value(self, goal: Array) -> float:
         """What the bound is if the last solution is exact; ``-inf`` where the program is only a model."""
 
@@ -142,17 +152,35 @@ class _Program(ABC):
         size = float(np.linalg.norm(goals, axis=1).max())
         far = 4 * size * (float(np.linalg.norm(self.screening.center)) + min(self.screening.radius, 1e2))
         level, ease = cp.Variable(), cp.Parameter(len(goals), nonneg=True)
-        rule = goals @ self.v + level <= ease
-        joint = cp.Problem(cp.Maximize(level), [*self.program.constraints, rule])
+        built: dict[str, Any] = {}
+
+        def joint() -> Any:
+            if built.get("of") is not self.program:
+                rule = goals @ self.v + level <= ease
+                program = cp.Problem(cp.Maximize(level), [*self.program.constraints, rule])
+                built.update(of=self.program, rule=rule, program=program)
+            return built["program"]
 
         def answer(marks: Array) -> tuple[Array, float, Poison | None] | None:
             ease.value = np.where(marks, 0.0, far)
             self.begin()
-            if not self.run(joint):
+            if not self.settle(joint):
                 return None
-            return np.maximum(_dual(rule), 0) * marks, float(level.value), self.poison()
+            return np.maximum(_dual(built["rule"]), 0) * marks, float(level.value), self.poison()
 
         return answer
+
+    def settle(self, program: Callable[[], Any]) -> bool:
+        """Whether a solver left values of the program that is asked for anew whenever `grow` has changed it."""
+        answered = self.run(program())
+        growths = 0
+        while answered and growths < GROWTHS and self.grow():
+            answered, growths = self.run(program()), growths + 1
+        return answered
+
+    def grow(self) -> bool:
+        """Whether the last solution showed that the program needs more rows, which it has then."""
+        return False
 
     @abstractmethod
     def begin(self) -> None:
@@ -161,24 +189,46 @@ class _Program(ABC):
     def run(self, program: Any) -> bool:
         """Whether a solver left values."""
         try:
-            solve(program, solver=self.solver, tol=LOOSE)
+            solve(program, solver=self.solver, check=lambda: 0.0)  # its multipliers are evaluated, whatever they are
         except (SolverFailed, InfeasibleSet):
             return False
         return True
 
 
 class HingeProgram(_Program):
-    """Hinge: a second-order cone program in ``(v, a, xi, u_y, w_y)``."""
+    """Hinge: a second-order cone program in ``(v, a, xi, u_y, w_y)``, with variables for rows near the kink alone.
+
+    Far above the kink ``a_i = xi_i = 0`` at the solution, far below it ``a_i = 1``, ``xi_i = 1 - m_i``. A solution is
+    that of the whole program if no row left out has its margin on the other side of the kink, nor the slope of its
+    ``a_i``, ``s + tau + y_i (x_i, 1) . p``, the other sign; rows that do are let in. No bound rests on that.
+    """
 
     def __init__(self, claim: Claim, screening: Screening, solver: str | None) -> None:
+        super().__init__(claim, screening, solver)
+        self.free = (screening.upper >= 1) & (screening.lower <= 1)
+        margins = signed_scores(claim, screening.center if screening.capped else clean_vector(claim))
+        self._let_in((np.abs(margins - 1) < NEAR) | (self.free.sum() <= WHOLE), margins)
+
+    def _let_in(self, near: Any, margins: Array) -> None:
+        """Build the program of the free rows that are `near`; `margins` say on which side the others are."""
         import cvxpy as cp
 
-        super().__init__(claim, screening, solver)
-        low, high = screening.lower, screening.upper
-        self.ones = np.flatnonzero(high < 1)
-        self.open = np.flatnonzero((high >= 1) & (low <= 1))
+        low, high = self.screening.lower, self.screening.upper
+        self.out = self.free & ~near
+        self.ones = np.flatnonzero((high < 1) | (self.out & (margins < 1)))
+        self.open = np.flatnonzero(self.free & near)
         self.known = self.open[np.isfinite(low[self.open]) & np.isfinite(high[self.open])]
-        self._build(cp.Variable(claim.train.d + 1), cp.Variable(self.open.size), cp.Variable(self.open.size))
+        self._build(cp.Variable(self.claim.train.d + 1), cp.Variable(self.open.size), cp.Variable(self.open.size))
+
+    def grow(self) -> bool:
+        margins = signed_scores(self.claim, np.asarray(self.v.value))
+        weight = _weight(self.level) + self.multipliers_of_product()["tau"]
+        slope = 1 + signed_scores(self.claim, _dual(self.balance)) / max(weight, 1e-300)
+        side = np.where(np.isin(np.arange(margins.size), self.ones), 1.0, -1.0)
+        wrong = self.out & (np.minimum(side * (1 - margins), side * slope) < -WRONG)
+        if wrong.any():
+            self._let_in(~self.out | wrong | (np.abs(margins - 1) < NEAR), margins)
+        return bool(wrong.any())
 
     def _build(self, v: Any, a: Any, xi: Any) -> None:
         import cvxpy as cp
@@ -215,8 +265,9 @@ class HingeProgram(_Program):
 
     def multipliers(self, goal: Array) -> list[Multipliers]:
         self.goal.value = goal
-        if not self.run(self.program):
-            return []
+        return [self.found()] if self.settle(lambda: self.program) else []
+
+    def found(self) -> Multipliers:
         n, s, product = self.claim.train.n, _weight(self.level), self.multipliers_of_product()
         beta, gam, dele = np.zeros(n), np.zeros(n), np.zeros(n)
         beta[self.open] = _dual(self.losses)
@@ -224,8 +275,9 @@ class HingeProgram(_Program):
             place[self.known] = np.maximum(_dual(chord), 0)
         room = (s + product["tau"]) * self.share + gam + dele
         b = np.divide(beta, room, out=np.zeros(n), where=room > 0)
+        b[self.ones] = 1.0
         found = {"p": _dual(self.balance), "s": s, "b": np.clip(b, 0, 1), "gam": gam, "dele": dele}
-        return [{**found, "r": _direction(self.ceiling, n=goal.size), **product}]
+        return {**found, "r": _direction(self.ceiling, n=self.claim.train.d + 1), **product}
 
     def begin(self) -> None:
         """Nothing: the program has no other parameter than the row."""
@@ -302,7 +354,7 @@ class SmoothProgram(_Program):
             if not self.run(self.program):
                 break
             v, a = np.asarray(self.v.value), np.asarray(self.a.value)
-            found.append(self._multipliers(v))
+            found.append(self.found())
         return found
 
     def begin(self) -> None:
@@ -326,8 +378,8 @@ class SmoothProgram(_Program):
         self.bend_m.value = np.sqrt(0.5 * self.share * np.maximum(pull * (1 - pull), 1e-6) / loss.width)
         self.bend_a.value = np.sqrt(0.5 * self.share * loss.width / (a * (1 - a)))
 
-    def _multipliers(self, v: Array) -> Multipliers:
-        n = self.claim.train.n
+    def found(self) -> Multipliers:
+        n, v = self.claim.train.n, np.asarray(self.v.value)
         gam, dele = np.zeros(n), np.zeros(n)
         for place, strip in zip((gam, dele), self.strips, strict=False):
             place[self.known] = np.maximum(_dual(strip), 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,30 +11,21 @@ from ...core.errors import InputError
 from ...core.validation import Array, check_integer
 from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
-from ..clean.anchor import anchor, clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.rows import LABELS, extended
+from ..clean.rows import extended
 from ..clean.screen import Screening, screen
 from .bound import evaluate
-from .conic import Multipliers, make_program
-from .sharpen import NAMES, sharpen, sharpen_hubs, sharpened
+from .conic import Multipliers
+from .known import OuterSet, OuterSets, Ways, is_small
+from .sharpen import NAMES, sharpened
 
 NAME = "outer-set"
-CONIC_ENTRIES = 300_000
-"""Entries of ``X``, times the rows to certify, up to which "auto" solves a conic program for each row."""
 OPEN_ENTRIES = 40_000
 """Dense entries of ``X`` up to which it does so for the rows that nothing cheaper decides."""
-HUB_ROUNDS = 2
-"""How often the scores of the hubs are bounded, by four programs each time."""
-NEAR = 6
-"""Rows solved before whose multipliers are tried for the next one, the nearest first."""
 DOUBT = 1e-5
 """Excess over the value of the conic program, relative to ``1 + |value|``, from which on "auto" searches further."""
-STEPS = (1.0, 3.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e5)
-"""Weights of the optimality condition, per length of a row: tried where no program answers or no ball holds."""
 
 Method = Literal["auto", "conic", "fast"]
-_KEPT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def certify_margin(
@@ -48,6 +38,8 @@ def certify_margin(
     rounds: int = 2,
     refine: bool = False,
     solver: str | None = None,
+    decide: bool = False,
+    known: OuterSets | None = None,
 ) -> Certificate:
     """Bound the score of each row under every model that the poison of a claim can bring about.
 
@@ -83,6 +75,11 @@ def certify_margin(
         With "fast": go on with rows whose bound is negative already, or will hardly become so.
     solver : str, optional
         See `linpoison.convex.solve`.
+    decide : bool, default False
+        Whether the sign of a bound is all that is asked for: rows have no program of their own then that what is known
+        of others certifies, nor those that a model of the set misclassifies, which no program can certify.
+    known : OuterSets, optional
+        What programs over the same sets have answered for other rows, to which the answers are added.
 
     Returns
     -------
@@ -120,8 +117,9 @@ def certify_margin(
     if chosen == "fast":
         witness, failed = _fast(claim, refine), 0
     else:
-        few = method == "conic" or _entries(claim) * claim.demand_rows().n <= CONIC_ENTRIES
-        witness, values = _conic(claim, tighten and cap, cap, rounds, sharpen_rounds, solver, few)
+        few = method == "conic" or is_small(claim)
+        ways = Ways(tighten and cap, cap, rounds, sharpen_rounds, solver, few)
+        witness, values = _conic(claim, (known or OuterSets()).of(claim, ways), decide)
         failed = int(np.isnan(values).sum())
         witness |= _besides(claim, witness, values) if method == "auto" and few and tighten and cap else {}
     bound = recompute_margin(claim, witness)
@@ -155,14 +153,9 @@ def recompute_margin(claim: Claim, witness: Witness) -> Array:
     return np.asarray(np.min(bounds, axis=0))
 
 
-def _entries(claim: Claim) -> int:
-    return int(np.prod(claim.train.X.shape))
-
-
 def _affordable(claim: Claim) -> Method:
-    entries = _entries(claim)
-    small = entries * claim.demand_rows().n <= CONIC_ENTRIES
-    return "conic" if small or (entries <= OPEN_ENTRIES and claim.strongly_convex) else "fast"
+    few_entries = int(np.prod(claim.train.X.shape)) <= OPEN_ENTRIES
+    return "conic" if is_small(claim) or (few_entries and claim.strongly_convex) else "fast"
 
 
 def _screening(claim: Claim, witness: Witness) -> Screening:
@@ -210,117 +203,30 @@ def _besides(claim: Claim, witness: Witness, values: Array) -> dict[str, Array]:
     return whole
 
 
-def _conic(
-    claim: Claim, tighten: bool, cap: bool, rounds: int, sharpen_rounds: int, solver: str | None, few: bool
-) -> tuple[dict[str, Array], Array]:
-    """The best multipliers of each row, and the values of their programs (N,), NaN where no solver answered.
+def _conic(claim: Claim, outer: OuterSet, decide: bool) -> tuple[dict[str, Array], Array]:
+    """The best multipliers of each row, and the values of their programs (N,).
 
-    Where rows are not `few`, those that closed forms or the multipliers of others decide have no program, and none
-    uses bounds on margins, which then hardly bound.
+    NaN where no solver answered, infinite where no program was needed.
     """
     rows = claim.demand_rows()
-    witness, screening, program = _prepared(claim, tighten, cap, rounds, sharpen_rounds, solver, few)
-    multipliers = witness.get("a0", np.zeros(claim.train.n))
-    clean, values = clean_vector(claim), np.full(rows.n, np.nan)
+    closed = _alone(claim, outer.screening, 0.0) < 0 if outer.screening.capped and outer.shared else None
     chosen: list[Multipliers] = []
-    known = _Known(claim, screening, few)
+    values = np.full(rows.n, np.nan)
     for j, goal in enumerate(extended(claim, rows.X, rows.y)):
-        cheap = known.of(j, goal)
-        if cheap is not None:
-            chosen.append(cheap)
-            values[j] = np.inf
-            continue
-        found = program.multipliers(goal)
-        values[j] = program.value(goal) if found else np.nan
-        if not found or not screening.capped:
-            found = found + _closed(clean, multipliers, goal)
-        chosen.append(_best(claim.about(rows.take([j])), screening, found))
-        known.add(goal, chosen[-1])
-    return witness | {key: np.array([one[name] for one in chosen]) for key, name in NAMES.items()}, values
+        if decide and closed is not None and closed[j]:
+            found, values[j] = outer.nothing, np.inf
+        else:
+            found, values[j] = outer.answer(claim.about(rows.take([j])), goal, decide)
+        chosen.append(found)
+    return outer.witness | {key: np.array([one[name] for one in chosen]) for key, name in NAMES.items()}, values
 
 
-def _prepared(
-    claim: Claim, tighten: bool, cap: bool, rounds: int, sharpen_rounds: int, solver: str | None, few: bool
-) -> tuple[dict[str, Array], Screening, Any]:
-    """Witness of the screening, the screening and a new program; what does not depend on the rows is kept."""
-    key = (claim.problem, claim.epsilon, tighten, cap, rounds, sharpen_rounds, solver, few)
-    kept = _KEPT.get(claim.train)
-    if kept is not None and kept[0] is claim.sets and kept[1] == key:
-        witness, screening = kept[2]
-        return witness, screening, make_program(claim, screening, rounds=rounds, solver=solver)
-    multipliers = anchor(claim)
-    base = screen(claim, multipliers)
-    witness = {"a0": multipliers} if cap else {}
-    for number in range(HUB_ROUNDS if base.hubs and cap else 0):
-        witness |= sharpen_hubs(claim, base.without_margins(), number, solver)
-        base = sharpened(claim, screen(claim, multipliers), witness)
-    for number in range(sharpen_rounds if tighten and base.capped else 0):
-        witness |= sharpen(claim, base, number, solver)
-        base = sharpened(claim, screen(claim, multipliers), witness)
-    screening = base if tighten and few else base.without_margins() if cap else base.bare()
-    _KEPT[claim.train] = (claim.sets, key, (witness, screening))
-    return witness, screening, make_program(claim, screening, rounds=rounds, solver=solver)
-
-
-class _Known:
-    """Multipliers of the rows that were solved, and what they prove of others.
-
-    With ``h`` changed by the difference of two rows, `q` of `outer.bound.evaluate` stays as it is.
-    """
-
-    def __init__(self, claim: Claim, screening: Screening, few: bool) -> None:
-        self.claim, self.screening = claim, screening
-        self.goals: list[Array] = []
-        self.found: list[Multipliers] = []
-        closed = _alone(claim, screening, 0.0) if screening.capped and not few else np.zeros(claim.demand_rows().n)
-        self.decided, self.off = closed < 0, few or not screening.hubs
-
-    def add(self, goal: Array, multipliers: Multipliers) -> None:
-        """Those of one row."""
-        self.goals.append(goal)
-        self.found.append(multipliers)
-
-    def of(self, row: int, goal: Array) -> Multipliers | None:
-        """Multipliers that certify a row without a program of its own."""
-        if self.off:
-            return None
-        if self.decided[row]:
-            return _closed(self.screening.center, np.zeros(self.claim.train.n), 0 * goal)[0]
-        if not self.goals:
-            return None
-        away = np.array(self.goals) - goal
-        near = np.argsort(np.linalg.norm(away, axis=1))[:NEAR]
-        about = self.claim.about(self.claim.demand_rows().take(np.full(near.size, row)))
-        parts = {name: np.array([self.found[i][name] for i in near]) for name in NAMES.values()}
-        parts["h"] = parts["h"] + away[near]
-        bound = evaluate(about, self.screening, **parts)
-        best = int(np.argmin(bound))
-        return {name: value[best] for name, value in parts.items()} if bound[best] < 0 else None
-
-
-def _best(claim: Claim, screening: Screening, found: list[Multipliers]) -> Multipliers:
-    """Those of least bound on a single row."""
-    if len(found) == 1:
-        return found[0]
-    return min(found, key=lambda it: float(evaluate(claim, screening, **{key: it[key] for key in NAMES.values()})[0]))
-
-
-def _closed(v: Array, multipliers: Array, goal: Array) -> list[Multipliers]:
-    """Multipliers without a solver: the clean minimiser as comparator, in several weights."""
-    n = multipliers.size
-    length = float(np.linalg.norm(goal)) or 1.0
-    none: dict[str, Any] = {"b": multipliers, "r": np.zeros_like(v), "gam": np.zeros(n), "dele": np.zeros(n)}
-    none |= {"tau": 0.0, "h": np.zeros_like(v), "eta": np.zeros(len(LABELS))}
-    return [{"p": -step * length * v, "s": step * length, **none} for step in STEPS]
-
-
-def worst_of_margin(claim: Claim, witness: Witness) -> Any:
+def worst_of_margin(claim: Claim, witness: Witness, known: OuterSets | None = None) -> Any:
     """For rows, what finds the model that is worst for all of them; None where the certificate had no program."""
     if "b" not in witness:
         return None
-    few = _entries(claim) * claim.demand_rows().n <= CONIC_ENTRIES
-    program = _prepared(claim, True, True, 2, 0, None, few)[2]
-    return lambda rows: program.worst(extended(claim, rows.X, rows.y))
+    outer = (known or OuterSets()).of(claim, Ways(few=is_small(claim)))
+    return lambda rows: outer.worst(extended(claim, rows.X, rows.y))
 
 
 def scores_of(claim: Claim, v: Array) -> Array:
