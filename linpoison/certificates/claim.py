@@ -18,6 +18,9 @@ from .rounding import gamma
 ROW_BY_ROW = "what is done to a row before training depends on that row alone"
 """What has to hold where certificates of changed rows are read backwards, about data in hand."""
 
+_SMALL = 1e-100
+"""Size below which squares of numbers, times others of the size, are lost."""
+
 
 def at_most(value: float) -> str:
     """A budget in words, in six digits unless these say more than is proved.
@@ -73,12 +76,25 @@ class Claim:
         for what, d in (("sets", self.sets.d), ("rows", self.train.d if self.rows is None else self.rows.d)):
             if d != self.train.d:
                 raise InputError(f"{what} of {self.train.d} features", f"{d}")
+        if self.rows is not None and not self.problem.fit_intercept:
+            self._check_size(self.rows)
         if any(part.relation == "inner" for part in self.sets.values()):
             raise InputError(
                 "sets that hold every row that may be planted",
                 "an inner approximation",
                 "Leave that set out: the bound then holds for a stronger attacker.",
             )
+
+    def _check_size(self, rows: Dataset) -> None:
+        """Refuse rows of which nothing is left in squares: that of a score relies on its relative size alone."""
+        size = np.abs(rows.X).max(axis=1)
+        size = np.asarray(size.toarray() if rows.is_sparse else size).ravel()
+        small = (size > 0) & (size < _SMALL)
+        if small.any():
+            raise InputError(
+                f"rows to certify with an entry of {_SMALL:g} or more", f"one of {size[small][0]:g} at most",
+                "Their label is that of their multiples.",
+            )  # fmt: skip
 
     @cached_property
     def mass(self) -> float:

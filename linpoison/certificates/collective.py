@@ -28,6 +28,8 @@ SAVE = 1e-6
 """A bound on a count is rounded down to a whole number unless it is this close below the next."""
 _TRIES = 4
 """Marks in turn that no cut forbids after which the search for cuts ends."""
+_LEAST = 1e-100
+"""Sum of the multipliers of a cut, which any factor may scale, at least; and at most its inverse."""
 _SLIVER = 1e-3
 """Least share of the multipliers that must be left when those of one label are taken from those of the other."""
 
@@ -58,10 +60,16 @@ class Share:
         return np.append(np.asarray(self.rows.X.T @ pull), pull.sum())
 
     def combined(self, mu: Array, fit_intercept: bool) -> Combined | None:
-        """The combined rows; None where no row has this direction, or all multipliers are zero."""
+        """The combined rows; None where no row has this direction, or multipliers are out of range."""
         vectors, total = np.array([self.vector(row) for row in mu]), mu.sum(axis=1)
-        last = vectors[:, -1] if fit_intercept else total
-        if np.any(total == 0) or np.any(np.abs(last) < _SLIVER / 10 * total):
+        if not ((total > _LEAST) & (total < 1 / _LEAST)).all():
+            return None
+        if not fit_intercept:  # of any length: one whose squares neither overflow nor vanish
+            size = np.abs(vectors[:, :-1]).max(axis=1)
+            size = np.where(size > 0, size, 1.0)
+            return Combined(Dataset(vectors[:, :-1] / size[:, None], np.ones(len(mu))), size, mu)
+        last = vectors[:, -1]
+        if np.any(np.abs(last) < _SLIVER / 10 * total):
             return None
         return Combined(Dataset(vectors[:, :-1] / last[:, None], np.sign(last)), np.abs(last), mu)
 
@@ -105,11 +113,11 @@ class CutSearch:
     def guess(self, rounds: int) -> None:
         """The cuts that a ball of models would ask for."""
         high, share = self.high, self.share
-        bounded = np.isfinite(high) & (high > 0)
+        lengths = np.sqrt(squared_norms(share.rows.X) + self.claim.problem.fit_intercept)
+        bounded = np.isfinite(high) & (high > SAVE * lengths)
         if not bounded.any():
             return
         middle = np.where(bounded, make_learner(self.claim.problem).fit(self.claim.train).margins(share.rows), 0.0)
-        lengths = np.sqrt(squared_norms(share.rows.X) + self.claim.problem.fit_intercept)
         radius = float(np.median(((high - middle) / lengths.clip(min=1e-12))[bounded]))
         most, best = np.where(bounded, 1 / np.where(bounded, high, 1.0), 0.0), math.inf
         for _ in range(rounds):
@@ -217,6 +225,9 @@ def nested(prefix: str, certificate: Certificate) -> dict[str, Any]:
 
 def proved_cuts(claim: Claim, share: Share, combined: Combined, score: Array, high: Array, margins: Array) -> Cuts:
     """The cuts that scores of combined rows prove; an infinite one, or NaN, is replaced by one that says nothing."""
+    # Of any reachable model: sum_j mu_j (-m_j) <= B, the bound of the combined row, and -m_j >= -h_j (1 - b_j), for a
+    # row that is not broken has m_j <= h_j, and one that is has m_j <= 0. So -sum mu h (1 - b) <= B: the cut. It holds
+    # of the row that was certified; the true combination differs by the rounding of its entries, times the model.
     mu, most = combined.mu, np.where(np.isfinite(high), np.maximum(high, 0), 0.0)
     lost = np.array([_rounding(claim, share, row, margins) for row in mu])
     value = combined.scale * score

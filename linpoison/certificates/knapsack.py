@@ -109,6 +109,8 @@ class Cuts:
     @np.errstate(over="ignore", invalid="ignore")
     def _leaf(self, y: Array, fixed: Array) -> float:
         """No less than the share of any marks of one leaf; infinite where its multipliers overflow."""
+        # For b with the marks of the leaf and A b <= rhs: q.b <= q.b + y.(rhs - A b), which is a sum over the rows; a
+        # free one adds (q_j - y.A_j) b_j, at most the positive part. A leaf with no such b may well come out negative.
         on, free = fixed == 1, fixed == -1
         reduced = np.maximum(self.share[free] - y @ self.A[:, free], 0)
         parts = (
@@ -151,6 +153,9 @@ class Cuts:
 
         Violations are allowed at a price, so that a part without any solution has multipliers too, which show that.
         """
+        # max q.b - price unit.z, A b - z <= rhs: with z the program always has a solution, and duals 0 <= y <= price
+        # unit. Without any solution at z = 0 the y of a great price make `_leaf` negative (Farkas); greater prices than
+        # needed only make numbers ill-conditioned.
         low, high = np.where(fixed == 1, 1.0, 0.0), np.where(fixed == 0, 0.0, 1.0)
         K, m = len(self.rhs), self.share.size
         unit = float(self.share.sum()) / np.maximum(self.A.max(axis=1, initial=0.0), 1e-12)

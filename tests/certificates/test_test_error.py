@@ -7,7 +7,9 @@ import scipy.sparse as sp
 from ball_score import certify_ball_score
 from poisoning import claim_of, poisoned, rows
 
-from linpoison.certificates.certificate import Certificate
+from linpoison.certificates import Claim, certify_margin
+from linpoison.certificates.certificate import Certificate, recompute
+from linpoison.certificates.collective import Share
 from linpoison.certificates.knapsack import Cuts
 from linpoison.certificates.ridge.certify import certify_ridge
 from linpoison.certificates.saddle.certify import certify_average_loss
@@ -15,7 +17,8 @@ from linpoison.certificates.test_error import certify_test_error, recompute_test
 from linpoison.certificates.theory.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
 from linpoison.learners import make_learner
-from linpoison.losses import Logistic, SmoothHinge, Squared
+from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
+from linpoison.sets import Ball, ByLabel
 
 CASES = {
     "logistic": (Logistic(), certify_ball_score, {"reg": 2.0}),
@@ -109,6 +112,33 @@ def test_a_leaf_whose_multipliers_overflow_counts_in_full():
         dual = np.array([[1e3], [0.0], [0.0], [0.0]])
         dual[number] = 1e308
         assert cuts.bound(tree, dual) == 1.0
+
+
+def test_rows_of_zeros_without_an_intercept_always_count():
+    """Their score is zero. Multipliers of any size suit them, and made a combined row whose squares vanished."""
+    train, rows = Dataset(np.zeros((4, 1)), [1, -1, 1, -1]), Dataset([[0.0], [0.0], [1.5]], [1, -1, 1])
+    sets = ByLabel({k: Ball([k], 1.0) for k in (1, -1)})
+    claim = Claim(train, Problem(Squared(), 20.0, fit_intercept=False), sets, 0.4, rows)
+    assert certify_test_error(claim).verify() == 1.0
+    share = Share.of(rows, np.ones(3, bool))
+    assert share.combined(np.array([[1e120, 1.0, 1.0]]), False) is None
+    combined = share.combined(np.array([[1e90, 1.0, 1e-9]]), False)
+    assert combined.rows.X.tolist() == [[1.0]]
+    assert combined.scale[0] == pytest.approx(1.5e-9, rel=1e-12)
+    with pytest.raises(InputError, match="1e-100"):
+        claim.about(Dataset([[1.0], [1e-170]], [1, -1]))
+
+
+@pytest.mark.parametrize("loss", [Hinge(), Logistic()])
+def test_no_witness_says_that_the_score_of_zeros_has_a_sign(loss):
+    """Squares of 1e-170 vanish, and with them what the multipliers cost."""
+    train = Dataset([[1.0, 0.5], [-1.0, 0.2]], [1, -1])
+    sets = ByLabel({k: Ball([k, 0.0], 1.0) for k in (1, -1)})
+    claim = Claim(train, Problem(loss, 0.5, fit_intercept=False), sets, 0.1, Dataset([[0.0, 0.0]], [1]))
+    found = certify_margin(claim, method="conic")
+    empty = {key: 0 * found.witness[key] for key in ("p", "r", "s", "b", "gam", "del")}
+    forged = {**found.witness, **empty, "h": np.array([[1.2e-162, -8.6e-164, 0.0]]), "tau": np.array([2.7e-273])}
+    assert (recompute("outer-set", claim, forged) >= 0).all()
 
 
 def test_rounding_down_needs_equal_weights():

@@ -54,6 +54,9 @@ class SoftHinge:
 
         The hinge gives ``(kink s + height)_+``, the others ``width s W(exp((kink + height / s) / width - 1))``.
         """
+        # Where psi(m) (m + t) is greatest, psi = -psi' (m + t) = psi (1 - psi) (m + t) / width. With z = psi / (1 -
+        # psi) = exp((kink - m) / width) the value is width z, and m + t = width (1 + z): z + log z = (kink + t) / width
+        # - 1.
         level = self.kink * s + height
         if self.sharp:
             return np.maximum(level, 0)

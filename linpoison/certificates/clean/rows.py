@@ -28,6 +28,14 @@ def extended(claim: Claim, X: Any, labels: Array) -> Array:
     return np.column_stack([dense * labels[:, None], labels * one(claim)])
 
 
+def not_below_zero(goals: Array, bounds: Any) -> Array:
+    """Bounds on the scores of goals ``k (z, 1)``, shapes (..., d + 1) and (...), where those of zeros are zero.
+
+    The squares of multipliers so small that they suit such a goal may underflow, with whatever they stand for.
+    """
+    return np.where(np.any(goals, axis=-1), bounds, np.maximum(bounds, 0.0))
+
+
 def signed_rows(claim: Claim) -> Matrix:
     """``y_i (x_i, 1)`` of the clean rows, dense or CSR, shape (n, d + 1)."""
     data = claim.train

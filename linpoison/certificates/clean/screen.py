@@ -104,6 +104,10 @@ def screen(claim: Claim, a0: Any) -> Screening:
         open_ended = np.full(data.n, inf)
         free = intercept_reach(claim)
         return Screening(np.zeros(data.d + 1), inf, reach, inf, -open_ended, open_ended, _filler(claim), free)
+    # With a_i = psi(m_i): (a_i - a0_i)(m_i - m0_i) <= phi(m0_i) + phi*(-a0_i) + a0_i m0_i, since phi(m_i) + phi*(-a_i)
+    # = -a_i m_i and each is bounded by the other point (Fenchel and Young). In the mean the left side is <reg (v - v0)
+    # - u, v - v0> by stationarity, hence |v - v0 - u / (2 reg)|^2 <= |u|^2 / (4 reg^2) + gap / reg: the cap, and the
+    # ball.
     point = dual_point(claim, a, reg)
     lower, upper = _margins(claim, point, reach)
     radius = _radius(claim, point.gap, max(*reach.values(), _filler(claim))) + point.moved
@@ -203,6 +207,8 @@ def _radius(claim: Claim, gap: float, reach: float) -> float:
 
 def _margins(claim: Claim, point: DualPoint, reach: dict[int, float]) -> tuple[Array, Array]:
     """Bounds on the margins of the clean rows by the cap, in the direction of each row and against it."""
+    # z . (v - v0) <= (z . u + |z| |u|) / (2 reg) + |z| slack by the cap; a unit of mass at y x adds at most
+    # y z . x + |z| |x| to the bracket, whatever it pulls: the greatest over the sets, or zero, times epsilon
     data, half = claim.train, 0.5 * claim.epsilon / claim.reg
     length = lengths(data.X, one(claim))
     moves = []

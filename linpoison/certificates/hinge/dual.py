@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 
 from ...core.validation import Array
-from ..clean.rows import LABELS, PAD
+from ..clean.rows import LABELS, PAD, not_below_zero
 from .frame import Frame, Rows, height
 
 
@@ -116,7 +116,7 @@ def dual_bound(bare: Frame, rows: Rows, point: Multipliers, aim: Array) -> float
     terms += [float(r @ bare.center) + size * bare.slack if size else 0.0, mu * bare.changed]
     total = float(sum(terms))
     scale = float(np.abs(terms).sum()) + float((np.abs(pieces[0]) + np.abs(pieces[2]) * np.abs(rows.upper)).sum())
-    return total + PAD * scale if np.isfinite(total) else inf
+    return float(not_below_zero(aim, total + PAD * scale)) if np.isfinite(total) else inf
 
 
 def _feasible(bare: Frame, rows: Rows, point: Multipliers) -> tuple[Array, Array]:
@@ -135,6 +135,8 @@ def _combined(bare: Frame, values: Array) -> Array:
 
 def _repair(bare: Frame, beta: Array, room: Array, excess: float) -> bool:
     """Change beta in place so that the entry of a free intercept vanishes; False if it cannot."""
+    # b is not bounded by any term: its coefficient has to be 0. Any beta in [0, beta + room] is a dual point, so that
+    # rows of one sign give up some of theirs, those of the other take some.
     last = bare.rows[:, :, -1]
     up, down = np.where(last * excess > 0, room, 0.0), np.where(last * excess < 0, beta, 0.0)
     available = float(up.sum() + down.sum())
@@ -147,6 +149,8 @@ def _repair(bare: Frame, beta: Array, room: Array, excess: float) -> bool:
 
 def _row_terms(bare: Frame, rows: Rows, scalars: tuple[Array, float, float, float], pieces: Array) -> list[float]:
     """Sums over the clean rows: the sup over (a, s), and constants."""
+    # For each row the sup of a linear function over {least s <= a <= most s, 0 <= s <= 1}: at s = 1 with the best a
+    # (the flipped copy then has no weight, a slack of beta (1 - L)), or at s = 0, where it pays mu and strains the cap
     p, sigma, mu, size = scalars
     beta, gamma, delta, zeta = pieces
     slope = bare.share * (sigma + bare.rows @ p)

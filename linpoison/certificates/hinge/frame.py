@@ -222,6 +222,9 @@ def height(bare: Frame, label: int, direction: Array) -> float:
 
 def lengths(bare: Frame) -> tuple[float, float]:
     """Bounds on ``|theta|``, or on ``|v|`` where the intercept is penalised, and on ``|b|``."""
+    # Stationarity times v: reg <v, P v> is the sum of a_i m_i over the mass, and a m <= 1, as a = 0 above a margin of
+    # 1. In b the pulls of both labels balance. They are not all 0, or theta is, and no b has margins of 1 of both
+    # labels: so a row of label 1 has b <= 1 - x . theta, one of label -1 has b >= -1 - x . theta, if rows of both stay.
     claim = bare.claim
     theta = float(np.sqrt((1 + claim.epsilon) / bare.reg)) * (1 + PAD)
     if claim.strongly_convex:

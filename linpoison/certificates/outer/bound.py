@@ -13,8 +13,9 @@ from ...core.errors import InputError
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.losses import SoftHinge, soft_hinge
-from ..clean.rows import LABELS, PAD, combine, extended, lengths, one, signed_scores
+from ..clean.rows import LABELS, PAD, combine, extended, lengths, not_below_zero, one, signed_scores
 from ..clean.screen import Screening
+from .band import Band
 
 ENTRIES = 2_000_000
 """Entries of a (rows, n) array that are handled at a time."""
@@ -193,10 +194,13 @@ class _Batch:
         with np.errstate(invalid="ignore", over="ignore"):
             total = self._parameters(self._product(self._cap(self._poison(total))), vector)
             bound = total.value + PAD * total.size
-        return np.where(self.broken | ~np.isfinite(bound), inf, bound)
+        return np.where(self.broken | ~np.isfinite(bound), inf, not_below_zero(self.goal, bound))
 
     def _hinge(self) -> tuple[Total, Array]:
         """Sum over the clean rows and ``sum_i (beta_i - del_i) y_i x_i`` for the hinge."""
+        # With xi_i >= 1 - m_i (beta_i), the coefficient of xi_i >= 0 is beta_i - share_i - gam_i - del_i: any beta_i up
+        # to the sum of the others leaves xi_i = 0 the best. That of a_i is `level`, so that its sup over [0, 1] is the
+        # positive part, or `level` itself where a_i = 1. What is left multiplies v, and 1: -beta_i + del_i h_i.
         low, high = self.screening.lower, self.screening.upper
         ones, open_ = high < 1, (high >= 1) & (low <= 1)
         share = self.both * self.weight
@@ -211,6 +215,9 @@ class _Batch:
 
     def _smooth(self) -> tuple[Total, Array]:
         """The same for a smooth loss."""
+        # phi* enters by itself, phi(m_i) >= -b_i m_i - phi*(-b_i) by Fenchel and Young. What is left of a_i is concave,
+        # a pull - w share (a log a + (1 - a) log(1 - a)): greatest where logit a = pull / (w share), or at an end of
+        # the band. It is the greatest value that counts: any other a would prove too little.
         band = Band.of(self.loss, self.screening)
         share = self.both * self.weight
         pull = self.weight * signed_scores(self.claim, self.p) - (self.gam - self.dele) + self.loss.kink * share
@@ -225,6 +232,8 @@ class _Batch:
 
     def _poison(self, total: Total) -> Total:
         """``+ epsilon s G(max_y H_y / s)``."""
+        # Mass e_y with mean pull w_y / e_y = psi(t) adds w_y H_y + s e_y h(w_y / e_y) = e_y psi(t) (H_y + s t), at most
+        # e_y s G(H_y / s). Linear in e_y, so that all of epsilon goes to the class of the greatest height.
         if not self.claim.epsilon:
             return total
         half = 0.5 / self.claim.reg
@@ -278,6 +287,8 @@ class _Batch:
         """``+ |h|^2 / (4 tau lam) - tau epsilon sum_y eta_y low_y``."""
         if not self.screening.hubs:
             return total
+        # -tau lam |P v - D / (2 lam)|^2 <= |h|^2 / (4 tau lam) - h . (P v - D / (2 lam)): h is in q, and by D in the
+        # heights
         tau = self.tau[:, 0]
         square = np.einsum("ij,ij->i", self.h, self.h) / np.where(tau > 0, 4 * tau * self.claim.reg, 1.0)
         low = np.array([hub.low for hub in self.screening.hubs.values()])
@@ -286,6 +297,10 @@ class _Batch:
     def _parameters(self, total: Total, vector: Array) -> Total:
         """``+ sup_v [-q . v - s lam <v, P v>]``, over the ball where there is one."""
         claim, mask = self.claim, self.claim.mask
+        # A concave quadratic in v: the free maximiser -q / (2 s lam) or, as its level sets are balls around that, the
+        # point of the ball nearest to it. Any other point would prove too little: the value is taken there, and padded.
+        # An intercept that is not penalised has no square: its coefficient is charged by the greatest that is
+        # reachable.
         q = self.goal + claim.reg * mask * self.p + self.r + self.h - self.drift - vector
         stiff = claim.reg * self.s
         q_penalised = q * mask if claim.problem.fit_intercept else q
@@ -361,34 +376,3 @@ def _raised(b: Array, weight: Array, where: Array, by: Array) -> Array:
     rise = np.clip(by / np.where(up > 0, up, 1.0), 0, 1)[:, None]
     fall = np.clip(-by / np.where(down > 0, down, 1.0), 0, 1)[:, None]
     return np.where(where, b + rise * (1 - b) - fall * b, b)
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """Smooth losses: where ``a = psi(m)`` lies for margins between bounds: an interval, and a strip along the chord."""
-
-    least: Array
-    most: Array
-    slope: Array
-    bottom: Array
-    top: Array
-
-    @classmethod
-    def of(cls, loss: SoftHinge, screening: Screening) -> Band:
-        """Least and greatest ``a``, and of ``a + slope m``: at the ends or where ``psi' = -slope``."""
-        low, high = screening.lower, screening.upper
-        least, most = loss.pull(high), loss.pull(low)
-        known = np.isfinite(low) & np.isfinite(high)
-        low, high = np.where(known, low, 0.0), np.where(known, high, 0.0)
-        width = high - low
-        slope = np.where(width > 1e-9, (most - least) / np.where(width > 1e-9, width, 1.0), 0.0)
-        inner = np.sqrt(np.clip(1 - 4 * slope * loss.width, 0, 1))
-        points = [low, high]
-        for sign in (1, -1):
-            a = np.clip(0.5 * (1 + sign * inner), 1e-300, 1 - 1e-16)
-            points.append(np.clip(loss.kink - loss.width * np.log(a / (1 - a)), low, high))
-        levels = np.array([loss.pull(m) + slope * m for m in points])
-        pad = PAD * (1 + np.abs(levels).max(axis=0))
-        return cls(
-            np.clip(least - PAD, 0, 1), np.clip(most + PAD, 0, 1), slope, levels.min(0) - pad, levels.max(0) + pad
-        )

@@ -18,7 +18,7 @@ from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
 from ..clean.rows import LABELS, combine, one, signed_rows, signed_scores
 from ..clean.screen import Screening
-from .bound import Band
+from .band import Band
 
 Multipliers = dict[str, Any]
 """``p, s, b, r, gam, dele`` of one row, see `outer.bound.evaluate`."""

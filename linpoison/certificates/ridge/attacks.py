@@ -14,6 +14,8 @@ Index = NDArray[np.intp]
 
 NEGLIGIBLE = 1e-6
 """Shares of a group that are left out of a poison."""
+_SHARE = 1e-14
+"""By which the products of points are taken to be wrong."""
 _GROUP_LABELS = np.array([label for label, _ in GROUPS])
 
 
@@ -60,7 +62,7 @@ def recover(system: RidgeSystem, points: Array, share: Array, rows: Index) -> At
 
 
 def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) -> Array:
-    """Scores ``c'v`` after retraining on points with masses, in closed form.
+    """Scores ``c'v`` after retraining on points with masses, in closed form, less what rounding may be worth.
 
     ``v = v0 + H^-1 sum_j e_j r_j x_j`` with the residuals ``r = (I + T E)^-1 (k - X v0)``, ``T = X H^-1 X'``.
 
@@ -83,10 +85,17 @@ def retrained(system: RidgeSystem, points: Array, masses: Array, rows: Index) ->
     T = X @ solved.transpose(0, 2, 1)
     before = _GROUP_LABELS - X @ system.clean
     right = np.broadcast_to(before[:, None, :, None], (*masses.shape, 1))
+    matrix = np.eye(4) + T[:, None] * masses[:, :, None, :]
     try:
-        residuals = np.linalg.solve(np.eye(4) + T[:, None] * masses[:, :, None, :], right)[..., 0]
+        inverse = np.linalg.inv(matrix)
     except np.linalg.LinAlgError:  # numbers too far apart to retrain with: no attack is known
         return np.full(masses.shape[:2], -np.inf)
-    influence = np.einsum("igd,id->ig", X, system.responses[rows])
+    residuals = inverse @ right
+    # Entries that are wrong by a share u move the residuals by u |A^-1| (|A| |r| + |b|) at most (Skeel): nothing where
+    # A is nearly diagonal, however far apart its entries are, and much where points are nearly the same and near in
+    # value.
+    moved = _SHARE * np.abs(inverse) @ (np.abs(matrix) @ np.abs(residuals) + np.abs(right))
+    influence = masses * np.einsum("igd,id->ig", X, system.responses[rows])[:, None]
     clean = system.directions[rows] @ system.clean
-    return np.asarray(clean[:, None] + np.einsum("icg,icg,ig->ic", masses, residuals, influence))
+    reached = np.einsum("icg,icg->ic", influence, residuals[..., 0])
+    return np.asarray(clean[:, None] + reached - np.einsum("icg,icg->ic", np.abs(influence), moved[..., 0]))

@@ -230,6 +230,8 @@ class Deleted:
     @cached_property
     def mu(self) -> float:
         """No less than the greatest eigenvalue of ``G_SS`` for any S."""
+        # G_SS is a Gram matrix: its trace, and by interlacing the greatest eigenvalue of G, bound its own. By
+        # Gershgorin so does the greatest row sum, of h_i and at most count - 1 entries beside it.
         error = self._near[1]
         least = min(float(top(self.leverage + error, self.count)), self._largest)
         if self.pairs is not None:
@@ -240,6 +242,8 @@ class Deleted:
     @property
     def _largest(self) -> float:
         """No less than the greatest eigenvalue of all of G: ``1 - reg / |H|``, where all is penalised."""
+        # G has the eigenvalues of A^-1/2 X'X A^-1/2, and X'X / n = H - reg P: they are 1 - x'(reg P)x / x'Hx. A factor
+        # of t I - H that runs through proves |H| <= t up to the rounding of H and of the factorisation.
         system, n = self.system, len(self.E)
         D, t = len(system.H), float(np.linalg.norm(system.H, 2)) * (1 + 1e-9)
         try:
@@ -264,6 +268,8 @@ class Deleted:
         r, error = self.residuals
         if not self.mu < 1:
             return np.full(len(r), -np.inf), np.full(len(r), np.inf)
+        # (3) holds for each p_i of any S. From then on: whichever intervals hold of all p_j, (2) makes others of them,
+        # which hold too, and so do the intersections. Where to stop is free.
         start = np.sqrt(top((np.abs(r) + error) ** 2, self.count)) / (1 - self.mu) * (1 + gamma(64))
         low, high = np.full(len(r), -start), np.full(len(r), start)
         off = self._near[1]
@@ -281,6 +287,8 @@ class Deleted:
 
     def _undone(self, total: Array) -> Array:
         """No less than ``total / (1 - h_i)``."""
+        # 1 - h_i lies between `least` and `most`, and is positive for (2) to say anything: the quotient of a positive
+        # total is greatest at the former, that of a negative one at the latter
         rounded, error = gamma(64) * (1 + np.abs(total)), self._near[1] + gamma(8)
         least, most = 1 - self.leverage - error, 1 - self.leverage + error
         found = np.where(total >= 0, total / least, total / most) + rounded / least
@@ -324,6 +332,9 @@ class Deleted:
 
     def _poisoned(self, lost: Array) -> Array:
         """(4) with the model of all rows as the comparator."""
+        # A_S = A - X_S'X_S >= (1 - mu) A, as A^-1/2 X_S'X_S A^-1/2 has the eigenvalues of G_SS: |c| in A_S^-1 is at
+        # most |c| / sqrt(1 - mu), and so is |v - v_S| in A_S, since A_S (v - v_S) = sum_S r_i x_i. |w - v| only shrinks
+        # in A_S.
         system, epsilon, n = self.system, self.claim.epsilon * (1 + 8 * UNIT), len(self.E)
         w, left = system.clean[None], 1 - self.mu - gamma(8)
         if not left > 0:
@@ -340,6 +351,7 @@ class Deleted:
     @cached_property
     def _moved(self) -> float:
         """No less than ``|sum_S r_i x_i|_{A^-1}``."""
+        # its square is r_S'G_SS r_S <= mu |r_S|^2; and a sum of vectors is no longer than their lengths |r_i| sqrt(h_i)
         r, error = self.residuals
         r = np.abs(r) + error
         by_row = top(r * np.sqrt(self.leverage + self._near[1]), self.count)

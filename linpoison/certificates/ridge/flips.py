@@ -160,6 +160,8 @@ def _systems(claim: Claim, n_parts: int, seed: int) -> Iterator[tuple[RidgeSyste
 @np.errstate(over="ignore", invalid="ignore")
 def _flip_gains(system: RidgeSystem, mass: float) -> Array:
     """No less than what flipping a copy of each row of a system adds, shape (rows of the claim, n)."""
+    # The label of a copy of row i weighs 1/mass in m = sum q_i y_i x_i: turning it moves c'H^-1 m by -2/mass y_i
+    # x_i'H^-1 c
     rows, about = system.rows, system.about
     q = about.responses.T
     cost = gamma(len(q) + 8) * rows.lengths(system.scale)[:, None] * np.linalg.norm(q * system.scale[:, None], axis=0)

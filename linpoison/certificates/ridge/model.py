@@ -59,7 +59,7 @@ from ...core.errors import CapabilityError
 from ...core.validation import LABELS, Array
 from ..claim import Claim
 from ..rounding import UNIT, gamma
-from .rows import CleanRows, shifted
+from .rows import FLOOR, CleanRows, shifted
 
 GROUPS = tuple((label, sign) for label in LABELS for sign in (1.0, -1.0))
 """The four kinds of poison: rows of the set of a label whose residual ``k - x'v`` has a sign."""
@@ -242,7 +242,7 @@ class RidgeSystem:
         if np.isinf(penalty).any():
             by_penalty = np.full(most.shape[1], np.inf)
         by_factor = np.linalg.norm(most / self.scale[:, None], axis=0) / np.sqrt(self._least) if self._least else np.inf
-        return np.asarray(np.minimum(by_penalty, by_factor) * (1 + gamma(2 * len(most) + 16)))
+        return np.asarray(np.minimum(by_penalty, by_factor) * (1 + gamma(2 * len(most) + 16))) + FLOOR
 
     @cached_property
     def _least(self) -> float:
@@ -293,7 +293,7 @@ class RidgeSystem:
         square = np.einsum("ij,ij->j", C, q) + np.einsum("ij,ij->j", s.value, q)
         rounded = np.einsum("ij,ij->j", np.abs(C) + np.abs(s.value), np.abs(q))
         slack = gamma(D + 8) * rounded + np.einsum("ij,ij->j", s.error, np.abs(q)) + left**2
-        size = np.sqrt(np.maximum(square + slack * (1 + gamma(D + 8)), 0.0) * (1 + 8 * UNIT)) + _TINY
+        size = np.sqrt(np.maximum(square + slack * (1 + gamma(D + 8)), 0.0) * (1 + 8 * UNIT)) + FLOOR
         return Clean(q.T, middle - error, middle + error, size, left)
 
     @property

@@ -19,7 +19,7 @@ from ..rounding import gamma
 
 _SMALLEST, _GREATEST = 1e-100, 1e100
 """Column sizes beyond these bounds could underflow or overflow; nothing is then proved."""
-_FLOOR = 1e-150
+FLOOR = 1e-150
 """Added to every norm, so that squares that underflow are paid for."""
 _FAR = 4.0
 """A sparse column is shifted if its mean is so many times its standard deviation: such a column has few zeros."""
@@ -127,7 +127,7 @@ class CleanRows:
         """No less than ``|e_i / scale|``, shape (n,)."""
         scaled = self.E.multiply(1 / scale).tocsr() if sp.issparse(self.E) else self.E / scale
         squares = scaled.multiply(scaled).sum(axis=1) if sp.issparse(scaled) else np.einsum("ij,ij->i", scaled, scaled)
-        return np.sqrt(np.asarray(squares).ravel()) * (1 + gamma(len(scale) + 8)) + _FLOOR
+        return np.sqrt(np.asarray(squares).ravel()) * (1 + gamma(len(scale) + 8)) + FLOOR
 
     def scores(self, V: Array) -> Array:
         """``e_i . v`` for each column `v` of `V`, shape (n, columns)."""
@@ -145,7 +145,7 @@ class CleanRows:
         total = np.zeros(T.shape[1])
         for i in range(0, len(T), self.step):
             total += self.share[i : i + self.step] @ T[i : i + self.step] ** 2
-        return np.sqrt(total) * (1 + gamma(self.depth)) + _FLOOR
+        return np.sqrt(total) * (1 + gamma(self.depth)) + FLOOR
 
 
 _KEPT: WeakKeyDictionary[Dataset, tuple[Any, CleanRows]] = WeakKeyDictionary()

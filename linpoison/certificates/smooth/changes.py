@@ -183,6 +183,8 @@ def _reg(claim: Claim, count: int, flips: bool) -> float:
 
 def _variants(claim: Claim, count: int, flips: bool) -> Iterator[tuple[float, int]]:
     """Each regulariser, and how many rows are changed at most where it holds."""
+    # Under mean scaling the learner divides by the n - j rows that are left. Times (n - j) / n its objective is that of
+    # `expansion` with (n - j) / n reg: another Q for each j, so that each j is proved by itself.
     many = not flips and claim.problem.scaling == "mean"
     for each in range(count + 1) if many else (count,):
         yield _reg(claim, each, flips), each
@@ -234,6 +236,8 @@ def _bound(at: Expansion, proof: Proof, rows: NDArray[np.intp]) -> Array:
     nothing = np.full(len(rows), np.inf)
     if not np.isfinite(proof.v).all() or not np.isfinite(at.total) or at.total <= 0:
         return nothing
+    # Whatever the intervals of the witness are: if their image is in their interior, the new minimiser is in them,
+    # hence in the image, and the bound of the rows asked about may start from that.
     low, high = at.maps(at.see_rows(), proof.low, proof.high)
     if not _inside(low, high, proof.low, proof.high):
         return nothing

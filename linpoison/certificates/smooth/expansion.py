@@ -169,6 +169,9 @@ class Expansion:
 
     def terms(self, low: Array, high: Array) -> Terms:
         """The extremes of ``t_i`` for ``low_i <= u_i <= high_i``."""
+        # t' = c - phi''(m + u) for a row that stays. phi'' is even about the kink and falls away from it, so that t' =
+        # 0 at u = 0, as c = phi''(m), and at the mirror image of m. With the label turned t' = c - phi''(-m - u), which
+        # is 0 where -m - u is m or its mirror image. A deleted row has a line.
         c, a, (m, off), loss = self.curvature, self.pulls, self.margins, self.loss
         ends = np.stack([low, high])
         inner = np.stack([np.zeros_like(m), 2 * (loss.kink - m)])
@@ -179,7 +182,9 @@ class Expansion:
             changed = c * u - a - expit((loss.kink + m + u) / loss.width)
         else:
             changed = c * ends - a
-        # a(m) has slope 1 / (4 w) at most, and phi'' 1 / (10 w^2); m, u and the places of the extremes are rounded
+        # The error `off` of m moves a(m + u), and the a(m) of the proof, by off / (4 w) each, since |a'| <= 1 / (4 w).
+        # It moves the extremes too: from the place taken to the true one, at most 2 far away, |t'| is at most what it
+        # is at the former, off / (10 w^2) by |a''| <= 1 / (10 w^2), and the error of c.
         far = np.maximum(np.abs(low), np.abs(high))
         off = off + 16 * UNIT * (abs(loss.kink) + np.abs(m) + far)
         pad = off / (2 * loss.width) + far * (off / (5 * loss.width**2) + 64 * UNIT / loss.width) + 64 * UNIT
@@ -187,6 +192,9 @@ class Expansion:
 
     def length(self, terms: Terms, low: Array, high: Array) -> float:
         """No less than ``|D|_H`` in the norm of the system: ``r^2 <= (|g| + mass R) r + sum_i u_i t_i``."""
+        # r^2 = D'H D by (1); r^2 <= linear r + square gives r <= linear + sqrt(square). A row of S is charged for
+        # staying besides: which rows these are is not known, and both terms are small of second order in u or of S
+        # alone.
         value, error = self.slope
         far, (stay, changed) = np.maximum(np.abs(low), np.abs(high)), terms.most
         linear = float(self.system.dual_norm((np.abs(value) + error)[:, None])[0])
@@ -207,6 +215,9 @@ class Expansion:
 
     def moves(self, seen: Seen, terms: Terms, length: float) -> tuple[Array, Array]:
         """No less than ``x'D``, and than ``-x'D``, of the rows that are seen, shapes (rows,)."""
+        # q'H D = -g'q + (1/n) sum_i z_i t_i + mass push with z_i = y_i x_i'q: a row that stays adds z_i times the high
+        # end of t_i where z_i > 0, the low one where z_i < 0. A row of S has its own ends: what it adds beyond staying
+        # is counted for the `count` greatest of all rows, whichever S is.
         n, (stay, changed) = len(self.pulls), terms.most
         gain, loss = terms.changed_high - terms.high, terms.low - terms.changed_low
         up, down = np.empty(len(seen.q)), np.empty(len(seen.q))

@@ -15,7 +15,7 @@ from ..certificate import Certificate, Witness, check, claim_words
 from ..claim import Claim
 from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
-from ..clean.rows import LABELS, PAD, combine, extended, one, signed_scores
+from ..clean.rows import LABELS, PAD, combine, extended, not_below_zero, one, signed_scores
 from ..clean.screen import intercept_reach
 from ..outer.bound import Total, balanced, charged, shaped
 from ..saddle.certify import certify_average_loss
@@ -159,7 +159,7 @@ def _evaluate(claim: Claim, witness: Witness, strong: bool) -> Array:
     bound = total.value + PAD * total.size
     if not claim.strongly_convex:
         bound = bound + charged(q[:, -1], intercept_reach(claim))
-    return np.where(fine & np.isfinite(bound), bound, inf)
+    return np.where(fine & np.isfinite(bound), not_below_zero(goal, bound), inf)
 
 
 def _sublevel(name: str, claim: Claim, t: Array, solver: str | None, began: float) -> Certificate:
