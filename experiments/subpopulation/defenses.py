@@ -18,11 +18,19 @@ AC
     activation clustering: 15 independent components, silhouette at least 0.1;
 SS
     spectral signatures: 15 % of each class.
+k-NN
+    told the number of poison rows: rows whose fifth neighbour in the representation is farthest.
+RONI
+    told it, and that the first 5 % of the training rows are clean: rows that, added to half of these, most raise the
+    loss of the other half. One draw, a training for each row.
+FP
+    fine-pruning (paper's appendix), told the same clean rows: units that these leave idle are taken out of the network
+    learned from all rows, which then learns these rows alone, from where it is, for as many epochs.
 
-AC and SS train on all rows and look at what the last linear layer is given; representations and labels come from the
-same rows in the same order (published code for BERT shuffled the one and not the other). After each defence models are
-trained on the rows that are kept. `found` is the share of the poison that is dropped, `removed` the share of all rows:
-random removal finds as much as it removes. A line of nan is a defence that would have dropped a class whole.
+AC, SS and k-NN train on all rows and look at what the last linear layer is given; representations and labels come from
+the same rows in the same order (published code for BERT shuffled the one and not the other). After each defence models
+are trained on the rows that are kept. `found` is the share of the poison that is dropped, `removed` the share of all
+rows: random removal finds as much as it removes. A line of nan is a defence that would have dropped a class whole.
 
 What is scaled by default: as in `attacks.py`, the digits 5 to 9 with a Conv pretrained on 0 to 4 in place of VGG-16.
 
@@ -47,13 +55,16 @@ from typing import Any
 import image_cases as cases
 import numpy as np
 
-from deep import RiskLearner
+from deep import FinePruning, RiskLearner
 from linpoison.attacks.groups import LabelFlip
 from linpoison.core import InputError
-from linpoison.defenses import SEVER, TRIM, ActivationClustering, SpectralSignatures
-from linpoison.subpopulations import Population, correctness, measure_damage, poison_count
+from linpoison.defenses import RONI, SEVER, TRIM, ActivationClustering, KNNDefense, SpectralSignatures
+from linpoison.risk import Sample
+from linpoison.subpopulations import Population, RiskTrainer, correctness, measure_damage, poison_count
 
-NAMES = ("none", "TRIM", "SEVER", "AC", "SS")
+NAMES = ("none", "TRIM", "SEVER", "AC", "SS", "k-NN", "RONI", "FP")
+KNOWN = 0.05
+"""Share of the training rows that RONI and FP are told to be clean."""
 
 
 def defense_of(name: str, share: float, learner: RiskLearner) -> Any:
@@ -65,11 +76,29 @@ def defense_of(name: str, share: float, learner: RiskLearner) -> Any:
     return ActivationClustering(learner) if name == "AC" else SpectralSignatures(0.15, learner)
 
 
-def kept_by(name: str, rows: Population, share: float, learner: RiskLearner) -> Any:
+def kept_by(name: str, rows: Population, share: float, learner: RiskLearner, known: Population | None = None) -> Any:
     """Indices of the rows that a defence keeps."""
-    if name == "none":
+    if name in ("none", "FP"):
         return np.arange(rows.n)
+    if name == "k-NN":
+        seen = learner.fit(rows.X, rows.y).representation(rows.X)
+        return KNNDefense(share).fit(seen, rows.y).sample_indices_
+    if name == "RONI":
+        return RONI((known.X, known.y), share, learner, draws=1).fit(rows.X, rows.y).sample_indices_
     return defense_of(name, share, learner).fit(rows.X, rows.y).sample_indices_
+
+
+def known_of(case: cases.Case) -> Population:
+    """The first training rows, clean."""
+    return case.parts.train.take(range(max(round(KNOWN * case.parts.train.n), 10)))
+
+
+def learner_of(name: str, case: cases.Case) -> RiskTrainer:
+    """What learns from the rows that are kept."""
+    if name != "FP":
+        return case.learner
+    clean = known_of(case)
+    return RiskTrainer(case.risk, FinePruning(case.trainer, Sample(clean.X, clean.y)))
 
 
 def shuffled(train: Population, poison: Population, seed: int) -> tuple[Population, Any]:
@@ -88,11 +117,11 @@ def measure(case: cases.Case, surrogate: Any, task: tuple[Any, float, str], opti
         poison = LabelFlip().poison(case.parts.auxiliary, group, count, surrogate, 0)
         rows, bad = shuffled(case.parts.train, poison, 0)
         try:
-            kept = kept_by(name, rows, count / rows.n, RiskLearner(case.risk, case.trainer))
+            kept = kept_by(name, rows, count / rows.n, RiskLearner(case.risk, case.trainer), known_of(case))
         except InputError as error:  # nothing is learned without a class
             print(f"{name}: {error}", file=sys.stderr)
             return {"after": np.full((seeds, case.parts.test.n), np.nan), "found": np.nan, "removed": np.nan}
-        models = [case.learner.fit(rows.take(kept), seed) for seed in range(seeds)]
+        models = [learner_of(name, case).fit(rows.take(kept), seed) for seed in range(seeds)]
         found = 1 - bad[kept].sum() / count
         stored = {"after": correctness(models, case.parts.test), "found": np.array(found)}
         stored["removed"] = np.array(1 - len(kept) / rows.n)
@@ -105,10 +134,11 @@ def measure(case: cases.Case, surrogate: Any, task: tuple[Any, float, str], opti
 def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cases.add_options(parser)
+    cases.add_options(parser, (*cases.DATA, *cases.TEXT))
     parser.add_argument("--groups", type=int, default=4)
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.5, 1.0, 2.0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--defences", nargs="+", choices=NAMES, default=list(NAMES))
     options = parser.parse_args(argv)
     options.model = options.model or "ll"
     if options.quick:
@@ -140,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for group in chosen:
         for alpha in options.alphas:
             count = poison_count(alpha, group, case.parts.auxiliary)
-            for name in NAMES:
+            for name in options.defences:
                 stored = measure(case, surrogate, (group, alpha, name), options, options.seeds)
                 d = damage(group, stored)
                 lines.append(

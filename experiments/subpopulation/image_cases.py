@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pretrained
+import torch
 
 from deep import TorchRisk, text
 from deep.adam_training import AdamTrainer
@@ -25,7 +28,12 @@ from linpoison.subpopulations import (
     Subpopulation,
 )
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import written  # noqa: E402
+
 DATA = ("digits", "mnist", "cifar10_small", "cifar10", "utkface", "generated")
+TEXT = ("reviews", "sentences")
+"""Rows of tokens, which cannot be moved."""
 AGES = (30, 45, 60)
 """Borders of the age groups of UTKFace in the paper."""
 
@@ -51,12 +59,20 @@ def add_options(parser: argparse.ArgumentParser, data: Sequence[str] = DATA) -> 
     """The options that all experiments with images have."""
     parser.add_argument("--data", choices=data, default="digits")
     parser.add_argument("--folder", help="of UTKFace's pictures, CIFAR-10's binary files, or aclImdb")
-    parser.add_argument("--model", choices=["conv", "ll", "ft"], help="from scratch, or a pretrained network")
+    parser.add_argument(
+        "--model",
+        choices=["conv", "head", "ll", "ft"],
+        help="from scratch; a layer on features of the data folder; the last layer of a pretrained network (of texts: "
+        "and the last block), or all of it",
+    )
     parser.add_argument("--weights", help="state dict of torchvision's vgg16, for utkface and cifar10 "
                         "with ll or ft; folder of a BERT of transformers, for reviews")  # fmt: skip
+    parser.add_argument("--step", type=float, help="learning rate")
     parser.add_argument("--rows", type=int, nargs=3, help="of the training, auxiliary and test part")
     parser.add_argument("--width", type=int, help="channels of Conv's first layer")
-    parser.add_argument("--size", type=int, default=64, help="of UTKFace's pictures, in pixels")
+    parser.add_argument(
+        "--size", type=int, default=64, help="of pictures, in pixels, as a pretrained network sees them"
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clusters", type=int, help="clusters that k-means makes")
@@ -70,7 +86,7 @@ def case_of(options: argparse.Namespace) -> Case:
     """What the options ask for; each data set has its defaults."""
     name = "generated" if options.quick else options.data
     train, test, rows = rows_of(name, options)
-    model = options.model or ("ll" if name in ("utkface", "reviews") else "conv")
+    model = options.model or {"utkface": "ll", "reviews": "ll", "sentences": "head"}.get(name, "conv")
     classes = int(max(train.y.max(), test.y.max())) + 1
     if name in ("digits", "mnist", "generated") and model != "conv":
         train, test, before = halves(train, test, classes)
@@ -91,11 +107,21 @@ def case_of(options: argparse.Namespace) -> Case:
 
 def network(name: str, model: str, options: Any, shape: Any, classes: int, before: Any) -> tuple[TorchRisk, Any]:
     """Risk and trainer, on the device."""
-    if name == "reviews":
+    risk, trainer = network_of(name, model, options, shape, classes, before)
+    return risk, trainer if options.step is None else replace(trainer, step=options.step)
+
+
+def network_of(name: str, model: str, options: Any, shape: Any, classes: int, before: Any) -> tuple[TorchRisk, Any]:
+    """With the learning rate of the case."""
+    if model == "head":
+        return transfer_risk(pretrained.head(*shape, classes), "ll", 1e-4), AdamTrainer(options.epochs or 6, 128, 4e-3)
+    if name in TEXT:
         if model == "conv":
-            raise SystemExit("--model ll or ft for reviews")
-        module = text.load_bert(options.weights, classes).to(options.device)
-        return text.text_risk(module, model), AdamTrainer(options.epochs or 4, 8, 1e-5)
+            raise SystemExit(f"--model ll or ft for {name}")
+        small = name == "sentences"
+        module = pretrained.minilm(classes) if small else text.load_bert(options.weights, classes)
+        trainer = AdamTrainer(options.epochs or (2 if small else 4), 8, 5e-5 if small else 1e-5)
+        return text.text_risk(module.to(options.device), model), trainer
     tiny, small = name in ("digits", "generated"), name in ("digits", "mnist", "generated", "cifar10_small")
     width = options.width or (8 if small else 32)
     epochs = options.epochs or {"digits": 20, "generated": 8}.get(name, 12)
@@ -105,13 +131,18 @@ def network(name: str, model: str, options: Any, shape: Any, classes: int, befor
     if model == "conv":
         moves = {"shift": 0.125, "mirror": True} if colour else {}
         return TorchRisk(paper_conv(shape, classes, width).to(options.device)), replace(trainer, **moves)
-    if before is None:
+    if name == "cifar10_small" and options.weights is None:
+        module = pretrained.efficientnet(classes, options.size)
+        trainer = replace(
+            trainer, epochs=options.epochs or (2 if model == "ft" else 6), step=4e-3 if model == "ll" else 5e-4
+        )
+    elif before is None:
         if options.weights is None:
             raise SystemExit("--weights, the state dict of torchvision's vgg16, is needed for this model")
         module = load_vgg16(options.weights, classes)
         trainer = replace(trainer, step=1e-3 if model == "ll" else 1e-4)
     else:
-        module = pretrained(before, paper_conv(shape, before.classes, width), trainer, classes)
+        module = learned_before(before, paper_conv(shape, before.classes, width), trainer, classes)
         trainer = replace(trainer, step=2e-2) if model == "ll" else trainer
     if model == "ft":
         trainer = replace(trainer, head_l2=0.01)
@@ -135,11 +166,9 @@ def halves(train: Population, test: Population, classes: int) -> tuple[Populatio
     return later[0], later[1], Before(first, cut)
 
 
-def pretrained(before: Before, module: Any, trainer: AdamTrainer, classes: int) -> Any:
+def learned_before(before: Before, module: Any, trainer: AdamTrainer, classes: int) -> Any:
     """The blocks of a `paper_conv` learned on other classes, and a new last layer on what the last block gives."""
     from collections import OrderedDict
-
-    import torch
 
     learned = trainer.fit(TorchRisk(module), Sample(before.rows.X, before.rows.y), seed=0)
     parts = OrderedDict(learned.risk.module_at(learned.w).named_children())
@@ -164,8 +193,6 @@ def features_in(case: Case, rows: Population) -> Population:
 
 def on_features(case: Case) -> Case:
     """A case that learns the last layer alone, with `features_in` as rows: the same learner, much faster."""
-    import torch
-
     if not learns_last_layer_alone(case):
         return case
     layer = case.risk.module.classifier
@@ -177,6 +204,12 @@ def on_features(case: Case) -> Case:
 
 def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Population, tuple[int, int, int]]:
     """Rows to train on, rows to test on, and the default sizes of the three parts."""
+    if options.model == "head" or (name == "sentences" and options.model is None):
+        if name not in pretrained.ARCHIVES:
+            raise SystemExit(
+                f"--model head for {' and '.join(pretrained.ARCHIVES)}, whose features are in the data folder"
+            )
+        return *pretrained.features(name), (4000, 4000, 2000)
     if name == "generated":
         rows = generated()
         return rows.take(range(1000)), rows.take(range(1000, 1400)), (200, 200, 200)
@@ -185,7 +218,10 @@ def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Populat
     if name == "mnist":
         return *mnist(), (4000, 4000, 4000)
     if name == "cifar10_small":
-        return *cifar10_small(), (5000, 5000, 2000)
+        whole = cifar10_small(small=options.model in (None, "conv"))
+        return *whole, (5000, 5000, 2000) if options.model in (None, "conv") else (1500, 4000, 2000)
+    if name == "sentences":
+        return *pretrained.sentences(), (1000, 4000, 2000)
     if options.folder is None:
         raise SystemExit(f"--folder is needed for {name}")
     from linpoison.datasets.folders import read_cifar10, read_utkface
@@ -248,15 +284,16 @@ def mnist() -> tuple[Population, Population]:
     return parts[0], parts[1]
 
 
-def cifar10_small() -> tuple[Population, Population]:
-    """The subset of CIFAR-10 under LINPOISON_DATA, at 16 x 16 pixels."""
+def cifar10_small(small: bool) -> tuple[Population, Population]:
+    """The subset of CIFAR-10 under LINPOISON_DATA, at 32 x 32 pixels or at half as many each way."""
     from linpoison.datasets.store import data_folder
 
     with np.load(data_folder() / "cifar10_small.npz", allow_pickle=False) as archive:
-        parts = [
-            Population(halved(as_pixels(archive[f"X_{k}"])), archive[f"y_{k}"].astype(np.int64))
-            for k in ("train", "test")
-        ]
+        parts, start = [], 0
+        for part in ("train", "test"):
+            pixels, y = as_pixels(archive[f"X_{part}"]), archive[f"y_{part}"].astype(np.int64)
+            parts.append(Population(halved(pixels) if small else pixels, y, {"row": start + np.arange(len(y))}))
+            start += len(y)
     return parts[0], parts[1]
 
 
@@ -288,6 +325,22 @@ def clusters_of(case: Case, surrogate: RiskPredictor, layer: str | None = None) 
     return ClusterMatch(representation, n_clusters=case.clusters).fit(case.parts.auxiliary)
 
 
+def clusters_elsewhere(case: Case, name: str) -> tuple[Case, FeatureMatch]:
+    """ClusterMatch on what another network says of the same rows, as the data folder has it: an annotation of all."""
+    whole = [rows.X for rows in pretrained.features(name)]
+    X = np.concatenate(whole)
+    seen = [
+        Population(X[rows.annotations["row"]], rows.y)
+        for rows in (case.parts.train, case.parts.auxiliary, case.parts.test)
+    ]
+    found = ClusterMatch(n_clusters=case.clusters).fit(seen[1])
+    own = (case.parts.train, case.parts.auxiliary, case.parts.test)
+    parts = [
+        Population(rows.X, rows.y, {"cluster": found.assign(other)}) for rows, other in zip(own, seen, strict=True)
+    ]
+    return replace(case, parts=Parts(*parts)), FeatureMatch(["cluster"]).fit(parts[1])
+
+
 def features_of(case: Case) -> FeatureMatch:
     """FeatureMatch on UTKFace's race and age groups, among the auxiliary rows."""
     if "race" not in case.parts.auxiliary.annotations:
@@ -297,8 +350,6 @@ def features_of(case: Case) -> FeatureMatch:
 
 def least_sure(groups: Sequence[Subpopulation], case: Case, surrogate: RiskPredictor, k: int) -> list[Subpopulation]:
     """Of the groups with ten auxiliary rows or more the `k` of least mean confidence on these (all, for 0)."""
-    import torch
-
     rows = case.parts.auxiliary
     sure = torch.softmax(surrogate.risk.scores(surrogate.w, rows.X), dim=1).max(dim=1).values.cpu().numpy()
     large = [group for group in groups if group.size >= 10] or list(groups)
@@ -329,13 +380,14 @@ def worst_rows(found: Study, first: str = "", ks: Sequence[int] = (10, 5, 1)) ->
             worst = found.at(alpha)[:k]
             spill = float(np.mean([group.damage.collateral.value for group in worst]))
             numbers = " | ".join(f"{v:.3f}" for v in (w.damage, w.null, w.unseen, w.null_unseen, spill))
-            lines.append(f"| {first}{alpha:g} | {k} | {numbers} | {w.size:.0f} |")
+            without, poisoned = np.mean([group.rates for group in worst], axis=0)
+            lines.append(f"| {first}{alpha:g} | {k} | {numbers} | {without:.3f} to {poisoned:.3f} | {w.size:.0f} |")
     return lines
 
 
 def write(lines: Sequence[str], path: str | None) -> None:
-    """Print lines, and put them into a file."""
-    text = "\n".join(lines)
+    """Print lines and what they were measured with, and put them into a file."""
+    text = "\n".join([*lines, "", written.provenance(torch=str(torch.__version__))])
     print(text)
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

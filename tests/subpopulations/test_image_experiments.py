@@ -126,7 +126,7 @@ def test_the_table_of_attacks(capsys):
     assert float(rows[2][7]) > float(rows[0][7])
 
 
-@pytest.mark.parametrize("name", ["TRIM", "SEVER", "AC", "SS"])
+@pytest.mark.parametrize("name", ["TRIM", "SEVER", "AC", "SS", "k-NN", "RONI"])
 def test_what_a_defence_drops_follows_the_rows(learned, name):
     small, surrogate, group = learned
     poison = LabelFlip().poison(small.parts.auxiliary, group, 20, surrogate, 0)
@@ -134,8 +134,8 @@ def test_what_a_defence_drops_follows_the_rows(learned, name):
     assert bad.sum() == 20
     np.testing.assert_array_equal(np.sort(rows.y[bad]), np.sort(poison.y))
     learner = RiskLearner(small.risk, small.trainer)
-    kept = defenses.kept_by(name, rows, 20 / rows.n, learner)
-    if name in ("TRIM", "SEVER"):
+    kept = defenses.kept_by(name, rows, 20 / rows.n, learner, defenses.known_of(small))
+    if name in ("TRIM", "SEVER", "k-NN", "RONI"):
         assert abs((rows.n - len(kept)) - 20) <= 6
     if name == "TRIM":
         assert bad[kept].sum() < 0.7 * 20
@@ -159,6 +159,8 @@ def test_the_table_of_defences(capsys):
     assert float(rows["TRIM"][8]) == pytest.approx(share, abs=0.02)
     assert float(rows["SEVER"][8]) == pytest.approx(share, abs=0.08)
     assert float(rows["SS"][8]) == pytest.approx(0.15, abs=0.01)
+    assert (float(rows["FP"][7]), float(rows["FP"][8])) == (0, 0)
+    assert float(rows["RONI"][8]) == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize("attack", ["matching", "influence"])
@@ -170,7 +172,7 @@ def test_rows_are_moved_within_reach_against_the_targets(attack):
     targets, wanted = pair["sets"]["ClusterMatch"], pair["wanted"]
     assert np.unique(small.parts.test.y[targets]).size == 1
     assert wanted not in small.parts.test.y[targets]
-    poison, chosen = targeted.poison_of(small, surrogate, targets, wanted, options)
+    poison, chosen = targeted.poison_of(small, surrogate, targets, wanted, options, options.steps[-1])
     before = small.parts.train.X[chosen]
     assert len(chosen) == (1 if attack == "influence" else 10)
     assert (small.parts.train.y[chosen] == wanted).all()
@@ -199,8 +201,14 @@ def test_success_counts_wrong_labels(learned):
 def test_the_table_of_targeted_attacks(attack, capsys):
     targeted.main(["--quick", "--attack", attack])
     rows = rows_in(capsys.readouterr().out)[2:]
-    assert [row[0] for row in rows] == ["random", "ClusterMatch"]
-    assert all(row[1] == row[4] for row in rows)
+    assert [row[:2] for row in rows] == [
+        [name, steps] for name in ("random", "ClusterMatch") for steps in ("none", "5", "10")
+    ]
+    assert all(row[2] == row[5] for row in rows)
+    for name in ("random", "ClusterMatch"):
+        some = [row for row in rows if row[0] == name]
+        whole = [row[1] for row in some[1:] if row[2] == "1.000"]
+        assert some[-1][6] == (f"{whole[0]} of 1" if whole else "none")
 
 
 def faces_and_weights(folder):
@@ -304,18 +312,71 @@ def test_reviews_with_a_network_from_a_folder(model, tmp_path, capsys, monkeypat
 def test_what_is_missing_is_named():
     for arguments, words in [
         (["--data", "utkface"], "--folder"),
-        (["--data", "cifar10_small", "--model", "ll"], "--weights"),
+        (["--data", "cifar10", "--model", "ll"], "--weights"),
+        (["--model", "head"], "features are in the data folder"),
         (["--quick", "--rows", "900", "900", "10"], "rows of 1000"),
         (["--data", "reviews"], "--folder"),
         (["--data", "reviews", "--folder", "aclImdb"], "--weights"),
     ]:
         options = images.options_of(arguments)
-        if "cifar10_small" in arguments:
+        if "cifar10" in arguments:
             with pytest.raises(SystemExit, match=words):
-                cases.network("cifar10_small", "ll", options, (3, 16, 16), 10, None)
+                cases.network("cifar10", "ll", options, (3, 16, 16), 10, None)
         else:
             with pytest.raises(SystemExit, match=words):
                 cases.case_of(options)
+
+
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """Pictures of four shades, and features that say a half of each shade apart."""
+    rng, parts = np.random.default_rng(0), {"train": 80, "test": 60}
+    shade = {part: rng.integers(0, 4, n) for part, n in parts.items()}
+    half = {part: rng.integers(0, 2, n) for part, n in parts.items()}
+    pixels = {f"X_{p}": np.tile(60 * shade[p][:, None, None, None], (1, 32, 32, 3)).astype(np.uint8) for p in parts}
+    seen = {f"X_{p}": (10 * np.eye(8)[2 * shade[p] + half[p]]).astype(np.float16) for p in parts}
+    y = {f"y_{p}": shade[p].astype(np.uint8) for p in parts}
+    np.savez(tmp_path / "cifar10_small.npz", **pixels, **y)
+    np.savez(tmp_path / "cifar10_small_effnet.npz", **seen, **y)
+    monkeypatch.setenv("LINPOISON_DATA", str(tmp_path))
+    return {p: 2 * shade[p] + half[p] for p in parts}
+
+
+ROWS = ["--data", "cifar10_small", "--rows", "40", "40", "60", "--groups", "1", "--alphas", "2", "--seeds", "1"]
+
+
+def test_a_layer_on_features_and_several_numbers_of_clusters(archives, capsys):
+    images.main([*ROWS, "--model", "head", "--counts", "4", "8", "--epochs", "60"])
+    rows = rows_in(capsys.readouterr().out)[2:]
+    assert [row[0] for row in rows] == ["4 clusters"] * 3 + ["8 clusters"] * 3
+    assert all(0 <= float(share) <= 1 for share in rows[0][8].split(" to "))
+    assert float(rows[-1][3]) > 0.5 > float(rows[-1][4])
+
+
+def test_clusters_of_another_networks_features_are_those_of_the_same_rows(archives):
+    small = cases.case_of(images.options_of([*ROWS, "--model", "conv", "--clusters", "8"]))
+    assert small.parts.train.X.shape[1:] == (3, 16, 16)
+    moved, match = cases.clusters_elsewhere(small, "cifar10_small")
+    whole = np.concatenate([archives["train"], archives["test"]])
+    for part, old in zip((moved.parts.train, moved.parts.test), (small.parts.train, small.parts.test), strict=True):
+        pairs = set(zip(match.assign(part).tolist(), whole[old.annotations["row"]].tolist(), strict=True))
+        assert len(pairs) == len({code for code, _ in pairs}) == 8
+        assert (whole[old.annotations["row"]] // 2 == part.y).all()
+
+
+def test_the_mean_of_tokens_leaves_out_what_fills_a_text():
+    whole = cases.pretrained.MeanOfTokens(Bert())
+    tokens = torch.tensor([[1, 2, 0, 0], [1, 2, 3, 0]])
+    seen = whole(tokens, (tokens != 0).long()).pooler_output
+    states = whole.encoder(tokens, (tokens != 0).long()).last_hidden_state
+    want = states[0, :2].sum(dim=0)
+    torch.testing.assert_close(seen[0], want / want.norm())
+
+
+def test_pictures_are_enlarged_to_what_the_network_was_learned_from():
+    seen = cases.pretrained.Enlarged(8)(torch.full((2, 3, 4, 4), 127 / 255))
+    assert seen.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(seen, torch.zeros_like(seen), atol=1e-5, rtol=0)
 
 
 def test_features_need_annotations_and_have_no_layers(capsys):

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "subpopulation"))
 
 import adult
+import fairness
 import figure2
 import impossibility
 import linear
@@ -24,6 +25,24 @@ def test_adult_quick(match, capsys, tmp_path):
     assert "| 1 | 1 |" in first
     adult.main(["--quick", "--match", match, "--out", str(tmp_path / "run")])
     assert capsys.readouterr().out == first
+
+
+def test_adult_with_a_linear_learner_has_no_null(capsys):
+    adult.main(["--quick", "--learner", "linear"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| 1 | 1 |"))
+    assert row.split(" | ")[3] == "0.000"
+
+
+def test_flips_of_a_sex_open_a_gap_to_the_other(tmp_path, capsys):
+    fairness.main(["--quick", "--out", str(tmp_path / "fairness.md")])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["sex=0", "sex=1"]
+    for row in rows:
+        before, after = map(float, row[9].split(" to "))
+        assert after > before + 0.05
+        assert float(row[4]) - float(row[5]) == pytest.approx(float(row[6]), abs=2e-3)
+        assert float(row[6]) > float(row[8])
+    assert "fairness.py --quick" in (tmp_path / "fairness.md").read_text(encoding="utf-8")
 
 
 def test_linear_quick(capsys, monkeypatch):
