@@ -110,7 +110,7 @@ def unit_logs(X: Any) -> Any:
 
 def case_of(name: str, quick: bool = False, seed: int = 0) -> Case:
     """Rows, learner, domain and clusters of a data set."""
-    split = gaussians(n=200, n_test=60) if quick else load(name)
+    split = gaussians(n=120, n_test=40) if quick else load(name)
     whole = Population(stack_rows(split.train.X, split.test.X), np.concatenate([split.train.y, split.test.y]))
     sizes = (0.4, 0.4, 0.2)
     if name == "enron1" and not quick:

@@ -103,11 +103,11 @@ def test_more_poison_than_the_defender_leaves_clean_rows_for_is_refused():
 @pytest.mark.parametrize("exact", [False, True], ids=["stops early", "trains to the end"])
 def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact):
     """For both defenders of the experiment and several seeds, as shares and as whole copies."""
-    case = scenario(400, epsilon=0.1)
+    case = scenario(250, epsilon=0.1)
     if exact:
         learner = LibraryLearner(MultiProblem("crammer_singer", 5e-3), tol=0.1)
         case = scenario_of(case.train, case.target, learner, 0.1)
-    walk = MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=10, share=0.2, rows=300)
+    walk = MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=10, share=0.2, rows=200)
     seen = []
     for seed in range(2):
         found = MultiInfluence(walk).run(case, seed=seed)

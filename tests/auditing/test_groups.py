@@ -61,7 +61,7 @@ def test_clusters_are_fitted_on_training_rows_alone():
 
 
 @pytest.mark.parametrize(("words", "rows"), [("clusters:3", "scored"), ("columns:x0", "unseen")])
-def test_the_report_tells_who_is_hurt(words, rows, tmp_path, pictures):
+def test_the_report_tells_who_is_hurt(words, rows, tmp_path, fake_attacks, pictures):
     split = gaussians(seed=0)
     named = Split(*(Dataset(part.X, part.y, feature_names=tuple(f"x{i}" for i in range(part.d)))
                     for part in (split.train, split.test)))  # fmt: skip

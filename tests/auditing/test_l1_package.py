@@ -45,7 +45,8 @@ def means(data):
 
 def test_it_works_in_every_command(installed):
     data = small_split()
-    report = linpoison.audit(data, defenses="l1,l2", attacks=[Influence(starts=1, finalists=1)], jobs=1, **RIDGE)
+    attack = Influence(starts=1, steps=20, finalists=1)
+    report = linpoison.audit(data, defenses="l1,l2", attacks=[attack], jobs=1, **RIDGE)
     assert list(report.attacks[0].test_error) == ["none", "l1", "l2"]
     assert report.attacks[0].kept_fraction["l1"] == 1
     assert linpoison.sanitize(data, defenses="l1").defenses == ("l1",)

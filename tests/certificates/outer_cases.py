@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from linpoison.certificates.claim import Claim
@@ -17,6 +19,11 @@ from linpoison.sets import Ball, ByLabel, Slab, intersect
 LOSSES = {"hinge": Hinge(), "logistic": Logistic(), "smooth": SmoothHinge(0.5)}
 INTERCEPTS = {"penalised": {}, "free": {"penalize_intercept": False}, "none": {"fit_intercept": False}}
 SCALINGS = {"mean": {}, "sum": {"scaling": "sum", "n_reference": 20.0}}
+CASES = [
+    (loss, intercept, list(SCALINGS)[(i + j) % len(SCALINGS)])
+    for (i, loss), (j, intercept) in product(enumerate(LOSSES), enumerate(INTERCEPTS))
+]
+"""Every pair of loss, intercept and scaling."""
 
 
 def make_claim(

@@ -1,10 +1,9 @@
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from outer_cases import INTERCEPTS, LOSSES, SCALINGS, advised_mixtures, make_claim, random_mixtures, retrained
+from outer_cases import CASES, INTERCEPTS, LOSSES, advised_mixtures, make_claim, random_mixtures, retrained
 
 from linpoison.certificates.certificate import Certificate
 from linpoison.certificates.clean.anchor import clean_vector
@@ -23,12 +22,6 @@ from linpoison.core.errors import CapabilityError
 from linpoison.learners import make_learner
 from linpoison.losses import Problem, SquaredHinge
 from linpoison.sets import Ball, ByLabel, Halfspace
-
-CASES = [
-    (loss, intercept, list(SCALINGS)[(i + j) % len(SCALINGS)])
-    for (i, loss), (j, intercept) in product(enumerate(LOSSES), enumerate(INTERCEPTS))
-]
-"""Every pair of loss, intercept and scaling."""
 
 
 def convex(claim):

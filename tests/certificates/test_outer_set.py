@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from outer_cases import (
+    CASES,
     INTERCEPTS,
     LOSSES,
     SCALINGS,
@@ -33,8 +34,6 @@ from linpoison.core.errors import CapabilityError
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem, Squared
 from linpoison.sets import Ball, ByLabel, Halfspace
-
-CASES = list(product(LOSSES, INTERCEPTS, SCALINGS))
 
 
 def worst_of(claim, mixtures):

@@ -212,7 +212,7 @@ def world(loss=Logistic, reg=0.5, scaling="mean", n=45):
 
 def candidates(sets):
     """Points of both sets, near their border and inside, labelled."""
-    for count, share in ((12, 0.999999), (4, 0.4)):
+    for count, share in ((8, 0.999999), (2, 0.4)):
         angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
         for label, part in sets.items():
             for x in part.center + share * part.radius * np.column_stack([np.cos(angles), np.sin(angles)]):

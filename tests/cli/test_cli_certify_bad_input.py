@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audit_cases import small_split
 
 from linpoison.cli import main
 
@@ -120,8 +121,10 @@ def test_json_stands_alone_beside_the_files(capsys):
     """With --json the page and its figure are still written, and standard output is JSON and nothing else."""
     import json
 
-    words = ("--model", "ridge", "--reg", "0.3", "--epsilon", "0.02", "--defenses", "l2", "--out", "found", "--json")
-    assert main([*CERTIFY, *words]) == 0
+    few = small_split(40)
+    np.savez("few.npz", X=few.train.X, y=few.train.y, X_test=few.test.X, y_test=few.test.y)
+    words = ("--model", "ridge", "--reg", "0.3", "--epsilon", "0.05", "--defenses", "l2", "--out", "found", "--json")
+    assert main(["certify", "few.npz", "--attack", "none", *words]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(Path("found/certify.json").read_text())
     assert "data:image/svg+xml" in Path("found/certify.html").read_text()

@@ -204,8 +204,8 @@ sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads KiB from getrusage")
 def test_memory_does_not_grow_with_the_poison():
-    outcome = subprocess.run([sys.executable, "-c", PEAK, "6400"], capture_output=True, text=True, check=True)
-    activations = 6400 * 2000 * 8 / 2**10
+    outcome = subprocess.run([sys.executable, "-c", PEAK, "3200"], capture_output=True, text=True, check=True)
+    activations = 3200 * 2000 * 8 / 2**10
     assert float(outcome.stdout) < 0.4 * activations
 
 
