@@ -68,6 +68,8 @@ def newton_hinge(
 
 def _proven(Z: Array, y: Array, share: Array, penalty: Array, vector: Array, width: float) -> ProvenFit:
     """A model, its objective, and the gap to the dual point that the rounded loss gives."""
+    # For any 0 <= a_i <= share_i: hinge(m) >= a (1 - m) / share, and min_v v'Pv / 2 - r . v = -r'P^-1 r / 2 with
+    # r = sum a_i Z_i. A free intercept has no minimum unless r vanishes there: the label of more mass gives up some.
     margins = Z @ vector
     value = 0.5 * float(penalty @ vector**2) + float(share @ np.maximum(0.0, 1.0 - margins))
     dual = share * np.clip((1.0 + width - margins) / (2 * width), 0.0, 1.0)

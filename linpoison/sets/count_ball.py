@@ -135,6 +135,7 @@ class CountBall(FeasibleSet):
 
     def _pieces(self, many: Any) -> tuple[Any, Any, Array]:
         """Rows ``(2k - 1) u_i - k (k - 1) t <= e_i`` of the coordinates with more than one piece."""
+        # the chord of x^2 over [k - 1, k]; the envelope is the greatest of all chords
         index, k, _ = self._segments
         kept = self.largest[index] >= 2
         index, k = index[kept], k[kept]

@@ -141,6 +141,8 @@ class Crossover:
 
     def bound(self, w: Array, theta: Array) -> float:
         """The upper bound on ``w . x`` that the multipliers prove."""
+        # Weak duality: w . x <= lam . limits + max over the box of (w - A'lam) . x - theta0 (h(x) - radius^2); the
+        # maximum is coordinate by coordinate, for counts at the whole number next to the vertex of its parabola
         s, dual = self.dual.structure, self.dual
         theta = np.where((theta < 0) & np.isneginf(dual.low), 0.0, theta)
         lam = theta[dual.first :]

@@ -42,6 +42,8 @@ class _Face(NamedTuple):
 
     def farthest(self, w: Array) -> tuple[Array, Array]:
         """The point of the face with the greatest ``w . x``, and the multipliers of its planes."""
+        # w = A'along + across, and x = base + (radius / |across|) across, base = A'push: optimal with w = nu x + A'lam
+        # for nu = |across| / radius, which leaves lam = along - nu push
         along = self.dual @ w
         across = w - along @ self.rows
         across = across - (self.dual @ across) @ self.rows  # once more: it may be far shorter than w

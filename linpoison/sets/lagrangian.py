@@ -101,6 +101,8 @@ class Lagrangian:
 
     def _target(self, theta: Multipliers, mu: float, period: float) -> Array:
         """The minimiser without bounds and kinks."""
+        # kappa x - pull + 2 mu (x - c) + A'lam = 0; coordinates separate, so that bounds and kinks act on each by
+        # itself
         weights = self._weights
         weights[0] = 1 / period
         if self.counts:
@@ -118,6 +120,9 @@ class Lagrangian:
 
     def _shrunk(self, y: Array, jump: float) -> tuple[Array, Any]:
         """Whole numbers, moved on where the rest of the target exceeds the jump of the slope."""
+        # The envelope interpolates x^2 between whole numbers k: with e = x - k it adds |e| - e^2 to x^2. A coordinate
+        # is period ((e - rest)^2 / 2 + jump (|e| - e^2)): least at e = 0 while |rest| <= jump, else at (|rest| - jump)
+        # / (1 - 2 jump) on the side of the rest, for jump < 1/2 = the most that |rest| can be.
         whole = np.rint(y)
         rest = np.subtract(y, whole, out=y)
         trace = np.flatnonzero(np.abs(rest) > jump)
@@ -139,6 +144,9 @@ class Lagrangian:
 
     def hessian(self, point: Point) -> list[Multipliers]:
         """Minus the second derivative of the dual function, n by n."""
+        # The minimiser moves by -(curvature)^-1 times the slopes of the constraints, in the coordinates that are
+        # neither at a bound nor at a kink; the gradient of the dual function is the values there: slopes (curvature)^-1
+        # slopes'.
         if self.omega < 1:
             slopes = self.table[self.lead - self.first :, point.trace]
             slopes[: self.first] = self._slope(point)
@@ -160,6 +168,8 @@ class Lagrangian:
 
     def linear(self, point: Point) -> Multipliers:
         """The values with the core's as ``2 r (r - radius)``, ``r`` the norm: what Newton's method should see."""
+        # Without kappa x is linear in 1 / mu, and about so is r, but not r^2: Newton's method finds a zero of r -
+        # radius in a step. The factor 2 r = d(r^2) / dr keeps the second derivatives those of the dual function.
         if not self.bent:
             return point.value
         norm = sqrt(max(point.value[0] + self.radius**2, 0.0))

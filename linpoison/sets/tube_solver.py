@@ -61,7 +61,8 @@ class TubeSolver:
             return found
         across = sqrt(float(np.sum((w - self.basis @ (w @ self.basis)) ** 2)))
         first = max(across, 1e-3) / max(self.radius, 1e-300)
-        enough = float(w @ found[0]) - 0.5 * GAP * self.outer.reach
+        # a point in the tube that is this good is one to a gap of GAP: max_K w . x is at most found[1] reach above
+        enough = float(w @ found[0]) - (GAP - max(found[1], 0.5 * GAP)) * self.outer.reach
         return self._iterate(found[0], first, 0.0, w, enough)
 
     def _residual(self, x: Array) -> Array:
@@ -106,6 +107,9 @@ class TubeSolver:
 
     def _gap(self, x: Array, u: Array, kappa: float, nu: float, pull: Array) -> float:
         """The relative gap to the bound over ``K`` with `u` as the tube's multiplier."""
+        # u is orthogonal to the subspace, so that u . x <= u . c + r |u| over the tube, and over K and the tube w . x
+        # <= max_K (w - u) . x + u . c + r |u|; |x - z|^2 / 2 is at least the minimum over K with u . x added, less
+        # that.
         paid = float(u @ self.center) + self.radius * sqrt(float(u @ u))
         if kappa == 0:
             multipliers = [nu * t for t in self.nearest.start or []]

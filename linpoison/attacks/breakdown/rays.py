@@ -162,6 +162,8 @@ class Rays:
         y, share = train.y[:, None], (train.weight / train.total)[:, None]
         margins = y * (S * t + b)
         pull, bend = share * y * loss.derivative(margins), share * loss.second_derivative(margins)
+        # g = X'pull + reg t w, and X'D X w = X'(bend S): w has p g + p t X'D X w + q t X'D 1, the two reg t w of g and
+        # of the term written out in one
         back = p * pull + t * bend * (p * S + q)
         return np.asarray(t * (goal.X.T @ e) - (train.X.T @ back + 2 * self.reg * p * t * W))
 

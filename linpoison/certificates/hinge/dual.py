@@ -121,6 +121,8 @@ def dual_bound(bare: Frame, rows: Rows, point: Multipliers, aim: Array) -> float
 
 def _feasible(bare: Frame, rows: Rows, point: Multipliers) -> tuple[Array, Array]:
     """The pieces clipped to where the sup over t is finite, and the room above beta."""
+    # t_i >= 0 has the coefficient beta - sigma c_i / n - gamma - delta + zeta, which must not be positive. zeta says
+    # something of rows below the kink alone; of both, zeta is served first, and beta has what is left.
     beta, gamma, delta, zeta = np.maximum(point.pieces, 0.0)
     most = point.sigma * bare.share + gamma + delta
     zeta = np.minimum(zeta, most) * (rows.upper < 1)

@@ -174,7 +174,7 @@ class OuterSet:
 
     def _add(self, goal: Array, multipliers: Multipliers, bound: float, value: float) -> None:
         """What a program says of a direction; its model is one of the set if the solver is right."""
-        if not self.shared or not np.isfinite([bound, value]).all():
+        if not self.shared or not goal.any() or not np.isfinite([bound, value]).all():
             return
         self.goals.append(goal)
         self.found.append(multipliers)

@@ -184,6 +184,10 @@ def _ball(claim: Claim, a: Any) -> tuple[Array, float] | None:
     With mass ``e`` and its regulariser ``lam_e``, ``lam_e t^2 <= gap + t (e R + (lam - lam_e) |center|)`` for the
     distance ``t``; the greatest ratio of pull to ``lam_e`` is at one of the ends.
     """
+    # The center is (1 / (lam n)) sum c_i a_i y_i x_i: with lam_e in its place it is an optimum but for (lam - lam_e)
+    # center, which pulls besides the poison. The cap of `screen` with both pulls, in the direction of v - center: lam_e
+    # t^2 <= gap + t pull gives t <= pull / lam_e + sqrt(gap / lam_e). (e R + (lam - lam_e) |center|) / lam_e is
+    # monotone in e, as lam_e is linear in it.
     found, least = screen(claim, a), claim.at(0.0).reg
     far = claim.epsilon * max(found.reach.values()) / claim.reg if claim.epsilon else 0.0
     still = (claim.reg / least - 1) * float(np.linalg.norm(found.center))
@@ -193,6 +197,8 @@ def _ball(claim: Claim, a: Any) -> tuple[Array, float] | None:
 
 def _inside(claim: Claim, v: Array, center: Array, radius: float) -> float:
     """``max lam <u, v - u>`` over the ball, for whichever ``lam`` a smaller mass goes with."""
+    # <u, v - u> = |v|^2 / 4 - |u - v / 2|^2: greatest at the point of the ball nearest to v / 2. A smaller mass goes
+    # with a smaller lam, which helps the learner where the maximum is negative
     u = nearest(v / 2, center, radius)
     value = float(u @ (v - u)) + PAD * float(u @ u + abs(u @ v))
     return value * (claim.reg if value > 0 else claim.at(0.0).reg)
