@@ -241,7 +241,7 @@ def _check(strongest: Mapping[str, Any], proofs: Mapping[str, Certificate]) -> N
 
 
 def _joint(defender: Trusted, certificate: Certificate) -> dict[str, Poison]:
-    """The poison that the search for cuts found, of one model that is bad for many rows; it is trained with here."""
+    """The poison that the search for cuts found, of a model that is bad for many rows; it is trained with here."""
     found = certificate.info.get("poison")
     if not found:
         return {}

@@ -17,17 +17,15 @@ from ..core.validation import Array, squared_norms
 from ..learners import make_learner
 from .certificate import Certificate
 from .claim import Claim
+from .joint import Joint
 from .knapsack import Cuts
+from .marks import Search
 from .rounding import gamma
 
 Certify = Callable[[Claim], Certificate]
 """Bounds the negative margin of each row of a claim: a certificate of the kind "score"."""
-Worst = Callable[[Array], tuple[Array, float, Poison | None] | None]
-"""Of marked rows (m,), boolean, the multipliers of ``max_v min_j -m_j`` over the reachable models, value and poison."""
 SAVE = 1e-6
 """A bound on a count is rounded down to a whole number unless it is this close below the next."""
-_TRIES = 4
-"""Marks in turn that no cut forbids after which the search for cuts ends."""
 _LEAST = 1e-100
 """Sum of the multipliers of a cut, which any factor may scale, at least; and at most its inverse."""
 _SLIVER = 1e-3
@@ -83,15 +81,16 @@ def allowed(mu: Any, high: Array) -> Array:
 class CutSearch:
     """Cuts, and the scores of their combined rows, as they are found."""
 
-    def __init__(self, score: Certify, claim: Claim, share: Share, low: Array, high: Array) -> None:
-        self.score, self.claim, self.share, self.low, self.high = score, claim, share, low, high
+    def __init__(self, score: Certify, claim: Claim, share: Share, high: Array) -> None:
+        self.score, self.claim, self.share, self.high = score, claim, share, high
         self.mu: list[Array] = []
         self.values: list[float] = []
+        self.tree: tuple[Array, Array] | None = None
         self.attack: tuple[float, Poison] | None = None
 
     def add(self, mu: Array) -> float:
         """One more cut: the bound on the score of its combined row, infinite where it has none."""
-        mu = allowed(self._kept(mu), self.high)
+        mu = self._allowed(mu)
         combined = self.share.combined(mu[None], self.claim.problem.fit_intercept)
         if combined is None:
             return math.inf
@@ -101,8 +100,9 @@ class CutSearch:
             self.values.append(value)
         return value
 
-    def _kept(self, mu: Array) -> Array:
-        return _tilted(mu, self.share.rows.y) if self.claim.problem.fit_intercept else mu
+    def _allowed(self, mu: Array) -> Array:
+        mu = mu / mu.sum()
+        return allowed(_tilted(mu, self.share.rows.y) if self.claim.problem.fit_intercept else mu, self.high)
 
     @property
     def cuts(self) -> Cuts:
@@ -128,29 +128,24 @@ class CutSearch:
             best, norm = value, _length(share.vector(self.mu[-1]), self.claim)
             radius = (value + float(self.mu[-1] @ middle)) / norm if norm else 0.0
 
-    def separate(self, worst: Worst, most: int) -> None:
-        """Cuts against the marks that are left, until a poison has them, or the program sees no way to forbid them."""
-        learner, reached = make_learner(self.claim.problem), -1.0
-        failed = 0
-        for seed in range(most - len(self.mu)):
-            marks = self.cuts.most(seed)
-            if self.share.share @ marks <= reached + 1e-9:
-                failed += 1
-            else:
-                answer = worst(marks)
-                mu, value, poison = (np.zeros(0), 0.0, None) if answer is None else answer
-                if poison is not None:
-                    model = learner.fit(self.claim.train.mix(poison.as_dataset()))
-                    share = float(self.share.share @ (model.margins(self.share.rows) <= 0))
-                    if share > reached:
-                        reached, self.attack = share, (share, poison)
-                cut = bool(mu.any()) and value < -SAVE
-                if cut:  # by duality the value is that of the combined row, which is certified in the end
-                    self.mu.append(allowed(self._kept(mu / mu.sum()), self.high))
-                    self.values.append(value)
-                failed = 0 if cut else failed + 1
-            if failed == _TRIES:
-                return
+    def branch(self, joint: Joint, nodes: int) -> None:
+        """A cut for each leaf of a tree of at most so many nodes, and the poison found on the way."""
+        learner, train, rows = make_learner(self.claim.problem), self.claim.train, self.share.rows
+        whole = np.ptp(self.claim.demand_rows().weight) == 0
+        search = Search(
+            joint,
+            self.share.share,
+            lambda poison: learner.fit(train.mix(poison.as_dataset())).margins(rows),
+            bool(whole),
+        )
+        search.attack(learner.fit(train).margins(rows) <= 0)
+        root = search.tree(nodes)
+        if search.poison is not None:
+            self.attack = search.reached, search.poison
+        found = [np.zeros(rows.n) if leaf.answer is None else leaf.answer.mu for leaf in root.leaves()]
+        weight = np.array([mu.sum() for mu in found])
+        self.mu = [self._allowed(mu if mu.any() else self.share.share) for mu in found]
+        self.tree = np.array(list(root.branch())), np.diag(weight)
 
     def witness(self) -> dict[str, Any]:
         """Cuts, the certificate of their combined rows, and the tree."""
@@ -162,12 +157,13 @@ class CutSearch:
             return {}
         found, score = scores_of(self.score, self.claim.about(combined.rows))
         self.values = list(combined.scale * score)
-        cuts = self.cuts
-        branch, dual = cuts.tree(
-            max(float(self.share.share @ cuts.most(0)), self.attack[0] if self.attack else 0.0)
-            + SAVE / len(self.share.rows.y)
-        )
+        branch, dual = self.tree if self.tree is not None else self._by_cuts()
         return {"cuts": mu, "branch": branch, "dual": dual, **nested("sum", found)}
+
+    def _by_cuts(self) -> tuple[Array, Array]:
+        """A tree for the cuts that were guessed, by linear programs."""
+        cuts = self.cuts
+        return cuts.tree(float(self.share.share @ cuts.most()) + SAVE / len(self.share.rows.y))
 
     def info(self, missed: float) -> dict[str, Any]:
         """What was tried; `missed` is the share of rows that err beside those looked at."""

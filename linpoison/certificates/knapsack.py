@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linprog
@@ -14,8 +14,6 @@ from .rounding import gamma
 
 NODES = 1000
 """Most nodes of a tree: where they do not suffice, what they prove is weaker."""
-_BENT = 0.3
-"""By how much weights may differ in a dive."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +34,11 @@ class Cuts:
     A: Array
     rhs: Array
 
-    def most(self, seed: int) -> Array:
-        """A set of rows that no cut forbids, of great share; shape (m,), boolean.
-
-        A dive rounds one mark after the other; weights that differ a little with the `seed` make others of ties.
-        """
+    def most(self) -> Array:
+        """A set of rows that no cut forbids, of great share, by one mark after the other; shape (m,), boolean."""
         fixed = np.full(self.share.size, -1)
-        bent = replace(self, share=self.share * (1 + _BENT * np.random.default_rng(seed).random(fixed.size)))
         while (fixed == -1).any():
-            x = bent._relaxed(fixed)[1]
+            x = self._relaxed(fixed)[1]
             if not x.size:
                 break
             free = np.flatnonzero(fixed == -1)

@@ -17,20 +17,23 @@ from ..losses import MarginLoss
 from .certificate import Certificate, Witness, check, insertion_scores, recompute, words_of
 from .claim import Claim
 from .clean.losses import soft_hinge
-from .collective import SAVE, Certify, CutSearch, Share, Worst, allowed, nested, proved_cuts, scores_of
+from .collective import SAVE, Certify, CutSearch, Share, allowed, nested, proved_cuts, scores_of
+from .joint import Joint
 from .outer.known import OuterSets
-from .outer.margin import certify_margin, worst_of_margin
+from .outer.margin import certify_margin, joint_of_margin
 from .ridge.certify import certify_ridge
-from .ridge.conic import worst_of_ridge
+from .ridge.conic import joint_of_ridge
 from .saddle.certify import AVERAGE, certify_average_loss
 
 NAME = "test-error"
+NODES, FEWER = 300, 80
+"""Most nodes of a tree for ridge, and for the losses whose programs grow with the clean rows."""
 ZERO_COUNTS = "a score of zero counts as an error"
 
 
-Programs = Mapping[str, Callable[[Claim, Witness], Callable[[Dataset], Worst] | None]]
+Programs = Mapping[str, Callable[[Claim, Witness], Callable[[Dataset, Array], Joint] | None]]
 """By the name of a score certificate: from a claim and its witness the program that finds cuts, if there is one."""
-PROGRAMS: Programs = {"ridge": worst_of_ridge, "outer-set": worst_of_margin}
+PROGRAMS: Programs = {"ridge": joint_of_ridge, "outer-set": joint_of_margin}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Scores:
 
 
 def certify_test_error(
-    claim: Claim, certify: Certify | Scores | None = None, *, rounds: int = 4, cuts: int | None = None
+    claim: Claim, certify: Certify | Scores | None = None, *, rounds: int = 4, nodes: int | None = None
 ) -> Certificate:
     """Bound the share of ``claim.rows`` that one poison can make the learner misclassify.
 
@@ -68,10 +71,11 @@ def certify_test_error(
 
             sum_j mu_j h_j b_j  <=  sum_j mu_j h_j + B(mu)            from  -m_j >= -h_j (1 - b_j).
 
-        The bound is the most that any marks `b` in {0, 1} weigh that respect all cuts, by a tree of cases with
-        multipliers (`knapsack.Cuts.bound`); rows that (a) excludes are left out. The cuts are found by turns: marks
-        that respect those so far, then the `mu` that forbids them, the multipliers of ``max_v min_j -m_j`` over the
-        marked rows and the set of reachable models. Its poison, retrained on, is the attack: ``info["attack"]``;
+        The bound is the most that any marks `b` in {0, 1} weigh that respect the cuts, by a tree of cases with
+        multipliers (`knapsack.Cuts.bound`); rows that (a) excludes are left out. Where the certificate of the rows has
+        a program, a node of the tree is one program with all rows, marks between 0 and 1, and the cut of a leaf is its
+        multipliers (`marks.Search`). The poison that is retrained on, the attack, is that of models that are as bad as
+        can be for the least damaged of more and more rows: ``info["attack"]``;
     (c) *average*, only if `rows` are the clean training rows themselves, and if `certify` speaks of insertions alone:
         the average-loss bound over ``phi(0)``.
         It says nothing on other rows.
@@ -86,10 +90,9 @@ def certify_test_error(
         ``certify(claim)`` is a certificate of the kind "score". By default `score_certifier` of the loss:
         `certify_ridge` for the squared loss and `certify_margin` for the others, none for the squared hinge.
     rounds : int, default 4
-        Cuts of (b) that are guessed, each at the price of certifying one row.
-    cuts : int, optional
-        Most cuts in all, where the certificate of the rows has a program to find them by: 24, or 60 for the squared
-        loss, whose programs do not grow with the clean rows.
+        Cuts of (b) that are guessed where there is no program, each at the price of certifying one row.
+    nodes : int, optional
+        Most nodes of the tree otherwise: 80, or 300 for the squared loss, whose programs do not grow with the rows.
 
     Returns
     -------
@@ -105,13 +108,14 @@ def certify_test_error(
 
     Notes
     -----
-    The first cuts are those of a ball of models around ``v0``: with ``mu_j = q_j s_j`` and one cut alone, the best
+    Guessed cuts are those of a ball of models around ``v0``: with ``mu_j = q_j s_j`` and one cut alone, the best
     ``0 <= s_j <= 1 / h_j`` minimise ``-sum_j mu_j m_j(v0) + rho |c|``, ``c = sum_j mu_j k_j (z_j, 1)``. This is solved
-    with ``m_j(v0)`` from the middle of the score bounds; ``rho`` is then fitted to the bound found for the combined
+    with the clean model in the place of ``v0``; ``rho`` is then fitted to the bound found for the combined
     row, and so on. Only the quality of the bound rests on that.
     """
     check_integer(rounds, "rounds", at_least=1)
-    cuts = (60 if claim.problem.loss.quadratic else 24) if cuts is None else check_integer(cuts, "cuts", at_least=1)
+    nodes = (NODES if claim.problem.loss.quadratic else FEWER) if nodes is None else nodes
+    check_integer(nodes, "nodes", at_least=1)
     began = time.perf_counter()
     scores = certify if isinstance(certify, Scores) else Scores.of(certify or score_certifier(claim.problem.loss))
     rows = claim.demand_rows()
@@ -123,11 +127,12 @@ def certify_test_error(
         share = Share.of(rows, chosen)
         high, most = scores_of(scores.tight, claim.about(_flipped(share.rows)))
         witness |= nested("high", high)
-        search = CutSearch(scores.tight, claim, share, least[chosen], most)
-        search.guess(rounds)
+        search = CutSearch(scores.tight, claim, share, most)
         program = scores.programs[low.name](claim, low.witness) if low.name in scores.programs else None
         if program is not None:
-            search.separate(program(share.rows), cuts)
+            search.branch(program(share.rows, most), nodes)
+        else:
+            search.guess(rounds)
         witness |= search.witness()
         info = search.info(float((rows.weight / rows.total)[~chosen & (least >= 0)].sum()))
     if _about_training(claim):
@@ -256,5 +261,5 @@ def score_certifier(loss: MarginLoss) -> Scores:
         return Scores.of(certify_ridge)
     soft_hinge(loss)
     known = OuterSets()
-    programs: Programs = {**PROGRAMS, "outer-set": partial(worst_of_margin, known=known)}
+    programs: Programs = {**PROGRAMS, "outer-set": partial(joint_of_margin, known=known)}
     return Scores(partial(certify_margin, decide=True, known=known), partial(certify_margin, known=known), programs)

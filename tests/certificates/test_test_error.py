@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from itertools import product
 
 import cvxpy as cp
 import numpy as np
@@ -11,9 +13,10 @@ from linpoison.certificates import Claim, certify_margin
 from linpoison.certificates.certificate import Certificate, recompute
 from linpoison.certificates.collective import Share
 from linpoison.certificates.knapsack import Cuts
+from linpoison.certificates.marks import Search
 from linpoison.certificates.ridge.certify import certify_ridge
 from linpoison.certificates.saddle.certify import certify_average_loss
-from linpoison.certificates.test_error import certify_test_error, recompute_test_error
+from linpoison.certificates.test_error import certify_test_error, recompute_test_error, score_certifier
 from linpoison.certificates.theory.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
 from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
 from linpoison.learners import make_learner
@@ -101,6 +104,35 @@ def test_collective_bound_is_at_most_that_of_the_relaxed_marks(name, epsilon):
     away = np.random.default_rng(0).normal(size=(3000, v0.size))
     models = v0 + radius * away / np.linalg.norm(away, axis=1, keepdims=True)
     assert ((extended @ models.T) <= 0).mean(axis=0).max() <= found.info["collective"] + 1e-9
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared"])
+def test_branch_and_bound_finds_the_most_rows_that_one_model_of_the_set_breaks(loss):
+    """Against every set of marks in turn, and every poison tried breaks no more."""
+    claim = (
+        claim_of(Squared(), "balls", 0.2, reg=0.1) if loss == "squared" else claim_of(Hinge(), "balls", 0.1, reg=0.3)
+    )
+    rows = claim.rows.take(np.argsort(-score_certifier(claim.problem.loss).tight(claim).bound)[:4])
+    claim = claim.about(rows)
+    scores = score_certifier(claim.problem.loss)
+    low = scores.tight(claim)
+    most = scores.tight(claim.about(replace(rows, y=-rows.y))).bound
+    joint = scores.programs[low.name](claim, low.witness)(rows, most)
+    levels = {marks: joint.worst(np.array(marks, bool)).value for marks in product((0, 1), repeat=4) if any(marks)}
+    assert not any(abs(value) < 1e-5 for value in levels.values())
+    expected = max((sum(marks) for marks, value in levels.items() if value >= 0), default=0)
+    learner = make_learner(claim.problem)
+    share = np.full(4, 0.25)
+    search = Search(joint, share, lambda poison: learner.fit(claim.train.mix(poison.as_dataset())).margins(rows), True)
+    search.attack(learner.fit(claim.train).margins(rows) <= 0)
+    root = search.tree(200)
+    assert search.reached - 1e-9 <= expected / 4
+    assert max(leaf.value for leaf in root.leaves()) < (max(expected, round(4 * search.reached)) + 1) / 4
+    assert joint.relaxed(np.full(4, -1), share).value >= expected / 4 - 1e-6
+    found = certify_test_error(claim)
+    assert found.bound == pytest.approx(expected / 4)
+    assert found.verify() == found.bound
+    assert found.info["attack"] <= found.bound
 
 
 def test_a_leaf_whose_multipliers_overflow_counts_in_full():

@@ -18,6 +18,7 @@ from ..clean.anchor import clean_vector
 from ..clean.losses import soft_hinge
 from ..clean.rows import LABELS, combine, one, signed_rows, signed_scores
 from ..clean.screen import Screening
+from ..joint import Joint
 from .band import Band
 
 Multipliers = dict[str, Any]
@@ -145,30 +146,17 @@ class _Program(ABC):
     def value(self, goal: Array) -> float:
         """What the bound is if the last solution is exact; ``-inf`` where the program is only a model."""
 
-    def worst(self, goals: Array) -> Callable[[Array], tuple[Array, float, Poison | None] | None]:
-        """Of some rows ``k (z, 1)``, by marks: multipliers of ``max_v min_j -goal_j . v``, its value and the poison."""
-        import cvxpy as cp
+    def joint(self, goals: Array, most: Array, told: Callable[[Array], None]) -> Joint:
+        """Programs with the scores ``-goal . v`` of several rows; `most` is no less than each margin."""
+        self.begin()
+        made: dict[str, Any] = {}
 
-        size = float(np.linalg.norm(goals, axis=1).max())
-        far = 4 * size * (float(np.linalg.norm(self.screening.center)) + min(self.screening.radius, 1e2))
-        level, ease = cp.Variable(), cp.Parameter(len(goals), nonneg=True)
-        built: dict[str, Any] = {}
+        def source() -> tuple[Any, list[Any]]:
+            if made.get("of") is not self.program:
+                made.update(of=self.program, scores=-(goals @ self.v), constraints=self.program.constraints)
+            return made["scores"], made["constraints"]
 
-        def joint() -> Any:
-            if built.get("of") is not self.program:
-                rule = goals @ self.v + level <= ease
-                program = cp.Problem(cp.Maximize(level), [*self.program.constraints, rule])
-                built.update(of=self.program, rule=rule, program=program)
-            return built["program"]
-
-        def answer(marks: Array) -> tuple[Array, float, Poison | None] | None:
-            ease.value = np.where(marks, 0.0, far)
-            self.begin()
-            if not self.settle(joint):
-                return None
-            return np.maximum(_dual(built["rule"]), 0) * marks, float(level.value), self.poison()
-
-        return answer
+        return Joint(source, self.settle, self.poison, told, most)
 
     def settle(self, program: Callable[[], Any]) -> bool:
         """Whether a solver left values of the program that is asked for anew whenever `grow` has changed it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
 from ..clean.rows import LABELS
 from ..clean.screen import Screening, screen
+from ..joint import Joint
 from .bound import evaluate
 from .conic import Multipliers, make_program
 from .sharpen import NAMES, sharpen, sharpen_hubs, sharpened
@@ -159,18 +159,16 @@ class OuterSet:
         self._add(goal, best, bound, value)
         return best, value
 
-    def worst(self, goals: Array) -> Callable[[Array], Any]:
-        """Of rows by their ``k (z, 1)``, what finds the model that is worst for all that are marked."""
-        ask = self.program.worst(goals)
+    def joint(self, goals: Array, most: Array) -> Joint:
+        """Programs with several rows ``k (z, 1)``, whose answers are known from then on; `most` bounds the margins."""
 
-        def answer(marks: Array) -> Any:
-            found = ask(marks)
-            if found is not None and self.shared:
-                goal = found[0] @ goals
-                self._add(goal, self.program.found(), found[1], self.program.value(goal))
-            return found
+        def told(mu: Array) -> None:
+            if self.shared and mu.any():
+                goal = mu @ goals
+                value = self.program.value(goal)
+                self._add(goal, self.program.found(), value, value)
 
-        return answer
+        return self.program.joint(goals, most, told)
 
     def _add(self, goal: Array, multipliers: Multipliers, bound: float, value: float) -> None:
         """What a program says of a direction; its model is one of the set if the solver is right."""

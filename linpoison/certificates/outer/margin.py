@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
+from ...core.dataset import Dataset
 from ...core.errors import InputError
 from ...core.validation import Array, check_integer
 from ..certificate import Certificate, Witness, check, claim_words
@@ -14,6 +16,7 @@ from ..claim import Claim
 from ..clean.losses import soft_hinge
 from ..clean.rows import extended
 from ..clean.screen import Screening, screen
+from ..joint import Joint
 from .bound import evaluate
 from .conic import Multipliers
 from .known import OuterSet, OuterSets, Ways, is_small
@@ -221,12 +224,14 @@ def _conic(claim: Claim, outer: OuterSet, decide: bool) -> tuple[dict[str, Array
     return outer.witness | {key: np.array([one[name] for one in chosen]) for key, name in NAMES.items()}, values
 
 
-def worst_of_margin(claim: Claim, witness: Witness, known: OuterSets | None = None) -> Any:
-    """For rows, what finds the model that is worst for all of them; None where the certificate had no program."""
+def joint_of_margin(
+    claim: Claim, witness: Witness, known: OuterSets | None = None
+) -> Callable[[Dataset, Array], Joint] | None:
+    """For rows and bounds on their margins, programs with all of them; None where the certificate had no program."""
     if "b" not in witness:
         return None
     outer = (known or OuterSets()).of(claim, Ways(few=is_small(claim)))
-    return lambda rows: outer.worst(extended(claim, rows.X, rows.y))
+    return lambda rows, most: outer.joint(extended(claim, rows.X, rows.y), most)
 
 
 def scores_of(claim: Claim, v: Array) -> Array:

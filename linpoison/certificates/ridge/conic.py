@@ -10,11 +10,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 
+from ...core.dataset import Dataset
 from ...core.errors import LinpoisonError
 from ...core.poison import Poison
 from ...core.validation import Array
 from ..certificate import Witness
 from ..claim import Claim
+from ..joint import Joint
 from .model import GROUPS, RidgeSystem, comparator_bounds
 
 WIDEST = 200
@@ -90,34 +92,30 @@ class RidgeProgram:
         value = system.directions[row] @ system.clean + size * parts["cost"].value @ parts["whitened"].value
         return ConicAnswer(self._comparator(row, middle), *self._poison(), float(value))
 
-    def worst(self) -> Callable[[Array], tuple[Array, float, Poison | None] | None]:
-        """Of some rows of the claim, by marks: multipliers of ``max_v min_j c_j . v``, its value and the poison."""
-        import cvxpy as cp
-
-        from ...convex import solve
-
+    def joint(self, most: Array) -> Joint:
+        """Programs with the scores of all rows of the claim; `most` is no less than each margin."""
         system, parts = self.system, self._parts
         turned = solve_triangular(self._lower, system.directions.T, lower=True).T
-        level, ease = cp.Variable(), cp.Parameter(len(turned), nonneg=True)
-        rule = system.directions @ system.clean + turned @ parts["whitened"] + ease >= level
-        joint = cp.Problem(cp.Maximize(level), [*parts["program"].constraints, rule])
-        far = 1e2 * float(np.abs(turned).max())
+        scores = system.directions @ system.clean + turned @ parts["whitened"]
+        constraints = parts["program"].constraints
+        return Joint(lambda: (scores, constraints), self._settle, self._advised, lambda mu: None, most)
 
-        def answer(marks: Array) -> tuple[Array, float, Poison | None] | None:
-            ease.value = np.where(marks, 0.0, far)
-            try:
-                solve(joint)
-            except LinpoisonError:
-                return None
-            points, _ = self._poison()
-            mass = np.maximum(parts["e"].value, 0.0)
-            used = mass > 1e-6
-            count = mass[used] / mass[used].sum() * system.claim.epsilon * system.claim.mass
-            poison = Poison(points[used], np.array([label for label, _ in GROUPS])[used], count) if used.any() else None
-            mu = np.maximum(np.asarray(rule.dual_value, dtype=np.float64).ravel(), 0) * marks
-            return mu, float(level.value), poison
+    def _settle(self, make: Callable[[], Any]) -> bool:
+        from ...convex import solve
 
-        return answer
+        try:
+            solve(make(), check=lambda: 0.0)  # its multipliers are evaluated, whatever they are
+        except LinpoisonError:
+            return False
+        return True
+
+    def _advised(self) -> Poison | None:
+        """The poison of the last solution, of the whole budget, shared among the groups as their mass is."""
+        points, _ = self._poison()
+        mass = np.maximum(self._parts["e"].value, 0.0)
+        used = mass > 1e-6
+        count = mass[used] / max(mass[used].sum(), 1e-300) * self.system.claim.epsilon * self.system.claim.mass
+        return Poison(points[used], np.array([label for label, _ in GROUPS])[used], count) if used.any() else None
 
     def _comparator(self, row: int, middle: Array) -> Array:
         """``v = v0 + 2 H^-1 u - kappa H^-1 c`` with the least bound over kappa, near the solver's multiplier."""
@@ -141,8 +139,8 @@ class RidgeProgram:
         return points, share / max(share.sum(), np.finfo(float).tiny)
 
 
-def worst_of_ridge(claim: Claim, witness: Witness) -> Any:
-    """For rows, what finds the model that is worst for all of them; None without a budget, or for too many features."""
+def joint_of_ridge(claim: Claim, witness: Witness) -> Callable[[Dataset, Array], Joint] | None:
+    """For rows and bounds on their margins, programs with all of them; None without a budget or with many features."""
     if not claim.epsilon or claim.train.d > WIDEST:
         return None
-    return lambda rows: RidgeProgram(RidgeSystem.of(claim.about(rows))).worst()
+    return lambda rows, most: RidgeProgram(RidgeSystem.of(claim.about(rows))).joint(most)
