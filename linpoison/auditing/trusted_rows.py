@@ -56,10 +56,14 @@ class TrustedRows:
             return value
         if isinstance(value, str):
             return cls._of_words(value)
-        if np.ndim(value):
-            index = in_order(in_array(np.asarray(value), "trusted"), "trusted")
-            return cls(f"rows:{','.join(map(str, index))}", index=index)
-        return cls._of_share(value)
+        if not hasattr(value, "__iter__"):
+            return cls._of_share(value)
+        try:
+            numbers = np.asarray(value)
+        except ValueError:
+            raise InputError(_EXPECTED, repr(value)) from None
+        index = in_order(in_array(numbers, "trusted"), "trusted")
+        return cls(f"rows:{','.join(map(str, index))}", index=index)
 
     @classmethod
     def _of_words(cls, text: str) -> TrustedRows:

@@ -293,6 +293,8 @@ def test_trusted_rows_that_others_contradict_or_that_are_tested_are_told():
         ("rows:0,2,4", "2 trusted rows of each class at least, got 0"),
         ("rows:1,1", "trusted rows each once, got row 1 twice"),
         ([True, False], "whole numbers of trusted rows"),
+        ([[1], [2, 3]], "trusted as a share"),
+        ({"a": 1}, "whole numbers of trusted rows"),
         ("column:marks", "a file or a frame"),
         ("rows", "trusted as a share, rows:3,17,42"),
         ("rows:nowhere.txt", "numbers of trusted rows, or a file of them"),
