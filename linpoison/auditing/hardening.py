@@ -253,7 +253,7 @@ class _Search:
             trial = None if late else self._proved(measure) if measure.proved else self._attacked(measure, met)
         except LinpoisonError as error:
             self.failures[name] = " ".join(str(error).split())
-            self.tried.pop(name, None)
+            self.unfinished += [name] if name in self.tried else []  # what it has lost before stays known
             return
         if trial is not None:
             self.tried[name] = trial

@@ -18,7 +18,7 @@ from linpoison.auditing.plain import plain_poisons
 from linpoison.auditing.trusted_rows import TrustedRows
 from linpoison.cli import main
 from linpoison.cli.parser import build_parser
-from linpoison.core import Domain
+from linpoison.core import Domain, SolverFailed
 from linpoison.defender import Defender
 from linpoison.reporting.trial import Trial
 
@@ -202,11 +202,14 @@ def trial(name, loss, met, cost=0.0, unseen=None):
 
 def test_the_setting_that_seems_best_is_attacked_until_it_has_met_everything(monkeypatch):
     """What each setting loses to harder attacks is made up: the search has to end with the true order."""
-    losses = {"as it is": (0.4, 0.4, 0.4), "a": (0.1, 0.3, 0.3), "b": (0.2, 0.2, 0.25), "c": (0.35, 0.1, 0.1)}
+    losses = {"as it is": (0.4, 0.4, 0.4), "a": (0.1, 0.3, 0.3), "b": (0.2, 0.2, 0.25), "c": (0.35, 0.1, 0.1),
+              "fails": (0.05, None, None)}  # fmt: skip
     levels, done = ("plain", "few", "all"), []
 
     def attacked(search, measure, met):
         done.append((measure.name, met))
+        if losses[measure.name][levels.index(met)] is None:
+            raise SolverFailed("expected an attack, got none")
         return trial(measure.name, losses[measure.name][levels.index(met)], met, 1e-3 * (measure.name != "as it is"))
 
     made = [measures.Measure(name, name, {"l2": None}) for name in losses]
@@ -215,7 +218,8 @@ def test_the_setting_that_seems_best_is_attacked_until_it_has_met_everything(mon
     monkeypatch.setattr(hardening._Search, "report", hardening._Search._chosen)
     search = hardening._Search(SPLIT, hardening.HardenOptions(finalists=1, jobs=1), None, None)
     assert search.run() == "b"
-    assert done[4:] == [("a", "few"), ("b", "few"), ("b", "all")]
+    assert done[5:] == [("fails", "few"), ("a", "few"), ("b", "few"), ("b", "all")]
+    assert (search.tried["fails"].met, list(search.failures), search.unfinished) == ("plain", ["fails"], ["fails"])
 
 
 def test_a_setting_that_loses_more_on_one_half_is_not_recommended():
