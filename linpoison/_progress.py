@@ -41,7 +41,7 @@ class ProgressLine:
         """Show where the work stands."""
         step = what.partition(":")[0]
         goes_on, self._step = step == self._step, step
-        (log.debug if goes_on else log.info)("%s %d/%d", what, done, total)
+        (log.debug if goes_on else log.info)("%s %s", what, _count(done, total))
         if self._quiet:
             return
         if self._stream.isatty():
@@ -76,4 +76,9 @@ class ProgressLine:
         if goes_on and done == total and total == 0:
             return
         self._last = now
-        tell(f"{self._program}: {what} {done}/{total}", self._stream)
+        tell(f"{self._program}: {what} {_count(done, total)}", self._stream)
+
+
+def _count(done: int, total: int) -> str:
+    """How far it is: a hundred parts are per cent."""
+    return f"{done} %" if total == 100 else f"{done}/{total}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..attacks.deadline import Deadline
 from ..attacks.run import Progress
 from ..core import AttackResult
+from ..reporting.cells import percent
 
 WHOLE, ATTACKS = 100, 95
 """The whole audit in per cent, and the part of it that the attacks are; the rest is scoring and the report."""
@@ -65,7 +66,7 @@ class Overall:
         return told
 
     def _words(self, share: float) -> str:
-        best = "" if self._best is None else f"; best so far {self._best:.1%}"
+        best = "" if self._best is None else f"; best so far {percent(self._best)}"
         if self.deadline is not None:
             return f"{best}; {max(self.deadline.left, 0):.0f} s left"
         if share < _EARLY:

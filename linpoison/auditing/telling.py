@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..core import UNDEFENDED, AttackResult
+from ..reporting.cells import percent
 from ..reporting.findings import ALL
 from .campaign import Task
 
@@ -28,11 +29,11 @@ class Teller:
         """Tell of one task."""
         what = _DEFENDERS.get(task.against, f"behind {task.against} alone")
         error = max(item.worst for item in (result.best, *result.candidates[:1]))
-        line = f"{task.title}: {error:.1%} {what} after {result.seconds:.0f} s"
+        line = f"{task.title}: {percent(error)} {what} after {result.seconds:.0f} s"
         if not task.alone:
             best = max(error, self._best.get(task.domain, 0.0))
             self._best[task.domain] = best
-            line += f"; best so far {best:.1%}"
+            line += f"; best so far {percent(best)}"
         self.say(line)
 
 

@@ -56,6 +56,8 @@ def check_scale(matrix: Matrix, name: str) -> None:
 
 UNEVEN = 1e3
 """Columns whose scales, or whose mean and spread, differ by more make solvers slow."""
+FEW = 0.1
+"""Share of the columns that may be narrower: embeddings have dimensions in which next to nothing varies."""
 
 
 def scale_caution(X: Matrix, names: Sequence[str] | None = None) -> str:
@@ -71,7 +73,8 @@ def scale_caution(X: Matrix, names: Sequence[str] | None = None) -> str:
     wide = np.flatnonzero(spread > 1e-12 * (1 + middle))
     if not wide.size:
         return ""
-    largest, least = wide[np.argmax(spread[wide])], wide[np.argmin(spread[wide])]
+    ordered = wide[np.argsort(spread[wide], kind="stable")]
+    largest, least = ordered[-1], ordered[int(FEW * (ordered.size - 1))]
     ratio, offset = spread[largest] / spread[least], (middle / np.where(spread > 0, spread, np.inf))
     if ratio > UNEVEN:
         what = f"{_column(largest, names)} is {ratio:.0e} times as wide as {_column(least, names)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.results import UNDEFENDED, worst_case
-from .cells import difference, domain_words, joined, percent
+from .cells import class_words, counted, difference, domain_words, joined, percent
 from .findings import ALL, AuditFindings
 from .verdict import not_tried
 
@@ -96,16 +96,16 @@ def _holding(report: AuditFindings, domain: str) -> str:
     items = [item for item in report.damages if item.domain == domain and item.behind != ALL]
     if len(items) < 2:
         return ""
-    name = {item.behind: "no filter" if item.behind == UNDEFENDED else item.behind for item in items}
+    name = {item.behind: "none at all" if item.behind == UNDEFENDED else item.behind for item in items}
     holding = sorted((item for item in items if item.holds_best), key=lambda item: item.test_error)
     others = sorted((item for item in items if not item.holds_best), key=lambda item: -item.test_error)
     if not others:
         low, high = percent(holding[0].test_error), percent(holding[-1].test_error)
         return f"no filter does better than none beyond chance, each against a poison of its own ({low} to {high})."
-    lead = "each against a poison of its own, "
-    verb, tie = ("holds", "") if len(holding) == 1 else ("hold", ", alike within chance")
-    best = f"{joined([name[item.behind] for item in holding])} {verb} best ({percent(holding[0].test_error)}{tie})"
-    return f"{lead}{best}; {name[others[0].behind]} is the weakest ({percent(others[0].test_error)})."
+    verb, tie = ("is", "") if len(holding) == 1 else ("are", ", alike within chance")
+    best = f"{verb} {joined([name[item.behind] for item in holding])} ({percent(holding[0].test_error)}{tie})"
+    worst = f"{name[others[0].behind]} ({percent(others[0].test_error)})"
+    return f"of the filters, each against a poison of its own, best {best}, worst is {worst}."
 
 
 def _overrun(report: AuditFindings) -> list[str]:
@@ -115,6 +115,6 @@ def _overrun(report: AuditFindings) -> list[str]:
         return []
     item = min(found, key=lambda one: one["least_overrun"])
     return [
-        f"The knob is the share that a filter removes (--remove): of class {item['label']:+.0f} it drops "
-        f"{item['n_dropped']} rows, and {item['least_overrun']} overrun it."
+        f"The knob is the share that a filter removes (--remove): of {class_words(report.dataset, item['label'])} it "
+        f"drops {counted(item['n_dropped'], 'row')}, and {counted(item['least_overrun'], 'poison row')} overrun it."
     ]

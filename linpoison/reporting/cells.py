@@ -93,6 +93,18 @@ def listed(lines: Sequence[str], heading: str = "") -> str:
     return "\n".join([*([heading] if heading else []), *(wrapped(line, "- ") for line in lines)])
 
 
+def class_words(data: Mapping[str, Any], label: float) -> str:
+    """A class in the user's words, where the `dataset` part of a report has them.
+
+    Examples
+    --------
+    >>> class_words({"classes": {"-1": "ham", "+1": "spam"}}, 1.0), class_words({}, -1.0)
+    ('class spam', 'class -1')
+    """
+    texts = (f"{label:+.0f}", f"{label:.0f}")
+    return f"class {next((value for text, value in data.get('classes', {}).items() if text in texts), texts[0])}"
+
+
 REAL, RANGE, BOX = "real", "range", "box"
 COUNTS, ANY_COUNTS = "counts", "counts:inf"
 

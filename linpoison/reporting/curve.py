@@ -26,9 +26,10 @@ def bracket_words(report: AuditFindings) -> list[str]:
 
 def _bracket(report: AuditFindings) -> list[str]:
     item = report.damage()
-    who = "Filters fitted with the poison in" if report.filters else "Without a filter"
+    who = "Filters fitted on clean rows and poison" if report.filters else "Without a filter"
     if not report.rungs:
-        more = "" if report.target == "given" else "; what no poison exceeds is not known (--certify)"
+        held = " (--certify bounds filters that are held fixed)" if report.filters else " (--certify computes one)"
+        more = "" if report.target == "given" else f"; no upper bound is known{held}"
         return [f"{who}: at least {percent(item.test_error)}, found by {item.attack}{more}."]
     rung = report.rungs[-1]
     low = max(rung["clean_error"], rung["attack_error"] or 0.0)

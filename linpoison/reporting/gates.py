@@ -170,7 +170,7 @@ class Gates:
         allowed = limit if before is None else max(limit, before + self.limits[WORSE])
         met = figure <= allowed + 1e-12
         title = kind.title.replace(_ERROR, measured(report.metric, _ERROR))
-        words = f"{title}: {percent(figure)}, at most {percent(limit)}"
+        words = f"{title}: {percent(figure)}, limit {percent(limit)}"
         if before is not None:
             words += f"; {percent(before)} in the baseline"
         return Verdict(name, limit, figure, met, words, before)
@@ -181,7 +181,7 @@ class Gates:
         grown = {name: value - before[name] for name, value in figures(report).items() if name in before}
         name, most = max(grown.items(), key=lambda item: item[1])
         limit = self.limits[WORSE]
-        words = f"{GATES[WORSE].title}: {100 * most:+.1f} points ({name}), at most {100 * limit:+.1f}"
+        words = f"{GATES[WORSE].title}: {100 * most:+.1f} points ({name}), limit {100 * limit:+.1f}"
         return Verdict(WORSE, limit, most, most <= limit + 1e-12, words, 0.0)
 
 

@@ -17,7 +17,7 @@ from .group_tables import group_by_defense, heading, worst_groups
 from .lessons import lessons
 from .material import LABELS, Figure, Material, class_mean, mean_rows
 from .page import rendered
-from .table import MEASURES, by_defense, comparison, damage_tables, error_rows, facts, headline, shown
+from .table import MEASURES, by_defense, comparison, damage_tables, damage_words, error_rows, facts, headline, shown
 from .words import cautions
 
 TEMPLATE = "report.html.j2"
@@ -45,10 +45,11 @@ def _context(report: AuditFindings, verdict: str) -> dict[str, Any]:
             for item in (report.damage(ALL, domain) for domain in report.domains)
         ],
         "damages": damage_tables(report),
+        "columns": damage_words(report) if report.domains else "",
         "remedies": [(MEASURES, remedies_table(report, words=True))] if report.remedies else [],
         "comparisons": [
             (
-                "The strongest first; seconds are wall time, 's to' those until it first reached that error",
+                "The strongest first; seconds are wall time, 'seconds to' those until it first reached that error",
                 comparison(report),
             ),
             ("Error on the scored rows behind each defence alone", by_defense(report)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.results import worst_case
-from .cells import difference, domain_words, joined
+from .cells import class_words, difference, domain_words, joined, percent
 from .findings import ALL, AttackEntry, AuditFindings
 from .group_tables import sentences
 
@@ -22,7 +22,7 @@ def lessons(report: AuditFindings) -> list[str]:
     """Who did most, what carried over to other rows, what filters let through, and what attacks proved on the way."""
     mine = [entry for entry in report.attacks if entry.against == ALL]
     lines = _winner(report, mine)
-    lines += [_refinement(report, entry) for entry in report.attacks if _start_of(report, entry) is not None]
+    lines += [_refinement(report, entry) for entry in mine if _start_of(report, entry) is not None]
     if report.attacks:  # of a run that was interrupted early there may be none
         lines += _collateral(report) if report.target_rows else _carried_over(report, mine)
     lines += [exposures_words(report, domain) for domain in report.domains if report.exposures]
@@ -43,17 +43,17 @@ def _left_out(report: AuditFindings) -> list[str]:
 
 def exposures_words(report: AuditFindings, domain: str) -> str:
     """Whether the classes can be overrun and their means dragged in one domain, and by how few rows."""
-    told = "; ".join(_exposure(item) for item in report.exposures if item["domain"] == domain)
+    told = "; ".join(_exposure(report.dataset, item) for item in report.exposures if item["domain"] == domain)
     return f"What the budget can do to filters fitted with it, {domain_words(domain)}: {told}."
 
 
-def _exposure(item: Mapping[str, Any]) -> str:
+def _exposure(data: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     stays = "so it can be overrun" if item["n_surviving"] else "so it cannot be overrun"
     least = f", by {item['least_overrun']} rows or more" if item["least_overrun"] else ""
     drag = "its mean cannot be dragged" if item["least_drag"] is None else f"{item['least_drag']} drag its mean"
     return (
-        f"class {item['label']:+.0f}, {item['n_poison']} rows against {item['n_dropped']} dropped, {stays}{least}, "
-        f"and {drag}"
+        f"{class_words(data, item['label'])}, {item['n_poison']} rows against {item['n_dropped']} dropped, {stays}"
+        f"{least}, and {drag}"
     )
 
 
@@ -69,7 +69,7 @@ def _winner(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[str]:
     if not others:
         return []
     ahead = best.test_error_behind_all - others[0].test_error_behind_all
-    line = f"{_titled(report, best)} does the most damage ({best.test_error_behind_all:.1%})"
+    line = f"{_titled(report, best)} does the most damage ({percent(best.test_error_behind_all)})"
     row = 1 / max(1, report.n_scored)
     noise, spread = NOISE + 1e-9, "the point or so by which seeds and rounding move an attack"
     if row > NOISE:
@@ -93,12 +93,13 @@ def _refinement(report: AuditFindings, entry: AttackEntry) -> str:
     if start is None:
         return ""
     line = (
-        f"{entry.name} started from the poison of {start.name}, whose seconds it counts as its own, and moved the "
-        f"least error over the filters on rows that it sees from {_seen(start):.1%} to {_seen(entry):.1%}"
+        f"{_titled(report, entry)} started from the poison of {start.name}, whose seconds it counts as its own, and "
+        f"moved the least error over the filters on rows that it sees from {percent(_seen(start))} to "
+        f"{percent(_seen(entry))}"
     )
     before, after = start.unseen_test_error_behind_all, entry.unseen_test_error_behind_all
     if before is not None and after is not None and not report.target_rows:
-        line += f", on unseen rows from {before:.1%} to {after:.1%}"
+        line += f", on unseen rows from {percent(before)} to {percent(after)}"
     if entry.info.get("cross_fitted"):
         line += "; it did not climb the former but the damage to training rows by models trained without them"
     return line + "."
@@ -114,7 +115,7 @@ def _carried_over(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[st
     what = "training rows, to which the model is fitted too" if report.target == "train" else "rows that it saw"
     more = "less" if unseen <= seen else "more"
     line = (
-        f"{chosen.name} reaches {seen:.1%} on the {what}, and {unseen:.1%} on unseen rows, "
+        f"{chosen.name} reaches {percent(seen)} on the {what}, and {percent(unseen)} on unseen rows, "
         f"{difference(abs(seen - unseen))} {more}."
     )
     lines = [line]
@@ -122,7 +123,7 @@ def _carried_over(report: AuditFindings, mine: Sequence[AttackEntry]) -> list[st
     if _unseen(hindsight) > unseen:
         lines.append(
             f"An attacker can only choose by rows that it sees, and those speak for {chosen.name}; that "
-            f"{hindsight.name} does more to unseen rows ({_unseen(hindsight):.1%}) shows in hindsight only."
+            f"{hindsight.name} does more to unseen rows ({percent(_unseen(hindsight))}) shows in hindsight only."
         )
     return lines
 
@@ -136,7 +137,7 @@ def _collateral(report: AuditFindings) -> list[str]:
     if best.unseen_test_error is None:
         return [line + "."]
     old, new = (worst_case(error) for error in (report.clean["unseen_by_defense"], best.unseen_test_error))
-    return [f"{line}. Collateral damage: the error on the other test rows goes from {old:.1%} to {new:.1%}."]
+    return [f"{line}. Collateral damage: the error on the other test rows goes from {percent(old)} to {percent(new)}."]
 
 
 def _proofs(entry: AttackEntry) -> list[str]:

@@ -32,7 +32,8 @@ def report_text(report: AuditFindings, verdict: str) -> str:
     blocks = [wrapped(verdict, ""), *_gates(report), _heading(report)]
     blocks.append(listed(bracket_words(report), "What was found and what is proved"))
     blocks.append(listed(advice(report), "What to do"))
-    blocks += [f"{caption}\n{textwrap.indent(aligned(rows), '  ')}" for caption, rows in damage_tables(report)]
+    tables = [f"{caption}\n{textwrap.indent(aligned(rows), '  ')}" for caption, rows in damage_tables(report)]
+    blocks += [*tables, wrapped(damage_words(report), "")] if tables else []
     blocks += (
         [f"{MEASURES}\n{textwrap.indent(aligned(remedies_table(report, words=False)), '  ')}"]
         if report.remedies
@@ -62,6 +63,17 @@ def _gates(report: AuditFindings) -> list[str]:
 def damage_tables(report: AuditFindings) -> list[Table]:
     """How bad it gets in each domain."""
     return [(f"How bad it gets, {domain_words(domain)}", damage_rows(report, domain)) for domain in report.domains]
+
+
+def damage_words(report: AuditFindings) -> str:
+    """What the columns of these tables are."""
+    words = (
+        f"{measured(report.metric, 'test error')} of each defender. Clean: without poison. Own poison: with the worst "
+    )
+    words += "poison found for this very defender; adds: by how much, a 95 % interval; by: the attack that made it."
+    if len(report.filters) > 1:
+        words += " Common poison: with the worst one that has to pass every filter; of it kept: the share that stays."
+    return words[:1].upper() + words[1:]
 
 
 def _bracket_block(report: AuditFindings) -> str:
@@ -111,11 +123,10 @@ def shown(report: AuditFindings) -> list[AttackEntry]:
 
 def comparison(report: AuditFindings) -> list[tuple[str, ...]]:
     """Header and one row for each attack, the strongest first: errors, times, and how well it was solved."""
-    columns: list[tuple[str, Callable[[AttackEntry], str]]] = [
-        ("attack", lambda entry: entry.name),
-    ]
+    names = attack_names(report)
+    columns: list[tuple[str, Callable[[AttackEntry], str]]] = [("attack", lambda entry: names[id(entry)])]
     if len(report.domains) > 1:
-        columns.append(("rows", lambda entry: domain_words(entry.domain)))
+        columns.append(("domain", lambda entry: domain_words(entry.domain)))
     if any(entry.against != ALL for entry in report.attacks):
         columns.append(("made for", lambda entry: DEFENDERS.get(entry.against, entry.against)))
     columns.append(("behind all", lambda entry: percent(entry.test_error_behind_all)))
@@ -123,19 +134,32 @@ def comparison(report: AuditFindings) -> list[tuple[str, ...]]:
         title = "other rows" if report.target_rows else "unseen rows"
         columns.append((title, lambda entry: percent(entry.unseen_test_error_behind_all)))
     columns.append(("seconds", lambda entry: f"{entry.seconds:.1f}"))
-    columns += [(f"s to {float(mark):.0%}", partial(_seconds_to, mark)) for mark in marks(report)]
+    columns += [(f"seconds to {100 * float(mark):.0f} %", partial(_seconds_to, mark)) for mark in marks(report)]
     columns.append(("distinct rows", lambda entry: str(entry.n_distinct)))
-    for name in ("gap", "residual"):
+    for name, title in (("gap", "duality gap"), ("residual", "KKT residual")):
         if any(getattr(entry, name) is not None for entry in report.attacks):
-            columns.append((name, partial(_number, name)))
+            columns.append((title, partial(_number, name)))
     header = tuple(title for title, _ in columns)
     return [header, *(tuple(cell(entry) for _, cell in columns) for entry in report.ranked)]
 
 
+def attack_names(report: AuditFindings) -> dict[int, str]:
+    """What the tables of attacks call each, by its `id`: numbered where several entries have one name."""
+    named: dict[str, list[AttackEntry]] = {}
+    for entry in report.ranked:
+        named.setdefault(entry.name, []).append(entry)
+    return {
+        id(entry): name if len(mine) == 1 else f"{name} {place}"
+        for name, mine in named.items()
+        for place, entry in enumerate(mine, start=1)
+    }
+
+
 def by_defense(report: AuditFindings) -> list[tuple[str, ...]]:
     """Header, the errors without poison, and those of each attack, by defence."""
-    names = list(report.attacks[0].test_error)
-    rows = [("no poison", report.clean["by_defense"]), *((entry.name, entry.test_error) for entry in report.ranked)]
+    names, attacks = list(report.attacks[0].test_error), attack_names(report)
+    rows = [("no poison", report.clean["by_defense"])]
+    rows += [(attacks[id(entry)], entry.test_error) for entry in report.ranked]
     return [("error behind", *names), *((who, *(percent(error.get(name)) for name in names)) for who, error in rows)]
 
 
@@ -199,7 +223,7 @@ def facts(entry: AttackEntry) -> list[tuple[str, str]]:
     if entry.distance_to_decoy is not None:
         pairs.append(("distance to the decoy after retraining", f"{entry.distance_to_decoy:.2e}"))
     if entry.decoy:
-        pairs.append(("decoy", entry.decoy))
+        pairs.append(("how it was made", entry.decoy))
     if entry.n_solves:
         pairs.append(("conic solves", f"{entry.n_solves} ({entry.n_failed_solves} failed)"))
     if entry.n_candidates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .cells import counted, domain_words, joined, percent
+from .cells import counted, joined, percent
 from .findings import LATE, AuditFindings, Damage
 from .words import measured
 
@@ -50,13 +50,13 @@ def _answer(report: AuditFindings) -> str:
     item, past = report.damage(), filters_words(report.filters)
     given = report.target == "given"
     if item.test_error <= item.clean_error:
-        return f"{_nothing(report, item)} damage {past}: the {_what(report)} goes {_moves(item)}."
+        return f"{_nothing(report, item)} damage {past}: the {_what(report)} {_stays(item)}."
     verb = ("raises" if item.n_poison == 1 else "raise") if given else "raise"
     line = f"{_subject(report, item)} {verb} the {_what(report)} {_moves(item)} {past}{_on(report, item)}"
     for domain in report.domains[1:]:
         other = report.damage(domain=domain)
         does = f"to {percent(other.test_error)}" if other.test_error > other.clean_error else "no attack raises it"
-        line += f"; {domain_words(domain)} {does}"
+        line += f"; with a range check {does}"
     return f"{line}."
 
 
@@ -78,6 +78,11 @@ def _what(report: AuditFindings) -> str:
 
 def _moves(item: Damage) -> str:
     return f"from {percent(item.clean_error)} to {percent(item.test_error)}"
+
+
+def _stays(item: Damage) -> str:
+    same = percent(item.clean_error) == percent(item.test_error)
+    return f"stays at {percent(item.test_error)}" if same else f"goes {_moves(item)}"
 
 
 def _on(report: AuditFindings, item: Damage) -> str:
@@ -138,8 +143,8 @@ def _proved(report: AuditFindings) -> list[str]:
             return ["Nothing is proved: the bound behind filters held fixed is 100 %."]
         return [f"Proved: behind filters held fixed, no poison of the budget brings it above {percent(bound)}."]
     if len(report.dataset["train_by_class"]) > 2:
-        return ["What is proved at most: nothing, since certificates take two classes."]
-    return ["What is proved at most: not asked for (--certify)."]
+        return ["No upper bound is known: certificates take two classes."]
+    return ["No upper bound was computed (--certify)."]
 
 
 def not_tried(report: AuditFindings) -> int:

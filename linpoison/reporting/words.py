@@ -10,6 +10,7 @@ import numpy as np
 from ..core import ERROR, Dataset, Measure, parse_measure
 from ..defenses import Defense
 from ..losses import Problem
+from .cells import percent
 from .findings import AttackEntry
 
 _THREAT: dict[str, Any] = {
@@ -86,8 +87,8 @@ def measure_words(measure: Measure, train: Dataset) -> list[str]:
         return []
     name = train.label_values([train.labels[rarest]])[0]
     return [
-        f"Only {shares[rarest]:.1%} of the training rows are of class {name}, so that the error misleads: it is small "
-        f"for a learner that misses all of them. Measure by --metric recall:{name}, balanced or auc."
+        f"Only {percent(shares[rarest])} of the training rows are of class {name}, so that the error misleads: it is "
+        f"small for a learner that misses all of them. Measure by --metric recall:{name}, balanced or auc."
     ]
 
 
@@ -213,17 +214,17 @@ def finding(
     one = entry.n_poison == 1
     chosen = "chosen row" if n_chosen == 1 else f"{n_chosen} chosen rows"
     what = f"the {measured(metric)} on the {chosen}" if n_chosen else f"the {measured(metric)}"
-    move = f"{'takes' if one else 'take'} {what} from {before:.1%} to {after:.1%}"
+    move = f"{'takes' if one else 'take'} {what} from {percent(before)} to {percent(after)}"
     if after <= before:
         does, them = ("does", "it") if one else ("do", "them")
-        move = f"{does} no damage: {what} was {before:.1%} without {them} and is {after:.1%} with {them},"
+        move = f"{does} no damage: {what} was {percent(before)} without {them} and is {percent(after)} with {them},"
     where = "behind every filter at once" if len(entry.test_error) > 1 else "without a defence"
     rows = "1 poison row" if one else f"{entry.n_poison} poison rows"
     line = f"{rows} ({epsilon:.3g} of the training rows) {move} {where}"
     if entry.unseen_test_error_behind_all is not None and n_chosen:
-        line += f"; the {measured(metric)} on the other test rows is {entry.unseen_test_error_behind_all:.1%} then"
+        line += f"; the {measured(metric)} on the other test rows is {percent(entry.unseen_test_error_behind_all)} then"
     elif entry.unseen_test_error_behind_all is not None:
-        line += f"; on rows that the attacker did not see, to {entry.unseen_test_error_behind_all:.1%}"
+        line += f"; on rows that the attacker did not see, to {percent(entry.unseen_test_error_behind_all)}"
     return line + "."
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from ..attacks import Attack, Scenario
 from ..attacks.scenario import check_deployable
-from ..core import Array, AttackResult, InputError
+from ..core import Array, AttackResult, Budget, Dataset, InputError
+from ..losses import Hinge, Problem
 from .holding import hold
 
 
-def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
+def check_attack(attack: Attack, scenario: Scenario | None = None) -> AttackResult:
     """Hold what an attack promises on a scenario that it can do.
 
     It runs three times: by itself, on two processes with a journal, and from that journal.
@@ -22,8 +23,8 @@ def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
     Parameters
     ----------
     attack : Attack
-    scenario : Scenario
-        Small: seconds are enough.
+    scenario : Scenario, optional
+        Small: seconds are enough. By default two overlapping classes of 60 rows, the hinge loss, and no defence.
 
     Returns
     -------
@@ -37,14 +38,11 @@ def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
 
     Examples
     --------
-    >>> from linpoison import Budget, Problem, load
     >>> from linpoison.attacks import RandomFlips
-    >>> from linpoison.losses import Hinge
-    >>> split = load("gaussians")
-    >>> scenario = Scenario(split.train, Problem(Hinge(), 0.05), Budget(0.03), {}, split.test)
-    >>> check_attack(RandomFlips(), scenario).name
+    >>> check_attack(RandomFlips()).name
     'random-flips'
     """
+    scenario = _scenario() if scenario is None else scenario
     hold(type(attack).run is Attack.run, "Attack.run, which is final,", attack)
     twin = pickle.loads(pickle.dumps(attack))
     result = attack.run(scenario, seed=3)
@@ -58,6 +56,13 @@ def check_attack(attack: Attack, scenario: Scenario) -> AttackResult:
     hold(journal.steps.keys() == kept.keys(), "no step run again that is in the journal", attack)
     _refusals(attack, scenario)
     return result
+
+
+def _scenario() -> Scenario:
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(120) % 2, 1.0, -1.0)
+    train, test = (Dataset(rng.normal(size=(120, 3)) + 0.8 * y[:, None], y) for _ in range(2))
+    return Scenario(train, Problem(Hinge(), 0.05), Budget(0.05), {}, test)
 
 
 def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:

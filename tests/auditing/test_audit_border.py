@@ -86,7 +86,7 @@ def test_a_failed_attack_on_features_of_an_extreme_size_says_to_rescale(frames, 
 def test_the_headline_compares_the_best_defence_with_and_without_poison():
     entry = evaluate("gaussians", Poison([[3.0] * 10], [-1], [12]), defenses="l2").attacks[0]
     worst = entry.test_error_behind_all
-    assert f"from 5.0% to {worst:.1%} behind every filter" in finding(entry, {"none": 0.5, "l2": 0.05}, 0.03)
+    assert f"from 5.0 % to {100 * worst:.1f} % behind every filter" in finding(entry, {"none": 0.5, "l2": 0.05}, 0.03)
     assert "do no damage" in finding(entry, {"none": 0.01, "l2": worst}, 0.03)
 
 

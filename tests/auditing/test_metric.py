@@ -104,8 +104,8 @@ def test_words_and_gates_name_the_metric(split):
 def test_the_error_of_a_rare_class_is_warned_of(split):
     told = [line for line in audited(split).reading if "misleads" in line]
     assert told == [
-        "Only 2.0% of the training rows are of class fraud, so that the error misleads: it is small for a learner that "
-        "misses all of them. Measure by --metric recall:fraud, balanced or auc."
+        "Only 2.0 % of the training rows are of class fraud, so that the error misleads: it is small for a learner "
+        "that misses all of them. Measure by --metric recall:fraud, balanced or auc."
     ]
 
 

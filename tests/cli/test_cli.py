@@ -31,7 +31,7 @@ def test_audit_prints_a_table_and_writes_three_files(capsys, tmp_path):
     assert printed.out.startswith(report.to_text())
     assert {path.name for path in Path("out").iterdir()} == {*report.files, "report.html", "report.json"}
     assert Path("out/report.html").read_text().startswith("<!DOCTYPE html>")
-    assert "report 100/100" in printed.err
+    assert "report 100 %" in printed.err
 
 
 def test_audit_needs_no_data(capsys):

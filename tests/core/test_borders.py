@@ -72,6 +72,8 @@ def test_scales_are_told_before_the_work(caplog):
     rows, y = rng.normal(size=(40, 3)), np.arange(40) % 2
     assert scale_caution(rows) == scale_caution(sp.csr_array(rows)) == scale_caution(np.ones((4, 2))) == ""
     assert "'income' is 1e+06 times as wide" in scale_caution(rows * [1e6, 1, 1.1], ("income", "age", "z"))
+    nearly_still = np.hstack([rng.normal(size=(40, 30)), 1e-9 * rows[:, :1]])
+    assert scale_caution(nearly_still) == ""
     assert "column 1 lies" in scale_caution(rows + [0, 1e6, 0])
     for _ in range(2):
         prepare((rows * [1e6, 1, 1], y, rows, y), LearnerOptions(defenses="none"))

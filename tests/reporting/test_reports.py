@@ -108,8 +108,8 @@ def test_a_verdict_says_by_how_much_with_how_many_rows_past_what(reports):
     n = report.dataset["n_train"]
     assert report.verdict == (
         f"Whoever adds 12 rows to the {n} training rows ({1200 / n:.2g} %) can raise the test error from 5.0 % to "
-        "40.0 % past the filter l2, on test rows that the attacker knows, and to 38.0 % on those it does not. What is "
-        "proved at most: not asked for (--certify)."
+        "40.0 % past the filter l2, on test rows that the attacker knows, and to 38.0 % on those it does not. No "
+        "upper bound was computed (--certify)."
     )
     assert "may be chance" in replace(report, damages=[replace(item, low=-0.1)]).verdict
     assert "kkt had not ended" in replace(report, unfinished=["kkt"]).verdict
