@@ -5,9 +5,6 @@ Embeddings of sentences
 Linear classifiers are mostly trained on embeddings today. Each has length 1, and so has all that an attacker can plant.
 """
 
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA
@@ -18,7 +15,7 @@ import linpoison
 # %%
 # Reviews, embedded by MiniLM; a few hundred of them, for the picture.
 
-reviews = linpoison.load(Path(os.environ["LINPOISON_DATA"]) / "reviews_minilm.npz")
+reviews = linpoison.load("reviews_minilm")
 X, y = normalize(reviews.train.X[:500]), reviews.train.y[:500]
 X_test, y_test = normalize(reviews.test.X[:300]), reviews.test.y[:300]
 report = linpoison.audit(

@@ -7,7 +7,6 @@ the embeddings and the labels, and are asked three things: is there poison in th
 which answers can be vouched for?
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -21,10 +20,10 @@ import linpoison
 # The rows in hand
 # ----------------
 #
-# Embeddings have length 1, and so has what an attacker can plant. Somebody has planted copies of one review with a
-# false label.
+# An ``.npz`` file in the folder ``LINPOISON_DATA`` is loaded by its name; any other by its path. Embeddings have
+# length 1, and so has what an attacker can plant. Here somebody has planted copies of one review with a false label.
 
-reviews = linpoison.load(Path(os.environ["LINPOISON_DATA"]) / "reviews_minilm.npz")
+reviews = linpoison.load("reviews_minilm")
 X_train, y_train = normalize(reviews.train.X[:600]), reviews.train.y[:600]
 X_test, y_test = normalize(reviews.test.X[:300]), reviews.test.y[:300]
 X = np.vstack([X_train, np.repeat(X_train[[0]], 18, axis=0)])
@@ -56,7 +55,7 @@ report = linpoison.audit(
 print(report.verdict)
 
 # %%
-# The pages for whom it concerns are ``report.html`` and ``report.json``. With ``redact=True`` they hold no poison.
+# Hand on ``report.html`` to people and ``report.json`` to programs. With ``redact=True`` they hold no poison.
 
 print(sorted(path.name for path in out.iterdir() if path.is_file()))
 

@@ -3,7 +3,8 @@ The engineer: from a table to a gate
 ====================================
 
 A model is trained each night on rows that people hand in. How bad can a few false rows make it, what is to be done, and
-how does the build fail when that changes? The table is UCI Adult, as it was published: words and numbers.
+how does the build fail when that changes? The table is UCI Adult, as it was published: words and numbers. The gate
+needs the extra ``skops``: ``pip install -e '.[skops]'``.
 """
 
 import tempfile
@@ -57,7 +58,7 @@ print(report.verdict)
 # %%
 # Such rows are in ``poison.csv``, as somebody would hand them in.
 
-print(pd.read_csv(folder / "audit" / "poison.csv").head())
+print(pd.read_csv(folder / "audit" / "poison.csv").to_string(index=False))
 
 # %%
 # How many rows does it take?

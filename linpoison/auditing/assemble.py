@@ -289,7 +289,7 @@ def _named(name: str) -> str:
     return f"<{name}>" if isinstance(name, Named) else name
 
 
-_OPTION = {"attacks": "--attack", "epsilons": "--epsilon", "sample_weight": "--weight"}
+_OPTION = {"epsilons": "--epsilon", "sample_weight": "--weight"}
 
 
 def _word(value: Any) -> str:

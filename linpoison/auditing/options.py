@@ -48,6 +48,8 @@ EVERY = "all"
 """The word for all attacks."""
 BASELINE = "kkt-grid"
 """The attack that "all" leaves out."""
+_PLURAL = {"attack": "attacks", "defense": "defenses"}
+"""Names of before, which stay for one version."""
 LAST = "refined"
 """The attack that starts from what the others have found."""
 
@@ -97,6 +99,10 @@ class LearnerOptions:
     @classmethod
     def of(cls, options: Self | None, keywords: Mapping[str, Any]) -> Self:
         """What a command was given: an object of options, or keywords to make one of."""
+        twice = [name for name, plural in _PLURAL.items() if name in keywords and plural in keywords]
+        if twice:
+            raise InputError(f"{_PLURAL[twice[0]]} alone", f"{twice[0]} beside it")
+        keywords = {_PLURAL.get(name, name): value for name, value in keywords.items()}
         if options is None:
             return cls(**keywords)
         if type(options) is not cls:

@@ -170,7 +170,7 @@ def _left_out(missing: Sequence[tuple[Task, float]], ran: Collection[str]) -> tu
     for task, work in missing:
         why = f"about {work / 60:.0f} minutes of work by a count of rows and columns"
         if task.name not in ran:
-            reasons.setdefault(task.name, f"{why}; --attack {task.name} runs it")
+            reasons.setdefault(task.name, f"{why}; --attacks {task.name} runs it")
         elif task.onward and not task.alone:
             reasons[f"{task.title}, from the strongest poison on"] = why
         else:

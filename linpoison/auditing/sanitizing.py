@@ -166,7 +166,7 @@ def sanitize(
     if out is not None:
         check_output(out)
     if not asked.defenses:
-        raise InputError("at least one defence", "none", "Name one with --defense, such as l2.")
+        raise InputError("at least one defence", "none", "Name one with --defenses, such as l2.")
     setting = prepare(data, asked, whole=True, many=True)
     result = _one_after_another(setting)
     if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):

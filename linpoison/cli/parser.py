@@ -56,13 +56,13 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)
     parser.add_epsilon()
-    parser.add_argument("--attack", dest="attacks", default="portfolio", metavar="NAMES",
+    parser.add_argument("--attacks", "--attack", dest="attacks", default="portfolio", metavar="NAMES",
                         help="portfolio (attacks from cheap to dear as far as a count of the work allows, and one for "
                         f"each filter alone); or a comma list among {ATTACKS}; or 'all', which is all but kkt-grid "
                         "(the paper's baseline of kkt) and passes over those that fail; refined runs last, from the "
                         "strongest of the others (default: portfolio)")  # fmt: skip
     _add_method(parser)
-    _add_defenses(parser, "--defenses", DEFENSES)
+    _add_defenses(parser, DEFENSES)
     parser.add_argument(
         "--target", default="test", metavar="ROWS",
         help="rows that the attacker may look at: test (the papers' protocol), train, or split:F for a fraction F of "
@@ -93,11 +93,11 @@ def _add_sweep(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help=f"{_DATA_HELP}; stands before the options")
     _add_learner(parser, several=True)
     parser.add_epsilon(**_several(0.03))
-    parser.add_argument("--attack", dest="attacks", nargs="+", default=["portfolio"], metavar="NAMES",
-                        help="for each audit one word as in 'audit --attack', such as: kkt min-max kkt,refined "
+    parser.add_argument("--attacks", "--attack", dest="attacks", nargs="+", default=["portfolio"], metavar="NAMES",
+                        help="for each audit one word as in 'audit --attacks', such as: kkt min-max kkt,refined "
                         "(default: portfolio)")  # fmt: skip
     _add_method(parser)
-    _add_defenses(parser, "--defenses", DEFENSES, several=True)
+    _add_defenses(parser, DEFENSES, several=True)
     parser.add_argument("--target", nargs="+", default=["test"], metavar="ROWS",
                         help="for each audit one word as in 'audit --target' (default: test)")  # fmt: skip
     _add_metric(parser)
@@ -137,12 +137,12 @@ def _add_certify(commands: Any) -> None:
                         help="models that vote, with --kind partition (default: 10)")  # fmt: skip
     parser.add_argument("--epsilon", dest="epsilons", default="0.003,0.01,0.03", metavar="E[,E...]",
                         help="budgets as fractions of the training rows (default: 0.003,0.01,0.03)")  # fmt: skip
-    parser.add_argument("--attack", dest="attacks", default=None, metavar="NAMES",
+    parser.add_argument("--attacks", "--attack", dest="attacks", default=None, metavar="NAMES",
                         help=f"attacks to hold against the bounds of the error, among {ATTACKS}; 'all' or 'none' "
                         "(default: kkt)")  # fmt: skip
     parser.add_argument("--certificates", default="test-error,average-loss", metavar="NAMES",
                         help="comma list among test-error and average-loss (default: both)")  # fmt: skip
-    _add_defenses(parser, "--defenses", CERTIFIABLE)
+    _add_defenses(parser, CERTIFIABLE)
     _add_metric(parser)
     parser.add_jobs("worker processes of the attacks (default: all)")
     parser.add_out("output folder; a rerun resumes (default: none)")
@@ -161,7 +161,7 @@ def _add_budget(commands: Any) -> None:
     parser.add_argument("--target", required=True, metavar="WHAT",
                         help="a model in FILE.npz (arrays coef and intercept), 'decoys', or 'flip:I' for the label of "
                         "test row I")  # fmt: skip
-    _add_defenses(parser, "--defenses", CERTIFIABLE)
+    _add_defenses(parser, CERTIFIABLE)
     parser.add_out("output folder for the certificates and poison")
     parser.add_output()
 
@@ -203,7 +203,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--poison", required=True, metavar="FILE.npz", help="poison rows (format: docs/files.md)")
     _add_learner(parser)
     parser.add_epsilon()
-    _add_defenses(parser, "--defenses", DEFENSES)
+    _add_defenses(parser, DEFENSES)
     _add_metric(parser)
     parser.add_out("also write the report to this folder")
     _add_gates(parser)
@@ -217,7 +217,7 @@ def _add_sanitize(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_learner(parser)
-    _add_defenses(parser, "--defense", None)
+    _add_defenses(parser, None)
     parser.add_argument("--out", type=place, required=True, metavar="FILE",
                         help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -233,7 +233,7 @@ def _add_harden(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", default="breast_cancer", help=_DATA_HELP)
     _add_learner(parser)
     parser.add_epsilon()
-    _add_defenses(parser, "--defenses", DEFENSES)
+    _add_defenses(parser, DEFENSES)
     parser.add_argument("--trusted", default="0.5", metavar="WHICH",
                         help="training rows known to be clean: rows:3,17,42 or rows:FILE (numbers in the file of "
                         "data), column:NAME (0 in all others), or a share drawn at random (default: 0.5)")  # fmt: skip
@@ -357,12 +357,12 @@ def _several(default: Any) -> dict[str, Any]:
     return {"nargs": "+", "default": [default]}
 
 
-def _add_defenses(parser: Parser, flag: str, default: str | None, *, several: bool = False) -> None:
+def _add_defenses(parser: Parser, default: str | None, *, several: bool = False) -> None:
     group = parser.add_argument_group("defences")
     none = f", or 'none' (default: {default})" if default else ""
     lists = _several(default) if several else {"default": default}
     each = "for each audit one " if several else ""
-    group.add_argument(flag, dest="defenses", required=default is None, metavar="NAMES",
+    group.add_argument("--defenses", "--defense", dest="defenses", required=default is None, metavar="NAMES",
                        help=f"{each}comma list among {KNOWN_DEFENSES}{none}; or names that other packages register",
                        **lists)  # fmt: skip
     group.add_argument("--variant", default="paper", metavar="NAME",

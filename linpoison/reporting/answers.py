@@ -47,9 +47,12 @@ class AnswersReport(Report):
         held = np.array([entry["withstands"] for entry in self.answers])
         unit = "planted rows" if self.kind == "deletions" else "flipped labels"
         more = " (no more were looked at)" if np.median(held) >= self.most else ""
+        half, none = int(np.median(held)), int((held < 1).sum())
+        if half < 1:
+            return f"{none} of {held.size} answers withstand not one of the {unit}."
         return (
-            f"Of {held.size} answers half withstand {max(int(np.median(held)), 0)} {unit} or more{more}, "
-            f"{int((held < 1).sum())} do not withstand one."
+            f"Of {held.size} answers half withstand {half} {unit} or more{more}; "
+            f"{none or 'none'} may not withstand one."
         )
 
     def records(self) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ class BudgetReport(Report):
     def verdict(self) -> str:
         """The least mass of poison that makes the cheapest of the targets the learned model."""
         cheapest = min(self.entries, key=lambda item: float(item["bound"]))
-        what = f"the model {cheapest['name']}"
+        what = "the given model" if cheapest["name"] == "model" else f"the model {cheapest['name']}"
         if self.target.startswith("flip:"):
             what = f"the cheapest model found that turns test row {self.target[5:]}"
         elif len(self.entries) > 1:

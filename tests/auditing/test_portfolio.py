@@ -45,7 +45,7 @@ def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
     found = plan.make_plan(OPTIONS, scenarios())
     names = [item["name"] for item in found.left_out]
     assert names[:3] == ["min-max", "kkt", "influence"]
-    assert "--attack kkt runs it" in found.left_out[1]["reason"]
+    assert "--attacks kkt runs it" in found.left_out[1]["reason"]
     assert names[3] == "breakdown, within the range of each column, from the strongest poison on"
     assert all(name.startswith("breakdown ") for name in names[4:])
     assert len(names) + len(found.tasks) == 13
