@@ -10,6 +10,8 @@ from typing import Any
 
 from .._printable import printable
 
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
 
 @cache
 def glossary() -> dict[str, str]:
@@ -28,11 +30,15 @@ def linked(text: str) -> Any:
     """Text as HTML, escaped, with its terms as links to the section of words."""
     from markupsafe import Markup, escape
 
+    def told(part: str) -> Any:
+        """Escaped, with options that no line breaks."""
+        return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(part))))
+
     parts = _pattern().split(printable(text))  # what lies between, then the term and its plural, in turn
-    out = [escape(parts[0])]
+    out = [told(parts[0])]
     for term, plural, rest in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
         link = Markup('<a class="term" href="#{}">{}</a>').format(anchor(_key(term)), term + (plural or ""))
-        out += [link, escape(rest)]
+        out += [link, told(rest)]
     return Markup("").join(out)
 
 

@@ -34,7 +34,7 @@ def _context(report: AuditFindings, verdict: str) -> dict[str, Any]:
     return {
         "report": report,
         "verdict": verdict,
-        "clean_error": report.clean["test_error"],
+        "clean_error": report.damage().clean_error if report.domains else report.clean["test_error"],
         "entries": [_entry(report, entry) for entry in shown(report)],
         "headline": report.damage() if report.domains else None,
         "broken": failed(report.gate),

@@ -12,6 +12,12 @@ def test_terms_are_links_and_everything_else_is_escaped():
     )
 
 
+def test_options_stay_on_one_line():
+    assert str(linked("run --certify, not well--known")) == (
+        'run <span class="option">--certify</span>, not well--known'
+    )
+
+
 def test_the_terms_of_a_text_are_those_it_uses():
     found = terms_in(["A decoy within the Budget,", "then a decoy", "and no budgeting"])
     assert [(place, term) for place, term, _ in found] == [("term-budget", "budget"), ("term-decoy", "decoy")]
