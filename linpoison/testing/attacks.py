@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..attacks import Attack, Scenario
+from ..attacks import Aim, Attack, Scenario
 from ..attacks.scenario import check_deployable
 from ..core import Array, AttackResult, Budget, Dataset, InputError
 from ..losses import Hinge, Problem
@@ -62,7 +62,7 @@ def _scenario() -> Scenario:
     rng = np.random.default_rng(0)
     y = np.where(np.arange(120) % 2, 1.0, -1.0)
     train, test = (Dataset(rng.normal(size=(120, 3)) + 0.8 * y[:, None], y) for _ in range(2))
-    return Scenario(train, Problem(Hinge(), 0.05), Budget(0.05), {}, test)
+    return Scenario(train, Problem(Hinge(), 0.05), Budget(0.05), {}, Aim(test))
 
 
 def _poison(attack: Attack, scenario: Scenario, result: AttackResult) -> None:
