@@ -275,7 +275,7 @@ def command_line(verb: str, data: Any, options: LearnerOptions, only: Collection
         elif name == "sample_weight" and not isinstance(options.sample_weight, str):
             words += ["--weight", "<weights>"]
         elif name in ("defenses", "attacks"):
-            words += [_OPTION.get(name, "--defenses"), _word(tuple(map(_named, getattr(options, name))))]
+            words += [f"--{name}", _word(tuple(map(_named, getattr(options, name))))]
         elif name == "model" and value is not None:
             words += ["--model", _named(options.model)]
         elif isinstance(value, bool):
