@@ -287,7 +287,7 @@ def test_progress_is_a_few_lines_off_a_terminal():
         for done in range(101):
             progress(done, 100, "decoys")
         progress(1, 4, "finals")
-    assert stream.text.splitlines() == ["linpoison: decoys 0/100", "linpoison: decoys 100/100", "linpoison: finals 1/4"]
+    assert stream.text.splitlines() == ["linpoison: decoys 0 %", "linpoison: decoys 100 %", "linpoison: finals 1/4"]
 
 
 def test_progress_is_a_bar_on_a_terminal_and_nothing_when_quiet():
