@@ -8,6 +8,8 @@ from typing import Any
 
 from .._printable import printable
 
+_HELD = "\N{NO-BREAK SPACE}%"
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns of equal width: the first to the left, the rest to the right.
@@ -85,7 +87,18 @@ def own_words(data: Mapping[str, Any]) -> str:
 
 
 def wrapped(text: str, lead: str) -> str:
-    return textwrap.fill(text, width=100, initial_indent=lead, subsequent_indent=" " * len(lead))
+    """Lines of a terminal: names with hyphens, options and numbers with their per cent stay whole.
+
+    Examples
+    --------
+    >>> print(wrapped(94 * "a" + " one-class", "")[95:], wrapped(95 * "a" + " 15.2 %", "")[96:])
+    one-class 15.2 %
+    """
+    lines = textwrap.fill(
+        text.replace(" %", _HELD), width=100, initial_indent=lead, subsequent_indent=" " * len(lead),
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return lines.replace(_HELD, " %")
 
 
 def listed(lines: Sequence[str], heading: str = "") -> str:

@@ -58,14 +58,13 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     worst = first["defenses"][best]
     lines = [
         f"{found['attack']} {behind}: the error on {first['name']} ({first['n_rows']} rows) goes from "
-        f"{worst['clean']:.1%} to {worst['poisoned']:.1%}, on all rows from {overall['clean']:.1%} to "
-        f"{overall['poisoned']:.1%}."
+        f"{percent(worst['clean'])} to {percent(worst['poisoned'])}, on all rows from {percent(overall['clean'])} to "
+        f"{percent(overall['poisoned'])}."
     ]
     sure = [group for group in groups if group["defenses"][best]["low"] > 0]
     spared = [group for group in groups if group["defenses"][best]["damage"] <= 0]
-    lines.append(
-        f"{len(sure)} of {len(groups)} subpopulations are damaged beyond chance; {len(spared)} are not damaged at all."
-    )
+    unhurt = f"{len(spared) or 'none'} {'is' if len(spared) == 1 else 'are'} not damaged at all"
+    lines.append(f"{len(sure)} of {len(groups)} subpopulations are damaged beyond chance; {unhurt}.")
     apart = _gap(groups, best, "poisoned"), _gap(groups, best, "clean")
     lines.append(
         f"Between the subpopulation with the least error and the one with the greatest lie {100 * apart[1]:.1f} points "
