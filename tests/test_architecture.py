@@ -55,6 +55,7 @@ ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", *DRAW
 SCRIPTS = sorted(path for folder in ("experiments", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 
+@cache
 def library_files() -> list[Path]:
     return sorted([*(ROOT / "linpoison").rglob("*.py"), *(ROOT / "deep").rglob("*.py")])
 
@@ -72,6 +73,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
+def walked(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a tree: every rule looks at each of them."""
+    return tuple(ast.walk(tree))
+
+
 def module_of(path: Path) -> tuple[str, ...]:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[:-1] if parts[-1] == "__init__" else parts
@@ -83,7 +90,7 @@ def package_of(path: Path) -> tuple[str, ...]:
 
 def imported(path: Path, tree: ast.AST) -> Iterator[tuple[str, ...]]:
     """Absolute names of all that a file imports, at any depth and under TYPE_CHECKING too."""
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -107,13 +114,17 @@ def rooms_imported(path: Path, tree: ast.AST) -> set[str]:
 
 def files_imported(path: Path, tree: ast.AST) -> set[Path]:
     """Library files that a file names in its imports, at any depth and under TYPE_CHECKING too."""
-    files = {module_of(other): other for other in library_files()}
-    found = set()
+    files, found = library_modules(), set()
     for name in imported(path, tree):
         while name and name not in files:
             name = name[:-1]
         found |= {files[name]} if name else set()
     return found - {path}
+
+
+@cache
+def library_modules() -> dict[tuple[str, ...], Path]:
+    return {module_of(path): path for path in library_files()}
 
 
 def circle_of(arrows: dict[Path, set[Path]]) -> list[str]:
@@ -196,14 +207,14 @@ def solves(tree: ast.AST) -> list[int]:
     """Lines that solve a cvxpy problem: ``.solve(`` on a name or a call that is one."""
     names = {
         target.id
-        for node in ast.walk(tree)
+        for node in walked(tree)
         if isinstance(node, ast.Assign) and is_problem(node.value)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
     return [
         node.lineno
-        for node in ast.walk(tree)
+        for node in walked(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "solve"
@@ -250,7 +261,7 @@ def test_deep_needs_no_cvxpy():
 def of_defences(tree: ast.AST, classes: set[str], names: set[str]) -> list[str]:
     """Where a defence is asked for by its class, or several are listed by their names."""
     found = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Name | ast.Attribute | ast.alias):
             word = getattr(node, "id", getattr(node, "attr", getattr(node, "name", "")))
             found += [f"{node.lineno}: {word}"] if word in classes else []
@@ -280,12 +291,12 @@ BY_CLASS = {"deep/torch_losses.py": "torch's own forms of the margin losses, by 
 def by_class(tree: ast.AST, classes: set[str]) -> list[str]:
     """Where a loss or a learner is asked for its class or its name: by itself, in a tuple, or in a tuple of a name."""
     known = set(classes)
-    for node in ast.walk(tree):
+    for node in walked(tree):
         listed = isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple | ast.BinOp)
         if listed and names_in(node.value) & known:
             known |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     found = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
             found += [ast.unparse(node)] if names_in(node.args[-1]) & known else []
         elif isinstance(node, ast.MatchClass):
@@ -326,7 +337,7 @@ LEGACY_RANDOM = {"default_rng", "Generator", "SeedSequence", "PCG64", "BitGenera
 def offences(tree: ast.AST) -> list[str]:
     """What library code does not do: print, assert, draw from global random state."""
     found = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Assert):
             found.append(f"{node.lineno}: assert")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
@@ -350,7 +361,7 @@ def test_the_reader_of_offences_sees_them():
 def sorted_by_class(path: Path, tree: ast.Module) -> set[str]:
     """Classes of sets whose instances a file of another room tells from others."""
     of_sets = {name[-1] for name in imported(path, tree) if name[:2] == ("linpoison", "sets")}
-    checks = [node.args[1] for node in ast.walk(tree) if isinstance(node, ast.Call)
+    checks = [node.args[1] for node in walked(tree) if isinstance(node, ast.Call)
               and ast.unparse(node.func) in ("isinstance", "issubclass") and len(node.args) > 1]  # fmt: skip
     return of_sets & {node.id for check in checks for node in ast.walk(check) if isinstance(node, ast.Name)}
 
@@ -398,7 +409,7 @@ def test_no_public_name_is_used_by_tests_alone():
     for path in library_files():
         items = [*definitions(tree_of(path))]
         defined |= {item.name: f"{id_of(path)}:{item.lineno}" for item in items}
-        names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}  # not what is exported only
+        names = {node.id for node in walked(tree_of(path)) if isinstance(node, ast.Name)}  # not what is exported only
         front = set(re.findall(WORD, ast.get_docstring(tree_of(path)) or ""))  # of a package: its page
         used |= words_outside(path, items) if path.name != "__init__.py" else names | front
     used |= set(importlib.import_module("linpoison").__all__)

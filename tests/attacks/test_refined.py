@@ -24,7 +24,7 @@ from linpoison.sets import Ball, Box, ByLabel, Halfspace, intersect
 
 SMALL = LabelFlipDecoys((0.2, 0.4), (1, 3))
 START = KKT(decoys=SMALL, regrown=SMALL, generations=0, finalists=2)
-QUICK = Refined(start=START, rounds=2, steps=20, chains=2)
+QUICK = Refined(start=START, rounds=2, steps=12, chains=2)
 ALL = ("l2", "slab", "loss", "svd", "knn")
 
 
