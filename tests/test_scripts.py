@@ -9,16 +9,19 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small_attacks import FEW
 from test_architecture import ALLOWED, listed_packages
 
 import linpoison
 from linpoison import AuditReport, InputError, Poison
+from linpoison.attacks import ATTACKS, KKT, LabelFlipDecoys
 
 ROOT = Path(__file__).parent.parent
 ENRON = ROOT / "experiments" / "stronger_attacks" / "enron_kkt.py"
@@ -104,7 +107,18 @@ def test_the_enron_table_on_a_small_set(tmp_path, fake_attacks, capsys):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_enron_table_with_the_real_attack(tmp_path, capsys):
+@dataclass(frozen=True)
+class Few(KKT):
+    """With few decoys."""
+
+    decoys: LabelFlipDecoys = FEW
+    generations: int = 1
+    refits: int = 1
+    finalists: int = 2
+
+
+def test_the_enron_table_with_the_real_attack(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "kkt", Few)
     experiment = script(ENRON)
     experiment["run"].__globals__.update(TARGETS=("train",), ATTACKS=("kkt",))
     assert experiment["main"](["--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
