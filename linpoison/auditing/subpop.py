@@ -16,7 +16,7 @@ from ..core import CapabilityError, Dataset, InputError, check_integer, check_nu
 from ..core.archives import arrays_writer
 from ..core.journal import FolderJournal
 from ..core.wording import quiet_fonts
-from ..core.writing import Writer, alone_in, check_folder, text_writer, write_all
+from ..core.writing import Writer, alone_in, check_folder, write_all
 from ..reporting.base import Report, Table
 from ..reporting.cells import aligned, counted, difference, percent, wrapped
 from ..reporting.page import plain_page
@@ -91,7 +91,7 @@ class SubpopOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class SubpopReport(Report):
+class SubpopReport(Report, stem="subpop"):
     """A study with its heading; a row of `to_frame` is a subpopulation at one strength.
 
     Parameters
@@ -177,15 +177,14 @@ class SubpopReport(Report):
         return {"data": self.data, "labels": self.labels, "options": own, **asdict(self.study)}
 
     def writers(self) -> dict[str, Writer]:
-        """``subpop.html``, ``subpop.json`` and ``damage.png``."""
+        """``damage.png`` besides."""
         from ..subpopulations import pictures
 
         def drawn(stream: BinaryIO) -> None:
             with quiet_fonts():
                 pictures.damage_figure(self.study).savefig(stream, format="png")
 
-        texts = {"subpop.html": text_writer(self.to_html), "subpop.json": text_writer(self.to_json)}
-        return {"damage.png": drawn, **texts}
+        return {"damage.png": drawn, **super().writers()}
 
 
 def run_subpop(

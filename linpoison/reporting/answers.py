@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.writing import Writer, table_writer, text_writer
+from ..core.writing import Writer, table_writer
 from .base import Report, Table
 from .cells import aligned, listed, own_words
 from .json_values import serial
@@ -25,7 +25,7 @@ UNKNOWN = "-1 where not even the answer itself is proved, next to a score of zer
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswersReport(Report):
+class AnswersReport(Report, stem="answers"):
     """What `certify_rows` found; `to_frame` holds the `answers`. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
@@ -87,12 +87,8 @@ class AnswersReport(Report):
         """The report as one self-contained page."""
         return plain_page(
             self, "Certified answers", (self.dataset.get("labels", ""),), [("How to read this", self.notes())],
-            command=self.command, versions=self.versions,
         )  # fmt: skip
 
     def writers(self) -> dict[str, Writer]:
-        """``answers.csv``, ``answers.json`` and ``answers.html``."""
-        return {
-            "answers.csv": table_writer(self.records, end="\n"), "answers.json": text_writer(self.to_json),
-            "answers.html": text_writer(self.to_html),
-        }  # fmt: skip
+        """``answers.csv`` besides."""
+        return {"answers.csv": table_writer(self.records, end="\n"), **super().writers()}

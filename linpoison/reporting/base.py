@@ -7,9 +7,9 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.writing import Writer, write_all
+from ..core.writing import Writer, text_writer, write_all
 from .cells import aligned, wrapped
 from .json_values import plain
 from .page import rendered
@@ -23,6 +23,12 @@ Table = tuple[str, Sequence[Sequence[str]]]
 
 class Report(ABC):
     """The outcome of a command. ``print`` shows the verdict and the tables, `to_text` everything."""
+
+    stem: ClassVar[str]
+    """Name of the page and of the JSON file, which a class gives behind its bases."""
+
+    def __init_subclass__(cls, *, stem: str = "report") -> None:
+        cls.stem = stem
 
     @property
     @abstractmethod
@@ -49,9 +55,12 @@ class Report(ABC):
     def values(self) -> dict[str, Any]:
         """The fields of the JSON file, behind the verdict."""
 
-    @abstractmethod
     def writers(self) -> dict[str, Writer]:
-        """What writes each file, by its name; nothing is drawn before it is called."""
+        """What writes each file, by its name: the page, the JSON file, and before them what a report has besides.
+
+        Nothing is drawn before it is called.
+        """
+        return {f"{self.stem}.html": text_writer(self.to_html), f"{self.stem}.json": text_writer(self.to_json)}
 
     def to_json(self) -> str:
         """The report as JSON; its first field is the verdict."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.writing import Writer, text_writer
 from .base import Report, Table
 from .cells import aligned, listed, own_words, percent, wrapped
 from .page import plain_page
@@ -25,7 +24,7 @@ FLIPPED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetReport(Report):
+class BudgetReport(Report, stem="budget"):
     """What `budget` found; a row of `to_frame` is one of `entries`. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
@@ -95,12 +94,8 @@ class BudgetReport(Report):
         """The report as one self-contained page."""
         return plain_page(
             self, f"Poisoning budgets of {self.dataset['name']}", (self._heading(), self.dataset.get("labels", "")),
-            [("How to read this", self._notes())], command=self.command, versions=self.versions,
+            [("How to read this", self._notes())],
         )  # fmt: skip
-
-    def writers(self) -> dict[str, Writer]:
-        """``budget.html`` and ``budget.json``."""
-        return {"budget.html": text_writer(self.to_html), "budget.json": text_writer(self.to_json)}
 
     def _heading(self) -> str:
         return (

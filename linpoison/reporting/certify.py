@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..core import InputError
-from ..core.writing import Writer, text_writer
 from .base import Report, Table
 from .cells import aimed_table, aligned, listed, loss_table, own_words, percent, rows_table, rungs_table, wrapped
 from .json_values import known
@@ -59,7 +58,7 @@ ROWS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyReport(Report):
+class CertifyReport(Report, stem="certify"):
     """What `certify` found; a row of `to_frame` is one of `rungs`. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
@@ -124,10 +123,6 @@ class CertifyReport(Report):
     def to_html(self) -> str:
         """The report as one self-contained page."""
         return certify_html(self)
-
-    def writers(self) -> dict[str, Writer]:
-        """``certify.html`` and ``certify.json``."""
-        return {"certify.html": text_writer(self.to_html), "certify.json": text_writer(self.to_json)}
 
 
 def certify_verdict(report: CertifyReport) -> str:
@@ -208,5 +203,5 @@ def certify_html(report: CertifyReport) -> str:
     sections = [("What the bounds rest on", [*report.assumptions, *rest]), ("How to read this", reading(report))]
     return plain_page(
         report, f"Poisoning certificates of {data['name']}", subtitle, sections,
-        figures=[bracket(report.rungs, report.kind)], command=report.command, versions=report.versions,
+        figures=[bracket(report.rungs, report.kind)],
     )  # fmt: skip

@@ -27,7 +27,7 @@ READING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class HardenReport(Report):
+class HardenReport(Report, stem="harden"):
     """What `harden` found. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
@@ -106,7 +106,7 @@ class HardenReport(Report):
         return plain_page(
             self, f"Hardening against poison: {self.dataset['name']}",
             (self._heading(), self.dataset.get("labels", "")), [("How to read this", self.notes())],
-            figures=[front(self.trials, self.chosen)], code=self.code, command=self.command, versions=self.versions,
+            figures=[front(self.trials, self.chosen)], code=self.code,
         )  # fmt: skip
 
     def _heading(self) -> str:
@@ -128,9 +128,8 @@ class HardenReport(Report):
         return [{**asdict(trial), "attacked": trial.attacked, "thorough": trial.thorough} for trial in self.trials]
 
     def writers(self) -> dict[str, Writer]:
-        """``hardened.py``, ``harden.html``, ``harden.json``, ``poison.npz`` and, where skops is, ``hardened.skops``."""
-        texts = {"hardened.py": lambda: self.code, "harden.html": self.to_html, "harden.json": self.to_json}
-        written: dict[str, Writer] = {name: text_writer(text) for name, text in texts.items()}
+        """``hardened.py``, ``poison.npz`` and, where skops is, ``hardened.skops`` besides."""
+        written = {"hardened.py": text_writer(self.code), **super().writers()}
         if self.poison is not None:
             written["poison.npz"] = self.poison.write
         return {**written, **({"hardened.skops": self._write_estimator} if find_spec("skops") else {})}

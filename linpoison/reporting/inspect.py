@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.writing import Writer, table_writer, text_writer
+from ..core.writing import Writer, table_writer
 from .base import Report, Table
 from .cells import aligned, listed, own_words, percent, points
 from .json_values import serial
@@ -25,7 +25,7 @@ READING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectReport(Report):
+class InspectReport(Report, stem="inspect"):
     """What `inspect` found. The fields are documented in docs/files.md."""
 
     dataset: dict[str, Any]
@@ -130,12 +130,8 @@ class InspectReport(Report):
         sections = [("Rows that act together", self.group_lines()), ("How to read this", self.notes())]
         return plain_page(
             self, f"Suspicious rows of {self.dataset['name']}", subtitle, sections, figures=[figure],
-            command=self.command, versions=self.versions,
         )  # fmt: skip
 
     def writers(self) -> dict[str, Writer]:
-        """``suspects.csv``, ``inspect.json`` and ``inspect.html``."""
-        return {
-            "suspects.csv": table_writer(self.records), "inspect.json": text_writer(self.to_json),
-            "inspect.html": text_writer(self.to_html),
-        }  # fmt: skip
+        """``suspects.csv`` besides."""
+        return {"suspects.csv": table_writer(self.records), **super().writers()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -26,14 +26,13 @@ def plain_page(
     figures: Sequence[Figure] = (),
     tables: Sequence[Any] | None = None,
     code: str = "",
-    command: str = "",
-    versions: Mapping[str, str] | None = None,
 ) -> str:
     """A page of verdict, figures, tables, code, and lists below headings, with the terms that these use.
 
     Parameters
     ----------
     report : Report
+        The command and the versions, where it has them, stand at the end.
     tables : sequence of Table, optional
         Those of the report by default.
     code : str
@@ -43,7 +42,8 @@ def plain_page(
     words = [report.verdict, *(line for _, lines in sections for line in lines)]
     return rendered(
         "plain.html.j2", report=report, title=title, subtitle=[line for line in subtitle if line], sections=sections,
-        figures=figures, tables=shown, code=code, terms=terms_in(words), command=command, versions=versions or {},
+        figures=figures, tables=shown, code=code, terms=terms_in(words),
+        command=getattr(report, "command", ""), versions=getattr(report, "versions", {}),
     )  # fmt: skip
 
 

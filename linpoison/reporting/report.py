@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -123,12 +122,10 @@ class AuditReport(AuditFindings, Report):
         return words
 
     def writers(self) -> dict[str, Writer]:
-        """``poison.npz`` and the other poisons, their tables, ``report.html`` and ``report.json``."""
+        """``poison.npz`` and the other poisons, and their tables besides."""
         poisons = {
             file: partial(self.poisons[file].write, **self._words(self.poisons[file]))
             for file in self.files
             if file in self.poisons
         }
-        texts: dict[str, str | Callable[[], str]] = {**self.tables}
-        texts |= {"report.html": self.to_html, "report.json": self.to_json}
-        return {**poisons, **{file: text_writer(text) for file, text in texts.items()}}
+        return {**poisons, **{file: text_writer(text) for file, text in self.tables.items()}, **super().writers()}

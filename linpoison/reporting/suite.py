@@ -73,7 +73,7 @@ _HEAD = ("audit", "gates", "clean", "behind all", "unseen")
 
 
 @dataclass(frozen=True, eq=False)
-class SuiteReport(Report):
+class SuiteReport(Report, stem="check"):
     """The outcome of `linpoison.check`; a row of `to_frame` is an audit.
 
     Parameters
@@ -171,12 +171,9 @@ class SuiteReport(Report):
         return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
     def writers(self) -> dict[str, Writer]:
-        """``check.json``, ``check.html``, ``check.sarif``, ``check.xml`` and ``check.md``."""
-        texts = {
-            "check.json": self.to_json, "check.html": self.to_html, "check.sarif": self.to_sarif,
-            "check.xml": self.to_junit, "check.md": self.to_markdown,
-        }  # fmt: skip
-        return {name: text_writer(text) for name, text in texts.items()}
+        """``check.sarif``, ``check.xml`` and ``check.md`` besides."""
+        texts = {"check.sarif": self.to_sarif, "check.xml": self.to_junit, "check.md": self.to_markdown}
+        return {**{name: text_writer(text) for name, text in texts.items()}, **super().writers()}
 
 
 def _cases(entry: SuiteEntry) -> list[ET.Element]:

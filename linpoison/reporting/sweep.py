@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.writing import Writer, table_writer, text_writer
+from ..core.writing import Writer, table_writer
 from .base import Report, Table
 from .cells import counted, domain_words, percent
 from .findings import AttackEntry
@@ -70,7 +70,7 @@ class SweepCell:
 
 
 @dataclass(frozen=True, eq=False)
-class SweepReport(Report):
+class SweepReport(Report, stem="sweep"):
     """The outcome of `sweep`, in the order of its axes: the last of them (attacks) changes fastest.
 
     A row of `to_frame` is a poison of an audit, or a failure.
@@ -131,12 +131,8 @@ class SweepReport(Report):
         return {"schema": SCHEMA, "rows": self.records()}
 
     def writers(self) -> dict[str, Writer]:
-        """``sweep.csv``, ``sweep.html`` and ``sweep.json``."""
-        return {
-            "sweep.csv": table_writer(self.records, self.columns),
-            "sweep.html": text_writer(self.to_html),
-            "sweep.json": text_writer(self.to_json),
-        }
+        """``sweep.csv`` besides."""
+        return {"sweep.csv": table_writer(self.records, self.columns), **super().writers()}
 
     def _failures(self) -> list[str]:
         return [f"failed: {', '.join(_axes(row))}: {row['failure']}" for row in self.records() if row["failure"]]
