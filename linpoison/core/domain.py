@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .parts import Part, dense, lowest_and_highest
+from .parts import Part, lowest_and_highest
 from .validation import Array, Matrix, as_number, check_number, squared_norms
 
 DomainKind = Literal["real", "box", "counts", "range", "unit", "table"]
@@ -100,7 +100,7 @@ class Domain:
 
     def within(self, X: Matrix, factor: float = 1.0) -> Domain:
         """A table whose numbers keep to the ranges that the rows of `X` show, so many times as wide."""
-        parts = [part.within(dense(X[:, part.columns]), factor) for part in self.parts]
+        parts = [part.within(X[:, part.columns], factor) for part in self.parts]
         return Domain.of_parts(parts, X.shape[1])
 
     @classmethod

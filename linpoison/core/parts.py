@@ -58,7 +58,7 @@ class Part(ABC):
         """Whether a range check would keep the group `within` bounds."""
         return False
 
-    def within(self, X: Array, factor: float) -> Part:
+    def within(self, X: Matrix, factor: float) -> Part:
         """The group in the range that the rows `X` of shape (n, c) show, so many times as wide; by default itself."""
         return self
 
@@ -106,7 +106,7 @@ class Choice(Part):
     def ranged(self) -> bool:
         return bool(self.far.any())
 
-    def within(self, X: Array, factor: float) -> Choice:
+    def within(self, X: Matrix, factor: float) -> Choice:
         return replace(self, points=self.points[~self.far], far=self.far[:0]) if self.ranged else self
 
     def which(self, X: Array) -> NDArray[np.intp]:
@@ -190,8 +190,8 @@ class Line(Part):
         points = np.vstack([ends, self.also.reshape(-1, self.columns.size)])
         return points.min(axis=0), points.max(axis=0)
 
-    def within(self, X: Array, factor: float) -> Line:
-        v = self.value(X)
+    def within(self, X: Matrix, factor: float) -> Line:
+        v = self.value(dense(X))
         v = v[~np.isnan(v)]
         if not v.size:
             return self
@@ -215,6 +215,8 @@ class Words(Part):
     norm : {"l2", "l1", None}
     sublinear, binary : bool
         Whether n copies of a word count ``1 + log n``, or 1.
+    least, greatest : ndarray of shape (c,), optional
+        Copies of each word that a range check lets through: of words that are counted as they are, without `norm`.
 
     Examples
     --------
@@ -230,6 +232,27 @@ class Words(Part):
     norm: Literal["l2", "l1"] | None = "l2"
     sublinear: bool = False
     binary: bool = False
+    least: Array | None = None
+    greatest: Array | None = None
+
+    @property
+    def ranged(self) -> bool:
+        return self.norm is None
+
+    def within(self, X: Matrix, factor: float) -> Words:
+        if not self.ranged or not X.shape[0]:
+            return self
+        values = sp.csc_array(X)
+        low, high = (np.asarray(end.toarray()).ravel() / self.scale for end in (values.min(axis=0), values.max(axis=0)))
+        if self.sublinear:
+            low, high = (np.where(end > 0, np.exp(end - 1.0), 0.0) for end in (low, high))
+        more = (factor - 1) / 2 * (high - low)
+        least = np.where(self.usable, np.maximum(np.ceil(low - more - _ROUNDING), 0.0), 0.0)
+        return replace(self, least=least, greatest=np.floor(high + more + _ROUNDING))
+
+    def _kept(self, counts: Array) -> Array:
+        """Counts that a range check lets through."""
+        return counts if self.least is None or self.greatest is None else np.clip(counts, self.least, self.greatest)
 
     def rows(self, counts: Array) -> Array:
         """The features of texts with so many copies of each word, shape (n, c)."""
@@ -251,12 +274,14 @@ class Words(Part):
 
     def counts(self, X: Array) -> Array:
         """Whole copies of each word of a text whose features are near each row."""
-        return np.array([self._counted(row) for row in X]).reshape(X.shape)
+        return self._kept(np.array([self._counted(row) for row in X]).reshape(X.shape))
 
     def nearest(self, X: Array) -> Array:
         return self.rows(self.counts(X))
 
     def off(self, X: Matrix) -> Array:
+        if self.least is not None and self.least.any():  # a word that each row has
+            return super().off(X)
         rows = sp.csr_array(X)
         worst = self._off_of_rare(rows)
         others = np.flatnonzero(worst > _ROUNDING)
@@ -280,6 +305,8 @@ class Words(Part):
             sums = np.add.reduceat(values**2 if self.norm == "l2" else np.abs(values), starts)
             values = values / (np.sqrt(sums) if self.norm == "l2" else sums)[place]
         bad = (X.data <= 0) | ~self.usable[X.indices]
+        if self.greatest is not None:
+            bad |= counts > self.greatest[X.indices]
         off = np.where(bad, np.inf, np.abs(values - X.data) / np.maximum(1.0, np.abs(X.data)))
         worst[used] = np.maximum.reduceat(off, starts)
         worst[used[np.add.reduceat(counts, starts) > self.longest]] = np.inf
@@ -288,8 +315,10 @@ class Words(Part):
     def bounds(self) -> tuple[Array, Array]:
         most = np.full(self.scale.size, 1.0)
         if self.norm is None:
-            most = self.scale * (1.0 if self.binary else 1 + np.log(self.longest) if self.sublinear else self.longest)
-        return np.zeros(self.scale.size), np.where(self.usable, most, 0.0)
+            longest = self._kept(np.full((1, self.scale.size), float(self.longest)))
+            most = self._weighted(longest)[0] * self.scale
+        least = self._weighted(self._kept(np.zeros((1, self.scale.size))))[0] * self.scale
+        return least, np.where(self.usable, most, 0.0)
 
     @property
     def count_limit(self) -> float | None:
@@ -311,7 +340,14 @@ class Words(Part):
         weight = row[words] / self.scale[words]
         order = np.argsort(-weight, kind="stable")[: self.longest]
         words, weight = words[order], weight[order]
-        part = replace(self, columns=words, scale=self.scale[words], usable=np.ones(words.size, dtype=bool))
+        part = replace(
+            self,
+            columns=words,
+            scale=self.scale[words],
+            usable=np.ones(words.size, dtype=bool),
+            least=None,
+            greatest=None,
+        )
         goal = row[words] / (self._length(row[None, :])[0] if self.norm else 1.0)
         best, least = np.zeros(words.size), np.inf
         for factor in self._factors(weight):

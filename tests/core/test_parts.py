@@ -46,6 +46,25 @@ def test_texts_of_any_weighting_are_their_own_nearest():
             assert words.off(sp.csr_array(X * 1.01 + 0.01 * (X > 0))).max() > 1e-3
 
 
+@pytest.mark.parametrize("more", [{}, {"sublinear": True}, {"binary": True}])
+def test_a_range_check_of_words_that_are_counted_lets_no_more_copies_through_than_clean_rows_have(more):
+    words = Words(np.arange(3), np.array([1.0, 2.0, 3.0]), np.ones(3, dtype=bool), longest=99, norm=None, **more)
+    clean = words.rows(np.array([[1.0, 0.0, 2.0], [1.0, 3.0, 0.0]]))
+    narrow, wide = words.within(sp.csr_array(clean), 1.0), words.within(clean, 3.0)
+    far = words.rows(np.array([[0.0, 9.0, 9.0], [1.0, 2.0, 1.0]]))
+    most = np.array([1.0, 3.0, 2.0])
+    assert narrow.nearest(far) == pytest.approx(words.rows(np.minimum([[1.0, 9.0, 9.0], [1.0, 2.0, 1.0]], most)))
+    assert np.array([narrow.off(far)[0], narrow.off(sp.csr_array(far))[1]]) == pytest.approx(
+        [max(abs((far[0] - narrow.nearest(far)[0]) / np.maximum(1.0, far[0]))), 0.0]
+    )
+    assert narrow.off(clean).max() < 1e-12
+    assert narrow.bounds()[0] == pytest.approx(words.rows(np.array([[1.0, 0.0, 0.0]]))[0])
+    assert narrow.bounds()[1] == pytest.approx(clean.max(axis=0))
+    assert wide.greatest.tolist() == ([1.0, 2.0, 2.0] if "binary" in more else [1.0, 6.0, 4.0])
+    assert not WORDS.ranged
+    assert WORDS.within(clean, 1.0) is WORDS
+
+
 def test_a_table_clips_and_measures_part_by_part():
     line = Line(np.array([2]), np.zeros(1), np.array([0.5]), whole=True)
     domain = Domain.of_parts([Choice(np.array([0, 1]), np.eye(2)), line], 3)

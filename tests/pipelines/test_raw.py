@@ -233,6 +233,10 @@ def test_counts_of_words_beside_other_columns_keep_to_what_these_can_hold():
     assert (rows[:, 2] == 0).all(), "a text of one word holds no pair"
     assert (rows[:, 3:5].sum(axis=1) == 1).all()
     assert (raw.frame(rows)["text"].str.count("good") == rows[:, 0]).all()
+    assert (rows[:, 0] > features(estimator, frame)[:, 0].max()).any()
+    narrow = raw.domain.within(features(estimator, frame))
+    assert (narrow.clip(rows) <= features(estimator, frame).max(axis=0) + 1e-9).all()
+    assert narrow.violation(rows).max() > 0.1
 
 
 def test_what_acts_together_in_a_single_row_is_noticed():
