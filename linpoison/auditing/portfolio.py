@@ -39,14 +39,14 @@ FAR = Item(
     "breakdown",
     14.0,
     (("steps", 180),),
-    fewer=(("kept", 2), ("remade", 1), ("steps", 40), ("chains", 1), ("each", True), *_FEW_RAYS),
+    fewer=(("kept", 2), ("remade", 1), ("steps", 40), ("chains", 1), ("on_all", 30), ("each", True), *_FEW_RAYS),
 )
 """Rows that filters fitted on the poison itself let through from afar; in the widest domain."""
 FAR_ALONE = Item(
     "breakdown",
     2.0,
     (("kept", 4), ("remade", 0), ("steps", 60), ("chains", 1)),
-    fewer=(("sample", False),),
+    fewer=(("sample", False), ("on_all", 40)),
 )
 """The same made for one filter alone, and for no filter. Of many rows what `FAR` has found goes on, on all rows."""
 IN_TABLE = Item("exchange", 4.0)

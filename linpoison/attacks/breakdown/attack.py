@@ -203,7 +203,7 @@ class Breakdown(Attack):
             check_deployable(self.start, scenario, "to start from")
             plans.append(("given poison, on all rows", given(self.start)))
         for aim in constant(scenario.train):
-            radii = (max(self.radii),) if ground.bounded else tuple(self.radii[::2])
+            radii = (max(self.radii) if ground.bounded else self.radii[len(self.radii) // 2],)
             plans += [(f"{layout}, on all rows", plan) for layout, plan in far_plans(ground, aim, ground.total, radii)]
         return run.steps("all rows, onward", on_all_rows, [(scenario, ground, goal, plans, self.on_all)])
 
