@@ -93,6 +93,20 @@ def test_no_bound_is_exceeded_in_60_digits(monkeypatch):
     assert "violations" in extremes["table"](tallies, clean, done)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_rows_changed_and_inserted_at_once_of_odd_data(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    mixed = runpy.run_path(str(SCRIPT.with_name("mixed.py")))
+    for seed in (0, 2):
+        (tally,) = mixed["fuzz"](1, seed).values()
+        assert (tally.cases, tally.violations) == (1, [])
+        assert tally.poisoned > 100
+    mixed["fuzz"].__globals__["verified"] = lambda way: replace(way(), bound=np.asarray(way().bound) - 1e3)
+    (tally,) = mixed["fuzz"](1, 0).values()
+    assert tally.violations
+    assert "violations" in mixed["table"]({"a lie": tally})
+
+
 def test_lies_about_changed_rows_and_planted_models_are_seen_in_60_digits(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     changes = runpy.run_path(str(SCRIPT.with_name("extremes_changes.py")))
