@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from small_attacks import SMALL
 
 from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
 from linpoison.auditing import bracket as bracket_room
@@ -35,7 +36,7 @@ RIDGE = {"model": "ridge", "reg": 0.3, "defenses": "l2"}
 
 
 def test_attack_and_certificate_bracket_the_damage(data, tmp_path):
-    report = certify(data, epsilon=(0.025, 0.1), attacks="kkt", jobs=1, out=tmp_path, **RIDGE)
+    report = certify(data, epsilon=(0.025, 0.1), attacks=[SMALL["kkt"]], jobs=1, out=tmp_path, **RIDGE)
     for rung in report.rungs:
         assert rung["clean_error"] <= rung["bound"]
         assert rung["attack_error"] <= rung["bound"]
@@ -195,7 +196,7 @@ def test_attacks_are_made_against_the_filters_that_are_certified(data, attack, o
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("linpoison.auditing.certifying.build_bracket", spy)
         few = Split(data.train, data.test.take(np.arange(10)))  # each row has a bound of its own
-        [rung] = certify(few, epsilon=0.1, attacks=attack, jobs=1, certificates="test-error", **options).rungs
+        [rung] = certify(few, epsilon=0.1, attacks=[SMALL[attack]], jobs=1, certificates="test-error", **options).rungs
     [(defender, poison)] = seen
     assert poison.total == 8
     assert defender.learn(poison)[1] == pytest.approx(poison.total / defender.train.total)

@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.svm import SVC, LinearSVC
+from small_attacks import SMALL
 
 import linpoison
 from linpoison import InputError, Poison
@@ -131,7 +132,7 @@ def test_what_cannot_take_class_weights_says_so_with_a_way_out():
 @pytest.mark.parametrize("attack", ["random-flips", "influence-basic", "min-max-basic", "kkt"])
 def test_attacks_are_scored_by_the_weighted_learner(attack):
     estimator = clone(KINDS["hinge"]).set_params(class_weight="balanced").fit(X, WORDS)
-    report = linpoison.audit(DATA, estimator=estimator, epsilon=0.0625, attacks=attack, defenses="l2", jobs=1)
+    report = linpoison.audit(DATA, estimator=estimator, epsilon=0.0625, attacks=[SMALL[attack]], defenses="l2", jobs=1)
     poison = report.poisons[report.attacks[0].file].expanded()
     assert poison.n == 3
     rows, labels = np.vstack([X, poison.X]), [*WORDS, *np.where(poison.y > 0, "spam", "ham")]

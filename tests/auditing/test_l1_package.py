@@ -60,8 +60,8 @@ def test_it_works_in_every_command(installed):
 
 def test_a_certificate_holds_the_set_itself(installed, tmp_path):
     data = small_split()
-    out = tmp_path / "out"
-    report = linpoison.certify(data, epsilon=0.03, defenses="l1", attacks="influence", jobs=1, out=out, **RIDGE)
+    out, attack = tmp_path / "out", Influence(starts=1, steps=20, finalists=1)
+    report = linpoison.certify(data, epsilon=0.03, defenses="l1", attacks=[attack], jobs=1, out=out, **RIDGE)
     rung = report.rungs[-1]
     assert report.defenses == ["l1"]
     assert rung["attack_loss"] <= rung["loss_bound"] < 1

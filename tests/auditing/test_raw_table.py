@@ -12,12 +12,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from linpoison import Poison, audit
+from linpoison.attacks import Influence, RandomFlips
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.core import InputError
 
 TRAIN, TEST = people(300), people(150, seed=1)
-QUICK = {"attacks": "random-flips,influence", "defenses": "l2", "epsilon": 0.05, "jobs": 1}
+ATTACKS = [RandomFlips(draws=3), Influence(starts=1, steps=20, finalists=1)]
+QUICK = {"attacks": ATTACKS, "defenses": "l2", "epsilon": 0.05, "jobs": 1}
 
 
 def retrained_error(estimator, X, y, poison, X_test, y_test):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_attacks import SMALL
 
 import linpoison
 from linpoison.core import Dataset
@@ -40,7 +41,8 @@ def counted(monkeypatch):
 
 def test_an_audit_computes_what_follows_from_the_clean_rows_once(counted):
     data = (*rows(120, 0), *rows(60, 1))
-    report = linpoison.audit(data, attacks="random-flips,alfa,kkt", defenses="l2,svd,knn", domain="real", jobs=1)
+    attacks = [SMALL[name] for name in ("random-flips", "alfa", "kkt")]
+    report = linpoison.audit(data, attacks=attacks, defenses="l2,svd,knn", domain="real", jobs=1)
     assert len(report.attacks) == 3
     # the subspace once more where the report fixes filters on the clean rows, to say what stops the poison
     assert counted == {"neighbors": 1, "subspaces": 2, "models": 1}

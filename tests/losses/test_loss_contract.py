@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from foreign import register
 from own_losses import LogCosh, ModifiedHuber
+from small_attacks import SMALL
 
 from linpoison import audit, certify
 from linpoison.certificates import Certificate, Claim, certify_average_loss, min_budget
@@ -116,7 +117,7 @@ def test_audits_attack_it_behind_every_filter(loss, attack):
     train, test = rows(), rows(100, seed=3)
     estimator = LinearClassifier(loss, 0.05).fit(train.X, train.y)
     data = (train.X, train.y, test.X, test.y)
-    report = audit(data, estimator=estimator, attacks=attack, defenses="l2,loss", epsilon=0.2, jobs=1)
+    report = audit(data, estimator=estimator, attacks=[SMALL[attack]], defenses="l2,loss", epsilon=0.2, jobs=1)
     assert report.model["loss"] == loss.name
     assert report.test_error_behind_all > report.damage("none").clean_error + 0.03
 

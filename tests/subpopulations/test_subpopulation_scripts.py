@@ -17,6 +17,8 @@ import figure2
 import impossibility
 import linear
 
+from linpoison.attacks.groups import Stage
+
 
 @pytest.mark.parametrize("match", ["clusters", "features"])
 def test_adult_quick(match, capsys, tmp_path):
@@ -48,6 +50,7 @@ def test_flips_of_a_sex_open_a_gap_to_the_other(tmp_path, capsys):
 
 def test_linear_quick(capsys, monkeypatch):
     monkeypatch.setattr(linear, "REACHES", (1.0, 0.01))
+    monkeypatch.setattr(linear, "JOINT", {**linear.JOINT, "schedules": [(Stage(1.0, 0.05, 3), Stage(0.5, 0.05, 3))]})
     linear.main(["--quick"])
     assert "of 2 clusters" in capsys.readouterr().out
 
