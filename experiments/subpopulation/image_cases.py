@@ -327,17 +327,13 @@ def clusters_of(case: Case, surrogate: RiskPredictor, layer: str | None = None) 
 
 def clusters_elsewhere(case: Case, name: str) -> tuple[Case, FeatureMatch]:
     """ClusterMatch on what another network says of the same rows, as the data folder has it: an annotation of all."""
-    whole = [rows.X for rows in pretrained.features(name)]
-    X = np.concatenate(whole)
-    seen = [
-        Population(X[rows.annotations["row"]], rows.y)
-        for rows in (case.parts.train, case.parts.auxiliary, case.parts.test)
-    ]
-    found = ClusterMatch(n_clusters=case.clusters).fit(seen[1])
     own = (case.parts.train, case.parts.auxiliary, case.parts.test)
-    parts = [
-        Population(rows.X, rows.y, {"cluster": found.assign(other)}) for rows, other in zip(own, seen, strict=True)
-    ]
+    if "row" not in own[0].annotations:
+        raise SystemExit(f"--match elsewhere needs --data {' or '.join(pretrained.ARCHIVES)}")
+    X = np.concatenate([rows.X for rows in pretrained.features(name)])
+    seen = [Population(X[rows.annotations["row"]], rows.y) for rows in own]
+    found = ClusterMatch(n_clusters=case.clusters).fit(seen[1])
+    parts = [Population(rows.X, rows.y, {"cluster": found.assign(far)}) for rows, far in zip(own, seen, strict=True)]
     return replace(case, parts=Parts(*parts)), FeatureMatch(["cluster"]).fit(parts[1])
 
 

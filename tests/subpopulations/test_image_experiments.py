@@ -380,8 +380,11 @@ def test_pictures_are_enlarged_to_what_the_network_was_learned_from():
 
 
 def test_features_need_annotations_and_have_no_layers(capsys):
+    small = case()[0]
     with pytest.raises(SystemExit, match="--data utkface"):
-        images.main(["--quick", "--match", "features"])
+        cases.features_of(small)
+    with pytest.raises(SystemExit, match="--data cifar10_small or sentences"):
+        cases.clusters_elsewhere(small, "generated")
     with pytest.raises(SystemExit, match="2"):
         images.options_of(["--match", "features", "--table", "3"])
     assert "no layers" in capsys.readouterr().err
