@@ -33,12 +33,13 @@ suppress_warnings = ["config.cache"]  # a sort key of sphinx-gallery is a functi
 html_theme = "pydata_sphinx_theme"
 html_title = "linpoison"
 html_theme_options = {
-    "header_links_before_dropdown": 3,
+    "header_links_before_dropdown": 5,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navigation_depth": 2,
 }
 html_show_sourcelink = False
+smartquotes = False  # two hyphens begin an option
 
 default_role = "py:obj"
 autodoc_typehints = "none"
