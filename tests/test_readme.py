@@ -7,12 +7,15 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from test_architecture import ALLOWED
 
 from deep.cli_parser import build_parser as networks_parser
+from linpoison.attacks import ATTACKS, Breakdown
 from linpoison.auditing.options import AuditOptions
 from linpoison.cli.parser import build_parser
 
@@ -30,7 +33,22 @@ def python_blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_runs(in_tmp, capsys, pictures):
+@dataclass(frozen=True)
+class Few(Breakdown):
+    """With less of everything: whether the example runs is asked, not how much it finds."""
+
+    directions: int = 8
+    ascents: int = 30
+    kept: int = 2
+    chains: int = 1
+    steps: int = 10
+    remade: int = 1
+    radii: Sequence[float] = (20.0, 100.0)
+    inside: bool = False
+
+
+def test_the_example_runs(in_tmp, capsys, pictures, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "breakdown", Few)
     block, *_ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)
