@@ -192,8 +192,8 @@ def _command(commands: Any, name: str, text: str) -> Any:
         "y_test, labels from 0",
     )
     parser.add_argument("--model", default="lr", metavar="NAME",
-                        help="lr, nn, cnn, gc-nn, gc-cnn, or package.module:function of a row's shape and the number "
-                        "of classes (default: lr)")  # fmt: skip
+                        help="lr, nn, cnn, gc-nn, gc-cnn, lenet, or package.module:function of a row's shape and the "
+                        "number of classes (default: lr)")  # fmt: skip
     parser.add_argument("--loss", default="cross_entropy", metavar="NAME",
                         help="cross_entropy; or hinge, squared_hinge, smooth_hinge, logistic or squared, of data of "
                         "two classes and a model of one output (default: cross_entropy)")  # fmt: skip

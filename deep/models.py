@@ -49,6 +49,16 @@ def narrow(shape: Shape, classes: int) -> Any:
     return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), 128), nn.ReLU(), nn.Linear(128, classes))
 
 
+def lenet(shape: Shape, classes: int) -> Any:
+    """The CNN of CIFAR-10 in the chapter on TGDA: 6 and 16 channels of 5 x 5, 120-84, 62006 parameters."""
+    channels, height, width = _image(shape)
+    left = [((side - 4) // 2 - 4) // 2 for side in (height, width)]
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(16 * prod(left), 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes),
+    )  # fmt: skip
+
+
 def dropout_convolutional(shape: Shape, classes: int) -> Any:
     """The CNN of gradient canceling's published code: with dropout, 1199882 parameters on MNIST."""
     channels, height, width = _image(shape)
@@ -60,7 +70,7 @@ def dropout_convolutional(shape: Shape, classes: int) -> Any:
 
 
 MODELS: dict[str, Callable[[Shape, int], Any]] = {
-    "lr": logistic, "nn": wide, "cnn": convolutional, "gc-nn": narrow, "gc-cnn": dropout_convolutional,
+    "lr": logistic, "nn": wide, "cnn": convolutional, "gc-nn": narrow, "gc-cnn": dropout_convolutional, "lenet": lenet,
 }  # fmt: skip
 """Name -> function of the shape of a row and the number of classes."""
 

@@ -30,9 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from limits_lab import rows_of, write
-from scipy.stats import t as student
-from sklearn.cluster import KMeans
+from limits_lab import confused_cluster, interval, rows_of, write
 
 from deep import TorchRisk, make_model
 from linpoison.attacks.gradient import Canceler, GradientMatching
@@ -97,21 +95,8 @@ class Lab:
     def cluster(self) -> Rows:
         """The cluster that the attacker's network takes most often for another class, under that label."""
         (X, y), (module, _) = self.train, self.learn(None, 0)
-        with torch.no_grad():
-            seen, sure = module[:-1](X), module(X).softmax(dim=1)
-        size, best = round(self.budget / RATIO), (-1.0, None, 0)
-        for label in range(10):
-            own = (y == label).nonzero()[:, 0]
-            centers = (
-                KMeans(max(1, round(len(own) / size)), n_init=1, random_state=0).fit(seen[own].numpy()).cluster_centers_
-            )
-            for center in torch.as_tensor(centers):
-                part = own[(seen[own] - center).norm(dim=1).argsort()[:size]]
-                means = sure[part].mean(dim=0)
-                means[label] = -1
-                best = max(best, (float(means.max()), part, int(means.argmax())), key=lambda entry: entry[0])
-        part = best[1].repeat(-(-self.budget // len(best[1])))[: self.budget]
-        return X[part], torch.full((self.budget,), best[2])
+        part, label = confused_cluster(module, X, y, self.budget, RATIO)
+        return X[part], torch.full((self.budget,), label)
 
 
 def accuracy(module: Any, rows: Rows) -> float:
@@ -207,13 +192,6 @@ def lab_of(out: Path, quick: bool) -> Lab:
     ]
     sizes = (8, 20, 5) if quick else (30, 100, 150)
     return Lab(*rows, *sizes, FolderJournal(out / "journal", f"cluster/{quick}/{sizes}/"))  # type: ignore[arg-type]
-
-
-def interval(differences: Any) -> str:
-    """Mean and Student's interval of 95 %."""
-    n, mean = len(differences), float(np.mean(differences))
-    wide = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / n**0.5)
-    return f"{mean:.2f} ({mean - wide:.2f} to {mean + wide:.2f})"
 
 
 HEADER = (

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 
 from deep import SGDTrainer, TorchRisk, make_model
 from linpoison.core.journal import FolderJournal
@@ -142,6 +143,39 @@ def spread(values: Sequence[float], digits: int = 2, unit: float = 1.0) -> str:
     scaled = unit * np.asarray(values, dtype=float)
     mean = f"{scaled.mean():.{digits}f}"
     return mean if len(scaled) < 2 else f"{mean} ± {scaled.std(ddof=1):.{digits}f}"
+
+
+def interval(differences: Any) -> str:
+    """Mean and, of several, Student's interval of 95 %."""
+    n, mean = len(differences), float(np.mean(differences))
+    if n < 2:
+        return f"{mean:.2f}"
+    wide = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / n**0.5)
+    return f"{mean:.2f} ({mean - wide:.2f} to {mean + wide:.2f})"
+
+
+def confused_cluster(module: Any, X: Any, y: Any, budget: int, ratio: float) -> tuple[Any, int]:
+    """Rows of the cluster of one class that a network takes most often for another class, and that class.
+
+    The rows of each class are clustered by k-means on what the last layer of the Sequential is given; of each center
+    the nearest ``budget / ratio`` rows of the class are looked at. They are repeated to the budget.
+    """
+    from sklearn.cluster import KMeans
+
+    with torch.no_grad():
+        parts = [(module[:-1](part), module(part).softmax(dim=1)) for part in X.split(2000)]
+    seen, sure = (torch.cat(side) for side in zip(*parts, strict=True))
+    size, best = max(1, round(budget / ratio)), (-1.0, None, 0)
+    for label in range(10):
+        own = (y == label).nonzero()[:, 0]
+        count = max(1, round(len(own) / size))
+        centers = KMeans(count, n_init=1, random_state=0).fit(seen[own].numpy()).cluster_centers_
+        for center in torch.as_tensor(centers):
+            part = own[(seen[own] - center).norm(dim=1).argsort()[:size]]
+            means = sure[part].mean(dim=0)
+            means[label] = -1
+            best = max(best, (float(means.max()), part, int(means.argmax())), key=lambda entry: entry[0])
+    return best[1].repeat(-(-budget // len(best[1])))[:budget], best[2]
 
 
 def _array(value: Any) -> Any:

@@ -13,6 +13,10 @@
 3. Cross-entropy of c classes: ``W((c - 1) / e)``; the search maximises over the scores from ten random starts. For
    two classes the threshold of a model must be the one of the logistic loss.
 
+And what Theorem 4 leaves open: the free matrix of equation (3.11) cannot prove more than the trace where features lie
+anywhere (`free_matrix` has the proof; the search finds suprema that grow with the scores), and the rank of the gradient
+bounds the number of distinct poison rows (`few_rows`): it finds as many as a model was learned with.
+
 ``breakdown.md``: the budget for the clean model turned around, on breast cancer and digits 1 against 7: by the
 thesis, which has no regulariser in it; with the regulariser (reg 0.1, mean scaling); and inside the balls of the L2
 defence.
@@ -49,7 +53,7 @@ from linpoison.datasets import gaussians
 from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
 from linpoison.losses import Logistic, MarginLoss, Squared, make_loss
-from linpoison.risk import LinearRisk, Sample, reachability
+from linpoison.risk import LBFGSTrainer, LinearRisk, Sample, least_residuals, reachability
 from linpoison.sets import ByLabel
 
 EXAMPLES = ("example", "quantity", "thesis", "library", "search")
@@ -97,9 +101,10 @@ def examples() -> Iterator[list[str]]:
     problem = Problem(Squared(), 1e-9, fit_intercept=False)
     needed = reachability_threshold(problem, turned(problem, train), train).epsilon
     yield ["1, least squares", "threshold, labels -1 and 1", "-", f"{needed:.6f}", "-"]
-    for name, thesis in (("logistic", "W(1/e) = 0.28"), ("hinge", "1"), ("squared_hinge", "-"), ("squared", "-")):
-        loss = make_loss(name)
-        yield ["2, margin losses", f"constant, {name}", thesis, f"{loss.reach:.6f}", f"{search_margin(loss):.6f}"]
+    words = {"logistic": "W(1/e) = 0.28", "hinge": "1"}
+    for loss in (*map(make_loss, ("logistic", "hinge", "squared_hinge", "squared")), Exponential()):
+        cells = [words.get(loss.name, "-"), f"{loss.reach:.6f}", f"{search_margin(loss):.6f}"]
+        yield ["2, margin losses", f"constant, {loss.name}", *cells]
     for c in (2, 3, 10, 100):
         closed = float(lambertw((c - 1) / np.e).real)
         words = f"W({c - 1}/e) = {closed:.6f}"
@@ -107,6 +112,85 @@ def examples() -> Iterator[list[str]]:
         yield ["3, cross-entropy", f"constant, {c} classes", words, f"{ours:.6f}", f"{searched:.6f}"]
     pair, single = two_ways(train)
     yield ["3, cross-entropy", "threshold, two classes", f"{single:.6f} (3.4)", f"{pair:.6f}", "-"]
+    yield from free_matrix()
+    yield from few_rows()
+
+
+class Exponential(MarginLoss):
+    """``exp(-m)``, which Corollary 1 names; no loss of the library, as it is beyond floating point at large losses."""
+
+    name, lipschitz, smoothness = "exponential", np.inf, np.inf
+
+    def value(self, m: Any) -> Any:
+        return np.exp(-m)
+
+    def derivative(self, m: Any) -> Any:
+        return -np.exp(-m)
+
+    def second_derivative(self, m: Any) -> Any:
+        return np.exp(-m)
+
+    def expression(self, m: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.exp(-m)
+
+    def margin_at_loss(self, value: float) -> float:
+        return float(-np.log(value))
+
+    def worst_pull(self, r: Any) -> Any:
+        """``sup_t exp(-t) (t + r)``, at ``t = 1 - r``."""
+        best = np.exp(r - 1.0)
+        return best, best
+
+
+def free_matrix(c: int = 4) -> Iterator[list[str]]:
+    """Equation (3.11): what its free matrix can prove, where features lie anywhere.
+
+    ``sup_(h, y) <A (e_y - p), h>`` bounds what poison supplies, so that A proves something only where it is finite.
+    Along ``h = t v`` with one greatest entry k of v, p tends to ``e_k``, and it is finite only if
+    ``<A (e_k - e_y), v> >= 0`` for all v of greatest entry k and all y. By Farkas ``A (e_k - e_y)`` is a non-negative
+    combination of ``e_k - e_j``; with k and y exchanged, minus one of ``e_y - e_j``; so it is ``a (e_k - e_y)``, with
+    one ``a >= 0`` for all pairs as these add up. Hence ``A = a I + u 1'``, whose second part vanishes on ``e_y - p``:
+    with features anywhere, no A proves more than the trace, equation (3.6).
+    """
+    rng = np.random.default_rng(0)
+    shifted = np.eye(c) + np.outer(rng.standard_normal(c), np.ones(c))
+    closed = f"{float(lambertw((c - 1) / np.e).real):.6f}"
+    yield ["3.11, free matrix", f"supremum, I + u 1', {c} classes", "-", closed, f"{search_matrix(shifted, 30.0):.6f}"]
+    tilted = np.eye(c) + 0.05 * rng.standard_normal((c, c))
+    for size in (10.0, 100.0, 1000.0):
+        name = f"supremum for scores up to {size:g}, I + 0.05 normal"
+        yield ["3.11, free matrix", name, "may tighten", "infinite", f"{search_matrix(tilted, size):.4g}"]
+
+
+def search_matrix(A: Any, size: float) -> float:
+    """``max <A (e_y - p(h)), h>`` over classes and scores in a box, by ascent from random starts."""
+    c, rng, best = len(A), np.random.default_rng(1), -np.inf
+    for y in range(c):
+
+        def negative(h: Any, y: int = y) -> float:
+            p = np.exp(log_softmax(h))
+            return float((A @ p - A[:, y]) @ h)
+
+        for _ in range(6):
+            start = rng.uniform(-size, size, c)
+            found = minimize(negative, start, bounds=[(-size, size)] * c, method="L-BFGS-B")
+            best = max(best, -float(found.fun))
+    return best
+
+
+def few_rows() -> Iterator[list[str]]:
+    """The rank of the gradient, after (3.10), of models that were learned with so many distinct rows of poison."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    data, risk, mass = Sample(X[:200] / 16, y[:200]), LinearRisk(10, 0.01), 0.3
+    for count in (1, 2, 5):
+        poison = Sample(data.X[:count], (data.y[:count] + 1) % 10, np.full(count, mass * data.n / count))
+        w = LBFGSTrainer(1e-11).fit(risk, data.joined(poison, risk)).w
+        rows = np.count_nonzero(least_residuals(risk, w, data, mass))
+        yield ["3.10, support", f"least rows, learned with {count}", f"rank G1 <= {count}", str(rows), "-"]
 
 
 def regression(train: Dataset, epsilon: float) -> float:

@@ -16,8 +16,8 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
     the derivative of a validation loss in the rows, through what is learned from them.
 `LBFGSTrainer`
     learning from scratch to a certified gradient.
-`reachability`
-    the least mass that makes parameters optimal.
+`reachability`, `least_residuals`
+    the least mass that makes parameters optimal; what few distinct rows leave at least.
 """
 
 from .descent import LBFGS, Accelerated, Adam, Descent, ProjectedGradient
@@ -31,7 +31,7 @@ from .protocols import InverseHVP, PoisonParameters, Projection, Risk, Solution,
 from .ranks import Alone
 from .samples import Sample
 from .solvers import CG, MINRES, Dense, GaussNewton, Identity, NormalCG
-from .thresholds import Condition, Reachability, reachability
+from .thresholds import Condition, Reachability, least_residuals, reachability
 from .training import LBFGSTrainer, Trained, objective
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "hessian",
+    "least_residuals",
     "objective",
     "reachability",
     "relative_distance",

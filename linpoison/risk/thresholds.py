@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core import check_number
+from ..core.validation import Array
 from .arrays import norm, row_shape, to_numpy
 from .protocols import Risk, Vector
 from .samples import Sample
@@ -135,6 +136,57 @@ def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | Non
     threshold = 0.0 if numerator <= 0 else numerator / below if below > 0 else float("inf")
     kind: Literal["exact", "necessary"] = "exact" if _is_linear(risk, w, len(part), data) else "necessary"
     return Reachability(threshold, numerator, penalty, risk.reach, norm(part), kind)
+
+
+def least_residuals(risk: Risk, w: Vector, data: Sample, epsilon: float) -> Array:
+    """What poison of mass `epsilon` on s distinct rows leaves of the gradient at least, for s = 0, 1, ...
+
+    A row pulls on the last layer by its features times its slope in the scores, a matrix of rank one. So s rows cancel
+    a matrix of rank s, and of the last layer's gradient G, with what the regulariser gains, they leave at least::
+
+        sqrt( sum_(i > s) sigma_i^2 ),      sigma_1 >= sigma_2 >= ... the singular values of G
+
+    by Eckart and Young, whatever the rows, their labels and their weights. The number of entries above zero is the
+    least number of distinct rows of poison that makes `w` stationary: rank G, at most ``c - 1`` for cross-entropy of c
+    classes without a regulariser.
+
+    Parameters
+    ----------
+    risk : Risk
+    w : Vector
+        The target.
+    data : Sample
+        Clean rows.
+    epsilon : float
+
+    Returns
+    -------
+    ndarray, shape (r + 1,)
+        Falling, with zero at the end; values below 1e-7 of the first are zero, as rows are in the model's precision.
+
+    References
+    ----------
+    Lu, Kamath, Yu, after equation (3.10) of Lu's thesis: the rank alone.
+
+    Examples
+    --------
+    >>> from linpoison.risk import LinearRisk
+    >>> rows = Sample(np.eye(3), [0, 1, 2])
+    >>> least_residuals(LinearRisk(3, fit_intercept=False), np.zeros(9), rows, 0.1).round(3).tolist()
+    [0.471, 0.333, 0.0]
+    """
+    check_number(epsilon, "epsilon", at_least=0)
+    condition = Condition.of(risk, w, data)
+    flat = to_numpy((condition.rest + epsilon * condition.growth)[risk.head])
+    some = risk.rows(data.take([0]).X)
+    outputs, h = int(risk.scores(w, some).shape[1]), int(risk.features(w, some).shape[1])
+    matrix = flat[: outputs * h].reshape(outputs, h)
+    if len(flat) > outputs * h:  # the bias is one more feature, of 1
+        matrix = np.column_stack([matrix, flat[outputs * h :]])
+    squares = np.linalg.svd(matrix, compute_uv=False) ** 2
+    left = np.sqrt(np.append(np.cumsum(squares[::-1])[::-1], 0.0))
+    rank = int((left > 1e-7 * left[0]).sum())
+    return np.append(left[:rank], 0.0)
 
 
 def _is_linear(risk: Risk, w: Vector, head: int, data: Sample) -> bool:

@@ -32,6 +32,8 @@ def test_networks_have_the_published_sizes(name, size):
     module = make_model(name, DIGITS, 10)
     assert count(module) == size
     assert module(torch.zeros(2, *DIGITS)).shape == (2, 10)
+    assert count(make_model("lenet", (3, 32, 32), 10)) == 62006
+    assert make_model("lenet", DIGITS, 3)(torch.zeros(2, *DIGITS)).shape == (2, 3)
     assert make_model(name, (1, 8, 8), 3)(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
 
 

@@ -77,6 +77,68 @@ def test_the_cluster_and_what_is_optimised_from_it_are_within_the_pixels(load, t
     assert script.interval(np.array([1.0, 2.0, 3.0])) == "2.00 (-0.48 to 4.48)"
 
 
+def test_baselines_are_within_the_pixels_and_beside_the_thesis(load, tmp_path, capsys):
+    script = load("baselines")
+    arguments = ["--quick", "--out", str(tmp_path), "--victims", "1", "--behind", "--attacks"]
+    names = ["flip", "cluster", "min-max", "back-gradient", "MetaPoison", "pGAN 0.9"]
+    assert script.main([*arguments, *names, "--onto", "lr"]) == 0
+    rows, moved = read(tmp_path / "baselines-nn.csv"), read(tmp_path / "baselines-nn-onto.csv")
+    assert [row["attack"] for row in rows] == [row["attack"] for row in moved] == names
+    assert [row["thesis"] for row in rows] == ["0.05", "-", "-0.03", "0.37", "-", "1.09"]
+    assert [row["behind loss"] != "-" for row in rows] == [True, True, False, False, False, True]
+    lab = script.Lab("nn", "mnist", tmp_path, script.QUICK, quick=True, full=False)
+    for name in names:
+        poison, _ = lab.poison(name, 0.03)
+        assert poison.total == 4
+        assert poison.X.min() >= 0
+        assert poison.X.max() <= 1
+    most = [float(rows[k]["change"].split(", ")[0]) for k in (3, 4)]
+    assert most[0] > 0.05
+    assert 0 < most[1] <= 8 / 255 + 0.04 + 0.005
+    assert [rows[k]["change"] for k in (0, 1, 2, 5)] == ["0", "0", "-", "-"]
+    clean, poisoned = (100 * (1 - lab.learner(1).fit(part).error(lab.test)) for part in (
+        lab.train, lab.train.mix(lab.poison("flip", 0.03)[0].expanded())
+    ))  # fmt: skip
+    assert float(rows[0]["drop"]) == pytest.approx(clean - poisoned, abs=0.006)
+    capsys.readouterr()
+    assert script.main([*arguments, *names]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_baselines_of_the_thesis_are_the_differences_of_its_accuracies(load):
+    script, clean = load("baselines"), {"lr": 92.35, "nn": 98.04, "cnn": 99.13, "cifar-cnn": 69.44}
+    reached = {
+        "flip": (90.83, 97.99, 99.12, 68.99), "min-max": (89.80, 98.07, 99.55), "i-min-max": (89.56, 97.82, 99.05),
+        "back-gradient": (89.82, 97.67, 99.02), "TGDA": (89.56, 96.54, 98.02, 65.15),
+    }  # fmt: skip
+    for name, accuracies in reached.items():
+        for model, accuracy in zip(clean, accuracies, strict=False):
+            assert float(script.THESIS[model][name]) == pytest.approx(clean[model] - accuracy, abs=0.0101)
+    assert float(script.THESIS["cifar-cnn"]["MetaPoison"]) == pytest.approx(69.44 - 68.14, abs=0.001)
+
+
+def test_corrupted_parameters_are_in_their_balls_and_worse(load, tmp_path):
+    script = load("corruption")
+    assert script.main(["--quick", "--out", str(tmp_path), "--models", "lr"]) == 0
+    rows = read(tmp_path / "corruption-lr.csv")
+    assert [row["radius"] for row in rows] == ["relative 0.5", "relative 1", "absolute 0.5", "absolute 1"]
+    assert [row["relative"] for row in rows[:2]] == ["0.500", "1.000"]
+    assert all(float(row["accuracy"]) < float(row["clean"]) for row in rows)
+    assert {row["rows"] for row in rows} == {"9"}
+    assert [row["thesis, at eps_w"] for row in rows] == ["69.80", "21.48"] * 2
+
+
+def test_poison_of_growing_sets_is_beside_flips(load, tmp_path):
+    script = load("growing")
+    assert script.main(["--quick", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "growing.md").read_text(encoding="utf-8")
+    assert "torch 2" in text
+    with open(tmp_path / "growing.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["attack"] for row in rows] == list(script.CASES)
+    assert all(row["poison"] == "2" and float(row["drop"]) > float(row["drop of random flips"]) for row in rows)
+
+
 def test_the_poison_in_the_box_is_in_it_and_has_the_budget(load, tmp_path):
     script, lab = load("canceling"), load("limits_lab").Lab("lr", tmp_path, True)
     attacker = script.Attacker(lab, script.quick_plan())
