@@ -71,8 +71,12 @@ def test_the_gradient_vanishes_at_the_threshold_and_lies_on_the_floor_below(run)
 
 def test_the_examples_and_maps_of_the_thesis(run):
     module, out = run("thresholds")
-    for row in read(out / "examples.csv"):
-        if "-" not in (row["library"], row["search"]):
+    examples = read(out / "examples.csv")
+    grown = [float(row["search"]) for row in examples if row["library"] == "infinite"]
+    assert [later > 5 * earlier for earlier, later in zip(grown, grown[1:], strict=False)] == [True, True]
+    assert [row["library"] for row in examples if row["quantity"].startswith("least rows")] == ["1", "2", "5"]
+    for row in examples:
+        if "-" not in (row["library"], row["search"]) and row["library"] != "infinite":
             assert float(row["library"]) == pytest.approx(float(row["search"]), abs=2e-6), row
         if row["quantity"].startswith("distance"):
             assert float(row["search"]) < 1e-8
