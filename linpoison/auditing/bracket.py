@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..certificates import (
 )
 from ..certificates.test_error import score_certifier
 from ..core import Dataset, InputError, LinearModel, Poison
+from ..core.journal import Journal
 from .trusted import Trusted
 
 CERTIFICATES = ("test-error", "average-loss")
@@ -79,11 +81,22 @@ class Bracket:
         return [item.summary() for item in self.certificates]
 
 
-def certificates_of(claim: Claim, names: Sequence[str] = CERTIFICATES) -> dict[str, Certificate]:
-    """Certificates of one claim by name, that of each row under its own name first."""
+def certificates_of(
+    claim: Claim, names: Sequence[str] = CERTIFICATES, journal: Journal | None = None, progress: Progress | None = None
+) -> dict[str, Certificate]:
+    """Certificates of one claim by name, that of each row under its own name first.
+
+    Parameters
+    ----------
+    claim : Claim
+    names : sequence of str
+    journal : Journal, optional
+        Of this claim: keeps what is found, row by row.
+    progress : callable, optional
+    """
     found: dict[str, Certificate] = {}
     if "test-error" in names:
-        scores = score_certifier(claim.problem.loss)
+        scores = score_certifier(claim.problem.loss, journal, progress)
         score = found["score"] = scores(claim)
         found["test-error"] = certify_test_error(claim, replace(scores, decide=lambda asked: score))
     if "average-loss" in names:
@@ -101,6 +114,7 @@ def build_bracket(
     aim: bool = False,
     stored: Callable[[str, Claim], Certificate | None] | None = None,
     keep: Callable[[str, Certificate], None] | None = None,
+    journal: Callable[[float], Journal | None] = lambda epsilon: None,
     progress: Progress | None = None,
 ) -> Bracket:
     """Certify every budget, and hold every poison against what is certified.
@@ -120,6 +134,8 @@ def build_bracket(
         allow.
     stored, keep : callable, optional
         Read a certificate of an earlier run, and store one that is finished.
+    journal : callable, optional
+        Of a budget: keeps what was found for each row, so that an interrupted budget resumes there.
 
     Raises
     ------
@@ -137,10 +153,12 @@ def build_bracket(
         if progress is not None:
             progress(number, len(epsilons), f"certificates, epsilon {epsilon:g}")
         claim = defender.claim(epsilon, rows)
-        proofs = _proofs(claim, epsilon, names, stored, keep)
+        kept = journal(epsilon)
+        prove = partial(certificates_of, claim, names, kept, progress)
+        proofs = _proofs(claim, epsilon, names, stored, keep, prove)
         found += list(proofs.values())
         tried = poisons.get(epsilon, {})
-        rungs.append(_rung(defender, epsilon, claim, clean, proofs, tried, left_out, aim, reached, progress))
+        rungs.append(_rung(defender, epsilon, claim, clean, proofs, tried, left_out, aim, reached, kept, progress))
     if progress is not None:
         progress(len(epsilons), len(epsilons), "certificates")
     return Bracket(rungs, found, left_out)
@@ -175,13 +193,14 @@ def _proofs(
     names: Sequence[str],
     stored: Callable[[str, Claim], Certificate | None] | None,
     keep: Callable[[str, Certificate], None] | None,
+    prove: Callable[[], dict[str, Certificate]],
 ) -> dict[str, Certificate]:
     parts = [name for name in ("score", *names) if name != "score" or "test-error" in names]
     if stored is not None:
         old = {name: stored(f"{name}-{float(epsilon)!r}", claim) for name in parts}
         if all(item is not None for item in old.values()):
             return {name: item for name, item in old.items() if item is not None}
-    proofs = certificates_of(claim, names)
+    proofs = prove()
     if keep is not None:
         for name, item in proofs.items():
             keep(f"{name}-{float(epsilon)!r}", item)
@@ -198,6 +217,7 @@ def _rung(
     left_out: list[dict[str, str]],
     aim: bool,
     reached: Reached,
+    journal: Journal | None,
     progress: Progress | None,
 ) -> Rung:
     rows = claim.demand_rows()
@@ -211,7 +231,7 @@ def _rung(
         values["bound"] = float(proofs["test-error"].bound)
         if aim:
             open_ = np.flatnonzero((margins > 0) & ~(bounds < 0))
-            aimed = _aimed(defender, claim, open_[np.argsort(margins[open_])], reached, progress)
+            aimed = _aimed(defender, claim, open_[np.argsort(margins[open_])], reached, journal, progress)
     if "average-loss" in proofs:
         values["clean_loss"] = mean_loss(clean, defender)
         values["loss_bound"] = float(proofs["average-loss"].bound)
@@ -249,19 +269,34 @@ def _joint(defender: Trusted, certificate: Certificate) -> dict[str, Poison]:
 
 
 def _aimed(
-    defender: Trusted, claim: Claim, open_: NDArray[np.intp], reached: Reached, progress: Progress | None
-) -> Iterator[Poison]:
+    defender: Trusted, claim: Claim, open_: NDArray[np.intp], reached: Reached, journal: Journal | None,
+    progress: Progress | None,
+) -> Iterator[Poison]:  # fmt: skip
     """Poison against each open row, unless it is turned by then, which the caller keeps up to date."""
     rows = claim.demand_rows()
     search = Aimed(defender.train, defender.problem, defender.sets, claim.epsilon * claim.mass)
     for number, row in enumerate(open_):
         if progress is not None:
             progress(number, open_.size, "rows aimed at")
-        if not reached.turned[row]:
-            one = rows.take([row])
-            poison = search.at(one.X.toarray()[0] if one.is_sparse else one.X[0], float(one.y[0])).poison
-            if poison is not None:
-                yield defender.counted(poison)
+        if reached.turned[row]:
+            continue
+        kept = None if journal is None else journal.get(f"aimed {row}")
+        if kept is None:
+            kept = _as_arrays(_at(search, rows.take([row])))
+            if journal is not None:
+                journal.put(f"aimed {row}", kept)
+        if kept["y"].size:
+            yield defender.counted(Poison(kept["X"], kept["y"], kept["count"]))
+
+
+def _at(search: Aimed, one: Dataset) -> Poison:
+    """The strongest poison found against one row, empty if there is none."""
+    poison = search.at(one.X.toarray()[0] if one.is_sparse else one.X[0], float(one.y[0])).poison
+    return Poison(np.zeros((0, one.d)), np.zeros(0), np.zeros(0)) if poison is None else poison
+
+
+def _as_arrays(poison: Poison) -> dict[str, Any]:
+    return {"X": poison.X, "y": poison.y, "count": poison.count}
 
 
 def wrong(model: LinearModel, rows: Dataset) -> float:

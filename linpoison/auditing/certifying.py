@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,9 @@ def _run(data: Any, options: CertifyOptions, folder: Path | None, progress: Prog
     report = _report(data, options, setting, defender, bracket, failures, time.perf_counter() - start)
     if folder is not None:
         report.save(folder)
+        for epsilon in options.epsilons:
+            if (journal := _journal(setting, options, folder, epsilon)) is not None:
+                journal.discard()
     return report
 
 
@@ -204,7 +208,7 @@ def _errors(
     poisons, failures = _attack(setting, defender, options, folder, progress)
     bracket = build_bracket(
         defender, measured_rows(setting), options.epsilons, poisons, names=options.certificates, aim=True,
-        stored=store.get, keep=store.put, progress=progress,
+        stored=store.get, keep=store.put, journal=partial(_journal, setting, options, folder), progress=progress,
     )  # fmt: skip
     return defender, bracket, failures + bracket.left_out
 
@@ -294,6 +298,13 @@ def _campaign(
     except LinpoisonError as error:
         failures = {"every attack": " ".join(str(error).split())}
     return found, failures
+
+
+def _journal(setting: Setting, options: CertifyOptions, folder: Path | None, epsilon: float) -> FolderJournal | None:
+    """What was found for each row at a budget."""
+    if folder is None:
+        return None
+    return FolderJournal(folder / "journal" / setting.key(influences(options), epsilon=epsilon, rows="certificates"))
 
 
 def measured_rows(setting: Setting) -> Dataset:

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from ..core.dataset import Dataset
 from ..core.errors import InputError
+from ..core.journal import Journal
 from ..core.poison import Poison
 from ..core.validation import Array, squared_norms
 from ..learners import make_learner
@@ -128,8 +129,20 @@ class CutSearch:
             best, norm = value, _length(share.vector(self.mu[-1]), self.claim)
             radius = (value + float(self.mu[-1] @ middle)) / norm if norm else 0.0
 
-    def branch(self, joint: Joint, nodes: int) -> None:
+    def branch(self, joint: Callable[[], Joint], nodes: int, journal: Journal | None = None) -> None:
         """A cut for each leaf of a tree of at most so many nodes, and the poison found on the way."""
+        key = f"tree {nodes} {self.share.rows.digest()}"
+        kept = None if journal is None else journal.get(key)
+        if kept is None:
+            kept = self._branched(joint(), nodes)
+            if journal is not None:
+                journal.put(key, kept)
+        self.mu, self.tree = list(kept["mu"]), (kept["branch"], np.diag(kept["weight"]))
+        if kept["y"].size:
+            self.attack = float(kept["reached"]), Poison(kept["X"], kept["y"], kept["count"])
+
+    def _branched(self, joint: Joint, nodes: int) -> dict[str, Array]:
+        """Cuts and their weights, the tree, and the attack."""
         learner, train, rows = make_learner(self.claim.problem), self.claim.train, self.share.rows
         whole = np.ptp(self.claim.demand_rows().weight) == 0
         search = Search(
@@ -140,12 +153,12 @@ class CutSearch:
         )
         search.attack(learner.fit(train).margins(rows) <= 0)
         root = search.tree(nodes)
-        if search.poison is not None:
-            self.attack = search.reached, search.poison
         found = [np.zeros(rows.n) if leaf.answer is None else leaf.answer.mu for leaf in root.leaves()]
         weight = np.array([mu.sum() for mu in found])
-        self.mu = [self._allowed(mu if mu.any() else self.share.share) for mu in found]
-        self.tree = np.array(list(root.branch())), np.diag(weight)
+        mu = np.array([self._allowed(mu if mu.any() else self.share.share) for mu in found])
+        poison = search.poison or Poison(np.zeros((0, rows.d)), np.zeros(0), np.zeros(0))
+        attack = {"X": poison.X, "y": poison.y, "count": poison.count, "reached": np.array(search.reached)}
+        return {"mu": mu, "weight": weight, "branch": np.array(list(root.branch())), **attack}
 
     def witness(self) -> dict[str, Any]:
         """Cuts, the certificate of their combined rows, and the tree."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.dataset import Dataset
+from ..core.journal import Journal
 from ..core.validation import Array, check_integer
 from ..losses import MarginLoss
 from .certificate import Certificate, Witness, check, insertion_scores, recompute, words_of
@@ -38,11 +39,14 @@ PROGRAMS: Programs = {"ridge": joint_of_ridge, "outer-set": joint_of_margin}
 
 @dataclass(frozen=True)
 class Scores:
-    """How rows are bounded: well enough to decide which are certified, or as `tight` as can be; and what finds cuts."""
+    """How rows are bounded: well enough to decide which are certified, or as `tight` as can be; and what finds cuts.
+
+    A `journal`, of one claim, keeps what was found."""
 
     decide: Certify
     tight: Certify
     programs: Programs
+    journal: Journal | None = None
 
     @classmethod
     def of(cls, certify: Certify) -> Scores:
@@ -130,7 +134,7 @@ def certify_test_error(
         search = CutSearch(scores.tight, claim, share, most)
         program = scores.programs[low.name](claim, low.witness) if low.name in scores.programs else None
         if program is not None:
-            search.branch(program(share.rows, most), nodes)
+            search.branch(lambda: program(share.rows, most), nodes, scores.journal)
         else:
             search.guess(rounds)
         witness |= search.witness()
@@ -249,8 +253,18 @@ def _about_training(claim: Claim) -> bool:
     return claim.rows is claim.train or claim.demand_rows().digest() == claim.train.digest()
 
 
-def score_certifier(loss: MarginLoss) -> Scores:
+def score_certifier(
+    loss: MarginLoss, journal: Journal | None = None, progress: Callable[[int, int, str], None] | None = None
+) -> Scores:
     """The sharpest certificates of single rows that there are for a loss; of several claims they share what they can.
+
+    Parameters
+    ----------
+    loss : MarginLoss
+    journal : Journal, optional
+        Of one claim, whatever its rows: keeps what was found for each row, so that an interrupted search goes on there.
+    progress : callable, optional
+        Called with the number of rows done, of all rows, and with words.
 
     Raises
     ------
@@ -258,8 +272,9 @@ def score_certifier(loss: MarginLoss) -> Scores:
         If there is none.
     """
     if loss.quadratic:
-        return Scores.of(certify_ridge)
+        return replace(Scores.of(certify_ridge), journal=journal)
     soft_hinge(loss)
-    known = OuterSets()
+    known = OuterSets(journal, progress)
     programs: Programs = {**PROGRAMS, "outer-set": partial(joint_of_margin, known=known)}
-    return Scores(partial(certify_margin, decide=True, known=known), partial(certify_margin, known=known), programs)
+    decide, tight = partial(certify_margin, decide=True, known=known), partial(certify_margin, known=known)
+    return Scores(decide, tight, programs, journal)

@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,14 @@ import scipy.sparse as sp
 from small_attacks import SMALL
 
 from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
+from linpoison.attacks.aimed import Aimed
 from linpoison.auditing import bracket as bracket_room
 from linpoison.auditing.bracket import build_bracket
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
 from linpoison.certificates import Certificate, PartitionClassifier
+from linpoison.certificates.outer.known import OuterSet
 from linpoison.cli.main import main
 from linpoison.core import LinpoisonError
 from linpoison.learners import make_learner
@@ -73,9 +76,9 @@ def test_a_rerun_checks_what_is_there_and_proves_the_rest(data, tmp_path, monkey
     asked = []
     real = bracket_room.certificates_of
 
-    def counted(claim, names):
+    def counted(claim, names, *kept):
         asked.append(claim.epsilon)
-        return real(claim, names)
+        return real(claim, names, *kept)
 
     monkeypatch.setattr(bracket_room, "certificates_of", counted)
     certify(data, epsilon=(0.05, 0.1), out=tmp_path, **RIDGE)
@@ -89,8 +92,8 @@ def test_an_attack_beyond_its_certificate_is_an_error(data, monkeypatch):
     defender = trusted(setting)
     real = bracket_room.certificates_of
 
-    def halved(claim, names):
-        found = real(claim, names)
+    def halved(claim, names, *kept):
+        found = real(claim, names, *kept)
         score = found["score"]
         found["score"] = Certificate("ridge", "score", claim, score.bound - 10.0, False, (), score.witness)
         return found
@@ -260,6 +263,37 @@ def right_after(data, model, change):
         problem = prepare(data, LearnerOptions(model=model, reg=0.3, defenses="none")).problem
         found.append(make_learner(problem).fit(left).margins(data.test) > 0)
     return np.array(found)
+
+
+def test_an_interrupted_budget_goes_on_within_it(tmp_path, monkeypatch):
+    """Ctrl-C at several moments: the same answer after it, and no row is asked twice."""
+    options = {"model": "svm", "reg": 0.3, "defenses": "l2", "epsilon": 0.15, "certificates": "test-error"}
+    data, steps, asked, aimed = few(20, 6), [], [], []
+    solved, at = OuterSet._solved, Aimed.at
+    monkeypatch.setattr(OuterSet, "_solved", lambda it, row, goal: asked.append(tuple(goal)) or solved(it, row, goal))
+    monkeypatch.setattr(Aimed, "at", lambda it, z, k: aimed.append((it.mass, *z)) or at(it, z, k))
+    whole = certify(data, progress=lambda done, total, what: steps.append(what), **options)
+    once, aims = list(asked), list(aimed)
+    moments = [steps.index("rows bounded") + 4, len(steps) // 2, len(steps) - 1 - steps[::-1].index("rows aimed at")]
+    for number, moment in enumerate(moments):
+        asked.clear(), aimed.clear()
+        left = iter(range(moment))
+
+        def stop(done, total, what, left=left):
+            if next(left, None) is None:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            certify(data, progress=stop, out=tmp_path / str(number), **options)
+        assert asked
+        assert (tmp_path / str(number) / "journal").is_dir()
+        resumed = certify(data, out=tmp_path / str(number), **options)
+        old, new = ({key: value for key, value in it.rungs[0].items() if value is not None} for it in (whole, resumed))
+        assert new.pop("attack") == old.pop("attack")
+        assert new == pytest.approx(old, rel=1e-4)
+        assert len(asked) <= len(once) + 1
+        assert len(aimed) <= len(aims) + 1
+        assert not (tmp_path / str(number) / "journal").exists()
 
 
 def test_flips_of_ridge_turn_exactly_the_rows_that_are_not_certified():

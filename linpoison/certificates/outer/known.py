@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
+from ...core.journal import Journal
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
@@ -33,6 +36,9 @@ STEPS = (1.0, 3.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e5)
 """Weights of the optimality condition, per length of a row: tried where no program answers or no ball holds."""
 
 
+Progress = Callable[[int, int, str], None]
+
+
 class Ways(NamedTuple):
     """How the programs of `certify_margin` are made, which says what each means; `few` rows have one each."""
 
@@ -50,16 +56,25 @@ def is_small(claim: Claim) -> bool:
 
 
 class OuterSets:
-    """The outer sets that were asked for, the last for each of the `Ways`."""
+    """The outer sets that were asked for, the last for each of the `Ways`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    journal : Journal, optional
+        Of one claim, whatever its rows: keeps what programs answered for each row.
+    progress : callable, optional
+        Called with the number of rows done, of all rows, and with words.
+    """
+
+    def __init__(self, journal: Journal | None = None, progress: Progress | None = None) -> None:
         self._kept: dict[Ways, OuterSet] = {}
+        self.journal, self.progress = journal, progress
 
     def of(self, claim: Claim, ways: Ways) -> OuterSet:
         """The set of a claim, whatever its rows."""
         kept = self._kept.get(ways)
         if kept is None or not kept.serves(claim):
-            kept = self._kept[ways] = OuterSet(claim, ways)
+            kept = self._kept[ways] = OuterSet(claim, ways, self.journal, self.progress)
         return kept
 
 
@@ -80,6 +95,8 @@ class OuterSet:
 
     claim: Claim
     ways: Ways
+    journal: Journal | None = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         self.goals: list[Array] = []
@@ -151,13 +168,25 @@ class OuterSet:
             length, solved = float(np.linalg.norm(goal)), self._away(goal).min()
             if (decide and (bound < 0 or reached >= 0)) or min(bound - reached, solved) <= ENOUGH * length:
                 return best, np.inf
+        key = f"row {self.ways.few} {hashlib.sha256(np.ascontiguousarray(goal).tobytes()).hexdigest()}"
+        kept = None if self.journal is None else self.journal.get(key)
+        if kept is None:
+            kept = self._solved(row, goal)
+            if self.journal is not None:
+                self.journal.put(key, kept)
+        multipliers: Multipliers = {name: kept[name] for name in NAMES.values()}
+        self._add(goal, multipliers, float(kept["bound"]), float(kept["value"]), kept["model"])
+        return multipliers, float(kept["value"])
+
+    def _solved(self, row: Claim, goal: Array) -> dict[str, Array]:
+        """The best multipliers of a row and their bound, the value of its program and the model behind it."""
         answers = self.program.multipliers(goal)
         value = self.program.value(goal) if answers else np.nan
+        model = np.array(self.program.v.value) if answers else np.zeros(goal.size)
         if not answers or not self.screening.capped:
             answers = answers + self._closed(goal)
         best, bound = self._best(row, answers)
-        self._add(goal, best, bound, value)
-        return best, value
+        return {**best, "bound": np.array(bound), "value": np.array(value), "model": model}
 
     def joint(self, goals: Array, most: Array) -> Joint:
         """Programs with several rows ``k (z, 1)``, whose answers are known from then on; `most` bounds the margins."""
@@ -166,18 +195,18 @@ class OuterSet:
             if self.shared and mu.any():
                 goal = mu @ goals
                 value = self.program.value(goal)
-                self._add(goal, self.program.found(), value, value)
+                self._add(goal, self.program.found(), value, value, np.array(self.program.v.value))
 
         return self.program.joint(goals, most, told)
 
-    def _add(self, goal: Array, multipliers: Multipliers, bound: float, value: float) -> None:
+    def _add(self, goal: Array, multipliers: Multipliers, bound: float, value: float, model: Array) -> None:
         """What a program says of a direction; its model is one of the set if the solver is right."""
         if not self.shared or not goal.any() or not np.isfinite([bound, value]).all():
             return
         self.goals.append(goal)
         self.found.append(multipliers)
         self.values.append(bound)
-        self.models.append(np.array(self.program.v.value))
+        self.models.append(model)
 
     def _best(self, row: Claim, found: list[Multipliers]) -> tuple[Multipliers, float]:
         """Those of least bound on the one row of a claim."""

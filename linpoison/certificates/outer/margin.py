@@ -221,6 +221,8 @@ def _conic(claim: Claim, outer: OuterSet, decide: bool) -> tuple[dict[str, Array
         else:
             found, values[j] = outer.answer(claim.about(rows.take([j])), goal, decide)
         chosen.append(found)
+        if outer.progress is not None:
+            outer.progress(j + 1, rows.n, "rows bounded")
     return outer.witness | {key: np.array([one[name] for one in chosen]) for key, name in NAMES.items()}, values
 
 
