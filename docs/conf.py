@@ -38,6 +38,8 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "navigation_depth": 2,
 }
+html_static_path = ["_static"]
+html_js_files = ["focus.js"]
 html_show_sourcelink = False
 smartquotes = False  # two hyphens begin an option
 

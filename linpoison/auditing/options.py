@@ -127,6 +127,8 @@ class LearnerOptions:
         given = [name for name in ("reg", "penalize_intercept", "class_weight") if getattr(self, name) is not None]
         if given and self.learner is not None:
             raise InputError("a learner alone", f"a learner and {' and '.join(given)}", "The learner brings its own.")
+        if self.learner is not None:
+            return
         reg = DEFAULT_REG if self.reg is None else self.reg
         remedy = "It is lambda of the objective, such as 0.01."
         self._set("reg", check_number(reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG, remedy=remedy))

@@ -70,7 +70,11 @@ class HardenReport(Report, stem="harden"):
             f"{percent(then.clean_error)} in place of {percent(now.clean_error)} "
             f"({points(then.low, then.high)} points)."
         )
-        return words if then.bound is None else f"{words} No poison of this budget exceeds {percent(then.bound)}."
+        return (
+            words
+            if then.bound is None
+            else f"{words} On all test rows no poison of this budget exceeds {percent(then.bound)}."
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
         """Header and one row for each setting, the least damage first."""

@@ -1,5 +1,7 @@
 """Defences and attacks of someone else in every command, as objects and by entry point."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from audit_cases import small_split
@@ -9,11 +11,12 @@ from sklearn.ensemble import IsolationForest
 import linpoison
 from linpoison.attacks import RandomFlips
 from linpoison.attacks.scenario import Scenario
-from linpoison.auditing.options import AuditOptions, influences
+from linpoison.auditing.options import AuditOptions, LearnerOptions, influences
 from linpoison.cli import main
 from linpoison.core import Budget, InputError, Poison
 from linpoison.defenses import L2Defense, as_defense, make_defense
-from linpoison.losses import Problem, SmoothHinge, Squared
+from linpoison.learners import make_learner
+from linpoison.losses import Hinge, Problem, SmoothHinge, Squared
 
 FOREST = IsolationForest(n_estimators=5)
 QUICK = {"model": "ridge", "attacks": "random-flips"}
@@ -158,3 +161,9 @@ def test_the_command_line_takes_registered_names(installed, tmp_path, capsys):
     assert "largest 20, other 190" in capsys.readouterr().out
     assert main(["sanitize", "gaussians", "--defense", "nobody", "--out", out]) == 2
     assert "or of an entry point linpoison.defenses, got 'nobody'" in capsys.readouterr().err
+
+
+def test_options_of_a_learner_can_be_taken_over_by_a_command_without_defences():
+    asked = LearnerOptions(model=make_learner(Problem(Hinge(), 0.1)))
+    assert asked.reg is None
+    assert replace(asked, defenses="none").learner is asked.learner
