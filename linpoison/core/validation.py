@@ -84,7 +84,8 @@ def check_kind(X: Any, name: str) -> None:
         kind = np.dtype(X.dtype if isinstance(getattr(X, "dtype", None), np.dtype) else np.asarray(X).dtype).kind
     except (ValueError, TypeError):  # a ragged sequence, say, which is refused in its turn
         return
-    if kind in "mM":  # numpy would count units of time
+    of_columns = {getattr(one, "kind", "") for one in X.dtypes} if hasattr(X, "columns") else set()  # of a frame
+    if kind in "mM" or of_columns & {"m", "M"}:  # numpy would count units of time
         raise InputError(f"numeric {name}", "dates or durations", "Turn them into numbers of a unit first.")
     if kind == "V":
         raise InputError(f"numeric {name}", "records", "Take the columns out of them.")

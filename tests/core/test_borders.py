@@ -39,6 +39,15 @@ def test_what_is_no_number_is_refused(other):
             refuse(other if other is not None else 1j)
 
 
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "datetime64[ns, UTC]", "timedelta64[s]"])
+def test_a_column_of_dates_in_a_frame_is_not_counted_in_units_of_time(kind):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [0.5, 1.5], "when": pandas.Series([1, 2]).astype(kind)})
+    with pytest.raises(InputError, match="dates or durations"):
+        as_matrix(frame)
+    assert as_matrix(frame[["a"]]).tolist() == [[0.5], [1.5]]
+
+
 @pytest.mark.parametrize("value", [10**5000, -(10**5000), 1e300, 2**63], ids=["long", "negative", "float", "64 bits"])
 def test_numbers_of_any_length_are_refused_in_a_line(value):
     for check in (check_seed, lambda v: check_number(v, "it"), lambda v: check_integer(v, "it", at_least=0)):
