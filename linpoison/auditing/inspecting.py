@@ -83,6 +83,10 @@ def inspect(
     return report
 
 
+_OPTIONS = {*LearnerOptions.__dataclass_fields__} - {"defenses", "variant", "remove"}
+"""No defence stands before the rows that are looked at."""
+
+
 def _check(top: int | None, share: float | None) -> None:
     if top is not None and share is not None:
         raise InputError("a number of rows to name, or a share of them", "both", "Leave out top or share.")
@@ -109,7 +113,7 @@ def _reported(data: Any, options: LearnerOptions, setting: Setting, found: Suspe
         ranking=list(_entries(train, found, named)), groups=_groups(train, found, named),
         effect=_effect(setting, found.groups, named, options.seed), left_out=dict(found.left_out),
         detectors=list(found.found.scores), versions=versions(), seed=options.seed,
-        options=plain(influences(options)), command=command_line("inspect", data, options),
+        options=plain(influences(options)), command=command_line("inspect", data, options, _OPTIONS),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import linpoison
 from linpoison import InputError
 from linpoison.auditing.suspecting import DETECTORS
 from linpoison.cli.main import main
+from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
 from linpoison.defenses.detectors import FAMILIES, copies_surprise, copy_groups, votes
 from linpoison.defenses.suspicion import Suspicion, agreement, combined, surprise
@@ -58,6 +59,7 @@ def test_as_many_are_named_as_are_asked_for(table):
 
 def test_of_clean_rows_few_stand_out():
     report = linpoison.inspect("gaussians")
+    assert build_parser().parse_args(report.command.split()[1:]).data == "gaussians"
     assert len(report.suspects) <= 2
     assert abs(report.effect["change"]) <= 0.005
 
