@@ -16,7 +16,7 @@ from .confirm import confirm
 from .plans import Ground, Plan
 from .trials import Trials
 
-ENTRIES = 800_000
+ENTRIES = 250_000
 """Entries of all rows up to which every move is made; beyond, fewer in proportion."""
 LEAST = 6
 _ASCENT = 3  # one move in so many follows the gradient
