@@ -18,7 +18,7 @@ from .hardening import HardenOptions, harden
 from .inspecting import inspect
 from .options import AuditOptions, EvaluateOptions, LearnerOptions
 from .run import audit
-from .sanitizing import Sanitized, sanitize
+from .sanitizing import SanitizeReport, sanitize
 from .suites import Suite, check
 from .sweeping import sweep
 
@@ -34,7 +34,7 @@ __all__ = [
     "HardenOptions",
     "InspectReport",
     "LearnerOptions",
-    "Sanitized",
+    "SanitizeReport",
     "Suite",
     "SweepCell",
     "SweepReport",

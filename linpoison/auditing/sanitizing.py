@@ -14,20 +14,25 @@ from numpy.typing import NDArray
 
 from ..core import Array, Dataset, InputError
 from ..core.archives import arrays_writer, parts_of, user_path
-from ..core.writing import Writer, as_text, check_folder, write_all
+from ..core.writing import Writer, as_text, check_folder, table_writer, write_all
 from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
 from ..defender import Defender
+from ..reporting.base import Report, Table
+from ..reporting.cells import listed
+from ..reporting.page import plain_page
 from ..reporting.words import ROWS_ARE_NUMBERED, label_words
 from .inputs import Setting, prepare
 from .options import LearnerOptions
 
+SCHEMA = 1
+
 
 @dataclass(frozen=True, eq=False)
-class Sanitized:
-    """Rows after defences in a row.
+class SanitizeReport(Report, stem="sanitize"):
+    """Rows after defences in a row; a row of `to_frame` is a removed row. `save_rows` writes those that are kept.
 
     Parameters
     ----------
@@ -60,22 +65,71 @@ class Sanitized:
     layout: Layout = field(default_factory=Layout)
     n_held_out: int = 0
 
-    def to_text(self) -> str:
-        """What became of every row, in words."""
+    @property
+    def verdict(self) -> str:
+        """How many rows are kept, and which defence removed how many."""
         by = ", ".join(f"{name} {int((self.removed_by == name).sum())}" for name in self.defenses)
         rows = self.data.n + self.n_held_out
-        what = f"training rows of {self.data.name}" if self.source is None else f"rows of {self.source.name}"
-        text = f"{self.kept.size} of {rows} {what} kept, {self.removed.size} removed ({by})"
-        if self.n_held_out:
-            text += (
-                f", {self.n_held_out} held out as test rows and not in the output (without --test-fraction none are)"
-            )
-        words = label_words(self.data)
-        if words:
-            text += f"; {words}"
-        return text + ROWS_ARE_NUMBERED * (self.source is not None)
+        return f"{self.kept.size} of {rows} {self._rows} kept, {self.removed.size} removed ({by})."
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    @property
+    def _rows(self) -> str:
+        return f"training rows of {self.data.name}" if self.source is None else f"rows of {self.source.name}"
+
+    @property
+    def _notes(self) -> list[str]:
+        """How rows are numbered, what the labels are, and what was not looked at."""
+        held_out = (
+            f"{self.n_held_out} held out as test rows and not in the output (without --test-fraction none are)"
+            if self.n_held_out
+            else ""
+        )
+        numbered = "" if self.source is None else ROWS_ARE_NUMBERED.removeprefix("; ")
+        return [f"{line[0].upper()}{line[1:]}." for line in (held_out, label_words(self.data), numbered) if line]
+
+    def summary(self) -> list[Table]:
+        """What each defence saw and removed, class by class."""
+        names = {code: str(self.data.label_values(np.array([code]))[0]) for code in np.unique(self.data.y)}
+        header = ("defence", "rows seen", "removed", *(f"of {name}" for name in names.values()))
+        body = []
+        for column, name in enumerate(self.defenses):
+            gone = self.removed[self.removed_by == name]
+            by_class = [str(int((self.data.y[gone] == code).sum())) for code in names]
+            seen = int((~np.isnan(self.scores[:, column])).sum())
+            body.append((name, str(seen), str(gone.size), *by_class))
+        return [("Rows removed by each defence, one after another", [header, *body])]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Number, label, defence and scores of each removed row."""
+        labels = self.data.label_values(self.data.y[self.removed])
+        return [
+            {"row": int(self.data.numbers[row]), "label": label, "removed_by": str(by), **self._scores_of(row)}
+            for row, label, by in zip(self.removed, labels, self.removed_by, strict=True)
+        ]
+
+    def _scores_of(self, row: int) -> dict[str, float | None]:
+        return {
+            f"score_{name}": None if np.isnan(score) else float(score)
+            for name, score in zip(self.defenses, self.scores[row], strict=True)
+        }
+
+    def values(self) -> dict[str, Any]:
+        """Counts, defences and the removed rows, as in ``sanitize.json``."""
+        return {
+            "schema": SCHEMA, "dataset": {"name": self.data.name, "labels": label_words(self.data)},
+            "defenses": list(self.defenses), "n_rows": self.data.n + self.n_held_out, "n_held_out": self.n_held_out,
+            "n_kept": int(self.kept.size), "removed": self.records(),
+        }  # fmt: skip
+
+    def to_text(self) -> str:
+        """What became of the rows, in words."""
+        return "\n\n".join([str(self), *([listed(self._notes)] if self._notes else [])]) + "\n"
+
+    def to_html(self) -> str:
+        """The same as one self-contained page."""
+        return plain_page(self, f"Rows of {self.data.name} behind filters", (), [("How to read this", self._notes)])
+
+    def save_rows(self, path: str | os.PathLike[str]) -> None:
         """Write the kept rows, as a table like the input where they come from a file of the same kind.
 
         Then every column, the header and the label values are those of the input. Removed rows stand beside it in
@@ -99,8 +153,22 @@ class Sanitized:
 
         writers: dict[str, Writer] = {target.name: write}
         if suffix != ".npz":
-            writers = {f"{target.stem}.removed.csv": self._write_removed, **writers}
+            writers = {f"{target.stem}.removed.csv": self._removed_writer(), **writers}
         write_all(target.parent, writers)
+
+    def writers(self) -> dict[str, Writer]:
+        """``removed.csv``, the page and the JSON file."""
+        return {"removed.csv": self._removed_writer(), **super().writers()}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files of the report, all or none; `save_rows` writes the kept rows."""
+        if Path(folder).suffix.lower() in SUFFIXES:
+            raise InputError("a folder for the report", str(folder), "save_rows writes the kept rows to a file.")
+        super().save(folder)
+
+    def _removed_writer(self) -> Writer:
+        names = ["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)]
+        return table_writer(self.records, lambda: names)
 
     def _outcome(self) -> dict[str, Any]:
         return {
@@ -127,19 +195,10 @@ class Sanitized:
                 dense = values.toarray() if sp.issparse(values) else values
                 writer.writerow([*(repr(float(value)) for value in dense.ravel()), label])
 
-    def _write_removed(self, stream: BinaryIO) -> None:
-        with as_text(stream) as text:
-            writer = csv.writer(text)
-            writer.writerow(["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)])
-            labels = self.data.label_values(self.data.y[self.removed])
-            for row, label, name in zip(self.removed, labels, self.removed_by, strict=True):
-                scores = ("" if np.isnan(score) else repr(float(score)) for score in self.scores[row])
-                writer.writerow([int(self.data.numbers[row]), label, name, *scores])
-
 
 def sanitize(
     data: Any, options: LearnerOptions | None = None, *, out: str | os.PathLike[str] | None = None, **keywords: Any
-) -> Sanitized:
+) -> SanitizeReport:
     """Run the rows of `data` through defences, one after another.
 
     Each defence is fitted on the rows that the ones before it kept and removes its share of each
@@ -152,7 +211,7 @@ def sanitize(
     options : LearnerOptions, optional
         As an object, in place of keywords.
     out : path, optional
-        File to write, see `Sanitized.save`.
+        File to write, see `SanitizeReport.save_rows`.
     **keywords
         `defenses`, `variant`, `remove` and the learner and file options of `audit`.
 
@@ -174,12 +233,12 @@ def sanitize(
         source = user_path(data, "a data file")
         result = replace(result, source=source, layout=asked.layout(), n_held_out=held_out)
     if out is not None:
-        result.save(out)
+        result.save_rows(out)
     return result
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
-    """`path` if it names a file that `Sanitized.save` can write."""
+    """`path` if it names a file that `SanitizeReport.save_rows` can write."""
     if not isinstance(path, (str, os.PathLike)):
         raise InputError("the name of an output file", repr(path))
     target = Path(path)
@@ -191,7 +250,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _one_after_another(setting: Setting) -> Sanitized:
+def _one_after_another(setting: Setting) -> SanitizeReport:
     train = setting.split.train
     kept = np.arange(train.n)
     scores = np.full((train.n, len(setting.defenses)), np.nan)
@@ -203,4 +262,4 @@ def _one_after_another(setting: Setting) -> Sanitized:
         removed_by[np.setdiff1d(kept, survivors)] = name
         kept = survivors
     removed = np.flatnonzero(removed_by != "")
-    return Sanitized(train, kept, removed, removed_by[removed], tuple(setting.defenses), scores)
+    return SanitizeReport(train, kept, removed, removed_by[removed], tuple(setting.defenses), scores)

@@ -129,9 +129,11 @@ def _evaluate(arguments: Any) -> int:
 
 
 def _sanitize(arguments: Any) -> int:
-    result = sanitize(arguments.data, _options(LearnerOptions, arguments), out=arguments.out)
-    if not arguments.quiet:
-        say(f"{result.to_text()}; written to {arguments.out}\n")
+    report = sanitize(arguments.data, _options(LearnerOptions, arguments), out=arguments.out)
+    if arguments.json:
+        say(report.to_json())
+    elif not arguments.quiet:
+        say(f"{report.to_text()}\nWritten to {arguments.out}\n")
     return 0
 
 

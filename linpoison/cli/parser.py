@@ -220,7 +220,7 @@ def _add_sanitize(commands: Any) -> None:
     _add_defenses(parser, None)
     parser.add_argument("--out", type=place, required=True, metavar="FILE",
                         help="output file, of the kind of the input, or .npz or .csv")  # fmt: skip
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_output()
 
 
 def _add_harden(commands: Any) -> None:

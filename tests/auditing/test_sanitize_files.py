@@ -1,5 +1,7 @@
 """What `sanitize` writes is a table like the input, and every row of the file is accounted for."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,16 +37,16 @@ def test_the_whole_table_comes_back_in_its_own_words(here, capsys):
     assert here.joinpath("o.csv").read_text().splitlines() == [
         line for number, line in enumerate(lines) if number - 1 not in removed
     ]
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert f"{40 - len(removed)} of 40 rows of t.csv kept, {len(removed)} removed (l2 {len(removed)})" in said
-    assert "the label is the column 'Kind': 'spam' is +1 and 'ham' is -1" in said
+    assert "The label is the column 'Kind': 'spam' is +1 and 'ham' is -1" in said
     assert "numbered from 0, a header line not counted" in said
 
 
 def test_rows_that_are_held_out_are_said_to_be(here, capsys):
     assert main(["sanitize", "t.csv", *WORDS, "--test-fraction", "0.25", "--out", "o.csv"]) == 0
     kept, gone = pd.read_csv("o.csv"), pd.read_csv("o.removed.csv")
-    assert "10 held out as test rows and not in the output" in capsys.readouterr().out
+    assert "10 held out as test rows and not in the output" in " ".join(capsys.readouterr().out.split())
     assert len(kept) + len(gone) == 30
     np.testing.assert_array_equal(KIND[gone.row], gone.label)
 
@@ -106,3 +108,20 @@ def test_arrays_without_test_rows_are_enough():
     result = linpoison.sanitize((X, KIND), defenses="l2", remove=0.1)
     assert {7, 12} <= set(result.removed)
     assert result.data.label_values(result.data.y[[0, 1]]) == ["ham", "spam"]
+
+
+def test_the_report_of_the_rows_says_what_each_defence_took(here, capsys):
+    assert main(["sanitize", "t.csv", *WORDS, "--out", "o.csv", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    gone = pd.read_csv("o.removed.csv")
+    assert [entry["row"] for entry in values["removed"]] == gone.row.tolist()
+    assert values["n_kept"] + len(gone) == values["n_rows"] == 40
+    report = linpoison.sanitize("t.csv", label="Kind", defenses="l2,loss", remove=0.1)
+    header, *rows = report.summary()[0][1]
+    assert [int(row[2]) for row in rows] == [(report.removed_by == name).sum() for name in ("l2", "loss")]
+    assert [int(row[1]) for row in rows] == [40, 40 - int(rows[0][2])]
+    assert all(sum(map(int, row[3:])) == int(row[2]) for row in rows)
+    assert header[3:] == ("of ham", "of spam")
+    assert report.to_frame().score_loss.isna().sum() == (report.removed_by == "l2").sum()
+    with pytest.raises(InputError, match="a folder for the report, got kept.csv. save_rows writes"):
+        report.save("kept.csv")

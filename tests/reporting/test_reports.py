@@ -45,6 +45,7 @@ MADE = {
     "answers": lambda: certify_rows("gaussians", np.zeros((25, 10)), model="ridge", reg=0.3, kind="flips", most=2),
     "inspect": lambda: linpoison.inspect(two_blobs()),
     "harden": lambda: hardened(),
+    "sanitize": lambda: linpoison.sanitize("gaussians", defenses="l2,loss", remove=0.05),
 }
 
 
