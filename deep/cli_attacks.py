@@ -31,7 +31,7 @@ from .learner import Mass, NetworkLearner
 from .models import ConvLeader, DenseLeader
 from .need_torch import torch
 from .pgan import PGAN
-from .recolor import Recoloring
+from .recolor import Recoloring, bounds_of
 from .torch_modules import Layout
 
 
@@ -189,9 +189,8 @@ class Autoencoder:
     def begin(self, view: Any, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Any) -> Any:
         """The leader, and its weights."""
         first = view.risk.layout.first
-        if domain.lower is None or domain.upper is None:
-            raise InputError("rows of a bounded domain for the attacker's network", repr(domain))
-        low, high = float(domain.lower.min()), float(domain.upper.max())
+        ends = bounds_of(domain, "for the attacker's network")
+        low, high = float(ends[0].min()), float(ends[1].max())
         with torch.random.fork_rng(devices=[first.device.index or 0] if first.is_cuda else []):
             torch.manual_seed(seed)
             module = self.network(low, high).to(first.device, first.dtype)

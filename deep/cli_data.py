@@ -11,6 +11,7 @@ import numpy as np
 
 from linpoison.core import Dataset, Domain, InputError
 from linpoison.core.archives import read_arrays
+from linpoison.core.validation import as_whole
 
 MOST_CLASSES = 100_000
 """A network has an output for each class up to the largest label."""
@@ -48,7 +49,9 @@ class Task:
         words = numbers.split(",")
         if not all(word.isascii() and word.isdigit() for word in words):
             raise InputError("numbers of test rows with commas between them", repr(numbers))
-        index = [int(word) for word in words]
+        index = [as_whole(word) for word in words]
+        if len(set(index)) < len(index):
+            raise InputError("different test rows", repr(numbers))
         if max(index) >= self.test.n:
             raise InputError(f"test rows from 0 to {self.test.n - 1}", f"{max(index)}")
         return replace(self, test=self.test.take(np.array(index)))
@@ -96,7 +99,7 @@ def _arrays(name: str) -> Any:
 
 def _pair(name: str, arrays: Any, pair: list[str]) -> Any:
     """The rows of two digits; the first one named has the label 1, the other 0."""
-    digits = [int(word) for word in pair if word.isascii() and word.isdigit() and int(word) < 10]
+    digits = [int(word) for word in pair if word in tuple("0123456789")]
     if len(pair) != 2 or len(set(digits)) != 2:
         raise InputError(f"two different digits as in {name.partition(':')[0]}:3:8", repr(name))
     X, y, X_test, y_test = arrays

@@ -14,6 +14,7 @@ import numpy as np
 from linpoison.attacks import Aim, Progress, Scenario
 from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, check_number, check_seed
 from linpoison.core.journal import Journal
+from linpoison.core.parts import dense
 from linpoison.core.validation import Array
 from linpoison.learners import Learner
 from linpoison.losses import MultiProblem, Problem, Softmax
@@ -234,7 +235,7 @@ class NetworkModel:
 
     def predict(self, X: Any) -> Array:
         """Labels of flat rows, shape (n,)."""
-        found = to_numpy(self.trained.predict(np.asarray(X).reshape(-1, *self.view.shape)))
+        found = to_numpy(self.trained.predict(dense(X).reshape(-1, *self.view.shape)))
         codes = found > 0 if self.trained.risk.margin_loss is not None else found
         return np.asarray(self.view.labels)[codes.astype(int)]
 

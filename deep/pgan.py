@@ -11,7 +11,7 @@ import numpy as np
 
 from linpoison.attacks import Attack, Run, Scenario
 from linpoison.attacks.gradient.stage import Stage, seeds_of
-from linpoison.core import CapabilityError, InputError, SolverFailed, check_integer, check_number
+from linpoison.core import CapabilityError, SolverFailed, check_integer, check_number
 from linpoison.core.results import Candidate
 from linpoison.risk.descent import Progress, silent
 from linpoison.risk.protocols import Vector
@@ -19,9 +19,11 @@ from linpoison.risk.ranks import Alone
 from linpoison.risk.samples import Held, Sample
 
 from .need_torch import torch
+from .recolor import bounds_of
 from .torch_modules import fresh
 
 nn, functional = torch.nn, torch.nn.functional
+_DIVERGED = "the game diverges: its numbers are not finite. Take smaller steps."
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class PGAN(Attack):
         risk: Any,
         w: Vector,
         clean: Sample,
-        bounds: tuple[float, float],
+        bounds: tuple[Any, Any],
         *,
         seed: int = 0,
         progress: Progress = silent,
@@ -122,7 +124,7 @@ class PGAN(Attack):
             Of the learner; of cross-entropy or a loss of the margin.
         w : tensor
         clean : Sample
-        bounds : pair of float
+        bounds : pair of float or ndarray of shape (d,)
             The range of the generator's entries.
         seed : int, default 0
         progress : callable, optional
@@ -140,7 +142,7 @@ class PGAN(Attack):
                 losses = [game.turn(part, rng) for part in _parts(len(held.mass), self.batch_size, rng)]
                 loss = float(torch.stack(losses).mean())
                 if not np.isfinite(loss):
-                    raise SolverFailed("the game diverges: its numbers are not finite. Take smaller steps.")
+                    raise SolverFailed(_DIVERGED)
                 progress(epoch + 1, loss)
         return game
 
@@ -158,9 +160,10 @@ class Game:
         As for `PGAN.play`.
     """
 
-    def __init__(self, attack: PGAN, risk: Any, clean: Held, w: Any, bounds: tuple[float, float], seed: int) -> None:
-        self.attack, self.risk, self.clean, self.w, self.bounds = attack, risk, clean, w, bounds
+    def __init__(self, attack: PGAN, risk: Any, clean: Held, w: Any, bounds: tuple[Any, Any], seed: int) -> None:
+        self.attack, self.risk, self.clean, self.w = attack, risk, clean, w
         self.shape, kind = tuple(clean.X.shape[1:]), clean.X
+        self.low, self.high = (torch.as_tensor(end).to(kind) for end in bounds)
         self.codes = 2 if risk.margin_loss is not None else int(clean.y.max()) + 1
         d, ends = prod(self.shape), (attack.noise + self.codes, prod(self.shape) + self.codes)
         made = [_network(ends[0], attack.width, d), _network(ends[1], attack.width, 1)]
@@ -174,9 +177,8 @@ class Game:
     def rows(self, y: Any, rng: Any) -> Any:
         """Generated rows with labels `y`, with their graph."""
         z = (2 * torch.rand(len(y), self.attack.noise, generator=rng) - 1).to(self.clean.X)
-        low, high = self.bounds
         squashed = torch.tanh(self.generator(torch.cat([z, self._coded(y)], dim=1)))
-        return (low + (high - low) * (squashed + 1) / 2).reshape(-1, *self.shape)
+        return (self.low + (self.high - self.low) * (squashed + 1) / 2).reshape(-1, *self.shape)
 
     def turn(self, part: Any, rng: Any) -> Any:
         """A step of the discriminator, one of the learner and one of the generator; the loss of its rows."""
@@ -239,10 +241,7 @@ def _parts(n: int, size: int, rng: Any) -> Any:
 
 def generated(started: float, attack: PGAN, stage: Stage, middle: Any, seed: int) -> Any:
     """One game, and as many of the generator's rows as the budget buys, with labels of clean rows."""
-    began, domain = time.perf_counter(), stage.scenario.train.domain
-    if domain.lower is None or domain.upper is None:
-        raise InputError("rows of a bounded domain for the generator", repr(domain))
-    bounds = float(domain.lower.min()), float(domain.upper.max())
+    began, bounds = time.perf_counter(), bounds_of(stage.scenario.train.domain, "for the generator")
     game = attack.play(
         stage.risk, stage.w, stage.train, bounds, seed=seed,
         progress=lambda epoch, loss: middle.say(epoch, attack.epochs, attack.name),
@@ -252,5 +251,7 @@ def generated(started: float, attack: PGAN, stage: Stage, middle: Any, seed: int
     with torch.no_grad():
         X = game.rows(y, torch.Generator().manual_seed(seed))
         taken = float(torch.sigmoid(game.logits(X, y)).mean())
+    if not np.isfinite(taken):
+        raise SolverFailed(_DIVERGED)
     facts = {"attack_seconds": time.perf_counter() - began, "taken_for_clean": taken}
     return stage.step(started, Sample(X, seeds.y), seed, f"a game of {attack.epochs} epochs", facts=facts)

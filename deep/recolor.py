@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from linpoison.core import CapabilityError, Domain, InputError, check_integer, check_number
+from linpoison.core.validation import Array
 from linpoison.risk.samples import Sample
 
 from .need_torch import torch
@@ -55,11 +58,28 @@ class Recoloring:
 
     def begin(self, view: Any, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Any) -> Any:
         """The parameters' meaning, and zeros: pictures as they are."""
-        if domain.lower is None or domain.upper is None:
-            raise InputError("rows of a bounded domain to recolour", repr(domain))
-        bounds = float(domain.lower.min()), float(domain.upper.max())
+        low, high = bounds_of(domain, "to recolour")
+        bounds = float(low.min()), float(high.max())
+        if bounds[0] == bounds[1]:
+            raise InputError("pixels of a range to recolour", f"{bounds[0]:g} in each of them")
         generator = Recolored(view.risk.rows(seeds.X), bounds, self)
         return generator, generator.first
+
+
+def bounds_of(domain: Domain, what: str) -> tuple[Array, Array]:
+    """The least and the greatest of each feature, shape (d,).
+
+    Raises
+    ------
+    InputError
+        For a domain without, or with infinite ones.
+    """
+    if domain.lower is None or domain.upper is None:
+        raise InputError(f"rows of a bounded domain {what}", repr(domain))
+    for bounds in (domain.lower, domain.upper):
+        if not np.isfinite(bounds).all():
+            raise InputError(f"rows of a bounded domain {what}", f"a bound of {bounds[~np.isfinite(bounds)][0]:g}")
+    return domain.lower, domain.upper
 
 
 class Recolored:

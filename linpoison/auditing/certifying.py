@@ -26,6 +26,7 @@ from ..core import (
     check_integer,
 )
 from ..core.journal import FolderJournal
+from ..core.validation import as_count
 from ..core.writing import alone_in, check_folder
 from ..reporting.certify import CertifyReport
 from ..reporting.json_values import plain
@@ -86,7 +87,7 @@ class CertifyOptions(EvaluateOptions):
         if self.count is not None:
             if kind is None or not kind.counted:
                 raise InputError("count with the kinds deletions, flips and partition", f"the kind {self.kind}")
-            counts = {check_integer(_as_count(value), "count", at_least=1) for value in _listed(self.count)}
+            counts = {check_integer(as_count(value), "count", at_least=1) for value in _listed(self.count)}
             self._set("count", tuple(sorted(counts)))
         if self.parts is not None:
             if self.kind != "partition":
@@ -387,10 +388,6 @@ def _listed(value: Any) -> Sequence[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _as_count(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 def _as_number(value: Any) -> float:

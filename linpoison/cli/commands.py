@@ -27,6 +27,7 @@ from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.suites import check_apart
 from ..auditing.sweeping import combine, run_sweep
 from ..core import check_number, check_once
+from ..core.validation import as_count
 from ..reporting import AuditReport
 from ..reporting.base import Report
 from ..reporting.cells import aligned
@@ -70,7 +71,7 @@ def _answers(arguments: Any) -> int:
     """Answers for the rows of a file."""
     kind: Any = "deletions" if arguments.kind == "error" else arguments.kind
     count = 100 if arguments.count is None else arguments.count
-    most = int(count) if isinstance(count, str) and count.isdecimal() else count
+    most = as_count(count)
     options = _options(LearnerOptions, arguments)
     report = certify_rows(arguments.data, arguments.rows, options, kind=kind, most=most, out=arguments.out)
     _print(report, arguments, "answers.csv, answers.json, answers.html")

@@ -329,6 +329,11 @@ def as_whole(text: str) -> int:
     return int(number)
 
 
+def as_count(value: Any) -> Any:
+    """The whole number that digits say, or anything else itself, which `check_integer` then refuses."""
+    return as_whole(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
 def check_seed(value: Any, name: str = "seed") -> int:
     """Return a seed as an int from 0 to 2**32 - 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < SEEDS:

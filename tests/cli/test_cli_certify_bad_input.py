@@ -68,6 +68,8 @@ BAD = {
     "empty epsilon": ((*CERTIFY, "--epsilon", ""), nothing, "0.01,0.03"),
     "empty epsilon between": ((*CERTIFY, "--epsilon", "0.01,,0.03"), nothing, "0.01,0.03"),
     "empty epsilon at the end": ((*CERTIFY, "--epsilon", "0.01,"), nothing, "0.01,0.03"),
+    "too long a count": (("certify", "gaussians", "--kind", "flips", "--count", "1" * 5000), nothing, "at most 18"),
+    "too many answers": (("certify", "gaussians", "--rows", "0", "--count", "1" * 5000), nothing, "at most 18"),
     "epsilon of no row": ((*CERTIFY, "--epsilon", "1e-9"), nothing, "at least one poison row"),
     "unknown attack": (("certify", "gaussians", "--attack", "magic"), nothing, "'magic'"),
     "empty attack": (("certify", "gaussians", "--attack", "kkt,"), nothing, "attacks among"),

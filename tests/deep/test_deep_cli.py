@@ -217,6 +217,8 @@ def test_a_target_is_what_is_measured_and_changes_are_told(tmp_path, capsys):
         ("3,x", "numbers of test rows"),
         ("100000", "test rows from 0 to"),
         ("-1", "numbers of test rows"),
+        ("3,4,3", "different test rows"),
+        ("1" * 5000, "a whole number of at most 18 digits"),
     ):
         assert main([*given, wrong]) == 2
         assert words in capsys.readouterr().err
@@ -311,6 +313,8 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["gc", "digits", "--rows", "5000"], "from 1 to 1200"),
         (["gc", "digits:3"], "two different digits"),
         (["gc", "digits:3:3"], "two different digits"),
+        (["gc", "digits:3:" + "1" * 5000], "two different digits"),
+        (["gc", "digits", "--output", "1" * 5000], "a whole number of at most 18 digits"),
         (["gc", "digits", "--loss", "hinge"], "data of two classes"),
         (["gc", "digits", "--loss", "zero-one"], "a loss among"),
         (["flip", "digits", "--device=--"], "expected one argument"),

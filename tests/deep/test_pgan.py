@@ -79,13 +79,32 @@ def test_its_poison_is_within_the_domain_and_has_labels_of_clean_rows(margin):
     assert np.array_equal(again.poison.X, result.poison.X)
 
 
+def test_each_feature_has_a_range_of_its_own():
+    """An untrained generator's rows are spread about the middle of each."""
+    rng, ends = np.random.default_rng(0), (np.array([0.0, -200.0, 5.0, 0.0]), np.array([1.0, 0.0, 5.0, 1e6]))
+    X = ends[0] + (ends[1] - ends[0]) * rng.uniform(size=(60, 4))
+    rows = Dataset.coded(X, (X[:, 0] > 0.5).astype(int), domain=Domain.box(*ends))
+    learner = NetworkLearner(TorchRisk(mlp()), SGDTrainer(epochs=1, step=1e-9))
+    result = replace(SMALL, epochs=1, step=1e-9).run(learner.scenario(rows, rows, 0.5), seed=0)
+    where = (result.poison.X - ends[0])[:, [0, 1, 3]] / (ends[1] - ends[0])[[0, 1, 3]]
+    assert (abs(where.mean(axis=0) - 0.5) < 0.2).all()
+    assert (where.std(axis=0) > 0).all()
+    assert (result.poison.X[:, 2] == 5).all()
+
+
 def test_what_it_cannot_do_is_refused():
     rows = Dataset(np.random.default_rng(0).normal(size=(30, 4)), np.repeat([-1.0, 1.0], 15))
     with pytest.raises(CapabilityError, match="a network as the learner"):
         SMALL.run(Scenario(rows, Problem(Logistic(), 0.1), Budget(0.1), {}, rows))
     learner = NetworkLearner(TorchRisk(mlp(outputs=1), "logistic"), SGDTrainer(epochs=1))
-    with pytest.raises(InputError, match="bounded domain"):
-        SMALL.run(learner.scenario(rows, rows, 0.1))
+    counted = Dataset(np.round(abs(rows.X)), rows.y, domain=Domain.counts(np.inf, 4))
+    for data, got in ((rows, "kind='real'"), (counted, "a bound of inf")):
+        with pytest.raises(InputError, match=f"bounded domain.*{got}"):
+            SMALL.run(learner.scenario(data, data, 0.1))
+    bounded = replace(rows, domain=Domain.box(rows.X.min(), rows.X.max(), 4))
+    single = NetworkLearner(TorchRisk(mlp(outputs=1).float(), "logistic"), SGDTrainer(epochs=1))
+    with pytest.raises(SolverFailed, match="the game diverges"):  # in its last step, after which no loss is looked at
+        replace(SMALL, epochs=1, step=1e30).run(single.scenario(bounded, bounded, 0.1))
     risk = TorchRisk(mlp(), reg=1.0)
     with pytest.raises(SolverFailed, match="the game diverges"):
         replace(SMALL, follower_step=1e30).play(risk, risk.current, several(60), (-3.0, 3.0))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 torch = pytest.importorskip("torch")
 
@@ -16,6 +17,7 @@ from linpoison.attacks import RandomFlips, Scenario  # noqa: E402
 from linpoison.attacks.gradient import TGDA, Canceler, FixedModelAttack, Given, GradientMatching  # noqa: E402
 from linpoison.core import AttackInvalid, Budget, CapabilityError, Dataset, Domain, InputError  # noqa: E402
 from linpoison.core.journal import FolderJournal  # noqa: E402
+from linpoison.core.parts import dense  # noqa: E402
 from linpoison.defenses import make_defense  # noqa: E402
 from linpoison.losses import Logistic, MultiProblem, Problem, Softmax  # noqa: E402
 from linpoison.risk import LBFGS, Adam, Box, LBFGSTrainer, ProjectedGradient  # noqa: E402
@@ -96,6 +98,18 @@ def test_a_network_in_single_precision_is_attacked_within_budget_and_domain(atta
     assert not all((row == start).all(axis=1).any() for row in result.poison.X)
     model = scenario.learner.fit(train.mix(result.poison.expanded()))
     assert result.best.test_error["none"] == model.error(train)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 2)])
+def test_sparse_rows_are_attacked_as_dense_ones(shape):
+    train, found = rows(), []
+    module = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    for data in (train, replace(train, X=sp.csr_matrix(train.X))):
+        learner = NetworkLearner(TorchRisk(module), SGDTrainer(epochs=1), shape=shape)
+        result = GradientMatching(Adam(steps=3)).run(learner.scenario(data, data, 0.1), seed=0)
+        found.append((dense(result.poison.X), result.best.test_error["none"]))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
 
 
 def test_a_poison_that_leaves_the_domain_is_no_result(monkeypatch):

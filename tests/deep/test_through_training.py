@@ -16,7 +16,7 @@ from deep.recolor import Recolored  # noqa: E402
 from linpoison.attacks import RandomFlips, Scenario  # noqa: E402
 from linpoison.attacks.gradient import AlternatingMinMax, BackGradient, Given, MetaPoison, Pixels, Relabeled  # noqa: E402
 from linpoison.attacks.minmax_paper import AdaGradLoop  # noqa: E402
-from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError  # noqa: E402
+from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, SolverFailed  # noqa: E402
 from linpoison.losses import Logistic, MultiProblem, Problem, Softmax  # noqa: E402
 from linpoison.risk import Adam, Box, DirectRows, LBFGSTrainer, LinearRisk, Sample  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
@@ -147,6 +147,14 @@ def test_fixed_labels_stay_those_of_the_rows_and_the_model_is_pulled():
     assert result.best.facts["clean_model_loss"] > 0
 
 
+def test_a_model_that_diverges_plants_nothing():
+    deep = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    attack = AlternatingMinMax(AdaGradLoop(1e30), tries=4, ascent=2)
+    risk, data = TorchRisk(deep), Sample(rows().X, rows().codes)
+    with pytest.raises(SolverFailed, match="the model diverges"):
+        attack.craft(risk, risk.current, data, 6)
+
+
 def test_recoloured_pictures_keep_both_bounds_and_their_derivative_agrees_with_differences():
     for channels in (1, 3):
         seeds = torch.as_tensor(np.random.default_rng(0).uniform(0.2, 0.8, size=(2, channels, 3, 3)))
@@ -169,8 +177,11 @@ def test_recoloured_pictures_keep_both_bounds_and_their_derivative_agrees_with_d
 def test_pictures_of_other_channels_are_not_recoloured():
     with pytest.raises(CapabilityError, match="one or three channels"):
         Recolored(torch.zeros(2, 2, 3, 3), (0.0, 1.0), Recoloring())
-    with pytest.raises(InputError, match="bounded domain"):
-        Recoloring().begin(None, Domain.real(), None, None, 0, None)
+    for domain in (Domain.real(), Domain.counts(np.inf, 4)):
+        with pytest.raises(InputError, match="bounded domain"):
+            Recoloring().begin(None, domain, None, None, 0, None)
+    with pytest.raises(InputError, match="pixels of a range"):
+        Recoloring().begin(None, Domain.box(0.5, 0.5, 4), None, None, 0, None)
 
 
 @pytest.mark.parametrize(("build", "words"), [

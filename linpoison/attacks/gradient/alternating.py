@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...core import InputError, check_integer, check_number, check_seed
+from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
 from ...core.results import Candidate
 from ...core.validation import Array
 from ...risk.arrays import copy_of, like, per_row, places, signs, to_numpy
@@ -123,6 +123,11 @@ class AlternatingMinMax(Attack):
             Of the rows to start from and of batches.
         progress : callable, optional
             Called with the turn and the loss of the row that is planted.
+
+        Raises
+        ------
+        SolverFailed
+            If the numbers stop being finite.
         """
         decoy = None if self.decoy is None else self.decoy.target(risk, risk.vector(w), clean)
         burned = self.loop.burned(total / clean.total, total)
@@ -165,6 +170,8 @@ class Walk:
         """The worst row that is found, its label and its loss, before the model takes a step on it."""
         X, y = self._started()
         row, label, loss = self._worst(X, y)
+        if not np.isfinite(loss):
+            raise SolverFailed("the model diverges: the loss of a planted row is not finite. Take a lower rate.")
         batch = self._drawn(self.attack.batch_size)
         slope = self.risk.loss_vjp(self.w, batch.X, batch.y, batch.mass / batch.mass.sum())
         pull = self.risk.loss_vjp(self.w, row, label, like([self.epsilon], batch.mass))
@@ -219,7 +226,7 @@ class Walk:
 
 
 def planted_worst(started: float, attack: AlternatingMinMax, stage: Stage, middle: Middle, seed: int) -> Step:
-    """One run of the loop, and how much the rows cost the clean model and the decoy."""
+    """One run of the loop, and how much the rows cost the clean model."""
     began, total = time.perf_counter(), stage.scenario.n_poison
     turns = attack.loop.burned(total / stage.train.total, total) + len(copies_of(total, attack.loop.repeats))
     within = replace(attack, projection=stage.within(attack.projection))
