@@ -18,6 +18,7 @@ from ..certificates import (
     certify_average_loss,
     certify_test_error,
 )
+from ..certificates.certificate import Kind
 from ..certificates.test_error import score_certifier
 from ..core import Dataset, InputError, LinearModel, Poison
 from ..core.journal import Journal
@@ -25,7 +26,11 @@ from .trusted import Trusted
 
 CERTIFICATES = ("test-error", "average-loss")
 """What is computed for each budget; the first brings the certificate of each row along."""
+KIND: dict[str, Kind] = {"score": "score", "test-error": "error", "average-loss": "loss"}
+"""What each of them bounds, and the certificate of each row."""
 Progress = Callable[[int, int, str], None]
+Stored = Callable[[str, Claim, Kind, tuple[str, ...]], Certificate | None]
+"""A certificate of an earlier run, by name, claim, kind and assumptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +117,7 @@ def build_bracket(
     *,
     names: Sequence[str] = CERTIFICATES,
     aim: bool = False,
-    stored: Callable[[str, Claim], Certificate | None] | None = None,
+    stored: Stored | None = None,
     keep: Callable[[str, Certificate], None] | None = None,
     journal: Callable[[float], Journal | None] = lambda epsilon: None,
     progress: Progress | None = None,
@@ -191,13 +196,14 @@ def _proofs(
     claim: Claim,
     epsilon: float,
     names: Sequence[str],
-    stored: Callable[[str, Claim], Certificate | None] | None,
+    stored: Stored | None,
     keep: Callable[[str, Certificate], None] | None,
     prove: Callable[[], dict[str, Certificate]],
 ) -> dict[str, Certificate]:
     parts = [name for name in ("score", *names) if name != "score" or "test-error" in names]
     if stored is not None:
-        old = {name: stored(f"{name}-{float(epsilon)!r}", claim) for name in parts}
+        says = claim.assumptions()
+        old = {name: stored(f"{name}-{float(epsilon)!r}", claim, KIND[name], says) for name in parts}
         if all(item is not None for item in old.values()):
             return {name: item for name, item in old.items() if item is not None}
     proofs = prove()

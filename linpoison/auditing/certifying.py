@@ -14,6 +14,7 @@ from .. import attacks
 from ..attacks.aim import Aim
 from ..attacks.scenario import Scenario
 from ..certificates import Certificate, Claim
+from ..certificates.certificate import Kind, words_of
 from ..certificates.test_error import score_certifier
 from ..core import (
     AttackResult,
@@ -326,18 +327,17 @@ class _Store:
 
     folder: Path | None
 
-    def get(self, name: str, claim: Claim) -> Certificate | None:
-        """The stored certificate of this very claim, if it is there and holds."""
+    def get(self, name: str, claim: Claim, kind: Kind, says: tuple[str, ...]) -> Certificate | None:
+        """The stored certificate of a kind and this very claim, if it is there, holds and has to say so much."""
         if self.folder is None:
             return None
         try:
             found = Certificate.load(self.folder / name, claim.train, claim.rows)
-            if found.claim.problem != claim.problem or found.claim.epsilon != claim.epsilon:
-                return None
-            found.verify(sets=claim.sets)
+            found.verify(claim=claim)
+            said = words_of(found.name, found.claim, found.witness)
         except (InputError, CertificateInvalid, KeyError):
             return None
-        return found
+        return found if found.kind == kind and set(says) <= set(said) else None
 
     def put(self, name: str, certificate: Certificate) -> None:
         """Store one."""

@@ -26,10 +26,10 @@ from ..core import CapabilityError, Dataset, InputError, LinearModel
 from ..core.validation import Array
 from ..learners import make_learner
 from ..losses import Problem
+from .bracket import Stored
 from .trusted import Trusted
 
 Mask = NDArray[np.bool_]
-Stored = Callable[[str, Claim], Certificate | None]
 
 FEW = 60
 """Clean rows up to which margins are bounded anew before rows are: two programs for each of them."""
@@ -51,7 +51,7 @@ class Asked:
     parts, seed : int
         Of a partition.
     stored : callable
-        A certificate of an earlier run by name and claim, if there is one.
+        A certificate of an earlier run by name, claim, kind and assumptions, if there is one.
     """
 
     defender: Trusted
@@ -101,7 +101,9 @@ def _proved(asked: Asked, name: Change, claim: Claim, count: int) -> tuple[Certi
     loss, stored = claim.problem.loss, None
     certify: Callable[..., Certificate] = change_certifier(loss, name)
     if loss.kink is not None:
-        certify, stored = partial(certify, rounds=int(claim.train.n <= FEW)), asked.stored(f"{name}-{count}", claim)
+        certify = partial(certify, rounds=int(claim.train.n <= FEW))
+        says = claim.changed_assumptions(count, name == "flips")
+        stored = asked.stored(f"{name}-{count}", claim, "score", says)
     found = stored if stored is not None else certify(claim, count)
     key = "flipped" if name == "flips" else "deleted"
     if key not in found.witness:
@@ -127,7 +129,7 @@ def radii(asked: Asked) -> Iterator[Held]:
     """The mass of inserted poison up to which each row is certified, at the greatest of the budgets and below."""
     certifier = score_certifier(asked.defender.problem.loss)
     claim = asked.defender.claim(asked.levels[-1], asked.rows)
-    found = asked.stored("radius", claim) or radius(certifier, claim)
+    found = asked.stored("radius", claim, "radius", claim.assumptions()) or radius(certifier, claim)
     right = asked.model().margins(asked.rows) > 0
     turned = ~right
     for level in asked.levels:

@@ -225,7 +225,7 @@ class Certificate:
         Returns
         -------
         float or ndarray
-            The bound; where rounding made the recomputed one weaker, that one.
+            The bound; where rounding made the recomputed one weaker, that one, which is `bound` from then on.
 
         Raises
         ------
@@ -247,7 +247,8 @@ class Certificate:
                 f"got {_short(found)} from it: witness, bound or sets were altered."
             )
         self._check_statement(words)
-        return self._weaker(found)
+        object.__setattr__(self, "bound", self._weaker(found))  # a sign is a claim: none may rest on the tolerance
+        return self.bound
 
     def _check_parts(self) -> None:
         """That the statement is made of what statements are made of."""
@@ -268,7 +269,7 @@ class Certificate:
                 raise CertificateInvalid(f"expected a certificate about {what} {asked!r}, got one about {spoken!r}.")
         if claim.epsilon != self.claim.epsilon:
             raise CertificateInvalid(
-                f"expected a certificate about the budget {claim.epsilon:g}, got one about {self.claim.epsilon:g}."
+                f"expected a certificate about the budget {claim.epsilon!r}, got one about {self.claim.epsilon!r}."
             )
 
     def _check_data(self, train: Dataset | None, rows: Dataset | None, sets: ByLabel | None) -> None:
@@ -294,9 +295,7 @@ class Certificate:
             raise CertificateInvalid(f"expected the assumption that {missing[0]}, got none: assumptions were altered.")
 
     def _weaker(self, found: Any) -> float | Array:
-        """Of the stored bound and the recomputed one, what claims less; the stored one itself where they are equal."""
-        if np.array_equal(found, self.bound):
-            return self.bound
+        """Of the stored bound and the recomputed one, what claims less."""
         least = np.maximum(found, self.bound) if KINDS[self.kind][1] > 0 else np.minimum(found, self.bound)
         return least if np.ndim(least) else float(least)
 
@@ -331,6 +330,7 @@ class Certificate:
 
     def summary(self) -> dict[str, Any]:
         """The entry of a report."""
+        verified = self._verifies()
         return {
             "name": self.name,
             "kind": self.kind,
@@ -339,7 +339,7 @@ class Certificate:
             "exact": bool(np.all(self.exact)),
             "exact_verified": False,
             "assumptions": list(self.assumptions),
-            "verified": self._verifies(),
+            "verified": verified,
             "seconds": self.seconds,
         }
 
@@ -352,8 +352,9 @@ class Certificate:
 
     def save(self, path: Any) -> None:
         """Write ``PATH.json`` and ``PATH.npz``: claim, sets, bound and witness, but not the data, only their hashes."""
+        summary = self.summary()  # verifies the bound
         fields = {name: getattr(self, name) for name in ("claim", "bound", "exact", "witness", "info")}
-        write_fields(path, self.summary(), **fields)
+        write_fields(path, summary, **fields)
 
     @classmethod
     def load(cls, path: Any, train: Dataset, rows: Dataset | None = None) -> Certificate:

@@ -22,6 +22,18 @@ _SMALL = 1e-100
 """Size below which squares of numbers, times others of the size, are lost."""
 
 
+def exactly(value: float) -> str:
+    """A number in words, in six digits if these are all of it.
+
+    Examples
+    --------
+    >>> exactly(0.3), exactly(1 / 3)
+    ('0.3', '0.3333333333333333')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def at_most(value: float) -> str:
     """A budget in words, in six digits unless these say more than is proved.
 
@@ -182,7 +194,7 @@ class Claim:
             "the feasible sets are fixed beforehand, from data that the attacker does not touch",
             f"the clean rows are as given and none of them is removed, {stays}",
             f"the attacker only inserts rows of the sets, with mass at most {at_most(self.epsilon)} of the clean rows",
-            f"the learner finds the exact minimiser: {problem.loss.name} loss, reg {problem.reg:g}, {intercept}",
+            f"the learner finds the exact minimiser: {problem.loss.name} loss, reg {exactly(problem.reg)}, {intercept}",
             f"the regulariser scales with the rows as '{problem.scaling}' says",
         )
 

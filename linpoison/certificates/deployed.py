@@ -343,16 +343,18 @@ def is_standardised(X: Array) -> bool:
     """Whether columns have the marks of a scaler that was fitted on these very rows.
 
     Such a scaler makes all columns of mean 0 and of deviation 1, but for those that were constant, which become 0.
+    Columns that are as often 1 as -1, and hold nothing else, are so without a scaler: they alone are no mark.
 
     Examples
     --------
-    >>> is_standardised(np.array([[1.0, 0.0], [-1.0, 0.0]])), is_standardised(np.zeros((2, 2)))
+    >>> is_standardised(np.array([[1.5, 0.0], [0.0, 0.0], [-1.5, 0.0]]) / 1.5**0.5), is_standardised(np.eye(2) * 2 - 1)
     (True, False)
     """
     mean, spread = X.mean(axis=0), X.std(axis=0)
     still = np.abs(X).max(axis=0, initial=0.0) == 0
     scaled = (np.abs(mean) < _CENTRED) & (np.abs(spread - 1) < _CENTRED)
-    return bool(scaled.any() and (scaled | still).all())
+    signs = np.abs(X).min(axis=0, initial=1.0) == np.abs(X).max(axis=0, initial=1.0)
+    return bool((scaled & ~signs).any() and (scaled | still).all())
 
 
 def proof_of(loss: MarginLoss, threat: str) -> Proof:

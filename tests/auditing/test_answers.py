@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,19 @@ def test_python_and_flips_of_ridge(files):
 
 
 @pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ([-1, -1, 0], "3 of 3 answers withstand not one of the planted rows."),
+        ([-1, 0, 2, 3], "Of 4 answers half withstand 1 planted rows or more; 2 may not withstand one."),
+    ],
+)
+def test_the_verdict_tells_answers_that_are_not_proved_at_all(held, words, files):
+    report = certify_rows(str(files[0]), asked_rows().to_numpy(), label="kind", model="ridge", most=1)
+    entries = [{**report.answers[0], "withstands": count} for count in held]
+    assert replace(report, answers=entries, most=9).verdict == words
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"b": "c"}, "the columns of the training rows in rows.csv, got none called b"),
@@ -88,6 +102,10 @@ def test_what_would_void_the_guarantee_is_refused(files):
     for rows in (scaled, np.column_stack([scaled, np.zeros(24)])):  # a column that never changed becomes zero
         with pytest.raises(InputError, match="no scaler was fitted on"):
             certify_rows((rows, y), rows[:2], model="logistic")
+    signs = np.where(np.arange(24) % 2, 1.0, -1.0)[:, None]  # as often 1 as -1: so without any scaler
+    assert certify_rows((signs, y), signs[:2], model="ridge", most=1).answers
+    with pytest.raises(InputError, match="no scaler was fitted on"):
+        certify_rows((np.hstack([scaled, signs]), y), signs[:2], model="ridge")
     with pytest.raises(CapabilityError, match="without weights"):
         certify_rows((X, y), X[:2], model="ridge", sample_weight=np.arange(1, 25))
     with pytest.raises(CapabilityError, match="logistic loss for deletions"):

@@ -3,6 +3,7 @@ import json
 import re
 import signal
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from small_attacks import SMALL
 from linpoison import CertificateViolated, Dataset, InputError, LinearModel, Poison, Split, audit, budget, certify
 from linpoison.attacks.aimed import Aimed
 from linpoison.auditing import bracket as bracket_room
+from linpoison.auditing import certifying
 from linpoison.auditing.bracket import build_bracket
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
 from linpoison.auditing.trusted import trusted
-from linpoison.certificates import Certificate, PartitionClassifier
+from linpoison.certificates import Certificate, PartitionClassifier, certify_average_loss, deletions_ridge
 from linpoison.certificates.outer.known import OuterSet
 from linpoison.cli.main import main
 from linpoison.core import LinpoisonError
@@ -85,6 +87,20 @@ def test_a_rerun_checks_what_is_there_and_proves_the_rest(data, tmp_path, monkey
     assert len(asked) == 1
     certify(data, epsilon=0.05, out=tmp_path, **{**RIDGE, "reg": 0.31})
     assert len(asked) == 2
+
+
+def test_a_stored_certificate_of_something_else_is_not_taken(tmp_path):
+    """It holds, of the same rows, learner and budget, but it is no proof of what is asked."""
+    data, store = few(10, 3), certifying._Store(tmp_path)
+    claim = trusted(prepare(data, LearnerOptions(**RIDGE))).claim(0.1, data.test)
+    says, changed = claim.assumptions(), partial(claim.changed_assumptions, flips=False)
+    store.put("loss", certify_average_loss(claim))
+    store.put("lost", deletions_ridge(claim, 1))
+    assert store.get("loss", claim, "loss", says) is not None
+    assert store.get("lost", claim, "score", changed(1)) is not None
+    assert store.get("loss", claim, "error", says) is None
+    assert store.get("lost", claim, "score", changed(2)) is None
+    assert store.get("lost", claim, "score", says) is None
 
 
 def test_an_attack_beyond_its_certificate_is_an_error(data, monkeypatch):

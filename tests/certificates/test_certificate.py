@@ -224,3 +224,8 @@ def test_success_needs_the_budget_or_one_more_insertion(kind, least):
     proof.check_attack(least)
     with pytest.raises(CertificateViolated):
         proof.check_attack(least - 0.1)
+
+
+def test_the_words_tell_regularisers_apart_that_share_six_digits():
+    for reg in ("0.1234561", "0.1234562", "0.1"):
+        assert f"reg {reg}," in claim(problem=Problem(Hinge(), float(reg))).assumptions()[3]

@@ -151,6 +151,16 @@ def test_without_sets_the_bound_is_the_ellipsoid():
     np.testing.assert_allclose(certify_ridge(wide).bound, expected, atol=1e-3)
 
 
+def test_a_row_of_zeros_has_no_score_without_an_intercept():
+    """As a text of unknown words has, and two rows that cancel: it is never certified, nor does it end the others."""
+    for kind in ("ball", "slab"):
+        claim = ridge_claim(problem=ridge_problem(2), kind=kind, n=12, d=2, rows=2)
+        alone = certify_ridge(claim.about(claim.rows.take([0])))
+        certificate = certify_ridge(claim.about(Dataset(claim.rows.X * [[1.0], [0.0]], claim.rows.y)))
+        assert 0 <= certificate.bound[1] < 1e-9
+        assert certificate.verify()[0] == pytest.approx(alone.bound[0])
+
+
 @pytest.mark.parametrize(("convention", "scaling", "kind"), PAIRS)
 def test_the_conic_program_says_the_same(convention, scaling, kind):
     claim = ridge_claim(0.1, problem=ridge_problem(convention, scaling), kind=kind, rows=5, seed=2)

@@ -147,6 +147,22 @@ def test_bounds(name, by, stored):
         stored(certificate, one).verify()
 
 
+@pytest.mark.parametrize("name", ["ridge", "outer-set", "radius", "average-loss"])
+def test_what_the_tolerance_lets_through_is_not_believed(name, stored):
+    """A sign may hang on it: after `verify` the bound is what the witness proves, in a file written then, too."""
+    proved = recompute(name, made(name).claim, made(name).witness)
+
+    def slightly(document, arrays):
+        arrays["bound"] = np.asarray(proved - KINDS[made(name).kind][1] * 5e-14)
+        document["bound"] = {"array": "bound"} if arrays["bound"].ndim else float(arrays["bound"])
+
+    forged = stored(made(name), slightly)
+    assert np.all(forged.bound != proved)
+    forged.verify()
+    np.testing.assert_array_equal(forged.bound, proved)
+    np.testing.assert_array_equal(stored(stored(made(name), slightly)).bound, proved)
+
+
 def perturbed(values, rng):
     """Ways to alter an array: noise, shrinking, growing, zeros, another order, other numbers, another shape."""
     if values.dtype.kind in "iu":

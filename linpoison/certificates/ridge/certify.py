@@ -179,6 +179,8 @@ def _single(
     candidates = [system.clean, np.zeros_like(system.clean)]
     points, share = np.zeros((4, system.claim.train.d)), np.zeros(4)
     gap = np.inf
+    if not system.directions[row].any():  # a score of 0 whatever the model: nothing to search for
+        columns = program = None
     if columns is not None and (found := columns.solve(row)) is not None:
         V, points, share, gap = found
         candidates.append(V)
