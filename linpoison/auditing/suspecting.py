@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..core import Array, Dataset, Domain, InputError
 from ..datasets.scaling import scale_caution
 from ..defenses.detectors import (
-    FAMILIES,
     FOLDS,
+    RANKING,
     REASONS,
     TABLE,
     Detector,
@@ -116,7 +116,7 @@ def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, see
         return {name: function(view) for name, function in table.items()}
 
     known = {COPIES: copies_surprise(sizes)}
-    found = suspicion(detect, distinct.codes, known=known, families=FAMILIES)
+    found = suspicion(detect, distinct.codes, known=known, ranking=RANKING)
     return Suspected(groups, found, left, distinct.y, votes(distinct))
 
 

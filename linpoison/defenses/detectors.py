@@ -211,14 +211,10 @@ TABLE: dict[str, Detector] = {
     "clusters": _clusters,
 }
 """Each detector by name."""
-FAMILIES = (
-    ("l2", "slab", "svd", "knn", "spectral", "crowd"),  # how far a row lies from its class
-    ("loss", "trim", "neighbours", "confident", "twins"),  # whether its label is that of rows like it
-    ("pull", "sever", "influence"),  # what it does to the model
-    ("copies",),
-    ("clusters",),
-)
-"""Names of detectors that look at the same side of a row."""
+RANKING = ("neighbours", "twins", "pull", "copies")
+"""What rows are ranked by: whether its label is that of the rows beside it, what it does to the model, and how often it
+stands there. Poison that moves a model shows one of these; the other detectors, those of distance above all, tell rare
+clean rows as well, and only add to the evidence that alarms follow from."""
 REASONS = {
     "l2": "{ratio:.1f} times as far from the middle of its class as the median row",
     "slab": "{ratio:.1f} times as far along the line between the classes as the median row",

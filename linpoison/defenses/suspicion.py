@@ -36,8 +36,8 @@ class Suspicion:
         ``-log p``, of each score in the tail of its class.
     evidence : ndarray of shape (n,)
         All detectors together, see `combined`: what alarms follow from.
-    agreement : ndarray of shape (n,)
-        Families of detectors together, see `agreement`: what rows are ranked by.
+    greatest : ndarray of shape (n,)
+        The greatest surprise of a few detectors, see `foremost`: what rows are ranked by.
     alarms : ndarray of bool, shape (n,)
         Rows that stand out of the evidence on the others, see `standing_out`.
     """
@@ -45,13 +45,13 @@ class Suspicion:
     scores: Mapping[str, Array]
     surprises: Mapping[str, Array]
     evidence: Array
-    agreement: Array
+    greatest: Array
     alarms: Mask
 
     @property
     def ranking(self) -> Array:
-        """Rows that stand out before all others, and by their agreement: greater for more suspicious ones."""
-        return np.asarray(self.agreement + self.alarms * (1.0 + self.agreement.max(initial=0.0)))
+        """Rows that stand out before all others, and by their greatest surprise: greater for more suspicious ones."""
+        return np.asarray(self.greatest + self.alarms * (1.0 + self.greatest.max(initial=0.0)))
 
 
 def suspicion(
@@ -59,7 +59,7 @@ def suspicion(
     codes: Codes,
     *,
     known: Mapping[str, Array],
-    families: Collection[Collection[str]] = (),
+    ranking: Collection[str],
     drop: float = 0.05,
 ) -> Suspicion:
     """Fit detectors on a core, and the core on what the detectors say, by turns.
@@ -76,8 +76,8 @@ def suspicion(
         Class of each row.
     known : dict of str to ndarray
         Surprises that do not follow from the tail of the scores.
-    families : collection of collections of str
-        Detectors that look at the same side of a row.
+    ranking : collection of str
+        Detectors that rows are ranked by; alarms follow from all of them.
     drop : float
         Share of each class.
     """
@@ -86,8 +86,7 @@ def suspicion(
         scores = detect(core)
         surprises = {name: known.get(name, surprise(values, codes, core)) for name, values in scores.items()}
         evidence = combined(surprises)
-        together = agreement(surprises, families)
-        return Suspicion(scores, surprises, evidence, together, standing_out(evidence, core))
+        return Suspicion(scores, surprises, evidence, foremost(surprises, ranking), standing_out(evidence, core))
 
     core = np.ones(codes.size, dtype=bool)
     for _ in range(ROUNDS - 1):
@@ -176,33 +175,32 @@ def combined(surprises: Mapping[str, Array]) -> Array:
     return np.asarray(logsumexp(values, axis=0) - np.log(len(values)))
 
 
-def agreement(surprises: Mapping[str, Array], families: Collection[Collection[str]] = ()) -> Array:
-    """What families of detectors say together: Fisher's sum over families of the greatest surprise within each.
+def foremost(surprises: Mapping[str, Array], names: Collection[str]) -> Array:
+    """The greatest surprise of a few detectors: ``-log min p``, Tippett's combination.
 
-    Detectors of a family look at the same side of a row and depend on each other; families hardly do. Poison that moves
-    a model shows more than one side (it is far, or contradicts its neighbours, and pulls, or stands there in copies),
-    where a rare clean row has one: the mean of 1 / p, which the greatest surprise decides, sets such rows before it.
+    A row that one side gives away is put as far forward as by the detector of that side alone, whichever side it is.
+    A sum over detectors (Fisher's) lets rows that are a little strange on every side, as rare clean rows are, pass a
+    single poison row that is very strange on one; and every further detector that only tells rare rows adds rows that
+    come before it.
 
     Parameters
     ----------
     surprises : dict of ndarray
-    families : collection of collections of str
-        Names of detectors; one of no family is a family.
+    names : collection of str
+        Of the detectors; those that did not run are passed over.
 
     References
     ----------
-    Fisher, "Statistical methods for research workers", 1925, section 21.1.
+    Tippett, "The methods of statistics", 1931; Heard, Rubin-Delanchy, "Choosing between methods of
+    combining p-values", 2018.
 
     Examples
     --------
-    >>> said = {"near": np.array([9.0, 4.0]), "far": np.array([8.0, 0.0]), "copies": np.array([0.0, 6.0])}
-    >>> agreement(said, [("near", "far")])
-    array([ 9., 10.])
+    >>> said = {"near": np.array([9.0, 4.0]), "far": np.array([8.0, 20.0]), "copies": np.array([0.0, 6.0])}
+    >>> foremost(said, ["near", "copies", "absent"])
+    array([9., 6.])
     """
-    known = {name for family in families for name in family}
-    groups = [*families, *((name,) for name in surprises if name not in known)]
-    parts = [[surprises[name] for name in group if name in surprises] for group in groups]
-    return np.sum([np.max(part, axis=0) for part in parts if part], axis=0)
+    return np.asarray(np.max([surprises[name] for name in names if name in surprises], axis=0))
 
 
 def standing_out(evidence: Array, core: Mask) -> Mask:

@@ -8,12 +8,13 @@ import pytest
 
 import linpoison
 from linpoison import InputError
-from linpoison.auditing.suspecting import DETECTORS
+from linpoison.auditing import LearnerOptions
+from linpoison.auditing.suspecting import DETECTORS, suspect
 from linpoison.cli.main import main
 from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
-from linpoison.defenses.detectors import FAMILIES, copies_surprise, copy_groups, votes
-from linpoison.defenses.suspicion import Suspicion, agreement, combined, surprise
+from linpoison.defenses.detectors import RANKING, copies_surprise, copy_groups, votes
+from linpoison.defenses.suspicion import Suspicion, combined, foremost, surprise
 
 PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
 
@@ -141,11 +142,19 @@ def test_one_strong_detector_among_blind_ones_decides():
     assert both == pytest.approx([0.0, 50 - np.log(10)])
 
 
-def test_rows_that_stand_out_are_ranked_first_and_then_those_that_detectors_agree_on():
-    surprises = {"a": np.array([9.0, 4.0, 0.0, 5.0]), "b": np.array([0.0, 4.0, 1.0, 5.0]), "c": np.zeros(4)}
+def test_rows_that_stand_out_are_ranked_first_and_then_by_the_greatest_of_a_few_surprises():
+    surprises = {"a": np.array([0.0, 4.0, 1.0, 5.0]), "b": np.array([2.0, 4.0, 0.0, 0.0]), "c": np.full(4, 9.0)}
     alarms = np.array([True, False, False, False])
-    told = Suspicion({}, surprises, combined(surprises), agreement(surprises), alarms)
-    assert told.agreement.tolist() == [9, 8, 1, 10]
-    assert agreement(surprises, [("a", "b")]).tolist() == [9, 4, 1, 5]
-    assert {name for family in FAMILIES for name in family} == set(DETECTORS)
+    told = Suspicion({}, surprises, combined(surprises), foremost(surprises, ("a", "b", "absent")), alarms)
+    assert told.greatest.tolist() == [2, 4, 1, 5]
     assert np.argsort(-told.ranking).tolist() == [0, 3, 1, 2]
+    assert set(RANKING) <= set(DETECTORS)
+
+
+def test_a_single_flipped_row_comes_before_rare_rows_that_are_a_little_strange_on_every_side():
+    rng, y = np.random.default_rng(3), np.repeat([-1.0, 1.0], 60)
+    X = rng.standard_t(3, size=(120, 3)) + 2 * y[:, None]
+    flipped = np.abs(X[:60] + 2).max(axis=1).argmin()
+    y[flipped] = 1.0
+    rows = Dataset(X, y)
+    assert suspect(rows, LearnerOptions(model="svm").problem(rows)).order[0] == flipped
