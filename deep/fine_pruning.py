@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from linpoison.core import InputError, check_integer, check_number
+from linpoison.core import CapabilityError, InputError, check_integer, check_number
 from linpoison.risk.arrays import to_numpy
 from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.measuring import accuracy
@@ -68,6 +68,9 @@ class FinePruning:
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.clean, Sample):
+            remedy = "Give Sample(X, y), of linpoison.risk."
+            raise InputError("clean rows as a Sample", type(self.clean).__name__, remedy)
         check_number(self.drop, "drop", at_least=0, below=1)
         check_number(self.most, "most", at_least=0, below=1)
         check_integer(self.width, "width", at_least=1)
@@ -119,6 +122,9 @@ def _weight(risk: TorchRisk) -> str:
 def _without(risk: TorchRisk, w: Vector, kept: Any) -> Vector:
     """`w` with zeros in the last layer's columns of the features that are not kept."""
     _ = risk.head  # refuses a last layer that is not learned
+    if not risk.layout.has_head(risk.head_name):
+        remedy = "Take out what computes it, such as weight_norm."
+        raise CapabilityError("a last linear layer with a weight of its own", "one that is computed", remedy)
     found, name = plain(w).clone(), _weight(risk)
     (part,) = risk.layout.slices(lambda other: other == name)
     found[part].view(-1, len(kept))[:, torch.as_tensor(~kept, device=found.device)] = 0.0

@@ -127,12 +127,12 @@ class Layout:
         return torch.cat([torch.arange(part.start, part.stop, device=self.first.device) for part in found])
 
     def has_head(self, name: str | None) -> bool:
-        """Whether there is a last linear layer and all of it is among the parameters."""
+        """Whether there is a last linear layer of a weight and a bias alone, and all of it is among the parameters."""
         try:
             self.head(name)
         except InputError:
             return False
-        return True
+        return "weight" in last_linear(self.module, name)[1]._parameters  # or it is computed, as by spectral_norm
 
     def head_outputs(self, name: str | None) -> int:
         """Number of outputs of the last linear layer."""

@@ -32,7 +32,8 @@ def digest_of(*parts: Any) -> str:
 
 def _bytes(item: Any) -> bytes:
     if not hasattr(item, "detach"):
-        return to_numpy(item).tobytes()
+        named = np.asarray(item).dtype.kind in "OUS"  # labels of the user's
+        return repr(np.asarray(item).tolist()).encode() if named else to_numpy(item).tobytes()
     codes = row_codes(item.detach().reshape(len(item) if item.ndim > 1 else 1, -1))
     return str(int(row_codes(codes[None])[0])).encode()
 

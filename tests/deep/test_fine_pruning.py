@@ -87,7 +87,30 @@ def test_it_stands_in_for_a_trainer():
     assert other.origin != learner.origin
 
 
+def test_labels_have_names():
+    risk, clean, _ = marked()
+    named = Sample(clean.X, np.where(clean.y > 0, "up", "down"))
+    kept = [
+        FinePruning(Given(), part, TUNING).pruned(net, net.current)[1]
+        for net, part in ((risk, clean), (TorchRisk(risk.module, classes=["down", "up"]), named))
+    ]
+    np.testing.assert_array_equal(*kept)
+    assert FinePruning(Given(), named, TUNING).digest != FinePruning(Given(), clean, TUNING).digest
+
+
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_a_last_weight_that_is_computed_is_no_head(name):
+    head = getattr(nn.utils.parametrizations, name)(nn.Linear(2, 2))
+    risk = TorchRisk(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), head).double())
+    data = Sample(np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2)
+    assert np.isnan(risk.reach)  # scores are not proportional to these parameters, which a threshold rests on
+    with pytest.raises(CapabilityError, match="a weight of its own"):
+        FinePruning(Given(), data, TUNING, most=0.9).fit(risk, data)
+
+
 def test_what_it_cannot_do_is_refused():
+    with pytest.raises(InputError, match="clean rows as a Sample, got tuple"):
+        FinePruning(TUNING, (np.zeros((2, 2)), [0, 1]))
     data = several(20)
     with pytest.raises(InputError, match="EpochTrainer"):
         FinePruning(LBFGSTrainer(), data)

@@ -147,6 +147,18 @@ def test_fixed_labels_stay_those_of_the_rows_and_the_model_is_pulled():
     assert result.best.facts["clean_model_loss"] > 0
 
 
+@pytest.mark.parametrize("labels", ["chosen", "fixed"])
+def test_planted_labels_are_those_of_the_user(labels):
+    """Of classes whose numbers are others than their places, too."""
+    data, attack = rows(), AlternatingMinMax(labels=labels, tries=4, ascent=2)
+    module, found = seeded(lambda: nn.Linear(4, 3)), []
+    for names in (np.arange(3), np.array([2, 0, 1]), np.array(["a", "b", "c"])):
+        risk = TorchRisk(module, classes=names.tolist())
+        found.append(attack.craft(risk, risk.current, Sample(data.X, names[data.codes]), 6))
+        np.testing.assert_array_equal(found[-1].y, names[found[0].y])
+        torch.testing.assert_close(found[-1].X, found[0].X)
+
+
 def test_a_model_that_diverges_plants_nothing():
     deep = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
     attack = AlternatingMinMax(AdaGradLoop(1e30), tries=4, ascent=2)

@@ -140,8 +140,13 @@ class AlternatingMinMax(Attack):
                 if turn >= burned:
                     rows += [to_numpy(row)] * self.loop.repeats
                     labels += [to_numpy(label)] * self.loop.repeats
-        whole = np.concatenate(labels)[:total]
-        y = whole if risk.margin_loss is not None else whole.astype(int)
+        y = np.concatenate(labels)[:total]
+        codes = (y if risk.margin_loss is None else y > 0).astype(int)
+        names = getattr(risk, "classes_", None)
+        if names is not None:
+            y = names[codes]
+        elif risk.margin_loss is None:
+            y = codes
         return Sample(like(np.concatenate(rows)[:total], walk.clean.X), y)
 
 
