@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core import check_number
+from ..core import CapabilityError, check_number
 from ..core.validation import Array
 from .arrays import norm, row_shape, to_numpy
 from .protocols import Risk, Vector
@@ -89,6 +89,15 @@ class Condition:
         return 0 if self.kinks is None else int(self.kinks.shape[1])
 
 
+def gives_scores(risk: Risk, w: Vector, data: Sample) -> bool:
+    """Whether the scores of a few rows double with the parameters of the head, as <w, dl/dw> = s dl/ds asks for."""
+    few = risk.rows(data.take(range(min(data.n, 8))).X)
+    twice = 1.0 * w
+    twice[risk.head] = 2 * twice[risk.head]
+    once, found = (to_numpy(risk.scores(each, few)) for each in (1.0 * w, twice))
+    return bool(np.abs(found - 2 * once).max() <= 1e-4 * np.abs(once).max())
+
+
 def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | None = None) -> Reachability:
     """What it takes to make `w` optimal on the clean rows and poison from anywhere.
 
@@ -103,7 +112,7 @@ def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | Non
     Parameters
     ----------
     risk : Risk
-        Of a network, the last linear layer must be what gives the scores.
+        Of a network, the last linear layer must be what gives the scores: otherwise all is NaN, nothing is proved.
     w : Vector
         The target.
     data : Sample
@@ -124,7 +133,7 @@ def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | Non
     >>> round(toy.threshold, 6), round(toy.lower_bound(0.52) ** 2, 9)
     (0.66378, 0.000834117)
     """
-    if np.isnan(risk.reach):
+    if np.isnan(risk.reach) or not gives_scores(risk, w, data):
         nan = float("nan")
         return Reachability(nan, nan, nan, nan, nan, "necessary")
     condition = Condition.of(risk, w, data) if condition is None else condition
@@ -168,6 +177,11 @@ def least_residuals(risk: Risk, w: Vector, data: Sample, epsilon: float) -> Arra
     ----------
     Lu, Kamath, Yu, after equation (3.10) of Lu's thesis: the rank alone.
 
+    Raises
+    ------
+    CapabilityError
+        If the scores are not what the last linear layer gives.
+
     Examples
     --------
     >>> from linpoison.risk import LinearRisk
@@ -178,15 +192,31 @@ def least_residuals(risk: Risk, w: Vector, data: Sample, epsilon: float) -> Arra
     check_number(epsilon, "epsilon", at_least=0)
     condition = Condition.of(risk, w, data)
     flat = to_numpy((condition.rest + epsilon * condition.growth)[risk.head])
-    some = risk.rows(data.take([0]).X)
-    outputs, h = int(risk.scores(w, some).shape[1]), int(risk.features(w, some).shape[1])
-    matrix = flat[: outputs * h].reshape(outputs, h)
-    if len(flat) > outputs * h:  # the bias is one more feature, of 1
-        matrix = np.column_stack([matrix, flat[outputs * h :]])
+    some = risk.rows(data.take(range(min(data.n, 8))).X)
+    scores, h = to_numpy(risk.scores(w, some)), to_numpy(risk.features(w, some))
+    sizes, biased = scores.shape[1:] + h.shape[1:], len(flat) == scores.shape[1] * (h.shape[1] + 1)
+    if biased:  # the bias is one more feature, of 1
+        h = np.column_stack([h, np.ones(len(h))])
+    if len(flat) != scores.shape[1] * h.shape[1] or not _gives(
+        _matrix(to_numpy(w[risk.head]), sizes, biased), h, scores
+    ):
+        raise CapabilityError("a last linear layer that gives the scores", "one of which they are no product")
+    matrix = _matrix(flat, sizes, biased)
     squares = np.linalg.svd(matrix, compute_uv=False) ** 2
     left = np.sqrt(np.append(np.cumsum(squares[::-1])[::-1], 0.0))
     rank = int((left > 1e-7 * left[0]).sum())
     return np.append(left[:rank], 0.0)
+
+
+def _matrix(flat: Array, sizes: tuple[int, ...], biased: bool) -> Array:
+    """Parameters of a layer, its weight and then its bias, with the bias as the last column."""
+    if not biased:
+        return flat.reshape(sizes)
+    return np.column_stack([flat[: -sizes[0]].reshape(sizes), flat[-sizes[0] :]])
+
+
+def _gives(weight: Array, h: Array, scores: Array) -> bool:
+    return bool(np.abs(h @ weight.T - scores).max() <= 1e-4 * np.abs(scores).max())
 
 
 def _is_linear(risk: Risk, w: Vector, head: int, data: Sample) -> bool:

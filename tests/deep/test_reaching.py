@@ -23,6 +23,7 @@ from linpoison.risk import (  # noqa: E402
     LinearRisk,
     Sample,
     accuracy,
+    least_residuals,
     reachability,
     relative_distance,
 )
@@ -285,3 +286,40 @@ def test_the_formula_is_for_logistic_models_without_offset():
     with pytest.raises(InputError, match="epsilon"):
         closed_form_gc(risk, np.ones(4), data, 0.0)
     assert float(lambertw(1 / np.e).real) == pytest.approx(risk.reach, rel=1e-14)
+
+
+class Mean(nn.Module):
+    """Over words."""
+
+    def forward(self, x):
+        return x.mean(dim=1)
+
+
+class Around(nn.Module):
+    """A linear layer that is not all of what gives the scores."""
+
+    def __init__(self, bound):
+        super().__init__()
+        self.line, self.bound = nn.Linear(4, 2), bound
+
+    def forward(self, x):
+        return self.line(x).tanh() if self.bound else self.line(x) + x[:, :2]
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_nothing_is_proved_where_the_last_layer_does_not_give_the_scores(bound):
+    data = Sample(np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 2)
+    risk, line = TorchRisk(Around(bound), reg=0.1), TorchRisk(nn.Linear(4, 2), reg=0.1)
+    assert np.isnan(reachability(risk, risk.current, data).threshold)
+    assert not np.isnan(reachability(line, line.current, data).threshold)
+    with pytest.raises(CapabilityError, match="gives the scores"):
+        least_residuals(risk, risk.current, data, 0.1)
+    assert len(least_residuals(line, line.current, data, 0.1)) > 1
+
+
+def test_a_layer_that_is_called_for_each_word_has_no_rank_one_rows():
+    module = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 2), nn.Flatten(), nn.Unflatten(1, (2, 2)), Mean())
+    risk = TorchRisk(module)
+    data = Sample(np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 2)
+    with pytest.raises(CapabilityError, match="gives the scores"):
+        least_residuals(risk, risk.current, data, 0.1)
