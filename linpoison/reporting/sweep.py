@@ -96,11 +96,14 @@ class SweepReport(Report, stem="sweep"):
         if not done:
             return f"{ended}, none of them with a poison."
         most = max(done, key=lambda row: float(row["test_error_behind_all"]))
+        clean, behind = (percent(most[name]) for name in ("clean_test_error", "test_error_behind_all"))
+        what = measured(most["metric"], "test error")
+        if clean == behind:
+            return f"{ended}. Behind every filter at once no poison moves the {what}: it stays at {clean}."
         return (
             f"{ended}. Behind every filter at once {most['attack']} does most (epsilon {most['epsilon']:g}, seed "
             f"{most['seed']}, target {most['target']}, filters {most['defenses']}, {domain_words(most['domain'])}): it "
-            f"takes the {measured(most['metric'], 'test error')} from {percent(most['clean_test_error'])} to "
-            f"{percent(most['test_error_behind_all'])}."
+            f"takes the {what} from {clean} to {behind}."
         )
 
     def summary(self) -> list[Table]:

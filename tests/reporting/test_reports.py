@@ -127,6 +127,17 @@ def test_a_verdict_says_by_how_much_with_how_many_rows_past_what(reports):
     assert filters_words(["a"] * 5) == "past all five filters"
 
 
+def test_a_sweep_says_what_its_worst_poison_moves(reports):
+    (cell, _), report = reports["sweep"].cells, reports["audit"]
+    clean, (attack, *_) = report.clean["test_error"], report.attacks
+    moved, still = (
+        SweepReport((replace(cell, report=replace(report, attacks=[replace(attack, test_error_behind_all=error)])),))
+        for error in (0.4, clean)
+    )
+    assert moved.verdict.endswith(f"takes the test error from {100 * clean:.1f} % to 40.0 %.")
+    assert still.verdict.endswith(f"no poison moves the test error: it stays at {100 * clean:.1f} %.")
+
+
 def test_gates_that_are_not_met_are_in_text_and_page(reports):
     report = reports["evaluate"].judged(Gates({"error": 0.0}))
     assert "NOT MET: test error behind every filter at once" in report.to_text()
