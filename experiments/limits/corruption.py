@@ -54,7 +54,7 @@ def lines_of(lab: Lab) -> list[list[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Learn, corrupt, and write the table."""
-    parser = options(__doc__)
+    parser = options(__doc__, seeds=False)
     parser.add_argument("--full", action="store_true", help="all rows and 100 epochs")
     given = parser.parse_args(argv)
     torch.set_num_threads(1)

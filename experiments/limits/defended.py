@@ -109,7 +109,7 @@ def points(clean: float, reached: float) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Learn, and write the tables."""
-    parser = options(__doc__)
+    parser = options(__doc__, seeds=False)
     parser.add_argument("--onto", nargs="+", choices=MODELS, default=list(MODELS), help="who learns from the poison")
     parser.add_argument("--defend", nargs="*", choices=MODELS, default=["lr"], help="who defends itself (default: lr)")
     given = parser.parse_args(argv)

@@ -117,12 +117,13 @@ def victim(seed: int) -> int:
     return (seed + 1) % 3
 
 
-def options(doc: str | None) -> argparse.ArgumentParser:
-    """What all scripts of this folder take."""
+def options(doc: str | None, *, seeds: bool = True) -> argparse.ArgumentParser:
+    """What all scripts of this folder take; `seeds` those that learn from several."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder; a run there resumes")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to 3 (default: %(default)s)")
+    if seeds:
+        parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to 3 (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="200 digits, one seed, a few steps")
     return parser
 

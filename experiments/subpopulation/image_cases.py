@@ -363,7 +363,7 @@ def store_at(options: argparse.Namespace, *names: Any) -> Any:
 
 def settings(options: argparse.Namespace, *more: str) -> str:
     """What the results depend on, as a part of the journal's keys."""
-    names = ("data", "model", "rows", "width", "size", "epochs", "clusters", "split", "quick", *more)
+    names = ("data", "model", "weights", "rows", "width", "size", "step", "epochs", "clusters", "split", "quick", *more)
     return " ".join(f"{name}={getattr(options, name)}" for name in names)
 
 

@@ -117,6 +117,15 @@ def test_the_baselines_of_the_thesis_are_the_differences_of_its_accuracies(load)
     assert float(script.THESIS["cifar-cnn"]["MetaPoison"]) == pytest.approx(69.44 - 68.14, abs=0.001)
 
 
+def test_the_thesis_has_figures_of_its_own_data_alone(load, tmp_path):
+    script = load("baselines")
+    labs = [
+        script.Lab("nn", data, tmp_path, script.QUICK, quick=True, full=False) for data in ("mnist", "cifar10_small")
+    ]
+    assert [script.thesis_of(script.THESIS, lab.thesis, "flip", 0.03) for lab in labs] == ["0.05", "-"]
+    assert [script.thesis_of(script.THESIS, lab.thesis, "flip", 1.0) for lab in labs] == ["0.1", "-"]
+
+
 def test_corrupted_parameters_are_in_their_balls_and_worse(load, tmp_path):
     script = load("corruption")
     assert script.main(["--quick", "--out", str(tmp_path), "--models", "lr"]) == 0

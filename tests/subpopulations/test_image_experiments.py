@@ -379,6 +379,13 @@ def test_pictures_are_enlarged_to_what_the_network_was_learned_from():
     torch.testing.assert_close(seen, torch.zeros_like(seen), atol=1e-5, rtol=0)
 
 
+def test_finished_steps_are_of_one_learning_rate_and_one_network(tmp_path):
+    steps = [["--step", "0.1"], ["--step", "0.2"], ["--weights", "here"], []]
+    stores = [cases.store_at(images.options_of(["--journal", str(tmp_path), *step]), "images") for step in steps]
+    stores[0].put("found", {"x": np.ones(1)})
+    assert [store.get("found") is None for store in stores] == [False, True, True, True]
+
+
 def test_features_need_annotations_and_have_no_layers(capsys):
     small = case()[0]
     with pytest.raises(SystemExit, match="--data utkface"):
