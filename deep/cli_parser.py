@@ -101,11 +101,13 @@ def _add_metapoison(commands: Any) -> None:
     parser.add_argument("--models", type=whole, default=24, metavar="N", help="of the ensemble (default: 24)")
     parser.add_argument("--epochs", type=whole, default=20, metavar="N",
                         help="after which a model of the ensemble begins anew (default: 20)")  # fmt: skip
-    parser.add_argument("--near", type=number, metavar="F", help="most that a pixel may change (default: no bound)")
+    parser.add_argument("--near", type=number, metavar="F",
+                        help="most that a pixel may change (default: no bound, 0 with --colour)")  # fmt: skip
     parser.add_argument("--colour", type=number, metavar="F",
                         help="beside --near, most that a whole colour may change (default: 0)")  # fmt: skip
     parser.add_argument("--target", metavar="LIST", help="comma list of test rows, from 0, to be misclassified and "
-                        "measured (default: all test rows, which the attacker does not see)")  # fmt: skip
+                        "measured; the attacker judges by them and not by --validation (default: all test rows, which "
+                        "the attacker does not see)")  # fmt: skip
     parser.add_argument("--labels", choices=("clean", "flipped"), default="clean", help="default: clean")
 
 

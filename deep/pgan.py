@@ -38,7 +38,8 @@ class PGAN(Attack):
 
     with x, y a clean row and its label, and z uniform noise. D and G take steps of Adam, the learner steps of length
     `follower_step`. `alpha` weighs detectability against damage: at 1 poison is what a GAN makes of clean rows, at 0
-    whatever has the greatest loss. The generator's slope of V is that of ``-log D``, as usual.
+    whatever has the greatest loss. The generator's slope of V is that of ``-log D``, as usual; that of W is without the
+    factor `share`, so that `alpha` alone weighs the two.
 
     Parameters
     ----------

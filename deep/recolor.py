@@ -140,6 +140,7 @@ class Recolored:
         x = (self.seeds if index is None else self.seeds[index]).double()
         delta, grids = (part if index is None else part[index] for part in (delta, grids))
         unit = (x - low) / (high - low)
+        # so many pictures at a time, whose weights at the points of the grid fit into memory
         shifts = torch.cat([self._shifts(u, g) for u, g in zip(unit.split(32), grids.split(32), strict=True)])
         changed = unit + shifts + delta
         return (low + (high - low) * changed.clip(0.0, 1.0)).to(self.seeds)

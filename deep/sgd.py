@@ -209,9 +209,8 @@ def deterministic(enabled: bool = True) -> Iterator[None]:
         if enabled:
             torch.set_deterministic_debug_mode("error")
             torch.backends.cudnn.benchmark = False
-            settings.fill_uninitialized_memory = (
-                False  # no operation reads it; filling costs a network's step a quarter
-            )
+            # no operation reads such memory; filling it costs a network's step a quarter
+            settings.fill_uninitialized_memory = False
         yield
     finally:
         settings.fill_uninitialized_memory = filled

@@ -330,7 +330,7 @@ class Certificate:
 
     def summary(self) -> dict[str, Any]:
         """The entry of a report."""
-        verified = self._verifies()
+        verified = self._verifies()  # before the bound is told, which this may weaken
         return {
             "name": self.name,
             "kind": self.kind,

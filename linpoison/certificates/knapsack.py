@@ -128,9 +128,8 @@ class Cuts:
             row = int(np.argmin(np.abs(x - 0.5))) if x.size else -1
             fractional = x.size > 0 and min(x[row], 1 - x[row]) > 1e-6
             value = self._leaf(y, fixed)
-            goal = (
-                goal if fractional or not x.size else max(goal, value)
-            )  # no tree proves less than a solution is worth
+            if x.size and not fractional:
+                goal = max(goal, value)  # no tree proves less than a solution is worth
             if value <= goal or not fractional or len(branch) + len(open_) >= NODES:
                 branch.append(-1)
                 dual.append(y)

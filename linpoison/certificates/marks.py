@@ -19,6 +19,7 @@ TRIED = 3
 ROOM = 0.01
 """Of a row: how far below the next whole number what is proved of a count should be."""
 _WHOLE = 1e-5
+"""Distance from 0 and 1 up to which a mark is one of them."""
 Retrain = Callable[[Poison], Array]
 """Margins (m,) of the rows after training with a poison."""
 

@@ -138,7 +138,7 @@ def certify_test_error(
         else:
             search.guess(rounds)
         witness |= search.witness()
-        info = search.info(float((rows.weight / rows.total)[~chosen & (least >= 0)].sum()))
+        info = search.info()
     if _about_training(claim):
         witness["average.v"] = certify_average_loss(claim).witness["v"]
     found = _recompute(claim, witness)
@@ -264,7 +264,7 @@ def score_certifier(
     journal : Journal, optional
         Of one claim, whatever its rows: keeps what was found for each row, so that an interrupted search goes on there.
     progress : callable, optional
-        Called with the number of rows done, of all rows, and with words.
+        Called with the number of rows done, of all rows, and with words, where they are bounded one by one.
 
     Raises
     ------

@@ -91,11 +91,11 @@ class Condition:
 
 def gives_scores(risk: Risk, w: Vector, data: Sample) -> bool:
     """Whether the scores of a few rows double with the parameters of the head, as <w, dl/dw> = s dl/ds asks for."""
-    few = risk.rows(data.take(range(min(data.n, 8))).X)
+    few = _few(risk, data)
     twice = 1.0 * w
     twice[risk.head] = 2 * twice[risk.head]
     once, found = (to_numpy(risk.scores(each, few)) for each in (1.0 * w, twice))
-    return bool(np.abs(found - 2 * once).max() <= 1e-4 * np.abs(once).max())
+    return _alike(found - once, once)
 
 
 def reachability(risk: Risk, w: Vector, data: Sample, condition: Condition | None = None) -> Reachability:
@@ -165,7 +165,7 @@ def least_residuals(risk: Risk, w: Vector, data: Sample, epsilon: float) -> Arra
     w : Vector
         The target.
     data : Sample
-        Clean rows.
+        Clean rows, at each of which the loss has a derivative.
     epsilon : float
 
     Returns
@@ -192,14 +192,13 @@ def least_residuals(risk: Risk, w: Vector, data: Sample, epsilon: float) -> Arra
     check_number(epsilon, "epsilon", at_least=0)
     condition = Condition.of(risk, w, data)
     flat = to_numpy((condition.rest + epsilon * condition.growth)[risk.head])
-    some = risk.rows(data.take(range(min(data.n, 8))).X)
+    some = _few(risk, data)
     scores, h = to_numpy(risk.scores(w, some)), to_numpy(risk.features(w, some))
     sizes, biased = scores.shape[1:] + h.shape[1:], len(flat) == scores.shape[1] * (h.shape[1] + 1)
     if biased:  # the bias is one more feature, of 1
         h = np.column_stack([h, np.ones(len(h))])
-    if len(flat) != scores.shape[1] * h.shape[1] or not _gives(
-        _matrix(to_numpy(w[risk.head]), sizes, biased), h, scores
-    ):
+    fits = len(flat) == scores.shape[1] * h.shape[1]
+    if not fits or not _alike(h @ _matrix(to_numpy(w[risk.head]), sizes, biased).T, scores):
         raise CapabilityError("a last linear layer that gives the scores", "one of which they are no product")
     matrix = _matrix(flat, sizes, biased)
     squares = np.linalg.svd(matrix, compute_uv=False) ** 2
@@ -215,8 +214,14 @@ def _matrix(flat: Array, sizes: tuple[int, ...], biased: bool) -> Array:
     return np.column_stack([flat[: -sizes[0]].reshape(sizes), flat[-sizes[0] :]])
 
 
-def _gives(weight: Array, h: Array, scores: Array) -> bool:
-    return bool(np.abs(h @ weight.T - scores).max() <= 1e-4 * np.abs(scores).max())
+def _few(risk: Risk, data: Sample) -> Any:
+    """Rows on which scores are looked at."""
+    return risk.rows(data.take(range(min(data.n, 8))).X)
+
+
+def _alike(found: Array, wanted: Array) -> bool:
+    """Whether scores are the same to the precision of models."""
+    return bool(np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max())
 
 
 def _is_linear(risk: Risk, w: Vector, head: int, data: Sample) -> bool:

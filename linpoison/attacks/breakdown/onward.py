@@ -19,6 +19,7 @@ from .trials import Trials
 ENTRIES = 250_000
 """Entries of all rows up to which every move is made; beyond, fewer in proportion."""
 LEAST = 6
+"""Moves that are made of any number of entries, if so many are asked for."""
 _ASCENT = 3  # one move in so many follows the gradient
 
 

@@ -24,7 +24,7 @@ from .sharpen import NAMES, sharpened
 
 NAME = "outer-set"
 OPEN_ENTRIES = 40_000
-"""Dense entries of ``X`` up to which it does so for the rows that nothing cheaper decides."""
+"""Entries of ``X`` up to which "auto" solves one for the rows that nothing cheaper decides, where a ball holds."""
 DOUBT = 1e-5
 """Excess over the value of the conic program, relative to ``1 + |value|``, from which on "auto" searches further."""
 
@@ -64,7 +64,8 @@ def certify_margin(
         "conic": one program for each row by `linpoison.convex.solve`. "fast": a first-order method on the dual, for all
         rows at once (`tighten` and `cap` are always on then). "auto" is the fast one, but "conic" where that is cheap
         (up to `CONIC_ENTRIES`), with the fast one besides for rows on which the conic multipliers do not prove what
-        the program says, and for every row of a smooth loss, of which the programs are models.
+        the program says, and for every row of a smooth loss, of which the programs are models; and up to `OPEN_ENTRIES`
+        "conic" without bounds on the margins, for the rows alone that the answers for others do not decide.
     tighten : bool, default True
         Bound the margins of the clean rows by the cap, and use it. Needs the cap.
     cap : bool, default True
