@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import InputError, check_once
 from ..datasets.files import held_out
-from ..datasets.layout import Layout, index_columns, label_column, trusted_column, weight_column
+from ..datasets.layout import Layout, index_columns, label_column, marked_in_column, trusted_column, weight_column
 from .options import LearnerOptions
 
 _HELD_OUT = 0.3  # as of a file
@@ -58,12 +58,7 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
 
 def marked_in_frame(data: Any, column: str) -> Any:
     """Places of the rows that a column marks as trusted."""
-    frame = _pandas(data)
-    marks = frame[trusted_column(frame, Layout(trusted=column), "the frame")]
-    try:
-        return np.flatnonzero(marks.to_numpy(dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError("a number for each row in the column of trusted rows", f"values of {marks.dtype}") from None
+    return marked_in_column(_pandas(data), Layout(trusted=column), "the frame")
 
 
 def _rows(data: Any, rows: Any) -> Any:

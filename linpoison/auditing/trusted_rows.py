@@ -73,9 +73,10 @@ class TrustedRows:
         if head == "column" and tail.strip():
             return cls(text, column=tail)
         try:
-            return cls._of_share(float(text))
+            share = float(text)
         except ValueError:
             raise InputError(_EXPECTED, repr(text)) from None
+        return cls._of_share(share)
 
     @classmethod
     def _of_share(cls, value: Any) -> TrustedRows:
@@ -93,6 +94,9 @@ class TrustedRows:
         ----------
         data : str, path, Split, frame or tuple
             What the user gave, of which `split` was made; a column is read from it.
+        split : Split
+        layout : Layout
+            How a table is read.
         seed : int
             Of the draw of a share.
 

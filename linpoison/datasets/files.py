@@ -86,9 +86,11 @@ def read_raw(path: Path, test: Path | None, layout: Layout, *, raw: bool = False
     if suffix in TABLES:
         return read_table(path, test, layout, raw=raw)
     for name, value in layout.given().items():
-        if name not in ("weight", "trusted") or suffix != ".npz":
+        array = name in ("weight", "trusted")
+        if not array or suffix != ".npz":
             what = f"{name} column" if name != "header" else "option header"
-            raise InputError(f"no {what} with a {suffix} file", repr(value), "It is for .csv and .parquet files.")
+            kinds = ".csv, .parquet and .npz" if array else ".csv and .parquet"
+            raise InputError(f"no {what} with a {suffix} file", repr(value), f"It is for {kinds} files.")
     return read_npz(path, test, layout.weight) if suffix == ".npz" else read_svmlight(path, test)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import InputError
 
@@ -16,6 +17,7 @@ HEADERS = ("first", "none")
 NO_COLUMN = "none"
 _ROW_NAMES = ("id", "idx", "index", "row", "row_id", "rowid", "row_number", "rownames", "level_0", "__index_level_0__")
 _ENOUGH = 20  # rows from which a column that counts them up is no accident
+_MARKS = "It is 0 in all rows but the trusted ones."
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,26 @@ def weight_column(frame: Any, layout: Layout, name: str) -> Any:
 def trusted_column(frame: Any, layout: Layout, name: str) -> Any:
     """The column that marks trusted rows, if one was named."""
     return None if layout.trusted is None else _existing(frame, layout.trusted, "a column of trusted rows", name)
+
+
+def marked_in_column(frame: Any, layout: Layout, name: str) -> NDArray[np.intp]:
+    """Places of the rows of a table that its column of trusted rows marks."""
+    marks = frame[trusted_column(frame, layout, name)]
+    where = f"column {layout.trusted!r} of {name}"
+    try:
+        values = marks.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"a number for each row in {where}", f"values of {marks.dtype}", _MARKS) from None
+    return marked(values, where)
+
+
+def marked(marks: NDArray[Any], where: str) -> NDArray[np.intp]:
+    """Places that are not 0; a gap is neither."""
+    if marks.ndim != 1 or marks.dtype.kind not in "biuf":
+        raise InputError(f"a number for each row in {where}", f"{marks.dtype} {marks.shape}", _MARKS)
+    if np.isnan(marks).any():
+        raise InputError(f"a number for each row in {where}", "NaN or an empty field", _MARKS)
+    return np.flatnonzero(marks)
 
 
 def _is_number(text: str) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core import InputError, Matrix, check_integer
 from ..core.archives import CSR_PARTS, csr_of, read_arrays
+from .layout import marked
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +73,7 @@ def read_npz(path: Path, test: Path | None, weight: str | None = None) -> Raw:
 
 def marked_in_npz(path: Path, key: str) -> NDArray[np.intp]:
     """Places that are not 0 in an array of an archive."""
-    marks = np.asarray(_array(_arrays(path), key, path))
-    if marks.ndim != 1 or marks.dtype.kind not in "biuf":
-        raise InputError(f"a number for each row in the array {key!r} of {path.name}", f"{marks.dtype} {marks.shape}")
-    return np.flatnonzero(marks)
+    return marked(np.asarray(_array(_arrays(path), key, path)), f"the array {key!r} of {path.name}")
 
 
 def _inner_test(arrays: dict[str, Any], X: Matrix, y: Any, path: Path) -> Raw:

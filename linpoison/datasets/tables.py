@@ -18,6 +18,7 @@ from .layout import (
     index_columns,
     is_text,
     label_column,
+    marked_in_column,
     trusted_column,
     weight_column,
 )
@@ -59,8 +60,7 @@ def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = Fal
 
 def marked_in_table(path: Path, layout: Layout) -> NDArray[np.intp]:
     """Numbers of the rows of a table that its column of trusted rows marks."""
-    frame = TABLES[path.suffix.lower()](path, layout)
-    return np.flatnonzero(_numbers(frame, [trusted_column(frame, layout, path.name)], path)[:, 0])
+    return marked_in_column(TABLES[path.suffix.lower()](path, layout), layout, path.name)
 
 
 def _csv_frame(path: Path, layout: Layout) -> Any:

@@ -282,6 +282,22 @@ def test_rows_of_an_archive_or_a_frame_are_trusted_by_a_mark(tmp_path):
         np.testing.assert_array_equal(search.trusted.X, SPLIT.train.X[search.trusted.numbers])
 
 
+@pytest.mark.parametrize("kind", ["csv", "npz", "frame"])
+def test_a_gap_among_the_marks_is_neither_trusted_nor_not(kind, tmp_path):
+    marks = np.where(np.arange(80) % 3 == 0, 1.0, 0.0)
+    marks[5] = np.nan
+    data = tmp_path / f"rows.{kind}"
+    if kind == "csv":
+        csv_of(tmp_path, checked=marks)
+    elif kind == "npz":
+        np.savez(data, X=SPLIT.train.X, y=SPLIT.train.y, checked=marks)
+    else:
+        pd = pytest.importorskip("pandas")
+        data = pd.DataFrame(SPLIT.train.X, columns=["a", "b", "c"]).assign(label=SPLIT.train.y, checked=marks)
+    with pytest.raises(InputError, match="checked.* got NaN or an empty field. It is 0 in all rows but the trusted"):
+        search_of(data, trusted="column:checked")
+
+
 def test_trusted_rows_that_others_contradict_or_that_are_tested_are_told():
     X, y = np.vstack([SPLIT.train.X, SPLIT.train.X[:3]]), np.append(SPLIT.train.y, -SPLIT.train.y[:3])
     test = Dataset(np.vstack([SPLIT.test.X, SPLIT.train.X[4:6]]), np.append(SPLIT.test.y, [1.0, -1.0]))
@@ -301,6 +317,7 @@ def test_trusted_rows_that_others_contradict_or_that_are_tested_are_told():
         ({"a": 1}, "whole numbers of trusted rows"),
         ("column:marks", "a file or a frame"),
         ("rows", "trusted as a share, rows:3,17,42"),
+        ("2", "It is the share of the training rows that was checked"),
         ("rows:nowhere.txt", "numbers of trusted rows, or a file of them"),
     ],
 )
