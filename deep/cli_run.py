@@ -20,7 +20,7 @@ from linpoison.attacks.gradient.stage import Stage
 from linpoison.attacks.parallel import as_finished
 from linpoison.core import InputError, Poison, check_integer, check_seed
 from linpoison.core.journal import FolderJournal
-from linpoison.core.validation import as_whole
+from linpoison.core.validation import as_count
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
 from linpoison.risk import reachability
 from linpoison.risk.arrays import norm, to_numpy
@@ -182,7 +182,8 @@ def _constraint(arguments: Any, task: Task) -> str:
 
 def output_of(text: str | None) -> str | int | None:
     """A place if it is a number, otherwise a key."""
-    return as_whole(text) if text is not None and text.isascii() and text.isdigit() else text
+    place: str | int | None = as_count(text)
+    return place
 
 
 def _device(name: str) -> Any:

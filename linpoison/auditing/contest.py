@@ -11,6 +11,7 @@ from ..attacks.scenario import Scenario
 from ..core import Budget, Poison, worst_case
 from ..core.journal import FolderJournal
 from ..learners.base import LearnerWarning
+from ..reporting.findings import ALL
 from .bracket import build_bracket
 from .campaign import Campaign, Task
 from .damage import filter_of
@@ -127,7 +128,7 @@ class Contest:
         errors = scores.error["seen"], scores.error.get("unseen", scores.error["seen"])
         both = {name: max(part[name] for part in errors) for name in errors[0]}
         if self.best is None or worst_case(both) > self.best.error:
-            name = filter_of(both, "all")
+            name = filter_of(both, ALL)
             self.best = Strongest(poison, attack, name, *(part[name] for part in errors))
 
     def bound(self, epsilon: float) -> float:

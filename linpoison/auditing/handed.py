@@ -10,6 +10,7 @@ import numpy as np
 from ..core import CapabilityError, LinearModel, Split
 from ..learners import TranslatedModel, make_learner
 from ..learners.unwrap import cross_fitted, stopped_early
+from ..reporting.cells import percent
 
 # Excess of the objective at which a model is another one: of the least objective, and of that of the zero model (where
 # the rows are separable the least objective is next to nothing, and so is any excess over it).
@@ -47,14 +48,14 @@ class Handed:
         """Both models side by side, in one sentence."""
         line = (
             f"The estimator's own coefficients have an objective of {self.objective:.6g} on the training rows and a "
-            f"test error of {self.test_error:.1%}; the exact minimiser, which is what is studied, has "
-            f"{self.least_objective:.6g} and {self.refitted_test_error:.1%}"
+            f"test error of {percent(self.test_error)}; the exact minimiser, which is what is studied, has "
+            f"{self.least_objective:.6g} and {percent(self.refitted_test_error)}"
         )
         if self.excess <= 1e-3:
             return line + "."
         return (
-            f"{line}: the estimator is not the minimiser (objective {self.excess:.1%} above the least), and "
-            f"{self.differently:.1%} of the test rows get another label."
+            f"{line}: the estimator is not the minimiser (objective {percent(self.excess)} above the least), and "
+            f"{percent(self.differently)} of the test rows get another label."
         )
 
 
@@ -87,8 +88,8 @@ def compare(translated: TranslatedModel, split: Split, estimator: Any) -> Handed
         raise CapabilityError(
             "an estimator that minimises its objective on the training rows",
             f"{type(translated.classifier).__name__} with an objective of {found.objective:.6g}, where the least is "
-            f"{found.least_objective:.6g}, and a test error of {found.test_error:.1%}, where the minimiser's is "
-            f"{found.refitted_test_error:.1%}",
+            f"{found.least_objective:.6g}, and a test error of {percent(found.test_error)}, where the minimiser's is "
+            f"{percent(found.refitted_test_error)}",
             remedy(translated.classifier, estimator),
         )
     return found

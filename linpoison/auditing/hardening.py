@@ -82,7 +82,7 @@ class HardenOptions(LearnerOptions):
         return replace(super().layout(), trusted=TrustedRows.parse(self.trusted).column)
 
     def audited(self) -> AuditOptions:
-        """Options of the audit of one setting."""
+        """Options of an audit, which the attacks on each setting follow."""
         shared = {name: getattr(self, name) for name in LearnerOptions.__dataclass_fields__}
         return AuditOptions(**shared, epsilon=self.epsilon, attacks=PORTFOLIO, target=TARGET, jobs=self.jobs)
 

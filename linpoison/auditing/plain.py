@@ -18,12 +18,11 @@ CLUSTERS = 4
 DRAWS = 2
 """Of trusted rows to copy."""
 SIGNS = (1.0, -1.0)
-Named = tuple[str, Poison]
 
 
 def plain_poisons(
     defender: Defender, domain: Domain, n_poison: int, trusted: Dataset | None = None, seed: int = 0
-) -> Iterator[Named]:
+) -> Iterator[tuple[str, Poison]]:
     """Poisons of a budget by name, each made by a rule of one line.
 
     All copies in one far row; a cluster of a class with the other label; corners of the range; trusted rows with the
@@ -68,7 +67,7 @@ def _unit(direction: Array) -> Array:
     return direction / (np.linalg.norm(direction) or 1.0)
 
 
-def _far(train: Dataset, count: int) -> Iterator[Named]:
+def _far(train: Dataset, count: int) -> Iterator[tuple[str, Poison]]:
     means = _means(train)
     u = _unit(means[1.0] - means[-1.0])
     for label in SIGNS:
@@ -81,7 +80,7 @@ def _far(train: Dataset, count: int) -> Iterator[Named]:
             yield f"one row, {sign * radius:g} times as far out", _copies(row, label, count)
 
 
-def _clusters(train: Dataset, count: int, seed: int) -> Iterator[Named]:
+def _clusters(train: Dataset, count: int, seed: int) -> Iterator[tuple[str, Poison]]:
     for label in SIGNS:
         rows = train.of_class(label)
         k = min(CLUSTERS, rows.n)
@@ -91,7 +90,7 @@ def _clusters(train: Dataset, count: int, seed: int) -> Iterator[Named]:
             yield f"flips of cluster {number + 1}", _spread(rows.X[some], -label, count)
 
 
-def _corners(train: Dataset, count: int) -> Iterator[Named]:
+def _corners(train: Dataset, count: int) -> Iterator[tuple[str, Poison]]:
     """Of what clean rows show in each column, along the difference of the means."""
     means, shown = _means(train), Domain.range(train.X)
     low, high = np.asarray(shown.lower), np.asarray(shown.upper)
@@ -100,7 +99,7 @@ def _corners(train: Dataset, count: int) -> Iterator[Named]:
         yield "a corner of the range", _copies(row, label, count)
 
 
-def _copied(trusted: Dataset, count: int, rng: np.random.Generator) -> Iterator[Named]:
+def _copied(trusted: Dataset, count: int, rng: np.random.Generator) -> Iterator[tuple[str, Poison]]:
     for label in SIGNS:
         rows = trusted.of_class(label)
         for _ in range(DRAWS):
@@ -109,7 +108,7 @@ def _copied(trusted: Dataset, count: int, rng: np.random.Generator) -> Iterator[
         yield "one trusted row with the other label", _spread(rows.X[rng.integers(rows.n, size=1)], -label, count)
 
 
-def _farthest(defender: Defender, count: int) -> Iterator[Named]:
+def _farthest(defender: Defender, count: int) -> Iterator[tuple[str, Poison]]:
     """Of the sets of filters that have one, in the direction in which a row does most."""
     means = _means(defender.train)
     along = {"means": _unit(means[1.0] - means[-1.0]), "model": _unit(defender.clean_model().coef)}

@@ -70,11 +70,10 @@ def _sweep(arguments: Any) -> int:
 def _answers(arguments: Any) -> int:
     """Answers for the rows of a file."""
     kind: Any = "deletions" if arguments.kind == "error" else arguments.kind
-    count = 100 if arguments.count is None else arguments.count
-    most = as_count(count)
+    most = as_count(100 if arguments.count is None else arguments.count)
     options = _options(LearnerOptions, arguments)
     report = certify_rows(arguments.data, arguments.rows, options, kind=kind, most=most, out=arguments.out)
-    _print(report, arguments, "answers.csv, answers.json, answers.html")
+    _print(report, arguments)
     return 0
 
 

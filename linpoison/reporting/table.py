@@ -69,13 +69,13 @@ def damage_words(report: AuditFindings) -> str:
     """What the columns of these tables are."""
     words = (
         f"{measured(report.metric, 'test error')} of each defender. Clean: without poison. Own poison: with the worst "
+        "poison found for this very defender; adds: by how much, a 95 % interval; by: the attack that made it."
     )
-    words += "poison found for this very defender; adds: by how much, a 95 % interval; by: the attack that made it."
     if report.damage().unseen_test_error is not None and report.target != "train":
         words += (
             " Other rows: the test rows that were not chosen."
             if report.target_rows
-            else (" Unseen rows: with that poison, on test rows that the attacker did not see.")
+            else " Unseen rows: with that poison, on test rows that the attacker did not see."
         )
     if len(report.filters) > 1:
         words += " Common poison: with the worst one that has to pass every filter; of it kept: the share that stays."

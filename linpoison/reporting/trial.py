@@ -7,6 +7,7 @@ from dataclasses import dataclass
 ANY = "any"
 """In place of an attack, where the error is what no poison exceeds."""
 PLAIN, FEW, ALL = "plain", "few", "all"
+"""What a setting was attacked by, see `Trial`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,11 +35,12 @@ def files(tmp_path):
     return tmp_path / "train.csv", tmp_path / "rows.csv"
 
 
-def test_answers_are_those_that_no_lost_row_changes(files, tmp_path):
+def test_answers_are_those_that_no_lost_row_changes(files, tmp_path, capsys):
     train, rows = files
     out = tmp_path / "out"
     command = ["certify", str(train), "--label", "kind", "--rows", str(rows), "--model", "logistic", "--reg", "0.3"]
-    assert main([*command, "--penalize-intercept", "--count", "4", "--out", str(out), "--quiet"]) == 0
+    assert main([*command, "--penalize-intercept", "--count", "4", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.endswith(f"Written to {out}: answers.csv, answers.html, answers.json\n")
     with open(out / "answers.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     data, asked = table(), asked_rows().to_numpy()
