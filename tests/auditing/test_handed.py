@@ -32,7 +32,7 @@ def test_another_model_than_the_minimiser_is_refused_with_the_likeliest_reason()
     late = LogisticRegression(max_iter=1).fit(X[:200] * 50, Y[:200])
     told = refused(late, (X[:200] * 50, Y[:200], X[200:] * 50, Y[200:]))
     assert "raise its max_iter" in told
-    assert f"test error of {np.mean(late.predict(X[200:] * 50) != Y[200:]):.1%}" in told
+    assert f"test error of {100 * np.mean(late.predict(X[200:] * 50) != Y[200:]):.1f} %" in told
     weighted = LogisticRegression().fit(X[:200], Y[:200], sample_weight=np.where(Y[:200] == 1, 10.0, 1.0))
     assert "pass the same sample_weight=" in refused(weighted)
     elsewhere = LogisticRegression().fit(X[200:], 1 - Y[200:])
