@@ -26,6 +26,7 @@ from typing import Any
 import digits
 import numpy as np
 from extremes_changes import Tally, changes, exact_flags, verified
+from tables import tell_violations
 
 from linpoison.certificates import (
     Certificate,
@@ -249,12 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")
         tell = sys.stderr.write if options.progress else None
         tallies, clean, done = fuzz(60 if options.quick else options.poisons, options.seed, tell=tell)
-    text = table(tallies, clean, done)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "extremes.md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
-    return int(any(tally.violations for tally in tallies.values()))
+    return tell_violations(table(tallies, clean, done), tallies, options.out, "extremes")
 
 
 if __name__ == "__main__":

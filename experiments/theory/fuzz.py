@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import tell_violations
 
 from linpoison.attacks import ATTACKS, Scenario, make_attack
 from linpoison.certificates import (
@@ -387,11 +388,7 @@ def main(arguments: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tallies, done = fuzz(options.poisons, options.seed)
-    text = table(tallies, done)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
-    return int(any(tally.violations for tally in tallies.values()))
+    return tell_violations(table(tallies, done), tallies, options.out, "table")
 
 
 if __name__ == "__main__":

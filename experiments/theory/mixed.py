@@ -30,6 +30,7 @@ import numpy as np
 import scipy.sparse as sp
 from extremes import INTERCEPTS, OFFSETS, SCALES, planted
 from extremes_changes import Tally, hold_scores, verified
+from tables import tell_violations
 
 from linpoison.certificates import (
     Certificate,
@@ -178,12 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tallies = fuzz(12 if options.quick else options.cases, options.seed)
-    text = table(tallies)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "mixed.md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
-    return int(any(tally.violations for tally in tallies.values()))
+    return tell_violations(table(tallies), tallies, options.out, "mixed")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ def options(doc: str | None, *, data: str | None = None, quick: str) -> argparse
 def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table as Markdown and as CSV, with what it was measured with; it is printed too."""
     print(written.write(out, name, header, rows), flush=True)
+
+
+def tell_violations(text: str, tallies: Mapping[str, Any], out: Path | None, name: str) -> int:
+    """Print a table of checks, and write it to a folder if there is one; 1 if any tally has violations, else 0."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.md").write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    return int(any(tally.violations for tally in tallies.values()))
 
 
 def canvas(path: Path, panels: int = 1, height: float = 4.0) -> tuple[list[Any], Callable[[], None]]:
