@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from linpoison.attacks import Attack, Run, Scenario
-from linpoison.attacks.gradient.stage import Stage, seeds_of
+from linpoison.attacks.gradient.stage import Stage, steps_of_draws
 from linpoison.core import CapabilityError, SolverFailed, check_integer, check_number
 from linpoison.core.results import Candidate
 from linpoison.risk.descent import Progress, silent
@@ -104,8 +104,7 @@ class PGAN(Attack):
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """One game for each draw."""
-        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
-        return run.steps(self.name, generated, [(self, stage, middle, seed) for seed in seeds_of(run.seed, self.draws)])
+        return steps_of_draws(self, generated, scenario, run)
 
     def play(
         self,

@@ -21,7 +21,7 @@ from ..base import Attack
 from ..minmax_paper import AdaGradLoop
 from ..run import Middle, Run, Step
 from ..scenario import Scenario
-from .stage import Stage, seeds_of
+from .stage import Stage, steps_of_draws
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ class AlternatingMinMax(Attack):
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """One run of the loop for each draw."""
-        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
-        return run.steps(self.name, planted_worst, [(self, stage, middle, s) for s in seeds_of(run.seed, self.draws)])
+        return steps_of_draws(self, planted_worst, scenario, run)
 
     def craft(
         self, risk: Risk, w: Vector, clean: Sample, total: int, *, seed: int = 0, progress: Progress = silent

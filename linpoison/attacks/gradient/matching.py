@@ -23,7 +23,7 @@ from ...risk.solvers import Identity
 from ..base import Attack
 from ..run import Middle, Run, Step
 from ..scenario import Scenario
-from .stage import Stage, seeds_of
+from .stage import Stage, steps_of_draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,7 @@ class Crafting(Attack):
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """One descent for each draw of clean rows to begin with; the attacker wants the next best label."""
-        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
-        arguments = [(self, stage, middle, seed) for seed in seeds_of(run.seed, self.draws)]
-        return run.steps(self.name, crafted, arguments)
+        return steps_of_draws(self, crafted, scenario, run)
 
     @abstractmethod
     def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:

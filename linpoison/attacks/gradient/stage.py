@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from ...risk.protocols import Projection, Risk, Vector
 from ...risk.samples import Sample
 from ...risk.views import View
 from ..ranking import roundings, strongest
-from ..run import Step
+from ..run import Run, Step
 from ..scenario import Scenario
 
 
@@ -92,6 +92,12 @@ def seeds_of(seed: int, draws: int) -> Iterator[int]:
     """The seeds of several draws: of the first the seed itself."""
     yield seed
     yield from (int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]) for draw in range(1, draws))
+
+
+def steps_of_draws(attack: Any, step: Callable[..., Step], scenario: Scenario, run: Run) -> list[Candidate]:
+    """A step for each of the ``attack.draws``, given the attack, the stage, the middle of the run and a seed."""
+    stage, middle = Stage(scenario), run.middle(attack.name, attack.draws)
+    return run.steps(attack.name, step, [(attack, stage, middle, seed) for seed in seeds_of(run.seed, attack.draws)])
 
 
 def _seconds(found: Candidate | None) -> float:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, prod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,21 @@ from ..scenario import Scenario
 from .flips import flip_labels
 from .matching import Crafted, sign_of, wanted_rows
 from .source import Pixels, Source
-from .stage import Stage, seeds_of
+from .stage import Stage, steps_of_draws
+
+
+class TrainingPath(NamedTuple):
+    """Of the training that is differentiated through: its steps, the loss behind them, and what makes the poison.
+
+    `w` is learned from clean rows, ``start(seed)`` gives parameters that are drawn anew.
+    """
+
+    unrolled: Unrolled
+    outer: Outer
+    generator: PoisonParameters
+    w: Vector
+    start: Callable[[int], Vector]
+    seed: int
 
 
 class ThroughTraining(Attack):
@@ -56,8 +70,7 @@ class ThroughTraining(Attack):
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """One descent for each draw of clean rows to begin with."""
-        stage, middle = Stage(scenario), run.middle(self.name, self.draws)
-        return run.steps(self.name, moved, [(self, stage, middle, seed) for seed in seeds_of(run.seed, self.draws)])
+        return steps_of_draws(self, moved, scenario, run)
 
     def craft(
         self,
@@ -103,7 +116,7 @@ class ThroughTraining(Attack):
         unrolled = Unrolled(risk, clean, held.y, held.mass, held.total, self.training_step)
         outer = loss_on(risk, risk.held(judges), -sign_of(self.labels))
         start = lambda number: risk.init(number, prod(row_shape(clean.X)))  # noqa: E731
-        objective = self._objective(unrolled, outer, generator, risk.vector(w), start, check_seed(seed))
+        objective = self._objective(TrainingPath(unrolled, outer, generator, risk.vector(w), start, check_seed(seed)))
         first = generator.restrict(1.0 * phi)
         with risk.steady():
             found = self.optimiser.minimise(
@@ -113,16 +126,8 @@ class ThroughTraining(Attack):
         return Crafted(Sample(rows, seeds.y, seeds.weights), found.history, None)
 
     @abstractmethod
-    def _objective(
-        self,
-        unrolled: Unrolled,
-        outer: Outer,
-        generator: PoisonParameters,
-        w: Vector,
-        start: Callable[[int], Vector],
-        seed: int,
-    ) -> Callable[[Vector], tuple[float, Vector]]:
-        """What is minimised, with its gradient in `phi`; `start` gives parameters that are drawn anew."""
+    def _objective(self, path: TrainingPath) -> Callable[[Vector], tuple[float, Vector]]:
+        """What is minimised, with its gradient in `phi`."""
 
     def _kept(self, found: Descent) -> Vector:
         """Which of the parameters that were met are the answer."""
@@ -203,21 +208,13 @@ class BackGradient(ThroughTraining):
         if self.start not in ("scratch", "learned"):
             raise InputError("start 'scratch' or 'learned'", repr(self.start))
 
-    def _objective(
-        self,
-        unrolled: Unrolled,
-        outer: Outer,
-        generator: PoisonParameters,
-        w: Vector,
-        start: Callable[[int], Vector],
-        seed: int,
-    ) -> Callable[[Vector], tuple[float, Vector]]:
-        first = w if self.start == "learned" else start(seed)
-        batches = [*unrolled.batches(self.batch_size, self.training_steps, np.random.default_rng(seed))]
+    def _objective(self, path: TrainingPath) -> Callable[[Vector], tuple[float, Vector]]:
+        first = path.w if self.start == "learned" else path.start(path.seed)
+        batches = [*path.unrolled.batches(self.batch_size, self.training_steps, np.random.default_rng(path.seed))]
 
         def objective(phi: Vector) -> tuple[float, Vector]:
-            rows, pull = generator.vjp(phi)
-            value, slope, _ = unrolled.after(first, like(rows, unrolled.clean.X), batches, outer)
+            rows, pull = path.generator.vjp(phi)
+            value, slope, _ = path.unrolled.after(first, like(rows, path.unrolled.clean.X), batches, path.outer)
             return float(value), pull(slope)
 
         return objective
@@ -295,16 +292,8 @@ class MetaPoison(ThroughTraining):
         for name in ("models", "unrolled", "epochs"):
             check_integer(getattr(self, name), name, at_least=1)
 
-    def _objective(
-        self,
-        unrolled: Unrolled,
-        outer: Outer,
-        generator: PoisonParameters,
-        w: Vector,
-        start: Callable[[int], Vector],
-        seed: int,
-    ) -> Callable[[Vector], tuple[float, Vector]]:
-        return Ensemble(self, unrolled, outer, generator, start, seed)
+    def _objective(self, path: TrainingPath) -> Callable[[Vector], tuple[float, Vector]]:
+        return Ensemble(self, path)
 
     def _kept(self, found: Descent) -> Vector:
         return found.last
@@ -316,34 +305,24 @@ class Ensemble:
     Parameters
     ----------
     attack : MetaPoison
-    unrolled : Unrolled
-    outer, generator, start, seed
-        As `ThroughTraining._objective` is given them.
+    path : TrainingPath
     """
 
-    def __init__(
-        self,
-        attack: MetaPoison,
-        unrolled: Unrolled,
-        outer: Outer,
-        generator: PoisonParameters,
-        start: Callable[[int], Vector],
-        seed: int,
-    ) -> None:
-        self.attack, self.unrolled, self.outer, self.generator, self.start = attack, unrolled, outer, generator, start
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, attack: MetaPoison, path: TrainingPath) -> None:
+        self.attack, self.path, self.unrolled = attack, path, path.unrolled
+        self.rng = np.random.default_rng(path.seed)
         self.ages = [number * attack.epochs // attack.models for number in range(attack.models)]
         self.models: list[Vector] = []
 
     def __call__(self, phi: Vector) -> tuple[float, Vector]:
-        rows, pull = self.generator.vjp(phi)
+        rows, pull = self.path.generator.vjp(phi)
         X = like(rows, self.unrolled.clean.X)
         if not self.models:
             self.models = [self._trained(self._drawn(), X, age) for age in self.ages]
         value, slope, size = 0.0, 0.0 * X, self.attack.batch_size
         for w in self.models:
             batches = [*self.unrolled.batches(size, self.attack.unrolled, self.rng)]
-            part, change, _ = self.unrolled.after(w, X, batches, self.outer)
+            part, change, _ = self.unrolled.after(w, X, batches, self.path.outer)
             value, slope = value + float(part) / len(self.models), slope + change / len(self.models)
         for number, w in enumerate(self.models):
             self._grow(number, w, X)
@@ -357,7 +336,7 @@ class Ensemble:
             self.ages[number], self.models[number] = 0, self._drawn()
 
     def _drawn(self) -> Vector:
-        return self.start(int(self.rng.integers(2**31)))
+        return self.path.start(int(self.rng.integers(2**31)))
 
     def _trained(self, w: Vector, X: Any, epochs: int) -> Vector:
         count = epochs * ceil(len(self.unrolled.clean.mass) / self.attack.batch_size)
