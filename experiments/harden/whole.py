@@ -25,7 +25,9 @@ from linpoison.auditing import HardenOptions, hardening
 from linpoison.auditing.measures import AS_IS, Measure
 from linpoison.core import UNDEFENDED, Dataset, Domain, LinpoisonError, Poison
 from linpoison.defender import Defender
+from linpoison.learners import make_learner
 from linpoison.learners.base import LearnerWarning
+from linpoison.losses import Problem
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "inspect"))
@@ -41,16 +43,24 @@ HEADER = (
 Named = tuple[str, Poison]
 
 
-def dumb(rows: Dataset, trusted: Dataset | None, total: int) -> Iterator[Named]:
+def dumb(rows: Dataset, problem: Problem, trusted: Dataset | None, total: int) -> Iterator[Named]:
     """Poisons without any search: the grid of `naive.py`, clusters with the other label, trusted rows with the other
-    label, and rows on the border of the range."""
+    label, rows on the border of the range, the rows nearest to the boundary and those deepest behind it with the other
+    label, and equal rows one unit in the last place apart."""
     domain, rng = rows.domain, np.random.default_rng(5)
     if not rows.is_sparse:
         yield from grid(Ground(rows, total, rng), domain).items()
     shown = Domain.range(rows.X)
     low, high = np.asarray(shown.lower), np.asarray(shown.upper)
+    clean = make_learner(problem).fit(rows)
     for label in (1.0, -1.0):
         mine = rows.of_class(-label)
+        behind = np.argsort(-label * clean.decision_function(mine.X))
+        for word, some in (("nearest to the boundary", behind[:total]), ("deepest in its class", behind[-total:])):
+            yield f"flips of the rows {word}", copies(mine.X[some], [label] * some.size, _split(total, some.size))
+            if not rows.is_sparse:
+                apart = _apart(mine.X[some[0]], total)
+                yield f"the row {word}, one unit in the last place apart", copies(apart, [label] * total, [1] * total)
         near = KMeans(6, n_init=1, random_state=1).fit_transform(mine.X)
         for number in range(near.shape[1]):
             some = np.argsort(near[:, number])[:total]
@@ -67,6 +77,16 @@ def dumb(rows: Dataset, trusted: Dataset | None, total: int) -> Iterator[Named]:
             )
 
 
+def _apart(row: np.ndarray, total: int) -> np.ndarray:
+    """Rows that are distinct, each the next number up from the one before in one column."""
+    found = [row]
+    for number in range(total - 1):
+        following, column = found[-1].copy(), number % row.size
+        following[column] = np.nextafter(following[column], np.inf)
+        found.append(following)
+    return np.stack(found)
+
+
 def _split(total: int, n: int) -> list[int]:
     return [total // n + (place < total % n) for place in range(n)]
 
@@ -77,7 +97,7 @@ def dumbest(search: Any, measure: Measure) -> tuple[float, str]:
     rows = measure.rows(split.train)
     defender = Defender(rows, measure.problem(search.setting.problem), measure.defenses)
     most = 0.0, "-"
-    for name, poison in dumb(split.train, search.trusted, search.n_poison):
+    for name, poison in dumb(split.train, search.setting.problem, search.trusted, search.n_poison):
         with warnings.catch_warnings():
             warnings.simplefilter("error", LearnerWarning)
             try:

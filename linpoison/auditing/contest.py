@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..attacks.deadline import CUT
+from ..attacks.deadline import CUT, Deadline
 from ..attacks.scenario import Scenario
 from ..core import Budget, Poison, worst_case
 from ..core.journal import FolderJournal
@@ -91,15 +91,18 @@ class Contest:
         rest = [task for task in tasks if task not in first]
         return cls(setting, scenarios, Pool(setting.defender, rows), campaign, first, rest)
 
-    def meets(self, poisons: Iterable[tuple[str, Poison]]) -> None:
-        """Score poisons that are there already."""
+    def meets(self, poisons: Iterable[tuple[str, Poison]], until: Deadline | None = None) -> bool:
+        """Score poisons that are there already, one at least; returns whether there was time for all of them."""
         with warnings.catch_warnings():
             warnings.simplefilter("error", LearnerWarning)
             for name, poison in poisons:
+                if until is not None and until.over and self.best is not None:
+                    return False
                 try:
                     self._count(name, poison)
                 except LearnerWarning:  # a fit that misses its optimum says nothing
                     continue
+        return True
 
     def attacked(self, tasks: Sequence[Task], campaign: Campaign) -> None:
         """Run attacks, and score what they find.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,7 @@ class _Search:
         self.tried: dict[str, Trial] = {}
         self.failures: dict[str, str] = {}
         self.unfinished: list[str] = []
+        self.hurried: list[str] = []
         self._contests: dict[str, Contest] = {}
         self._wrong_now: np.ndarray | None = None
         self._models: dict[tuple[str, str], Any] = {}
@@ -191,6 +193,8 @@ class _Search:
     def run(self) -> HardenReport:
         """Every setting by poison that is there, the one that seems best by attacks, and the choice."""
         self._try(AS_IS, FEW)
+        if AS_IS not in self.tried:  # no attack has ended: what takes no search is known at least
+            self._try(AS_IS, PLAIN)
         if AS_IS not in self.tried:
             why = self.failures.get(AS_IS, "the time limit")
             raise SolverFailed(f"expected an attack on the present setting, got: {why}")
@@ -260,12 +264,13 @@ class _Search:
 
     def _attacked(self, measure: Measure, met: str) -> Trial:
         """What attacks find, of which those before are kept."""
-        first = measure.name not in self._contests
         contest = self._contest(measure)
-        if first:
-            contest.meets([*self._handed_on(), *self._plain(measure, contest)])
+        if contest.best is None:
+            there = chain(self._handed_on(), self._plain(measure, contest, met))
+            if not contest.meets(there, self._until(1 / sum(name not in self.tried for name in self.measures))):
+                self.hurried.append(measure.name)
         if met != PLAIN:
-            until = None if self.deadline is None else Deadline.after(max(SHARE * self.deadline.left, LEAST_SECONDS))
+            until = self._until(1.0, LEAST_SECONDS)
             campaign = replace(contest.campaign, deadline=until, progress=self.progress and self._inner, late=[])
             tasks = contest.first if met == FEW else [*contest.first, *contest.rest]
             contest.attacked(tasks, campaign)
@@ -274,6 +279,10 @@ class _Search:
         if contest.best is None:
             raise SolverFailed(f"expected a poison that can be scored behind {measure.name}, got none")
         return self._judged(measure, contest, contest.best, met)
+
+    def _until(self, part: float, at_least: float = 0.0) -> Deadline | None:
+        """The end of a part of the share of the time that is left."""
+        return None if self.deadline is None else Deadline.after(max(SHARE * part * self.deadline.left, at_least))
 
     def _inner(self, done: int, total: int, what: str) -> None:
         """Progress within a step."""
@@ -305,9 +314,9 @@ class _Search:
         for best in sorted(others, key=lambda item: -item.error)[:HANDED_ON]:
             yield best.attack, best.poison
 
-    def _plain(self, measure: Measure, contest: Contest) -> Iterator[tuple[str, Poison]]:
-        """Of a setting of several filters there is none but what was searched for."""
-        if len(measure.defenses) > 1:
+    def _plain(self, measure: Measure, contest: Contest, met: str) -> Iterator[tuple[str, Poison]]:
+        """Before an attack on several filters there are none: one that is made for them does more."""
+        if len(measure.defenses) > 1 and met != PLAIN:
             return
         wide = next(iter(contest.scenarios.values()))
         yield from plain_poisons(
@@ -366,7 +375,7 @@ class _Search:
             dataset=describe_data(setting), model=describe_model(setting), epsilon=self.options.epsilon,
             n_poison=self.n_poison, n_trusted=0 if self.trusted is None else self.trusted.n,
             trials=list(self.tried.values()), chosen=chosen, max_cost=self.options.max_cost,
-            failures=dict(self.failures), unfinished=list(dict.fromkeys([*self.unfinished, *left])),
+            failures=dict(self.failures), unfinished=list(dict.fromkeys([*self.unfinished, *self.hurried, *left])),
             trusted=[] if self.trusted is None else [int(number) for number in self.trusted.numbers],
             cautions=self.cautions,
             versions=versions(), seed=self.options.seed, command=command_line("harden", self.data, self.options),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -43,10 +43,9 @@ def plain_poisons(
         Of clusters and draws.
     """
     rng = np.random.default_rng([seed, 23])
-    kinds = [*_far(defender.train, n_poison), *_clusters(defender.train, n_poison, seed)]
-    kinds += [*_corners(defender.train, n_poison), *_farthest(defender, n_poison)]
-    kinds += _copied(trusted, n_poison, rng) if trusted is not None else []
-    for name, poison in kinds:
+    copied = _copied(trusted, n_poison, rng) if trusted is not None else ()
+    far, clusters = _far(defender.train, n_poison), _clusters(defender.train, n_poison, seed)
+    for name, poison in chain(far, clusters, _corners(defender.train, n_poison), _farthest(defender, n_poison), copied):
         inside = domain.violation(poison.X) <= 0
         if not inside.all():
             X = domain.clip(poison.X.toarray() if hasattr(poison.X, "toarray") else poison.X)

@@ -11,7 +11,7 @@ from .base import Report, Table
 from .cells import aligned, listed, own_words, percent, points, wrapped
 from .json_values import serial
 from .page import plain_page
-from .trial import Trial
+from .trial import PLAIN, Trial
 
 SCHEMA = 1
 """Of ``harden.json``."""
@@ -59,6 +59,11 @@ class HardenReport(Report, stem="harden"):
     def verdict(self) -> str:
         """What to do and what it buys, in a sentence or two."""
         now, then = self.trials[0], self.recommended
+        if then is now and now.met == PLAIN:
+            return (
+                f"Nothing can be recommended: no attack on the present setting has ended. Poisons that take no search, "
+                f"of {self.n_poison} rows, take its error to {percent(now.attacked)}."
+            )
         if then is now:
             return (
                 f"No setting that was tried does better within {100 * self.max_cost:g} points of clean error: "
@@ -92,7 +97,11 @@ class HardenReport(Report, stem="harden"):
     def notes(self) -> list[str]:
         """What could not be tried or had no time, and how to read it."""
         late = "; ".join(self.unfinished)
-        missing = [f"{name} could not be tried: {why}" for name, why in self.failures.items()]
+        known = {trial.name for trial in self.trials}
+        missing = [
+            f"{name} could not be {'searched' if name in known else 'tried'}: {why}"
+            for name, why in self.failures.items()
+        ]
         if self.recommended.fixed and self.recommended.bound is None and "--certify" not in self.command.split():
             missing.append(f"What no poison exceeds behind it, where that can be bounded: {self.command} --certify")
         return [*self.cautions, *missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from linpoison import Dataset, InputError, Split, audit, harden, load
+from linpoison.attacks.deadline import Deadline
 from linpoison.attacks.random_flips import RandomFlips
 from linpoison.auditing import contest, hardening, measures
 from linpoison.auditing.plain import plain_poisons
@@ -193,6 +194,30 @@ def test_an_interrupted_search_leaves_what_it_knows(quick, tmp_path, monkeypatch
     told = json.loads((tmp_path / "harden.json").read_text())
     assert [trial["name"] for trial in told["trials"]][-1] == "medians"
     assert told["unfinished"][0] == "trusted-5"
+
+
+@pytest.mark.parametrize("filters", ["l2", "l2,loss"])
+def test_a_run_in_which_no_attack_ends_tells_what_plain_poisons_do(filters, quick, tmp_path, monkeypatch):
+    def late(*arguments, **more):
+        raise SolverFailed("expected a poison, got no time")
+
+    monkeypatch.setattr(RandomFlips, "_search", late)
+    report = harden(SPLIT, model="ridge", defenses=filters, finalists=1, jobs=1, out=tmp_path, trusted=0.2)
+    now = report.trials[0]
+    assert (now.name, now.met) == ("as it is", "plain")
+    assert now.attacked > now.clean_error
+    assert report.recommended.thorough or "no attack on the present setting has ended" in report.verdict
+    assert "got no time" in report.failures["as it is"]
+    assert "as it is could not be searched" in (tmp_path / "harden.html").read_text()
+
+
+def test_plain_poisons_end_with_the_time_limit(quick, monkeypatch):
+    search, scored = search_of(SPLIT, model="ridge", defenses="l2", finalists=0, time_limit=600.0), []
+    count = contest.Contest._count
+    monkeypatch.setattr(contest.Contest, "_count", lambda *given: (scored.append(given[1]), count(*given)))
+    monkeypatch.setattr(hardening._Search, "_until", lambda *given: Deadline.after(0.0))
+    search._try("medians", "plain")
+    assert (len(scored), search.tried["medians"].met, search.hurried) == (1, "plain", ["medians"])
 
 
 def trial(name, loss, met, cost=0.0, unseen=None):
