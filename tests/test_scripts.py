@@ -22,6 +22,7 @@ from test_architecture import ALLOWED, listed_packages
 import linpoison
 from linpoison import AuditReport, InputError, Poison
 from linpoison.attacks import ATTACKS, KKT, LabelFlipDecoys
+from linpoison.losses import Hinge, Problem
 
 ROOT = Path(__file__).parent.parent
 ENRON = ROOT / "experiments" / "stronger_attacks" / "enron_kkt.py"
@@ -228,8 +229,12 @@ def test_a_whole_run_of_harden_and_the_dumbest_poison(tmp_path):
         found = list(csv.DictReader(stream))
     assert [(one["data"], one["seed"], one["by"]) for one in found] == [("gaussians:60", "0", "any")]
     rows = linpoison.load("gaussians").train
-    kinds = {name.split(",")[0] for name, _ in whole["dumb"](rows, rows.take(np.arange(40)), 4)}
+    found = list(whole["dumb"](rows, Problem(Hinge(), reg=0.01), rows.take(np.arange(40)), 4))
+    kinds = {name.split(",")[0] for name, _ in found}
     assert {"border of the range", "trusted rows with the other label", "flips of cluster 1"} < kinds
+    apart = next(poison for name, poison in found if "last place apart" in name)
+    assert len(np.unique(apart.X, axis=0)) == 4
+    assert np.allclose(apart.X, apart.X[0], rtol=1e-15, atol=0)
 
 
 def test_the_fresh_attack_on_hardened_settings(tmp_path):
