@@ -9,7 +9,7 @@ import numpy as np
 
 from linpoison.core import InputError, check_integer, check_number
 from linpoison.core.validation import Array
-from linpoison.risk.arrays import movable, to_numpy
+from linpoison.risk.arrays import to_numpy
 from linpoison.risk.descent import Adam, Optimiser, Progress, silent
 from linpoison.risk.projections import Box
 from linpoison.risk.protocols import Projection
@@ -104,7 +104,7 @@ class FeatureCollision:
         aim, before = np.asarray(wanted, dtype=np.float64), features(module, base, self.batch_size)
         if aim.shape != before.shape or not np.isfinite(aim).all():
             raise InputError(f"finite features of shape {before.shape}, one row for each of `base`", f"{aim.shape}")
-        rows, found = movable(held_rows(module, base)), []
+        rows, found = held_rows(module, base, moved=True), []
         for start in range(0, len(rows), self.batch_size):
             part = np.arange(start, min(start + self.batch_size, len(rows)))
             sets = self.projection.take(part)

@@ -8,6 +8,7 @@ import numpy as np
 
 from linpoison.core import CapabilityError, InputError, LinearModel, check_integer
 from linpoison.core.validation import Array
+from linpoison.risk.arrays import movable
 
 from .need_torch import torch
 from .precision import evaluating
@@ -107,8 +108,8 @@ def features(module: torch.nn.Module, X: Any, batch_size: int = 256) -> Array:
     return np.concatenate(parts)
 
 
-def held_rows(module: Any, X: Any) -> Any:
-    """Rows as the network takes them, once it is known to look at each by itself."""
+def held_rows(module: Any, X: Any, *, moved: bool = False) -> Any:
+    """Rows as the network takes them, once it is known to look at each by itself; if they are `moved`, along slopes."""
     like = last_layer(module).weight
     rows = _as_rows(X, like)
     check_module(module)
@@ -118,7 +119,11 @@ def held_rows(module: Any, X: Any) -> Any:
     try:
         with calls.state():
             rows = calls.kind(rows)
-            Checked(True, "auto").look(calls.fair_probe(rows[:ROWS], None, None))
+            probe, checked = calls.fair_probe(rows[:ROWS], None, None), Checked(True, "auto")
+            checked.look(probe)
+            if moved:
+                movable(rows)
+                checked.look_for_slopes(probe)
     except CapabilityError:
         raise
     except InputError as error:

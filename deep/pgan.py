@@ -13,6 +13,7 @@ from linpoison.attacks import Attack, Run, Scenario
 from linpoison.attacks.gradient.stage import Stage, steps_of_draws
 from linpoison.core import CapabilityError, SolverFailed, check_integer, check_number
 from linpoison.core.results import Candidate
+from linpoison.risk.arrays import per_row
 from linpoison.risk.descent import Progress, silent
 from linpoison.risk.protocols import Vector
 from linpoison.risk.ranks import Alone
@@ -36,10 +37,10 @@ class PGAN(Attack):
 
         V = E log D(x, y) + E log(1 - D(G(z, y), y)),      W = - share E l(G(z, y), y; w) - (1 - share) E l(x, y; w)
 
-    with x, y a clean row and its label, and z uniform noise. D and G take steps of Adam, the learner steps of length
-    `follower_step`. `alpha` weighs detectability against damage: at 1 poison is what a GAN makes of clean rows, at 0
-    whatever has the greatest loss. The generator's slope of V is that of ``-log D``, as usual; that of W is without the
-    factor `share`, so that `alpha` alone weighs the two.
+    with x, y a clean row and its label, drawn by weight, and z uniform noise. D and G take steps of Adam, the learner
+    steps of length `follower_step`. `alpha` weighs detectability against damage: at 1 poison is what a GAN makes of
+    clean rows, at 0 whatever has the greatest loss. The generator's slope of V is that of ``-log D``, as usual; that of
+    W is without the factor `share`, so that `alpha` alone weighs the two.
 
     Parameters
     ----------
@@ -183,38 +184,37 @@ class Game:
     def turn(self, part: Any, rng: Any) -> Any:
         """A step of the discriminator, one of the learner and one of the generator; the loss of its rows."""
         X, y = self.clean.X[part], self.clean.y[part]
+        share = (self.clean.mass[part] * (len(self.clean.mass) / self.clean.total / len(part))).to(X)
         with torch.enable_grad():
             made = self.rows(y, rng)
-            self._discriminate(X, made.detach(), y)
-        self._learn(X, made.detach(), y)
-        return self._generate(made, y)
+            self._discriminate(X, made.detach(), y, share)
+        self._learn(X, made.detach(), y, share)
+        return self._generate(made, y, share)
 
-    def _discriminate(self, X: Any, made: Any, y: Any) -> None:
+    def _discriminate(self, X: Any, made: Any, y: Any, share: Any) -> None:
         real, false = self.logits(X, y), self.logits(made, y)
-        loss = functional.softplus(-real).mean() + functional.softplus(false).mean()
+        loss = share @ (functional.softplus(-real) + functional.softplus(false))
         self.discriminator_rule.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator_rule.step()
 
-    def _learn(self, X: Any, made: Any, y: Any) -> None:
-        share, n = self.attack.share, len(X)
-        weights = torch.cat([X.new_full((n,), (1 - share) / n), X.new_full((n,), share / n)])
+    def _learn(self, X: Any, made: Any, y: Any, share: Any) -> None:
+        weights = torch.cat([(1 - self.attack.share) * share, self.attack.share * share])
         both, labels = torch.cat([X, made]), torch.cat([y, y])
         options: Any = {"steps": 1, "length": self.attack.follower_step, "ranks": Alone()}
         self.w = self.risk.descended(self.w, both, labels, weights, **options)
 
-    def _generate(self, made: Any, y: Any) -> Any:
+    def _generate(self, made: Any, y: Any, share: Any) -> Any:
         """The slope of the learner's loss in the rows comes from the risk, that of the discriminator from its graph."""
-        alpha, n = self.attack.alpha, len(y)
-        rows = made.detach()
-        up = self.risk.row_grad(self.w, rows, y) / n
+        alpha, rows = self.attack.alpha, made.detach()
+        up = per_row(share, rows) * self.risk.row_grad(self.w, rows, y)
         seen = rows.clone().requires_grad_()
         with torch.enable_grad():
-            (fooled,) = torch.autograd.grad(functional.softplus(-self.logits(seen, y)).mean(), seen)
+            (fooled,) = torch.autograd.grad(share @ functional.softplus(-self.logits(seen, y)), seen)
         self.generator_rule.zero_grad(set_to_none=True)
         made.backward(alpha * fooled - (1 - alpha) * up)
         self.generator_rule.step()
-        return self.risk.loss(self.w, rows, y).mean()
+        return share.double() @ self.risk.loss(self.w, rows, y)
 
     def logits(self, X: Any, y: Any) -> Any:
         """Of the probability with which the discriminator takes rows for clean ones of their labels."""

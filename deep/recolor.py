@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Recoloring:
     Parameters
     ----------
     near : float, default 8 / 255
-        Bound on delta in each entry, in units of the range of pixels.
+        Bound on delta in each entry, in units of its range, which the domain says: channels may differ.
     colour : float, default 0.04
         Bound on c, in the same units.
     grid : int, default 8
@@ -59,10 +60,9 @@ class Recoloring:
     def begin(self, view: Any, domain: Domain, seeds: Sample, train: Sample, seed: int, middle: Any) -> Any:
         """The parameters' meaning, and zeros: pictures as they are."""
         low, high = bounds_of(domain, "to recolour")
-        bounds = float(low.min()), float(high.max())
-        if bounds[0] == bounds[1]:
-            raise InputError("pixels of a range to recolour", f"{bounds[0]:g} in each of them")
-        generator = Recolored(view.risk.rows(seeds.X), bounds, self)
+        if (low == high).all():
+            raise InputError("pixels of a range to recolour", "one number for each of them")
+        generator = Recolored(view.risk.rows(seeds.X), (low, high), self)
         return generator, generator.first
 
 
@@ -88,8 +88,8 @@ class Recolored:
     Parameters
     ----------
     seeds : tensor, shape (m, channels, height, width)
-    bounds : pair of float
-        The range of pixels.
+    bounds : pair of array_like, shape (channels * height * width,), or of float
+        The range of each pixel, or of all.
     rule : Recoloring
 
     Raises
@@ -98,10 +98,12 @@ class Recolored:
         For rows that are no pictures of one or three channels.
     """
 
-    def __init__(self, seeds: Any, bounds: tuple[float, float], rule: Recoloring) -> None:
+    def __init__(self, seeds: Any, bounds: tuple[Any, Any], rule: Recoloring) -> None:
         if seeds.ndim != 4 or seeds.shape[1] not in (1, 3):
             raise CapabilityError("pictures of one or three channels", f"rows of shape {tuple(seeds.shape[1:])}")
-        self.seeds, self.bounds, self.rule = seeds, bounds, rule
+        self.seeds, self.rule, shape = seeds, rule, tuple(seeds.shape[1:])
+        ends = (torch.as_tensor(end, dtype=torch.float64, device=seeds.device) for end in bounds)
+        self.low, self.high = (end.expand(prod(shape)).reshape(shape) for end in ends)
         self.channels = int(seeds.shape[1])
         self.cells = (rule.grid,) * self.channels + (self.channels,)
 
@@ -136,14 +138,14 @@ class Recolored:
         return phi[:cut].reshape(self.seeds.shape), phi[cut:].reshape(len(self.seeds), *self.cells)
 
     def _made(self, delta: Any, grids: Any, index: Any) -> Any:
-        low, high = self.bounds
+        low, span = self.low, self.high - self.low
         x = (self.seeds if index is None else self.seeds[index]).double()
         delta, grids = (part if index is None else part[index] for part in (delta, grids))
-        unit = (x - low) / (high - low)
+        unit = (x - low) / span.where(span > 0, 1.0)  # what has no range stays where it is
         # so many pictures at a time, whose weights at the points of the grid fit into memory
         shifts = torch.cat([self._shifts(u, g) for u, g in zip(unit.split(32), grids.split(32), strict=True)])
         changed = unit + shifts + delta
-        return (low + (high - low) * changed.clip(0.0, 1.0)).to(self.seeds)
+        return (low + span * changed.clip(0.0, 1.0)).to(self.seeds)
 
     def _shifts(self, unit: Any, grids: Any) -> Any:
         """The change of each pixel's colour: its weights at the points of the grid times what they become."""

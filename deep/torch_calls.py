@@ -59,7 +59,7 @@ class Calls:
         with self.state():
             for place, rows in enumerate(whole_kinds(x, self.layout.first)):
                 try:
-                    self.outputs(self.copies(), rows)
+                    self.outputs(self.copies(), rows.clone())
                     return place
                 except InputError as error:
                     failed = failed or error

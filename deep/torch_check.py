@@ -7,32 +7,24 @@ hold all that it will compute against differences, in float64 where the module c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from linpoison.core import CapabilityError, InputError
 
 from .need_torch import torch
 from .precision import derivable
-from .torch_differences import (
-    MISSING,
-    OPERATIONS,
-    Found,
-    Function,
-    bend_of,
-    is_floating,
-    kept,
-    tensors_of,
-    ways_of,
-)
+from .torch_differences import OPERATIONS, Found, Function, bend_of, is_floating, ways_of
+from .torch_layers import Call, deepest, last_slope, place_of, record, writer
 from .torch_modules import called_with
-from .torch_second import WAYS, Way, ways_for
+from .torch_second import MISSING, WAYS, Way, kept, ways_for
 
 Params = dict[str, Any]
 ROWS = 4
 """Rows that are looked at."""
+SHRUNK = (1.0, 1e-2, 1e-4, 1e-6)
+"""Factors of the rows at which slopes in them are looked for: far from zero, layers saturate."""
 _NAMES = {"slopes": "derivative of the losses", "hessian_product": "Hessian product", "mixed_product": "mixed product"}
 _USE = "Write that layer in plain torch operations, or take it as it is with TorchRisk(check=False)."
 
@@ -51,11 +43,13 @@ class Checked:
     ----------
     outputs : int or None
         Number of scores of a row, once it is known.
+    slopes : bool
+        Whether outputs have slopes in the rows, or nobody wants to know.
     """
 
     def __init__(self, wanted: bool, derivative: str) -> None:
         self.derivative = derivative
-        self.answers = self.apart = self.derivatives = not wanted
+        self.answers = self.apart = self.derivatives = self.slopes = not wanted
         self.ways: dict[str, Way | str] = {}
         self.outputs: int | None = None
 
@@ -79,6 +73,22 @@ class Checked:
                 if found is not None:
                     self._note(found, probe)
                     self.derivatives = True
+
+    def look_for_slopes(self, probe: Probe) -> None:
+        """Refuse a module that gives the same for rows nearby, wherever these are: nothing moves along such slopes.
+
+        Raises
+        ------
+        CapabilityError
+            With the layer from which on there are none.
+        """
+        with torch.random.fork_rng(devices=_devices(probe.x)), derivable(probe.module, twice=True):
+            places = (replace(probe.function(), x=factor * probe.x).at(draw) for factor in SHRUNK for draw in (0, 1))
+            if not any(bool(here.row_gradient(here.params).any()) for here in places):
+                got = f"none behind {place_of(probe.module, last_slope(probe))}"
+                remedy = "Attack what it makes of the rows, such as embeddings, or take an attack that flips labels."
+                raise CapabilityError("outputs that have slopes in the rows", got, remedy)
+        self.slopes = True
 
     def misses(self, labelled: bool, rows: int) -> bool:
         """Whether there is anything left to look at."""
@@ -154,22 +164,27 @@ class Probe:
 
 def _check_answers(probe: Probe) -> None:
     """One answer for the same rows, and parameters that a call leaves alone."""
-    before = {name: value.clone() for name, value in {**probe.params, **probe.frozen}.items()}
-    first, second = (_record(probe, probe.x, probe.params) for _ in range(2))
+    before, rows = {name: value.clone() for name, value in {**probe.params, **probe.frozen}.items()}, probe.x.clone()
+    first = record(probe, probe.x, probe.params)
+    if not torch.equal(rows, probe.x):
+        got = f"a call that writes in them, in {place_of(probe.module, writer(probe, rows))}"
+        remedy = "Leave out `inplace=True`, or begin with x.clone()."
+        raise CapabilityError("a module that leaves its rows alone", got, remedy)
+    second = record(probe, probe.x, probe.params)
     written = [k for k, value in before.items() if not torch.equal(value, {**probe.params, **probe.frozen}[k])]
     if written:
-        got = f"a call that writes in {written[0]}, of {_place(probe.module, written[0].rpartition('.')[0])}"
+        got = f"a call that writes in {written[0]}, of {place_of(probe.module, written[0].rpartition('.')[0])}"
         raise CapabilityError("a module that leaves its parameters alone in evaluation mode", got, "Such as max_norm.")
     layer = _first_difference(first, second, len(probe.x), 1e-9 if probe.double else 1e-5)
     if layer is not None:
         raise CapabilityError(
             "a module that gives one answer for the same rows in evaluation mode",
-            f"two answers from {_place(probe.module, layer)}",
+            f"two answers from {place_of(probe.module, layer)}",
             "Tie its noise to the mode, as in dropout(x, training=self.training).",
         )
     lost = next((call.name for call in first if _lost(call.given) and not _lost(call.taken)), None)
     if lost is not None and _lost(first[-1].given):
-        got = f"NaN from {_place(probe.module, lost)}"
+        got = f"NaN from {place_of(probe.module, lost)}"
         raise CapabilityError("a module that gives numbers for the first rows", got, "Look at what it is given there.")
 
 
@@ -179,71 +194,24 @@ def _lost(tensors: list[Any]) -> bool:
 
 def _check_apart(probe: Probe) -> None:
     """Rows that do not depend on which others are in the batch: the last ones alone, for an order may couple them."""
-    whole = _record(probe, probe.x, probe.params)
+    whole = record(probe, probe.x, probe.params)
     for count in (min(2, len(probe.x) - 1), 1):
         layer: str | None
         try:
-            part = _record(probe, probe.x[-count:], probe.params)
+            part = record(probe, probe.x[-count:], probe.params)
             layer = _first_difference(whole, part, count, 1e-7 if probe.double else 1e-3)
             got = "another output of a row beside other rows"
         except InputError as error:
-            layer, got = _deepest(probe, probe.x[-count:]), f"no output for {count} of the rows ({error.got})"
+            layer, got = deepest(probe, probe.x[-count:]), f"no output for {count} of the rows ({error.got})"
         if layer is not None:
             raise CapabilityError(
                 "rows that do not depend on each other in evaluation mode",
-                f"{got}, in {_place(probe.module, layer)}",
+                f"{got}, in {place_of(probe.module, layer)}",
                 "Batch statistics need track_running_stats=True, sequences batch_first=True.",
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """A call of a layer: its name, and the tensors that it took and gave."""
-
-    name: str
-    taken: list[Any]
-    given: list[Any]
-
-
-def _record(probe: Probe, x: Any, params: Params) -> list[_Call]:
-    """What each layer takes and gives, in the order in which they finish; the whole module at the end."""
-    seen: list[_Call] = []
-    names = {id(part): name for name, part in probe.module.named_modules()}
-
-    def note(part: Any, taken: Any, given: Any) -> None:
-        copies = [[t.detach().clone() for t in tensors_of(values)] for values in (taken, given)]
-        seen.append(_Call(names[id(part)], *copies))
-
-    with _hooked(probe.module, after=note):
-        outputs = probe.call(params, x)
-    return [*seen, _Call("", [], tensors_of(outputs))]
-
-
-@contextmanager
-def _hooked(module: Any, *, before: Any = None, after: Any = None) -> Iterator[None]:
-    """Functions that are told of the calls of all layers."""
-    hooks = [part.register_forward_pre_hook(before) for part in module.modules() if before is not None]
-    hooks += [part.register_forward_hook(after) for part in module.modules() if after is not None]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _deepest(probe: Probe, x: Any) -> str:
-    """The layer in which a call ends in an error: the last that began and did not finish."""
-    begun: list[str] = []
-    names = {id(part): name for name, part in probe.module.named_modules()}
-    try:
-        with _hooked(probe.module, before=lambda part, _: begun.append(names[id(part)]), after=lambda *_: begun.pop()):
-            probe.call(probe.params, x)
-    except InputError:
-        return begun[-1] if begun else ""
-    return ""
-
-
-def _first_difference(first: list[_Call], second: list[_Call], count: int, tol: float) -> str | None:
+def _first_difference(first: list[Call], second: list[Call], count: int, tol: float) -> str | None:
     """Where the last `count` rows of two calls differ first; None if they are the same at the end.
 
     That is a layer that gives something else for the same, or the one around a layer that is given something else.
@@ -300,8 +268,8 @@ def _culprit(probe: Probe, derivative: str) -> str:
         except MISSING:
             continue
         if found is not None and set(found.off) - set(found.ways):
-            return _place(probe.module, name)
-    return _place(probe.module, "")
+            return place_of(probe.module, name)
+    return place_of(probe.module, "")
 
 
 def _layer(part: Any, name: str, args: Any, kwargs: Any, params: Params) -> Function | None:
@@ -326,12 +294,6 @@ def _layer(part: Any, name: str, args: Any, kwargs: Any, params: Params) -> Func
     except MISSING:
         return None
     return Function(lambda values, _: bend(call(values)), variables, None)
-
-
-def _place(module: Any, name: str) -> str:
-    parts = dict(module.named_modules())
-    part = parts.get(name, module)
-    return f"the layer {name} ({type(part).__name__})" if name else f"{type(module).__name__} itself"
 
 
 def _devices(x: Any) -> list[int]:

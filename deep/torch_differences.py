@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from linpoison.core import InputError
-
 from .need_torch import torch
-from .torch_second import Way, gradient, hessian_product, mixed_product, slopes, ways_for
+from .torch_second import MISSING, Way, gradient, hessian_product, kept, mixed_product, slopes, ways_for
 
 tree_leaves = torch.utils._pytree.tree_leaves
 
@@ -17,8 +15,6 @@ Params = dict[str, Any]
 OPERATIONS: dict[str, Any] = {
     "slopes": slopes, "hessian_product": hessian_product, "mixed_product": mixed_product,
 }  # fmt: skip
-MISSING = (RuntimeError, NotImplementedError, InputError, TypeError, ValueError)
-"""What torch raises for a derivative that it does not have, and a module in a precision that it does not take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +151,7 @@ def _off(exact: Params, numeric: Params, noise: float) -> float:
 def bend_of(outputs: Any, n: int) -> Callable[[Any], Any]:
     """A smooth function of outputs, one number for each of n rows, that is nowhere flat at the outputs given."""
     scales = [float(abs(t).max()) or 1.0 for t in tensors_of(outputs)]
-    weights = [_random(t, 11 + i) for i, t in enumerate(tensors_of(outputs))]
+    weights = [random_like(t, 11 + i) for i, t in enumerate(tensors_of(outputs))]
 
     def of(found: Any) -> Any:
         total: Any = 0.0
@@ -172,11 +168,11 @@ def _directions(params: Params, seed: int) -> Params:
     found = {}
     for place, (name, value) in enumerate(params.items()):
         size = float((value.detach() ** 2).mean()) ** 0.5 if value.numel() else 0.0
-        found[name] = (size or 0.1) * _random(value, 1000 * seed + place)
+        found[name] = (size or 0.1) * random_like(value, 1000 * seed + place)
     return found
 
 
-def _random(like: Any, seed: int) -> Any:
+def random_like(like: Any, seed: int) -> Any:
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return drawn.to(like.device, like.dtype)
 
@@ -200,9 +196,3 @@ def tensors_of(outputs: Any) -> list[Any]:
 
 def is_floating(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def kept(error: Exception) -> Exception:
-    if isinstance(error, torch.OutOfMemoryError):
-        raise error
-    return error

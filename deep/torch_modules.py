@@ -10,6 +10,7 @@ from typing import Any
 from linpoison.core import CapabilityError, InputError
 
 from .need_torch import torch
+from .torch_sharing import sharing
 
 parametrize = torch.nn.utils.parametrize
 
@@ -159,6 +160,11 @@ def check_module(module: Any) -> None:
     if any(tensor.is_meta for _, tensor in tensors):
         raise CapabilityError(
             "parameters with values", "some on the meta device", "Use `module.to_empty` and load them."
+        )
+    if shared := sharing(tensors, {name for name, _ in module.named_parameters()}):
+        remedy = "Tie layers by one parameter, as in `second.weight = first.weight`, or clone one of the two."
+        raise CapabilityError(
+            "parameters with numbers of their own", f"{shared[0]} and {shared[1]} in one place", remedy
         )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from linpoison.core import InputError
-from linpoison.risk.arrays import count_rows, movable, per_row
+from linpoison.risk.arrays import count_rows, per_row
 from linpoison.risk.protocols import HVP
 from linpoison.risk.ranks import Ranks
 from linpoison.risk.samples import Held
@@ -34,6 +34,7 @@ class Repeated:
     _checked: Any
     _look_through: Any
     _exact: Any
+    _movable: Any
     _params: Any
     _coefficients: Any
     _loss: Any
@@ -114,7 +115,7 @@ class Repeated:
             if count_rows(X) <= self.chunk and self._keeps(way):
                 x, t, _ = next(iter(parts))
                 weighted = lambda p, rows: self._weighted(p, rows, t, share)  # noqa: E731
-                slopes, along = way.by(pulled_rows, weighted, self._params(w), movable(x))
+                slopes, along = way.by(pulled_rows, weighted, self._params(w), self._movable(x))
 
                 def kept(u: Any) -> Any:
                     with nullcontext() if self._steady else full_precision(self.layout.first.device):

@@ -23,9 +23,7 @@ from .torch_losses import Loss, count_classes, cross_entropy, resolve
 from .torch_modules import Layout, check_module, features_of, fresh
 from .torch_repeated import Repeated
 from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
-from .torch_second import WAYS, gradient
-
-grad, vmap = torch.func.grad, torch.func.vmap
+from .torch_second import WAYS, gradient, row_gradients
 
 
 class TorchRisk(Repeated):
@@ -253,9 +251,8 @@ class TorchRisk(Repeated):
 
     def per_sample_grad(self, w: Any, X: Any, y: Any) -> Any:
         params = self._params(w)
-        one = vmap(grad(lambda p, x, t: self._losses(p, x[None], t[None]).sum()), in_dims=(None, 0, 0))
         with self._exact(w, X, y, twice=True) as parts:
-            return torch.cat([self.layout.flat(one(params, x, t), len(x)) for x, t, _ in parts])
+            return torch.cat([self.layout.flat(row_gradients(self._losses, params, x, t), len(x)) for x, t, _ in parts])
 
     def loss_jvp(self, w: Any, X: Any, y: Any, v: Any) -> Any:
         params, tangent, found = self._params(w), self._params(v), []
@@ -273,14 +270,14 @@ class TorchRisk(Repeated):
         with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, y=t)
-                found.append(self._checked.second("mixed_product", losses, params, tangent, movable(x)))
+                found.append(self._checked.second("mixed_product", losses, params, tangent, self._movable(x)))
         return torch.cat(found)
 
     def row_grad(self, w: Any, X: Any, y: Any) -> Any:
         params, found = self._params(w), []
         with self._exact(w, X, y) as parts:
             for x, t, _ in parts:
-                found.append(gradient(partial(self._total, params, t), {"x": movable(x)})["x"])
+                found.append(gradient(partial(self._total, params, t), {"x": self._movable(x)})["x"])
         return torch.cat(found)
 
     def scores(self, w: Any, X: Any) -> Any:
@@ -376,7 +373,7 @@ class TorchRisk(Repeated):
     def _count_outputs(self, X: Any) -> int:
         with self._calls.state():
             x = self._calls.kind(next(chunks(X, None, ROWS, self.layout.first))[0])
-            outputs = self._calls.outputs(self._calls.copies(), x)
+            outputs = self._calls.outputs(self._calls.copies(), x.clone())
         return 1 if self.margin_loss is not None else count_classes(outputs)
 
     def _look(self, X: Any, y: Any) -> None:
@@ -386,6 +383,12 @@ class TorchRisk(Repeated):
             remedy = "Leave augmentation out, or draw it once and keep the rows."
             raise InputError("a Dataset that gives the same rows again", "others the second time", remedy)
         self._checked.look(self._calls.fair_probe(x, t, self._loss))
+
+    def _movable(self, x: Any) -> Any:
+        """Rows that can be moved, and along slopes."""
+        if not self._checked.slopes:
+            self._checked.look_for_slopes(self._calls.fair_probe(movable(x)[:ROWS], None, None))
+        return movable(x)
 
     def _losses(self, params: dict[str, Any], x: Any, y: Any) -> Any:
         return self._loss(self._calls.outputs(params, x), y)

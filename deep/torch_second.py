@@ -7,13 +7,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from linpoison.core import CapabilityError
+from linpoison.core import CapabilityError, InputError
 
 from .need_torch import torch
 
-grad, jvp = torch.func.grad, torch.func.jvp
+grad, jvp, vmap = torch.func.grad, torch.func.jvp, torch.func.vmap
 
 Params = dict[str, Any]
+MISSING = (RuntimeError, NotImplementedError, InputError, TypeError, ValueError)
+"""What torch raises for a derivative that it does not have, and a module in a precision that it does not take."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ def gradient(value: Callable[[Params], Any], params: Params) -> Params:
     with torch.enable_grad():
         found = _gradient(value(leaves), list(leaves.values()))
     return dict(zip(leaves, found, strict=True))
+
+
+def row_gradients(losses: Callable[[Params, Any, Any], Any], params: Params, x: Any, y: Any) -> Params:
+    """Gradients of the losses of rows, along a first axis: of all at once, or one by one where vmap has no rule."""
+    one = grad(lambda p, row, label: losses(p, row[None], label[None]).sum())
+    try:
+        return dict(vmap(one, in_dims=(None, 0, 0))(params, x, y))
+    except MISSING as error:
+        kept(error)
+    pairs = zip(x.split(1), y.split(1), strict=True)
+    found = [gradient(lambda p, pair=pair: losses(p, *pair).sum(), params) for pair in pairs]  # type: ignore[misc]
+    return {name: torch.stack([row[name] for row in found]) for name in params}
 
 
 def slopes(losses: Callable[[Params], Any], params: Params, tangent: Params, *, forward: bool) -> Any:
@@ -182,3 +196,10 @@ def _differentiated(values: Any, of: list[Any], **options: Any) -> list[Any]:
 
 def _dense(slope: Any) -> Any:
     return slope.to_dense() if slope.is_sparse else slope
+
+
+def kept(error: Exception) -> Exception:
+    """An error to go on after."""
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    return error

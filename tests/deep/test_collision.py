@@ -111,3 +111,13 @@ def test_tokens_cannot_be_moved():
     module = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(CapabilityError, match="Attack the embeddings"):
         FeatureCollision().collide(module, np.zeros((1, 12)), np.array([[1, 2, 3]]))
+
+
+def test_rows_without_slopes_are_refused_with_the_layer():
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return torch.round(x)
+
+    whole = seeded(lambda: nn.Sequential(Rounded(), nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)))
+    with pytest.raises(CapabilityError, match=r"slopes in the rows, got none behind the layer 0 \(Rounded\)"):
+        FeatureCollision().collide(whole, np.zeros((1, 3)), [[0.2, 0.8]])

@@ -142,6 +142,134 @@ def test_a_module_that_breaks_the_premises_is_refused_with_its_layer(kind, preci
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
+class Tokens(nn.Module):
+    """Takes rows of numbers for words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.last = nn.Embedding(9, 3), L(12, 3)
+
+    def forward(self, x):
+        return self.last(self.words(x.long()).flatten(1))
+
+
+STILL = {
+    "words": (Tokens, "Tokens itself"),
+    "rounded": (lambda: S(Own(torch.round), L(4, 3)), r"layer 0 \(Own\)"),
+    "greater": (lambda: S(L(4, 5), S(nn.Tanh(), Own(lambda x: (x > 0).to(x))), L(5, 3)), r"layer 1.1 \(Own\)"),
+}
+
+
+@pytest.mark.parametrize("kind", STILL)
+def test_rows_are_not_moved_along_slopes_that_are_zero_everywhere(kind):
+    build, words = STILL[kind]
+    module, data = seeded(build), several()
+    X = np.abs(3 * data.X).clip(0, 8)
+    for operation in ("row_grad", "mixed_product", "pulled"):
+        risk = TorchRisk(module)
+        w = risk.current
+        assert torch.isfinite(risk.hvp(w, X, data.y, w)).all()  # what asks for no slopes in the rows is answered
+        given = {"row_grad": (), "mixed_product": (w,), "pulled": (np.ones(30),)}[operation]
+        for _ in range(2):
+            with pytest.raises(CapabilityError, match=f"slopes in the rows, got none behind .*{words}"):
+                getattr(risk, operation)(w, X, data.y, *given)
+    unchecked = TorchRisk(module, check=False)
+    assert not unchecked.row_grad(unchecked.current, X, data.y).any()
+
+
+def test_a_column_of_categories_beside_others_is_taken():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.last = nn.Embedding(9, 3), L(6, 3)
+
+        def forward(self, x):
+            return self.last(torch.tanh(torch.cat([self.words(x[:, 0].long()), x[:, 1:]], dim=1)))
+
+    risk, data = TorchRisk(seeded(Table)), several()
+    slopes = risk.row_grad(risk.current, np.abs(data.X), data.y)
+    assert slopes[:, 1:].all()
+    assert not slopes[:, 0].any()
+
+
+class Before(nn.Module):
+    """A function of the rows, and a linear layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.last = function, L(4, 3)
+
+    def forward(self, x):
+        return self.last(self.function(x))
+
+
+def zeroed(x):
+    x[:, 0] = 0.0
+    return x
+
+
+WRITERS = {
+    "first layer": (lambda: S(nn.ReLU(inplace=True), L(4, 3)), r"layer 0 \(ReLU\)"),
+    "clipped": (lambda: Before(lambda x: x.clamp_(-0.5, 0.5)), "Before itself"),
+    "an entry": (lambda: S(Before(zeroed), nn.Tanh()), r"layer 0 \(Before\)"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("operation", ["grad", "scores"])
+def test_a_module_that_writes_in_its_rows_is_refused_and_they_stay_what_they_are(kind, operation):
+    build, words = WRITERS[kind]
+    risk, data = TorchRisk(seeded(build)), several()
+    X = data.X.copy()
+    with pytest.raises(CapabilityError, match=f"leaves its rows alone, got .*{words}"):
+        getattr(risk, operation)(risk.current, X, *[data.y] * (operation == "grad"))
+    assert np.array_equal(X, data.X)
+
+
+def test_parameters_that_share_their_numbers_are_refused():
+    module = S(L(4, 4, bias=False), nn.Tanh(), L(4, 4, bias=False), L(4, 3))
+    module[2].weight.data = module[0].weight.data.t()
+    with pytest.raises(CapabilityError, match="0.weight and 2.weight in one place.*Tie layers"):
+        TorchRisk(module)
+    module = S(L(4, 4, bias=False), L(4, 4), L(4, 2, bias=False))
+    halves = torch.randn(8, 4)  # one behind the other, as recurrent layers have theirs
+    module[0].weight.data, module[1].weight.data = halves[:4], halves[4:]
+    assert TorchRisk(module).size == 16 + 20 + 8
+    columns = torch.randn(4, 8)
+    module[0].weight.data, module[1].weight.data = columns[:, ::2], columns[:, 1::2]
+    assert TorchRisk(module).size == 16 + 20 + 8
+
+
+@pytest.mark.parametrize("kind", ["GRU", "written in", "checkpoint"])
+def test_gradients_of_rows_are_taken_one_by_one_where_vmap_cannot(kind):
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = L(4, 2)
+
+        def forward(self, x):
+            found = torch.zeros(len(x), 3, dtype=x.dtype)
+            found[:, :2] = self.last(x)
+            return found
+
+    class Series(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.GRU(2, 3, batch_first=True)
+
+        def forward(self, x):
+            return self.steps(x.reshape(len(x), 2, 2))[0][:, -1]
+
+    def again(x):
+        return torch.utils.checkpoint.checkpoint(torch.tanh, x, use_reentrant=False)
+
+    build = {"GRU": Series, "written in": Written, "checkpoint": around(lambda: Own(again))}[kind]
+    risk, data = TorchRisk(seeded(build), chunk=7), several(9)
+    found = risk.per_sample_grad(risk.current, data.X, data.y)
+    for i in range(9):
+        torch.testing.assert_close(found[i], risk.data_grad(risk.current, data.X[i : i + 1], data.y[i : i + 1]))
+
+
 def bare(width=200):
     return lambda: S(L(4, width, bias=False), nn.ReLU(), L(width, width, bias=False), nn.ReLU(), L(width, 3))
 

@@ -16,7 +16,7 @@ from deep.pgan import Game  # noqa: E402
 from linpoison.attacks import Scenario  # noqa: E402
 from linpoison.core import Budget, CapabilityError, Dataset, Domain, InputError, SolverFailed  # noqa: E402
 from linpoison.losses import Logistic, Problem  # noqa: E402
-from linpoison.risk import LBFGSTrainer  # noqa: E402
+from linpoison.risk import LBFGSTrainer, Sample  # noqa: E402
 
 SMALL = PGAN(epochs=30, batch_size=30, step=2e-3, noise=4, width=16)
 
@@ -42,7 +42,7 @@ def test_the_generator_s_step_is_along_the_weighted_slope(alpha):
     with game.risk.steady():
         with torch.enable_grad():
             made = game.rows(y, rng.manual_seed(1))
-        found = game._generate(made, y)
+        found = game._generate(made, y, torch.full((20,), 1 / 20, dtype=made.dtype))
     after = torch.nn.utils.parameters_to_vector(game.generator.parameters()).detach()
     torch.testing.assert_close(after, before - slope, rtol=1e-9, atol=1e-12)
     assert float(found) == pytest.approx(float(loss.detach()), rel=1e-9)
@@ -77,6 +77,24 @@ def test_its_poison_is_within_the_domain_and_has_labels_of_clean_rows(margin):
     assert 0 < result.best.facts["taken_for_clean"] < 1
     again = replace(SMALL, epochs=3).run(learner.scenario(rows, rows, 0.1), seed=1)
     assert np.array_equal(again.poison.X, result.poison.X)
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    """In one turn of each, by learning rules without memory, with the same noise for both copies."""
+    data, found = several(9), []
+    doubled = np.r_[0:9, 0:4]
+    for sample in (Sample(data.X, data.y, np.where(np.arange(9) < 4, 2.0, 1.0)), data.take(doubled)):
+        risk = TorchRisk(mlp())
+        game = Game(SMALL, risk, risk.held(sample), risk.current, (-3.0, 3.0), 0)
+        nets, part = (game.generator, game.discriminator), torch.arange(sample.n)
+        game.generator_rule, game.discriminator_rule = (torch.optim.SGD(net.parameters(), lr=0.5) for net in nets)
+        rows = game.rows
+        game.rows = lambda y, rng, rows=rows: rows(torch.as_tensor(data.y), rng)[doubled[: len(y)]]
+        with game.risk.steady():
+            loss = game.turn(part, torch.Generator().manual_seed(1))
+        found.append([loss, game.w, *(torch.nn.utils.parameters_to_vector(net.parameters()) for net in nets)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
 def test_each_feature_has_a_range_of_its_own():

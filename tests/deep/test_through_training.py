@@ -186,6 +186,17 @@ def test_recoloured_pictures_keep_both_bounds_and_their_derivative_agrees_with_d
         torch.testing.assert_close(made.points(colours), seeds + 0.1)
 
 
+def test_each_channel_is_recoloured_within_its_own_range():
+    seeds = torch.as_tensor(np.random.default_rng(0).uniform(size=(2, 3, 2, 2)))
+    low, span = torch.tensor([0.0, -2.0, 5.0]), torch.tensor([1.0, 10.0, 0.0])
+    shape = (3, 1, 1)
+    seeds = low.reshape(shape) + span.reshape(shape) * seeds
+    ends = [end.double().repeat_interleave(4) for end in (low, low + span)]
+    made = Recolored(seeds, (ends[0].numpy(), ends[1].numpy()), Recoloring(0.05, 0.1, grid=3))
+    most = made.points(made.restrict(made.first + 9.0))
+    torch.testing.assert_close(most, torch.minimum(seeds + 0.15 * span.reshape(shape), (low + span).reshape(shape)))
+
+
 def test_pictures_of_other_channels_are_not_recoloured():
     with pytest.raises(CapabilityError, match="one or three channels"):
         Recolored(torch.zeros(2, 2, 3, 3), (0.0, 1.0), Recoloring())
