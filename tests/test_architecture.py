@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
 
 OPEN = (("_version",), ("_frame",), ("_printable",), ("_progress",), ("_log",))
 
-DRAWING = {f"reporting/{name}.py" for name in ("canvas", "plots", "portraits")}
+DRAWING = {f"reporting/{name}.py" for name in ("plots", "portraits")}
 ONLY_IN = {"torch": {"deep"}, "matplotlib": {"subpopulations/pictures.py", *DRAWING, "deep/pictures.py"}}
 """Package -> rooms or files that may import it."""
 

@@ -12,8 +12,7 @@ from .feasible import FeasibleRegion, SetPolicy
 from .gradient_canceling import DecoyCanceler, GradientCanceling
 from .influence import Influence, InfluenceBasic
 from .iterative import Iterative
-from .kkt import KKT, IterativeKKT
-from .kkt_grid import KKTGrid
+from .kkt import KKT, IterativeKKT, KKTGrid
 from .kkt_program import KKTProgram
 from .loss_gap import GapOracle
 from .minmax import MinMax, MinMaxBasic

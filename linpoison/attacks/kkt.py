@@ -260,3 +260,43 @@ def flips(started: float, scenario: Scenario) -> Step:
         poison = Poison(rows.X, rows.y, largest_remainder(np.ones(distinct), scenario.n_poison)).merged()
         candidates.append(candidate(started, scenario, poison, label="label flips", decoy=clean))
     return candidates, []
+
+
+@dataclass(frozen=True)
+class KKTGrid(KKT):
+    """Algorithm 4 of Koh et al.: solve once for each ``eps_+`` of an even grid from 0 to epsilon.
+
+    The baseline to compare the joint program with: each of its solves is the joint program with
+    the split of the budget held fixed. By default sets are fitted on the clean rows only.
+
+    Parameters
+    ----------
+    splits : int, default 7
+        Points of the grid (the paper: 7).
+    generations : int, default 0
+    """
+
+    name = "kkt-grid"
+    splits: int = 7
+    generations: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer(self.splits, "splits", at_least=2)
+
+    def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
+        """One relaxed poison for each split that can be solved."""
+        epsilon = scenario.budget.epsilon
+        solutions = []
+        for positive in np.linspace(0.0, epsilon, self.splits):
+            try:
+                solutions.append(
+                    self.program.solve(
+                        decoy.model, scenario.train, scenario.problem, sets, epsilon, split=float(positive)
+                    )
+                )
+            except (InfeasibleSet, SolverFailed):
+                continue
+        if not solutions:
+            raise SolverFailed("expected a solution for one split of the budget, got none.")
+        return solutions

@@ -17,8 +17,7 @@ from .exchange import Exchange
 from .feasible import SetPolicy
 from .gradient_canceling import GradientCanceling
 from .influence import Influence, InfluenceBasic
-from .kkt import KKT, IterativeKKT
-from .kkt_grid import KKTGrid
+from .kkt import KKT, IterativeKKT, KKTGrid
 from .many import MultiBreakdown, MultiInfluence, MultiMinMax
 from .minmax import MinMax, MinMaxBasic
 from .model_targeted import ModelTargeted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,13 @@ from ..auditing.hardening import HardenOptions, harden
 from ..auditing.subpop import SubpopOptions, run_subpop
 from ..auditing.suites import check_apart
 from ..auditing.sweeping import combine, run_sweep
-from ..core import check_number, check_once
+from ..core import MissingDependency, check_number, check_once
 from ..core.validation import as_count
 from ..reporting import AuditReport
 from ..reporting.base import Report
 from ..reporting.cells import aligned
 from ..reporting.gates import Gates
+from .parser import build_parser
 
 _AXES = {"epsilon": "epsilons", "seed": "seeds", "attacks": "attacks", "defenses": "defenses", "target": "targets"}
 """Arguments of which a sweep takes several, and what it calls the list."""
@@ -166,8 +169,6 @@ def _harden(arguments: Any) -> int:
 
 
 def _completion(arguments: Any) -> int:
-    from .completion import completion
-
     say(completion(arguments.shell))
     return 0
 
@@ -221,3 +222,37 @@ def _finish(report: AuditReport, arguments: Any) -> int:
     for reason in report.broken:
         tell(f"linpoison: gate not met: {reason}")
     return int(bool(report.broken))
+
+
+_FILES = {"FILE", "FILE.npz", "DATA"}
+
+
+def completion(shell: str) -> str:
+    """The script for ``bash`` or ``zsh``.
+
+    Raises
+    ------
+    MissingDependency
+        If the package ``shtab`` is not installed.
+    """
+    try:
+        import shtab
+    except ImportError:
+        raise MissingDependency("shtab", "to print the script of a shell", "completion") from None
+    parser = build_parser()
+    for action in _actions(parser):
+        if action.metavar in _FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.metavar == "DIR":
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    script: str = shtab.complete(parser, shell)
+    return script
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Of a parser and of all its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)

@@ -1,6 +1,5 @@
 """The derivative of the learned model in the rows it is learned from."""
 
-from .implicit import ImplicitGradient, PoisonGradient
-from .targets import MeanLoss, SoftError, Target
+from .implicit import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
 
 __all__ = ["ImplicitGradient", "MeanLoss", "PoisonGradient", "SoftError", "Target"]

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from ..core import Array, Poison
 from ..core.wording import drawable
 from . import plane as geometry
-from .canvas import BLUE, GREEN, GREY, INK, ORANGE, STYLE, axes_of, png, svg
 from .material import LABELS, Figure, Material
+from .plots import BLUE, GREEN, GREY, INK, ORANGE, STYLE, axes_of, png, svg
 
 CLASS_COLOUR = {1.0: BLUE, -1.0: ORANGE}
 CLASS_MARKER = {1.0: "o", -1.0: "s"}

@@ -6,12 +6,11 @@ from .box import Box, NonNegative, everywhere
 from .by_label import ByLabel
 from .count_ball import CountBall
 from .domain import domain_set, in_domain
-from .halfspace import Halfspace, loss_cap, rival_caps
+from .halfspace import Halfspace, Slab, loss_cap, rival_caps
 from .intersection import Intersection, intersect
 from .oracle import Oracle
 from .piece import Piece
 from .programs import NearestProgram, SolvedBy, SupportProgram
-from .slab import Slab
 from .store import pack_sets, sets_digest, unpack_sets
 from .subspace import SubspaceTube
 

@@ -3,18 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from math import inf
 from threading import get_ident
 from typing import Any, Self
 
 import numpy as np
 
-from ..core import Array, InputError, Matrix
-from .base import FeasibleSet, Relation, unpack_set
-from .bounds import kept_bound
+from ..convex import solve
+from ..core import Array, InfeasibleSet, InputError, Matrix, SolverFailed
+from .base import PAD, FeasibleSet, Relation, unpack_set
 from .oracle import Oracle
 from .piece import Piece, joined
+from .structure import Structure, structure_of
+
+
+class _SelfReliantOracle(Oracle):
+    """An oracle that gives up where a conic program would have to answer."""
+
+    _support_program: Any = None
+
+    def _by_program(self, program: Any, vector: Array) -> Array:
+        raise SolverFailed("the scalar dual did not settle")
+
+
+@lru_cache(maxsize=32)
+def kept_bound(feasible: Any, thread: int) -> SupportBound:
+    """Built once for the many directions that a certificate asks for, and for each thread by itself."""
+    return SupportBound(feasible)
+
+
+class SupportBound:
+    """``w -> `` a number that no ``w . x`` over the set exceeds, with an oracle that is kept from call to call.
+
+    The least of: the scalar dual of an `Oracle`; the closed form of each part; and, where `w` is nearly a
+    combination of the normals of slabs and half-spaces, which is where the scalar dual has its kink, that
+    combination with the core's bound on the rest; beside sets of someone else, the sum over shares of `w`.
+
+    Examples
+    --------
+    >>> from linpoison.sets import Ball, Intersection, Slab
+    >>> bound = SupportBound(Intersection([Ball([0.0, 0.0], 1.0), Slab([1.0, 0.0], 0.0, 0.3)]))
+    >>> round(bound([2.0, 0.0]), 9), round(bound([0.0, 2.0]), 9)
+    (0.6, 2.0)
+    """
+
+    def __init__(self, feasible: Any) -> None:
+        self.parts = [part for part in feasible.parts if part.has_support_bound]
+        several = len(feasible.parts) > 1
+        self._shares = _Shares(feasible) if several and None in [part.piece for part in self.parts] else None
+        self._oracle = _SelfReliantOracle(feasible) if several else None
+        self._structure = structure_of(feasible) if several else None
+
+    def __call__(self, w: Array) -> float:
+        least = min((part._support_bound(w) for part in self.parts), default=inf)
+        if self._oracle is not None:
+            least = min(least, self._scalar(self._oracle, w, float(np.linalg.norm(w))))
+        if self._structure is not None and len(self._structure.rows):
+            least = min(least, _combined(self._structure, w))
+        return least if self._shares is None else min(least, self._shares(w))
+
+    @staticmethod
+    def _scalar(oracle: Oracle, w: Array, size: float) -> float:
+        oracle.forget()
+        try:
+            x = oracle.support(w)
+        except (InputError, SolverFailed):
+            return inf
+        if not np.isfinite(oracle.gap):
+            return inf
+        return float(w @ x) + size * (oracle.gap * oracle.reach + PAD * (1 + float(np.linalg.norm(x))))
+
+
+def _combined(structure: Structure, w: Array) -> float:
+    """Weak duality at the multipliers that leave least of `w` for the core."""
+    if structure.tube is not None:
+        return inf
+    slabs, rest = _taken_by_rows(structure, w)
+    length = float(np.linalg.norm(rest))
+    core = length * structure.reach if length > 0 else 0.0
+    magnitude = abs(float(w @ structure.origin)) + float(np.abs(slabs).sum()) + core
+    return float(w @ structure.origin) + float(slabs.sum()) + core + PAD * magnitude
+
+
+def _taken_by_rows(structure: Structure, w: Array) -> tuple[Array, Array]:
+    """What the rows allow of the part of `w` that they can take, and the rest of it."""
+    weights = np.linalg.lstsq(structure.rows.T, w, rcond=None)[0]
+    weights = np.where(np.isfinite(structure.low) | (weights >= 0), weights, 0.0)
+    with np.errstate(invalid="ignore"):
+        slabs = np.where(weights > 0, weights * structure.high, np.where(weights < 0, weights * structure.low, 0.0))
+    return slabs, w - weights @ structure.rows
+
+
+class _Shares:
+    """The supports of the parts in shares of the direction, where some part is of another structure.
+
+    ``max w . x  =  min { sum_k h_k(u_k) : sum_k u_k = w }``, so that shares ``u_k`` of any kind bound it. They are
+    the multipliers of a conic program over copies of x, one for each part of another structure.
+    """
+
+    def __init__(self, feasible: Any) -> None:
+        import cvxpy as cp
+
+        self.others = [part for part in feasible.parts if part.piece is None and part.has_support_bound]
+        known = tuple(part for part in feasible.parts if part.piece is not None)
+        self.rest = replace(feasible, sets=known) if known else None
+        self._x, self._w = cp.Variable(feasible.d), cp.Parameter(feasible.d)
+        copies = [cp.Variable(feasible.d) for _ in self.others]
+        self._equal = [copy == self._x for copy in copies]
+        inside = [rule for part, copy in zip(self.others, copies, strict=True) for rule in part.constraints(copy)]
+        inside += [] if self.rest is None else self.rest.constraints(self._x)
+        self._problem = cp.Problem(cp.Minimize(-self._w @ self._x), self._equal + inside)
+
+    def __call__(self, w: Array) -> float:
+        size = float(np.linalg.norm(w))
+        self._w.value = w / size
+        try:
+            solve(self._problem, tight=True)
+        except (SolverFailed, InfeasibleSet):
+            return inf
+        shares = [-size * np.asarray(rule.dual_value) for rule in self._equal]
+        return self._total(shares, w - sum(shares))
+
+    def _total(self, shares: list[Array], left: Array) -> float:
+        total = 0.0
+        if self.rest is not None and self.rest.extent < inf:
+            total, left = self.rest.support_bound(left), np.zeros(left.size)
+        elif self.rest is not None and (structure := structure_of(self.rest)) is not None:
+            slabs, left = _taken_by_rows(structure, left)
+            total = float(slabs.sum()) + PAD * float(np.abs(slabs).sum())
+        shares[0] = shares[0] + left
+        return total + sum(part.support_bound(share) for part, share in zip(self.others, shares, strict=True))
+
 
 _INSIDE = 1e-8
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from multi_cases import blobs
 from sklearn.linear_model import LogisticRegression
 
-from linpoison.attacks.many.surrogate import Surrogate, soft_error
+from linpoison.attacks.many.influence import Surrogate, soft_error
 from linpoison.core import CapabilityError, Dataset, InputError, MultiModel
 from linpoison.learners import (
     AdaGradLearner,

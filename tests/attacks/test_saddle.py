@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kkt_cases import decoy_and_sets, scenario_of
 
 from linpoison.attacks.saddle import SaddleProgram
+from linpoison.attacks.saddle_newton import capped_simplex_qp
 from linpoison.attacks.saddle_parts import CleanPart, PoisonPart
-from linpoison.attacks.saddle_qp import capped_simplex_qp
 from linpoison.core import Dataset, InfeasibleSet, InputError, Poison
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, Squared, SquaredHinge

@@ -21,7 +21,7 @@ from linpoison.defenses import (  # noqa: E402
     MaxUp,
     SpectralSignatures,
 )
-from linpoison.defenses.directions import GradientFrame  # noqa: E402
+from linpoison.defenses.refitting import GradientFrame  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
 from linpoison.risk import LBFGSTrainer, LinearRisk, Sample  # noqa: E402
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linpoison.defenses.directions import GradientFrame
+from linpoison.defenses.refitting import GradientFrame
 
 N, P = 60, 7
 

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from linpoison.core import InputError, SolverFailed  # noqa: E402
 from linpoison.risk import CG, MINRES, Dense, GaussNewton, Identity, NormalCG  # noqa: E402
 from linpoison.risk.arrays import plus, to_numpy, where  # noqa: E402
-from linpoison.risk.quasi_newton import quasi_newton  # noqa: E402
 from linpoison.risk.solvers import mean_curvature  # noqa: E402
+from linpoison.risk.training import quasi_newton  # noqa: E402
 
 P = 12
 

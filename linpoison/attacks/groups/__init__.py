@@ -1,10 +1,8 @@
 """Attacks whose aim is one group: rows to hurt, and others to spare."""
 
 from .base import Directed, GroupAttack
-from .convex import ConvexAttack
-from .cross_fitted import CrossFitted, CrossFittedAttack
-from .crossfit import CrossFit, Score, most_damaging
-from .decoys import GroupDecoy, group_decoys, undominated
+from .convex import ConvexAttack, GroupDecoy, group_decoys, undominated
+from .cross_fitted import CrossFit, CrossFitted, CrossFittedAttack, Score, most_damaging
 from .flips import GroupFlips, LabelFlip
 from .joint import JointAttack, JointPlan, Stage, plant_jointly
 from .moved import MovedFlips, gradient_optimization, influence

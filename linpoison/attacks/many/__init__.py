@@ -1,7 +1,6 @@
 """Attacks on more than two classes: the min-max attack, and the influence attack on the poison measure."""
 
-from .attack import MultiInfluence, MultiMinMax
-from .decoys import MultiLabelFlips
+from .attack import MultiInfluence, MultiLabelFlips, MultiMinMax
 from .far import FarPlan, MultiBreakdown
 from .influence import MeasureInfluence
 from .minmax_program import MinMaxProgram, MinMaxSolution
