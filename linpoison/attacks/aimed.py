@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..core import LABELS, Array, Dataset, LinpoisonError, Poison
+from ..core import LABELS, Array, Dataset, LinearModel, LinpoisonError, Poison
 from ..learners import Learner, make_learner
+from ..learners.newton import NEAR_KINK, newton_near
 from ..losses import Problem
 from ..sets import ByLabel, Oracle
 
@@ -24,6 +25,10 @@ _BUMP = 0.3
 """Distance from the kink of a hinge within which a row counts as one that holds the model back."""
 _WIDEST = 1500
 """Most features for which the second derivative is factorised."""
+_NARROW = 200
+"""Most dense features for which candidates are compared by nearly exact models."""
+_DOUBT = 2 * NEAR_KINK, 1e-6
+"""What these may say wrongly of a score, per length of the row: with a kink, and without."""
 
 
 class Found(NamedTuple):
@@ -47,7 +52,8 @@ class Aimed:
     stand for that of the hinge). Candidates are the support points of the sets along ``y (g - t theta)``, with `c` and
     ``Q^-1 c`` for `g`: the tilt `t` gives up some length in the direction that counts for the sake of `psi`, and is the
     multiplier of a bound on the margin. Those that promise most, of each tilt and each class and of both classes in
-    halves, are trained with; the next round looks from half way between the model before and the best one.
+    halves, are trained with, as exactly as it takes to tell which is best, and that one by the learner; the next round
+    looks from half way between the model before and the best one.
 
     For the squared loss in balls this attains the bound of `certify_ridge` wherever a single group of
     poison does. For the others nothing is promised: what is found is what retraining says.
@@ -73,7 +79,7 @@ class Aimed:
         goal = -k * np.append(np.asarray(z, dtype=np.float64), float(self.problem.fit_intercept))
         best, v = Found(float(goal @ self._clean), None), self._clean
         for _ in range(ROUNDS):
-            answers = [self._trained(poison, goal) for poison in self._candidates(v, goal)]
+            answers = [self._trained(poison, goal) for poison in self._best(self._candidates(v, goal), goal)]
             tried = [item for item in answers if item is not None]
             if not tried:
                 break
@@ -103,6 +109,26 @@ class Aimed:
         except LinpoisonError:
             return None
         return float(goal @ model), poison, model
+
+    def _best(self, candidates: Iterator[Poison], goal: Array) -> list[Poison]:
+        """Those that may be the best, by nearly exact models; all of them where there are none."""
+        poisons, loss = list(candidates), self.problem.loss
+        smooth = np.isfinite(loss.smoothness)
+        if self.train.is_sparse or self.train.d > _NARROW or not (smooth or loss.kink is not None):
+            return poisons
+        guesses = np.array([self._nearly(poison, goal) for poison in poisons])
+        if not np.isfinite(guesses).all():
+            return poisons
+        doubt = _DOUBT[bool(smooth)] * float(np.linalg.norm(goal))
+        return [poison for poison, guess in zip(poisons, guesses, strict=True) if guess >= guesses.max() - doubt]
+
+    def _nearly(self, poison: Poison, goal: Array) -> float:
+        """About the score after training with a poison; not finite where Newton's method does not say."""
+        start = LinearModel.from_vector(self._clean)
+        try:
+            return float(goal @ newton_near(self.problem, self.train.mix(poison.as_dataset()), start))
+        except np.linalg.LinAlgError:
+            return np.nan
 
     def _candidates(self, v: Array, goal: Array) -> Iterator[Poison]:
         """Of each tilt and each class, and of both classes, the poison that promises most; of these the first few."""

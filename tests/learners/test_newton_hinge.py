@@ -6,8 +6,8 @@ from scipy.optimize import minimize
 
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
-from linpoison.learners.newton import newton_hinge, rounded_newton
-from linpoison.losses import Hinge, Problem
+from linpoison.learners.newton import NEAR_KINK, newton_hinge, newton_near, rounded_newton
+from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 
 
 def rows(n, d=5, far=0):
@@ -56,3 +56,19 @@ def test_many_rows_are_learned_by_it_to_the_tolerance_of_the_others():
     assert not np.array_equal(quick.coef, slow.coef)
     assert problem.value(quick, data) == pytest.approx(problem.value(slow, data), rel=1e-6)
     assert np.allclose(quick.coef, slow.coef, atol=2e-3)
+
+
+@pytest.mark.parametrize("loss", [Hinge(), Logistic(), Squared(), SmoothHinge(0.3)])
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"penalize_intercept": True}])
+def test_scores_near_the_minimum_are_those_of_the_learner(loss, options):
+    rng = np.random.default_rng(3)
+    y = np.where(np.arange(90) % 3, 1.0, -1.0)
+    data, problem = Dataset(rng.normal(size=(90, 4)) + 0.4 * y[:, None], y), Problem(loss, 0.05, **options)
+    learner = make_learner(problem)
+    more = data.mix(Dataset([[2.0, -1.0, 0.0, 1.0], [0.0, 3.0, 1.0, 0.0]], [-1, 1], [7.5, 2.0]))
+    start, exact = learner.fit(data), learner.fit(more)
+    near = newton_near(problem, more, start)
+    Z = np.hstack([data.X, np.ones((90, 1))])
+    tol = 2 * NEAR_KINK if loss.kink is not None else 1e-6
+    np.testing.assert_allclose(Z @ near, Z @ exact.vector, atol=tol)
+    assert np.abs(Z @ (exact.vector - start.vector)).max() > 10 * tol  # the start would not do
