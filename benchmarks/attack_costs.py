@@ -201,7 +201,9 @@ def apart(question: Callable[..., float], *given: Any) -> float:
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=answer, args=(there, question, given))
+    gc.freeze()  # the child would walk through all that the parent holds, and copy it
     process.start()
+    gc.unfreeze()
     there.close()
     try:
         outcome = here.recv()
