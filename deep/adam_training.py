@@ -21,7 +21,8 @@ class AdamTrainer(EpochTrainer):
 
         minimise   reg/2 |P w|^2 + mean_i l(module(move(x_i); w), y_i) + head_l2 |W|^2
 
-    with W the weight of the last linear layer, and pictures moved at random, anew in each epoch.
+    with W the weight of the last linear layer, and pictures moved at random, anew in each epoch (and in each of
+    several `copies`, of which the one of greatest loss is learned).
 
     Parameters
     ----------
@@ -38,6 +39,9 @@ class AdamTrainer(EpochTrainer):
         Half of the rows have left and right exchanged.
     deterministic : bool, default True
         Refuse operations that are not.
+    copies : int, default 1
+    noise : float, default 0
+        As for `SGDTrainer`.
 
     References
     ----------
@@ -51,6 +55,8 @@ class AdamTrainer(EpochTrainer):
     shift: float = 0.0
     mirror: bool = False
     deterministic: bool = True
+    copies: int = 1
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +79,10 @@ class AdamTrainer(EpochTrainer):
 
     def _penalty(self, module: Any) -> Any:
         return self.head_l2 * (last_linear(module)[1].weight ** 2).sum() if self.head_l2 else None
+
+    @property
+    def _perturbs(self) -> bool:
+        return bool(self.noise or self.shift or self.mirror)
 
     def _moved(self, x: Any) -> Any:
         if self.shift:

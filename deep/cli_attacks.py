@@ -20,7 +20,7 @@ from linpoison.attacks.gradient import (
 from linpoison.attacks.gradient.stage import Stage
 from linpoison.attacks.gradient.through_training import first_rows
 from linpoison.attacks.minmax_paper import AdaGradLoop
-from linpoison.core import CapabilityError, Domain, InputError, check_integer
+from linpoison.core import CapabilityError, Domain, InputError, check_integer, check_number
 from linpoison.risk.descent import LBFGS, Adam, ProjectedGradient
 from linpoison.risk.samples import Sample
 from linpoison.risk.solvers import SOLVERS
@@ -71,6 +71,12 @@ def tgda(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
         validation=arguments.validation,
         source=source,
     )
+
+
+def share_of(arguments: Any) -> float:
+    """Of the poison in all rows, which a defender is told."""
+    epsilon = check_number(arguments.epsilon, "epsilon", above=0)
+    return epsilon / (1 + epsilon)
 
 
 def back_gradient(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:

@@ -167,6 +167,11 @@ def _add_flip(commands: Any) -> None:
 
 def _add_epsilon(parser: Any) -> None:
     parser.add_epsilon()
+    parser.add_argument("--defenses", metavar="LIST", help="comma list of defences behind which the poison is learned "
+                        "too, each told how many rows are poison: trim, sever, spectral, clusters, self-influence, "
+                        "l2, knn, ...")  # fmt: skip
+    parser.add_argument("--trusted", type=number, metavar="F", help="share of the training rows that self-influence is "
+                        "told are clean: rows go by what they do to the loss of these")  # fmt: skip
     parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
     parser.add_argument("--images", action="store_true", help="write the poison as PNG of 8 bits too, in folders by "
                         "class, and learn it again from there")  # fmt: skip
@@ -207,8 +212,12 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument("--batch-train", type=whole, default=1000, metavar="N", help="default: 1000")
     parser.add_argument("--step-train", type=number, default=0.1, metavar="F", help="default: 0.1")
     parser.add_argument("--momentum", type=number, default=0.0, metavar="F", help="default: 0")
+    parser.add_argument("--copies-train", type=whole, default=1, metavar="N", help="MaxUp: of so many perturbed "
+                        "copies of each row of a batch, that of greatest loss is learned (default: 1)")  # fmt: skip
+    parser.add_argument("--noise-train", type=number, default=0.0, metavar="F",
+                        help="deviation of the normal numbers that are added to each copy (default: 0)")  # fmt: skip
     parser.add_argument("--training", metavar="NAME", help="package.module:function of a module, a dataset and a seed "
-                        "that gives the module trained, in the place of SGD and its four options above")  # fmt: skip
+                        "that gives the module trained, in the place of SGD and its options above")  # fmt: skip
     parser.add_argument("--tensors", action="store_true", help="write what is learned, and targets, as safetensors")
     parser.add_argument("--seed", default="0", metavar="LIST", help="comma list of seeds, one run each (default: 0)")
     parser.add_argument(

@@ -18,17 +18,18 @@ from linpoison._version import __version__
 from linpoison.attacks import Progress
 from linpoison.attacks.gradient.stage import Stage
 from linpoison.attacks.parallel import as_finished
-from linpoison.core import InputError, Poison, check_integer, check_seed
+from linpoison.core import InputError, LinpoisonError, Poison, check_integer, check_number, check_seed
 from linpoison.core.journal import FolderJournal
 from linpoison.core.validation import as_count
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
+from linpoison.defenses import Defense, make_defense
 from linpoison.risk import reachability
 from linpoison.risk.arrays import norm, to_numpy
 from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.measuring import accuracy, peak_memory
 from linpoison.risk.protocols import Trainer
 
-from .cli_attacks import attack_of, first_rows_of, target_rule
+from .cli_attacks import attack_of, first_rows_of, share_of, target_rule
 from .cli_data import Task, load_task
 from .function_trainer import as_trainer
 from .interchange import load_images, save_images
@@ -81,6 +82,8 @@ def prepared(arguments: Any, first_seed: int) -> tuple[Task, NetworkLearner]:
     options = {"reg": arguments.reg, "chunk": arguments.chunk, "output": output_of(arguments.output)}
     learner = NetworkLearner(TorchRisk(module, arguments.loss, **options), _trainer(arguments), shape=task.shape)
     attack_of(arguments, task, learner)
+    if arguments.command != "gradpc":
+        defenses_of(arguments, task, learner)
     return task, learner
 
 
@@ -88,7 +91,12 @@ def _trainer(arguments: Any) -> Trainer:
     if arguments.training is not None:
         return as_trainer(imported(arguments.training))
     return SGDTrainer(
-        arguments.epochs_train, arguments.batch_train, step=arguments.step_train, momentum=arguments.momentum
+        arguments.epochs_train,
+        arguments.batch_train,
+        step=arguments.step_train,
+        momentum=arguments.momentum,
+        copies=arguments.copies_train,
+        noise=arguments.noise_train,
     )
 
 
@@ -123,6 +131,7 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
     record |= {"memory_mib": peak_memory(learner.risk.layout.first), "poison_rows": int(best.poison.total)}
     record |= {"accuracy": 1 - best.test_error["none"], "constraint": _constraint(arguments, task)}
     record["drop"] = record["clean_accuracy"] - record["accuracy"]
+    record |= _behind(arguments, task, learner, best.poison)
     if arguments.command == "gc":
         record |= _canceled(attack, learner, best)
     write_file(out / f"poison-{seed}.npz", best.poison.write)
@@ -139,6 +148,35 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
     if not arguments.no_picture and len(task.shape) == 3 and task.shape[0] in (1, 3):
         labels, clean = best.relaxed.y.astype(int), made if first is None else first
         write_file(out / f"poison-{seed}.png", partial(save_grid, clean=clean, poison=made, labels=labels))
+    return record
+
+
+def defenses_of(arguments: Any, task: Task, learner: NetworkLearner) -> dict[str, Defense]:
+    """The defences by name, told the share of the poison, and those that can be told so, rows that are clean."""
+    share, rows, found = share_of(arguments), learner.row_learner(), {}
+    for name in filter(None, (arguments.defenses or "").split(",")):
+        found[name] = make_defense(name, remove=share, problem=rows)
+        if arguments.trusted is not None and "trusted" in found[name].get_params(deep=False):
+            most = max(round(check_number(arguments.trusted, "--trusted", above=0, at_most=1) * task.train.n), 1)
+            found[name].set_params(trusted=(task.train.X[:most], task.train.y[:most]))
+    return found
+
+
+def _behind(arguments: Any, task: Task, learner: NetworkLearner, poison: Poison) -> dict[str, Any]:
+    """Accuracy of what is learned behind each defence, and the share of the poison that it leaves.
+
+    Of one that cannot judge this network, or would drop a class whole, it says why.
+    """
+    record: dict[str, Any] = {}
+    for name, defense in defenses_of(arguments, task, learner).items():
+        try:
+            scenario = learner.scenario(task.train, task.test, arguments.epsilon, {name: defense})
+            found = scenario.defender.score(poison, {"test": task.test})
+        except LinpoisonError as error:
+            record[f"nothing_behind_{name}"] = str(error)
+            continue
+        record[f"accuracy_behind_{name}"] = 1 - found.error["test"][name]
+        record[f"poison_left_by_{name}"] = float(found.kept_fraction[name] or 0.0)
     return record
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from linpoison.core import CapabilityError, InputError, check_number, check_seed
 from linpoison.core.validation import Array
 from linpoison.risk.arrays import like, to_numpy
-from linpoison.risk.protocols import Risk, Trainer, Vector
+from linpoison.risk.implicit import hessian
+from linpoison.risk.protocols import InverseHVP, Risk, Trainer, Vector
 from linpoison.risk.samples import Sample
+from linpoison.risk.solvers import GaussNewton
 
 LIMIT = 4000
 """The most parameters whose Hessian is written out."""
@@ -41,6 +43,12 @@ class RiskLearner:
         All labels in the order of the outputs, of which rows may lack some: ``range(10)`` for labels as torch counts
         them. Left out, a defence names the classes of the rows that it is fitted on, and of a call of `fit` they are
         the labels given there, sorted. For a margin loss two, the second of which is +1.
+    shape : tuple of int, optional
+        Of a row, where defences are given flat ones: those of a `Dataset`.
+    solver : InverseHVP, default GaussNewton(relative_damping=1)
+        Of the one linear system behind `RiskRows.influence_vector`. Directions in which a network hardly bends say
+        little of a row, so that strong damping finds more wrong labels than weak one. `MINRES()` takes the Hessian
+        itself, which is indefinite at most networks that are learned.
 
     Examples
     --------
@@ -57,6 +65,8 @@ class RiskLearner:
     damping: float = 0.01
     seed: int = 0
     classes: Sequence[Any] | None = None
+    shape: tuple[int, ...] | None = None
+    solver: InverseHVP = GaussNewton(relative_damping=1.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.trainer, type) or not hasattr(self.trainer, "fit"):
@@ -91,8 +101,8 @@ class RiskLearner:
             raise InputError("rows of two classes with a margin loss", f"{classes.size}")
         coded = _coded(self.risk, _codes(classes, y, "Name it in `classes`."))
         risk = self.risk.of_codes() if hasattr(self.risk, "of_codes") else self.risk
-        trained = self.trainer.fit(risk, Sample(risk.rows(X), coded), seed=self.seed)
-        return RiskRows(trained.risk, trained.w, classes, self.parameters, self.damping)
+        trained = self.trainer.fit(risk, Sample(risk.rows(_shaped(X, self.shape)), coded), seed=self.seed)
+        return RiskRows(trained.risk, trained.w, classes, self.parameters, self.damping, self.shape, self.solver)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +118,8 @@ class RiskRows:
     parameters : {"all", "head"}
         In which gradients are taken.
     damping : float
+    shape : tuple of int, optional
+    solver : InverseHVP
     """
 
     risk: Any
@@ -115,6 +127,8 @@ class RiskRows:
     classes: Any
     parameters: Literal["all", "head"] = "all"
     damping: float = 0.01
+    shape: tuple[int, ...] | None = None
+    solver: InverseHVP = GaussNewton(relative_damping=1.0)
     _hessian: list[Any] = field(default_factory=list, repr=False)
 
     @property
@@ -155,6 +169,25 @@ class RiskRows:
         along = self.gradients(X, y) @ vectors
         return np.asarray((along**2 / (values + shift)).sum(axis=1))
 
+    def influence_vector(self, group: tuple[Any, Any], train: tuple[Any, Any]) -> Array:
+        """``H^(-1) grad L`` in the chosen parameters, L the mean loss of a group and H of the objective on `train`.
+
+        One linear system by `solver`, for any number of parameters; numbers come to the host at its end.
+        """
+        data = Sample(self._rows(train[0]), self._codes(train[1]))
+        product = hessian(self.risk, self.w, data, gauss_newton=self.solver.gauss_newton)
+        slope = self.risk.data_grad(self.w, self._rows(group[0]), self._codes(group[1]))
+        if self.parameters == "all":
+            return to_numpy(self.solver.solve(product, slope).x)
+        place = self.risk.head
+
+        def restricted(v: Vector) -> Vector:
+            wide = 0.0 * slope
+            wide[place] = v
+            return product(wide)[place]
+
+        return to_numpy(self.solver.solve(restricted, slope[place]).x)
+
     def representation(self, X: Any) -> Array:
         """What the last linear layer is given, shape (n, h)."""
         return to_numpy(self.risk.features(self.w, self._rows(X)))
@@ -191,10 +224,14 @@ class RiskRows:
         return values, vectors
 
     def _rows(self, X: Any) -> Any:
-        return self.risk.rows(X)
+        return self.risk.rows(_shaped(X, self.shape))
 
     def _codes(self, y: Any) -> Any:
         return _coded(self.risk, _codes(self.classes, y, "Fit on rows of every class, or name all in `classes`."))
+
+
+def _shaped(X: Any, shape: tuple[int, ...] | None) -> Any:
+    return X if shape is None else X.reshape(-1, *shape)
 
 
 def _codes(classes: Any, y: Any, remedy: str) -> Any:

@@ -25,6 +25,7 @@ from linpoison.risk.protocols import Trainer
 from linpoison.risk.training import Trained
 from linpoison.risk.views import View
 
+from .defending import RiskLearner
 from .function_trainer import Train, as_trainer
 from .need_torch import torch
 from .sgd import SGDTrainer
@@ -169,6 +170,10 @@ class NetworkLearner(Learner):
         if prod(shape) != data.d:
             raise InputError(f"rows of {prod(shape)} features, as the shape {shape} says", f"{data.d} features")
         return View.of(self.risk, data, self.risk.size, shape)
+
+    def row_learner(self) -> RiskLearner:
+        """The same network, as the argument `learner` of a defence of a scenario's rows, which have every class."""
+        return RiskLearner(self.risk, self.trainer, seed=self.seed, shape=self.shape)
 
     def fit(self, data: Dataset, start: Any = None) -> Any:
         """The network that is learned from rows of every class; `start` is not looked at."""

@@ -63,11 +63,17 @@ class EpochTrainer(ModuleTrainer):
     epochs: int
     batch_size: int
     step: float
+    copies: int
+    noise: float
 
     def __post_init__(self) -> None:
         check_integer(self.epochs, "epochs", at_least=1)
         check_integer(self.batch_size, "batch_size", at_least=1)
         check_number(self.step, "step", above=0)
+        check_integer(self.copies, "copies", at_least=1)
+        check_number(self.noise, "noise", at_least=0)
+        if self.copies > 1 and not self._perturbs:
+            raise InputError("copies of a row that differ", f"{self.copies} equal ones", "Say `noise` too.")
         check_number(self.tol, "tol", at_least=0)
 
     def fit(self, risk: TorchRisk, data: Sample, *, seed: int = 0, progress: Progress = silent) -> Trained:
@@ -104,7 +110,7 @@ class EpochTrainer(ModuleTrainer):
             for number, part in enumerate(order.split(self.batch_size)):
                 rule.param_groups[0]["lr"] = self._length(epoch * batches + number, batches * self.epochs)
                 rule.zero_grad(set_to_none=True)
-                loss = learner.training_loss(self._outputs(learner, module, X[part]), y[part])
+                loss = self._loss(learner, module, X[part], y[part])
                 whole = [part for part in (learner.penalty(own), self._penalty(module)) if part is not None]
                 sum(whole, loss).backward()
                 rule.step()
@@ -112,6 +118,24 @@ class EpochTrainer(ModuleTrainer):
                 raise SolverFailed(_DIVERGED)
             progress(epoch + 1, float(loss.detach()))
         return module
+
+    def _loss(self, learner: TorchRisk, module: Any, x: Any, y: Any) -> Any:
+        """Mean loss of a batch, of each row that of its worst copy: MaxUp, whose slope is that of these copies."""
+        if self.copies == 1:
+            return learner.training_loss(self._outputs(learner, module, self._noisy(x)), y)
+        many = torch.cat([self._noisy(x) for _ in range(self.copies)])
+        losses = learner.loss_of(self._outputs(learner, module, many), torch.cat([y] * self.copies))
+        return losses.reshape(self.copies, -1).amax(dim=0).mean()
+
+    def _noisy(self, x: Any) -> Any:
+        if self.noise and not x.is_floating_point():
+            raise InputError("rows of real numbers, which noise moves", f"{x.dtype}", "Train without `noise`.")
+        return x + self.noise * torch.randn_like(x) if self.noise else x
+
+    @property
+    def _perturbs(self) -> bool:
+        """Whether copies of a row differ."""
+        return self.noise > 0
 
     @abstractmethod
     def _rule(self, parameters: list[Any]) -> Any:
@@ -159,6 +183,24 @@ class SGDTrainer(EpochTrainer):
         Refuse operations that are not.
     tol : float, default 0
         Length of the final gradient that counts as converged.
+    copies : int, default 1
+        MaxUp: of so many perturbed copies of a row, drawn anew for each batch, that of greatest loss is learned. A
+        step takes as many times longer.
+    noise : float, default 0
+        Standard deviation of the normal numbers that each copy of a row has added, in units of the rows.
+
+    References
+    ----------
+    Gong et al., "MaxUp: a simple way to improve generalization of neural network training", 2020, equation (2).
+
+    Examples
+    --------
+    >>> X = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    >>> risk = TorchRisk(torch.nn.Linear(2, 2))
+    >>> trainer = SGDTrainer(epochs=20, batch_size=20, copies=4, noise=0.5)
+    >>> found = trainer.fit(risk, Sample(X, (X[:, 0] > 0).long()))
+    >>> bool((found.predict(X) == (X[:, 0] > 0)).float().mean() > 0.9)
+    True
     """
 
     epochs: int = 100
@@ -170,6 +212,8 @@ class SGDTrainer(EpochTrainer):
     channels_last: bool = False
     deterministic: bool = True
     tol: float = 0.0
+    copies: int = 1
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"attacks", "certificates", "subpopulations", "reporting", "pipelines"},
     "cli": {"core", "datasets", "auditing", "reporting"},
     "testing": LEARNING | {"defenses", "defender", "attacks"},
-    "deep": {"core", "losses", "datasets", "learners", "rounding", "risk", "attacks"},
+    "deep": {"core", "losses", "datasets", "learners", "rounding", "risk", "defenses", "attacks"},
 }
 """Room -> rooms that it may import. `OPEN` files are for all; facade and ``__main__`` stand above."""
 

@@ -90,9 +90,9 @@ class Size:
 SIZES = {
     "lr": Size(3000, 20, 100, unrolled=60, descent=20),
     "nn": Size(3000, 20, 100, unrolled=40, descent=15, game=10, models=4, crafting=20, generator=20),
-    "cnn": Size(2000, 8, 100, unrolled=12, descent=6, game=2, models=2, crafting=6, generator=20, tries=8, judges=500),
+    "cnn": Size(1000, 6, 50, unrolled=12, descent=6, game=2, models=2, crafting=6, generator=20, tries=8, judges=500),
     "cifar-cnn": Size(
-        2000, 10, 50, unrolled=12, descent=6, game=2, models=3, crafting=8, generator=20, tries=8, judges=500
+        2000, 20, 50, unrolled=12, descent=6, game=2, models=3, crafting=8, generator=20, tries=8, judges=500
     ),
 }
 FULL = Size(60000, 100, 1000, unrolled=200, descent=60, game=200, models=24, crafting=60, generator=100)

@@ -55,7 +55,9 @@ DEFAULTS = ("l2", "slab", "loss", "svd", "knn")
 """The defences that an audit has unless it is told which."""
 
 
-def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", problem: Problem | None = None) -> Defense:
+def make_defense(
+    name: str, *, remove: float = 0.05, variant: str = "paper", problem: Problem | RowLearner | None = None
+) -> Defense:
     """The defence of a name.
 
     Parameters
@@ -66,8 +68,8 @@ def make_defense(name: str, *, remove: float = 0.05, variant: str = "paper", pro
     remove : float, default 0.05
         Fraction of each class that is dropped; `duplicates` drops by rule.
     variant : {"paper", "reference"}, default "paper"
-    problem : Problem, optional
-        What the model of the loss defence minimises.
+    problem : Problem or RowLearner, optional
+        What the model of a defence that trains one minimises, or who trains it.
 
     Examples
     --------

@@ -43,8 +43,9 @@ class RowLearner(Protocol):
     """Trains on rows. A network takes part by an object with this one method: `deep.RiskLearner`.
 
     Its models may also have ``representation(X)``, shape (n, h), for the defences that look at one, and
-    ``self_influence(X, y, train)`` for `InfluenceDefense`. A learner with ``of_classes(classes)`` is told all classes
-    of the rows that a defence is fitted on, before it trains on parts of them that may lack one.
+    ``self_influence(X, y, train)`` or, of a `ProductModel`, ``influence_vector(group, train)``, shape (p,), for
+    `InfluenceDefense`. A learner with ``of_classes(classes)`` is told all classes of the rows that a defence is fitted
+    on, before it trains on parts of them that may lack one.
     """
 
     def fit(self, X: Any, y: Any) -> RowModel:
@@ -89,6 +90,11 @@ class LinearRows:
         """``g_i' H^(-1) g_i`` with the Hessian H on `train`."""
         gradients = self.gradients(X, y)
         return np.asarray(np.einsum("ij,ij->i", gradients, np.linalg.solve(self.hessian(*train), gradients.T).T))
+
+    def influence_vector(self, group: tuple[Any, Any], train: tuple[Any, Any]) -> Array:
+        """``H^(-1) grad L`` with L the mean loss of a group and the Hessian H on `train`."""
+        n = len(group[1])
+        return np.asarray(np.linalg.solve(self.hessian(*train), self.gradient_sum(*group, np.full(n, 1.0 / n))))
 
     def hessian(self, X: Any, y: Any) -> Array:
         """Of the objective, shape (p, p)."""

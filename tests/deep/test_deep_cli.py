@@ -100,6 +100,16 @@ def test_a_command_writes_its_report_and_repeats_itself(command, tmp_path):
         assert run["poison_rows"] == 20
 
 
+def test_poison_is_learned_behind_defences_by_a_learner_of_worst_copies(tmp_path):
+    given = ["flip", *QUICK, "--epochs-train", "15", "--epsilon", "0.1", "--no-picture"]
+    given += ["--copies-train", "2", "--noise-train", "0.1", "--defenses", "trim,self-influence,l2", "--trusted", "0.2"]
+    assert main([*given, "--out", str(tmp_path)]) == 0
+    (run,) = report(tmp_path)["runs"]
+    assert run["poison_left_by_self-influence"] < 0.5 < run["accuracy_behind_self-influence"]
+    assert 0 < run["poison_left_by_l2"] < 1
+    assert "a class that is dropped whole" in run["nothing_behind_trim"]
+
+
 def test_canceling_tells_what_it_cancelled(tmp_path):
     given = ["gc", *QUICK, *COMMANDS["gc"], "--out", str(tmp_path), "--params", "1.weight"]
     assert main(given) == 0
@@ -351,6 +361,9 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["tgda", "digits", "--follower-steps", "-1"], "follower_steps"),
         (["flip", "digits", "--chunk", "0"], "chunk"),
         (["flip", "digits", "--momentum", "1"], "momentum"),
+        (["flip", "digits", "--copies-train", "2"], "noise"),
+        (["flip", "digits", "--defenses", "trim,nobody"], "nobody"),
+        (["flip", "digits", "--defenses", "self-influence", "--trusted", "2"], "--trusted"),
         (["attack"], "--help"),
     ],
 )

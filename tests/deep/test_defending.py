@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ from linpoison.defenses import (  # noqa: E402
 )
 from linpoison.defenses.refitting import GradientFrame  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
-from linpoison.risk import LBFGSTrainer, LinearRisk, Sample  # noqa: E402
+from linpoison.risk import MINRES, Dense, LBFGSTrainer, LinearRisk, Sample  # noqa: E402
 
 NET = TorchRisk(seeded(lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))), reg=1e-3, chunk=50)
 LEARNER = RiskLearner(NET, SGDTrainer(epochs=30, batch_size=32, step=0.1))
@@ -54,6 +56,8 @@ CASES = {
     "SEVER, last layer": (SEVER(remove=0.1, learner=HEAD), flipped),
     "influence": (InfluenceDefense(remove=0.15, learner=HEAD), flipped),
     "influence, all": (InfluenceDefense(remove=0.15, learner=LEARNER), flipped),
+    "influence on trusted rows": (InfluenceDefense(0.15, LEARNER, flipped(20, 0, seed=1)[:2]), flipped),
+    "influence on trusted rows, last layer": (InfluenceDefense(0.15, HEAD, flipped(20, 0, seed=1)[:2]), flipped),
     "spectral signatures": (SpectralSignatures(remove=0.15, representation=LEARNER), planted),
     "activation clustering": (ActivationClustering(LEARNER, n_components=3, largest_share=0.35), planted),
 }
@@ -189,6 +193,45 @@ def test_self_influence_is_of_the_rows_that_are_given():
     first, other = (rows.self_influence(X, y, (scale * X, y)) for scale in (1.0, 100.0))
     assert not np.allclose(first, other)
     np.testing.assert_allclose(rows.self_influence(X, y, (X, y)), first)
+
+
+@pytest.mark.parametrize("learner", [LEARNER, HEAD], ids=["all", "head"])
+def test_influence_on_trusted_rows_takes_one_solve_of_any_size(learner, monkeypatch):
+    monkeypatch.setattr(defending, "LIMIT", 10)
+    monkeypatch.setattr(TorchRisk, "per_sample_grad", None)
+    (X, y, _), (held, labels, _) = planted(20, 3), planted(5, 0, seed=1)
+    calls = []
+
+    class Counted(Dense):
+        def solve(self, hvp, b):
+            calls.append(len(b))
+            return super().solve(hvp, b)
+
+    fitted = InfluenceDefense(0.1, replace(learner, solver=Counted(damping=0.1)), (held, labels)).fit(X, y)
+    model = fitted.model_
+    monkeypatch.undo()
+    chosen = model._chosen
+    rows, codes = model._rows(X), model._codes(y)
+    H = np.array([np.asarray(NET.hvp(model.w, rows, codes, torch.as_tensor(unit))) for unit in np.eye(NET.size)])
+    u = np.linalg.solve(H[chosen][:, chosen] + 0.1 * np.eye(calls[0]), model.gradients(held, labels).mean(axis=0))
+    along = model.gradients(X, y) @ u
+    np.testing.assert_allclose(fitted.decision_scores_, along.mean() - along, atol=1e-9)
+    assert calls == [NET.size if learner is LEARNER else 51]
+
+
+def test_influence_on_trusted_rows_is_that_of_the_linear_core():
+    from linpoison.losses import Problem
+
+    X, y, _ = planted(30, 4)
+    two = y != "c"
+    trusted, (X, y) = (X[two][:10], y[two][:10]), (X[two], y[two])
+    risk = LinearRisk(Logistic(), 0.05, penalize_intercept=False)
+    learner = RiskLearner(risk, LBFGSTrainer(), solver=MINRES(relative_damping=0.0))
+    ours, theirs = (
+        InfluenceDefense(learner=kind, trusted=trusted).fit(X, y).decision_scores_
+        for kind in (learner, Problem(Logistic(), 0.05, penalize_intercept=False))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_labels_it_has_not_learned_are_refused():

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import conv, images, linear_pair, mlp, several  # noqa: E402
 from host_sync import counted  # noqa: E402
 
-from deep import LeaderNetwork, TorchRisk  # noqa: E402
+from deep import LeaderNetwork, RiskRows, TorchRisk  # noqa: E402
 from deep.models import DenseLeader  # noqa: E402
 from linpoison.attacks.gradient import TGDA, Canceler  # noqa: E402
 from linpoison.risk import (  # noqa: E402
@@ -118,6 +118,14 @@ def test_a_solve_on_many_chunks_waits_for_nothing_either():
         found = guarded(MINRES(maxiter=6)).solve(part, b)
     torch.testing.assert_close(found.x, exact.x)
     assert replace(exact, x=0).iterations == found.iterations
+
+
+def test_the_solve_of_influence_waits_for_nothing():
+    risk, data = TorchRisk(mlp()), several(30)
+    model = RiskRows(risk, risk.current, np.arange(3), solver=guarded(GaussNewton(maxiter=16)))
+    found = model.influence_vector((data.X[:5], data.y[:5]), (data.X, data.y))
+    plain = replace(model, solver=GaussNewton(maxiter=16)).influence_vector((data.X[:5], data.y[:5]), (data.X, data.y))
+    np.testing.assert_allclose(found, plain, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import binary, linear_pair, mlp, seeded, several  # noqa: E402
 
 from deep import SGDTrainer, TorchRisk  # noqa: E402
+from deep.adam_training import AdamTrainer  # noqa: E402
 from deep.sgd import deterministic  # noqa: E402
 from linpoison.core import CapabilityError, InputError, SolverFailed  # noqa: E402
 from linpoison.losses import Logistic  # noqa: E402
@@ -203,3 +204,46 @@ def test_layers_that_cannot_start_anew_ask_for_help():
 def test_options_are_checked(build, words):
     with pytest.raises(InputError, match=words):
         build()
+
+
+def test_a_step_of_maxup_is_that_of_the_worst_copy_of_each_row():
+    risk, data = TorchRisk(mlp()), several(8)
+    trainer = SGDTrainer(copies=3, noise=0.7)
+    X, y = risk.rows(data.X), risk.targets(data.y, data.X)
+
+    def loss(module):
+        torch.manual_seed(0)
+        return trainer._loss(risk, module, X, y)
+
+    torch.manual_seed(0)
+    clouds = [X + 0.7 * torch.randn_like(X) for _ in range(3)]
+    losses = torch.stack([risk.loss(risk.current, cloud, data.y) for cloud in clouds])
+    assert float(loss(risk.module).detach()) == pytest.approx(float(losses.amax(dim=0).mean()))
+    assert (losses.argmax(dim=0).unique()).numel() > 1
+    w, step = risk.current, 1e-6
+    v = torch.randn(len(w), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    slope = torch.autograd.grad(loss(risk.module), list(risk.module.parameters()))
+    moved = [float(loss(risk.module_at(w + s * step * v)).detach()) for s in (1, -1)]
+    along = float(torch.cat([part.reshape(-1) for part in slope]) @ v)
+    assert along == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=1e-6)
+
+
+def test_maxup_learns_a_greater_margin_than_noise_alone():
+    risk, data = TorchRisk(mlp(), reg=1e-3), several(60)
+    cloud = data.X + 0.5 * np.random.default_rng(0).normal(size=(20, *data.X.shape))
+
+    def worst(copies):
+        found = SGDTrainer(epochs=30, batch_size=20, step=0.2, copies=copies, noise=0.5).fit(risk, data)
+        return np.mean(np.max([to_numpy(risk.loss(found.w, part, data.y)) for part in cloud], axis=0))
+
+    assert worst(6) < worst(1)
+
+
+def test_copies_that_do_not_differ_and_noise_on_tokens_are_refused():
+    with pytest.raises(InputError, match="noise"):
+        SGDTrainer(copies=2)
+    assert AdamTrainer(copies=2, mirror=True).copies == 2
+    tokens = TorchRisk(seeded(lambda: nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 2))), check=False)
+    rows = Sample(np.random.default_rng(0).integers(5, size=(6, 2)), np.arange(6) % 2)
+    with pytest.raises(InputError, match="real numbers"):
+        SGDTrainer(epochs=1, noise=0.1).fit(tokens, rows)

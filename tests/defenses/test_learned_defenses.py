@@ -136,6 +136,25 @@ def test_self_influence_is_the_growth_of_the_own_loss_when_left_out():
         assert defense.decision_scores_[i] == pytest.approx(total * (loss[0] - loss[1]), rel=0.2)
 
 
+def test_influence_on_trusted_rows_is_the_fall_of_their_loss_when_a_row_is_left_out():
+    X, y, _ = planted(60, 4)
+    trusted, problem = planted(20, 0, seed=1)[:2], Problem(Logistic(), 0.1)
+    defense = InfluenceDefense(learner=problem, trusted=trusted).fit(X, y)
+    full = make_learner(problem).fit(Dataset(X, y))
+    for i in (0, 30, 70, len(y) - 1):
+        weight = np.ones(len(y))
+        weight[i] = 0
+        without = make_learner(problem).fit(Dataset(X, y, weight))
+        loss = [problem.loss.value(trusted[1] * m.decision_function(trusted[0])).mean() for m in (full, without)]
+        assert defense.decision_scores_[i] == pytest.approx(len(y) * (loss[0] - loss[1]), rel=0.2, abs=0.02)
+
+
+def test_influence_needs_labels_of_the_trusted_rows_that_it_knows():
+    X, y, _ = planted(20, 2)
+    with pytest.raises(InputError, match="labels among"):
+        InfluenceDefense(trusted=(X[:3], np.array([1, -1, 5]))).fit(X, y)
+
+
 def test_trim_refits_on_the_kept_rows_and_lowers_its_objective():
     X, y, poison = planted()
     problem = Problem(Logistic(), 0.05)
