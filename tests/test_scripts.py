@@ -168,6 +168,19 @@ def test_the_cost_of_an_audit(asked, capsys):
     assert printed[-1].startswith("in units" if "--units" in asked else "exponent")
 
 
+def test_an_audit_of_a_raw_table_beside_naive_rows(capsys, tmp_path):
+    benchmark = script(ROOT / "benchmarks" / "raw_tables.py")
+    assert benchmark["main"](["--quick", "--tables", "fraud", "--out", str(tmp_path)]) == 0
+    assert "tables of poison, off by" in capsys.readouterr().out
+    report = linpoison.AuditReport.load(tmp_path / "fraud" / "report.json")
+    tried, more = benchmark["exceeding"](benchmark["fraud"](1000), report, benchmark["QUICK"])
+    assert tried > 60
+    assert all(" > " in line for line in more)  # against flips alone a naive row may well do more
+    (tmp_path / "fraud" / "poison.csv").write_text("v0\n1\n")
+    with pytest.raises(ValueError, match="columns"):
+        benchmark["all_raw_again"](benchmark["fraud"](1000), tmp_path / "fraud")
+
+
 def test_the_race_of_cold_and_warm_learners(capsys):
     assert script(ROOT / "benchmarks" / "scoring.py")["main"](["--quick"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "counts" in line]

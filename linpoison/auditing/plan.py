@@ -11,10 +11,12 @@ from ..attacks.base import Attack
 from ..attacks.sampling import sample_size
 from ..attacks.scenario import Scenario
 from ..core import UNDEFENDED, Dataset
+from ..defenses import DEFAULTS
 from ..reporting.cells import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
-from .options import AuditOptions
+from .inputs import Setting
+from .options import AuditOptions, LearnerOptions
 from .portfolio import (
     FAR,
     FAR_ALONE,
@@ -33,6 +35,13 @@ UNIT = 72_000
 """Entries times learners (one for each defence and one without) of breast cancer behind five defences."""
 LIMIT = 600.0
 """Work of a portfolio at most. One unit of it takes one core of 2020 about a second."""
+
+SPEED = 2e10
+"""Multiplications of matrices that such a core does in a second."""
+FIT = 150.0 * SPEED
+"""Those of one fit of a filter at most, where filters were not named."""
+IN_TIME = SPEED / 10
+"""The same for each second of a time limit: a fit takes a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,32 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
         else:
             missing.append((task, work))
     return Plan(tuple(tasks), _left_out(missing, {task.name for task in tasks}))
+
+
+def affordable(setting: Setting, options: LearnerOptions) -> tuple[Setting, tuple[dict[str, str], ...]]:
+    """The setting without those of the default filters that take too long to fit, and what a report says of these.
+
+    Every poison that is scored fits them once more, and no time limit ends a fit.
+    """
+    seconds = getattr(options, "time_limit", None)
+    most = FIT if seconds is None else min(FIT, IN_TIME * seconds)
+    if options.defenses != DEFAULTS:
+        return setting, ()
+    work = {name: one.fit_work(setting.split.train.X) for name, one in setting.defenses.items()}
+    dear = {name: size for name, size in work.items() if size > most}
+    kept = {name: one for name, one in setting.defenses.items() if name not in dear}
+    if not dear:
+        return setting, ()
+    told = []
+    for name, size in dear.items():
+        lasting = _lasting(size / SPEED)
+        why = f"one fit of it takes about {lasting} of work by a count of rows and columns"
+        told.append({"name": f"the filter {name}", "reason": f"{why}; --defenses {','.join([*kept, name])} has it"})
+    return replace(setting, defenses=kept), tuple(told)
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def _alone(scenario: Scenario) -> list[str]:

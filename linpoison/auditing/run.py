@@ -23,7 +23,7 @@ from .groups import Grouping
 from .inputs import prepare, warn_of_sets
 from .options import DEFAULT_DATA, AuditOptions, influences
 from .overall import WHOLE
-from .plan import make_plan
+from .plan import affordable, make_plan
 from .pool import Pool
 from .target import Target
 from .telling import Teller
@@ -95,7 +95,8 @@ def audit(
     defenses : comma list, or sequence of str and objects, or mapping of str to object
         Sanitisers that the poison has to pass; empty or ``"none"`` for an undefended learner. Names, or objects: a
         `linpoison.defenses.Defense`, an outlier detector of scikit-learn, or a sampler of imbalanced-learn
-        (`linpoison.defenses.as_defense`).
+        (`linpoison.defenses.as_defense`). The default five are without those that take minutes to fit, by a count of
+        the work, or more than a tenth of `time_limit`; the report names these.
     target : {"test", "train", "split:F", "rows:I,J,..."}, default "test"
         Which rows the attacker may look at; with ``rows:`` (numbers, or a file of them) the test rows
         that it wants misclassified.
@@ -220,7 +221,7 @@ def _begin(
     found: Callable[[str], None] | None,
 ) -> Work:
     deadline = None if options.time_limit is None else Deadline.after(options.time_limit)
-    setting = prepare(data, options, many=True)
+    setting, too_dear = affordable(prepare(data, options, many=True), options)
     if options.certify:
         setting.split.train.require_both_classes("rows to certify")
     warn_of_sets(setting)
@@ -251,6 +252,7 @@ def _begin(
             defender=setting.defender,
         )
     plan = make_plan(options, scenarios)
+    plan = replace(plan, left_out=(*too_dear, *plan.left_out))
     began = time.monotonic()
     clean = setting.defender.score(None, rows.parts)
     reserve = RESERVE + (time.monotonic() - began) / 2

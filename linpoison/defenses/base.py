@@ -194,6 +194,10 @@ class Defense(BaseEstimator, ABC):  # type: ignore[misc]
         """Numbers in the description of its set, of `n` rows of `d` features, where they are more than a few rows'."""
         return 0
 
+    def fit_work(self, X: Matrix) -> float:
+        """About how many multiplications a fit on such rows takes, where they may be many more than entries; or 0."""
+        return 0.0
+
     @abstractmethod
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         """Learn the parameters of the detector; `codes` index `classes_`."""

@@ -65,6 +65,9 @@ class AllOf(Defense):
     def set_entries(self, n: int, d: int) -> int:
         return sum(part.set_entries(n, d) for part in self.defenses)
 
+    def fit_work(self, X: Matrix) -> float:
+        return sum(part.fit_work(X) for part in self.defenses)
+
     def least_gap(self, X: Matrix) -> float:
         return max((part.least_gap(X) for part in self.defenses), default=0.0)
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..core import Array, InputError, LinearModel, Matrix, check_integer
 from .base import Codes, Defense
 from .known import Known
 from .neighbors import Neighbors
+
+_PAIR = 16  # multiplications that take as long as all but the product of a pair
 
 
 class KNNDefense(Defense):
@@ -56,6 +59,11 @@ class KNNDefense(Defense):
     @property
     def copies_to_pass(self) -> int:
         return self.n_others + 1
+
+    def fit_work(self, X: Matrix) -> float:
+        """All pairs of rows, each a product and its place among the nearest."""
+        n, d = X.shape
+        return float(n) ** 2 * max(_PAIR, X.nnz / n if sp.issparse(X) else d)
 
     def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
         """Only pairs with a row that is not among the clean ones are looked at."""

@@ -18,6 +18,8 @@ _DENSE = 600  # a Gram matrix up to this size is decomposed at once
 _ANGLE = 1e-9  # between the computed subspace and the true one
 _ROUNDING = 1e-14  # a residual this small against the largest eigenvalue is rounding
 _WIDE = 10_000  # rows from which blocks are wider
+_EIGH = 9.0  # multiplications of a full decomposition, in cubes of the size
+_GUESSED = 4_000  # size above which the work of sparse rows is worth a guess
 _SPAN = 2.75  # columns of the Krylov basis for each wanted vector, at first
 
 
@@ -131,6 +133,39 @@ def principal_subspace(X: Matrix, energy: float, *, rank_hint: int | None = None
     k = _enough(values, energy * total, most)
     values, vectors = np.sqrt(values[:k]), vectors[:, :k]
     return Subspace(X, values, left=vectors) if wide else Subspace(X, values, right=vectors)
+
+
+def subspace_work(X: Matrix, energy: float) -> float:
+    """About how many multiplications `principal_subspace` takes.
+
+    Of large sparse rows by a guess of k from a few eigenvalues l_1, ..., l_m and the energy that these leave. The
+    others are taken to fall as ``l_m (i / m)^-s``, with the s by which all of them sum to that energy.
+    """
+    size, across = min(X.shape), max(X.shape)
+    whole = _EIGH * size**3 + (0.0 if sp.issparse(X) else float(size) ** 2 * across)
+    if not sp.issparse(X) or size <= _GUESSED:
+        return whole
+    wide, X = X.shape[0] < X.shape[1], narrow(X)
+    turned = sp.csr_array(X.T)
+    first, second = (turned, X) if wide else (X, turned)
+    krylov = BlockLanczos(lambda block: np.asarray(second @ (first @ block)), size, 16)
+    krylov.grow(192)
+    total = float(squared_norms(X).sum())
+    columns = _SPAN * _rank_of_power_law(krylov.pairs()[0][:64], total, energy, size)
+    return min(whole, 2.0 * size * columns**2) if columns < 0.6 * size else whole
+
+
+def _rank_of_power_law(values: Array, total: float, energy: float, size: int) -> int:
+    """The number of eigenvalues that exceed a share of the energy, if those after `values` fall like a power."""
+    left, log = total - values.sum(), np.log(np.arange(values.size + 1.0, size + 1.0) / values.size)
+    if values[-1] <= 0 or left <= 0:
+        return int(values.size)
+    low, high = 0.0, 64.0  # of s: the sum falls with it
+    for _ in range(50):
+        s = (low + high) / 2
+        low, high = (s, high) if values[-1] * np.exp(-s * log).sum() > left else (low, s)
+    fallen = np.concatenate([values, values[-1] * np.exp(-low * log)])
+    return int(np.searchsorted(np.cumsum(fallen), energy * total)) + 1
 
 
 def _enough(values: Array, goal: float, most: int) -> int:

@@ -13,7 +13,7 @@ from ..sets import FeasibleSet, SubspaceTube
 from .base import Codes, Defense
 from .known import Known
 from .rows import class_means, residual_norms
-from .subspace_fit import Subspace, principal_subspace
+from .subspace_fit import Subspace, principal_subspace, subspace_work
 
 _REFERENCE_LIMIT = 1000  # vectors that the reference program asks its solver for
 
@@ -69,6 +69,9 @@ class SVDDefense(Defense):
 
     def set_entries(self, n: int, d: int) -> int:
         return d * min(n, d)
+
+    def fit_work(self, X: Matrix) -> float:
+        return subspace_work(X, self.energy)
 
     def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
         """The rank of the clean rows is the guess: not that of the last fit, which would depend on what ran before."""

@@ -12,7 +12,7 @@ import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
 from linpoison.auditing.campaign import Task, begun_from
-from linpoison.auditing.inputs import build_defenses
+from linpoison.auditing.inputs import build_defenses, prepare
 from linpoison.core import Budget, InputError, worst_case
 from linpoison.defender import Defender
 
@@ -51,6 +51,27 @@ def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
     assert len(names) + len(found.tasks) == 13
     monkeypatch.setattr(plan, "LIMIT", 0.0)
     assert {task.name for task in plan.make_plan(OPTIONS, scenarios()).tasks} == {"random-flips", "alfa"}
+
+
+def test_default_filters_that_take_too_long_to_fit_are_left_out_and_named(monkeypatch):
+    monkeypatch.setattr(plan, "FIT", 0.0)
+    split = audit_cases.small_split()
+    options = {"attacks": "random-flips", "epsilon": 0.1, "jobs": 1}
+    report = linpoison.audit(split, **options)
+    assert [item["name"] for item in report.left_out] == ["the filter svd", "the filter knn"]
+    assert report.left_out[1]["reason"].endswith("--defenses l2,slab,loss,knn has it")
+    assert {item.behind for item in report.damages} == {"all", "none", "l2", "slab", "loss"}
+    assert "the filter svd was left out: one fit of it takes" in " ".join(report.to_text().split())
+    assert not linpoison.audit(split, defenses="l2,svd", **options).left_out
+
+
+def test_a_time_limit_allows_a_filter_a_tenth_of_it():
+    setting = prepare(audit_cases.small_split(), AuditOptions())
+    X = setting.split.train.X
+    seconds = 10 * setting.defenses["knn"].fit_work(X) / plan.SPEED
+    kept = [list(plan.affordable(setting, AuditOptions(time_limit=limit))[0].defenses) for limit in
+            (1.01 * seconds, 0.99 * seconds)]  # fmt: skip
+    assert ["knn" in names for names in kept] == [True, False]
 
 
 def test_named_attacks_are_not_left_out(monkeypatch):

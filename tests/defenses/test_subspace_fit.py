@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from linpoison.defenses import subspace_fit
 from linpoison.defenses.block_lanczos import BlockLanczos
 from linpoison.defenses.rows import residual_norms
-from linpoison.defenses.subspace_fit import principal_subspace
+from linpoison.defenses.subspace_fit import principal_subspace, subspace_work
 
 
 def matrix(n, d, decay=0.7, seed=0):
@@ -131,3 +131,14 @@ def test_residual_without_cancellation():
     row = (inside + 1e-4 * outside / np.linalg.norm(outside))[None, :]
     for X in (row, sp.csr_array(row)):
         np.testing.assert_allclose(residual_norms(X, B), 1e-4, rtol=1e-4)
+
+
+def test_the_work_of_sparse_rows_is_guessed_by_how_their_eigenvalues_fall(monkeypatch):
+    monkeypatch.setattr(subspace_fit, "_GUESSED", 0)
+    falling = np.arange(1.0, 1001.0) ** -1.3
+    k = int(np.searchsorted(np.cumsum(falling), 0.9 * falling.sum())) + 1
+    assert abs(subspace_fit._rank_of_power_law(falling[:64], falling.sum(), 0.9, 1000) - k) <= 1
+    few, flat = sp.csr_array(matrix(700, 900, decay=2.0)), sp.eye_array(700, 900, format="csr")
+    assert subspace_work(flat, 0.95) == 9.0 * 700**3
+    assert subspace_work(few, 0.95) < 1e-3 * subspace_work(flat, 0.95)
+    assert subspace_work(few.toarray(), 0.95) > 9.0 * 700**3
