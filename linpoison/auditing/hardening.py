@@ -356,6 +356,7 @@ class _Search:
         return Trial(
             name=measure.name, words=measure.words, clean_error=clean, cost=cost, low=low, high=high,
             seen_error=clean, unseen_error=None, attack="", fixed=measure.fixed,
+            trusted=measure.trusted is not None,
         )  # fmt: skip
 
     def _built(self, measure: Measure, name: str) -> Any:

@@ -104,7 +104,23 @@ class HardenReport(Report, stem="harden"):
         ]
         if self.recommended.fixed and self.recommended.bound is None and "--certify" not in self.command.split():
             missing.append(f"What no poison exceeds behind it, where that can be bounded: {self.command} --certify")
+        missing += self._without_trusted()
         return [*self.cautions, *missing, *([f"No time, or not enough, for: {late}."] if late else []), *READING]
+
+    def _without_trusted(self) -> list[str]:
+        """What is left to whoever has no trusted rows, where the setting to take rests on them."""
+        if not self.recommended.trusted:
+            return []
+        now, *others = self.trials
+        free = [one for one in others if one.thorough and not one.trusted and one.cost <= self.max_cost + 1e-12]
+        best = min(free, key=lambda one: one.preference, default=now)
+        found = (
+            f"Without trusted rows {best.name} takes the error to {percent(best.attacked)}, at a clean error of "
+            f"{percent(best.clean_error)}: {best.words}."
+            if best.attacked < now.attacked
+            else "Without trusted rows no setting that was attacked by all or bounded does better than the present one."
+        )
+        return [f"{found} --trusted 0 searches among such settings alone."]
 
     def to_text(self) -> str:
         """Verdict, table and code, for people."""

@@ -26,8 +26,8 @@ class Trial:
         Who made it (`ANY` where the errors are bounds), and which filter held best where there are several.
     met : str
         What it was attacked by: ``"plain"`` poisons that take no search, ``"few"`` attacks, or ``"all"``.
-    fixed : bool
-        Whether no poison moves its filters, so that what it does can be bounded.
+    fixed, trusted : bool
+        Whether no poison moves its filters, so that what it does can be bounded; and whether it rests on trusted rows.
     bound : float or None
         What no poison exceeds, on all test rows behind these filters, where that was asked for and proved.
     """
@@ -44,6 +44,7 @@ class Trial:
     filter: str = ""
     met: str = PLAIN
     fixed: bool = False
+    trusted: bool = False
     bound: float | None = None
 
     @property

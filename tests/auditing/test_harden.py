@@ -394,6 +394,21 @@ def test_an_audit_names_the_command_that_hardens_and_that_the_one_that_certifies
     assert audit(SPLIT, metric="auc", defenses="l2", attacks="random-flips", jobs=1).onward == ""
 
 
+def test_who_has_no_trusted_rows_is_told_what_is_left(quick):
+    report = harden(SPLIT, defenses="l2", finalists=0, jobs=1, time_limit=1e-3, max_cost=1.0)
+    names = {one.name for one in report.trials if one.trusted}
+    assert names == {one.name for one in report.trials if "trusted" in one.name} != set()
+    alone = next(name for name in names if name == "trusted-alone")
+    free = min((one for one in report.trials[1:] if "parts" in one.name), key=lambda one: one.preference)
+    low = [replace(one, seen_error=0.9, unseen_error=0.9) if one.name == "as it is" else one for one in report.trials]
+    said = [line for line in replace(report, chosen=alone, trials=low).notes() if line.startswith("Without trusted")]
+    assert said[0].startswith(f"Without trusted rows {free.name} takes the error to {100 * free.attacked:.1f} %")
+    safe = [replace(one, seen_error=0.0, unseen_error=0.0) if one.name == "as it is" else one for one in report.trials]
+    told = [line for line in replace(report, chosen=alone, trials=safe).notes() if line.startswith("Without trusted")]
+    assert "does better than the present one" in told[0]
+    assert not any("Without" in line for line in replace(report, chosen=free.name).notes())
+
+
 def test_what_can_be_bounded_and_was_not_is_said(quick):
     report = harden(SPLIT, defenses="l2", finalists=0, jobs=1, time_limit=1e-3)
     said = replace(report, trials=[replace(trial, fixed=True, bound=None) for trial in report.trials]).notes()
