@@ -15,7 +15,7 @@ from ..certificates.claim import ROW_BY_ROW
 from ..certificates.deployed import is_standardised
 from ..core import CapabilityError, Dataset, InputError, Matrix, as_matrix, check_integer
 from ..core.writing import alone_in, check_folder
-from ..datasets.unlabelled import read_rows
+from ..datasets.files import read_rows
 from ..learners import make_learner
 from ..reporting.answers import AnswersReport
 from ..reporting.json_values import plain

@@ -33,9 +33,8 @@ from ..defenses import DEFAULTS, DEFENSES, as_defense, find_defense
 from ..learners import Learner
 from ..losses import LOSSES, MultiProblem, Problem
 from ..losses.problem import LEAST_REG
-from .class_weights import class_weight_of, class_weight_text
 from .groups import Grouping
-from .models import MANY_MODELS, MODELS, checked_model, learner_of, loss_of
+from .models import MANY_MODELS, MODELS, checked_model, class_weight_of, class_weight_text, learner_of, loss_of
 from .portfolio import portfolio_names
 from .target import Target
 

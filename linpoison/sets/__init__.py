@@ -3,7 +3,7 @@
 from .ball import Ball
 from .base import FeasibleSet, Relation
 from .box import Box, NonNegative, everywhere
-from .by_label import ByLabel
+from .by_label import ByLabel, pack_sets, sets_digest, unpack_sets
 from .count_ball import CountBall
 from .domain import domain_set, in_domain
 from .halfspace import Halfspace, Slab, loss_cap, rival_caps
@@ -11,7 +11,6 @@ from .intersection import Intersection, intersect
 from .oracle import Oracle
 from .piece import Piece
 from .programs import NearestProgram, SolvedBy, SupportProgram
-from .store import pack_sets, sets_digest, unpack_sets
 from .subspace import SubspaceTube
 
 __all__ = [

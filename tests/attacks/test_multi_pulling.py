@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from multi_cases import blobs, scenario, scenario_of
 
-from linpoison.attacks.many import MeasureInfluence, MultiInfluence, pulling, refitted_regions
-from linpoison.attacks.many.pulling import pulled_in
+from linpoison.attacks.many import MeasureInfluence, MultiInfluence, refitted_regions, regions
+from linpoison.attacks.many.regions import pulled_in
 from linpoison.core import Dataset, Domain, InputError
 from linpoison.defender import Defender
 from linpoison.learners import LibraryLearner
@@ -60,9 +60,9 @@ def test_readings_that_do_not_converge_end_in_a_contraction(monkeypatch):
     clean, pulled = blobs(), 0
     for seed in range(4):
         poison = thrown(clean, seed, 5.0)
-        monkeypatch.setattr(pulling, "MOST", 1)
+        monkeypatch.setattr(regions, "MOST", 1)
         assert outside(clean, pulled_in(clean, poison, REMOVE)) < 1e-6
-        monkeypatch.setattr(pulling, "MOST", 0)
+        monkeypatch.setattr(regions, "MOST", 0)
         found = pulled_in(clean, poison, REMOVE)
         assert outside(clean, found) < 1e-6
         for label in np.unique(poison.y):

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 import linpoison
 from linpoison.core import Dataset, InputError, LinearModel, Split
-from linpoison.reporting import AuditReport, plane
+from linpoison.reporting import AuditReport, portraits
 from linpoison.reporting.html import feature_table, figures_of
 from linpoison.reporting.json_values import plain
 
@@ -154,7 +154,7 @@ def test_wide_sparse_rows_and_one_class_of_poison_can_be_drawn(attack):
 
 def test_plane_holds_the_poison_points_and_the_middle_of_the_class_means():
     material = report_of().material
-    flat = plane.poison_plane(material)
+    flat = portraits.poison_plane(material)
     assert np.allclose(flat.basis.T @ flat.basis, np.eye(2))
     (left, right), (low, high) = flat.limits(material)
     at = flat.project(material.poison.X)
@@ -166,7 +166,7 @@ def test_plane_holds_the_poison_points_and_the_middle_of_the_class_means():
 
 
 def test_boundary_points_have_score_zero():
-    flat = plane.poison_plane(report_of().material)
+    flat = portraits.poison_plane(report_of().material)
     model = LinearModel([1.0, -2.0, 0.5], 0.1)
     ends = flat.boundary(model, (-3, 3), (-3, 3))
     assert np.allclose(model.decision_function(flat.origin + ends @ flat.basis.T), 0)

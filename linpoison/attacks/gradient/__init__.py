@@ -24,8 +24,7 @@ Every one is one shape: a *parameter-space vector*, pushed through the *mixed de
 
 from .alternating import AlternatingMinMax
 from .canceling import Canceler, Canceling
-from .conflict import conflicting_rows
-from .flips import flip_labels
+from .flips import conflicting_rows, flip_labels
 from .matching import Crafted, FixedModelAttack, GradientMatching
 from .source import Pixels, Source
 from .targets import Given, GradPC, Relabeled

@@ -25,8 +25,7 @@ from ..scenario import Scenario
 from .influence import MeasureInfluence
 from .minmax_program import MinMaxProgram
 from .paper_loop import MultiPaperLoop
-from .pulling import pulled_in
-from .regions import Regions, ball_regions, capped_regions
+from .regions import Regions, ball_regions, capped_regions, pulled_in
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from ...risk import CG
 from ...sets import FeasibleSet, Halfspace, intersect, rival_caps
 from ..deadline import time_is_up
 from .minmax_program import Progress
-from .pulling import pulled_in
-from .regions import Regions, ball_regions, loss_caps, refitted_regions
+from .regions import Regions, ball_regions, loss_caps, pulled_in, refitted_regions
 from .supports import SupportBatch
 
 _HALVINGS = 8
