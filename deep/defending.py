@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import CapabilityError, InputError, check_number, check_seed
+from linpoison.core import CapabilityError, InputError, check_among, check_number, check_seed
 from linpoison.core.validation import Array
 from linpoison.risk.arrays import like, to_numpy
 from linpoison.risk.implicit import hessian
@@ -73,8 +73,7 @@ class RiskLearner:
             from .function_trainer import as_trainer
 
             object.__setattr__(self, "trainer", as_trainer(self.trainer))
-        if self.parameters not in ("all", "head"):
-            raise InputError("parameters 'all' or 'head'", repr(self.parameters))
+        check_among(self.parameters, "parameters", "all", "head")
         check_number(self.damping, "damping", at_least=0)
         check_seed(self.seed)
         if self.classes is not None:

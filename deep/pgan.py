@@ -11,7 +11,7 @@ import numpy as np
 
 from linpoison.attacks import Attack, Run, Scenario
 from linpoison.attacks.gradient.stage import Stage, steps_of_draws
-from linpoison.core import CapabilityError, SolverFailed, check_integer, check_number
+from linpoison.core import CapabilityError, SolverFailed, check_integers, check_number
 from linpoison.core.results import Candidate
 from linpoison.risk.arrays import per_row
 from linpoison.risk.descent import Progress, silent
@@ -95,8 +95,7 @@ class PGAN(Attack):
         check_number(self.share, "share", above=0, below=1)
         for name in ("step", "follower_step"):
             check_number(getattr(self, name), name, above=0)
-        for name in ("epochs", "batch_size", "noise", "width", "draws"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "epochs", "batch_size", "noise", "width", "draws", at_least=1)
 
     def _check(self, scenario: Scenario) -> None:
         super()._check(scenario)

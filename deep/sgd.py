@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, SolverFailed, check_integer, check_number
+from linpoison.core import InputError, SolverFailed, check_among, check_integer, check_number
 from linpoison.risk.arrays import norm
 from linpoison.risk.descent import Progress, silent
 from linpoison.risk.samples import Sample
@@ -218,8 +218,7 @@ class SGDTrainer(EpochTrainer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.momentum, "momentum", at_least=0, below=1)
-        if self.schedule not in ("cosine", "constant"):
-            raise InputError("the schedule 'cosine' or 'constant'", repr(self.schedule))
+        check_among(self.schedule, "the schedule", "cosine", "constant")
 
     def _rule(self, parameters: list[Any]) -> Any:
         return torch.optim.SGD(parameters, lr=self.step, momentum=self.momentum)

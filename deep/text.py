@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linpoison.core import InputError, MissingDependency, check_integer
+from linpoison.core import InputError, MissingDependency, check_among, check_integer
 from linpoison.core.validation import Array
 
 from .need_torch import torch
@@ -126,8 +126,7 @@ def text_risk(module: TextClassifier, mode: Literal["ll", "ft"], chunk: int = 32
     InputError
         For another mode, or an encoder without blocks called ``layer.0``, ``layer.1`` and so on.
     """
-    if mode not in ("ll", "ft"):
-        raise InputError("the mode 'll' or 'ft'", repr(mode))
+    check_among(mode, "the mode", "ll", "ft")
     names = None if mode == "ft" else _last_block(module)
     return TorchRisk(module, params=names, chunk=chunk, head="classifier", init=_new_classifier)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core import ERROR, CapabilityError, Dataset, InputError, Mask, Measure, check_number
+from ..core import ERROR, CapabilityError, Dataset, InputError, Mask, Measure, check_among, check_number
 
 Goal = Literal["target", "population"]
 
@@ -50,8 +50,7 @@ class Aim:
     measure: Measure = ERROR
 
     def __post_init__(self) -> None:
-        if self.goal not in ("target", "population"):
-            raise InputError("a goal 'target' or 'population'", repr(self.goal))
+        check_among(self.goal, "a goal", "target", "population")
         check_number(self.collateral, "collateral", at_least=0, at_most=1, remedy="It is a share: 0.01 means 1 %.")
         if self.others is not None and not (self.target.n and self.others.n):
             raise InputError("rows in the subpopulation and outside", f"{self.target.n} and {self.others.n}")

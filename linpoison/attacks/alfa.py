@@ -8,7 +8,17 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core import Array, Candidate, Dataset, InputError, LinearModel, Poison, check_integer
+from ..core import (
+    Array,
+    Candidate,
+    Dataset,
+    InputError,
+    LinearModel,
+    Poison,
+    check_among,
+    check_integer,
+    check_integers,
+)
 from ..learners import make_learner
 from ..rounding import largest_remainder
 from .base import Attack
@@ -62,10 +72,8 @@ class ALFA(Attack):
     policy: SetPolicy = field(default_factory=SetPolicy)
 
     def __post_init__(self) -> None:
-        if self.pool not in ("target", "train"):
-            raise InputError("a pool 'target' or 'train'", repr(self.pool))
-        for name in ("rounds", "finalists"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_among(self.pool, "a pool", "target", "train")
+        check_integers(self, "rounds", "finalists", at_least=1)
         if self.most not in (None, "budget"):
             object.__setattr__(self, "most", tuple(check_integer(m, "most", at_least=1) for m in self.most))
             if not self.most:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import softmax
 
-from ..core import LABELS, UNDEFENDED, Array, Dataset, InputError, LinearModel, Poison, check_number
+from ..core import LABELS, UNDEFENDED, Array, Dataset, LinearModel, Poison, check_among, check_number
 from ..defender import Evaluation
 from ..influence import ImplicitGradient, MeanLoss, PoisonGradient, SoftError, Target
 from ..learners import make_learner
@@ -56,8 +56,7 @@ class Ascent:
         for name in ("temperature", "softness", "width", "last_width", "length", "least"):
             check_number(getattr(self, name), name, above=0)
         check_number(self.growth, "growth", at_least=1)
-        if self.objective not in ("error", "loss"):
-            raise InputError("an objective 'error' or 'loss'", repr(self.objective))
+        check_among(self.objective, "an objective", "error", "loss")
 
     def smoothed(self, problem: Problem, progress: float) -> Problem:
         """The problem with the smoothing that a share `progress` of the ascent asks for."""

@@ -13,7 +13,7 @@ from ..core.model import LinearModel
 from ..core.parts import dense
 from ..core.poison import Poison
 from ..core.results import Candidate
-from ..core.validation import LABELS, Array, check_integer
+from ..core.validation import LABELS, Array, check_integers
 from ..rounding import largest_remainder
 from .base import Attack
 from .breakdown.plans import Ground
@@ -64,8 +64,7 @@ class Exchange(Attack):
     tries: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("singles", "ratings", "tries"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "singles", "ratings", "tries", at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         return run.steps("exchange", exchanged, [(self, scenario, [run.seed, 7])])

@@ -14,7 +14,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import LABELS, Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_among, check_integer, check_integers, check_number
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity
 from ..risk import LBFGS, Accelerated, Condition, LinearRisk, Projection, Sample
@@ -71,8 +71,7 @@ class DecoyCanceler:
         check_integer(self.steps, "steps", at_least=1)
         check_integer(self.rows, "rows", at_least=2)
         check_number(self.tol, "tol", at_least=0)
-        if self.method not in ("auto", "projected", "lbfgs"):
-            raise InputError("the method 'auto', 'projected' or 'lbfgs'", repr(self.method))
+        check_among(self.method, "the method", "auto", "projected", "lbfgs")
 
     def solve(
         self,
@@ -168,8 +167,7 @@ class GradientCanceling(Attack):
     policy: SetPolicy = field(default_factory=SetPolicy)
 
     def __post_init__(self) -> None:
-        for name in ("most_decoys", "finalists", "draws"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "most_decoys", "finalists", "draws", at_least=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:

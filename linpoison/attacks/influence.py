@@ -15,7 +15,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
+from ..core.validation import LABELS, Array, Matrix, check_integers, check_number
 from ..defender import Evaluation
 from ..learners import make_learner
 from ..sets import ByLabel
@@ -111,8 +111,7 @@ class Influence(Attack):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solver", chosen_solver(self.solver))
-        for name in ("starts", "steps", "check", "patience", "finalists", "draws"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "starts", "steps", "check", "patience", "finalists", "draws", at_least=1)
         if self.split is not None:
             check_number(self.split, "split", at_least=0, at_most=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))

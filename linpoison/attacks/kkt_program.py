@@ -9,11 +9,11 @@ import numpy as np
 
 from ..convex import chosen_solver, solve
 from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.errors import InfeasibleSet, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import SolveInfo
-from ..core.validation import LABELS, Array, check_number
+from ..core.validation import LABELS, Array, check_among, check_number
 from ..losses import Problem
 from ..optimality.nearest_point import HUGE, NearestPoint
 from ..optimality.stationarity import VANISHING, KKTSolution, Stationarity
@@ -82,10 +82,8 @@ class KKTProgram:
     def __post_init__(self) -> None:
         check_number(self.kink_tolerance, "kink_tolerance", at_least=0)
         object.__setattr__(self, "solver", chosen_solver(self.solver))
-        if self.intercept not in ("objective", "ignored"):
-            raise InputError("intercept 'objective' or 'ignored'", repr(self.intercept))
-        if self.method not in ("auto", "conic", "nearest"):
-            raise InputError("method 'auto', 'conic' or 'nearest'", repr(self.method))
+        check_among(self.intercept, "intercept", "objective", "ignored")
+        check_among(self.method, "method", "auto", "conic", "nearest")
 
     def solve(
         self,

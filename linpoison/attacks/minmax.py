@@ -14,7 +14,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import LABELS, check_integer, check_number
+from ..core.validation import LABELS, check_among, check_integer, check_number
 from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel, loss_cap
 from .base import Attack, whole_numbers
@@ -78,8 +78,7 @@ class MinMaxBasic(Attack):
         object.__setattr__(self, "solver", chosen_solver(self.solver))
         if self.solver is not None:
             object.__setattr__(self, "program", replace(self.program, solver=self.solver))
-        if self.method not in ("corrective", "paper"):
-            raise InputError("the method 'corrective' or 'paper'", repr(self.method))
+        check_among(self.method, "the method", "corrective", "paper")
         for name, least in (("refits", 0), ("draws", 1), ("finalists", 1)):
             check_integer(getattr(self, name), name, at_least=least)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))

@@ -15,7 +15,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import LABELS, Array, Matrix, check_integer, check_number
+from ..core.validation import LABELS, Array, Matrix, check_integers, check_number
 from ..learners import make_learner
 from ..losses import Problem
 from ..rounding import round_point
@@ -72,8 +72,7 @@ class ModelTargeted(Attack):
     policy: SetPolicy = field(default_factory=SetPolicy)
 
     def __post_init__(self) -> None:
-        for name in ("most_decoys", "repeat", "finalists"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "most_decoys", "repeat", "finalists", at_least=1)
         check_number(self.tol, "tol", at_least=0)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core import Candidate, Dataset, InputError, LinearModel, Poison, check_integer
+from ..core import Candidate, Dataset, InputError, LinearModel, Poison, check_among, check_integers
 from ..sets import ByLabel
 from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy
@@ -48,10 +48,8 @@ class RandomFlips(Attack):
     rule: Literal["random", "reverse"] = "random"
 
     def __post_init__(self) -> None:
-        if self.rule not in ("random", "reverse"):
-            raise InputError("the rule 'random' or 'reverse'", repr(self.rule))
-        for name in ("draws", "finalists"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_among(self.rule, "the rule", "random", "reverse")
+        check_integers(self, "draws", "finalists", at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """The draws. `AttackResult.info` says how many rows there were to draw from."""

@@ -12,7 +12,7 @@ from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate
-from ..core.validation import LABELS, Array, check_integer, check_number
+from ..core.validation import LABELS, Array, check_integer, check_integers, check_number
 from ..influence import ImplicitGradient, SoftError
 from ..sets import ByLabel
 from .base import Attack
@@ -83,8 +83,7 @@ class Refined(Attack):
     def __post_init__(self) -> None:
         if not (self.start is None or isinstance(self.start, (Attack, Poison))):
             raise InputError("an attack or a poison to start from", repr(self.start))
-        for name in ("rounds", "steps", "chains", "copies", "max_slots", "turn"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "rounds", "steps", "chains", "copies", "max_slots", "turn", at_least=1)
         check_integer(self.folds, "folds", at_least=2)
         check_number(self.least_gain, "least_gain", at_least=0)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._printable import printable
 from ..attacks.groups import ConvexAttack, Directed, GroupAttack, GroupFlips
-from ..core import CapabilityError, Dataset, InputError, check_integer, check_number
+from ..core import CapabilityError, Dataset, InputError, check_integer, check_integers, check_number
 from ..core.archives import arrays_writer
 from ..core.journal import FolderJournal
 from ..core.wording import quiet_fonts
@@ -77,8 +77,7 @@ class SubpopOptions:
             raise InputError(f"an attack among {', '.join(ATTACKS)}", repr(self.attack))
         if self.map not in METHODS:
             raise InputError(f"a map by {' or '.join(METHODS)}", repr(self.map))
-        for name in ("clusters", "components"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "clusters", "components", at_least=1)
         check_integer(self.groups, "groups", at_least=0)
         if not self.alphas:
             raise InputError("at least one alpha", "none")

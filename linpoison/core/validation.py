@@ -291,6 +291,26 @@ def check_integer(value: Any, name: str, *, at_least: int) -> int:
     return int(value)
 
 
+def check_integers(of: Any, *names: str, at_least: int) -> None:
+    """`check_integer` of several fields of an object."""
+    for name in names:
+        check_integer(getattr(of, name), name, at_least=at_least)
+
+
+def check_among(value: Any, what: str, *known: str) -> None:
+    """Raise unless `value` is one of the words in `known`; an error calls it `what`.
+
+    Examples
+    --------
+    >>> check_among("both", "the method", "fast", "exact")
+    Traceback (most recent call last):
+    linpoison.core.errors.InputError: expected the method 'fast' or 'exact', got 'both'.
+    """
+    if value not in known:
+        *others, last = map(repr, known)
+        raise InputError(f"{what} {', '.join(others)} or {last}", repr(value))
+
+
 def _digits(value: Any) -> str:
     """A value in words; Python refuses to write out whole numbers of thousands of digits."""
     try:

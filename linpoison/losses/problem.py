@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..core import Array, CapabilityError, Dataset, InputError, LinearModel, check_number
+from ..core import Array, CapabilityError, Dataset, InputError, LinearModel, check_among, check_number
 from .base import MarginLoss, check_loss
 
 LEAST_REG = 1e-15
@@ -59,8 +59,7 @@ class Problem:
     def __post_init__(self) -> None:
         self._check_loss()
         object.__setattr__(self, "reg", check_number(self.reg, "reg", at_least=LEAST_REG, at_most=1 / LEAST_REG))
-        if self.scaling not in ("mean", "sum"):
-            raise InputError("scaling 'mean' or 'sum'", repr(self.scaling))
+        check_among(self.scaling, "scaling", "mean", "sum")
         for name in ("penalize_intercept", "fit_intercept"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise InputError(f"{name} True or False", repr(getattr(self, name)))

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
-from ..core import Array, InputError, Matrix, as_weights, check_integer
+from ..core import Array, InputError, Matrix, as_weights, check_among, check_integer
 from ..sets import FeasibleSet
 
 Law = Literal["independent", "stratified"]
@@ -55,8 +55,7 @@ def round_point(
     from the global random state and never draws again.
     """
     check_integer(rows, "rows", at_least=0)
-    if law not in ("independent", "stratified"):
-        raise InputError("the law 'independent' or 'stratified'", repr(law))
+    check_among(law, "the law", "independent", "stratified")
     base = np.floor(x + 1e-9)
     fraction = np.clip(x - base, 0.0, 1.0)
     fraction[fraction < 1e-6] = 0.0

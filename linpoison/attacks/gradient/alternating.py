@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
+from ...core import SolverFailed, check_among, check_integers, check_number, check_seed
 from ...core.results import Candidate
 from ...core.validation import Array
 from ...risk.arrays import copy_of, like, per_row, places, signs, to_numpy
@@ -94,12 +94,10 @@ class AlternatingMinMax(Attack):
     draws: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("tries", "ascent", "batch_size", "draws"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "tries", "ascent", "batch_size", "draws", at_least=1)
         check_number(self.step, "step", above=0)
         check_number(self.most_loss, "most_loss", at_least=0)
-        if self.labels not in ("chosen", "fixed"):
-            raise InputError("labels 'chosen' or 'fixed'", repr(self.labels))
+        check_among(self.labels, "labels", "chosen", "fixed")
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """One run of the loop for each draw."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...core import CapabilityError, InputError, check_integer, check_number
+from ...core import CapabilityError, InputError, check_among, check_integer, check_number
 from ...core.journal import Journal
 from ...core.results import Candidate
 from ...core.validation import Array
@@ -136,8 +136,7 @@ class Canceler(Attack):
     def __post_init__(self) -> None:
         if self.rows is not None:
             check_integer(self.rows, "rows", at_least=1)
-        if self.reduction not in ("mean", "sum"):
-            raise InputError("the reduction 'mean' or 'sum'", repr(self.reduction))
+        check_among(self.reduction, "the reduction", "mean", "sum")
         check_number(self.tol, "tol", at_least=0)
         check_integer(self.draws, "draws", at_least=1)
 

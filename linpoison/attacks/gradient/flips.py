@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core import InputError, check_integer, check_number, check_seed
+from ...core import InputError, check_among, check_integer, check_number, check_seed
 from ...core.validation import Array
 from ...risk.arrays import flat_rows, to_numpy
 from ...risk.samples import Sample
@@ -49,8 +49,7 @@ def flip_labels(
     m = round(check_number(epsilon, "epsilon", above=0, at_most=1000) * clean.total)
     if m == 0:
         raise InputError("a budget of at least one row", f"{epsilon:g} of {clean.total:g} rows")
-    if rule not in ("reverse", "random"):
-        raise InputError("the rule 'reverse' or 'random'", repr(rule))
+    check_among(rule, "the rule", "reverse", "random")
     rng = np.random.default_rng(check_seed(seed))
     labels = checked_labels(clean, classes)
     wrong = -labels if classes is None else _wrong(labels, classes, rule, rng)

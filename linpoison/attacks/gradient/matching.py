@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...core import InputError, check_integer
+from ...core import check_among, check_integer
 from ...core.results import Candidate
 from ...core.validation import Array
 from ...risk.arrays import movable, to_numpy
@@ -190,6 +190,5 @@ def wanted_rows(stage: Stage) -> Sample:
 
 def sign_of(labels: str) -> float:
     """1 for the true labels of rows whose loss is to grow, -1 for labels that the attacker wants of them."""
-    if labels not in ("true", "adversary"):
-        raise InputError("labels 'true' or 'adversary'", repr(labels))
+    check_among(labels, "labels", "true", "adversary")
     return 1.0 if labels == "true" else -1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import InputError, SolverFailed, check_integer, check_number, check_seed
+from ...core import InputError, SolverFailed, check_integer, check_integers, check_number, check_seed
 from ...core.validation import Array
 from ...risk.arrays import norm, to_numpy
 from ...risk.protocols import Risk, Vector
@@ -156,8 +156,7 @@ class Relabeled:
     def __post_init__(self) -> None:
         check_number(self.share, "share", above=0, at_most=1)
         check_number(self.step, "step", above=0)
-        for name in ("copies", "steps"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "copies", "steps", at_least=1)
 
     def target(self, risk: Risk, w: Vector, data: Sample) -> Vector:
         """Where descent ends."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from ...core import InputError, check_integer, check_number, check_seed
+from ...core import InputError, check_among, check_integer, check_integers, check_number, check_seed
 from ...core.results import Candidate
 from ...risk.arrays import like, movable, row_shape
 from ...risk.descent import Adam, Descent, Optimiser, Progress, silent
@@ -205,8 +205,7 @@ class BackGradient(ThroughTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer(self.training_steps, "training_steps", at_least=1)
-        if self.start not in ("scratch", "learned"):
-            raise InputError("start 'scratch' or 'learned'", repr(self.start))
+        check_among(self.start, "start", "scratch", "learned")
 
     def _objective(self, path: TrainingPath) -> Callable[[Vector], tuple[float, Vector]]:
         first = path.w if self.start == "learned" else path.start(path.seed)
@@ -289,8 +288,7 @@ class MetaPoison(ThroughTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("models", "unrolled", "epochs"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "models", "unrolled", "epochs", at_least=1)
 
     def _objective(self, path: TrainingPath) -> Callable[[Vector], tuple[float, Vector]]:
         return Ensemble(self, path)

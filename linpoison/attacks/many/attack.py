@@ -12,7 +12,7 @@ from ...core.dataset import Dataset
 from ...core.errors import CapabilityError, InfeasibleSet, InputError, SolverFailed
 from ...core.poison import Poison
 from ...core.results import Candidate
-from ...core.validation import check_integer, check_number
+from ...core.validation import check_among, check_integer, check_integers, check_number
 from ...learners import MultiLearner
 from ...losses import CrammerSinger, MultiProblem
 from ...losses.multi import margins, rivals
@@ -121,12 +121,10 @@ class MultiMinMax(Attack):
     finalists: int = 6
 
     def __post_init__(self) -> None:
-        if self.method not in ("corrective", "paper"):
-            raise InputError("the method 'corrective' or 'paper'", repr(self.method))
+        check_among(self.method, "the method", "corrective", "paper")
         check_number(self.cap, "cap", at_least=0)
         check_number(self.quantile, "quantile", above=0, at_most=1)
-        for name in ("most", "rows"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "most", "rows", at_least=1)
 
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """A program or loop that has no feasible row, or is not solved, is passed over."""

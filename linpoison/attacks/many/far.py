@@ -13,7 +13,7 @@ from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
 from ...core.poison import Poison
 from ...core.results import Candidate, SolveInfo
-from ...core.validation import Array, check_integer, check_number
+from ...core.validation import Array, check_integers, check_number
 from ...learners import LearnerWarning
 from ...rounding import deploy
 from ..base import Attack
@@ -84,8 +84,7 @@ class MultiBreakdown(Attack):
     finalists: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "kept", "joined", "finalists"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "pairs", "kept", "joined", "finalists", at_least=1)
         radii = tuple(check_number(radius, "a radius", above=0) for radius in self.radii)
         if not radii:
             raise InputError("at least one radius", "none")

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.dataset import Dataset
 from ...core.errors import CapabilityError, InfeasibleSet
 from ...core.model import MultiModel
-from ...core.validation import Array, Codes, check_integer, check_number
+from ...core.validation import Array, Codes, check_integers, check_number
 from ...losses import CrammerSinger, MultiProblem, Softmax
 from ...losses.multi import margins, rivals
 from ...losses.multi_problem import curvature, moments
@@ -159,8 +159,7 @@ class MeasureInfluence:
         check_number(self.share, "share", above=0, at_most=1)
         if self.loss_quantile is not None:
             check_number(self.loss_quantile, "loss_quantile", above=0, at_most=1)
-        for name in ("steps", "rows", "fresh"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "steps", "rows", "fresh", at_least=1)
 
     def run(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.dataset import Dataset
 from ...core.errors import InfeasibleSet, InputError
 from ...core.model import MultiModel
-from ...core.validation import Array, Codes, check_integer, check_number
+from ...core.validation import Array, Codes, check_integers, check_number
 from ...losses import MultiLoss, MultiProblem
 from ...losses.multi_problem import moments
 from ...losses.problem import LEAST_REG
@@ -126,8 +126,7 @@ class MinMaxProgram:
     def __post_init__(self) -> None:
         check_number(self.tol, "tol", above=0)
         check_number(self.mix, "mix", above=0, at_most=1)
-        for name in ("max_iter", "cuts"):
-            check_integer(getattr(self, name), name, at_least=1)
+        check_integers(self, "max_iter", "cuts", at_least=1)
 
     def solve(
         self,
