@@ -17,8 +17,6 @@ from linpoison.attacks.gradient import (
     Pixels,
     Relabeled,
 )
-from linpoison.attacks.gradient.stage import Stage
-from linpoison.attacks.gradient.through_training import first_rows
 from linpoison.attacks.minmax_paper import AdaGradLoop
 from linpoison.core import CapabilityError, Domain, InputError, check_integer, check_number
 from linpoison.risk.descent import LBFGS, Adam, ProjectedGradient
@@ -149,15 +147,6 @@ ATTACKS: dict[str, Callable[[Any, Task, NetworkLearner], Any]] = {
     "metapoison": metapoison, "pgan": pgan,
 }  # fmt: skip
 """Command -> the attack, all of its arguments checked."""
-
-
-def first_rows_of(arguments: Any, stage: Stage, seed: int) -> Any:
-    """The clean rows that an attack has moved, in the order of its poison; None where no row comes from one."""
-    if arguments.command in ("gc", "tgda"):
-        return stage.drawn(seed).X
-    if arguments.command in ("back-gradient", "metapoison"):
-        return first_rows(stage, arguments.labels == "flipped", seed).X
-    return None
 
 
 def attack_of(arguments: Any, task: Task, learner: NetworkLearner) -> Any:

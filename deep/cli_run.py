@@ -29,7 +29,7 @@ from linpoison.risk.checkpoints import digest_of
 from linpoison.risk.measuring import accuracy, peak_memory
 from linpoison.risk.protocols import Trainer
 
-from .cli_attacks import attack_of, first_rows_of, share_of, target_rule
+from .cli_attacks import attack_of, share_of, target_rule
 from .cli_data import Task, load_task
 from .function_trainer import as_trainer
 from .interchange import load_images, save_images
@@ -142,11 +142,11 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
     if arguments.images:
         record |= _as_images(learner, task, best.poison, out / f"images-{seed}")
     stage = Stage(scenario)
-    made, first = stage.view.sample(best.relaxed.as_dataset()).X, first_rows_of(arguments, stage, seed)
+    made, first = stage.view.sample(best.relaxed.as_dataset()).X, attack.first_rows(stage, seed)
     if first is not None:
-        record["largest_change"] = float(abs(to_numpy(made) - to_numpy(first)).max())
+        record["largest_change"] = float(abs(to_numpy(made) - to_numpy(first.X)).max())
     if not arguments.no_picture and len(task.shape) == 3 and task.shape[0] in (1, 3):
-        labels, clean = best.relaxed.y.astype(int), made if first is None else first
+        labels, clean = best.relaxed.y.astype(int), made if first is None else first.X
         write_file(out / f"poison-{seed}.png", partial(save_grid, clean=clean, poison=made, labels=labels))
     return record
 

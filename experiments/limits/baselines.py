@@ -54,7 +54,6 @@ from deep import PGAN, NetworkLearner, Recoloring, RiskLearner, SGDTrainer, Torc
 from linpoison.attacks import Attack, RandomFlips
 from linpoison.attacks.gradient import TGDA, AlternatingMinMax, BackGradient, MetaPoison, Relabeled
 from linpoison.attacks.gradient.stage import Stage
-from linpoison.attacks.gradient.through_training import first_rows
 from linpoison.core import Dataset, Domain, Poison
 from linpoison.core.journal import FolderJournal, Scoped
 from linpoison.defenses import TRIM
@@ -235,12 +234,12 @@ class Lab:
         """The largest and the mean change of a pixel, of attacks that move clean rows."""
         if name in ("flip", "random flip", "cluster"):
             return "0"
-        attack = attacks_of(self.size)[name]
-        if not hasattr(attack, "source"):
+        rows = attacks_of(self.size)[name].first_rows(
+            Stage(self.learner(0).scenario(self.train, self.judges, epsilon)), 0
+        )
+        if rows is None:
             return "-"
-        stage = Stage(self.learner(0).scenario(self.train, self.judges, epsilon))
-        first = np.asarray(first_rows(stage, getattr(attack, "flipped", False), 0).X).reshape(poison.X.shape)
-        moved = np.abs(poison.X - first)
+        moved = np.abs(poison.X - np.asarray(rows.X).reshape(poison.X.shape))
         return f"{moved.max():.2f}, {moved.mean():.3f}"
 
     def behind(self, name: str, epsilon: float, seed: int) -> tuple[float, float]:

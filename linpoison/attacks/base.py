@@ -189,6 +189,13 @@ class Attack(ABC):
         """What the search goes on to from the best of a sample, scored behind every defence; nothing by default."""
         return []
 
+    def first_rows(self, stage: Any, seed: int) -> Any:
+        """The clean rows that are moved from a seed, in the order of the poison; None where no row comes from one.
+
+        `stage` is the scenario as attacks by derivatives see it, a `linpoison.attacks.gradient.stage.Stage`.
+        """
+        return None
+
     def _check(self, scenario: Scenario) -> None:
         """Raise if the scenario asks for what the attack cannot do."""
         if self.many_classes:

@@ -99,7 +99,24 @@ class CertifyReport(Report, stem="certify"):
     @property
     def verdict(self) -> str:
         """What no poison of the greatest budget of which something is proved can do."""
-        return certify_verdict(self)
+        rungs = self.rungs
+        proved = [rung for rung in rungs if rung["bound"] < 1]
+        if not proved:
+            return f"Nothing is proved of {_change(self, rungs[0])}: the bound is 100 %."
+        rung, attacked = proved[-1], proved[-1]["attack_error"]
+        beyond = "" if rung is rungs[-1] else f" Of {_change(self, rungs[-1])} nothing is proved."
+        if self.kind != "error":
+            turned = "" if attacked is None else f"; {percent(attacked)} can be turned, or err anyway"
+            return (
+                f"Against {_change(self, rung)}, {percent(rung['certified_fraction'])} of the "
+                f"{self.dataset['n_test']} test rows keep their right label, proved row by row{turned}.{beyond}"
+            )
+        reached = "" if attacked is None else f"; attacks reach {percent(attacked)}"
+        return (
+            f"No {_change(self, rung)} brings the {measured(self.metric, 'test error')} above "
+            f"{percent(rung['bound'])}, from {percent(rung['clean_error'])} without it{reached}.{beyond} "
+            "The filters are held fixed."
+        )
 
     def summary(self) -> list[Table]:
         """Those of the rungs, and that of losses where there is one."""
@@ -118,35 +135,38 @@ class CertifyReport(Report, stem="certify"):
 
     def to_text(self) -> str:
         """The report as a table for people."""
-        return certify_text(self)
+        data, model = self.dataset, self.model
+        filters = ", ".join(self.defenses) or ("none" if self.kind == "flips" else "the domain alone")
+        heading = (
+            f"{data['name']} ({self.n_trusted} of {data['n_train']} training rows inside the fixed filters, "
+            f"{data['n_test']} test rows, {data['n_features']} features)\n"
+            f"learner: {model['loss']} loss, reg {model['reg']:g}; filters: {filters}" + own_words(data)
+        )
+        blocks = [wrapped(self.verdict, ""), heading]
+        blocks += [f"{name}\n{aligned(table)}" for name, table in self.summary()]
+        notes = [*(f"{name} was left out: {why}." for name, why in self.left_out.items()), *failure_lines(self)]
+        blocks += [listed(notes)] if notes else []
+        blocks.append(listed(self.assumptions, "What the bounds rest on"))
+        blocks.append(listed(reading(self), "How to read this"))
+        return "\n\n".join(blocks) + "\n"
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
-        return certify_html(self)
+        from .plots import bracket
 
-
-def certify_verdict(report: CertifyReport) -> str:
-    """Of the greatest budget of which anything is proved, and whether there are greater ones."""
-    rungs = report.rungs
-    proved = [rung for rung in rungs if rung["bound"] < 1]
-    if not proved:
-        return f"Nothing is proved of {_change(report, rungs[0])}: the bound is 100 %."
-    rung = proved[-1]
-    beyond = "" if rung is rungs[-1] else f" Of {_change(report, rungs[-1])} nothing is proved."
-    if report.kind != "error":
-        turned = (
-            "" if rung["attack_error"] is None else f"; {percent(rung['attack_error'])} can be turned, or err anyway"
+        model, data = self.model, self.dataset
+        filters = ", ".join(self.defenses) or "none but the domain"
+        subtitle = (
+            f"{model['loss']} loss, reg {model['reg']:g}; filters {filters}; {self.n_trusted} of {data['n_train']} "
+            "training rows inside them",
+            data.get("labels", ""),
         )
-        return (
-            f"Against {_change(report, rung)}, {percent(rung['certified_fraction'])} of the "
-            f"{report.dataset['n_test']} test rows keep their right label, proved row by row{turned}.{beyond}"
-        )
-    reached = "" if rung["attack_error"] is None else f"; attacks reach {percent(rung['attack_error'])}"
-    return (
-        f"No {_change(report, rung)} brings the {measured(report.metric, 'test error')} above "
-        f"{percent(rung['bound'])}, from {percent(rung['clean_error'])} without it{reached}.{beyond} The filters are "
-        "held fixed."
-    )
+        rest = [*(f"{name} was left out: {why}" for name, why in self.left_out.items()), *failure_lines(self)]
+        sections = [("What the bounds rest on", [*self.assumptions, *rest]), ("How to read this", reading(self))]
+        return plain_page(
+            self, f"Poisoning certificates of {data['name']}", subtitle, sections,
+            figures=[bracket(self.rungs, self.kind)],
+        )  # fmt: skip
 
 
 def _change(report: CertifyReport, rung: Mapping[str, Any]) -> str:
@@ -154,25 +174,6 @@ def _change(report: CertifyReport, rung: Mapping[str, Any]) -> str:
     if rung["count"] is not None:
         return f"any {rung['count']} {ROWS[report.kind][0]}"
     return f"poison of {100 * rung['epsilon']:.3g} % of the training rows"
-
-
-def certify_text(report: CertifyReport) -> str:
-    """Heading, table of the budgets, assumptions."""
-    data, model = report.dataset, report.model
-    filters = ", ".join(report.defenses) or ("none" if report.kind == "flips" else "the domain alone")
-    heading = (
-        f"{data['name']} ({report.n_trusted} of {data['n_train']} training rows inside the fixed filters, "
-        f"{data['n_test']} test rows, {data['n_features']} features)\n"
-        f"learner: {model['loss']} loss, reg {model['reg']:g}; filters: {filters}" + own_words(data)
-    )
-    blocks = [wrapped(report.verdict, ""), heading]
-    blocks += [f"{name}\n{aligned(table)}" for name, table in report.summary()]
-    notes = [*(f"{name} was left out: {why}." for name, why in report.left_out.items())]
-    notes += failure_lines(report)
-    blocks += [listed(notes)] if notes else []
-    blocks.append(listed(report.assumptions, "What the bounds rest on"))
-    blocks.append(listed(reading(report), "How to read this"))
-    return "\n\n".join(blocks) + "\n"
 
 
 def reading(report: CertifyReport) -> tuple[str, ...]:
@@ -186,22 +187,3 @@ def failure_lines(report: CertifyReport) -> list[str]:
         f"{item['name']} at epsilon {item['epsilon']} was left out: {item['reason'].rstrip('.')}."
         for item in report.failures
     ]
-
-
-def certify_html(report: CertifyReport) -> str:
-    """The page."""
-    from .plots import bracket
-
-    model, data = report.model, report.dataset
-    filters = ", ".join(report.defenses) or "none but the domain"
-    subtitle = (
-        f"{model['loss']} loss, reg {model['reg']:g}; filters {filters}; {report.n_trusted} of {data['n_train']} "
-        "training rows inside them",
-        data.get("labels", ""),
-    )
-    rest = [*(f"{name} was left out: {why}" for name, why in report.left_out.items()), *failure_lines(report)]
-    sections = [("What the bounds rest on", [*report.assumptions, *rest]), ("How to read this", reading(report))]
-    return plain_page(
-        report, f"Poisoning certificates of {data['name']}", subtitle, sections,
-        figures=[bracket(report.rungs, report.kind)],
-    )  # fmt: skip

@@ -146,6 +146,9 @@ class Canceler(Attack):
         seeds = seeds_of(run.seed, self.draws)
         return run.steps(self.name, planted, [(self, stage, middle, i, seed) for i, seed in enumerate(seeds)])
 
+    def first_rows(self, stage: Stage, seed: int) -> Sample:
+        return stage.drawn(seed, self.rows)
+
     def cancel(
         self,
         risk: Risk,

@@ -61,6 +61,9 @@ class Crafting(Attack):
         """One descent for each draw of clean rows to begin with; the attacker wants the next best label."""
         return steps_of_draws(self, crafted, scenario, run)
 
+    def first_rows(self, stage: Stage, seed: int) -> Sample:
+        return stage.drawn(seed)
+
     @abstractmethod
     def wanted(self, risk: Risk, w: Vector, train: Sample, target: Sample) -> tuple[Any, Solution | None]:
         """What is wanted of the poison's gradient, and the linear system behind it, if there is one."""
@@ -172,7 +175,7 @@ def crafted(started: float, attack: Crafting, stage: Stage, middle: Middle, seed
     """One descent from clean rows."""
     target = stage.target if attack.labels == "true" else wanted_rows(stage)
     found = replace(attack, projection=stage.within(attack.projection)).craft(  # type: ignore[type-var]
-        stage.risk, stage.w, stage.train, stage.drawn(seed), target,
+        stage.risk, stage.w, stage.train, attack.first_rows(stage, seed), target,
         progress=lambda step, value: middle.say(step, attack.optimiser.steps, attack.name),
     )  # fmt: skip
     return stage.step(started, found.poison, seed, f"{len(found.history) - 1} steps from clean rows")

@@ -162,6 +162,9 @@ class TGDA(Attack):
         """One game."""
         return run.steps(self.name, played, [(self, Stage(scenario), run.middle(self.name, 1), run.seed)])
 
+    def first_rows(self, stage: Stage, seed: int) -> Sample:
+        return stage.drawn(seed)
+
     def play(
         self,
         risk: Risk,
@@ -295,7 +298,7 @@ def played(started: float, attack: TGDA, stage: Stage, middle: Middle, seed: int
     """One game from clean rows; the poison has whole copies, however few of the clean rows the follower is given."""
     began = time.perf_counter()
     train, validation = stage.train.held_out(attack.validation, seed)
-    rows = stage.drawn(seed)
+    rows = attack.first_rows(stage, seed)
     seeds = Sample(rows.X, rows.y, np.full(rows.n, train.total / stage.train.total))
     generator, phi = attack.source.begin(stage.view, stage.scenario.train.domain, seeds, train, seed, middle)
     game = attack.play(

@@ -72,6 +72,14 @@ class ThroughTraining(Attack):
         """One descent for each draw of clean rows to begin with."""
         return steps_of_draws(self, moved, scenario, run)
 
+    def first_rows(self, stage: Stage, seed: int) -> Sample:
+        """As many clean rows as the budget buys, with their own labels or with any others."""
+        if not self.flipped:
+            return stage.drawn(seed)
+        classes = stage.scenario.train.k if stage.risk.margin_loss is None else None
+        share = stage.scenario.n_poison / stage.train.total
+        return flip_labels(stage.train, share, classes=classes, rule="random", seed=seed)
+
     def craft(
         self,
         risk: Risk,
@@ -350,7 +358,7 @@ def moved(started: float, attack: ThroughTraining, stage: Stage, middle: Middle,
         train, judges = stage.train.held_out(attack.validation, seed)
     else:
         judges = stage.target if attack.labels == "true" else wanted_rows(stage)
-    rows = first_rows(stage, attack.flipped, seed)
+    rows = attack.first_rows(stage, seed)
     seeds = Sample(rows.X, rows.y, np.full(rows.n, train.total / stage.train.total))
     generator, phi = attack.source.begin(stage.view, stage.scenario.train.domain, seeds, train, seed, middle)
     found = attack.craft(
@@ -360,12 +368,3 @@ def moved(started: float, attack: ThroughTraining, stage: Stage, middle: Middle,
     facts = {"attack_seconds": time.perf_counter() - began, "objective": float(found.history[-1])}
     label = f"{len(found.history) - 1} steps through training"
     return stage.step(started, Sample(found.poison.X, rows.y), seed, label, facts=facts)
-
-
-def first_rows(stage: Stage, flipped: bool, seed: int) -> Sample:
-    """As many clean rows as the budget buys, with their own labels or with any others."""
-    if not flipped:
-        return stage.drawn(seed)
-    classes = stage.scenario.train.k if stage.risk.margin_loss is None else None
-    share = stage.scenario.n_poison / stage.train.total
-    return flip_labels(stage.train, share, classes=classes, rule="random", seed=seed)
