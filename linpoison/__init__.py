@@ -56,49 +56,22 @@ if TYPE_CHECKING:
         SweepReport,
     )
 
-_ROOM_OF = {
-    "AnswersReport": "reporting",
-    "AttackInvalid": "core",
-    "AttackResult": "core",
-    "AuditReport": "reporting",
-    "BudgetReport": "reporting",
-    "CertifyReport": "reporting",
-    "Budget": "core",
-    "CertifiedClassifier": "certificates",
-    "CapabilityError": "core",
-    "CertificateInvalid": "core",
-    "CertificateViolated": "core",
-    "Dataset": "core",
-    "Domain": "core",
-    "Gates": "reporting",
-    "HardenReport": "reporting",
-    "InfeasibleSet": "core",
-    "InputError": "core",
-    "InspectReport": "reporting",
-    "LinearClassifier": "learners",
-    "LinearModel": "core",
-    "LinpoisonError": "core",
-    "MissingDependency": "core",
-    "Poison": "core",
-    "Problem": "losses",
-    "SanitizedClassifier": "defenses",
-    "SolverFailed": "core",
-    "Split": "core",
-    "SuiteReport": "reporting",
-    "SweepReport": "reporting",
-    "audit": "auditing",
-    "budget": "auditing",
-    "certify": "auditing",
-    "certify_rows": "auditing",
-    "check": "auditing",
-    "evaluate": "auditing",
-    "harden": "auditing",
-    "inspect": "auditing",
-    "load": "datasets",
-    "make_defense": "defenses",
-    "sanitize": "auditing",
-    "sweep": "auditing",
+_WHERE = {
+    "auditing": "audit budget certify certify_rows check evaluate harden inspect sanitize sweep",
+    "certificates": "CertifiedClassifier",
+    "core": (
+        "AttackInvalid AttackResult Budget CapabilityError CertificateInvalid CertificateViolated Dataset Domain "
+        "InfeasibleSet InputError LinearModel LinpoisonError MissingDependency Poison SolverFailed Split"
+    ),
+    "datasets": "load",
+    "defenses": "SanitizedClassifier make_defense",
+    "learners": "LinearClassifier",
+    "losses": "Problem",
+    "reporting": (
+        "AnswersReport AuditReport BudgetReport CertifyReport Gates HardenReport InspectReport SuiteReport SweepReport"
+    ),
 }
+_ROOM_OF = {name: room for room, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
     "AnswersReport",

@@ -292,13 +292,28 @@ def check_integer(value: Any, name: str, *, at_least: int) -> int:
 
 
 def check_integers(of: Any, *names: str, at_least: int) -> None:
-    """`check_integer` of several fields of an object."""
+    """`check_integer` of several fields of an object.
+
+    Parameters
+    ----------
+    of : object
+    *names : str
+        Of its fields.
+    at_least : int
+    """
     for name in names:
         check_integer(getattr(of, name), name, at_least=at_least)
 
 
 def check_among(value: Any, what: str, *known: str) -> None:
-    """Raise unless `value` is one of the words in `known`; an error calls it `what`.
+    """Raise unless `value` is one of some words.
+
+    Parameters
+    ----------
+    value : object
+    what : str
+        How an error calls it.
+    *known : str
 
     Examples
     --------
