@@ -17,7 +17,7 @@ HEADERS = ("first", "none")
 NO_COLUMN = "none"
 _ROW_NAMES = ("id", "idx", "index", "row", "row_id", "rowid", "row_number", "rownames", "level_0", "__index_level_0__")
 _ENOUGH = 20  # rows from which a column that counts them up is no accident
-_MARKS = "It is 0 in all rows but the trusted ones."
+_MARKS = "It is 0 in all rows but the trusted ones, and the same number in these."
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,15 @@ def marked_in_column(frame: Any, layout: Layout, name: str) -> NDArray[np.intp]:
 
 
 def marked(marks: NDArray[Any], where: str) -> NDArray[np.intp]:
-    """Places that are not 0; a gap is neither."""
+    """Places that are not 0; a gap is neither, and a column of several other numbers was not made to mark rows."""
     if marks.ndim != 1 or marks.dtype.kind not in "biuf":
         raise InputError(f"a number for each row in {where}", f"{marks.dtype} {marks.shape}", _MARKS)
     if np.isnan(marks).any():
         raise InputError(f"a number for each row in {where}", "NaN or an empty field", _MARKS)
+    numbers = np.unique(marks[marks != 0])
+    if numbers.size > 1:
+        shown = ", ".join(f"{number:g}" for number in numbers[:3])
+        raise InputError(f"0 and one other number in {where}", f"{numbers.size} others ({shown}, ...)", _MARKS)
     return np.flatnonzero(marks)
 
 

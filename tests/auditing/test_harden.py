@@ -323,6 +323,13 @@ def test_a_gap_among_the_marks_is_neither_trusted_nor_not(kind, tmp_path):
         search_of(data, trusted="column:checked")
 
 
+@pytest.mark.parametrize("values", [np.arange(80), np.where(np.arange(80) < 40, 1, -1), np.arange(80) % 3])
+def test_a_column_that_was_not_made_to_mark_rows_is_refused(values, tmp_path):
+    np.savez(tmp_path / "rows.npz", X=SPLIT.train.X, y=SPLIT.train.y, a=values)
+    with pytest.raises(InputError, match=r"0 and one other number in .*'a'.* the same number in these"):
+        search_of(tmp_path / "rows.npz", trusted="column:a")
+
+
 def test_trusted_rows_that_others_contradict_or_that_are_tested_are_told():
     X, y = np.vstack([SPLIT.train.X, SPLIT.train.X[:3]]), np.append(SPLIT.train.y, -SPLIT.train.y[:3])
     test = Dataset(np.vstack([SPLIT.test.X, SPLIT.train.X[4:6]]), np.append(SPLIT.test.y, [1.0, -1.0]))
