@@ -10,13 +10,14 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from linpoison.attacks.groups import LabelFlip
-from linpoison.subpopulations import ClusterMatch, EstimatorTrainer, Population, study, three_parts
+from linpoison.risk import Sample
+from linpoison.subpopulations import ClusterMatch, EstimatorTrainer, study, three_parts
 
 # %%
 # Rows of the defender, of the attacker, and test rows; one attack for each cluster of rows.
 
 X, y = load_digits(return_X_y=True)
-parts = three_parts(Population(X / 16, y), (0.4, 0.4, 0.2), seed=0)
+parts = three_parts(Sample(X / 16, y), (0.4, 0.4, 0.2), seed=0)
 trainer = EstimatorTrainer(LogisticRegression(max_iter=1000))
 found = study(parts, ClusterMatch(n_clusters=8), LabelFlip(), trainer, alphas=[1.0], seeds=1)
 

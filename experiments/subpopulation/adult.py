@@ -36,13 +36,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from linpoison.attacks.groups import LabelFlip
+from linpoison.risk import Sample
 from linpoison.subpopulations import (
     ClusterMatch,
     EstimatorTrainer,
     FeatureMatch,
     Matcher,
     Parts,
-    Population,
     Subpopulation,
     study,
     three_parts,
@@ -51,7 +51,7 @@ from linpoison.subpopulations import (
 LEFT_OUT = ["education", "native_country"]
 
 
-def adult() -> Population:
+def adult() -> Sample:
     """All rows, with education, race and sex as annotations."""
     import pandas as pd
 
@@ -61,16 +61,16 @@ def adult() -> Population:
     y = np.where(table.pop("income").str.startswith(">50K"), 1.0, -1.0)
     notes = {name: table[name].to_numpy(dtype=str) for name in ("education", "race", "sex")}
     X = pd.get_dummies(table.drop(columns=LEFT_OUT), dtype=float).to_numpy()
-    return Population((X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1), y, notes)
+    return Sample((X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1), y, annotations=notes)
 
 
-def generated() -> Population:
+def generated() -> Sample:
     """A small stand-in with the same annotations."""
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 2, size=(600, 3))
     X = np.column_stack([rng.normal(size=(600, 3)), 2 * groups])
     notes = {name: groups[:, i].astype(str) for i, name in enumerate(("education", "race", "sex"))}
-    return Population(X, np.where(X[:, 0] + X[:, 3] - 1 > 0, 1.0, -1.0), notes)
+    return Sample(X, np.where(X[:, 0] + X[:, 3] - 1 > 0, 1.0, -1.0), annotations=notes)
 
 
 class HiddenLayer:

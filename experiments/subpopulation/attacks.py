@@ -37,8 +37,8 @@ import image_cases as cases
 import numpy as np
 
 from linpoison.attacks.groups import LabelFlip, gradient_optimization, influence
-from linpoison.risk import CG
-from linpoison.subpopulations import Population, correctness, measure_damage, poison_count
+from linpoison.risk import CG, Sample
+from linpoison.subpopulations import correctness, measure_damage, poison_count
 
 
 def attacks_of(case: cases.Case, steps: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def measure(
     return found
 
 
-def retrained(case: cases.Case, poison: Population | None, seeds: int, first: int = 0) -> Any:
+def retrained(case: cases.Case, poison: Sample | None, seeds: int, first: int = 0) -> Any:
     """What models trained with the poison get right, shape (seeds, test rows)."""
     rows = case.parts.train if poison is None else case.parts.train.mix(poison)
     models = [case.learner.fit(rows, seed) for seed in range(first, first + seeds)]

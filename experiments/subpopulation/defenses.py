@@ -75,7 +75,7 @@ from linpoison.defenses import (
     SpectralSignatures,
 )
 from linpoison.risk import Sample
-from linpoison.subpopulations import Population, RiskTrainer, correctness, measure_damage, poison_count
+from linpoison.subpopulations import RiskTrainer, correctness, measure_damage, poison_count
 
 NAMES = ("none", "TRIM", "SEVER", "AC", "SS", "k-NN", "RONI", "INF", "MaxUp", "FP")
 KNOWN = 0.05
@@ -91,7 +91,7 @@ def defense_of(name: str, share: float, learner: RiskLearner) -> Any:
     return ActivationClustering(learner) if name == "AC" else SpectralSignatures(0.15, learner)
 
 
-def kept_by(name: str, rows: Population, share: float, learner: RiskLearner, known: Population | None = None) -> Any:
+def kept_by(name: str, rows: Sample, share: float, learner: RiskLearner, known: Sample | None = None) -> Any:
     """Indices of the rows that a defence keeps."""
     if name in ("none", "MaxUp", "FP"):
         return np.arange(rows.n)
@@ -105,7 +105,7 @@ def kept_by(name: str, rows: Population, share: float, learner: RiskLearner, kno
     return defense_of(name, share, learner).fit(rows.X, rows.y).sample_indices_
 
 
-def known_of(case: cases.Case) -> Population:
+def known_of(case: cases.Case) -> Sample:
     """The first training rows, clean."""
     return case.parts.train.take(range(max(round(KNOWN * case.parts.train.n), 10)))
 
@@ -121,7 +121,7 @@ def learner_of(name: str, case: cases.Case) -> RiskTrainer:
     return RiskTrainer(case.risk, FinePruning(case.trainer, Sample(clean.X, clean.y)))
 
 
-def shuffled(train: Population, poison: Population, seed: int) -> tuple[Population, Any]:
+def shuffled(train: Sample, poison: Sample, seed: int) -> tuple[Sample, Any]:
     """All rows in a random order, and which of them are poison."""
     order = np.random.default_rng(seed).permutation(train.n + poison.n)
     return train.mix(poison).take(order), order >= train.n

@@ -21,7 +21,6 @@ from linpoison.subpopulations import (
     ClusterMatch,
     FeatureMatch,
     Parts,
-    Population,
     RiskPredictor,
     RiskTrainer,
     Study,
@@ -153,15 +152,15 @@ def network_of(name: str, model: str, options: Any, shape: Any, classes: int, be
 class Before:
     """Rows of other classes, to pretrain on."""
 
-    rows: Population
+    rows: Sample
     classes: int
 
 
-def halves(train: Population, test: Population, classes: int) -> tuple[Population, Population, Before]:
+def halves(train: Sample, test: Sample, classes: int) -> tuple[Sample, Sample, Before]:
     """The second half of the classes as a task, the first half to pretrain on."""
     cut = classes // 2
     tasks = [rows.take(rows.y >= cut) for rows in (train, test)]
-    later = [Population(rows.X, rows.y - cut, rows.annotations) for rows in tasks]
+    later = [Sample(rows.X, rows.y - cut, annotations=rows.annotations) for rows in tasks]
     first = train.take(np.flatnonzero(train.y < cut)[:4000])
     return later[0], later[1], Before(first, cut)
 
@@ -183,12 +182,12 @@ def learns_last_layer_alone(case: Case) -> bool:
     return layer is not None and case.risk.size == layer.weight.numel() + layer.bias.numel()
 
 
-def features_in(case: Case, rows: Population) -> Population:
+def features_in(case: Case, rows: Sample) -> Sample:
     """What the last layer is given for rows, if it alone is learned; else the rows."""
     if not learns_last_layer_alone(case):
         return rows
     seen = case.risk.features(case.risk.current, rows.X).cpu().numpy().astype(np.float32)
-    return Population(seen, rows.y, rows.annotations)
+    return Sample(seen, rows.y, annotations=rows.annotations)
 
 
 def on_features(case: Case) -> Case:
@@ -202,7 +201,7 @@ def on_features(case: Case) -> Case:
     return replace(case, parts=Parts(*parts), risk=risk, layers=())
 
 
-def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Population, tuple[int, int, int]]:
+def rows_of(name: str, options: argparse.Namespace) -> tuple[Sample, Sample, tuple[int, int, int]]:
     """Rows to train on, rows to test on, and the default sizes of the three parts."""
     if options.model == "head" or (name == "sentences" and options.model is None):
         if name not in pretrained.ARCHIVES:
@@ -229,16 +228,16 @@ def rows_of(name: str, options: argparse.Namespace) -> tuple[Population, Populat
     if name == "reviews":
         return *reviews(options), (12500, 12500, 25000)
     if name == "cifar10":
-        parts = [Population(as_pixels(X), y) for X, y in read_cifar10(options.folder)]
+        parts = [Sample(as_pixels(X), y) for X, y in read_cifar10(options.folder)]
         return parts[0], parts[1], (25000, 25000, 10000)
     faces = read_utkface(options.folder, options.size)
-    whole = Population(as_pixels(faces.images), faces.gender, {"age": faces.age, "race": faces.race})
+    whole = Sample(as_pixels(faces.images), faces.gender, annotations={"age": faces.age, "race": faces.race})
     order = np.random.default_rng(options.split).permutation(whole.n)
     sizes = (7000, 7000, 6054) if options.rows is None else tuple(options.rows)
     return whole.take(order[sizes[2] :]), whole.take(order[: sizes[2]]), sizes
 
 
-def reviews(options: argparse.Namespace) -> tuple[Population, Population]:
+def reviews(options: argparse.Namespace) -> tuple[Sample, Sample]:
     """Film reviews as tokens of the BERT in the folder of its weights, in a random order."""
     from linpoison.datasets.folders import read_reviews
 
@@ -248,7 +247,7 @@ def reviews(options: argparse.Namespace) -> tuple[Population, Population]:
     for part in ("train", "test"):
         texts, y = read_reviews(options.folder, part)
         order = np.random.default_rng(options.split).permutation(len(y))
-        parts.append(Population(text.tokenise(options.weights, [texts[row] for row in order]), y[order]))
+        parts.append(Sample(text.tokenise(options.weights, [texts[row] for row in order]), y[order]))
     return parts[0], parts[1]
 
 
@@ -263,28 +262,28 @@ def halved(X: Any) -> Any:
     return X.reshape(n, c, height // 2, 2, width // 2, 2).mean(axis=(3, 5)).astype(np.float32)
 
 
-def digits(seed: int) -> tuple[Population, Population]:
+def digits(seed: int) -> tuple[Sample, Sample]:
     """scikit-learn's 1797 digits of 8 x 8 pixels, a third of them to test on."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(y))
-    whole = Population((X / 16).reshape(-1, 1, 8, 8).astype(np.float32)[order], y[order])
+    whole = Sample((X / 16).reshape(-1, 1, 8, 8).astype(np.float32)[order], y[order])
     return whole.take(range(1200)), whole.take(range(1200, whole.n))
 
 
-def mnist() -> tuple[Population, Population]:
+def mnist() -> tuple[Sample, Sample]:
     """MNIST at 14 x 14 pixels, the training rows in a random order."""
     from linpoison.datasets import load_mnist
 
     X, y, X_test, y_test = load_mnist()
     order = np.random.default_rng(0).permutation(len(y))[:20000]
     both = [(X[order], y[order]), (X_test, y_test)]
-    parts = [Population(halved(rows.reshape(-1, 1, 28, 28)), labels) for rows, labels in both]
+    parts = [Sample(halved(rows.reshape(-1, 1, 28, 28)), labels) for rows, labels in both]
     return parts[0], parts[1]
 
 
-def cifar10_small(small: bool) -> tuple[Population, Population]:
+def cifar10_small(small: bool) -> tuple[Sample, Sample]:
     """The subset of CIFAR-10 under LINPOISON_DATA, at 32 x 32 pixels or at half as many each way."""
     from linpoison.datasets.store import data_folder
 
@@ -292,12 +291,12 @@ def cifar10_small(small: bool) -> tuple[Population, Population]:
         parts, start = [], 0
         for part in ("train", "test"):
             pixels, y = as_pixels(archive[f"X_{part}"]), archive[f"y_{part}"].astype(np.int64)
-            parts.append(Population(halved(pixels) if small else pixels, y, {"row": start + np.arange(len(y))}))
+            parts.append(Sample(halved(pixels) if small else pixels, y, annotations={"row": start + np.arange(len(y))}))
             start += len(y)
     return parts[0], parts[1]
 
 
-def generated() -> Population:
+def generated() -> Sample:
     """1400 pictures of 8 x 8 pixels: a bar across or down, on an even or odd line, in one of two places."""
     rng = np.random.default_rng(0)
     y, place = rng.integers(0, 4, 1400), rng.integers(0, 2, 1400)
@@ -305,7 +304,7 @@ def generated() -> Population:
     for i, (label, start) in enumerate(zip(y, place, strict=True)):
         line = 1 + 4 * int(start) + int(label) // 2
         X[(i, 0, slice(None), line) if label % 2 else (i, 0, line)] += 0.55
-    return Population(X, y, {"place": place})
+    return Sample(X, y, annotations={"place": place})
 
 
 class LayerOf:
@@ -331,9 +330,11 @@ def clusters_elsewhere(case: Case, name: str) -> tuple[Case, FeatureMatch]:
     if "row" not in own[0].annotations:
         raise SystemExit(f"--match elsewhere needs --data {' or '.join(pretrained.ARCHIVES)}")
     X = np.concatenate([rows.X for rows in pretrained.features(name)])
-    seen = [Population(X[rows.annotations["row"]], rows.y) for rows in own]
+    seen = [Sample(X[rows.annotations["row"]], rows.y) for rows in own]
     found = ClusterMatch(n_clusters=case.clusters).fit(seen[1])
-    parts = [Population(rows.X, rows.y, {"cluster": found.assign(far)}) for rows, far in zip(own, seen, strict=True)]
+    parts = [
+        Sample(rows.X, rows.y, annotations={"cluster": found.assign(far)}) for rows, far in zip(own, seen, strict=True)
+    ]
     return replace(case, parts=Parts(*parts)), FeatureMatch(["cluster"]).fit(parts[1])
 
 

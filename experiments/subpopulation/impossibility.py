@@ -30,7 +30,8 @@ import numpy as np
 from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
 
-from linpoison.subpopulations import ClusterMatch, Population, measure_damage
+from linpoison.risk import Sample
+from linpoison.subpopulations import ClusterMatch, measure_damage
 
 
 class ClusterMajority:
@@ -39,14 +40,14 @@ class ClusterMajority:
     def __init__(self, groups: int) -> None:
         self.match = ClusterMatch(n_components=None, n_clusters=groups)
 
-    def fit(self, rows: Population) -> ClusterMajority:
+    def fit(self, rows: Sample) -> ClusterMajority:
         """Clusters, then votes."""
         codes = self.match.fit(rows).assign(rows)
         votes = np.bincount(codes, weights=rows.y, minlength=self.match.n_clusters)
         self.labels = np.where(votes > 0, 1.0, -1.0)
         return self
 
-    def predict(self, rows: Population) -> Any:
+    def predict(self, rows: Sample) -> Any:
         """The vote of each row's cluster."""
         return self.labels[self.match.assign(rows)]
 
@@ -54,7 +55,7 @@ class ClusterMajority:
 class Mixture(ClusterMajority):
     """Spherical Gaussian mixture; in each component the label of more posterior mass."""
 
-    def fit(self, rows: Population) -> Mixture:
+    def fit(self, rows: Sample) -> Mixture:
         """Components around the clusters, then masses."""
         from sklearn.mixture import GaussianMixture
 
@@ -64,7 +65,7 @@ class Mixture(ClusterMajority):
         self.labels = np.where(mass > 0, 1.0, -1.0)
         return self
 
-    def predict(self, rows: Population) -> Any:
+    def predict(self, rows: Sample) -> Any:
         """The label of the likeliest component."""
         return self.labels[self.model.predict(rows.X)]
 
@@ -75,32 +76,32 @@ class Neighbours:
     def __init__(self, k: int) -> None:
         self.model = KNeighborsClassifier(k)
 
-    def fit(self, rows: Population) -> Neighbours:
+    def fit(self, rows: Sample) -> Neighbours:
         """Remember the rows."""
         self.model.fit(rows.X, rows.y)
         return self
 
-    def predict(self, rows: Population) -> Any:
+    def predict(self, rows: Sample) -> Any:
         """Majority of the neighbours."""
         return self.model.predict(rows.X)
 
 
-def draw(groups: int, n: int, rng: np.random.Generator) -> tuple[Population, np.ndarray]:
+def draw(groups: int, n: int, rng: np.random.Generator) -> tuple[Sample, np.ndarray]:
     """Rows of groups that stand far apart, each with one label, and their groups."""
     angles = 2 * np.pi * np.arange(groups) / groups
     centres = 5 * groups * np.column_stack([np.cos(angles), np.sin(angles)])
     group = np.append(np.arange(groups), rng.integers(0, groups, n - groups))
     X = centres[group] + rng.uniform(-1, 1, size=(n, 2))
-    return Population(X, np.where(np.arange(groups) % 2 == 0, 1.0, -1.0)[group]), group
+    return Sample(X, np.where(np.arange(groups) % 2 == 0, 1.0, -1.0)[group]), group
 
 
-def attack(rows: Population, group: np.ndarray, rng: np.random.Generator) -> tuple[Population, int]:
+def attack(rows: Sample, group: np.ndarray, rng: np.random.Generator) -> tuple[Sample, int]:
     """The smallest group with flipped labels and one row more."""
     smallest = int(np.argmin(np.bincount(group)))
     members = np.flatnonzero(group == smallest)
     chosen = rows.take(np.append(members, rng.choice(members)))
     jitter = chosen.X + 1e-6 * rng.normal(size=chosen.X.shape)
-    return Population(jitter, -chosen.y), smallest
+    return Sample(jitter, -chosen.y), smallest
 
 
 def trial(groups: int, n: int, seed: int) -> dict[str, tuple[float, float, int]]:

@@ -62,12 +62,11 @@ from linpoison.core import Candidate, Domain, Poison
 from linpoison.core.dataset import stack_rows
 from linpoison.datasets import gaussians
 from linpoison.losses import Hinge, Logistic, Problem
-from linpoison.risk import Box, LinearRisk
+from linpoison.risk import Box, LinearRisk, Sample
 from linpoison.subpopulations import (
     ClusterMatch,
     Damage,
     Parts,
-    Population,
     ProblemTrainer,
     RiskPredictor,
     Subpopulation,
@@ -111,7 +110,7 @@ def unit_logs(X: Any) -> Any:
 def case_of(name: str, quick: bool = False, seed: int = 0) -> Case:
     """Rows, learner, domain and clusters of a data set."""
     split = gaussians(n=120, n_test=40) if quick else load(name)
-    whole = Population(stack_rows(split.train.X, split.test.X), np.concatenate([split.train.y, split.test.y]))
+    whole = Sample(stack_rows(split.train.X, split.test.X), np.concatenate([split.train.y, split.test.y]))
     sizes = (0.4, 0.4, 0.2)
     if name == "enron1" and not quick:
         parts = three_parts(whole, sizes, seed)
@@ -160,27 +159,27 @@ class Attacks:
         self.case, self.group, self.count = case, group, count
         self.moving = {f"go {reach:g}": GradientOptimization(reach) for reach in REACHES}
 
-    def _best(self, attack: CrossFitted, collateral: float = 1.0) -> tuple[str, Population]:
+    def _best(self, attack: CrossFitted, collateral: float = 1.0) -> tuple[str, Sample]:
         parts = self.case.parts
         directed = Directed(attack, self.case.problem, parts.train, self.case.domain, collateral)
         best = attack.run(directed.scenario(parts.auxiliary, self.group, self.count)).best
         rows = best.poison.expanded()
-        return best.label, Population(rows.X, rows.y)
+        return best.label, Sample(rows.X, rows.y)
 
-    def flip(self) -> tuple[str, Population]:
+    def flip(self) -> tuple[str, Sample]:
         """Of auxiliary or training rows."""
         return self._best(CrossFitted({"flip": GroupFlips(), "flip training rows": GroupFlips(rows="train")}))
 
-    def go(self) -> tuple[str, Population]:
+    def go(self) -> tuple[str, Sample]:
         """Within one of `REACHES`."""
         return self._best(CrossFitted(self.moving))
 
-    def convex(self) -> tuple[str, Population]:
+    def convex(self) -> tuple[str, Sample]:
         """With the collateral held down."""
         options, collateral = self.case.options, self.case.collateral
         return self._best(CrossFittedAttack(ways=self.moving, **options), collateral)
 
-    def null(self) -> tuple[str, Population]:
+    def null(self) -> tuple[str, Sample]:
         """Rows of the cluster as they are."""
         rows = self.case.parts.auxiliary.take(self.group.mask(self.case.parts.auxiliary))
         return "", rows.take(np.arange(self.count) % rows.n)

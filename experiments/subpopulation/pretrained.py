@@ -22,7 +22,7 @@ import torch
 
 from deep import text
 from linpoison.datasets.store import data_folder
-from linpoison.subpopulations import Population
+from linpoison.risk import Sample
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from efficientnet_lite import Enlarged, Pooled, loaded  # noqa: E402
@@ -76,16 +76,18 @@ def minilm(classes: int) -> text.TextClassifier:
     return text.TextClassifier(MeanOfTokens(loaded.encoder), loaded.classifier.in_features, classes, loaded.pad)
 
 
-def sentences(length: int = 32) -> tuple[Population, Population]:
+def sentences(length: int = 32) -> tuple[Sample, Sample]:
     """Film review sentences as so many tokens of MiniLM, 8662 to train on and 2000 to test on."""
     with gzip.open(data_folder() / "reviews.tsv.gz", "rt", encoding="utf-8") as stream:
         lines = [line.rstrip("\n").split("\t", 1) for line in stream]
     tokens = text.tokenise(minilm_folder(), [line[1] for line in lines], length)
-    whole = Population(tokens, np.array([int(line[0] == "1") for line in lines]), {"row": np.arange(len(lines))})
+    whole = Sample(
+        tokens, np.array([int(line[0] == "1") for line in lines]), annotations={"row": np.arange(len(lines))}
+    )
     return whole.take(range(8662)), whole.take(range(8662, whole.n))
 
 
-def features(name: str) -> tuple[Population, Population]:
+def features(name: str) -> tuple[Sample, Sample]:
     """Features of a data set's rows, as the data folder has them, and the numbers of the rows."""
     with np.load(data_folder() / f"{ARCHIVES[name]}.npz", allow_pickle=False) as seen:
         X, y = ({part: seen[f"{kind}_{part}"] for part in ("train", "test")} for kind in "Xy")
@@ -94,7 +96,7 @@ def features(name: str) -> tuple[Population, Population]:
     }
     start = {"train": 0, "test": len(X["train"])}
     train, test = (
-        Population(X[part].astype(np.float32), codes[part], {"row": start[part] + np.arange(len(X[part]))})
+        Sample(X[part].astype(np.float32), codes[part], annotations={"row": start[part] + np.arange(len(X[part]))})
         for part in ("train", "test")
     )
     return train, test

@@ -40,7 +40,7 @@ import numpy as np
 
 from linpoison.attacks.gradient import FixedModelAttack, GradientMatching
 from linpoison.risk import CG, Adam, Box, ProjectedGradient, Sample
-from linpoison.subpopulations import ClusterMatch, Population, correctness
+from linpoison.subpopulations import ClusterMatch, correctness
 
 SURROGATE = 10**6
 """A seed that no victim has."""
@@ -68,7 +68,7 @@ def target_sets(case: cases.Case, surrogate: Any, options: Any) -> list[dict[str
 
 def poison_of(
     case: cases.Case, surrogate: Any, targets: Any, wanted: Any, options: Any, steps: int
-) -> tuple[Population, Any]:
+) -> tuple[Sample, Any]:
     """Some training rows of the wanted class, changed in so many steps, and which ones."""
     train, risk, w = case.parts.train, surrogate.risk, surrogate.w
     count = 1 if options.attack == "influence" else max(round(options.share * train.n), 1)
@@ -85,17 +85,17 @@ def poison_of(
         place = Box((seeds.X - options.epsilon).clip(0, 1), (seeds.X + options.epsilon).clip(0, 1))
         matching = GradientMatching(Adam(options.epsilon / 8, steps), place)
         moved = matching.craft(risk, w, Sample(risk.rows(train.X), train.y), seeds, aim).poison.X
-    return Population(moved.cpu().numpy(), train.y[chosen]), chosen
+    return Sample(moved.cpu().numpy(), train.y[chosen]), chosen
 
 
-def replaced(rows: Population, chosen: Any, poison: Population) -> Population:
+def replaced(rows: Sample, chosen: Any, poison: Sample) -> Sample:
     """The rows with those that are chosen changed."""
     X = rows.X.copy()
     X[chosen] = poison.X
-    return Population(X, rows.y)
+    return Sample(X, rows.y)
 
 
-def success(case: cases.Case, rows: Population, targets: Any, victims: int) -> float:
+def success(case: cases.Case, rows: Sample, targets: Any, victims: int) -> float:
     """Share of the targets that victims get wrong."""
     models = [case.learner.fit(rows, seed) for seed in range(victims)]
     return 1 - float(correctness(models, case.parts.test.take(targets)).mean())

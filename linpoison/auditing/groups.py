@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import UNDEFENDED, Dataset, InputError, LinearModel, as_whole
-from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Population, column_numbers
+from ..subpopulations import ClusterMatch, ColumnMatch, Matcher, Sample, column_numbers
 from .damage import LEVEL, interval
 
 CLUSTERS = 10
@@ -68,8 +68,8 @@ class Grouping:
         InputError
             For a column that there is not or that is named twice, or fewer training rows than clusters.
         """
-        match = self._matcher(train, seed).fit(Population(train.X, train.y))
-        return Division(match.names_, match.sizes_, match.assign(Population(rows.X, rows.y)))
+        match = self._matcher(train, seed).fit(Sample(train.X, train.y))
+        return Division(match.names_, match.sizes_, match.assign(Sample(rows.X, rows.y)))
 
     def _matcher(self, train: Dataset, seed: int) -> Matcher:
         if self.kind == "columns":

@@ -26,8 +26,8 @@ from ..subpopulations import (
     ColumnMatch,
     Matcher,
     Parts,
-    Population,
     ProblemTrainer,
+    Sample,
     Study,
     column_numbers,
     group_map,
@@ -217,7 +217,7 @@ def _run(
         raise CapabilityError(
             "no sample weights with subpop", "some", "Its attacks count rows: repeat rows by whole weights instead."
         )
-    train, test = Population.of(setting.split.train), Population.of(setting.split.test)
+    train, test = Sample.of(setting.split.train), Sample.of(setting.split.test)
     order = np.random.default_rng(options.learner.seed).permutation(train.n)
     parts = Parts(train.take(order[::2]), train.take(order[1::2]), test)
     matcher = _matcher(options, setting.split.train).fit(parts.auxiliary)

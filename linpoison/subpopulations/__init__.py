@@ -1,10 +1,11 @@
 """Subpopulations: who is in one, and what an attack does to it and to everybody else."""
 
+from ..risk import Sample
 from .columns import ColumnMatch, column_numbers
 from .damage import Damage, Estimate, correctness, measure_damage, paired_interval
 from .mapping import GroupMap, group_map
 from .matching import ClusterMatch, FeatureMatch, Matcher, Subpopulation
-from .population import Parts, Population, three_parts
+from .parts import Parts, three_parts
 from .study import GroupDamage, Study, SubpopulationAttack, Worst, poison_count, study
 from .trainers import (
     EstimatorTrainer,
@@ -26,11 +27,11 @@ __all__ = [
     "GroupMap",
     "Matcher",
     "Parts",
-    "Population",
     "Predictor",
     "ProblemTrainer",
     "RiskPredictor",
     "RiskTrainer",
+    "Sample",
     "Study",
     "Subpopulation",
     "SubpopulationAttack",

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, InputError
+from ..risk import Sample
 from .matching import FeatureMatch, Matcher, known_column
-from .population import Index, Population
+from .parts import Index
 
 DISTINCT = 6
 """A column of more values is cut at its quartiles."""
@@ -49,10 +50,10 @@ class ColumnMatch(Matcher):
     Examples
     --------
     >>> X = np.array([[0.0, 20], [0, 31], [0, 42], [1, 53], [1, 64], [1, 75], [1, 86]])
-    >>> match = ColumnMatch([0, 1], ["sex", "age"]).fit(Population(X, np.ones(7)))
+    >>> match = ColumnMatch([0, 1], ["sex", "age"]).fit(Sample(X, np.ones(7)))
     >>> match.names_
     ['sex=0, age=36.5 to 53', 'sex=0, age=below 36.5', 'sex=1, age=53 to 69.5', 'sex=1, age=from 69.5']
-    >>> match.assign(Population(np.array([[1.0, 200], [2, 20]]), np.ones(2)))
+    >>> match.assign(Sample(np.array([[1.0, 200], [2, 20]]), np.ones(2)))
     array([ 3, -1])
     """
 
@@ -60,7 +61,7 @@ class ColumnMatch(Matcher):
         self.columns = columns
         self.names = names
 
-    def fit(self, auxiliary: Population) -> Self:
+    def fit(self, auxiliary: Sample) -> Self:
         """Find the values and quartiles of the columns, and their combinations, among the auxiliary rows."""
         d, names = auxiliary.X.shape[1], auxiliary.feature_names if self.names is None else self.names
         if names is not None and len(names) != d:
@@ -77,7 +78,7 @@ class ColumnMatch(Matcher):
         self.names_, self.sizes_ = self.match_.names_, self.match_.sizes_
         return self
 
-    def _assign(self, rows: Population) -> Index:
+    def _assign(self, rows: Sample) -> Index:
         known, given = self.feature_names_, rows.feature_names
         if self.names is None and None not in (known, given) and list(given or ()) != known:
             raise InputError(f"rows of the columns {known}", f"the columns {list(given or ())}", "Order them alike.")
@@ -87,9 +88,11 @@ class ColumnMatch(Matcher):
         names = self.feature_names_ or []
         return f"x{place}" if not names or names.count(names[place]) > 1 else names[place]
 
-    def _annotated(self, rows: Population) -> Population:
+    def _annotated(self, rows: Sample) -> Sample:
         pairs = zip(self.places_, self.cuts_.items(), strict=True)
-        return Population(rows.X, rows.y, {name: cut.words(_values(rows, place)) for place, (name, cut) in pairs})
+        return Sample(
+            rows.X, rows.y, annotations={name: cut.words(_values(rows, place)) for place, (name, cut) in pairs}
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +181,7 @@ def told_apart(values: Array) -> list[str]:
     return words
 
 
-def _values(rows: Population, place: int) -> Array:
+def _values(rows: Sample, place: int) -> Array:
     column = rows.X[:, [known_column(place, rows.X.shape[1])]]
     try:
         values = np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()

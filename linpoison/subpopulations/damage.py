@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Array, Dataset, InputError, Mask, check_number
-from .population import Population
+from ..risk import Sample
 from .trainers import Predictor
 
 
@@ -47,7 +47,7 @@ class Damage:
     n_target: int
 
 
-def correctness(models: Sequence[Predictor], rows: Population | Dataset) -> Mask:
+def correctness(models: Sequence[Predictor], rows: Sample | Dataset) -> Mask:
     """Which rows each model gets right, shape (models, n)."""
     return np.array([np.asarray(model.predict(rows.X)) == rows.y for model in models]).reshape(len(models), rows.n)
 

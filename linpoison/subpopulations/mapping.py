@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, InputError, check_integer
+from ..risk import Sample
 from .matching import Matcher, Subpopulation
-from .population import Index, Population
+from .parts import Index
 from .study import SubpopulationAttack
 
 METHODS = ("pca", "tsne")
@@ -48,9 +49,9 @@ class GroupMap:
 
 def group_map(
     matcher: Matcher,
-    auxiliary: Population,
-    rows: Population,
-    poison: Mapping[int, Population],
+    auxiliary: Sample,
+    rows: Sample,
+    poison: Mapping[int, Sample],
     *,
     method: str = "pca",
     most: int = 1500,
@@ -62,11 +63,11 @@ def group_map(
     ----------
     matcher : Matcher
         Fitted. What it clusters is mapped (``embed``), the rows themselves if it is no `ClusterMatch`.
-    auxiliary : Population
+    auxiliary : Sample
         The rows that the principal components are fitted on.
-    rows : Population
+    rows : Sample
         To be shown.
-    poison : mapping of int to Population
+    poison : mapping of int to Sample
         By the code of the subpopulation that it is against.
     method : {"pca", "tsne"}, default "pca"
         Two principal components of the auxiliary rows; or t-SNE of the rows and the poison together, begun at these,
@@ -78,7 +79,7 @@ def group_map(
     Examples
     --------
     >>> from linpoison.subpopulations import FeatureMatch
-    >>> rows = Population([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]], [1, 1, -1, -1])
+    >>> rows = Sample([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]], [1, 1, -1, -1])
     >>> found = group_map(FeatureMatch([0]).fit(rows), rows, rows, {0: rows.take([2])})
     >>> np.abs(found.points[:, 0]), found.codes, found.poison_codes
     (array([2., 2., 2., 2.]), array([0, 0, 1, 1]), array([0]))
@@ -101,7 +102,7 @@ def _drawn(n: int, most: int, rng: np.random.Generator) -> Index:
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
-def _values(matcher: Any, rows: Population) -> Array:
+def _values(matcher: Any, rows: Sample) -> Array:
     values = matcher.embed(rows) if hasattr(matcher, "embed") else rows.X
     values = values.toarray() if sp.issparse(values) else np.asarray(values, dtype=np.float64)
     return np.asarray(values.reshape(len(values), -1), dtype=np.float64)
@@ -134,9 +135,9 @@ class Recording:
     """
 
     attack: SubpopulationAttack
-    made: dict[int, Population] = field(default_factory=dict)
+    made: dict[int, Sample] = field(default_factory=dict)
 
-    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+    def poison(self, auxiliary: Sample, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Sample:
         """See `SubpopulationAttack.poison`."""
         self.made[group.code] = self.attack.poison(auxiliary, group, count, surrogate, seed)
         return self.made[group.code]

@@ -15,7 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..core import InputError, Mask, check_integer
-from .population import Index, Population
+from ..risk import Sample
+from .parts import Index
 
 
 class Matcher(BaseEstimator, ABC):  # type: ignore[misc]
@@ -33,13 +34,13 @@ class Matcher(BaseEstimator, ABC):  # type: ignore[misc]
     sizes_: Index
 
     @abstractmethod
-    def fit(self, auxiliary: Population) -> Self:
+    def fit(self, auxiliary: Sample) -> Self:
         """Find the subpopulations; no other rows are ever looked at to define them."""
 
     @abstractmethod
-    def _assign(self, rows: Population) -> Index: ...
+    def _assign(self, rows: Sample) -> Index: ...
 
-    def assign(self, rows: Population) -> Index:
+    def assign(self, rows: Sample) -> Index:
         """The number of each row's subpopulation, or -1, shape (n,)."""
         check_is_fitted(self, "names_")
         return self._assign(rows)
@@ -73,7 +74,7 @@ class Subpopulation:
     size: int
     label: Any = None
 
-    def mask(self, rows: Population) -> Mask:
+    def mask(self, rows: Sample) -> Mask:
         """Which rows are in it, shape (n,)."""
         inside = self.matcher.assign(rows) == self.code
         return inside if self.label is None else inside & (rows.y == self.label)
@@ -102,7 +103,7 @@ class FeatureMatch(Matcher):
 
     Examples
     --------
-    >>> rows = Population(np.zeros((4, 1)), [1, 1, 1, 1], {"sex": ["f", "f", "m", "m"], "age": [20, 70, 30, 44]})
+    >>> rows = Sample(np.zeros((4, 1)), np.ones(4), annotations={"sex": ["f", "f", "m", "m"], "age": [20, 70, 30, 44]})
     >>> match = FeatureMatch(["sex", "age"], bins={"age": (30, 45, 60)}).fit(rows)
     >>> match.names_
     ['sex=f, age<30', 'sex=f, age>=60', 'sex=m, 30<=age<45']
@@ -122,7 +123,7 @@ class FeatureMatch(Matcher):
         self.least = least
         self.most = most
 
-    def fit(self, auxiliary: Population) -> Self:
+    def fit(self, auxiliary: Sample) -> Self:
         """List the combinations of values among the auxiliary rows."""
         if not len(self.by):
             raise InputError("at least one annotation or column", "none")
@@ -141,13 +142,13 @@ class FeatureMatch(Matcher):
         self.sizes_ = counts[kept]
         return self
 
-    def _assign(self, rows: Population) -> Index:
+    def _assign(self, rows: Sample) -> Index:
         return np.array([self.codes_.get(tuple(key), -1) for key in self._keys(rows).tolist()], dtype=np.intp)
 
-    def _keys(self, rows: Population) -> NDArray[Any]:
+    def _keys(self, rows: Sample) -> NDArray[Any]:
         return np.stack([self._values(rows, name) for name in self.by], axis=1)
 
-    def _values(self, rows: Population, name: Any) -> NDArray[Any]:
+    def _values(self, rows: Sample, name: Any) -> NDArray[Any]:
         if isinstance(name, str) and name in rows.annotations:
             values = rows.annotations[name]
         else:
@@ -172,7 +173,7 @@ class FeatureMatch(Matcher):
         return f"{low}<={what}<{high}" if high else f"{what}>={low}"
 
 
-def _place(rows: Population, name: Any) -> int:
+def _place(rows: Sample, name: Any) -> int:
     """The column of a name or a number."""
     names = list(rows.feature_names or ())
     if isinstance(name, str):
@@ -222,8 +223,8 @@ class ClusterMatch(Matcher):
     --------
     >>> rng = np.random.default_rng(0)
     >>> X = np.repeat([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]], 20, axis=0) + 0.1 * rng.normal(size=(60, 2))
-    >>> match = ClusterMatch(n_components=2, n_clusters=3).fit(Population(X, np.ones(60)))
-    >>> match.sizes_, np.unique(match.assign(Population(X[:20], np.ones(20)))).size
+    >>> match = ClusterMatch(n_components=2, n_clusters=3).fit(Sample(X, np.ones(60)))
+    >>> match.sizes_, np.unique(match.assign(Sample(X[:20], np.ones(20)))).size
     (array([20, 20, 20]), 1)
     """
 
@@ -241,7 +242,7 @@ class ClusterMatch(Matcher):
         self.n_clusters = n_clusters
         self.random_state = random_state
 
-    def fit(self, auxiliary: Population) -> Self:
+    def fit(self, auxiliary: Sample) -> Self:
         """Fit scaler, components and centroids on the auxiliary rows."""
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
@@ -271,7 +272,7 @@ class ClusterMatch(Matcher):
         self.names_ = [f"cluster {code}" for code in range(k)]
         return self
 
-    def embed(self, rows: Population) -> NDArray[np.float64]:
+    def embed(self, rows: Sample) -> NDArray[np.float64]:
         """What is clustered, shape (n, n_components): for a map of the clusters."""
         check_is_fitted(self, "names_")
         values = self._represented(rows)
@@ -279,10 +280,10 @@ class ClusterMatch(Matcher):
         values = values if self.pca_ is None else self.pca_.transform(values)
         return np.asarray(values.toarray() if sp.issparse(values) else values)
 
-    def _assign(self, rows: Population) -> Index:
+    def _assign(self, rows: Sample) -> Index:
         return np.asarray(self.kmeans_.predict(self.embed(rows)), dtype=np.intp)
 
-    def _represented(self, rows: Population) -> Any:
+    def _represented(self, rows: Sample) -> Any:
         values = rows.X if self.representation is None else self.representation(rows.X)
         if sp.issparse(values):
             return values

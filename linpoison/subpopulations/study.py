@@ -10,9 +10,10 @@ import numpy as np
 
 from ..core import InputError, Mask, check_integer, check_number
 from ..core.journal import Journal
+from ..risk import Sample
 from .damage import Damage, measure_damage
 from .matching import Matcher, Subpopulation
-from .population import Index, Parts, Population
+from .parts import Index, Parts
 from .trainers import Predictor, SubpopulationTrainer
 
 Progress = Callable[[int, int, str], None]
@@ -21,11 +22,11 @@ Progress = Callable[[int, int, str], None]
 class SubpopulationAttack(Protocol):
     """Makes poison from what the attacker sees."""
 
-    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+    def poison(self, auxiliary: Sample, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Sample:
         """`count` poison rows against `group`; `surrogate` was trained on the auxiliary rows."""
 
 
-def poison_count(alpha: float, group: Subpopulation, auxiliary: Population) -> int:
+def poison_count(alpha: float, group: Subpopulation, auxiliary: Sample) -> int:
     """``alpha m``, rounded, but at least 1: the poison for m auxiliary rows of the group.
 
     Parameters
@@ -33,7 +34,7 @@ def poison_count(alpha: float, group: Subpopulation, auxiliary: Population) -> i
     alpha : float
         Poison rows for each auxiliary row of the group.
     group : Subpopulation
-    auxiliary : Population
+    auxiliary : Sample
 
     Raises
     ------

@@ -11,7 +11,7 @@ from ..core import InputError
 from ..learners import make_learner
 from ..losses import Problem
 from ..risk import Sample
-from .population import Population
+from .parts import counted
 
 
 class Predictor(Protocol):
@@ -24,7 +24,7 @@ class Predictor(Protocol):
 class SubpopulationTrainer(Protocol):
     """Learns from scratch."""
 
-    def fit(self, rows: Population, seed: int) -> Predictor:
+    def fit(self, rows: Sample, seed: int) -> Predictor:
         """Train on rows; the seed stands for all that training draws at random."""
 
 
@@ -35,19 +35,19 @@ class EstimatorTrainer:
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
-    >>> rows = Population([[-1.0], [1.0]], ["no", "yes"])
+    >>> rows = Sample([[-1.0], [1.0]], ["no", "yes"])
     >>> EstimatorTrainer(LogisticRegression()).fit(rows, 0).predict([[2.0]])
     array(['yes'], dtype='<U3')
     """
 
     estimator: Any
 
-    def fit(self, rows: Population, seed: int) -> Any:
+    def fit(self, rows: Sample, seed: int) -> Any:
         """Train a clone."""
         fresh = clone(self.estimator)
         seeds = [name for name in fresh.get_params() if name.rpartition("__")[2] == "random_state"]
         fresh.set_params(**dict.fromkeys(seeds, seed))
-        return fresh.fit(rows.X, rows.y)
+        return fresh.fit(counted(rows).X, rows.y)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ProblemTrainer:
 
     problem: Problem
 
-    def fit(self, rows: Population, seed: int) -> Any:
+    def fit(self, rows: Sample, seed: int) -> Any:
         """The `LinearModel` that minimises the objective; `seed` has no influence."""
         return make_learner(self.problem).fit(rows.dataset())
 
@@ -101,7 +101,7 @@ class RiskTrainer:
         if not hasattr(self.trainer, "fit"):
             raise InputError("a trainer of deep, such as LBFGSTrainer()", repr(self.trainer))
 
-    def fit(self, rows: Population, seed: int) -> RiskPredictor:
+    def fit(self, rows: Sample, seed: int) -> RiskPredictor:
         """Train from parameters drawn with the seed."""
-        trained = self.trainer.fit(self.risk, Sample(self.risk.rows(rows.X), rows.y), seed=seed)
+        trained = self.trainer.fit(self.risk, Sample(self.risk.rows(rows.X), rows.y, rows.weights), seed=seed)
         return RiskPredictor(trained.risk, trained.w)

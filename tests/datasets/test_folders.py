@@ -8,7 +8,8 @@ from PIL import Image
 
 from linpoison.core import InputError
 from linpoison.datasets.folders import read_cifar10, read_reviews, read_utkface
-from linpoison.subpopulations import FeatureMatch, Population, three_parts
+from linpoison.risk import Sample
+from linpoison.subpopulations import FeatureMatch, three_parts
 
 
 def face(folder, name, colour=(200, 100, 50), size=(20, 30)):
@@ -45,7 +46,7 @@ def test_the_groups_and_parts_of_the_paper(tmp_path):
     for number in range(40):
         face(tmp_path, f"{20 + number}_{number % 2}_{number % 5}_{number}.jpg", size=(4, 4))
     found = read_utkface(tmp_path, size=4)
-    people = Population(found.images, found.gender, {"race": found.race, "age": found.age})
+    people = Sample(found.images, found.gender, annotations={"race": found.race, "age": found.age})
     parts = three_parts(people, (15, 15, 10))
     drawn = np.concatenate(parts.rows)
     assert np.unique(drawn).size == 40

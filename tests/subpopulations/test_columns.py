@@ -12,13 +12,14 @@ import scipy.sparse as sp
 from linpoison.auditing.groups import Grouping
 from linpoison.cli import main
 from linpoison.core import Dataset, InputError
-from linpoison.subpopulations import ColumnMatch, FeatureMatch, Population, column_numbers, three_parts
+from linpoison.risk import Sample
+from linpoison.subpopulations import ColumnMatch, FeatureMatch, column_numbers, three_parts
 from linpoison.subpopulations.columns import told_apart
 
 
 def rows_of(*columns):
     X = np.column_stack(columns).astype(float)
-    return Population(X, np.ones(len(X)))
+    return Sample(X, np.ones(len(X)))
 
 
 @pytest.mark.parametrize("values", [[1234561.0, 1234562.0], [2001.5, 2003.0, 2004.5], [0.1, 0.2]])
@@ -59,7 +60,7 @@ def test_counts_that_are_mostly_zero_are_cut_above_it(sparse):
     counts = np.array([0] * 80 + [1, 2, 3, 4, 5, 6, 7, 8] * 2)
     rows = rows_of(counts)
     if sparse:
-        rows = Population(sp.csr_array(rows.X), rows.y)
+        rows = Sample(sp.csr_array(rows.X), rows.y)
     match = ColumnMatch([0]).fit(rows)
     assert dict(zip(match.names_, match.sizes_.tolist(), strict=True)) == {
         "x0=below 1": 80, "x0=1 to 4.5": 8, "x0=from 4.5": 8,
@@ -128,7 +129,7 @@ def test_nan_is_in_no_quarter_but_told(least):
 
 def test_text_is_told():
     with pytest.raises(InputError, match=r"numbers in column 0.*FeatureMatch\(\[0\]\)"):
-        ColumnMatch([0]).fit(Population(np.array([["f"], ["m"]]), np.ones(2)))
+        ColumnMatch([0]).fit(Sample(np.array([["f"], ["m"]]), np.ones(2)))
 
 
 def people(**more):
@@ -140,53 +141,53 @@ def test_a_data_frame_is_matched_by_the_names_of_its_columns():
     """As its array is by their numbers, through `three_parts`, `take` and `mix`, which go by place and not by index."""
     table = people(old=[False, False, False, True, True, True])
     y = pd.Series([1, -1, 1, -1, 1, -1], index=table.index)
-    rows = Population(table, y, {"sex": table["sex"]})
+    rows = Sample(table, y, annotations={"sex": table["sex"]})
     assert rows.X.dtype == np.float64
     assert rows.X.tolist() == table.to_numpy(dtype=float).tolist()
     assert rows.take([1]).X.tolist() == [[0.0, 31.0, 0.0]]
     by_name = ColumnMatch(["old", "sex"]).fit(rows)
     assert by_name.names_ == ["old=0, sex=0", "old=0, sex=1", "old=1, sex=0", "old=1, sex=1"]
-    by_number = ColumnMatch([2, 0], list(table.columns)).fit(Population(table.to_numpy(dtype=float), y))
+    by_number = ColumnMatch([2, 0], list(table.columns)).fit(Sample(table.to_numpy(dtype=float), y))
     assert by_number.names_ == by_name.names_
     parts = three_parts(rows, (2, 2, 2))
     for part in (rows, parts.train, parts.test, parts.train.mix(parts.test)):
         assert part.feature_names == ("sex", "age", "old")
-        bare = Population(part.X, part.y)
+        bare = Sample(part.X, part.y)
         assert by_name.assign(part).tolist() == by_number.assign(bare).tolist() == by_name.assign(bare).tolist()
     data = rows.dataset()
-    assert data.feature_names == Population.of(data).feature_names == rows.feature_names
+    assert data.feature_names == Sample.of(data).feature_names == rows.feature_names
 
 
 def test_names_of_columns_that_are_numbers_are_none():
-    rows = Population(pd.DataFrame([[1, 2], [3, 4]]), pd.Series([1, -1]))
+    rows = Sample(pd.DataFrame([[1, 2], [3, 4]]), pd.Series([1, -1]))
     assert rows.feature_names is None
     assert ColumnMatch([1]).fit(rows).names_ == ["x1=2", "x1=4"]
 
 
 def test_columns_of_text_beside_others():
-    rows = Population(people(job=list("abcabc")), np.ones(6))
+    rows = Sample(people(job=list("abcabc")), np.ones(6))
     assert ColumnMatch(["sex"]).fit(rows).names_ == ["sex=0", "sex=1"]
     assert FeatureMatch([2]).fit(rows).sizes_.tolist() == [2, 2, 2]
     with pytest.raises(InputError, match=r"numbers in column 2.*FeatureMatch\(\[2\]\)"):
         ColumnMatch(["job"]).fit(rows)
-    missing = Population(people(pay=pd.array([1, None, 2, 3, 4, 5], dtype="Int64")), np.ones(6))
+    missing = Sample(people(pay=pd.array([1, None, 2, 3, 4, 5], dtype="Int64")), np.ones(6))
     with pytest.raises(InputError, match="numbers in column 2"):
         ColumnMatch(["pay"]).fit(missing)
 
 
 def test_names_that_do_not_fit_are_told():
-    rows = Population(people(), np.ones(6))
+    rows = Sample(people(), np.ones(6))
     with pytest.raises(InputError, match=r"such as sex, age\) or by number below 2, got 'agee'"):
         ColumnMatch(["agee"]).fit(rows)
     with pytest.raises(InputError, match="by number below 2, got 'age'"):
-        ColumnMatch(["age"]).fit(Population(rows.X, rows.y))
+        ColumnMatch(["age"]).fit(Sample(rows.X, rows.y))
     with pytest.raises(InputError, match=r"a list of columns, got 'age'. Say \['age'\]"):
         ColumnMatch("age").fit(rows)
-    swapped = Population(people()[["age", "sex"]], np.ones(6))
+    swapped = Sample(people()[["age", "sex"]], np.ones(6))
     with pytest.raises(InputError, match=r"columns \['sex', 'age'\], got the columns \['age', 'sex'\]"):
         ColumnMatch(["age"]).fit(rows).assign(swapped)
     with pytest.raises(InputError, match=r"feature names, one for each column, got 1 for X of shape \(6, 2\)"):
-        Population(rows.X, rows.y, feature_names=["sex"])
+        Sample(rows.X, rows.y, feature_names=["sex"])
 
 
 def test_a_name_of_two_columns_names_neither():

@@ -23,7 +23,8 @@ from linpoison.attacks.run import Run
 from linpoison.core import Dataset, Domain, InputError, Poison
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem
-from linpoison.subpopulations import Population, ProblemTrainer, correctness, measure_damage, three_parts
+from linpoison.risk import Sample
+from linpoison.subpopulations import ProblemTrainer, correctness, measure_damage, three_parts
 
 DOMAIN = Domain.box(-8.0, 8.0, d=2)
 LOGISTIC, HINGE = Problem(Logistic(), 0.01), Problem(Hinge(), 0.01)
@@ -218,7 +219,7 @@ def test_what_fails_with_all_rows_gives_way_to_the_next_best(case):
 def test_kkt_rows_of_counts_are_whole_and_reach_the_decoy():
     rng = np.random.default_rng(0)
     X = rng.poisson([[2.0, 6.0, 1.0, 3.0]], size=(240, 4)).astype(float)
-    whole = Population(X, np.where(X @ [1.0, -0.5, 1.0, 0.2] > 1, 1.0, -1.0))
+    whole = Sample(X, np.where(X @ [1.0, -0.5, 1.0, 0.2] > 1, 1.0, -1.0))
     parts = three_parts(whole, (0.4, 0.4, 0.2), 0)
     group = clusters().fit(parts.auxiliary).subpopulations()[0]
     asked = Directed(None, HINGE, parts.train, Domain.counts(30, d=4)).scenario(parts.auxiliary, group, 40)

@@ -22,7 +22,8 @@ from deep import RiskLearner  # noqa: E402
 from deep.text import TextClassifier  # noqa: E402
 from deep.vision import vgg16  # noqa: E402
 from linpoison.attacks.groups import LabelFlip  # noqa: E402
-from linpoison.subpopulations import Population, RiskPredictor, correctness  # noqa: E402
+from linpoison.risk import Sample  # noqa: E402
+from linpoison.subpopulations import RiskPredictor, correctness  # noqa: E402
 
 
 def script(name):
@@ -192,7 +193,7 @@ def test_rows_are_moved_within_reach_against_the_targets(attack):
 def test_success_counts_wrong_labels(learned):
     small, _, _ = learned
     rows = small.parts.train
-    inverted = Population(rows.X, 1 - rows.y)
+    inverted = Sample(rows.X, 1 - rows.y)
     targets = np.arange(50)
     assert targeted.success(small, inverted, targets, 1) > 0.7 > targeted.success(small, rows, targets, 1)
 

@@ -10,7 +10,8 @@ from sklearn.manifold import TSNE
 
 from linpoison.attacks.groups import LabelFlip
 from linpoison.core import InputError
-from linpoison.subpopulations import ClusterMatch, Population, group_map
+from linpoison.risk import Sample
+from linpoison.subpopulations import ClusterMatch, group_map
 from linpoison.subpopulations.mapping import Recording
 from linpoison.subpopulations.pictures import map_figure
 
@@ -18,7 +19,7 @@ from linpoison.subpopulations.pictures import map_figure
 def rows(n=60, d=5, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d)) + 6 * np.eye(d)[np.arange(n) % 3]
-    return Population(X, np.where(np.arange(n) % 2, 1.0, -1.0))
+    return Sample(X, np.where(np.arange(n) % 2, 1.0, -1.0))
 
 
 MATCH = ClusterMatch(n_components=4, n_clusters=3).fit(rows())
@@ -40,7 +41,7 @@ def test_components_are_fitted_on_the_auxiliary_rows_and_sparse_rows_agree():
     np.testing.assert_allclose(np.abs(found.points), np.abs(theirs), atol=1e-9)
     assert found.poison.shape == (0, 2)
     match = ClusterMatch(n_components=None, n_clusters=3).fit(rows())
-    thin = Population(sp.csr_array(test.X), test.y)
+    thin = Sample(sp.csr_array(test.X), test.y)
     np.testing.assert_allclose(group_map(match, rows(), thin, {}).points, group_map(match, rows(), test, {}).points)
 
 
@@ -51,7 +52,7 @@ def test_no_more_rows_than_asked_for():
 
 
 def test_one_column_is_a_line():
-    thin = Population(np.arange(6.0)[:, None], np.ones(6))
+    thin = Sample(np.arange(6.0)[:, None], np.ones(6))
     found = group_map(ClusterMatch(n_components=1, n_clusters=2).fit(thin), thin, thin, {})
     assert (found.points[:, 1] == 0).all()
     with pytest.raises(InputError, match="at least 4 rows"):

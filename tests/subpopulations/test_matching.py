@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linpoison.core import Dataset, InputError
-from linpoison.subpopulations import ClusterMatch, FeatureMatch, Parts, Population, three_parts
+from linpoison.risk import Sample
+from linpoison.subpopulations import ClusterMatch, FeatureMatch, Parts, three_parts
 
 
 @given(st.integers(10, 60), st.integers(0, 100))
 def test_three_parts_are_disjoint(n, seed):
-    whole = Population(np.arange(n)[:, None], np.zeros(n))
+    whole = Sample(np.arange(n)[:, None], np.zeros(n))
     parts = three_parts(whole, (0.4, 0.3, 0.3), seed)
     values = [set(part.X.ravel().tolist()) for part in (parts.train, parts.auxiliary, parts.test)]
     assert sum(map(len, values)) == len(set.union(*values))
@@ -42,20 +43,25 @@ def test_parts_that_share_a_row_are_refused():
         Parts(*(whole.take(i) for i in index), index)
 
 
-def test_population_keeps_csr_and_refuses_ragged_annotations():
-    rows = Population(sp.csr_matrix(np.eye(3)), [1, 2, 3])
-    both = rows.mix(Population(np.zeros((1, 3)), [4]))
+def test_samples_keep_csr_and_refuse_ragged_annotations():
+    rows = Sample(sp.csr_matrix(np.eye(3)), [1, 2, 3])
+    both = rows.mix(Sample(np.zeros((1, 3)), [4]))
     assert sp.issparse(both.X)
     assert both.y.tolist() == [1, 2, 3, 4]
     with pytest.raises(InputError, match="age of shape"):
-        Population(np.eye(2), [1, 2], {"age": [1]})
+        Sample(np.eye(2), [1, 2], annotations={"age": [1]})
+    with pytest.raises(InputError, match="annotations="):
+        Sample(np.eye(2), [1, 2], {"age": [1, 2]})
 
 
-def test_population_of_a_dataset():
+def test_sample_of_a_dataset_and_parts_that_are_counted():
     data = Dataset([[1.0], [2.0]], [1, -1])
-    assert Population.of(data).dataset().digest() == data.digest()
+    assert Sample.of(data).dataset().digest() == data.digest()
+    heavy = Sample.of(Dataset([[1.0], [2.0]], [1, -1], [2.0, 1.0]))
+    assert heavy.take([True, False]).total == 2
+    assert heavy.mix(Sample([[3.0]], [1])).dataset().weight.tolist() == [2, 1, 1]
     with pytest.raises(InputError, match="weight one"):
-        Population.of(Dataset([[1.0]], [1], [2.0]))
+        Parts(heavy, heavy, heavy)
 
 
 def test_feature_match_is_equality_of_annotations_and_ranges():
@@ -71,19 +77,19 @@ def test_feature_match_is_equality_of_annotations_and_ranges():
 
 
 def test_feature_match_keeps_sizes_in_range_and_knows_no_new_group():
-    rows = Population(np.array([[0], [0], [0], [1], [1], [2]]), np.zeros(6))
+    rows = Sample(np.array([[0], [0], [0], [1], [1], [2]]), np.zeros(6))
     match = FeatureMatch([0], least=2, most=2).fit(rows)
     assert match.names_ == ["x0=1"]
-    assert match.assign(Population(np.array([[0], [1], [7]]), np.zeros(3))).tolist() == [-1, 0, -1]
+    assert match.assign(Sample(np.array([[0], [1], [7]]), np.zeros(3))).tolist() == [-1, 0, -1]
 
 
 def test_feature_match_knows_the_columns_of_a_data_frame():
     X, y = np.array([[0, 5], [0, 6], [1, 5]]), np.zeros(3)
-    rows = Population(X, y, {"age": [20, 30, 40]}, ("sex", "age"))
+    rows = Sample(X, y, annotations={"age": [20, 30, 40]}, feature_names=("sex", "age"))
     match = FeatureMatch(["sex", "age"], bins={"age": (25,)}).fit(rows)  # the annotation, not the column, of that name
     assert match.names_ == ["sex=0, age<25", "sex=0, age>=25", "sex=1, age>=25"]
     with pytest.raises(InputError, match="a name that no other has, got 'sex'"):
-        FeatureMatch(["sex"]).fit(Population(X, y, feature_names=("sex", "sex")))
+        FeatureMatch(["sex"]).fit(Sample(X, y, feature_names=("sex", "sex")))
     with pytest.raises(InputError, match=r"or a column among \['sex', 'age'\], got 'size'"):
         FeatureMatch(["size"]).fit(rows)
 
@@ -129,7 +135,7 @@ def test_cluster_match_looks_at_nothing_but_auxiliary_rows():
 
 
 def test_rows_that_differ_too_little_for_the_clusters_are_refused_without_a_warning(recwarn):
-    equal = Population(np.full((9, 3), 0.1), np.arange(9) % 2)
+    equal = Sample(np.full((9, 3), 0.1), np.arange(9) % 2)
     with pytest.raises(InputError, match="rows that differ for 2 clusters, got such rows for 1"):
         ClusterMatch(n_clusters=2, n_components=2).fit(equal)
     assert ClusterMatch(n_clusters=1, n_components=2).fit(equal).sizes_.tolist() == [9]
@@ -139,7 +145,7 @@ def test_rows_that_differ_too_little_for_the_clusters_are_refused_without_a_warn
 def test_cluster_match_on_sparse_rows_agrees_with_dense_ones():
     rows = blobs()
     dense = clusters().fit(rows).assign(rows)
-    sparse = Population(sp.csr_array(rows.X), rows.y)
+    sparse = Sample(sp.csr_array(rows.X), rows.y)
     found = ClusterMatch(n_components=1, n_clusters=4).fit(sparse).assign(sparse)
     assert found.shape == dense.shape
     plain = ClusterMatch(n_components=None, n_clusters=4, standardize=True).fit(sparse).assign(sparse)
@@ -147,7 +153,7 @@ def test_cluster_match_on_sparse_rows_agrees_with_dense_ones():
 
 
 def test_of_class_targets_one_class_only():
-    rows = Population(np.zeros((4, 1)), [0, 1, 0, 1], {"g": [1, 1, 2, 2]})
+    rows = Sample(np.zeros((4, 1)), [0, 1, 0, 1], annotations={"g": [1, 1, 2, 2]})
     group = FeatureMatch(["g"]).fit(rows).subpopulations()[0]
     assert group.mask(rows).tolist() == [True, True, False, False]
     assert group.of_class(1).mask(rows).tolist() == [False, True, False, False]

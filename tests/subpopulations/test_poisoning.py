@@ -13,7 +13,6 @@ from linpoison.losses import Logistic, Problem
 from linpoison.risk import Box, Dense, LBFGSTrainer, LinearRisk, Sample
 from linpoison.subpopulations import (
     EstimatorTrainer,
-    Population,
     ProblemTrainer,
     RiskTrainer,
     correctness,
@@ -59,7 +58,7 @@ def test_every_kind_of_surrogate_chooses_the_label_of_most_loss(case):
 def test_loss_label_of_three_classes_is_the_least_likely():
     rng = np.random.default_rng(0)
     X = np.repeat(np.array([[0.0], [5.0], [9.0]]), 30, axis=0) + 0.5 * rng.normal(size=(90, 1))
-    rows = Population(X, np.repeat(["a", "b", "c"], 30))
+    rows = Sample(X, np.repeat(["a", "b", "c"], 30))
     group = clusters().set_params(n_components=1, n_clusters=3).fit(rows)
     of_a = next(each for each in group.subpopulations() if rows.y[each.mask(rows)][0] == "a")
     model = LogisticRegression().fit(X, rows.y)

@@ -10,9 +10,9 @@ import numpy as np
 
 from ...core import ERROR, Budget, Candidate, CapabilityError, Dataset, Domain
 from ...losses import Problem
+from ...risk import Sample
 from ...sets import Ball, ByLabel, FeasibleSet, domain_set, intersect
 from ...subpopulations.matching import Subpopulation
-from ...subpopulations.population import Population
 from ..aim import Aim
 from ..base import Attack
 from ..run import Run
@@ -48,7 +48,7 @@ class Directed:
     ----------
     attack : Attack
     problem : Problem
-    train : Population
+    train : Sample
         The defender's rows, which the attacker knows.
     domain : Domain
         What a row may hold.
@@ -58,20 +58,20 @@ class Directed:
 
     attack: Attack
     problem: Problem
-    train: Population
+    train: Sample
     domain: Domain = field(default_factory=Domain.real)
     collateral: float = 0.01
 
-    def scenario(self, auxiliary: Population, group: Subpopulation, count: int) -> Scenario:
+    def scenario(self, auxiliary: Sample, group: Subpopulation, count: int) -> Scenario:
         """So many rows against the group, judged by the auxiliary rows."""
         train, rows = self.train.dataset(self.domain), auxiliary.dataset(self.domain)
         aim = Aim.of_group(rows, group.mask(auxiliary), self.collateral, group.mask(self.train))
         return Scenario(train, self.problem, Budget(count / train.n), {}, aim)
 
-    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+    def poison(self, auxiliary: Sample, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Sample:
         """See `SubpopulationAttack.poison`; the surrogate is not used."""
         rows = self.attack.run(self.scenario(auxiliary, group, count), seed=seed).poison.expanded()
-        return Population(rows.X, rows.y.astype(auxiliary.y.dtype))
+        return Sample(rows.X, rows.y.astype(auxiliary.y.dtype))
 
 
 def known_rows(scenario: Scenario) -> tuple[Dataset, Dataset]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ...core import Candidate, InputError, Poison, check_integer
 from ...learners import make_learner
-from ...risk import LinearRisk
+from ...risk import LinearRisk, Sample
 from ...subpopulations.matching import Subpopulation
-from ...subpopulations.population import Population
+from ...subpopulations.parts import counted
 from ...subpopulations.trainers import RiskPredictor
 from ..random_flips import plantable
 from ..ranking import candidate
@@ -44,22 +44,22 @@ class LabelFlip:
 
     label: Hashable = "loss"
 
-    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+    def poison(self, auxiliary: Sample, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Sample:
         """See `SubpopulationAttack.poison`."""
         members = auxiliary.take(group.mask(auxiliary))
         if not members.n:
             raise InputError(f"auxiliary rows of {group.name}", "none")
         return self.flipped(members, np.unique(auxiliary.y), count, surrogate, seed)
 
-    def flipped(self, members: Population, classes: Any, count: int, surrogate: Any, seed: int) -> Population:
+    def flipped(self, members: Sample, classes: Any, count: int, surrogate: Any, seed: int) -> Sample:
         """So many of the rows, under one wrong label of these classes."""
         rng = np.random.default_rng(seed)
         repeats = -(-check_integer(count, "count", at_least=1) // members.n)
         drawn = np.concatenate([rng.permutation(members.n) for _ in range(repeats)])[:count]
         wrong = self.wrong_label(classes, members, surrogate)
-        return Population(members.X[drawn], np.full(count, wrong, dtype=members.y.dtype))
+        return Sample(members.X[drawn], np.full(count, wrong, dtype=members.y.dtype))
 
-    def wrong_label(self, classes: Any, rows: Population, surrogate: Any) -> Any:
+    def wrong_label(self, classes: Any, rows: Sample, surrogate: Any) -> Any:
         """The label that all poison rows get."""
         if self.label == "rarest":
             return classes[np.argmin([(rows.y == label).sum() for label in classes])]
@@ -116,7 +116,7 @@ class GroupFlips(GroupAttack):
         rows = aim.target if self.rows == "aim" else train.take(aim.within(train))
         if not rows.n:
             raise InputError("members of the group among the training rows", "none", "Flip the rows of the aim.")
-        members = Population.of(plantable(replace(rows, domain=train.domain)))
+        members = counted(Sample.of(plantable(replace(rows, domain=train.domain))))
         count = scenario.n_poison
         found = self.flip.flipped(members, np.unique(train.y), count, self._model(scenario), seed)
         return Poison(found.X, found.y, np.ones(count))

@@ -10,12 +10,11 @@ import numpy as np
 from ...core import CapabilityError, Dataset, Poison
 from ...risk import MINRES, Everywhere, Identity, ProjectedGradient, Sample
 from ...subpopulations.matching import Subpopulation
-from ...subpopulations.population import Population
 from ...subpopulations.trainers import RiskPredictor
 from ..gradient import FixedModelAttack
 from .flips import LabelFlip
 
-Rows = Population | Dataset | Poison
+Rows = Sample | Dataset | Poison
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +45,13 @@ class MovedFlips:
     attack: Any
     flip: LabelFlip = field(default_factory=LabelFlip)
 
-    def poison(self, auxiliary: Population, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Population:
+    def poison(self, auxiliary: Sample, group: Subpopulation, count: int, surrogate: Any, seed: int) -> Sample:
         """See `SubpopulationAttack.poison`; the surrogate must be that of a `RiskTrainer`."""
         if not isinstance(surrogate, RiskPredictor):
             raise CapabilityError("a surrogate with derivatives, as `RiskTrainer` trains", type(surrogate).__name__)
         start = self.flip.poison(auxiliary, group, count, surrogate, seed)
         target = auxiliary.take(group.mask(auxiliary))
-        return Population(self.moved(surrogate, auxiliary, target, start), start.y)
+        return Sample(self.moved(surrogate, auxiliary, target, start), start.y)
 
     def moved(self, surrogate: RiskPredictor, known: Rows, target: Rows, flips: Rows) -> Any:
         """The rows of flips after they have moved, against the loss of a target among the rows that are known."""
