@@ -99,6 +99,10 @@ class FinePruning:
     def pruned(self, risk: TorchRisk, w: Vector) -> tuple[Vector, Any]:
         """The parameters without the least active units, and which features are left."""
         activity = np.average(np.abs(to_numpy(risk.features(w, self.clean.X))), axis=0, weights=self.clean.mass)
+        inputs = last_linear(risk.module, risk.head_name)[1].in_features
+        if activity.size != inputs:
+            got = f"{activity.size} numbers for a layer of {inputs}"
+            raise CapabilityError("a last linear layer that is given one vector of each row", got, "Name it as `head`.")
         if activity.size % self.width:
             raise InputError(f"a number of features that {self.width} divides", f"{activity.size}")
         units = activity.reshape(-1, self.width).mean(axis=1)

@@ -8,7 +8,7 @@ hold all that it will compute against differences, in float64 where the module c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from linpoison.core import CapabilityError, InputError
@@ -23,8 +23,6 @@ from .torch_second import MISSING, WAYS, Way, kept, ways_for
 Params = dict[str, Any]
 ROWS = 4
 """Rows that are looked at."""
-SHRUNK = (1.0, 1e-2, 1e-4, 1e-6)
-"""Factors of the rows at which slopes in them are looked for: far from zero, layers saturate."""
 _NAMES = {"slopes": "derivative of the losses", "hessian_product": "Hessian product", "mixed_product": "mixed product"}
 _USE = "Write that layer in plain torch operations, or take it as it is with TorchRisk(check=False)."
 
@@ -75,7 +73,7 @@ class Checked:
                     self.derivatives = True
 
     def look_for_slopes(self, probe: Probe) -> None:
-        """Refuse a module that gives the same for rows nearby, wherever these are: nothing moves along such slopes.
+        """Refuse a module that gives the same for rows nearby, wherever: nothing moves along such slopes.
 
         Raises
         ------
@@ -83,8 +81,7 @@ class Checked:
             With the layer from which on there are none.
         """
         with torch.random.fork_rng(devices=_devices(probe.x)), derivable(probe.module, twice=True):
-            places = (replace(probe.function(), x=factor * probe.x).at(draw) for factor in SHRUNK for draw in (0, 1))
-            if not any(bool(here.row_gradient(here.params).any()) for here in places):
+            if not any(bool(here.row_gradient(here.params).any()) for here in probe.function().elsewhere()):
                 got = f"none behind {place_of(probe.module, last_slope(probe))}"
                 remedy = "Attack what it makes of the rows, such as embeddings, or take an attack that flips labels."
                 raise CapabilityError("outputs that have slopes in the rows", got, remedy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,13 @@ class Function:
         if self.moves:
             x = x + 0.05 * _directions({"x": x}, 7 * draw + 1)["x"]
         return replace(self, params=shaken, x=x)
+
+    def elsewhere(self) -> Iterator[Function]:
+        """The same here, and with other parameters at rows nearer to zero: layers may be dead here, or saturated."""
+        yield self
+        for draw in range(1, 13):
+            near = replace(self, x=self.x * 10.0 ** -(1 + draw % 6)).at(draw)
+            yield replace(near, params=_directions(self.params, draw))
 
     @property
     def moves(self) -> bool:

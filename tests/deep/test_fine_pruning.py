@@ -68,6 +68,20 @@ def test_pruning_ends_where_clean_rows_would_suffer_more_than_allowed():
     assert gone[0] <= gone[1] <= gone[2] > gone[0]
 
 
+def test_a_last_layer_of_several_vectors_of_a_row_is_refused():
+    class Steps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.last(x.reshape(len(x), 2, 2)).mean(dim=1)
+
+    risk, data = TorchRisk(Steps().double()), several(20, classes=2)
+    with pytest.raises(CapabilityError, match="one vector of each row, got 4 numbers for a layer of 2"):
+        FinePruning(TUNING, data, drop=0.9).pruned(risk, risk.current)
+
+
 def test_channels_go_whole():
     data = several(30)
     body = nn.Sequential(nn.Flatten(), nn.Linear(data.X[0].size, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -177,6 +177,15 @@ def test_rows_are_not_moved_along_slopes_that_are_zero_everywhere(kind):
     assert not unchecked.row_grad(unchecked.current, X, data.y).any()
 
 
+@pytest.mark.parametrize(("shift", "scale"), [(-100.0, 1.0), (0.0, 1e7)])
+def test_units_that_are_dead_or_saturated_at_the_first_rows_are_no_steps(shift, scale):
+    module, data = seeded(lambda: S(L(4, 2), nn.ReLU() if shift else nn.Tanh(), L(2, 3))), several()
+    with torch.no_grad():
+        module[0].bias += shift
+    risk = TorchRisk(module)
+    assert not risk.row_grad(risk.current, scale * (1 + np.abs(data.X[:4])), data.y[:4]).any()
+
+
 def test_a_column_of_categories_beside_others_is_taken():
     class Table(nn.Module):
         def __init__(self):
