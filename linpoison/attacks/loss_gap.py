@@ -10,6 +10,7 @@ from ..core import Array, CapabilityError, LinearModel
 from ..losses import MarginLoss
 from ..sets import FeasibleSet, Oracle
 
+_DIVISIONS = 60  # of the path, at most
 SLACK = 1e-7
 """What supports may miss of the true ones, relative to the size of margins."""
 CELLS = 400
@@ -67,17 +68,15 @@ class GapOracle:
     target : LinearModel
     tol : float, default 1e-3
         Difference of bound and value, relative to the larger of 1 and the bound, at which the search ends.
-    most : int, default 60
-        Divisions at most.
     """
 
     def __init__(
         self, feasible: FeasibleSet, label: float, loss: MarginLoss, target: LinearModel, *,
-        tol: float = 1e-3, most: int = 60,
+        tol: float = 1e-3,
     ) -> None:  # fmt: skip
         require_decreasing(loss)
         self.oracle, self.label, self.loss, self.target = Oracle(feasible), label, loss, target
-        self.tol, self.most = tol, most
+        self.tol = tol
 
     def worst(self, current: LinearModel) -> LossGap:
         """The row on which `current` loses most against the target.
@@ -91,7 +90,7 @@ class GapOracle:
         pieces = [(self._most(first, last), first, last)]
         best = max((first, last), key=self._value)
         closed = -np.inf
-        for _ in range(self.most):
+        for _ in range(_DIVISIONS):
             pieces.sort(key=lambda piece: piece[0])
             bound, low, high = pieces[-1]
             value = self._value(best)

@@ -13,6 +13,11 @@ from ..core import UNDEFENDED, Array, Dataset, LinearModel, Poison, worst_case
 from ..learners import Learner, make_learner
 from .scenario import Scenario
 
+TEMPERATURE = 0.2
+"""Of the sigmoid, in units of the margin."""
+SOFTNESS = 0.004
+"""Of the soft minimum, in units of error."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -55,16 +60,10 @@ class SoftWorst:
         Parts of the training rows in cross-fitting.
     seed : int
         Of the division into parts.
-    temperature : float
-        Of the sigmoid, in units of the margin.
-    softness : float
-        Of the soft minimum, in units of error.
     """
 
-    def __init__(
-        self, scenario: Scenario, *, folds: int = 2, seed: int = 0, temperature: float = 0.2, softness: float = 0.004
-    ) -> None:
-        self.scenario, self.temperature, self.softness = scenario, temperature, softness
+    def __init__(self, scenario: Scenario, *, folds: int = 2, seed: int = 0) -> None:
+        self.scenario = scenario
         self.learner = make_learner(scenario.problem, method="quick")
         self.defender, self.train = scenario.defender.by(self.learner), scenario.train
         self.cross = scenario.goal == "population"
@@ -93,9 +92,9 @@ class SoftWorst:
         margins = {name: self._margins(model, mixed, kept[name]) for name, model in models.items()}
         weight = self.goal.weight
         error = {name: float(np.average(self._wrong(values), weights=weight)) for name, values in margins.items()}
-        smooth = [float(np.average(expit(-values / self.temperature), weights=weight)) for values in margins.values()]
+        smooth = [float(np.average(expit(-values / TEMPERATURE), weights=weight)) for values in margins.values()]
         damage = 0.5 * (np.array(list(error.values())) + np.array(smooth))
-        value = -self.softness * (logsumexp(-damage / self.softness) - np.log(damage.size))
+        value = -SOFTNESS * (logsumexp(-damage / SOFTNESS) - np.log(damage.size))
         return Measured(float(value), error, models, {name: mixed.take(rows) for name, rows in kept.items()})
 
     def _margins(self, model: LinearModel, mixed: Dataset, kept: np.ndarray) -> Array:

@@ -9,8 +9,11 @@ from ..core import Array, Dataset, LinearModel
 from ..losses import Problem
 from .base import ProvenFit
 
+GAP, STEPS = 1e-10, 80
+"""Duality gap relative to the objective at which it ends, and steps at most."""
 
-def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, max_steps: int = 80) -> ProvenFit:
+
+def interior_hinge(problem: Problem, data: Dataset) -> ProvenFit:
     """The hinge-loss minimiser for columns of any scale and offset.
 
     ::
@@ -20,7 +23,7 @@ def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, m
     with ``z = R (x - m) / D``: standardised columns, turned so that one of them alone knows of the offset ``m / D``. Q
     is the penalty of the user's own ``(theta, b)`` in the coordinates ``v = (R D theta, b + m . theta)``, so that it is
     the same problem whatever m and D are, for a penalised intercept too. Each Newton step solves d + 1 equations, so
-    that d should be some hundreds at most.
+    that d should be some hundreds at most. It ends at a gap of `GAP`; the caller judges that of what is returned.
 
     Parameters
     ----------
@@ -28,8 +31,6 @@ def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, m
         With the hinge loss.
     data : Dataset
         Dense rows of positive weight and of both classes.
-    gap_tol : float, default 1e-10
-        Duality gap relative to the objective at which it stops. The caller judges the gap of what is returned.
 
     Notes
     -----
@@ -43,7 +44,7 @@ def interior_hinge(problem: Problem, data: Dataset, *, gap_tol: float = 1e-10, m
     >>> found.gap <= 1e-9 * found.value
     True
     """
-    return _Interior(problem, data).run(gap_tol, max_steps)
+    return _Interior(problem, data).run()
 
 
 class _Interior:
@@ -69,16 +70,16 @@ class _Interior:
         if not fitted:
             self.penalty[-1, -1] = self.reg
 
-    def run(self, gap_tol: float, max_steps: int) -> ProvenFit:
+    def run(self) -> ProvenFit:
         n, d = self.rows.shape
         v, a = np.zeros(d), 0.5 * self.cap
         xi, t = np.full(n, 1.5), np.full(n, 0.5)
         best, floor = self._fit(v, a), 0.0
-        for _ in range(max_steps):
+        for _ in range(STEPS):
             found = self._fit(v, a)
             floor = max(floor, found.value - found.gap)
             best = found if found.value < best.value else best
-            if best.value - floor <= gap_tol * best.value:
+            if best.value - floor <= GAP * best.value:
                 break
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 moved = self._step(v, a, xi, t)

@@ -24,7 +24,6 @@ def plain_page(
     sections: Sequence[tuple[str, Sequence[str]]],
     *,
     figures: Sequence[Figure] = (),
-    tables: Sequence[Any] | None = None,
     code: str = "",
 ) -> str:
     """A page of verdict, figures, tables, code, and lists below headings, with the terms that these use.
@@ -33,16 +32,13 @@ def plain_page(
     ----------
     report : Report
         The command and the versions, where it has them, stand at the end.
-    tables : sequence of Table, optional
-        Those of the report by default.
     code : str
         That does what the report advises.
     """
-    shown = report.summary() if tables is None else tables
     words = [report.verdict, *(line for _, lines in sections for line in lines)]
     return rendered(
         "plain.html.j2", report=report, title=title, subtitle=[line for line in subtitle if line], sections=sections,
-        figures=figures, tables=shown, code=code, terms=terms_in(words),
+        figures=figures, tables=report.summary(), code=code, terms=terms_in(words),
         command=getattr(report, "command", ""), versions=getattr(report, "versions", {}),
     )  # fmt: skip
 

@@ -21,11 +21,10 @@ from .solvers import CG
 
 Valued = Callable[[Vector], tuple[Any, Vector]]
 """A smooth function: its value, as a number of the kind of the vector, and its gradient."""
+_PAIRS = 20  # of steps and changes of the gradient that are kept
 
 
-def quasi_newton(
-    function: Valued, start: Vector, *, steps: int, tol: float, memory: int = 20, every: int | None = None
-) -> Vector:
+def quasi_newton(function: Valued, start: Vector, *, steps: int, tol: float, every: int | None = None) -> Vector:
     """Minimise a smooth function by limited-memory BFGS, one evaluation in each iteration.
 
     Parameters
@@ -36,8 +35,6 @@ def quasi_newton(
         The most iterations.
     tol : float
         Length of the gradient at which to stop.
-    memory : int, default 20
-        Pairs of steps and changes of the gradient that are kept.
     every : int, optional
         Iterations between two looks at whether it is done, see `linpoison.risk.solvers.Krylov`.
 
@@ -75,7 +72,7 @@ def quasi_newton(
         change, bend = moved - x, where(good, trial_slope - slope, 0.0)  # which may not be a number
         curved = change @ bend
         kept = good & (curved > 1e-12 * (bend @ bend))
-        pairs = [*pairs, (change, bend, where(kept, 1.0 / where(kept, curved, 1.0), 0.0))][-memory:]
+        pairs = [*pairs, (change, bend, where(kept, 1.0 / where(kept, curved, 1.0), 0.0))][-_PAIRS:]
         scale = where(kept, curved / where(kept, bend @ bend, 1.0), scale)
         x, slope = where(good, moved, x), where(good, trial_slope, slope)
         value = where(good, trial, value)
