@@ -20,7 +20,7 @@ from ..learners import make_learner
 from ..reporting.answers import AnswersReport
 from ..reporting.json_values import plain
 from .assemble import command_line, describe_data, describe_model, versions
-from .estimators import read_estimator
+from .handed import read_estimator
 from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
 from .preprocessing import Preprocessing

@@ -22,9 +22,8 @@ from ..learners import Learner, translate_estimator
 from ..losses import Problem
 from ..pipelines import RawRows, raw_rows
 from ..reporting.cells import RANGE, REAL
-from .estimators import read_estimator
 from .frames import is_frame, parts_of_frame
-from .handed import Handed, compare
+from .handed import Handed, compare, read_estimator
 from .journal import run_digest
 from .options import LearnerOptions, is_foreign
 from .preprocessing import Preprocessing

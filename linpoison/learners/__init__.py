@@ -3,11 +3,10 @@
 from .base import Learner, LearnerWarning, ProvenFit, is_learner
 from .classifier import LinearClassifier
 from .factory import make_learner
-from .logistic import LogisticLearner
+from .library import LogisticLearner, RidgeLearner
 from .multi import AdaGradLearner, LibraryLearner, MultiLearner, MultiReferenceLearner, NewtonLearner
 from .multi_newton import newton_multi
 from .reference import ReferenceLearner
-from .ridge import RidgeLearner
 from .smooth import SmoothLearner
 from .svm import HingeLearner
 from .svm_warm import WarmFit, warm_hinge

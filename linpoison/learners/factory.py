@@ -9,10 +9,9 @@ import numpy as np
 from ..core.errors import InputError
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared
 from .base import Learner
-from .logistic import LogisticLearner
+from .library import LogisticLearner, RidgeLearner
 from .multi import make_multi_learner
 from .reference import ReferenceLearner
-from .ridge import RidgeLearner
 from .smooth import SmoothLearner
 from .svm import HingeLearner
 

@@ -3,11 +3,10 @@
 from ..core.plugins import find
 from .base import MarginLoss
 from .hinge import Hinge, SquaredHinge
-from .logistic import Logistic
 from .multi import CrammerSinger, MultiLoss, Softmax
 from .multi_problem import MultiProblem
 from .problem import Problem
-from .smooth_hinge import SmoothHinge
+from .smooth import Logistic, SmoothHinge
 from .squared import Squared
 
 LOSSES: dict[str, type[MarginLoss]] = {

@@ -1,4 +1,4 @@
-"""The smoothed hinge of the influence attack."""
+"""Smooth losses: the logistic one, and the smoothed hinge of the influence attack."""
 
 from __future__ import annotations
 
@@ -97,3 +97,48 @@ def _log_expm1(t: float) -> float:
     if t <= 0:
         return -np.inf
     return float(t + np.log1p(-np.exp(-t))) if t > 1e-12 else float(np.log(t))
+
+
+class Logistic(MarginLoss):
+    """``phi(m) = log(1 + exp(-m))``.
+
+    Examples
+    --------
+    >>> round(Logistic().reach, 5)
+    0.27846
+    """
+
+    name = "logistic"
+    lipschitz = 1.0
+    smoothness = 0.25
+    soft_hinge = (0.0, 1.0)
+    free_intercept = True
+
+    def value(self, m: Array) -> Array:
+        return np.logaddexp(0.0, -m)
+
+    def derivative(self, m: Array) -> Array:
+        return -expit(-m)
+
+    def second_derivative(self, m: Array) -> Array:
+        s = expit(m)
+        return s * (1.0 - s)
+
+    def expression(self, m: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.logistic(-m)
+
+    def margin_at_loss(self, value: float) -> float:
+        return -_log_expm1(value)
+
+    def pull_constraints(self, pull: Any, pulled_margin: Any, mass: Any) -> list[Any]:
+        import cvxpy as cp
+
+        return [cp.ExpCone(pulled_margin, pull, mass - pull)]
+
+    def gain(self, pull: Any, mass: Any) -> tuple[Any, list[Any]]:
+        return entropy(pull, mass), []
+
+    def worst_pull(self, r: Array) -> tuple[Array, Array]:
+        return omega(1.0, -1.0, r)
