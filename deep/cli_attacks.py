@@ -16,6 +16,7 @@ from linpoison.attacks.gradient import (
     MetaPoison,
     Pixels,
     Relabeled,
+    SpectralCap,
 )
 from linpoison.attacks.minmax_paper import AdaGradLoop
 from linpoison.core import CapabilityError, Domain, InputError, check_integer, check_number
@@ -68,6 +69,7 @@ def tgda(arguments: Any, task: Task, learner: NetworkLearner) -> Attack:
         game=arguments.game,
         validation=arguments.validation,
         source=source,
+        cap=None if arguments.past_sever is None else SpectralCap(arguments.past_sever, share_of(arguments)),
     )
 
 

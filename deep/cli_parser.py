@@ -72,6 +72,8 @@ def _add_tgda(commands: Any) -> None:
     parser.add_argument("--solver-steps", type=whole, default=16, metavar="N", help="its iterations (default: 16)")
     parser.add_argument("--damping", type=number, default=0.01, metavar="F",
                         help="of the Hessian, in units of its mean curvature (default: 0.01)")  # fmt: skip
+    parser.add_argument("--past-sever", type=number, metavar="F", help="weight of what SEVER would see of the poison "
+                        "against damage (default: it is not looked at)")  # fmt: skip
     parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")
     parser.add_argument("--start", choices=("warm", "cold"), default="warm", help="of the follower in each turn")
     parser.add_argument("--game", choices=("non-zero-sum", "zero-sum"), default="non-zero-sum", help="what it is about")
@@ -199,8 +201,8 @@ def _command(commands: Any, name: str, text: str) -> Any:
         "y_test, labels from 0",
     )
     parser.add_argument("--model", default="lr", metavar="NAME",
-                        help="lr, nn, cnn, gc-nn, gc-cnn, lenet, or package.module:function of a row's shape and the "
-                        "number of classes (default: lr)")  # fmt: skip
+                        help="lr, nn, cnn, gc-nn, gc-cnn, lenet, resnet18, resnet18-thin, or package.module:function "
+                        "of a row's shape and the number of classes (default: lr)")  # fmt: skip
     parser.add_argument("--loss", default="cross_entropy", metavar="NAME",
                         help="cross_entropy; or hinge, squared_hinge, smooth_hinge, logistic or squared, of data of "
                         "two classes and a model of one output (default: cross_entropy)")  # fmt: skip

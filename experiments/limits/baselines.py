@@ -22,6 +22,9 @@ back-gradient
     `BackGradient` from flipped rows; as published from 100 steps of training that begin anew.
 TGDA
     the pixels moved, in a game with the learner.
+TGDA past SEVER
+    the same, but the attacker pays for rows whose gradients SEVER would find (`SpectralCap`): thesis, 2.6.6 (b), where
+    it is proposed and not tried.
 MetaPoison, MetaPoison free
     `MetaPoison` untargeted, pixels within 8/255 and colours within 0.04 as published; anywhere in [0, 1].
 pGAN 0.1, pGAN 0.9
@@ -31,9 +34,14 @@ pGAN 0.1, pGAN 0.9
 is poison, those of greatest loss under what is learned from all (TRIM, one round). "taken" is the share of the poison
 that this takes. "change" is the largest change of a pixel from the clean row that it came from, then the mean.
 
+``--defences`` (a second table, NAME-behind; every attack and learner): loss, as above; SEVER, of each class as large a
+share as the poison is of all rows, one round; influence, the same share of each class by what a row does to the loss of
+the first 5 % of the clean rows, in one solve; MaxUp, nothing is dropped and the worst of four copies of each row of a
+batch is learned, moved by normal numbers of deviation 0.1.
+
 Sizes are those of two CPU cores (`SIZES`); ``--full`` is the thesis' (60000 rows, 100 epochs in batches of 1000, 200
 epochs of TGDA, 24 models of MetaPoison, NN 784-784-784-10). Not run; estimated at half an hour of an H200 for LR and NN
-each, and at two hours for the CNN.
+each, at two hours for the CNN, and at a day for ResNet-18, for which the thesis took 162 hours of eight older ones.
 """
 
 from __future__ import annotations
@@ -45,24 +53,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from limits_lab import confused_cluster, interval, rows_of, spread, write
+from thesis_figures import BEHIND, THESIS, TRANSFER, WITH, thesis_of
 
-from deep import PGAN, NetworkLearner, Recoloring, RiskLearner, SGDTrainer, TorchRisk, make_model
+from deep import PGAN, NetworkLearner, Recoloring, SGDTrainer, TorchRisk, make_model
 from linpoison.attacks import Attack, RandomFlips
-from linpoison.attacks.gradient import TGDA, AlternatingMinMax, BackGradient, MetaPoison, Relabeled
+from linpoison.attacks.gradient import (
+    TGDA,
+    AlternatingMinMax,
+    BackGradient,
+    MetaPoison,
+    Relabeled,
+    SpectralCap,
+)
 from linpoison.attacks.gradient.stage import Stage
 from linpoison.core import Dataset, Domain, Poison
 from linpoison.core.journal import FolderJournal, Scoped
-from linpoison.defenses import TRIM
+from linpoison.defenses import SEVER, TRIM, Defense, InfluenceDefense
 from linpoison.risk import MINRES, Adam
 
+PAID = 1.0
+"""Weight of what SEVER would see."""
 RATIO = 1.6
 """Copies of a row of the cluster."""
-NETWORKS = {"lr": "lr", "nn": "gc-nn", "cnn": "cnn", "cifar-cnn": "lenet"}
-"""Of `make_model`; ``--full`` has the thesis' NN."""
+NETWORKS = {"lr": "lr", "nn": "gc-nn", "cnn": "cnn", "cifar-cnn": "lenet", "resnet": "resnet18-thin"}
+"""Of `make_model`."""
+WHOLE_NETWORKS = {**NETWORKS, "nn": "nn", "resnet": "resnet18"}
+"""With ``--full``: the thesis' own."""
+COLOURED = ("cifar-cnn", "resnet")
+"""Those that the thesis learns from CIFAR-10."""
 
 
 @dataclass(frozen=True)
@@ -93,56 +116,15 @@ SIZES = {
     "cifar-cnn": Size(
         2000, 20, 50, unrolled=12, descent=6, game=2, models=3, crafting=8, generator=20, tries=8, judges=500
     ),
+    "resnet": Size(600, 8, 50, unrolled=4, descent=4, game=2, models=2, crafting=4, generator=5, tries=8, judges=200),
 }
 FULL = Size(60000, 100, 1000, unrolled=200, descent=60, game=200, models=24, crafting=60, generator=100)
 QUICK = Size(120, 3, 40, unrolled=3, descent=2, game=1, models=2, crafting=1, generator=2, tries=4, judges=60)
 
-THESIS: dict[str, dict[str, str]] = {
-    "lr": {
-        "flip": "1.52", "min-max": "2.55", "i-min-max": "2.79", "back-gradient": "2.53", "TGDA": "2.79", "pGAN": "2.52",
-    },
-    "nn": {
-        "flip": "0.05", "min-max": "-0.03", "i-min-max": "0.22", "back-gradient": "0.37", "TGDA": "1.50",
-        "pGAN": "1.09",
-    },
-    "cnn": {
-        "flip": "0.01", "min-max": "-0.42", "i-min-max": "0.08", "back-gradient": "0.11", "TGDA": "1.11",
-        "pGAN": "0.74",
-    },
-    "cifar-cnn": {"flip": "0.45", "MetaPoison": "1.30", "TGDA": "4.29"},
-}  # fmt: skip
-"""Drops at 3 %: Tables 2.2 and 2.3, pGAN of Table 2.10; by their accuracies where a drop is misprinted (i-Min-max of
-the CNN 0.06, its back-gradient 0.09, MetaPoison 1.13)."""
-BEHIND = {
-    "lr": {"TGDA": "2.56", "pGAN": "2.49"}, "nn": {"TGDA": "1.49", "pGAN": "1.07"},
-    "cnn": {"TGDA": "1.10", "pGAN": "0.73"},
-}  # fmt: skip
-"""Behind the loss defence, Table 2.10."""
-WHOLE = {"nn": "0.1", "cnn": "0.07"}
-"""Label flips of 100 %, section 2.6.3."""
-TRANSFER = {
-    "lr": {"lr": "2.79", "nn": "0.12", "cnn": "0.27"}, "nn": {"lr": "0.13", "nn": "1.50", "cnn": "0.62"},
-    "cnn": {"lr": "3.22", "nn": "1.47", "cnn": "1.11"},
-}  # fmt: skip
-"""Of TGDA, Table 2.9: surrogate -> learner -> drop."""
 DEFENDED = ("flip", "cluster", "TGDA", "pGAN 0.1", "pGAN 0.9")
 HEADER = ("model", "epsilon", "attack", "clean", "drop", "thesis", "change", "behind loss", "thesis, behind", "taken",
           "CPU s", "victims")  # fmt: skip
-
-
-def thesis_of(table: dict[str, dict[str, str]], model: str, name: str, epsilon: float) -> str:
-    """The thesis' figure of an attack on a model at 3 %, or of flips at 100 %; "-" if it has none.
-
-    Examples
-    --------
-    >>> [thesis_of(THESIS, "nn", name, 0.03) for name in ("flip", "pGAN 0.9", "cluster")]
-    ['0.05', '1.09', '-']
-    >>> thesis_of(THESIS, "cnn", "flip", 1.0), thesis_of(THESIS, "lr", "TGDA", 0.1)
-    ('0.07', '-')
-    """
-    if epsilon == 1.0 and name == "flip" and table is THESIS:
-        return WHOLE.get(model, "-")
-    return table.get(model, {}).get(name.partition(" ")[0], "-") if epsilon == 0.03 else "-"
+SECOND = ("model", "epsilon", "attack", "defence", "drop", "more than without", "thesis", "taken", "victims")
 
 
 def attacks_of(size: Size) -> dict[str, Attack]:
@@ -151,15 +133,17 @@ def attacks_of(size: Size) -> dict[str, Attack]:
     meta = MetaPoison(size.models, epochs=min(size.epochs, 20), batch_size=size.batch, optimiser=signed)
     pgan = PGAN(epochs=size.generator, batch_size=size.batch)
     walk = AlternatingMinMax(tries=size.tries, batch_size=2 * size.batch)
+    game = TGDA(
+        epochs=size.game, rule="adam", leader_step=0.02, follower_steps=5, batch_size=500, solver=MINRES(maxiter=8)
+    )
     return {
         "flip": RandomFlips(draws=1, rule="reverse"),
         "random flip": RandomFlips(draws=1),
         "min-max": walk,
         "i-min-max": replace(walk, decoy=Relabeled(0.4, copies=4, steps=300, step=0.3), most_loss=0.5),
         "back-gradient": BackGradient(size.unrolled, batch_size=size.batch, optimiser=adam),
-        "TGDA": TGDA(
-            epochs=size.game, rule="adam", leader_step=0.02, follower_steps=5, batch_size=500, solver=MINRES(maxiter=8)
-        ),
+        "TGDA": game,
+        "TGDA past SEVER": replace(game, cap=SpectralCap(PAID)),
         "MetaPoison": replace(meta, source=Recoloring(8 / 255, 0.04)),
         "MetaPoison free": meta,
         "pGAN 0.1": replace(pgan, alpha=0.1),
@@ -184,19 +168,18 @@ class Lab:
 
     def __init__(self, model: str, data: str, out: Path, size: Size, *, quick: bool, full: bool) -> None:
         self.model, self.size = model, size
-        self.thesis = model if (model == "cifar-cnn") == (data == "cifar10_small") else ""  # no figures of other pairs
+        self.thesis = model if (model in COLOURED) == (data == "cifar10_small") else ""  # no figures of other pairs
         train, self.test, shape = rows(data, size, quick)
         self.train, self.judges = train.take(np.arange(size.rows)), train.take(np.arange(size.rows, train.n))
         torch.manual_seed(0)
-        network = make_model("nn" if full and model == "nn" else NETWORKS[model], shape, 10)
+        network = make_model((WHOLE_NETWORKS if full else NETWORKS)[model], shape, 10)
         self.risk, self.shape = TorchRisk(network, chunk=4096), shape
         self.journal = FolderJournal(out / "journal", f"{model}/{data}/{size}/")
 
-    def learner(self, seed: int) -> NetworkLearner:
-        """Of a seed."""
-        return NetworkLearner(
-            self.risk, self.size.trainer(), shape=self.shape, seed=seed, journal=Scoped(self.journal, "learner/")
-        )
+    def learner(self, seed: int, trainer: SGDTrainer | None = None) -> NetworkLearner:
+        """Of a seed, by the recipe unless told."""
+        kept = Scoped(self.journal, "learner/")
+        return NetworkLearner(self.risk, trainer or self.size.trainer(), shape=self.shape, seed=seed, journal=kept)
 
     def accuracy(self, data: Dataset, seed: int) -> float:
         """In percent, on the test rows, of what a seed learns."""
@@ -242,20 +225,49 @@ class Lab:
         moved = np.abs(poison.X - np.asarray(rows.X).reshape(poison.X.shape))
         return f"{moved.max():.2f}, {moved.mean():.3f}"
 
-    def behind(self, name: str, epsilon: float, seed: int) -> tuple[float, float]:
-        """Accuracy behind the loss defence, and the share of the poison that it takes."""
-        key = f"behind/{name}/{epsilon:g}/{seed}"
+    def behind(self, name: str, epsilon: float, seed: int, defence: str = "loss") -> tuple[float, float]:
+        """Accuracy behind a defence, and the share of the poison that it takes."""
+        key = f"behind {defence}/{name}/{epsilon:g}/{seed}"
         found = self.journal.get(key)
         if found is None:
-            mixed = self.train.mix(self.poison(name, epsilon)[0].expanded())
-            n, m = self.train.n, mixed.n - self.train.n
-            X = np.asarray(mixed.X, dtype=np.float32).reshape(-1, *self.shape)
-            learner = RiskLearner(self.risk, self.size.trainer(), seed=seed, classes=range(10))
-            kept = TRIM(m / mixed.n, learner, rounds=1).fit(X, mixed.codes).sample_indices_
-            reached = self.accuracy(mixed.take(kept), seed)
-            self.journal.put(key, {"accuracy": np.array(reached), "taken": np.array(1 - (kept >= n).sum() / m)})
+            print(f"{self.model}: {name} behind {defence}, learner {seed}", file=sys.stderr, flush=True)
+            poison, learner = self.poison(name, epsilon)[0], self.learner(seed)
+            taken = 0.0
+            if defence == "MaxUp":
+                learner = self.learner(seed, replace(self.size.trainer(), copies=4, noise=0.1))
+                error = learner.fit(self.train.mix(poison.expanded())).error(self.test)
+            else:
+                rule = {defence: self.rule(defence, poison.total, learner)}
+                scenario = learner.scenario(self.train, self.judges, epsilon, rule)
+                outcome = scenario.defender.score(poison, {"test": self.test})
+                error, taken = outcome.error["test"][defence], 1 - float(outcome.kept_fraction[defence] or 0.0)
+            self.journal.put(key, {"accuracy": np.array(100 * (1 - error)), "taken": np.array(taken)})
             found = self.journal.get(key) or {}
         return float(found["accuracy"]), float(found["taken"])
+
+    def rule(self, defence: str, copies: float, learner: NetworkLearner) -> Defense:
+        """A defence that is told how many rows are poison."""
+        share, rows = copies / (self.train.n + copies), learner.row_learner()
+        if defence == "loss":
+            return TRIM(share, rows, rounds=1)
+        if defence == "SEVER":
+            return SEVER(share, rows, rounds=1)
+        known = self.train.take(np.arange(max(round(0.05 * self.train.n), 10)))
+        return InfluenceDefense(share, rows, (known.X, known.y))
+
+    def lines_behind(self, name: str, epsilon: float, victims: Sequence[int], defences: Sequence[str]) -> list[Any]:
+        """Of the second table: what is lost to learners on clean rows without a defence, first without one."""
+        lost = self.drops(self.poison(name, epsilon)[0], victims)
+        lines = [[self.model, f"{epsilon:g}", name, "none", interval(lost), "-", "-", "-", str(len(victims))]]
+        for defence in defences:
+            found = [self.behind(name, epsilon, seed, defence) for seed in victims]
+            behind = [self.clean[seed] - reached for seed, (reached, _) in zip(victims, found, strict=True)]
+            gained = interval([after - before for after, before in zip(behind, lost, strict=True)])
+            taken = f"{100 * np.mean([share for _, share in found]):.0f} %"
+            thesis = thesis_of(WITH[defence], self.thesis, name, epsilon)
+            lines.append([self.model, f"{epsilon:g}", name, defence, interval(behind), gained, thesis, taken,
+                          str(len(victims))])  # fmt: skip
+        return lines
 
     @cached_property
     def clean(self) -> dict[int, float]:
@@ -320,6 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--victims", type=int, default=4, metavar="N", help="learners (default: %(default)s)")
     parser.add_argument("--onto", nargs="*", choices=("lr", "nn", "cnn"), default=[], help="other models that learn it")
     parser.add_argument("--behind", action="store_true", help="the loss defence too")
+    parser.add_argument("--defences", nargs="*", choices=list(WITH), default=[], help="those of the second table")
     parser.add_argument("--name", default=None, help="of the table (default: baselines-MODEL)")
     parser.add_argument("--full", action="store_true", help="the thesis' sizes, for a GPU")
     parser.add_argument("--quick", action="store_true", help="120 digits")
@@ -334,6 +347,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for attack in given.attacks:
             lines.append(lab.line(attack, epsilon, victims, behind=given.behind))
             write(given.out, name, HEADER, lines)
+    lines = []
+    for epsilon in given.epsilon if given.defences else ():
+        for attack in given.attacks:
+            lines += lab.lines_behind(attack, epsilon, victims, given.defences)
+            write(given.out, f"{name}-behind", SECOND, lines)
     moved: list[list[str]] = []
     for other in given.onto:
         onto = Lab(other, given.data, given.out, replace(SIZES[other], rows=size.rows, judges=size.judges)

@@ -105,11 +105,32 @@ def test_baselines_are_within_the_pixels_and_beside_the_thesis(load, tmp_path, c
     assert capsys.readouterr().err == ""
 
 
+def test_poison_behind_every_defence_is_compared_with_itself_without_one(load, tmp_path, capsys):
+    script = load("baselines")
+    names, defences = ["flip", "TGDA past SEVER"], ["loss", "SEVER", "influence", "MaxUp"]
+    arguments = ["--quick", "--model", "lr", "--victims", "2", "--attacks", *names, "--defences", *defences]
+    assert script.main([*arguments, "--out", str(tmp_path)]) == 0
+    rows = read(tmp_path / "baselines-lr-behind.csv")
+    assert [(row["attack"], row["defence"]) for row in rows] == [(a, d) for a in names for d in ["none", *defences]]
+    assert {row["thesis"] for row in rows} == {"-"}
+    lab = script.Lab("lr", "mnist", tmp_path, script.QUICK, quick=True, full=False)
+    bare, behind = (
+        lab.drops(lab.poison("flip", 0.03)[0], (1, 2)),
+        [lab.behind("flip", 0.03, s, "SEVER") for s in (1, 2)],
+    )
+    lost = [lab.clean[s] - reached for s, (reached, _) in zip((1, 2), behind, strict=True)]
+    assert rows[2]["drop"] == script.interval(lost)
+    assert rows[2]["more than without"] == script.interval(np.subtract(lost, bare))
+    assert script.thesis_of(script.WITH["SEVER"], "nn", "TGDA", 0.03) == "1.32"
+
+
 def test_the_baselines_of_the_thesis_are_the_differences_of_its_accuracies(load):
-    script, clean = load("baselines"), {"lr": 92.35, "nn": 98.04, "cnn": 99.13, "cifar-cnn": 69.44}
+    script, clean = load("baselines"), {"lr": 92.35, "nn": 98.04, "cnn": 99.13, "cifar-cnn": 69.44, "resnet": 94.95}
     reached = {
-        "flip": (90.83, 97.99, 99.12, 68.99), "min-max": (89.80, 98.07, 99.55), "i-min-max": (89.56, 97.82, 99.05),
-        "back-gradient": (89.82, 97.67, 99.02), "TGDA": (89.56, 96.54, 98.02, 65.15),
+        "flip": (90.83, 97.99, 99.12, 68.99, 94.79), "min-max": (89.80, 98.07, 99.55),
+        "i-min-max": (89.56, 97.82, 99.05),
+        "back-gradient": (89.82, 97.67, 99.02),
+        "TGDA": (89.56, 96.54, 98.02, 65.15, 89.41),
     }  # fmt: skip
     for name, accuracies in reached.items():
         for model, accuracy in zip(clean, accuracies, strict=False):
@@ -292,9 +313,9 @@ def test_poison_is_transferred_and_defended_against(load, tmp_path, capsys):
     for row in rows:
         assert float(row["drop"]) == pytest.approx(float(row["clean"]) - float(row["accuracy"]), abs=0.011)
     kept = {row["defence"]: row for row in read(tmp_path / "defended.csv")}
-    assert list(kept) == ["loss", "SEVER", "MaxUp"]
+    assert list(kept) == ["loss", "SEVER", "influence", "MaxUp"]
     assert (kept["MaxUp"]["poison kept"], kept["MaxUp"]["clean rows kept"]) == ("100.0 %", "100.0 %")
-    for name in ("loss", "SEVER"):
+    for name in ("loss", "SEVER", "influence"):
         assert 90 < float(kept[name]["clean rows kept"].split()[0]) < 100
     capsys.readouterr()
     assert script.main(arguments) == 0

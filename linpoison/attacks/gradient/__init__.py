@@ -14,7 +14,7 @@ Every one is one shape: a *parameter-space vector*, pushed through the *mixed de
     rows of greatest loss, planted by turns with steps of the model.
 `FixedModelAttack`, `GradientMatching`
     gradient optimisation and influence; matched gradients.
-`TGDA`
+`TGDA`, `SpectralCap`
     poison against what a learner becomes, in turns with it: a `Game`.
 `BackGradient`, `MetaPoison`
     poison through the steps of one training, and through a few steps of an ensemble of models of all ages.
@@ -27,6 +27,7 @@ from .canceling import Canceler, Canceling
 from .flips import conflicting_rows, flip_labels
 from .matching import Crafted, FixedModelAttack, GradientMatching
 from .source import Pixels, Source
+from .spectral_cap import SpectralCap
 from .targets import Given, GradPC, Relabeled
 from .tgda import TGDA, Game
 from .through_training import BackGradient, MetaPoison
@@ -46,6 +47,7 @@ __all__ = [
     "MetaPoison",
     "Pixels",
     "Relabeled",
+    "SpectralCap",
     "Source",
     "conflicting_rows",
     "flip_labels",

@@ -12,7 +12,7 @@ from ...core import InputError, SolverFailed, check_integer, check_number, check
 from ...core.journal import Journal
 from ...core.results import Candidate
 from ...core.validation import Array
-from ...risk.arrays import gathered, length, per_row, to_numpy
+from ...risk.arrays import gathered, length, like, per_row, to_numpy
 from ...risk.checkpoints import Checkpoint, digest_of
 from ...risk.descent import Progress, silent
 from ...risk.measuring import peak_memory
@@ -24,6 +24,7 @@ from ..base import Attack
 from ..run import Middle, Run, Step
 from ..scenario import Scenario
 from .source import Pixels, Source
+from .spectral_cap import SpectralCap
 from .stage import Stage
 from .tgda_parts import Batch, State, Table, check_disjoint, check_shares, check_together
 
@@ -104,6 +105,8 @@ class TGDA(Attack):
         Of a scenario: the share of the clean rows that the attacker judges by, and the follower does not learn from.
     source : Source, default Pixels()
         Of a scenario: what is optimised, the rows themselves or what makes them.
+    cap : SpectralCap, optional
+        What the leader pays for rows that SEVER would see: D is then of the validation loss less this.
 
     References
     ----------
@@ -140,6 +143,7 @@ class TGDA(Attack):
     game: Literal["non-zero-sum", "zero-sum"] = "non-zero-sum"
     validation: float = 0.3
     source: Source = field(default_factory=Pixels)
+    cap: SpectralCap | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("leader_steps", 1), ("follower_steps", 0)):
@@ -249,6 +253,9 @@ class TGDA(Attack):
         """
         notes: list[Any] = []
         with table.risk.steady():
+            if self.cap is not None:
+                poison = replace(table.poison, X=like(table.generator.points(state.phi), table.train.X))
+                state.frames = self.cap.frames(table.risk, state.w, table.train, poison)
             for batch in table.batches(self.batch_size, rng):
                 if self.order == "defender":
                     self._follow(table, state, batch, anchor)
@@ -284,6 +291,8 @@ class TGDA(Attack):
         rows = -1.0 * risk.mixed_product(w, made.X, made.y, solution.x)
         if zero_sum:
             rows = rows + risk.row_grad(w, made.X, made.y)
+        if self.cap is not None:
+            rows = rows - self.cap.slope(risk, w, made.X, made.y, state.frames)
         return table.ranks.sum(pull(per_row(made.mass / both.total, rows) * rows)), solution
 
     def _follow(self, table: Table, state: State, batch: Batch, anchor: Vector) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from ...risk.arrays import add_to, count_shared, like, places, to_numpy
 from ...risk.protocols import HVP, PoisonParameters, Risk, Rows, Vector
 from ...risk.ranks import Alone, Ranks
 from ...risk.samples import Held, Sample
+from .spectral_cap import Frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +138,7 @@ class State:
     second: Vector
     steps: int
     history: list[Any]
+    frames: Sequence[Frame] = ()
 
     @classmethod
     def restored(cls, stored: dict[str, Any] | None, w: Vector, phi: Vector, most: int) -> State:
