@@ -186,9 +186,18 @@ def _step(Z: Array, curvature: Array, curved: NDArray[np.intp], penalty: Array, 
 
 
 def _solved(hessian: Array, gradient: Array) -> Array:
-    """By Cholesky's factors without checks of the input, or by those of LU where rounding has lost definiteness."""
+    """By Cholesky's factors without checks of the input, or by those of LU where rounding has lost definiteness.
+
+    Beside columns that depend on each other a far row takes the last digit of the penalty, and the matrix is singular:
+    then the shortest of the steps that leave the least of the gradient.
+    """
     _, step, info = dposv(hessian.T, gradient)
-    return np.asarray(step if info == 0 else np.linalg.solve(hessian, gradient))
+    if info == 0:
+        return np.asarray(step)
+    try:
+        return np.asarray(np.linalg.solve(hessian, gradient))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(hessian, gradient)[0])
 
 
 def _slope(loss: MarginLoss, share: Array, margins: Array, along: Array, base: float, bend: float, t: float) -> float:

@@ -72,3 +72,17 @@ def test_scores_near_the_minimum_are_those_of_the_learner(loss, options):
     tol = 2 * NEAR_KINK if loss.kink is not None else 1e-6
     np.testing.assert_allclose(Z @ near, Z @ exact.vector, atol=tol)
     assert np.abs(Z @ (exact.vector - start.vector)).max() > 10 * tol  # the start would not do
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e9])
+def test_columns_that_depend_on_each_other_beside_far_rows_are_learned(scale):
+    """A far row takes the last digit of the penalty there, and the Hessian is singular."""
+    data, problem = rows(1200), Problem(Hinge(), 0.02)
+    sure = data.X[:, :1] > 0
+    X, y = np.hstack([data.X[:, :2], data.X[:, :1], sure, ~sure]), data.y.copy()
+    X[:36], y[:36] = -scale * np.array([1.0, 2.0, 1.0, 1.0, 0.0]), 1.0
+    learner, twice = make_learner(problem), Dataset(X, y)
+    quick = problem.value(learner.fit(twice), twice)
+    assert np.isfinite(newton_hinge(problem, twice).value)
+    learner.newton_rows = 10**9
+    assert quick == pytest.approx(problem.value(learner.fit(twice), twice), rel=1e-6)
