@@ -158,7 +158,7 @@ def test_the_race_of_joint_program_and_grid(capsys):
         assert np.isfinite([race.joint_seconds, race.grid_seconds]).all()
 
 
-@pytest.mark.parametrize("asked", [["--quick"], ["--quick", "--units"]])
+@pytest.mark.parametrize("asked", [["--quick"], ["--quick", "--units"], ["--quick", "--words"]])
 def test_the_cost_of_an_audit(asked, capsys):
     assert script(ROOT / "benchmarks" / "audit_rows.py")["main"](asked) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..core.validation import LABELS, Array, check_integers
 from ..rounding import largest_remainder
 from .base import Attack
 from .breakdown.plans import Ground
+from .deadline import time_is_up
 from .random_flips import plantable
 from .ranking import candidate
 from .refined import slope_of
@@ -75,7 +77,7 @@ def exchanged(started: float, attack: Exchange, scenario: Scenario, seed: Sequen
     search = _Search(scenario, np.random.default_rng(seed))
     states = [search.alone(attack.singles)]
     stale = 0
-    while stale <= _PATIENCE and search.rated < attack.ratings:
+    while stale <= _PATIENCE and search.rated < attack.ratings and not time_is_up():
         found = search.better(states[-1], attack.tries)
         stale = stale + 1 if found is None else 0
         states += [] if found is None else [found]
@@ -122,18 +124,15 @@ class _Search:
         rows = self._rows(begun.does)
         chosen = rows.best(self._gain(rows, begun), most)
         single = (self._poison(rows.X[[k]], rows.y[[k]], np.ones(1)) for k in chosen)
-        return max([begun, *map(self._state, single)], key=lambda state: state.does.value)
+        return max([begun, *self._states(single)], key=lambda state: state.does.value)
 
     def better(self, state: _State, tries: int) -> _State | None:
         """A state that does more, with another row in it or one of its own moved; None where none was found."""
         rows = self._rows(state.does)
         chosen = rows.best(self._gain(rows, state), 1)[:tries]
         fresh = (self._with(state.poison, rows.X[k], rows.y[k], share) for share in SHARES for k in chosen)
-        for poison in (*(self._moved(state.poison) for _ in range(tries)), *fresh):
-            found = self._state(poison)
-            if found.does.value > state.does.value:
-                return found
-        return None
+        tried = (*(self._moved(state.poison) for _ in range(tries)), *fresh)
+        return next((found for found in self._states(tried) if found.does.value > state.does.value), None)
 
     def _with(self, old: Poison, row: Array, label: float, share: float) -> Poison:
         """A row that takes over a share of the copies."""
@@ -147,6 +146,10 @@ class _Search:
         length = self.ground.base * 10 ** self.rng.uniform(-1.0, 1.5)
         X[k] = self.ground.fitted(X[k] + old.y[k] * length * step / max(float(np.linalg.norm(step)), 1e-300))
         return self._poison(X, old.y, old.count)
+
+    def _states(self, poisons: Iterable[Poison]) -> Iterator[_State]:
+        """Of one poison after another, as long as there is time."""
+        return map(self._state, takewhile(lambda _: not time_is_up(), poisons))
 
     def _state(self, poison: Poison) -> _State:
         self.rated += 1

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from ..core import Dataset, InputError, as_matrix
+from ..core import Dataset, InputError, Matrix, as_matrix
 from ..datasets.layout import is_text
 from ..learners.translate import fitted_classifier
 from ..learners.unwrap import same_rows
 from ..pipelines import RawTable
+
+_FILLED, _ENTRIES = 0.05, 50_000_000  # share of stored entries from which rows are dense, and entries up to which
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +26,15 @@ class Preprocessing:
     ----------
     seen : list
         The raw rows that have passed, in the order in which they came.
+    dense : list of bool
+        Whether sparse features are stored dense; empty before any have come.
     """
 
     transform: Callable[[Any], Any]
     columns: Any = None
     names_out: Callable[[Any], Any] | None = None
     seen: list[Any] = field(default_factory=list, repr=False)
+    dense: list[bool] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, estimator: Any) -> Preprocessing | None:
@@ -45,7 +51,15 @@ class Preprocessing:
         framed = self._framed(X, names)
         self.seen.append(framed)
         rows = as_matrix(self._apply(framed), "transformed X")
+        if sp.issparse(rows) and self._few_columns(rows):
+            rows = rows.toarray()
         return rows, self._named(names, rows.shape[1])
+
+    def _few_columns(self, X: Matrix) -> bool:
+        """Whether rows, sparse because categories are, are learned faster dense; all that come as the first of them."""
+        if not self.dense:
+            self.dense.append(X.shape[0] * X.shape[1] <= min(_ENTRIES, X.nnz / _FILLED))
+        return self.dense[0]
 
     def table(self, train: Dataset) -> RawTable | None:
         """The raw training rows, which are the first that came, or stand at their row numbers among these."""

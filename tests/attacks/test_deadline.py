@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linpoison.attacks import ALFA, KKT, LabelFlipDecoys, RandomFlips, Refined
+from linpoison.attacks import ALFA, KKT, Exchange, LabelFlipDecoys, RandomFlips, Refined
 from linpoison.attacks.deadline import Deadline, Interrupted, OutOfTime, time_is_up, until
 from linpoison.attacks.parallel import in_parallel
 from linpoison.attacks.run import Run
@@ -62,7 +62,10 @@ def test_loops_are_told_in_every_process(n_jobs):
     assert not time_is_up()
 
 
-@pytest.mark.parametrize("attack", [RandomFlips(), ALFA(), FEW, Refined(start=RandomFlips(), rounds=2, steps=30)])
+@pytest.mark.parametrize(
+    "attack",
+    [RandomFlips(), ALFA(), FEW, Refined(start=RandomFlips(), rounds=2, steps=30), Exchange(singles=1, ratings=20)],
+)
 def test_an_attack_that_is_late_gives_a_checked_poison_and_says_so(attack):
     question, whole = scenario(), attack.run(scenario())
     cut = attack.run(question, deadline=Deadline(-math.inf))

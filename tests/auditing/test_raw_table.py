@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from raw_cases import people, people_pipeline, reviews, reviews_pipeline
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -91,6 +92,21 @@ def test_a_frame_holds_out_rows_as_a_file_does(tmp_path):
     of_file = prepare(tmp_path / "t.csv", LearnerOptions(label="rich", seed=3)).split
     assert np.array_equal(split.train.X, of_file.train.X)
     assert np.array_equal(split.test.y, of_file.test.y)
+
+
+def test_sparse_categories_are_learned_from_dense_rows_unless_their_columns_are_many():
+    names = ["race", "sex"]
+    few, many = (
+        OneHotEncoder(),
+        OneHotEncoder(categories=[["a", "b", "c", *map(str, range(50))], ["f", "m", *map(str, range(50))]]),
+    )
+    for encoder, sparse in ((few, False), (many, True)):
+        estimator = make_pipeline(encoder, LogisticRegression(tol=1e-8)).fit(TRAIN[names], TRAIN["rich"])
+        assert sp.issparse(encoder.fit_transform(TRAIN[names]))
+        split = prepare(
+            (TRAIN[names], TRAIN["rich"], TEST[names], TEST["rich"]), LearnerOptions(estimator=estimator)
+        ).split
+        assert (split.train.is_sparse, split.test.is_sparse) == (sparse, sparse)
 
 
 def test_frames_of_polars_keep_their_nulls(tmp_path):
