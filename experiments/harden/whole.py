@@ -48,8 +48,6 @@ def dumb(rows: Dataset, problem: Problem, trusted: Dataset | None, total: int) -
     label, rows on the border of the range, the rows nearest to the boundary and those deepest behind it with the other
     label, and equal rows one unit in the last place apart."""
     domain, rng = rows.domain, np.random.default_rng(5)
-    if not rows.is_sparse:
-        yield from grid(Ground(rows, total, rng), domain).items()
     shown = Domain.range(rows.X)
     low, high = np.asarray(shown.lower), np.asarray(shown.upper)
     clean = make_learner(problem).fit(rows)
@@ -75,6 +73,8 @@ def dumb(rows: Dataset, problem: Problem, trusted: Dataset | None, total: int) -
                 "trusted rows with the other label",
                 copies(held.X[some], [label] * some.size, _split(total, some.size)),
             )
+    if not rows.is_sparse:
+        yield from grid(Ground(rows, total, rng), domain).items()
 
 
 def _apart(row: np.ndarray, total: int) -> np.ndarray:
@@ -91,13 +91,15 @@ def _split(total: int, n: int) -> list[int]:
     return [total // n + (place < total % n) for place in range(n)]
 
 
-def dumbest(search: Any, measure: Measure) -> tuple[float, str]:
-    """The most that such a poison does to a setting, on the rows seen and unseen."""
+def dumbest(search: Any, measure: Measure, seconds: float) -> tuple[float, str]:
+    """The most that such a poison does to a setting, on the rows seen and unseen, of those tried in so much time."""
     split, parts = search.setting.split, dict(zip(("seen", "unseen"), search.parts, strict=True))
     rows = measure.rows(split.train)
     defender = Defender(rows, measure.problem(search.setting.problem), measure.defenses)
-    most = 0.0, "-"
+    most, began = (0.0, "-"), time.process_time()
     for name, poison in dumb(split.train, search.setting.problem, search.trusted, search.n_poison):
+        if time.process_time() - began > seconds:
+            break
         with warnings.catch_warnings():
             warnings.simplefilter("error", LearnerWarning)
             try:
@@ -126,7 +128,7 @@ def case(data: str, trusted: float, seed: int, given: argparse.Namespace) -> lis
     for trial in dict.fromkeys(one.name for one in (report.recommended, best) if one is not None):
         told = search.tried[trial]
         proved = search.measures[trial].proved
-        worst = (told.attacked, "-") if proved or given.quick else dumbest(search, search.measures[trial])
+        worst = (told.attacked, "-") if proved or given.quick else dumbest(search, search.measures[trial], given.dumb)
         found.append({
             "data": data, "trusted": trusted, "seed": seed, "now": asdict(now), "then": asdict(told),
             "chosen": trial == report.chosen, "dumbest": worst, "seconds": spent, "unfinished": report.unfinished,
@@ -170,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--defenses", default="l2,slab,loss,svd,knn", help="the filters of today")
     parser.add_argument("--finalists", type=int, default=1)
     parser.add_argument("--time-limit", type=float, default=None, help="seconds of each run")
+    parser.add_argument("--dumb", type=float, default=np.inf, help="processor seconds of dumb poisons for each setting")
     parser.add_argument("--kept", type=Path, default=Path("kept"), help="folder of the cases")
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--name", default="whole")
