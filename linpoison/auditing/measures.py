@@ -228,8 +228,12 @@ def _in_words_of(defense: Defense, train: Dataset) -> Defense:
 def code_of(measure: Measure, own: Problem, train: Dataset, name: str = "") -> str:
     """Python code of a function that builds the classifier of a measure; see `Measure.build`."""
     weighted = not (train.weight == 1).all()
-    given = ["X", "y", *["X_trusted", "y_trusted"] * (measure.trusted is not None), *["sample_weight"] * weighted]
-    fit = f".fit({'X_trusted, y_trusted' if measure.alone else 'X, y'}{', sample_weight=sample_weight' * weighted})"
+    given = ["X", "y", *["X_trusted", "y_trusted"] * (measure.trusted is not None)]
+    if weighted:
+        given += ["sample_weight"] * (not measure.alone)
+        given += ["sample_weight_trusted"] * (measure.alone or measure.copies > 1)
+    trusted = "_trusted" if measure.alone else ""
+    fit = f".fit(X{trusted}, y{trusted}{f', sample_weight=sample_weight{trusted}' * weighted})"
     imports, body = _steps(measure, own, train, name)
     says = "The hardened classifier, from training rows" + " and rows known to be clean" * (measure.trusted is not None)
     lines = [f'"""{measure.words[0].upper()}{measure.words[1:]}."""', "", *imports, "", ""]
@@ -252,7 +256,8 @@ def _steps(measure: Measure, own: Problem, train: Dataset, name: str) -> tuple[l
     if measure.copies > 1:
         stack, more = "scipy.sparse.vstack" if train.is_sparse else "np.concatenate", measure.copies - 1
         body.append(f"X = {stack}([X, *[X_trusted] * {more}])  # trusted rows count {measure.copies} times")
-        body.append(f"y = np.concatenate([y, *[y_trusted] * {more}])")
+        lengthened = "y", *["sample_weight"] * bool((train.weight != 1).any())
+        body += [f"{one} = np.concatenate([{one}, *[{one}_trusted] * {more}])" for one in lengthened]
     given = defense.get_params(deep=False)
     fixed = "trusted" in given
     seen, inner = (measure.trusted or rows, given["defense"]) if fixed else (rows, defense)

@@ -135,7 +135,7 @@ def test_of_equal_damage_what_is_proved_is_taken_and_no_change_first():
     [
         (SPLIT, {"model": "logistic", "reg": 0.0123456789}),
         (SPLIT, {"model": "svm", "class_weight": {"1": 3.0}, "trusted": 0.2}),
-        (Split(WEIGHTED, SPLIT.test), {"model": "ridge", "penalize_intercept": True}),
+        (Split(WEIGHTED, SPLIT.test), {"model": "ridge", "penalize_intercept": True, "trusted": 0.2}),
     ],
 )
 def test_every_setting_is_attacked_written_and_built_as_the_same_classifier(rows, options):
@@ -144,9 +144,9 @@ def test_every_setting_is_attacked_written_and_built_as_the_same_classifier(rows
     for measure in search.measures.values():
         name = "loss" if measure.name == measures.AS_IS else ""
         model = measure.build(problem, train, name)
-        weight = (search.trusted if measure.alone else train).weight
         code = measures.code_of(measure, problem, train, name)
-        again = built(code, train, search.trusted, sample_weight=weight)
+        weights = {"sample_weight": train.weight, "sample_weight_trusted": search.trusted.weight}
+        again = built(code, train, search.trusted, **weights)
         assert np.allclose(model.decision_function(test.X), again.decision_function(test.X), atol=1e-6), measure.name
         if not measure.proved:
             setting = replace(search.setting, problem=measure.problem(problem), defenses=measure.defenses)
