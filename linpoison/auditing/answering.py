@@ -12,7 +12,7 @@ import numpy as np
 from ..certificates import Claim
 from ..certificates.changed import Change, change_certifier, changes_withstood
 from ..certificates.claim import ROW_BY_ROW
-from ..certificates.deployed import is_standardised
+from ..certificates.clean.scaled import is_scaled
 from ..core import CapabilityError, Dataset, InputError, Matrix, as_matrix, check_integer
 from ..core.writing import alone_in, check_folder
 from ..datasets.files import read_rows
@@ -104,9 +104,9 @@ def _refuse(setting: Setting, kind: Change) -> None:
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
         raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
-    if not train.is_sparse and is_standardised(train.X):
+    if not train.is_sparse and is_scaled(train.X):
         raise InputError(
-            "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
+            "rows that no scaler was fitted on", "columns that one has left",
             "Such a scaler moves with planted rows: fit it on other rows, or use CertifiedClassifier.",
         )  # fmt: skip
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Budget, Dataset, InputError, Poison
+from ..core.sizes import check_scale
 from ..core.writing import alone_in, check_folder
-from ..datasets.scaling import check_scale
 from ..reporting.gates import Gates
 from ..reporting.report import AuditReport
 from .assemble import assemble

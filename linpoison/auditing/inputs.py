@@ -13,9 +13,10 @@ import numpy as np
 
 from .._printable import printable
 from ..core import ERROR, CapabilityError, Dataset, Domain, InputError, Measure, Split, as_matrix, parse_domain
+from ..core.sizes import check_scale
 from ..datasets import LabelEncoding, load
 from ..datasets.loading import is_named, load_path
-from ..datasets.scaling import check_scale, scale_caution
+from ..datasets.scaling import scale_caution
 from ..defender import Defender
 from ..defenses import DEFAULTS, Defense, make_defense, tried
 from ..learners import Learner, translate_estimator

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, CertificateInvalid, InputError
 from ..core.validation import Array, check_integer
-from ..defenses import TrustedDefense
+from ..defenses import TrustedDefense, make_defense
 from ..learners import make_learner
 from ..learners.checked import validate_data
 from ..learners.classifier import TwoClassClassifier, two_classes
@@ -22,13 +22,13 @@ from ..sets import Box, ByLabel, pack_sets, sets_digest, unpack_sets
 from .certificate import Certificate
 from .changed import Proof, by_bisection, change_certifier, changes_withstood, inserting
 from .claim import Claim
+from .clean.scaled import is_scaled
 from .partition.hashing import parts_of
 from .ridge.flips import flips_withstood, label_flips_ridge
 from .smooth import deletions_smooth
 from .test_error import score_certifier
 
 THREATS = ("planted", "replaced", "flipped", "inserted")
-_CENTRED = 1e-12
 
 
 class CertifiedClassifier(TwoClassClassifier):
@@ -66,7 +66,7 @@ class CertifiedClassifier(TwoClassClassifier):
     scale : bool, default True
         Whether columns are moved to the mean of the trusted rows and divided by their deviation times ``sqrt(d)``,
         which makes typical rows of length 1. Without it rows are taken as they come.
-    defense : Defense, optional
+    defense : Defense or str, optional
         Whose sets, fitted on the trusted rows, bound the rows that are trained on; balls around the
         means of the classes by default.
     outside : {"drop", "clip"}, default "drop"
@@ -146,7 +146,7 @@ class CertifiedClassifier(TwoClassClassifier):
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self._sets: Any = None
         known = None
-        self._centred = is_standardised(X)
+        self._centred = is_scaled(X)
         if self.trusted is not None:
             self._check_scaler()
             known = self._trust(X, y, _coarser(given, self.trusted))
@@ -268,7 +268,8 @@ class CertifiedClassifier(TwoClassClassifier):
         if self.scale:
             self.center_, spread = known.mean(axis=0), known.std(axis=0) * np.sqrt(known.shape[1])
             self.scale_ = np.where(spread > 0, spread, 1.0)
-        detector = TrustedDefense(self.defense, (self._scaled(known), labels)).fit(self._scaled(X), y)
+        chosen = make_defense(self.defense) if isinstance(self.defense, str) else self.defense
+        detector = TrustedDefense(chosen, (self._scaled(known), labels)).fit(self._scaled(X), y)
         sets = ByLabel({sign: detector.feasible_set(label) for sign, label in zip((-1, 1), self.classes_, strict=True)})
         self._sets = pack_sets(sets)
         signs = np.where(labels == self.classes_[1], 1.0, -1.0)
@@ -316,7 +317,7 @@ class CertifiedClassifier(TwoClassClassifier):
     def _check_scaler(self) -> None:
         if self._centred:
             raise InputError(
-                "rows that no scaler was fitted on", "columns of mean 0 and deviation 1",
+                "rows that no scaler was fitted on", "columns that one has left",
                 "Such a scaler moves with planted rows: leave it out, trusted rows scale here.",
             )  # fmt: skip
 
@@ -337,24 +338,6 @@ def _fingerprints(X: Array, dtype: Any) -> set[bytes]:
     """The bytes of each row, with one zero."""
     with np.errstate(over="ignore"):
         return {row.tobytes() for row in X.astype(dtype) + 0.0}
-
-
-def is_standardised(X: Array) -> bool:
-    """Whether columns have the marks of a scaler that was fitted on these very rows.
-
-    Such a scaler makes all columns of mean 0 and of deviation 1, but for those that were constant, which become 0.
-    Columns that are as often 1 as -1, and hold nothing else, are so without a scaler: they alone are no mark.
-
-    Examples
-    --------
-    >>> is_standardised(np.array([[1.5, 0.0], [0.0, 0.0], [-1.5, 0.0]]) / 1.5**0.5), is_standardised(np.eye(2) * 2 - 1)
-    (True, False)
-    """
-    mean, spread = X.mean(axis=0), X.std(axis=0)
-    still = np.abs(X).max(axis=0, initial=0.0) == 0
-    scaled = (np.abs(mean) < _CENTRED) & (np.abs(spread - 1) < _CENTRED)
-    signs = np.abs(X).min(axis=0, initial=1.0) == np.abs(X).max(axis=0, initial=1.0)
-    return bool((scaled & ~signs).any() and (scaled | still).all())
 
 
 def proof_of(loss: MarginLoss, threat: str) -> Proof:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..core import Array, Dataset, InputError, Matrix, Split, as_matrix, label_array, refuse_missing
 from ..core.archives import user_path
+from ..core.sizes import check_scale
 from .layout import Layout
 from .readers import Raw, _arrays, _matrix, marked_in_npz, read_npz, read_svmlight
-from .scaling import check_scale
 from .tables import TABLES, _numbers, marked_in_table, read_table
 
 MOST_CLASSES = 100

@@ -1,4 +1,4 @@
-"""The size of features: standardising them, and refusing what floating point cannot square."""
+"""The size of features: standardising them, and saying where solvers will be slow."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import issparse
 
-from ..core import Array, InputError, Matrix
-
-LARGEST = 1e150  # the square of a larger number overflows
-SMALLEST = 1e-150  # the square of a smaller number is zero
+from ..core import Array, Matrix
 
 
 def standardize(train: Array, test: Array, *, divide_by_root_d: bool = False) -> tuple[Array, Array]:
@@ -38,20 +35,6 @@ def standardize(train: Array, test: Array, *, divide_by_root_d: bool = False) ->
     if divide_by_root_d:
         scale = scale * np.sqrt(train.shape[1])
     return (train - center) / scale, (test - center) / scale
-
-
-def check_scale(matrix: Matrix, name: str) -> None:
-    """Raise unless squares of the features stay in the range of floating point."""
-    largest = max(abs(float(matrix.max())), abs(float(matrix.min())))
-    if largest > LARGEST:
-        raise InputError(
-            f"features of at most {LARGEST:g} in size in {name}", f"{largest:g}", "Rescale the features first."
-        )
-    if 0 < largest < SMALLEST:
-        raise InputError(
-            f"features of at least {SMALLEST:g} in size in {name}", f"{largest:g} as the largest",
-            "Rescale the features first.",
-        )  # fmt: skip
 
 
 UNEVEN = 1e3

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import clone
 
 from ..core import Array, InputError, Matrix
 from ..sets import FeasibleSet
+from .adapters import as_defense
 from .base import Codes, Defense
 from .l2 import L2Defense
 
@@ -57,7 +57,7 @@ class TrustedDefense(Defense):
 
     @property
     def has_convex_set(self) -> bool:
-        return self.defense is None or bool(self.defense.has_convex_set)
+        return bool(self._chosen.has_convex_set)
 
     def ready(self) -> Self:
         self._ready = self._fixed()
@@ -66,8 +66,12 @@ class TrustedDefense(Defense):
     def _fixed(self) -> Defense:
         if self.trusted is None:
             raise InputError("trusted=(X, y), rows known to be clean", "none")
-        fixed: Defense = clone(L2Defense() if self.defense is None else self.defense).fit(*self.trusted)
+        fixed: Defense = self._chosen.fit(*self.trusted)
         return fixed
+
+    @property
+    def _chosen(self) -> Defense:
+        return L2Defense() if self.defense is None else as_defense(self.defense)
 
     def _fit_detector(self, X: Matrix, codes: Codes) -> None:
         self.defense_: Defense = self._fixed() if self._ready is None else self._ready

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, Dataset, Domain, InputError, LinearModel, Matrix
+from ..core.sizes import check_squares
 from ..losses.problem import Problem
 from ..risk.linear_risk import LinearRisk
 from ..risk.views import View
@@ -75,13 +76,14 @@ class Learner(ABC):
         Raises
         ------
         InputError
-            If the rows are of one class, or `start` has another number of features.
+            If the rows are of one class, or of numbers that have no squares, or `start` has another number of features.
         """
         data.require_both_classes()
         if self.problem.class_weight is not None:
             plain = copy(self)
             plain.problem, weighted = self.problem.at(data)
             return plain.fit(weighted, start)
+        check_squares(data.X, "the training rows")
         if start is not None and start.d != data.d:
             raise InputError(f"a start of {data.d} coefficients", f"{start.d} coefficients")
         used = data.weight > 0

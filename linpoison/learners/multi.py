@@ -12,6 +12,7 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel, MultiModel
+from ..core.sizes import check_squares
 from ..core.validation import Array, check_integer, check_number
 from ..losses import MultiProblem, Softmax
 from ..losses.problem import LEAST_REG
@@ -36,9 +37,10 @@ class MultiLearner(Learner):
         Raises
         ------
         InputError
-            If a class has no rows.
+            If a class has no rows, or rows are of numbers that have no squares.
         """
         data.require_all_classes()
+        check_squares(data.X, "the training rows")
         return self._fit(data, start)
 
     def view(self, data: Dataset) -> View:

@@ -178,7 +178,11 @@ class HingeLearner(Learner):
             max_iter=self.max_steps,
             cache_size=self.cache_size,
         )
-        solved = converged(lambda: machine.fit(narrow(data.X), data.y, sample_weight=data.weight))
+        try:
+            solved = converged(lambda: machine.fit(narrow(data.X), data.y, sample_weight=data.weight))
+        except ValueError as error:  # of rows far beyond 1, whose products it sums
+            got = " ".join(str(error).split())[:80].rstrip(".")
+            raise SolverFailed(f"expected a finite model of libsvm, got: {got}. Scale the columns.") from None
         model = _with_best_intercept(_model_of(machine), data)
         dual = machine.dual_coef_
         mass = float(np.abs(dual.data if sp.issparse(dual) else dual).sum())

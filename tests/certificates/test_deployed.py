@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PowerTransformer, RobustScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from linpoison import CapabilityError, CertificateInvalid, CertifiedClassifier, InputError
-from linpoison.defenses import L2Defense
+from linpoison.certificates.clean.scaled import is_scaled
+from linpoison.defenses import L2Defense, make_defense
 
 
 def rows(n, seed):
@@ -24,6 +25,17 @@ def rows(n, seed):
 
 
 TRUSTED, (X, Y), (Z, _) = rows(40, 0), rows(60, 1), rows(30, 2)
+
+
+SCALED = {
+    "single precision": StandardScaler().fit_transform(X.astype(np.float32)),
+    "beside dummies": np.column_stack([StandardScaler().fit_transform(X[:, :3]), X[:, 3] > 3]),
+    "without means": StandardScaler(with_mean=False).fit_transform(X),
+    "by n - 1": (X - X.mean(axis=0)) / X.std(axis=0, ddof=1),
+    "quartiles": RobustScaler().fit_transform(X),
+    "powers": PowerTransformer().fit_transform(X),
+}
+"""Rows that a scaler was fitted on."""
 
 
 def fitted(**options):
@@ -151,6 +163,28 @@ def test_scaler_and_sets_are_those_of_the_trusted_rows():
     np.testing.assert_array_equal(far.coef_, model.coef_)
 
 
+@pytest.mark.parametrize("name", ["slab", "l2"])
+def test_a_defense_may_be_named(name):
+    named, given = (fitted(defense=defense) for defense in (name, make_defense(name)))
+    np.testing.assert_array_equal(named.coef_, given.coef_)
+
+
+def test_rows_that_no_scaler_was_fitted_on_are_told_apart():
+    rng = np.random.default_rng(0)
+    counts, cents = rng.poisson(0.4, size=(40, 3)), np.round(rng.normal(size=(40, 3)), 2)
+    for raw in (
+        X,
+        X.astype(np.float32),
+        counts,
+        cents,
+        X - X.mean(axis=0),
+        np.where(X > 3, 1.0, -1.0),
+        X[:1],
+        np.zeros((9, 2)),
+    ):
+        assert not is_scaled(np.asarray(raw, dtype=np.float64))
+
+
 def test_trusted_rows_that_are_trained_on_all_count():
     tight = L2Defense(remove=0.5)
     model, plain = (fitted(defense=tight, learn_trusted=learn) for learn in (True, False))
@@ -214,6 +248,11 @@ def test_answers_of_other_labels_are_noticed():
         ({"trusted": (X[:20] * [1, 1, 1, -0.0], Y[:20])}, (X * [1, 1, 1, 0], Y), InputError, "20 that are"),
         ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X * [1, 1, 1, 0]), Y), InputError, "no scaler"),
         ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X), Y), InputError, "no scaler was fitted"),
+        *(({"trusted": TRUSTED}, (rows, Y), InputError, "no scaler was fitted") for rows in SCALED.values()),
+        ({"trusted": TRUSTED}, (1e300 * X, Y), InputError, "Rescale|kept of each class"),
+        ({}, (1e300 * X, Y), InputError, "Rescale the features"),
+        ({"trusted": TRUSTED, "defense": "slob"}, (X, Y), InputError, "slob"),
+        ({"trusted": TRUSTED, "defense": 3}, (X, Y), CapabilityError, "got 3"),
         ({"trusted": TRUSTED[0]}, (X, Y), InputError, "trusted=.X, y."),
         ({"trusted": (TRUSTED[0], np.zeros(40))}, (X, Y), InputError, "one label|2 classes|trusted rows of"),
         ({"outside": "keep"}, (X, Y), InputError, "drop"),
