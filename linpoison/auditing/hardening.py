@@ -276,6 +276,8 @@ class _Search:
             contest.attacked(tasks, campaign)
             if contest.cut and measure.name not in self.unfinished:
                 self.unfinished.append(measure.name)
+                if len(measure.defenses) > 1:
+                    contest.meets(self._plain(measure, contest, PLAIN), self._until(1 / len(self.measures)))
         if contest.best is None:
             raise SolverFailed(f"expected a poison that can be scored behind {measure.name}, got none")
         return self._judged(measure, contest, contest.best, met)
@@ -315,7 +317,7 @@ class _Search:
             yield best.attack, best.poison
 
     def _plain(self, measure: Measure, contest: Contest, met: str) -> Iterator[tuple[str, Poison]]:
-        """Before an attack on several filters there are none: one that is made for them does more."""
+        """Before an attack on several filters there are none: one that is made for them does more, if it ends."""
         if len(measure.defenses) > 1 and met != PLAIN:
             return
         wide = next(iter(contest.scenarios.values()))

@@ -211,6 +211,18 @@ def test_a_run_in_which_no_attack_ends_tells_what_plain_poisons_do(filters, quic
     assert "as it is could not be searched" in (tmp_path / "harden.html").read_text()
 
 
+def test_several_filters_meet_plain_poisons_where_their_attacks_are_cut(quick, monkeypatch):
+    search, told = search_of(SPLIT, model="ridge", defenses="l2,loss", time_limit=600.0), []
+    monkeypatch.setattr(hardening, "plain_poisons", lambda *given: (told.append(1), plain_poisons(*given))[1])
+    search._try("as it is", "few")
+    assert told == []
+    cut = search_of(SPLIT, model="ridge", defenses="l2,loss", time_limit=600.0)
+    cut._contest(cut.measures["as it is"]).cut = True
+    cut._try("as it is", "few")
+    assert (told, cut.unfinished) == ([1], ["as it is"])
+    assert cut.tried["as it is"].attacked >= search.tried["as it is"].attacked
+
+
 def test_plain_poisons_end_with_the_time_limit(quick, monkeypatch):
     search, scored = search_of(SPLIT, model="ridge", defenses="l2", finalists=0, time_limit=600.0), []
     count = contest.Contest._count
