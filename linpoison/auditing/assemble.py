@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
@@ -244,13 +245,17 @@ def _peak_of(pid: int | None) -> float:
 
 def versions() -> dict[str, str]:
     """Versions of the library, of Python and of the installed packages that results depend on."""
-    found = {"linpoison": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: _installed(name) for name in PACKAGES}
+    own = {"linpoison": __version__, "python": platform.python_version()}
+    return own | {name: version for name, version in found.items() if version}
+
+
+@cache
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _hardening(data: Any, options: LearnerOptions, setting: Setting) -> str:
