@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.exceptions import ConvergenceWarning
 
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, Slab
@@ -102,7 +100,8 @@ class SpectralSignatures(RepresentationDefense):
 class ActivationClustering(RepresentationDefense):
     """Two clusters in the representation of each class; the smaller is dropped if they are far enough apart.
 
-    Independent components, then 2-means. The score of a row is 1 in a smaller cluster that is dropped, else 0;
+    Independent components, then 2-means: for these any rotation of the components is the same, so the whitened
+    principal components do. The score of a row is 1 in a smaller cluster that is dropped, else 0;
     how many rows go is for the clusters to say, not for `remove`.
 
     The published threshold on the silhouette, 0.10 to 0.15, speaks of 10 components or more: the two halves of one
@@ -165,19 +164,17 @@ class ActivationClustering(RepresentationDefense):
     def _split(self, rows: Array) -> tuple[Any, Any, int]:
         """Components, clusters, and the number of the cluster to drop (-1: none)."""
         from sklearn.cluster import KMeans
-        from sklearn.decomposition import FastICA
+        from sklearn.decomposition import PCA
         from sklearn.metrics import silhouette_score
 
         rank = int(np.linalg.matrix_rank(rows - rows.mean(axis=0))) if len(rows) > 2 else 0
         if rank == 0:
             self.silhouettes_.append(float("nan"))
             return None, None, -1
-        ica = FastICA(min(self.n_components, rank), whiten="unit-variance", max_iter=1000, tol=1e-2,
-                      random_state=self.random_state)  # fmt: skip
-        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):  # of components beyond the rank
-            warnings.simplefilter("ignore", ConvergenceWarning)  # components of a Gaussian cloud are any
-            ica.fit(rows)
-        points = ica.transform(rows)
+        # FastICA rotates the whitened principal components P to S = P W with W'W = I. Then |S_i - S_j| = |P_i - P_j|:
+        # 2-means and the silhouette see distances alone, and find the same in P, without the search for W.
+        components = PCA(min(self.n_components, rank), whiten=True, svd_solver="full")
+        points = components.fit_transform(rows)
         clusters = KMeans(2, n_init=10, random_state=self.random_state).fit(points)
         separate = np.unique(clusters.labels_).size == 2
         value = float(silhouette_score(points, clusters.labels_, sample_size=min(len(points), 2000),
@@ -185,14 +182,14 @@ class ActivationClustering(RepresentationDefense):
         self.silhouettes_.append(value)
         sizes = np.bincount(clusters.labels_, minlength=2)
         found = value >= self.silhouette and sizes.min() <= self.largest_share * len(rows)
-        return ica, clusters, int(np.argmin(sizes)) if found else -1
+        return components, clusters, int(np.argmin(sizes)) if found else -1
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         rows, scores = self._represented(X), np.zeros(X.shape[0])
-        for code, (ica, clusters, smaller) in enumerate(self._parts):
+        for code, (components, clusters, smaller) in enumerate(self._parts):
             mine = codes == code
             if smaller >= 0 and mine.any():
-                scores[mine] = clusters.predict(ica.transform(rows[mine])) == smaller
+                scores[mine] = clusters.predict(components.transform(rows[mine])) == smaller
         return scores
 
     def _finish(self, X: Matrix, codes: Codes) -> Any:

@@ -228,6 +228,22 @@ def test_activation_clustering_keeps_one_cloud():
     assert ActivationClustering().fit(np.zeros((5, 2)), np.ones(5)).sample_indices_.size == 5
 
 
+def test_activation_clusters_are_those_of_independent_components_and_a_constant_column_changes_none():
+    from sklearn.decomposition import FastICA
+    from sklearn.metrics import silhouette_score
+
+    rng = np.random.default_rng(1)
+    rows = rng.laplace(size=(120, 6)) @ rng.normal(size=(6, 6)) + np.repeat([0.0, 9.0], [100, 20])[:, None]
+    fitted = ActivationClustering(n_components=4).fit(rows, np.ones(120))
+    points = FastICA(4, whiten="unit-variance", random_state=0, tol=1e-2).fit_transform(rows)
+    found = fitted.decision_scores_
+    assert 15 <= found.sum() <= 25
+    assert fitted.silhouettes_[0] == pytest.approx(silhouette_score(points, found))
+    with_constant = np.column_stack([np.zeros(120), rows])
+    again = ActivationClustering(n_components=4).fit(with_constant, np.ones(120))
+    assert np.array_equal(again.decision_scores_, found)
+
+
 def backdoored(seed):
     """Digits with threes under the label five, a corner lit: a tenth of the fives; and what a network's units say."""
     from sklearn.datasets import load_digits
@@ -243,7 +259,7 @@ def backdoored(seed):
     return X, y, np.arange(len(y) - m, len(y)), lambda rows: np.maximum(rows @ net.coefs_[0] + net.intercepts_[0], 0)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of the network
 def test_activation_clustering_finds_a_backdoor_at_its_published_setting():
     """15 components, a silhouette of 0.10 and the criterion of relative size: in two trainings of three."""
     found, clean = [], []
