@@ -118,7 +118,7 @@ def _reported(data: Any, options: LearnerOptions, setting: Setting, found: Suspe
 
 
 def _entries(train: Dataset, found: Suspected, named: Mask) -> Iterator[dict[str, Any]]:
-    labels, scores = train.label_values(train.y), found.by_row(found.found.greatest)
+    labels, scores = train.label_values(train.y), found.by_row(found.found.score)
     for rank, row in enumerate(found.order, 1):
         group = int(found.groups[row])
         yield {

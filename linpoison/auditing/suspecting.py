@@ -13,7 +13,7 @@ from ..core import Array, Dataset, Domain, InputError
 from ..datasets.scaling import scale_caution
 from ..defenses.detectors import (
     FOLDS,
-    RANKING,
+    MILDER,
     REASONS,
     TABLE,
     Detector,
@@ -24,6 +24,7 @@ from ..defenses.detectors import (
     usable,
     votes,
 )
+from ..defenses.neighbors import row_keys
 from ..defenses.suspicion import Mask, Suspicion, suspicion
 from ..influence import ImplicitGradient, PoisonGradient, SoftError
 from ..learners import Learner, make_learner
@@ -62,6 +63,8 @@ class Suspected:
     ----------
     groups : ndarray of int, shape (n,)
         Of near-copies of one class.
+    unequal : ndarray of bool
+        Of the groups: whether some of its rows are close to each other, but not equal.
     found : Suspicion
         Of the groups.
     left_out : dict of str to str
@@ -71,6 +74,7 @@ class Suspected:
     """
 
     groups: NDArray[np.intp]
+    unequal: Mask
     found: Suspicion
     left_out: Mapping[str, str]
     labels: Array
@@ -101,7 +105,8 @@ def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, see
     """
     rows = in_even_units(rows)
     groups = copy_groups(rows)
-    distinct = rows.take(np.unique(groups, return_index=True)[1])
+    first, row = np.unique(groups, return_index=True)[1], np.unique(row_keys(rows.X), return_inverse=True)[1].ravel()
+    distinct = rows.take(first)
     few = min(int((distinct.y == label).sum()) for label in distinct.labels)
     if few < LEAST_ROWS:
         remedy = "With fewer nothing stands out."
@@ -116,8 +121,9 @@ def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, see
         return {name: function(view) for name, function in table.items()}
 
     known = {COPIES: copies_surprise(sizes)}
-    found = suspicion(detect, distinct.codes, known=known, ranking=RANKING)
-    return Suspected(groups, found, left, distinct.y, votes(distinct))
+    found = suspicion(detect, distinct.codes, known=known)
+    unequal = np.bincount(groups, weights=row != row[first[groups]]) > 0
+    return Suspected(groups, unequal, found, left, distinct.y, votes(distinct))
 
 
 def in_even_units(rows: Dataset) -> Dataset:
@@ -157,5 +163,8 @@ def _worded(found: Suspected, group: int, name: str) -> str:
     if name == "pull" and median <= scores[group] * np.finfo(float).eps:
         return FEW
     ratio = float(scores[group] / median) if median > 0 else np.inf
-    return REASONS[name].format(ratio=ratio, margin=-scores[group], copies=int(found.sizes[group]),
-                                votes=int(found.votes[group]))  # fmt: skip
+    limit, milder = MILDER.get(name, (-np.inf, ""))
+    words = REASONS[name] if scores[group] > limit else milder
+    kind = "near-copies" if found.unequal[group] else "copies"
+    return words.format(ratio=ratio, margin=-scores[group], copies=f"{found.sizes[group]} {kind}",
+                        votes=int(found.votes[group]))  # fmt: skip

@@ -211,22 +211,18 @@ TABLE: dict[str, Detector] = {
     "clusters": _clusters,
 }
 """Each detector by name."""
-RANKING = ("neighbours", "twins", "pull", "copies")
-"""What rows are ranked by: whether its label is that of the rows beside it, what it does to the model, and how often it
-stands there. Poison that moves a model shows one of these; the other detectors, those of distance above all, tell rare
-clean rows as well, and only add to the evidence that alarms follow from."""
 REASONS = {
     "l2": "{ratio:.1f} times as far from the middle of its class as the median row",
     "slab": "{ratio:.1f} times as far along the line between the classes as the median row",
     "svd": "{ratio:.1f} times as far from the principal directions of its class as the median row",
     "knn": "{ratio:.1f} times as far from its neighbours as the median row",
     "loss": "on the wrong side of models learned without it (margin {margin:.2f})",
-    "trim": "fitted badly by a model of the rows that fit best",
+    "trim": "fitted worse than its class by a model of the rows that fit best",
     "neighbours": "its label differs from {votes} of its 10 nearest neighbours",
     "confident": "its label is unlikely by confident learning",
     "pull": "pulls the model {ratio:.0f} times as much as the median row of its class",
     "sever": "its gradient stands out along the top direction of its class",
-    "copies": "{copies} copies of one row",
+    "copies": "{copies} of one row",
     "crowd": "far from its class, yet close to another row of it",
     "twins": "next to a row of the other class, as its own twin with another label",
     "spectral": "far out along the top direction of its class",
@@ -234,6 +230,13 @@ REASONS = {
     "influence": "raises the error on held-out rows",
 }
 """What a detector says of a row, in words."""
+MILDER = {
+    "loss": (0.0, "nearer to the border of models learned without it than its class (margin {margin:.2f})"),
+    "confident": (0.5, "its label is less likely by confident learning than those of its class"),
+    "neighbours": (0.0, "nearer to the other class than rows of its class are, though not as near as to its own"),
+    "influence": (0.0, "lowers the error on held-out rows less than rows of its class do"),
+}
+"""Up to which score a detector says no more of a row than this: that it is strange in its class."""
 DENSE, HESSIAN = ("spectral", "clusters"), ("pull",)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from ..core import Array
 from .base import Codes
+from .ranking import combined, foremost, ranked
 
 Mask = NDArray[np.bool_]
 ROUNDS = 3
@@ -20,6 +20,8 @@ PICKANDS = 3.6
 """Standard error of the shape that quartiles of an exponential tail show, times the root of the number of excesses."""
 TAIL = 0.2
 """Share of a class whose scores tell how its tail falls off."""
+LIKE = 2.0
+"""Of two classes, up to which their scores have one tail: ratio of the distances from the median to that border."""
 FALSE_SHARE = 0.1
 """Share of the alarms that may be false, in the mean."""
 
@@ -33,11 +35,9 @@ class Suspicion:
     scores : dict of ndarray of shape (n,)
         By detector, greater for stranger rows.
     surprises : dict of ndarray of shape (n,)
-        ``-log p``, of each score in the tail of its class.
+        ``-log p`` of each score, see `surprise`.
     evidence : ndarray of shape (n,)
         All detectors together, see `combined`: what alarms follow from.
-    greatest : ndarray of shape (n,)
-        The greatest surprise of a few detectors, see `foremost`: what rows are ranked by.
     alarms : ndarray of bool, shape (n,)
         Rows that stand out of the evidence on the others, see `standing_out`.
     """
@@ -45,13 +45,17 @@ class Suspicion:
     scores: Mapping[str, Array]
     surprises: Mapping[str, Array]
     evidence: Array
-    greatest: Array
     alarms: Mask
 
     @property
+    def score(self) -> Array:
+        """What rows are ranked by, see `foremost`."""
+        return foremost(self.surprises)
+
+    @property
     def ranking(self) -> Array:
-        """Rows that stand out before all others, and by their greatest surprise: greater for more suspicious ones."""
-        return np.asarray(self.greatest + self.alarms * (1.0 + self.greatest.max(initial=0.0)))
+        """Greater for more suspicious rows, see `ranked`."""
+        return ranked(self.surprises, self.alarms)
 
 
 def suspicion(
@@ -59,7 +63,6 @@ def suspicion(
     codes: Codes,
     *,
     known: Mapping[str, Array],
-    ranking: Collection[str],
     drop: float = 0.05,
 ) -> Suspicion:
     """Fit detectors on a core, and the core on what the detectors say, by turns.
@@ -76,8 +79,6 @@ def suspicion(
         Class of each row.
     known : dict of str to ndarray
         Surprises that do not follow from the tail of the scores.
-    ranking : collection of str
-        Detectors that rows are ranked by; alarms follow from all of them.
     drop : float
         Share of each class.
     """
@@ -86,7 +87,7 @@ def suspicion(
         scores = detect(core)
         surprises = {name: known.get(name, surprise(values, codes, core)) for name, values in scores.items()}
         evidence = combined(surprises)
-        return Suspicion(scores, surprises, evidence, foremost(surprises, ranking), standing_out(evidence, core))
+        return Suspicion(scores, surprises, evidence, standing_out(evidence, core))
 
     core = np.ones(codes.size, dtype=bool)
     for _ in range(ROUNDS - 1):
@@ -104,12 +105,17 @@ def worst_of_each(evidence: Array, codes: Codes, share: float) -> Mask:
 
 
 def surprise(scores: Array, codes: Codes, core: Mask) -> Array:
-    """``-log P(S >= s)`` of each score among those of the core of its class.
+    """``-log P(S >= s)`` of each score among those of the core.
 
     By ranks up to the quantile u above which a share `TAIL` lies; beyond it by a generalised Pareto tail of the shape
     xi, ``P(S >= u + e | S >= u) = (1 + xi e / sigma)^(-1 / xi)``. Of m excesses the greatest quarter counts as censored
     where the others end, so that poison there does not tell what is usual. To a shape of `HEAVY` comes ``1 / m``: with
     it an exponential tail is the predictive one, of a scale that m excesses tell.
+
+    Each score is counted from the median of its class. Classes whose scores spread alike, by a factor of `LIKE` at
+    most, share one tail: poison that is all in one class is then a smaller share of what it is measured by, and a row
+    of either class has to be as strange. Others have a tail each, or a rare class of wide scores would be strange as a
+    whole.
 
     Examples
     --------
@@ -117,11 +123,15 @@ def surprise(scores: Array, codes: Codes, core: Mask) -> Array:
     >>> surprise(flat, np.zeros(100, dtype=int), flat >= 0)[[0, 50]].round(3)
     array([0.   , 0.693])
     """
-    out = np.zeros(scores.size)
-    for code in np.unique(codes):
-        mine = np.flatnonzero(codes == code)
-        known = np.sort(scores[mine[core[mine]]])
-        out[mine] = _tail(scores[mine], known)
+    of_class = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    usual = [np.quantile(scores[mine[core[mine]]], (0.5, 1 - TAIL)) for mine in of_class]
+    from_middle, out = scores.copy(), np.zeros(scores.size)
+    for mine, (middle, _) in zip(of_class, usual, strict=True):
+        from_middle[mine] -= middle
+    spreads = [border - middle for middle, border in usual]
+    alike = max(spreads) <= LIKE * min(spreads)
+    for mine in [np.arange(scores.size)] if alike else of_class:
+        out[mine] = _tail(from_middle[mine], np.sort(from_middle[mine[core[mine]]]))
     return out
 
 
@@ -154,53 +164,6 @@ def _pareto(excess: Array) -> tuple[float, float]:
     if shown > 1:
         return shown + 1 / seen.size, shown * middle / (2.0**shown - 1.0)
     return HEAVY + 1 / seen.size, scale
-
-
-def combined(surprises: Mapping[str, Array]) -> Array:
-    """The logarithm of the mean of ``1 / p`` over detectors: few great ones decide, and many that are blind hide none.
-
-    It holds whatever the dependence of the detectors is, as does the combination of Cauchy variables, to which it is
-    the same in the tail.
-
-    References
-    ----------
-    Liu, Xie, "Cauchy combination test", 2020; Wilson, "The harmonic mean p-value", 2019.
-
-    Examples
-    --------
-    >>> combined({"a": np.log([1.0, 100.0]), "b": np.log([1.0, 2.0])}).round(3)
-    array([0.   , 3.932])
-    """
-    values = [surprises[name] for name in surprises]
-    return np.asarray(logsumexp(values, axis=0) - np.log(len(values)))
-
-
-def foremost(surprises: Mapping[str, Array], names: Collection[str]) -> Array:
-    """The greatest surprise of a few detectors: ``-log min p``, Tippett's combination.
-
-    A row that one side gives away is put as far forward as by the detector of that side alone, whichever side it is.
-    A sum over detectors (Fisher's) lets rows that are a little strange on every side, as rare clean rows are, pass a
-    single poison row that is very strange on one; and every further detector that only tells rare rows adds rows that
-    come before it.
-
-    Parameters
-    ----------
-    surprises : dict of ndarray
-    names : collection of str
-        Of the detectors; those that did not run are passed over.
-
-    References
-    ----------
-    Tippett, "The methods of statistics", 1931; Heard, Rubin-Delanchy, "Choosing between methods of
-    combining p-values", 2018.
-
-    Examples
-    --------
-    >>> said = {"near": np.array([9.0, 4.0]), "far": np.array([8.0, 20.0]), "copies": np.array([0.0, 6.0])}
-    >>> foremost(said, ["near", "copies", "absent"])
-    array([9., 6.])
-    """
-    return np.asarray(np.max([surprises[name] for name in names if name in surprises], axis=0))
 
 
 def standing_out(evidence: Array, core: Mask) -> Mask:

@@ -1,6 +1,7 @@
 """`inspect` finds what was planted by its row numbers, says why, and leaves clean rows alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,13 @@ import pytest
 import linpoison
 from linpoison import InputError
 from linpoison.auditing import LearnerOptions
-from linpoison.auditing.suspecting import DETECTORS, suspect
+from linpoison.auditing.suspecting import DETECTORS, reasons_of, suspect
 from linpoison.cli.main import main
 from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
-from linpoison.defenses.detectors import RANKING, copies_surprise, copy_groups, votes
-from linpoison.defenses.suspicion import Suspicion, combined, foremost, surprise
+from linpoison.defenses.detectors import MILDER, REASONS, copies_surprise, copy_groups, votes
+from linpoison.defenses.ranking import RANKING, combined, foremost, ranked
+from linpoison.defenses.suspicion import surprise
 
 PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
 
@@ -56,6 +58,11 @@ def test_as_many_are_named_as_are_asked_for(table):
     again = linpoison.inspect(table, share=0.01)
     assert {entry["row"] for entry in report.suspects} < set(PLANTED)
     assert report.to_frame().equals(again.to_frame())
+
+
+def test_rows_that_are_close_but_not_equal_are_called_near_copies(table):
+    near = linpoison.inspect(table.drop(PLANTED[5:]).assign(c0=lambda frame: frame.c0 + 1e-5 * frame.index))
+    assert near.suspects[0]["reasons"][0] == "5 near-copies of one row"
 
 
 def test_of_clean_rows_few_stand_out():
@@ -142,13 +149,14 @@ def test_one_strong_detector_among_blind_ones_decides():
     assert both == pytest.approx([0.0, 50 - np.log(10)])
 
 
-def test_rows_that_stand_out_are_ranked_first_and_then_by_the_greatest_of_a_few_surprises():
-    surprises = {"a": np.array([0.0, 4.0, 1.0, 5.0]), "b": np.array([2.0, 4.0, 0.0, 0.0]), "c": np.full(4, 9.0)}
-    alarms = np.array([True, False, False, False])
-    told = Suspicion({}, surprises, combined(surprises), foremost(surprises, ("a", "b", "absent")), alarms)
-    assert told.greatest.tolist() == [2, 4, 1, 5]
-    assert np.argsort(-told.ranking).tolist() == [0, 3, 1, 2]
+def test_rows_that_stand_out_are_ranked_first_and_then_by_a_few_detectors_of_which_one_is_enough():
+    surprises = {"pull": np.array([0.0, 4.0, 1.0, 5.0, 4.0]), "twins": np.array([2.0, 4.0, 0.0, 0.0, 0.0])}
+    surprises["svd"] = np.full(5, 9.0)
+    assert foremost(surprises)[2] == pytest.approx(np.log((np.e + 1) / 2))
+    alarms = np.array([True, False, False, False, False])
+    assert np.argsort(-ranked(surprises, alarms)).tolist() == [0, 3, 1, 4, 2]
     assert set(RANKING) <= set(DETECTORS)
+    assert set(MILDER) <= set(REASONS)
 
 
 def test_a_single_flipped_row_comes_before_rare_rows_that_are_a_little_strange_on_every_side():
@@ -158,3 +166,22 @@ def test_a_single_flipped_row_comes_before_rare_rows_that_are_a_little_strange_o
     y[flipped] = 1.0
     rows = Dataset(X, y)
     assert suspect(rows, LearnerOptions(model="svm").problem(rows)).order[0] == flipped
+
+
+def test_a_row_on_its_own_side_is_not_said_to_be_on_the_other():
+    """Clean rows 20 apart, one that is near the border, but right, and one that is wrong."""
+    rng, y = np.random.default_rng(0), np.repeat([-1.0, 1.0], 60)
+    X = 10 * y[:, None] + rng.normal(size=(120, 2))
+    X[0], X[119] = -1.5, -9.0
+    rows = Dataset(X, y)
+    found = suspect(rows, LearnerOptions(model="svm").problem(rows))
+    assert found.found.scores["loss"][found.groups[0]] < 0
+    told = {}
+    for name in ("loss", "neighbours", "influence"):
+        alone = replace(found, found=replace(found.found, surprises={name: found.found.surprises[name]}))
+        told[name] = [reasons_of(alone, int(found.groups[row]))[0] for row in (0, 119)]
+    assert told["loss"][0].startswith("nearer to the border of models learned without it than its class (margin 0.")
+    assert told["loss"][1].startswith("on the wrong side of models learned without it (margin -")
+    assert told["neighbours"][1] == "its label differs from 10 of its 10 nearest neighbours"
+    assert "not as near as to its own" in told["neighbours"][0]
+    assert told["influence"][1] == "raises the error on held-out rows"
