@@ -148,9 +148,9 @@ class Attack(ABC):
 
     def _found_on_sample(self, scenario: Scenario, run: Run, rows: int) -> list[Candidate]:
         if self.only_goes_on:
-            found = self._on_all_rows(scenario, run, [])
-            check_found(self.title, found, run)
-            return sorted(found, key=lambda item: item.rank)
+            onward = self._on_all_rows(scenario, run, [])
+            check_found(self.title, onward, run)
+            return sorted(onward, key=lambda item: item.rank)
         few = sampled(scenario, rows, run.seed)
         times = scenario.n_poison / few.n_poison
         attack, start = self, getattr(self, "start", None)
@@ -162,15 +162,20 @@ class Attack(ABC):
             run.interrupted, result = True, stop.result
         run.add(result)
         run.info |= {**result.info, "rows": few.train.n}
-        found = []
-        for place, item in enumerate(result.candidates[:TRIES]):
-            if not found or item.worst > max(one.worst for one in found) + NOISE:
-                step = [(scenario, item, times)]
-                found += run.steps(f"all rows, {place + 1}", verified, step, needed=not found)
-        check_found(self.title, found, run)
-        others = [(scenario, item, times) for item in strongest_alone(result.candidates)]
-        alone = run.steps("all rows, alone", verified, others)
-        found += self._on_all_rows(scenario, run, sorted(found, key=lambda item: item.rank))
+        found: list[Candidate] = []
+        try:
+            for place, item in enumerate(result.candidates[:TRIES]):
+                if not found or item.worst > max(one.worst for one in found) + NOISE:
+                    step = [(scenario, item, times)]
+                    found += run.steps(f"all rows, {place + 1}", verified, step, needed=not found)
+            check_found(self.title, found, run)
+            others = [(scenario, item, times) for item in strongest_alone(result.candidates)]
+            alone = run.steps("all rows, alone", verified, others)
+            found += self._on_all_rows(scenario, run, sorted(found, key=lambda item: item.rank))
+        except OutOfTime as stop:
+            run.stopped_by(stop)
+            found, alone = run.found, []
+            check_found(self.title, found, run)
         return sorted(found, key=lambda item: item.rank) + alone
 
     @abstractmethod

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, check_once
-from ..datasets.files import held_out
+from ..datasets.files import LabelEncoding, held_out
 from ..datasets.layout import Layout, index_columns, label_column, marked_in_column, trusted_column, weight_column
 from .options import LearnerOptions
 
@@ -41,7 +41,8 @@ def parts_of_frame(data: Any, options: LearnerOptions, whole: bool) -> tuple[tup
     if options.test is None:
         share = options.test_fraction if options.test_fraction is not None else None if whole else _HELD_OUT
         index = np.arange(len(train))
-        kept, out = (index, index) if share is None else held_out(train[label], share, options.seed, "the frame")
+        codes = LabelEncoding.of(train[label]).encode(train[label])
+        kept, out = (index, index) if share is None else held_out(codes, share, options.seed, "the frame")
         train, test = train.iloc[kept], train.iloc[out]
         parts, places = [_rows(data, kept), _rows(data, out)], (kept, out)
     elif is_frame(options.test):

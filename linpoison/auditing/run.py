@@ -253,9 +253,10 @@ def _begin(
         )
     plan = make_plan(options, scenarios)
     plan = replace(plan, left_out=(*too_dear, *plan.left_out))
-    began = time.monotonic()
+    clock = time.monotonic if deadline is None else deadline.clock
+    began = clock()
     clean = setting.defender.score(None, rows.parts)
-    reserve = RESERVE + (time.monotonic() - began) / 2
+    reserve = RESERVE + (clock() - began) / 2
     pool = Pool(setting.defender, rows, lambda: deadline is not None and deadline.left < reserve / 2)
     tell = None if found is None else Teller(found, wide=next(iter(settings)))
 

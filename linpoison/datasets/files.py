@@ -214,7 +214,11 @@ def _suffix(path: Path) -> str:
             "Pickles are refused, since reading one can run any code: save plain arrays as .npz.",
         )
     if suffix not in SUFFIXES:
-        raise InputError(f"a data file ending in {', '.join(SUFFIXES)}", path.name, "Convert it to one of these.")
+        raise InputError(
+            f"a data file ending in {', '.join(SUFFIXES)}",
+            path.name,
+            "Convert it to one of these, or read it in Python and hand in a data frame.",
+        )
     return suffix
 
 

@@ -141,7 +141,10 @@ def raw_rows(table: RawTable | None, estimator: Any, frozen: tuple[str, ...] = (
         return found
     except NotRaw as error:
         if held:
-            raise CapabilityError("steps that keep frozen columns apart from others", str(error)) from None
+            raise CapabilityError(
+                "steps that keep frozen columns apart from others", str(error),
+                "Leave out frozen: then poison rows are rows of features.",
+            ) from None  # fmt: skip
         return RawRows(table, (), d, str(error))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario
+from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario, base
+from linpoison.attacks.deadline import Deadline
 from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled, strongest_alone
 from linpoison.core import Budget, Dataset, Domain, Poison
 from linpoison.defenses import make_defense
@@ -86,6 +87,19 @@ def test_what_does_most_behind_one_defence_is_measured_on_all_rows_too():
     whole = Breakdown(steps=4, remade=0, directions=2, chains=1, each=True).run(scenario(), seed=0, rows=200)
     for name, error in alone.items():
         assert max(item.test_error[name] for item in whole.candidates) > error - 0.05
+
+
+def test_a_limit_after_the_first_poison_on_all_rows_keeps_it(monkeypatch):
+    now, measure = [0.0], base.verified
+
+    def slow(*step):
+        now[0] += 1.0
+        return measure(*step)
+
+    monkeypatch.setattr(base, "verified", slow)
+    attack = Breakdown(steps=4, remade=0, directions=2, chains=1, on_all=15)
+    cut = attack.run(scenario(), rows=200, deadline=Deadline(0.5, lambda: now[0]))
+    assert (cut.info["cut"], now[0], cut.best.poison.total) == ("time limit", 1.0, 30)
 
 
 @pytest.mark.parametrize("name", ["none", "l2"])

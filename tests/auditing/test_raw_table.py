@@ -10,13 +10,13 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from linpoison import Poison, audit
 from linpoison.attacks import Influence, RandomFlips
 from linpoison.auditing.inputs import prepare
 from linpoison.auditing.options import LearnerOptions
-from linpoison.core import InputError
+from linpoison.core import CapabilityError, InputError
 
 TRAIN, TEST = people(300), people(150, seed=1)
 ATTACKS = [RandomFlips(draws=3), Influence(starts=1, steps=20, finalists=1)]
@@ -109,6 +109,13 @@ def test_sparse_categories_are_learned_from_dense_rows_unless_their_columns_are_
         assert (split.train.is_sparse, split.test.is_sparse) == (sparse, sparse)
 
 
+@pytest.mark.parametrize(("labels", "got"), [([1, "no"], "the types int, str"), ([1.0, np.nan], "150 missing labels")])
+def test_labels_of_a_frame_are_checked_before_rows_are_held_out(labels, got):
+    frame = TRAIN[["age", "hours"]].assign(rich=np.resize(np.array(labels, dtype=object), len(TRAIN)))
+    with pytest.raises(InputError, match=got):
+        prepare(frame, LearnerOptions(label="rich"))
+
+
 def test_frames_of_polars_keep_their_nulls(tmp_path):
     pl = pytest.importorskip("polars")
     frames = [
@@ -140,3 +147,8 @@ def test_frozen_columns_need_an_estimator_and_a_table():
         prepare(TRAIN, LearnerOptions(label="rich", test=TEST, estimator=people_pipeline(TRAIN), frozen="rase"))
     with pytest.raises(InputError, match="a domain real or range beside frozen columns"):
         LearnerOptions(estimator=people_pipeline(TRAIN), frozen="race", domain="unit")
+    squares = make_pipeline(SimpleImputer(), PolynomialFeatures(), LogisticRegression(max_iter=2000)).fit(
+        TRAIN[["age", "wage"]], TRAIN["rich"]
+    )
+    with pytest.raises(CapabilityError, match="mix the columns .* Leave out frozen"):
+        prepare(TRAIN, LearnerOptions(label="rich", test=TEST, estimator=squares, frozen="age"))
