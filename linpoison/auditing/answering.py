@@ -23,7 +23,7 @@ from .assemble import command_line, describe_data, describe_model, versions
 from .handed import read_estimator
 from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, was_fitted_on
 from .trusted import unfiltered
 
 CHANGES: tuple[Change, ...] = ("deletions", "flips")
@@ -69,7 +69,8 @@ def certify_rows(
     Raises
     ------
     InputError
-        For rows of other columns, and for training rows that a scaler was fitted on: it moves with them.
+        For rows of other columns, and for training rows that a scaler or another step was fitted on, which moves with
+        them.
     CapabilityError
         For weights, and where nothing is proved of the model.
 
@@ -88,7 +89,7 @@ def certify_rows(
         raise InputError(f"a kind among {', '.join(CHANGES)} for answers", repr(kind))
     with alone_in(folder):
         setting = prepare(data, asked, whole=True)
-        _refuse(setting, kind)
+        _refuse(setting, kind, asked)
         report = _answered(data, rows, asked, setting, kind, most)
         words = f" --kind {kind} --rows {rows if isinstance(rows, str) else '<rows>'} --count {most}"
         seconds = round(time.perf_counter() - start, 3)
@@ -98,12 +99,19 @@ def certify_rows(
     return report
 
 
-def _refuse(setting: Setting, kind: Change) -> None:
+def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:
     """What voids the guarantee, before any work."""
     train, problem = setting.split.train, setting.problem
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
         raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
+    labels, raw = train.label_values(train.y), setting.raw
+    if raw is not None and was_fitted_on(read_estimator(options.estimator), raw.table, labels):
+        raise InputError(
+            "preprocessing that the training rows have no part in", "steps that were fitted on them",
+            "They move with planted rows: fit them on other rows, with FrozenEstimator around them, or use "
+            "CertifiedClassifier.",
+        )  # fmt: skip
     if not train.is_sparse and is_scaled(train.X):
         raise InputError(
             "rows that no scaler was fitted on", "columns that one has left",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..core import Dataset, InputError, Matrix, as_matrix
+from ..core.parts import dense
 from ..datasets.layout import is_text
 from ..learners.translate import fitted_classifier
-from ..learners.unwrap import same_rows
+from ..learners.unwrap import same_rows, unwrap
 from ..pipelines import RawTable
 
 _FILLED, _ENTRIES = 0.05, 50_000_000  # share of stored entries from which rows are dense, and entries up to which
@@ -99,3 +100,30 @@ class Preprocessing:
         except (ValueError, TypeError, AttributeError):  # a step that does not know its columns
             return None
         return found if len(found) == d else None
+
+
+def was_fitted_on(estimator: Any, table: RawTable, labels: Any) -> bool:
+    """Whether the steps before a classifier were fitted on these raw rows, and would be others without some of them.
+
+    Fitted anew on all rows such steps do to them what they do now, fitted on a half of the rows something else; steps
+    that look at one row at a time do the same in either case, steps that were fitted elsewhere in neither.
+    """
+    from sklearn.base import clone
+
+    given, y = dense(table.features(table.frame)), np.asarray(labels)
+    order = np.argsort(y, kind="stable")
+    halves = (np.sort(order[::2]), np.sort(order[1::2]))  # one of them lacks an extreme row
+
+    def made(part: Any) -> Any:
+        """What steps make of all rows that were fitted on some of them; None where these are too few for them."""
+        some = table.take(part)
+        try:
+            anew = clone(getattr(estimator, "best_estimator_", estimator)).fit(some.back(some.frame), y[part])
+            return dense(replace(table, transform=unwrap(anew)[1]).features(table.frame))
+        except Exception:  # of steps of any kind
+            return None
+
+    def same(found: Any) -> bool:
+        return found is not None and found.shape == given.shape and np.allclose(found, given, rtol=1e-6, atol=1e-9)
+
+    return same(made(np.arange(len(y)))) and not all(same(made(half)) for half in halves)

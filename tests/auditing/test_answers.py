@@ -9,6 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, Normalizer
 
 from linpoison import CapabilityError, InputError, certify_rows
 from linpoison.cli import main
@@ -115,3 +121,27 @@ def test_what_would_void_the_guarantee_is_refused(files):
         certify_rows((X, y), X[:2, :1], model="ridge")
     with pytest.raises(InputError, match="a kind among deletions, flips"):
         certify_rows((X, y), X[:2], kind="radius")
+
+
+STEPS = {
+    "MinMaxScaler": MinMaxScaler,
+    "PCA": lambda: PCA(1),
+    "nested": lambda: make_pipeline(FunctionTransformer(), MaxAbsScaler()),
+    "beside others": lambda: ColumnTransformer([("some", MinMaxScaler(), [0])], remainder="passthrough"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_that_were_fitted_on_the_training_rows_are_refused(name):
+    data = table(5)
+    X, y = data[["a", "b"]].to_numpy(), data["kind"].to_numpy()
+    learned = make_pipeline(STEPS[name](), LogisticRegression()).fit(X, y)
+    with pytest.raises(InputError, match="steps that were fitted on them.*FrozenEstimator"):
+        certify_rows((X, y), X[:2], estimator=learned)
+    other = table(6)[["a", "b"]].to_numpy()
+    elsewhere = make_pipeline(FrozenEstimator(STEPS[name]().fit(other)), LogisticRegression()).fit(X, y)
+    assert certify_rows((X, y), X[:2], estimator=elsewhere, most=1).answers
+    for step in (FunctionTransformer(np.tanh), Normalizer()):
+        assert certify_rows(
+            (X, y), X[:2], estimator=make_pipeline(step, LogisticRegression()).fit(X, y), most=1
+        ).answers
