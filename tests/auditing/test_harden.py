@@ -426,6 +426,12 @@ def test_who_has_no_trusted_rows_is_told_what_is_left(quick):
     told = [line for line in replace(report, chosen=alone, trials=safe).notes() if line.startswith("Without trusted")]
     assert "does better than the present one" in told[0]
     assert not any("Without" in line for line in replace(report, chosen=free.name).notes())
+    stays = replace(report, chosen="as it is", trials=low)
+    assert stays.verdict.startswith("No setting that was tried")
+    hurried = [*low, replace(low[0], name="medians", met="plain", seen_error=0.1, unseen_error=0.1)]
+    assert replace(stays, trials=[replace(low[0], met="few"), *hurried[1:]]).verdict.endswith(
+        "more than plain poisons."
+    )
 
 
 def test_what_can_be_bounded_and_was_not_is_said(quick):
