@@ -230,9 +230,15 @@ def test_the_detection_of_planted_rows(tmp_path, monkeypatch):
     assert (clean["poison"], int(clean["named"]) <= 2) == ("none", True)
     assert (flipped["poison"], flipped["rows"]) == ("random-flips", "12")
     assert float(flipped["AP"]) > 5 * 12 / 412
-    with open(tmp_path / "data.csv", newline="", encoding="utf-8") as stream:
-        (told,) = csv.DictReader(stream)
-    assert (told["data"], told["mean AP"]) == ("gaussians", flipped["AP"])
+    compare = script(ROOT / "experiments" / "inspect" / "compare.py")
+    assert compare["main"](["--seed", "0", "--poison", str(tmp_path), "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "rankings.csv", newline="", encoding="utf-8") as stream:
+        told = {line["ranking"]: line for line in csv.DictReader(stream)}
+    assert told["inspect"]["gaussians"] == flipped["AP"]
+    assert max(float(told[name]["gaussians"]) for name in ("loss", "twins", "pull")) <= float(flipped["its AP"])
+    with open(tmp_path / "remedy.csv", newline="", encoding="utf-8") as stream:
+        (line,) = csv.DictReader(stream)
+    assert line["named of clean rows"] == f"{clean['named']} of 400"
 
 
 def test_a_whole_run_of_harden_and_the_dumbest_poison(tmp_path):
