@@ -46,8 +46,8 @@ def certify_rows(
 
         max { k <= most : whichever k training rows are deleted (relabelled), the learner gives the same answer }
 
-    or less. All rows of a file are trained on, unless `test_fraction` holds some out, and no filter stands before
-    the learner: whatever was planted among them, training without it gives the answers that withstand so many.
+    or less. All rows of a file are trained on, and no filter stands before the learner: whatever was planted among
+    them, training without it gives the answers that withstand so many.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def certify_rows(
     Raises
     ------
     InputError
-        For rows of other columns, and for training rows that a scaler or another step was fitted on, which moves with
-        them.
+        For rows of other columns, and for what moves with the training rows: a scaler or another step that was fitted
+        on them, a search for settings, a fraction that is held out.
     CapabilityError
         For weights, and where nothing is proved of the model.
 
@@ -88,6 +88,7 @@ def certify_rows(
     if kind not in CHANGES:
         raise InputError(f"a kind among {', '.join(CHANGES)} for answers", repr(kind))
     with alone_in(folder):
+        _refuse_choices(asked)
         setting = prepare(data, asked, whole=True)
         _refuse(setting, kind, asked)
         report = _answered(data, rows, asked, setting, kind, most)
@@ -97,6 +98,20 @@ def certify_rows(
         if folder is not None:
             report.save(folder)
     return report
+
+
+def _refuse_choices(options: LearnerOptions) -> None:
+    """What was chosen by looking at all rows, and might have been something else without the planted ones."""
+    if options.test_fraction is not None:
+        remedy = "Which rows it holds out depends on how many there are: give those as a file of their own."
+        raise InputError("all rows to be trained on", f"test_fraction={options.test_fraction:g}", remedy)
+    estimator = read_estimator(options.estimator)
+    while hasattr(estimator, "steps") and estimator.steps and not hasattr(estimator, "best_estimator_"):
+        estimator = estimator.steps[-1][1]
+    if hasattr(estimator, "best_estimator_"):
+        got = f"a {type(estimator).__name__}, which chose some"
+        remedy = "If it chose them on other rows, hand in an estimator with these settings."
+        raise InputError("settings that the training rows have no part in", got, remedy)
 
 
 def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:

@@ -13,6 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, Normalizer
 
@@ -145,3 +146,15 @@ def test_steps_that_were_fitted_on_the_training_rows_are_refused(name):
         assert certify_rows(
             (X, y), X[:2], estimator=make_pipeline(step, LogisticRegression()).fit(X, y), most=1
         ).answers
+
+
+def test_what_was_chosen_by_looking_at_all_rows_is_refused():
+    data = table(5)
+    X, y = data[["a", "b"]].to_numpy(), data["kind"].to_numpy()
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2).fit(X, y)
+    for chosen in (search, make_pipeline(Normalizer(), search).fit(X, y)):
+        with pytest.raises(InputError, match="no part in, got a GridSearchCV, which chose some"):
+            certify_rows((X, y), X[:2], estimator=chosen)
+    assert certify_rows((X, y), X[:2], estimator=search.best_estimator_, most=1).answers
+    with pytest.raises(InputError, match="trained on, got test_fraction=0.3"):
+        certify_rows((X, y), X[:2], model="ridge", test_fraction=0.3)
