@@ -7,8 +7,7 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..learners import Learner, make_learner
-from ..learners.base import with_ones
-from ..learners.newton import newton, rounded_newton
+from ..learners.newton import MANY, SignedRows, begun, newton, rounded_newton
 from ..learners.svm_warm import warm_hinge
 from ..losses import Problem
 
@@ -39,13 +38,14 @@ class NewtonLearner(Learner):
             return self._of_wide_rows(data, start)
         vector = np.zeros(data.d + 1) if start is None else start.vector.copy()
         penalty = self.problem.reg_at(data.total) * self.problem.penalty_mask(data.d)
-        Z, share = with_ones(data.X), data.weight / data.total
+        rows, share = SignedRows(data, self.problem.fit_intercept), data.weight / data.total
         if not self.problem.fit_intercept:
-            Z[:, -1], vector[-1], penalty[-1] = 0.0, 0.0, 1.0
-        rows = Z * data.y[:, None]
+            vector[-1], penalty[-1] = 0.0, 1.0
         if self.problem.loss.kink is None:
-            return LinearModel.from_vector(newton(self.problem.loss, rows, share, penalty, vector))
-        for width in WIDTHS if start is None else WIDTHS[-2:]:
+            return LinearModel.from_vector(newton(self.problem.loss, rows.all, share, penalty, vector))
+        if start is None and rows.n >= MANY:
+            vector = begun(WIDTHS[:-1], rows, share, penalty, vector, tol=ROUGHLY)
+        for width in WIDTHS if start is None and rows.n < MANY else WIDTHS[-2:]:
             tol = ROUGHLY if width > WIDTHS[-1] else TOL
             vector = rounded_newton(width, rows, share, penalty, vector, tol=tol)
         return LinearModel.from_vector(vector)

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from ..core import WorkersLost
+from ..core.allocation import keep_freed_memory
 from .deadline import Deadline, current, until
 
 Result = TypeVar("Result")
@@ -127,6 +128,7 @@ def _alone(
 
 
 def _call(number: int, function: Callable[..., Result], arguments: tuple[Any, ...]) -> tuple[int, Result]:
+    keep_freed_memory()
     with _thread_pools(len(sys.modules)).limit(limits=1):
         return number, function(*arguments)
 

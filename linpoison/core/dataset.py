@@ -160,7 +160,8 @@ class Dataset:
         index = np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
         numbers = None if self.row_numbers is None else self.row_numbers[index]
-        return self._with_rows(self.X[index], self.y[index], self.weight[index], numbers)
+        X = self.X[index] if self.is_sparse else self.X.take(index, axis=0)  # half the time of an index
+        return self._with_rows(X, self.y[index], self.weight[index], numbers)
 
     def of_class(self, label: float) -> Dataset:
         """The rows of one label."""

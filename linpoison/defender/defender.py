@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,14 +192,15 @@ class Defender(Known):
         """The model of the clean rows, for learners that such a start helps."""
         return self.clean_model() if self.learner.warm else None
 
-    def learn(self, data: Dataset, start: LinearModel | None) -> LinearModel:
-        """The model of some rows, as the learner finds it from a start or has found it before."""
+    def learn(self, outcome: Retraining, kept: NDArray[np.intp] | None, start: LinearModel | None) -> LinearModel:
+        """The model of some rows of an outcome, or of all, as the learner finds it from a start or has found it."""
         if not self.keep:
-            return self.learner.fit(data, start=start)
+            return self.learner.fit(outcome.rows(kept), start=start)
         fits = self.memory.fits.setdefault(self._learner_in_words, {})
-        code = hashlib.sha256(data.digest().encode() + (b"" if start is None else start.parameters.tobytes())).digest()
+        parts = (outcome.digest.encode(), b"" if kept is None else kept, b"" if start is None else start.parameters)
+        code = hashlib.sha256(b" ".join(map(bytes, parts))).digest()
         if code not in fits:
-            fits[code] = self.learner.fit(data, start=start)
+            fits[code] = self.learner.fit(outcome.rows(kept), start=start)
         return fits[code]
 
     def clean_model(self) -> LinearModel:
@@ -218,7 +220,7 @@ class Defender(Known):
         if mixed is self.train:
             known, key = self.memory.detectors, (id(defense), self._question(mixed))
         elif self.keep:
-            question = mixed.digest() + self._question(mixed)
+            question = outcome.digest + self._learner_in_words
             if self.memory.latest[0] != question:
                 self.memory.latest = question, {}
             known, key = self.memory.latest[1], (id(defense), "")
@@ -272,6 +274,15 @@ class Retraining:
         self._kept: dict[str, NDArray[np.intp]] = {UNDEFENDED: np.arange(mixed.n)}
         self._models: dict[str, LinearModel] = {}
 
+    @cached_property
+    def digest(self) -> str:
+        """What tells clean rows and copies apart from others, weights included."""
+        return self.mixed.digest()
+
+    def rows(self, kept: NDArray[np.intp] | None) -> Dataset:
+        """Some of the rows, or all."""
+        return self.mixed if kept is None else self.mixed.take(kept)
+
     def detector(self, name: str) -> Defense:
         """A defence, fitted on all rows."""
         if name not in self._detectors:
@@ -303,11 +314,11 @@ class Retraining:
         if name == UNDEFENDED and start is None and self.mixed is self.defender.train:
             return self.defender.clean_model()
         if name == UNDEFENDED:
-            return learn(self.mixed, self.defender.first_guess if start is None else start)
+            return learn(self, None, self.defender.first_guess if start is None else start)
         kept = self.kept(name)
         if kept.size == self.mixed.n:
             return self.model(UNDEFENDED)
-        return learn(self.mixed.take(kept), self.model(UNDEFENDED) if start is None else start)
+        return learn(self, kept, self.model(UNDEFENDED) if start is None else start)
 
 
 @dataclass(frozen=True, eq=False)

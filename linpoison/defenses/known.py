@@ -34,7 +34,7 @@ class Memory:
     latest : tuple
         The question that was last asked of rows with a poison, and the defences fitted on them.
     fits : dict of dict of LinearModel
-        By learner, then by rows and start.
+        By learner, then by rows with a poison, those of them that are kept, and start.
     """
 
     neighbors: Neighbors | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,71 @@ from ..core.dataset import Dataset
 from ..core.model import LinearModel
 from ..core.validation import Array
 from ..losses import MarginLoss, Problem
-from .base import ProvenFit, with_ones
+from .base import ProvenFit
 
 NEARLY = 0.1  # of the first slope, where a line search ends
 NEAR_KINK = 1e-2  # half width of the parabola in place of a kink
 _WIDTHS = (1.0, 1e-2, 1e-4, 1e-5, 1e-6)  # steps grow less with their ratio than with their number
 _WARM = 1  # of these widths is left out from a start
+MANY = 2000
+"""Rows from which Newton's method looks at those near the kink alone."""
+THIN = 8
+"""One of so many rows begins where there is no start."""
+_REACH = 0.1  # from the kink, in margins; rows beyond mostly stay on their side of it
+_MOST = 0.5  # share of the rows near the kink from which all are looked at
+_ROUNDS = 6  # after which all rows are looked at
+
+
+class SignedRows:
+    """``Z_i = y_i (x_i, 1)`` of dense rows; without an intercept the last column is zero.
+
+    Of many rows most need no copy: their margins and sums take a product with the rows as they are.
+
+    Parameters
+    ----------
+    data : Dataset
+        Of two classes and dense.
+    fit_intercept : bool, default True
+    """
+
+    def __init__(self, data: Dataset, fit_intercept: bool = True) -> None:
+        self.X, self.y, self.one = data.X, data.y, float(fit_intercept)
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.y.size)
+
+    @cached_property
+    def all(self) -> Array:
+        """Z, shape (n, d + 1)."""
+        return self._signed(self.X, self.y)
+
+    def take(self, index: NDArray[np.intp]) -> Array:
+        """Some of its rows."""
+        return self._signed(self.X.take(index, axis=0), self.y[index])
+
+    def margins(self, vector: Array) -> Array:
+        """``Z v``, shape (n,)."""
+        return np.asarray(self.y * (self.X @ vector[:-1] + self.one * vector[-1]))
+
+    def combined(self, weight: Array) -> Array:
+        """``Z' a``, shape (d + 1,)."""
+        signed = self.y * weight
+        return np.append(signed @ self.X, self.one * signed.sum())
+
+    def thinned(self) -> SignedRows:
+        """One row in `THIN`."""
+        few = copy(self)
+        few.X, few.y = np.ascontiguousarray(self.X[::THIN]), self.y[::THIN]
+        few.__dict__.pop("all", None)
+        return few
+
+    def _signed(self, X: Array, y: Array) -> Array:
+        Z = np.empty((y.size, X.shape[1] + 1))
+        np.multiply(X, y[:, None], out=Z[:, :-1])
+        Z[:, -1] = self.one * y
+        return Z
 
 
 def newton_hinge(
@@ -54,13 +114,15 @@ def newton_hinge(
     """
     vector = np.zeros(data.d + 1) if start is None else start.vector.copy()
     penalty = problem.reg_at(data.total) * problem.penalty_mask(data.d)
-    Z, share = with_ones(data.X) * data.y[:, None], data.weight / data.total
+    rows, share = SignedRows(data, problem.fit_intercept), data.weight / data.total
     if not problem.fit_intercept:
-        Z[:, -1], vector[-1], penalty[-1] = 0.0, 0.0, 1.0
+        vector[-1], penalty[-1] = 0.0, 1.0
     best = ProvenFit(LinearModel.from_vector(vector), np.inf, np.inf)
-    for width in _WIDTHS[_WARM * (start is not None) :]:
-        vector = rounded_newton(width, Z, share, penalty, vector, tol=1e-11)
-        found = _proven(Z, data.y, share, penalty, vector, width)
+    if start is None and rows.n >= MANY:
+        vector = begun(_WIDTHS[:2], rows, share, penalty, vector, tol=1e-6)
+    for width in _WIDTHS[_WARM * (start is not None or rows.n >= MANY) :]:
+        vector = rounded_newton(width, rows, share, penalty, vector, tol=1e-11)
+        found = _proven(rows, share, penalty, vector, width)
         best = min(best, found, key=lambda fit: fit.value)
         if found.gap <= gap_tol * found.value:
             return found
@@ -80,27 +142,28 @@ def newton_near(problem: Problem, data: Dataset, start: LinearModel) -> Array:
     data : Dataset
     start : LinearModel
     """
-    Z, share = with_ones(data.X) * data.y[:, None], data.weight / data.total
+    rows, share = SignedRows(data, problem.fit_intercept), data.weight / data.total
     penalty, vector = problem.reg_at(data.total) * problem.penalty_mask(data.d), start.vector
     if not problem.fit_intercept:
-        Z[:, -1], vector[-1], penalty[-1] = 0.0, 0.0, 1.0
+        vector[-1], penalty[-1] = 0.0, 1.0
     if problem.loss.kink is not None:
-        return rounded_newton(NEAR_KINK, Z, share, penalty, vector, tol=1e-7)
-    return newton(problem.loss, Z, share, penalty, vector, tol=1e-15)
+        return rounded_newton(NEAR_KINK, rows, share, penalty, vector, tol=1e-7)
+    return newton(problem.loss, rows.all, share, penalty, vector, tol=1e-15)
 
 
-def _proven(Z: Array, y: Array, share: Array, penalty: Array, vector: Array, width: float) -> ProvenFit:
+def _proven(rows: SignedRows, share: Array, penalty: Array, vector: Array, width: float) -> ProvenFit:
     """A model, its objective, and the gap to the dual point that the rounded loss gives."""
     # For any 0 <= a_i <= share_i: hinge(m) >= a (1 - m) / share, and min_v v'Pv / 2 - r . v = -r'P^-1 r / 2 with
     # r = sum a_i Z_i. A free intercept has no minimum unless r vanishes there: the label of more mass gives up some.
-    margins = Z @ vector
+    margins = rows.margins(vector)
     value = 0.5 * float(penalty @ vector**2) + float(share @ np.maximum(0.0, 1.0 - margins))
     dual = share * np.clip((1.0 + width - margins) / (2 * width), 0.0, 1.0)
     penalised = penalty > 0
     if not penalised[-1]:
-        mass = np.array([dual[y < 0].sum(), dual[y > 0].sum()])
-        dual *= (mass.min() / np.maximum(mass, 1e-300))[(y > 0).astype(int)]
-    reached = (Z.T @ dual)[penalised]
+        high = rows.y > 0
+        mass = np.array([dual[~high].sum(), dual[high].sum()])
+        dual *= (mass.min() / np.maximum(mass, 1e-300))[high.astype(int)]
+    reached = rows.combined(dual)[penalised]
     bound = float(dual.sum()) - 0.5 * float((reached**2 / penalty[penalised]).sum())
     return ProvenFit(LinearModel.from_vector(vector), value - bound, value)
 
@@ -145,41 +208,92 @@ def newton(
     return vector
 
 
+def begun(
+    widths: Sequence[float], rows: SignedRows, share: Array, penalty: Array, vector: Array, *, tol: float
+) -> Array:
+    """A start for `rounded_newton` where there is none: that of one row in `THIN`, in widths one after the other.
+
+    Without a start every margin is zero and every row near a wide kink, so that none of many rows would be left out.
+    """
+    few = rows.thinned()
+    part = share[::THIN] * (share.sum() / share[::THIN].sum())
+    for width in widths:
+        vector = rounded_newton(width, few, part, penalty, vector, tol=tol)
+    return vector
+
+
 def rounded_newton(
-    width: float, Z: Array, share: Array, penalty: Array, vector: Array, *, tol: float = 1e-9, steps: int = 60
+    width: float, rows: SignedRows, share: Array, penalty: Array, vector: Array, *, tol: float = 1e-9
 ) -> Array:
     """`newton` of the hinge with a parabola of half width w in place of its kink.
 
-    In ``q = (m - 1 - w) / 2w`` its derivative is q itself between -1 and 0, and only rows in between have curvature. On
-    some hundred rows numpy's calls cost more than their work: a slope takes five here, without new arrays.
+    A row whose margin lies beyond ``1 +- w`` on its side of the kink adds a constant to the gradient and nothing to the
+    Hessian. Of many rows only those near the kink enter, and the others by their sum. Where none of the others has come
+    within w of the kink, what is found is the minimiser for all rows, since the gradients are equal; where some have,
+    they join those that are looked at.
+
+    Parameters
+    ----------
+    width : float
+    rows : SignedRows
+    share, penalty, vector : ndarray of shape (n,), (d + 1,), (d + 1,)
+    tol : float
+        See `newton`.
+    """
+    near, reach = np.zeros(rows.n, dtype=bool), max(_REACH, 4 * width)
+    margins = rows.margins(vector) if rows.n >= MANY else np.zeros(0)
+    for _ in range(_ROUNDS * (rows.n >= MANY)):
+        near |= np.abs(margins - 1.0) <= reach
+        chosen = near.nonzero()[0]
+        if chosen.size > _MOST * rows.n:
+            break
+        below = ~near & (margins < 1.0)
+        pull = -rows.combined(share * below)
+        vector = _among(width, rows.take(chosen), share[chosen], penalty, pull, vector, tol)
+        margins = rows.margins(vector)
+        crossed = ~near & np.where(below, margins > 1.0 - width, margins < 1.0 + width)
+        if not crossed.any():
+            return vector
+        near |= crossed
+    return _among(width, rows.all, share, penalty, np.zeros_like(penalty), vector, tol)
+
+
+def _among(
+    width: float, Z: Array, share: Array, penalty: Array, pull: Array, vector: Array, tol: float, steps: int = 60
+) -> Array:
+    """The minimiser of some rows and of a slope that others add.
+
+    In ``q = (m - 1 - w) / 2w`` the derivative of a row is q itself between -1 and 0, and only rows in between have
+    curvature. On some hundred rows numpy's calls cost more than their work: a slope takes five here, without new
+    arrays.
     """
     q = (Z @ vector - (1.0 + width)) / (2 * width)
-    bends, pull = share / (2 * width), np.empty_like(q)
+    bends, room = share / (2 * width), np.empty_like(q)
     for _ in range(steps):
-        np.minimum(np.maximum(q, -1.0, out=pull), 0.0, out=pull)
-        gradient = Z.T @ (share * pull) + penalty * vector
-        step = _step(Z, bends, ((pull > -1.0) & (pull < 0.0)).nonzero()[0], penalty, gradient)
+        np.minimum(np.maximum(q, -1.0, out=room), 0.0, out=room)
+        gradient = Z.T @ (share * room) + (penalty * vector + pull)
+        step = _step(Z, bends, ((room > -1.0) & (room < 0.0)).nonzero()[0], penalty, gradient)
         promised = float(-gradient @ step)
         if not promised > tol:
             break
         along = Z @ step
-        base, bend = float(penalty @ (vector * step)), float(penalty @ step**2)
-        slope = partial(_rounded_slope, q, along / (2 * width), share * along, base, bend, pull)
+        base, bend = float((penalty * vector + pull) @ step), float(penalty @ step**2)
+        slope = partial(_rounded_slope, q, along / (2 * width), share * along, base, bend, room)
         length = step_length(slope, -promised)
         vector, q = vector + length * step, q + (length / (2 * width)) * along
     return vector
 
 
-def _rounded_slope(q: Array, change: Array, along: Array, base: float, bend: float, pull: Array, t: float) -> float:
-    """Derivative of the objective after ``t`` of a step; `pull` is room for the derivatives of the losses."""
-    np.multiply(change, t, out=pull)
-    np.minimum(np.maximum(np.add(pull, q, out=pull), -1.0, out=pull), 0.0, out=pull)
-    return base + t * bend + float(pull @ along)
+def _rounded_slope(q: Array, change: Array, along: Array, base: float, bend: float, room: Array, t: float) -> float:
+    """Derivative of the objective after ``t`` of a step; `room` is for the derivatives of the losses."""
+    np.multiply(change, t, out=room)
+    np.minimum(np.maximum(np.add(room, q, out=room), -1.0, out=room), 0.0, out=room)
+    return base + t * bend + float(room @ along)
 
 
 def _step(Z: Array, curvature: Array, curved: NDArray[np.intp], penalty: Array, gradient: Array) -> Array:
     """Newton's step, where only the `curved` rows have curvature."""
-    rows = Z[curved]
+    rows = Z.take(curved, axis=0)
     hessian = (rows * curvature[curved, None]).T @ rows
     hessian.flat[:: hessian.shape[0] + 1] += penalty + 1e-10
     return -_solved(hessian, gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from linpoison.attacks.breakdown import rays as rays_module
+from linpoison.attacks.breakdown.climb import Climb
 from linpoison.attacks.breakdown.plans import Aim, Ground, Plan, far_plans, halves
 from linpoison.attacks.breakdown.rays import Rays, RaySearch, far_direction, worst_rays
 from linpoison.attacks.breakdown.trials import Trials, excess
@@ -157,6 +159,36 @@ def test_a_trial_is_given_up_only_where_its_value_is_no_greater_and_costs_fewer_
     trials.defender.learner.fit, plain = lambda *a, **k: fits.append(1) or plain(*a, **k), trials.defender.learner.fit
     assert trials.measure(poisons[1], near, 1.0) is None
     assert len(fits) <= 2
+
+
+def boxed():
+    """A local search within the range of each column, and its start at the mean of a class."""
+    train = replace(SPLIT.train, domain=Domain.of("range", SPLIT.train.X))
+    scenario = Scenario(train, Problem(Hinge(), 0.05), Budget(0.1), {}, replace(SPLIT.test, domain=train.domain))
+    climb = Climb(Trials(scenario, scenario.aim.target), Ground(train, 6), np.random.default_rng(0))
+    middle = train.X[train.y > 0].mean(axis=0)[None, :]
+    return climb, climb.state(Plan(middle, np.array([-1.0]), np.array([6]), np.array([False])), "middle")
+
+
+def test_places_go_to_the_corners_that_do_the_most():
+    climb, start = boxed()
+    domain, found = climb.ground.domain, climb.corners(start, 12)
+    moved = found.plan.points != start.plan.points
+    assert moved.any()
+    assert ((found.plan.points == domain.lower) | (found.plan.points == domain.upper))[moved].all()
+    corners = (Plan(np.array([corner]), *map(np.array, ([-1.0], [6], [False]))) for corner in product(
+        *zip(domain.lower, domain.upper, strict=True)))  # fmt: skip
+    most = max(state.trial.value for state in climb.states(("corner", plan) for plan in corners))
+    assert start.trial.value < 0.8 * most
+    assert found.trial.value > 0.95 * most
+    assert climb.corners(start, 0) is start
+
+
+def test_a_move_that_changes_nothing_is_not_measured(monkeypatch):
+    climb, start = boxed()
+    climb.credit = {"layout": 1.0}  # within ranges no row drags
+    monkeypatch.setattr(climb.trials, "measure", None)
+    assert climb.run([start], 5) == [start]
 
 
 def test_an_equal_search_for_directions_is_made_once(monkeypatch):

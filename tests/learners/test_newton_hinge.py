@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
-from linpoison.learners.newton import NEAR_KINK, newton_hinge, newton_near, rounded_newton
+from linpoison.learners.newton import MANY, NEAR_KINK, SignedRows, newton_hinge, newton_near, rounded_newton
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 
 
@@ -31,18 +31,34 @@ def test_the_gap_holds_the_objective_of_the_conic_reference(intercept, far):
     assert again.value <= least * (1 + 2e-5)
 
 
-def test_a_rounded_kink_is_learned_as_by_a_solver_that_only_asks_for_values():
-    data, width, penalty = rows(300, far=9), 0.05, 0.1 * np.ones(6)
-    Z, share = np.column_stack([data.X, np.ones(300)]) * data.y[:, None], data.weight / data.total
+def rounded(data, width, penalty):
+    """The objective of `rounded_newton`, row by row."""
+    Z, share = np.column_stack([data.X, np.ones(data.n)]) * data.y[:, None], data.weight / data.total
 
     def value(vector):
         gap = 1 - Z @ vector
         bent = np.where(np.abs(gap) < width, (gap + width) ** 2 / (4 * width), np.maximum(gap, 0))
         return share @ bent + penalty @ vector**2 / 2
 
-    found = rounded_newton(width, Z, share, penalty, np.zeros(6), tol=1e-12)
+    return share, value
+
+
+def test_a_rounded_kink_is_learned_as_by_a_solver_that_only_asks_for_values():
+    data, width, penalty = rows(300, far=9), 0.05, 0.1 * np.ones(6)
+    share, value = rounded(data, width, penalty)
+    found = rounded_newton(width, SignedRows(data), share, penalty, np.zeros(6), tol=1e-12)
     for start in (found, np.zeros(6)):
         assert value(found) <= minimize(value, start, method="Powell", options={"xtol": 1e-9}).fun + 1e-10
+    slopes = [(value(found + step) - value(found - step)) / 2e-6 for step in 1e-6 * np.eye(6)]
+    assert np.abs(slopes).max() < 1e-5
+
+
+@pytest.mark.parametrize("far", [0, 400])
+@pytest.mark.parametrize("start", [np.zeros(6), np.ones(6), [3.0, -2.0, 0.0, 0.0, 1.0, 5.0]])
+def test_of_many_rows_those_beyond_the_kink_are_left_out_without_a_change_of_the_minimiser(far, start):
+    data, width, penalty = rows(MANY + 500, far=far), 0.01, 0.1 * np.ones(6)
+    share, value = rounded(data, width, penalty)
+    found = rounded_newton(width, SignedRows(data), share, penalty, np.asarray(start), tol=1e-13)
     slopes = [(value(found + step) - value(found - step)) / 2e-6 for step in 1e-6 * np.eye(6)]
     assert np.abs(slopes).max() < 1e-5
 

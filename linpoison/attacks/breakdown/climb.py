@@ -19,6 +19,8 @@ LENGTHS = (2e-3, 0.2)
 """The shortest step of an ascent and the first one, relative to the distance of a place from the centre."""
 SPREADS = (2.0, 1.0, 0.4)
 """How widely the gradient of an ascent is smoothed, in turn."""
+FLIPPED = 8
+"""Coordinates that go to a bound together, at most."""
 CAP = 150.0  # units that a place lies out at most: farther, the learners of libraries part
 
 
@@ -81,8 +83,8 @@ class Climb:
             place = int(self.rng.integers(min(len(states), open_to)))
             current = states[place]
             kind = self._kind()
-            plan = getattr(self, f"_{kind}")(current).used()
-            moved = self.state(clipped(plan, self.ground, CAP), current.label, current.trial)
+            plan = clipped(getattr(self, f"_{kind}")(current).used(), self.ground, CAP)
+            moved = None if plan.same(current.plan) else self.state(plan, current.label, current.trial)
             success = moved is not None and moved.trial.value > current.trial.value
             self.credit[kind] = 0.95 * self.credit[kind] + 0.05 * float(success)
             if moved is not None and success:
@@ -109,6 +111,32 @@ class Climb:
                 state, length, slopes = moved, 1.2 * length, None
             else:
                 length *= 0.5
+        return state
+
+    def corners(self, state: State, steps: int) -> State:
+        """The state after coordinates of its places have gone to the bound that the gradient points to.
+
+        In a box damage is often greatest in a corner, and a short step out of one is undone where it is cut to the box.
+        Those coordinates go together whose way to the bound promises the most, half as many after a move that did no
+        more, down to one.
+        """
+        low, high, number = self.ground.domain.lower, self.ground.domain.upper, FLIPPED
+        slopes: Array | None = None
+        for _ in range(steps):
+            if not number or low is None or high is None or time_is_up():
+                break
+            slopes = self._in_places(state) if slopes is None else slopes
+            points = state.plan.points.copy()
+            goal = np.where(slopes > 0, high, low)
+            promised = np.nan_to_num(slopes * (goal - points), nan=0.0, posinf=0.0).ravel()
+            chosen = np.argsort(-promised, kind="stable")[:number]
+            chosen = chosen[promised[chosen] > 0]
+            points.flat[chosen] = goal.flat[chosen]
+            moved = self.state(replace(state.plan, points=points), state.label, state.trial) if chosen.size else None
+            if moved is not None and moved.trial.value > state.trial.value:
+                state, slopes = moved, None
+            else:
+                number //= 2
         return state
 
     def _kind(self) -> str:

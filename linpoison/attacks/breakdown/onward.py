@@ -61,5 +61,9 @@ def on_all_rows(
     pool = sorted(climb.states(plans), key=lambda state: -state.trial.value)[:POOL]
     if not pool:
         return [], []
-    pool[0] = climb.ascend(pool[0], moves if costly else moves // _ASCENT)
-    return confirm(started, scenario, pool[:1] if costly else climb.run(pool, moves - moves // _ASCENT)[:1])
+    if costly:
+        return confirm(started, scenario, [climb.ascend(pool[0], moves)])
+    straight = moves // _ASCENT
+    corners = straight // 2 if ground.bounded else 0
+    pool[0] = climb.ascend(climb.corners(pool[0], corners), straight - corners)
+    return confirm(started, scenario, climb.run(pool, moves - straight)[:1])

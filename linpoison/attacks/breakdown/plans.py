@@ -22,6 +22,7 @@ _AXES = 3  # principal axes whose directions are tried in a narrow domain of man
 _NAMES = {False: "overrun", True: "drag"}
 _WIDE = 10.0  # units for each clean row that a domain is across if a row may drag
 _SHARE = 33  # clean rows to a poison row from which radii grow
+_ROUNDING = 1e-12  # of a place that is written as the centre and what is off it
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,12 @@ class Plan:
     y: Array
     copies: np.ndarray
     drags: np.ndarray
+
+    def same(self, other: Plan) -> bool:
+        """Whether it is another one up to rounding, such as after a move that the bounds undo."""
+        if not all(map(np.array_equal, (self.y, self.copies, self.drags), (other.y, other.copies, other.drags))):
+            return False
+        return bool(np.abs(self.points - other.points).max() <= _ROUNDING * np.abs(self.points).max())
 
     def poison(self, ground: Ground) -> Poison:
         """The rows, dragging ones behind the others."""
