@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..convex.cones import Cones, Solution
 from ..core.poison import Poison
 from ..core.validation import Array
 
@@ -17,12 +18,17 @@ PRICE = 100.0
 
 
 class Answer(NamedTuple):
-    """Of a solution: marks and multipliers of the rows, both (m,), its value, and the poison that it advises."""
+    """Of a solution: marks, multipliers and scores of the rows, all (m,), its value, and the poison that it advises."""
 
     marks: Array
     mu: Array
+    scores: Array
     value: float
     poison: Poison | None
+
+
+Extend = Callable[[Cones, slice, Array], None]
+"""Adds to a program, given where its leading variables are, and by what they are moved."""
 
 
 @dataclass(eq=False)
@@ -31,11 +37,13 @@ class Joint:
 
     Parameters
     ----------
-    source : callable
-        Returns the scores ``-m_j(v)`` (m,) as an expression, and the constraints on `v`, a list that is another one
-        where the program has changed.
     settle : callable
-        ``settle(make)``: whether a solver left values of the program that ``make()`` returns.
+        ``settle(extend)``: briskly, the solution of the program with what `extend` adds, None where no solver answers.
+    scores : ndarray, shape (m, p)
+        Of the leading variables, and of what they are moved by: ``-m_j(v)`` is their sum, and `middle`.
+    middle : ndarray, shape (m,)
+    lead : callable
+        The leading variables of the last solution, moved.
     poison : callable
         What the last solution advises.
     told : callable
@@ -44,21 +52,30 @@ class Joint:
         ``h``: no less than each margin; infinite where no bound is known.
     """
 
-    source: Callable[[], tuple[Any, list[Any]]]
-    settle: Callable[[Callable[[], Any]], bool]
+    settle: Callable[[Extend], Solution | None]
+    scores: Array
+    middle: Array
+    lead: Callable[[], Array]
     poison: Callable[[], Poison | None]
     told: Callable[[Array], None]
     most: Array
-    _parts: dict[str, Any] = field(default_factory=dict)
 
     def worst(self, marks: NDArray[np.bool_]) -> Answer | None:
         """``max_v min_j -m_j(v)`` over the marked rows; None where no solver answers."""
-        import cvxpy as cp
+        place: dict[str, slice] = {}
+        marked = np.flatnonzero(marks)
 
-        level, ease = self._variables("level", "ease", lambda: (cp.Variable(), cp.Parameter(marks.size, nonneg=True)))
-        ease.value = np.where(marks, 0.0, 4 * np.where(np.isfinite(self.most), self.most, 0.0).max(initial=1.0))
-        mu = self._solved("worst", lambda scores: (level, [scores + ease >= level]))
-        return None if mu is None else Answer(marks.astype(np.float64), mu * marks, float(level.value), self.poison())
+        def extend(cones: Cones, lead: slice, at: Array) -> None:
+            level = cones.variable(1)
+            cones.minimise(level, -1.0)
+            scores, middle = self.scores[marked], self.middle[marked]
+            terms = [(lead, scores), (level, -np.ones((marked.size, 1)))]
+            place["rule"] = cones.nonneg(terms, scores @ at + middle)
+
+        answer = self.settle(extend) if marked.size else None
+        if answer is None:
+            return None
+        return self._answered(answer, place["rule"], marked, marks.astype(np.float64), -answer.value)
 
     def relaxed(self, fixed: Array, share: Array) -> Answer | None:
         """The greatest share of marks ``b`` in [0, 1], some `fixed` at 0 or 1 (-1: free), that one model can have.
@@ -70,45 +87,36 @@ class Joint:
         By duality the multipliers `mu` of the rules prove no less: ``sum_j q_j b_j`` is at most ``B(mu) + sum_j mu_j
         h_j + sum_j (q_j - mu_j h_j) b_j``, ``B`` being the bound on the score of the combined row.
         """
-        import cvxpy as cp
-
-        m, bounded = fixed.size, np.isfinite(self.most)
+        bounded, free = np.isfinite(self.most), np.flatnonzero(fixed == -1)
         high = np.where(bounded, self.most.clip(min=0), 1.0)
-        marks, slack = self._variables("marks", "slack", lambda: (cp.Variable(m), cp.Variable(nonneg=True)))
-        low, top = self._variables("low", "top", lambda: (cp.Parameter(m), cp.Parameter(m)))
-        low.value, top.value = (fixed == 1) * 1.0, (fixed != 0) * 1.0
         price = PRICE * float(share.sum()) / max(float(high.max()), 1e-9)
-        aside = np.where(bounded, 0.0, 1e2 * high.max())
+        rows = np.flatnonzero(bounded)
+        place: dict[str, slice] = {}
 
-        def made(scores: Any) -> tuple[Any, list[Any]]:
-            rule = scores + cp.multiply(high, 1 - marks) + slack + aside >= 0
-            return share @ marks - price * slack, [rule, marks >= low, marks <= top]
+        def extend(cones: Cones, lead: slice, at: Array) -> None:
+            marks, slack = cones.variable(free.size), cones.variable(1)
+            place.update(marks=marks, slack=slack)
+            cones.minimise(marks, -share[free])
+            cones.minimise(slack, price)
+            scores, middle = self.scores[rows], self.middle[rows]
+            marking = -high[rows, None] * (rows[:, None] == free)
+            terms = [(lead, scores), (marks, marking), (slack, np.ones((rows.size, 1)))]
+            place["rule"] = cones.nonneg(terms, scores @ at + middle + high[rows] * (fixed[rows] != 1))
+            cones.nonneg([(marks, 1.0)], np.zeros(free.size))
+            cones.nonneg([(marks, -1.0)], np.ones(free.size))
+            cones.nonneg([(slack, 1.0)], 0.0)
 
-        mu = self._solved("relaxed", made)
-        if mu is None:
+        answer = self.settle(extend)
+        if answer is None:
             return None
-        value = float(share @ marks.value) - price * float(slack.value)
-        return Answer(np.asarray(marks.value), mu * bounded, value, self.poison())
+        marks = np.where(fixed == 1, 1.0, 0.0)
+        marks[free] = answer.x[place["marks"]]
+        value = float(share @ marks) - price * float(answer.x[place["slack"]].item())
+        return self._answered(answer, place["rule"], rows, marks, value)
 
-    def _variables(self, one: str, other: str, make: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-        if one not in self._parts:
-            self._parts[one], self._parts[other] = make()
-        return self._parts[one], self._parts[other]
-
-    def _solved(self, name: str, made: Callable[[Any], tuple[Any, list[Any]]]) -> Array | None:
-        """Multipliers of the first of the rules that `made` returns after its objective; None where none answers."""
-        if not self.settle(lambda: self._program(name, made)):
-            return None
-        mu = np.maximum(np.asarray(self._parts[name][2].dual_value, dtype=np.float64).ravel(), 0)
+    def _answered(self, found: Solution, rule: slice, rows: NDArray[np.intp], marks: Array, value: float) -> Answer:
+        """With the multipliers of the rule, which is of some of the rows."""
+        mu = np.zeros(self.most.size)
+        mu[rows] = np.maximum(found.z[rule], 0)
         self.told(mu)
-        return mu
-
-    def _program(self, name: str, made: Callable[[Any], tuple[Any, list[Any]]]) -> Any:
-        """The program of a name, made anew where its source has changed."""
-        import cvxpy as cp
-
-        scores, constraints = self.source()
-        if name not in self._parts or self._parts[name][0] is not constraints:
-            goal, rules = made(scores)
-            self._parts[name] = constraints, cp.Problem(cp.Maximize(goal), [*constraints, *rules]), rules[0]
-        return self._parts[name][1]
+        return Answer(marks, mu, self.scores @ self.lead() + self.middle, value, self.poison())

@@ -18,6 +18,8 @@ TRIED = 3
 """Rows that are tried as the next one to break."""
 ROOM = 0.01
 """Of a row: how far below the next whole number what is proved of a count should be."""
+AS_BAD = 1e-7
+"""By how much less a row may be broken than another to be broken as well."""
 _WHOLE = 1e-5
 """Distance from 0 and 1 up to which a mark is one of them."""
 Retrain = Callable[[Poison], Array]
@@ -74,7 +76,11 @@ class Search:
     poison: Poison | None = None
 
     def attack(self, broken: NDArray[np.bool_]) -> None:
-        """Rows to break, one after the other, each the one that leaves the model worst for all; `broken` err anyway."""
+        """Rows to break, one after the other, each the one that leaves the model worst for all; `broken` err anyway.
+
+        Rows that the worst model for the marked ones breaks as well as any of these are marked too: a program with them
+        would have the same answer.
+        """
         marks, tried = broken, [broken]
         while True:
             answers = [(self.joint.worst(item), item) for item in tried]
@@ -85,7 +91,8 @@ class Search:
             best = int(np.argmax([answer.value for answer, _ in known]))
             if known[best][0].value < 0:
                 return
-            marks = known[best][1]
+            answer, marks = known[best]
+            marks = marks | (answer.scores >= answer.value - AS_BAD)
             near = np.flatnonzero(~marks)[np.argsort(after[best][~marks])][:TRIED]
             tried = [marks | (np.arange(marks.size) == row) for row in near]
 

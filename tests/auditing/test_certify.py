@@ -285,7 +285,9 @@ def test_an_interrupted_budget_goes_on_within_it(tmp_path, monkeypatch):
     options = {"model": "svm", "reg": 0.3, "defenses": "l2", "epsilon": 0.15, "certificates": "test-error"}
     data, steps, asked, aimed = few(20, 6), [], [], []
     solved, at = OuterSet._solved, Aimed.at
-    monkeypatch.setattr(OuterSet, "_solved", lambda it, row, goal: asked.append(tuple(goal)) or solved(it, row, goal))
+    monkeypatch.setattr(
+        OuterSet, "_solved", lambda it, row, goal, brisk: asked.append(tuple(goal)) or solved(it, row, goal, brisk)
+    )
     monkeypatch.setattr(Aimed, "at", lambda it, z, k: aimed.append((it.mass, *z)) or at(it, z, k))
     whole = certify(data, progress=lambda done, total, what: steps.append(what), **options)
     once, aims = list(asked), list(aimed)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from scipy.special import rel_entr
 
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean.anchor import anchor
 from linpoison.certificates.clean.screen import screen
 from linpoison.certificates.outer.conic import make_program
-from linpoison.convex import max_violation
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge
@@ -96,16 +96,52 @@ def membership(claim, screening, point):
     """Largest violation of the production program's own constraints at a true poisoned model."""
     v, a, pulls, masses = point
     program = make_program(claim, screening)
-    for label, (w, u) in pulls.items():
-        program.pull[label].value, program.point[label].value = w / claim.epsilon, u / claim.epsilon
-        if screening.hubs:
-            program.held[label].value = w / claim.epsilon * label * float(screening.hubs[label].center @ v)
-    if hasattr(program, "xi"):
-        program.v.value, program.a.value = v, a[program.open]
-        program.xi.value = claim.problem.loss.value(program.rows @ v)[program.open]
+    loss = claim.problem.loss
+    if loss.kink is not None:
+        cones = program.built(np.ones(claim.train.n, dtype=bool), program.rows @ v)
     else:
-        program._model(v, a)
-        program.move.value, program.change.value = v - program.at_v.value, a - program.at_a.value
-        for label, mass in masses.items():
-            program.mass[label].value = mass / claim.epsilon
-    return max_violation(program.program)
+        program.approximate(v, a)
+        cones = program.model
+    x, blocks = np.zeros(cones.width), program.blocks
+    for label, (w, u) in pulls.items():
+        x[blocks.pull[label]], x[blocks.point[label]] = w / claim.epsilon, u / claim.epsilon
+        if screening.hubs:
+            x[blocks.held[label]] = w / claim.epsilon * label * float(screening.hubs[label].center @ v)
+    last = (blocks.held or blocks.pull)[-1].stop
+    for number, (label, (w, u)) in enumerate(
+        pulls.items()
+    ):  # the length, which the cone over a ball has for a variable
+        x[last + number] = np.linalg.norm(u - claim.sets[label].center * w) / claim.epsilon
+    if loss.kink is not None:
+        losses = loss.value(program.rows @ v)
+        x[blocks.v], x[program.a], x[program.xi] = v, a[program.open], losses[program.open]
+        away = np.isin(np.arange(claim.train.n), program.ones)
+        apart = np.where(away, 1 - program.rows @ v, 0.0)
+        apart[program.open] = losses[program.open]
+        spent = np.where(away, 1.0, 0.0)
+        spent[program.open] = a[program.open]
+        x[program.lost] = program.share @ (apart - spent)
+    else:
+        for number, label in enumerate((1, -1)):
+            mass, w = masses[label] / claim.epsilon, pulls[label][0] / claim.epsilon
+            x[program.mass.start + number] = mass
+            x[program.entropy.start + number] = rel_entr(w, mass - w)
+    return outside(cones, x)
+
+
+def outside(cones, x):
+    """How far the sums of a cone program lie outside of their cones."""
+    _, A, b, kinds = cones.matrices()
+    inside, start, worst = b - A @ x, 0, 0.0
+    for kind, n in kinds:
+        part = inside[start : start + n]
+        start += n
+        if kind == "zero":
+            worst = max(worst, np.abs(part).max())
+        elif kind == "nonneg":
+            worst = max(worst, -part.min())
+        elif kind == "soc":
+            worst = max(worst, np.linalg.norm(part[1:]) - part[0])
+        else:
+            worst = max(worst, part[1] * np.exp(part[0] / part[1]) - part[2] if part[1] > 0 else max(part[0], -part[2]))
+    return worst

@@ -19,7 +19,8 @@ from ..clean.rows import LABELS
 from ..clean.screen import Screening, screen
 from ..joint import Joint
 from .bound import evaluate
-from .conic import Multipliers, make_program
+from .conic import make_program
+from .program import Multipliers
 from .sharpen import NAMES, sharpen, sharpen_hubs, sharpened
 
 CONIC_ENTRIES = 300_000
@@ -171,18 +172,18 @@ class OuterSet:
         key = f"row {self.ways.few} {hashlib.sha256(np.ascontiguousarray(goal).tobytes()).hexdigest()}"
         kept = None if self.journal is None else self.journal.get(key)
         if kept is None:
-            kept = self._solved(row, goal)
+            kept = self._solved(row, goal, decide and self.shared)
             if self.journal is not None:
                 self.journal.put(key, kept)
         multipliers: Multipliers = {name: kept[name] for name in NAMES.values()}
         self._add(goal, multipliers, float(kept["bound"]), float(kept["value"]), kept["model"])
         return multipliers, float(kept["value"])
 
-    def _solved(self, row: Claim, goal: Array) -> dict[str, Array]:
+    def _solved(self, row: Claim, goal: Array, brisk: bool) -> dict[str, Array]:
         """The best multipliers of a row and their bound, the value of its program and the model behind it."""
-        answers = self.program.multipliers(goal)
+        answers = self.program.multipliers(goal, brisk)
         value = self.program.value(goal) if answers else np.nan
-        model = np.array(self.program.v.value) if answers else np.zeros(goal.size)
+        model = self.program.v if answers else np.zeros(goal.size)
         if not answers or not self.screening.capped:
             answers = answers + self._closed(goal)
         best, bound = self._best(row, answers)
@@ -195,7 +196,7 @@ class OuterSet:
             if self.shared and mu.any():
                 goal = mu @ goals
                 value = self.program.value(goal)
-                self._add(goal, self.program.found(), value, value, np.array(self.program.v.value))
+                self._add(goal, self.program.found(), value, value, self.program.v)
 
         return self.program.joint(goals, most, told)
 

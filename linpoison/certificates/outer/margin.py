@@ -18,8 +18,8 @@ from ..clean.rows import extended
 from ..clean.screen import Screening, screen
 from ..joint import Joint
 from .bound import evaluate
-from .conic import Multipliers
 from .known import OuterSet, OuterSets, Ways, is_small
+from .program import Multipliers
 from .sharpen import NAMES, sharpened
 
 NAME = "outer-set"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 
+from ...convex.cones import Cones, Solution, Term
 from ...core.dataset import Dataset
-from ...core.errors import LinpoisonError
 from ...core.poison import Poison
 from ...core.validation import Array
 from ..certificate import Witness
 from ..claim import Claim
-from ..joint import Joint
+from ..joint import Extend, Joint
 from .model import GROUPS, RidgeSystem, comparator_bounds
 
 WIDEST = 200
@@ -55,73 +55,85 @@ class RidgeProgram:
         self._lower = system.lower
 
     @cached_property
-    def _parts(self) -> dict[str, Any]:
-        import cvxpy as cp
-
-        system, d = self.system, self.system.claim.train.d
-        u = [cp.Variable(d) for _ in GROUPS]
-        w, e, slack = cp.Variable(4, nonneg=True), cp.Variable(4, nonneg=True), cp.Variable(4, nonneg=True)
-        total: Any = 0
-        limits: list[Any] = [cp.sum(e) <= 1]
-        gain: Any = 0
+    def _parts(self) -> tuple[Cones, dict[str, slice]]:
+        """The program without its aim, and where its parts are."""
+        system, d, cones = self.system, self.system.claim.train.d, Cones()
+        D = system.H.shape[0]
+        place = {"u": cones.variable(4 * d), "whitened": cones.variable(D)}
+        w, e, slack = (cones.variable(4) for _ in range(3))
+        place |= {"w": w, "e": e}
+        for part in (w, e, slack):
+            cones.nonneg([(part, 1.0)], np.zeros(4))
+        cones.nonneg([(e, -1.0)], 1.0)
+        total: list[Term] = [(place["whitened"], self._lower)]
+        room: list[Term] = [(slack, -1.0)]
         for g, (label, sign) in enumerate(GROUPS):
-            row = cp.hstack([u[g] - w[g] * system.rows.origin, w[g]]) if system.intercept else u[g]
-            total = total + sign * row
-            gain = gain + sign * label * w[g] - slack[g]
-            limits += system.claim.sets[label].constraints(u[g], w[g])
-            limits.append(cp.quad_over_lin(w[g], e[g]) <= slack[g] * system.claim.epsilon)
-        whitened = cp.Variable(system.H.shape[0])
-        limits.append(self._lower @ whitened == total)
-        balance = cp.sum_squares(whitened) + total @ system.clean <= gain
-        cost = cp.Parameter(system.H.shape[0])
-        program = cp.Problem(cp.Maximize(cost @ whitened), [*limits, balance])
-        return {"program": program, "cost": cost, "u": u, "w": w, "e": e, "whitened": whitened, "balance": balance}
+            u, of, mass, left = (_part(place["u"], g, d), *(_part(part, g, 1) for part in (w, e, slack)))
+            total.append((u, -sign * np.eye(D, d)))
+            if system.intercept:
+                total.append((of, sign * np.append(system.rows.origin, -1.0)[:, None]))
+            cones.cone(system.claim.sets[label], u, of)
+            # w^2 <= e slack epsilon:  |(2 w, e - epsilon slack)| <= e + epsilon slack
+            cost, column = system.claim.epsilon, np.eye(3)[:, :, None]
+            gains = [(of, 2 * column[1]), (mass, column[0] + column[2]), (left, cost * (column[0] - column[2]))]
+            cones.soc(gains, np.zeros(3))
+            room.append((of, sign * label))
+        cones.zero(total, np.zeros(D))
+        room.append((place["whitened"], -(self._lower.T @ system.clean)))
+        place["balance"] = cones.square([(place["whitened"], 1.0)], np.zeros(D), room, 0.0)
+        return cones, place
 
     def solve(self, row: int) -> ConicAnswer | None:
         """The best comparator for one row of the claim, with the poison that goes with it; None if the solver fails."""
-        from ...convex import solve
-
-        system, parts = self.system, self._parts
-        size = system.sizes[row]
-        parts["cost"].value = solve_triangular(self._lower, system.directions[row] / size, lower=True)
-        try:
-            solve(parts["program"])
-        except LinpoisonError:
+        system, size = self.system, self.system.sizes[row]
+        cost = solve_triangular(self._lower, system.directions[row] / size, lower=True)
+        if self._settle(lambda cones, whitened, at: cones.minimise(whitened, -cost), brisk=False) is None:
             return None
-        middle = 2 * solve_triangular(self._lower, parts["whitened"].value, lower=True, trans=1) + system.clean
-        value = system.directions[row] @ system.clean + size * parts["cost"].value @ parts["whitened"].value
+        whitened = self._found("whitened")
+        middle = 2 * solve_triangular(self._lower, whitened, lower=True, trans=1) + system.clean
+        value = system.directions[row] @ system.clean + size * cost @ whitened
         return ConicAnswer(self._comparator(row, middle), *self._poison(), float(value))
 
     def joint(self, most: Array) -> Joint:
         """Programs with the scores of all rows of the claim; `most` is no less than each margin."""
-        system, parts = self.system, self._parts
-        turned = solve_triangular(self._lower, system.directions.T, lower=True).T
-        scores = system.directions @ system.clean + turned @ parts["whitened"]
-        constraints = parts["program"].constraints
-        return Joint(lambda: (scores, constraints), self._settle, self._advised, lambda mu: None, most)
+        system = self.system
+        turned, middle = (
+            solve_triangular(self._lower, system.directions.T, lower=True).T,
+            system.directions @ system.clean,
+        )
+        lead = partial(self._found, "whitened")
+        return Joint(self._settle, turned, middle, lead, self._advised, lambda mu: None, most)
 
-    def _settle(self, make: Callable[[], Any]) -> bool:
-        from ...convex import solve
+    def _settle(self, extend: Extend, brisk: bool = True) -> Solution | None:
+        cones, place = self._parts
+        cones = cones.copy()
+        extend(cones, place["whitened"], np.zeros(len(self._lower)))
+        answer = cones.solve(brisk=brisk)
+        if answer is not None:
+            self._answer = answer
+        return answer
 
-        try:
-            solve(make(), check=lambda: 0.0)  # its multipliers are evaluated, whatever they are
-        except LinpoisonError:
-            return False
-        return True
+    def _found(self, name: str) -> Array:
+        """A part of the last solution."""
+        return self._answer.x[self._parts[1][name]]
 
     def _advised(self) -> Poison | None:
         """The poison of the last solution, of the whole budget, shared among the groups as their mass is."""
         points, _ = self._poison()
-        mass = np.maximum(self._parts["e"].value, 0.0)
-        used = mass > 1e-6
-        count = mass[used] / max(mass[used].sum(), 1e-300) * self.system.claim.epsilon * self.system.claim.mass
-        return Poison(points[used], np.array([label for label, _ in GROUPS])[used], count) if used.any() else None
+        mass, claim = np.maximum(self._found("e"), 0.0), self.system.claim
+        used = np.flatnonzero(mass > 1e-6)
+        if not used.size:
+            return None
+        labels = np.array([label for label, _ in GROUPS])[used]
+        X = [claim.sets[int(label)].project(x[None])[0] for label, x in zip(labels, points[used], strict=True)]
+        return Poison(np.array(X), labels, mass[used] / mass[used].sum() * claim.epsilon * claim.mass)
 
     def _comparator(self, row: int, middle: Array) -> Array:
         """``v = v0 + 2 H^-1 u - kappa H^-1 c`` with the least bound over kappa, near the solver's multiplier."""
         system = self.system
         response = system.responses[row] / system.sizes[row]
-        price = float(np.ravel(self._parts["balance"].dual_value)[0])
+        balance = self._answer.z[self._parts[1]["balance"]]
+        price = float(balance[0] - balance[-1])
         guess = np.log(1 / max(abs(price), 1e-12))
 
         def bound(log: float) -> float:
@@ -132,11 +144,16 @@ class RidgeProgram:
         return np.asarray(middle - np.exp(best) * response)
 
     def _poison(self) -> tuple[Array, Array]:
-        w = np.maximum(self._parts["w"].value, 0.0)
+        w = np.maximum(self._found("w"), 0.0)
         share = np.where(w > 1e-6 * w.max(initial=0.0), w, 0.0)
-        points = np.array([u.value / max(weight, 1e-300) for u, weight in zip(self._parts["u"], w, strict=True)])
+        points = self._found("u").reshape(4, -1) / np.maximum(w, 1e-300)[:, None]
         points[share == 0] = 0.0
         return points, share / max(share.sum(), np.finfo(float).tiny)
+
+
+def _part(where: slice, number: int, size: int) -> slice:
+    """One of several blocks of variables of the same size."""
+    return slice(where.start + number * size, where.start + (number + 1) * size)
 
 
 def joint_of_ridge(claim: Claim, witness: Witness) -> Callable[[Dataset, Array], Joint] | None:
