@@ -66,11 +66,13 @@ class HardenReport(Report, stem="harden"):
             )
         if then is now:
             cheap = [one for one in self.trials if one.cost <= self.max_cost + 1e-12]
-            open_ = any(one.met == PLAIN and one.attacked < now.attacked for one in cheap)
+            cut = now.name in self.unfinished
+            hasty = any(one.met == PLAIN and one.attacked < now.attacked for one in cheap)
             return (
-                f"No setting that was {'attacked as hard' if open_ else 'tried'} does better within "
+                f"No setting that was {'attacked as hard' if hasty else 'tried'} does better within "
                 f"{100 * self.max_cost:g} points of clean error: {self.n_poison} poison rows take the error to "
-                f"{percent(now.attacked)}.{' Others may: they had no time for more than plain poisons.' * open_}"
+                f"{percent(now.attacked)}{', and more may be: its attacks had no time to end' * cut}."
+                f"{' Others may: they had no time for more than plain poisons.' * hasty}"
             )
         words = (
             f"{then.words[0].upper()}{then.words[1:]}: against {self.n_poison} poison rows the error is then "

@@ -428,6 +428,8 @@ def test_who_has_no_trusted_rows_is_told_what_is_left(quick):
     assert not any("Without" in line for line in replace(report, chosen=free.name).notes())
     stays = replace(report, chosen="as it is", trials=low)
     assert stays.verdict.startswith("No setting that was tried")
+    assert "its attacks had no time to end." in replace(stays, unfinished=["as it is"]).verdict
+    assert "no time" not in replace(stays, unfinished=[]).verdict
     hurried = [*low, replace(low[0], name="medians", met="plain", seen_error=0.1, unseen_error=0.1)]
     assert replace(stays, trials=[replace(low[0], met="few"), *hurried[1:]]).verdict.endswith(
         "more than plain poisons."
