@@ -10,6 +10,7 @@ from typing import Any
 from linpoison.core import CapabilityError, InputError
 
 from .need_torch import torch
+from .statistics import plain
 from .torch_sharing import sharing
 
 parametrize = torch.nn.utils.parametrize
@@ -75,8 +76,13 @@ class Layout:
 
     def split(self, vector: Any) -> dict[str, Any]:
         """The tensors of a flat vector, by name, in the module's precision."""
-        if tuple(vector.shape) != (self.size,):
-            raise InputError(f"a flat vector of {self.size} parameters", f"shape {tuple(vector.shape)}")
+        try:
+            vector = plain(vector)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"a flat vector of {self.size} parameters", f"a {type(vector).__name__}") from None
+        if tuple(vector.shape) != (self.size,) or vector.layout is not torch.strided:
+            got = f"shape {tuple(vector.shape)}" + ("" if vector.layout is torch.strided else f", {vector.layout}")
+            raise InputError(f"a flat vector of {self.size} parameters", got)
         parts = torch.split(vector.to(self.first), self.sizes)
         return {k: part.reshape(shape) for k, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 

@@ -22,7 +22,7 @@ from .torch_check import ROWS, Checked
 from .torch_losses import Loss, count_classes, cross_entropy, resolve
 from .torch_modules import Layout, check_module, features_of, fresh
 from .torch_repeated import Repeated
-from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks
+from .torch_rows import Chunk, Finite, as_labels, as_rows, chunks, given
 from .torch_second import WAYS, gradient, row_gradients
 
 
@@ -333,7 +333,7 @@ class TorchRisk(Repeated):
         return [k for k in self.layout.names if self.penalize_intercept or k.rsplit(".", 1)[-1] != "bias"]
 
     def _params(self, w: Any) -> dict[str, Any]:
-        return self.layout.split(plain(w))
+        return self.layout.split(w)
 
     def _look_through(self, X: Any) -> None:
         if not self._steady:
@@ -391,7 +391,7 @@ class TorchRisk(Repeated):
         return movable(x)
 
     def _losses(self, params: dict[str, Any], x: Any, y: Any) -> Any:
-        return self._loss(self._calls.outputs(params, x), y)
+        return self._loss(self._calls.outputs(params, x), given(y))
 
     def _total(self, params: dict[str, Any], y: Any, rows: dict[str, Any]) -> Any:
         return self._losses(params, rows["x"], y).sum()

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from linpoison.core import InputError
+from linpoison.core.validation import check_unmasked
 from linpoison.risk.arrays import count_rows, pair_of
 
 from .need_torch import torch
@@ -47,6 +48,7 @@ def as_rows(X: Any, like: Any) -> Any:
         rows = X if isinstance(X, torch.Tensor) else torch.as_tensor(_plain(X))
     except (TypeError, ValueError) as error:
         raise InputError("rows X as an array of numbers", f"a {type(X).__name__} ({error})") from None
+    _check_plain(rows)
     rows = rows.detach()
     if rows.is_complex():
         raise InputError("rows X of real numbers", f"{rows.dtype}", "Stack real and imaginary parts.")
@@ -74,6 +76,7 @@ class Finite:
         """InputError for rows with NaN or infinity."""
         if not hasattr(X, "shape"):  # rows of a Dataset are looked at as they are read
             return
+        _check_plain(X)
         known = self._seen.get(id(X))
         if known is not None and known() is X:
             return
@@ -82,6 +85,17 @@ class Finite:
             if len(self._seen) > 16:
                 self._seen.clear()
             self._seen[id(X)] = weakref.ref(X)
+
+
+def _check_plain(X: Any) -> None:
+    """InputError for arrays that hold their numbers in a way that nothing here reads."""
+    if isinstance(X, torch.Tensor):
+        if X.is_nested or X.is_mkldnn or X.is_meta or X.layout is not torch.strided:
+            kind = "nested" if X.is_nested else "meta" if X.is_meta else str(X.layout)
+            raise InputError("rows X as a dense tensor with values", f"a {kind} one", "Use X.to_dense().")
+    else:
+        check_unmasked(X, "rows X")
+    count_rows(X)
 
 
 def _check_finite(X: Any) -> None:
@@ -108,6 +122,13 @@ def as_labels(y: Any, like: Any) -> Any:
         raise InputError("labels as numbers", f"{np.asarray(y).dtype}", remedy) from None
     labels = labels.detach()
     return labels.to(like.device, like.dtype) if labels.is_floating_point() else labels.to(like.device, torch.int64)
+
+
+def given(labels: Any) -> Any:
+    """Labels that the loss asks for."""
+    if labels is None:
+        raise InputError("labels y with an array X", "none")
+    return labels
 
 
 def _count(X: Any, y: Any) -> int:

@@ -78,8 +78,15 @@ def _not_numeric(name: str, error: Exception) -> InputError:
     return InputError(f"numeric {name}", reason, "Encode text as numbers first.")
 
 
+def check_unmasked(X: Any, name: str) -> None:
+    """Refuse masked entries, for which numpy would take what stands behind the mask."""
+    if np.ma.is_masked(X):
+        raise InputError(f"{name} without masked entries", "some", "Fill them, or drop those rows first.")
+
+
 def check_kind(X: Any, name: str) -> None:
-    """Refuse complex numbers, dates, durations and records, which numpy would turn into real numbers silently."""
+    """Refuse complex numbers, dates, durations, records and masks, of which numpy would make real numbers silently."""
+    check_unmasked(X, name)
     try:
         kind = np.dtype(X.dtype if isinstance(getattr(X, "dtype", None), np.dtype) else np.asarray(X).dtype).kind
     except (ValueError, TypeError):  # a ragged sequence, say, which is refused in its turn
@@ -122,6 +129,7 @@ def check_once(names: Sequence[str], what: str) -> None:
 
 def label_array(y: Any) -> NDArray[Any]:
     """Labels of any kind as an array."""
+    check_unmasked(y, "labels")
     try:
         return np.asarray(y)
     except ValueError:

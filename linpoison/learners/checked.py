@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.validation import check_unmasked
 
 
 class Refused(InputError):
@@ -32,6 +33,8 @@ def validate_data(estimator: Any, *rows: Any, **options: Any) -> Any:
     """
     from sklearn.utils import validation
 
+    for given in rows:
+        check_unmasked(given, "rows and labels")
     with translated():
         return validation.validate_data(estimator, *rows, **options)
 

@@ -53,3 +53,14 @@ def test_rows_that_libsvm_cannot_sum_end_in_one_line():
 def test_rows_of_zeros_and_many_great_rows_pass():
     for rows in (np.zeros((3, 2)), np.zeros((0, 2)), np.full((1000, 2), 1e149), np.asfortranarray(X)):
         check_squares(rows, "rows")
+
+
+def test_masked_entries_are_not_taken_for_what_stands_behind_the_mask():
+    masked, part = np.ma.masked_array(X, X > 1), np.ma.masked_array(Y, np.arange(10) > 7)
+    for make in (lambda: Dataset(masked, Y), lambda: Dataset(X, part), lambda: Dataset(X, Y, np.ma.abs(part))):
+        with pytest.raises(InputError, match="without masked entries"):
+            make()
+    for rows in ((masked, Y), (X, part)):
+        with pytest.raises(InputError, match="without masked entries"):
+            LinearClassifier().fit(*rows)
+    assert Dataset(np.ma.masked_array(X, False), Y).n == 10

@@ -157,3 +157,39 @@ def test_everything_works_where_cvxpy_cannot_be_imported():
     assert len(modules) > 20
     outcome = subprocess.run([sys.executable, "-c", NO_CVXPY, *modules], capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
+
+
+ROWS = {
+    "sparse": lambda X: torch.as_tensor(X).to_sparse(),
+    "sparse rows": lambda X: torch.as_tensor(X).to_sparse_csr(),
+    "mkldnn": lambda X: torch.as_tensor(X).float().to_mkldnn(),
+    "meta": lambda X: torch.as_tensor(X).to("meta"),
+    "one number": lambda X: np.float64(3),
+    "masked": lambda X: np.ma.masked_array(X, X > 1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_that_are_held_in_another_way_are_refused_in_one_line(kind):
+    data, risk = several(9), TorchRisk(mlp())
+    for call in (lambda X: risk.grad(risk.current, X, data.y), lambda X: risk.scores(risk.current, X)):
+        with pytest.raises(InputError, match=r"dense tensor|\(n, ...\)|masked entries") as caught:
+            call(ROWS[kind](data.X))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("w", [None, "abc", ["a"] * 43, torch.ones(43).to_sparse(), np.ones((1, 43))])
+def test_parameters_that_are_none_are_refused_in_one_line(w):
+    data, risk = several(9), TorchRisk(mlp())
+    with pytest.raises(InputError, match="a flat vector of 43 parameters"):
+        risk.grad(w, data.X, data.y)
+    with pytest.raises(InputError, match="a flat vector of 43 parameters"):
+        risk.hvp(risk.current, data.X, data.y, w)
+
+
+def test_an_array_of_rows_without_labels_is_refused():
+    risk = TorchRisk(mlp())
+    for operation in ("loss", "grad", "row_grad"):
+        with pytest.raises(InputError, match="labels y with an array X, got none"):
+            getattr(risk, operation)(risk.current, several(9).X, None)
