@@ -43,6 +43,7 @@ class SignedRows:
 
     def __init__(self, data: Dataset, fit_intercept: bool = True) -> None:
         self.X, self.y, self.one = data.X, data.y, float(fit_intercept)
+        self._last: tuple[Array | None, Array] = None, np.zeros(0)
 
     @property
     def n(self) -> int:
@@ -59,8 +60,10 @@ class SignedRows:
         return self._signed(self.X.take(index, axis=0), self.y[index])
 
     def margins(self, vector: Array) -> Array:
-        """``Z v``, shape (n,)."""
-        return np.asarray(self.y * (self.X @ vector[:-1] + self.one * vector[-1]))
+        """``Z v``, shape (n,); of the vector that was asked for last they are kept."""
+        if self._last[0] is not vector:
+            self._last = vector, self.y * (self.X @ vector[:-1] + self.one * vector[-1])
+        return self._last[1]
 
     def combined(self, weight: Array) -> Array:
         """``Z' a``, shape (d + 1,)."""
@@ -70,7 +73,7 @@ class SignedRows:
     def thinned(self) -> SignedRows:
         """One row in `THIN`."""
         few = copy(self)
-        few.X, few.y = np.ascontiguousarray(self.X[::THIN]), self.y[::THIN]
+        few.X, few.y, few._last = np.ascontiguousarray(self.X[::THIN]), self.y[::THIN], (None, self.y)
         few.__dict__.pop("all", None)
         return few
 
