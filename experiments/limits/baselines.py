@@ -22,9 +22,9 @@ back-gradient
     `BackGradient` from flipped rows; as published from 100 steps of training that begin anew.
 TGDA
     the pixels moved, in a game with the learner.
-TGDA past SEVER
-    the same, but the attacker pays for rows whose gradients SEVER would find (`SpectralCap`): thesis, 2.6.6 (b), where
-    it is proposed and not tried.
+TGDA past SEVER, TGDA past SEVER 0.1
+    the same, but the attacker pays for rows whose gradients SEVER would find (`SpectralCap`, of weight 1 and 0.1):
+    thesis, 2.6.6 (b), where it is proposed and not tried.
 MetaPoison, MetaPoison free
     `MetaPoison` untargeted, pixels within 8/255 and colours within 0.04 as published; anywhere in [0, 1].
 pGAN 0.1, pGAN 0.9
@@ -76,8 +76,6 @@ from linpoison.core.journal import FolderJournal, Scoped
 from linpoison.defenses import SEVER, TRIM, Defense, InfluenceDefense
 from linpoison.risk import MINRES, Adam
 
-PAID = 1.0
-"""Weight of what SEVER would see."""
 RATIO = 1.6
 """Copies of a row of the cluster."""
 NETWORKS = {"lr": "lr", "nn": "gc-nn", "cnn": "cnn", "cifar-cnn": "lenet", "resnet": "resnet18-thin"}
@@ -143,7 +141,8 @@ def attacks_of(size: Size) -> dict[str, Attack]:
         "i-min-max": replace(walk, decoy=Relabeled(0.4, copies=4, steps=300, step=0.3), most_loss=0.5),
         "back-gradient": BackGradient(size.unrolled, batch_size=size.batch, optimiser=adam),
         "TGDA": game,
-        "TGDA past SEVER": replace(game, cap=SpectralCap(PAID)),
+        "TGDA past SEVER": replace(game, cap=SpectralCap(1.0)),
+        "TGDA past SEVER 0.1": replace(game, cap=SpectralCap(0.1)),
         "MetaPoison": replace(meta, source=Recoloring(8 / 255, 0.04)),
         "MetaPoison free": meta,
         "pGAN 0.1": replace(pgan, alpha=0.1),
