@@ -37,7 +37,8 @@ that this takes. "change" is the largest change of a pixel from the clean row th
 ``--defences`` (a second table, NAME-behind; every attack and learner): loss, as above; SEVER, of each class as large a
 share as the poison is of all rows, one round; influence, the same share of each class by what a row does to the loss of
 the first 5 % of the clean rows, in one solve; MaxUp, nothing is dropped and the worst of four copies of each row of a
-batch is learned, moved by normal numbers of deviation 0.1.
+batch is learned, moved by normal numbers of deviation 0.1. "more than without" is the drop less that without a defence,
+"clean rows alone" what the defence costs where there is no poison; all differences are paired by the learner's seed.
 
 Sizes are those of two CPU cores (`SIZES`); ``--full`` is the thesis' (60000 rows, 100 epochs in batches of 1000, 200
 epochs of TGDA, 24 models of MetaPoison, NN 784-784-784-10). Not run; estimated at half an hour of an H200 for LR and NN
@@ -122,7 +123,8 @@ QUICK = Size(120, 3, 40, unrolled=3, descent=2, game=1, models=2, crafting=1, ge
 DEFENDED = ("flip", "cluster", "TGDA", "pGAN 0.1", "pGAN 0.9")
 HEADER = ("model", "epsilon", "attack", "clean", "drop", "thesis", "change", "behind loss", "thesis, behind", "taken",
           "CPU s", "victims")  # fmt: skip
-SECOND = ("model", "epsilon", "attack", "defence", "drop", "more than without", "thesis", "taken", "victims")
+SECOND = ("model", "epsilon", "attack", "defence", "drop", "more than without", "clean rows alone",
+          "more than the first attack", "thesis", "taken", "victims")  # fmt: skip
 
 
 def attacks_of(size: Size) -> dict[str, Attack]:
@@ -225,22 +227,21 @@ class Lab:
         return f"{moved.max():.2f}, {moved.mean():.3f}"
 
     def behind(self, name: str, epsilon: float, seed: int, defence: str = "loss") -> tuple[float, float]:
-        """Accuracy behind a defence, and the share of the poison that it takes."""
+        """Accuracy behind a defence, and the share of the poison that it takes; of the attack "" there is none."""
         key = f"behind {defence}/{name}/{epsilon:g}/{seed}"
         found = self.journal.get(key)
         if found is None:
-            print(f"{self.model}: {name} behind {defence}, learner {seed}", file=sys.stderr, flush=True)
-            poison, learner = self.poison(name, epsilon)[0], self.learner(seed)
-            taken = 0.0
+            print(f"{self.model}: {name or 'clean'} behind {defence}, learner {seed}", file=sys.stderr, flush=True)
+            copies, learner = round(epsilon * self.train.n), self.learner(seed)
+            mixed = self.train.mix(self.poison(name, epsilon)[0].expanded()) if name else self.train
+            kept = np.arange(mixed.n)
             if defence == "MaxUp":
                 learner = self.learner(seed, replace(self.size.trainer(), copies=4, noise=0.1))
-                error = learner.fit(self.train.mix(poison.expanded())).error(self.test)
             else:
-                rule = {defence: self.rule(defence, poison.total, learner)}
-                scenario = learner.scenario(self.train, self.judges, epsilon, rule)
-                outcome = scenario.defender.score(poison, {"test": self.test})
-                error, taken = outcome.error["test"][defence], 1 - float(outcome.kept_fraction[defence] or 0.0)
-            self.journal.put(key, {"accuracy": np.array(100 * (1 - error)), "taken": np.array(taken)})
+                kept = self.rule(defence, copies, learner).fit(mixed.X, mixed.y).sample_indices_
+            taken = 1 - (kept >= self.train.n).sum() / copies if name else 0.0
+            reached = 100 * (1 - learner.fit(mixed.take(kept)).error(self.test))
+            self.journal.put(key, {"accuracy": np.array(reached), "taken": np.array(taken)})
             found = self.journal.get(key) or {}
         return float(found["accuracy"]), float(found["taken"])
 
@@ -254,18 +255,26 @@ class Lab:
         known = self.train.take(np.arange(max(round(0.05 * self.train.n), 10)))
         return InfluenceDefense(share, rows, (known.X, known.y))
 
-    def lines_behind(self, name: str, epsilon: float, victims: Sequence[int], defences: Sequence[str]) -> list[Any]:
-        """Of the second table: what is lost to learners on clean rows without a defence, first without one."""
+    def lines_behind(
+        self, name: str, first: str, epsilon: float, victims: Sequence[int], defences: Sequence[str]
+    ) -> list[Any]:
+        """Of the second table: what is lost to learners on clean rows without a defence, first without one.
+
+        And how much more than by the `first` attack.
+        """
         lost = self.drops(self.poison(name, epsilon)[0], victims)
-        lines = [[self.model, f"{epsilon:g}", name, "none", interval(lost), "-", "-", "-", str(len(victims))]]
+        lines = [[self.model, f"{epsilon:g}", name, "none", interval(lost), *"-----", str(len(victims))]]
         for defence in defences:
             found = [self.behind(name, epsilon, seed, defence) for seed in victims]
+            rival = [self.behind(first, epsilon, seed, defence)[0] for seed in victims]
+            ahead = interval([other - reached for other, (reached, _) in zip(rival, found, strict=True)])
             behind = [self.clean[seed] - reached for seed, (reached, _) in zip(victims, found, strict=True)]
             gained = interval([after - before for after, before in zip(behind, lost, strict=True)])
+            alone = interval([self.clean[seed] - self.behind("", epsilon, seed, defence)[0] for seed in victims])
             taken = f"{100 * np.mean([share for _, share in found]):.0f} %"
             thesis = thesis_of(WITH[defence], self.thesis, name, epsilon)
-            lines.append([self.model, f"{epsilon:g}", name, defence, interval(behind), gained, thesis, taken,
-                          str(len(victims))])  # fmt: skip
+            lines.append([self.model, f"{epsilon:g}", name, defence, interval(behind), gained, alone,
+                          "-" if name == first else ahead, thesis, taken, str(len(victims))])  # fmt: skip
         return lines
 
     @cached_property
@@ -349,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = []
     for epsilon in given.epsilon if given.defences else ():
         for attack in given.attacks:
-            lines += lab.lines_behind(attack, epsilon, victims, given.defences)
+            lines += lab.lines_behind(attack, given.attacks[0], epsilon, victims, given.defences)
             write(given.out, f"{name}-behind", SECOND, lines)
     moved: list[list[str]] = []
     for other in given.onto:

@@ -121,6 +121,8 @@ def test_poison_behind_every_defence_is_compared_with_itself_without_one(load, t
     lost = [lab.clean[s] - reached for s, (reached, _) in zip((1, 2), behind, strict=True)]
     assert rows[2]["drop"] == script.interval(lost)
     assert rows[2]["more than without"] == script.interval(np.subtract(lost, bare))
+    alone = [lab.clean[s] - lab.behind("", 0.03, s, "SEVER")[0] for s in (1, 2)]
+    assert rows[2]["clean rows alone"] == rows[7]["clean rows alone"] == script.interval(alone)
     assert script.thesis_of(script.WITH["SEVER"], "nn", "TGDA", 0.03) == "1.32"
 
 
