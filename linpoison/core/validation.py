@@ -226,6 +226,10 @@ def as_weights(weight: Any, n: int, name: str = "weight") -> Array:
     _check_finite(values, name)
     if (values < 0).any():
         raise InputError(f"non-negative {name}", f"a value of {values.min():g}")
+    with np.errstate(over="ignore"):
+        total = float(values.sum())
+    if not 1e-305 <= total <= 1e305 and values.any():  # shares of less have no digits, of more no sum
+        raise InputError(f"{name} of a sum between 1e-305 and 1e305", f"{total:g}", "Divide by the largest of them.")
     return values
 
 

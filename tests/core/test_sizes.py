@@ -64,3 +64,16 @@ def test_masked_entries_are_not_taken_for_what_stands_behind_the_mask():
         with pytest.raises(InputError, match="without masked entries"):
             LinearClassifier().fit(*rows)
     assert Dataset(np.ma.masked_array(X, False), Y).n == 10
+
+
+@pytest.mark.parametrize("size", [1e308, 1e-320])
+def test_weights_without_a_sum_or_digits_are_refused(size):
+    with pytest.raises(InputError, match="weight of a sum between .*Divide"):
+        Dataset(X, Y, np.full(10, size))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_unit_of_weights_does_not_matter(loss):
+    weight = np.random.default_rng(1).uniform(0.5, 2, size=10)
+    found = [make_learner(Problem(loss, 0.1)).fit(Dataset(X, Y, unit * weight)).vector for unit in (1.0, 1e-300, 1e300)]
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5, atol=1e-7)
