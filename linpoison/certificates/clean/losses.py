@@ -78,7 +78,6 @@ def soft_hinge(loss: MarginLoss) -> SoftHinge:
         For losses that have another: those of unbounded slope.
     """
     if loss.soft_hinge is None:
-        raise CapabilityError(
-            "the hinge, smooth_hinge or logistic loss", loss.name, "Use certify_ridge for squared losses."
-        )
+        remedy = "Use certify_ridge for the squared loss." if loss.quadratic else ""
+        raise CapabilityError("the hinge, smooth_hinge or logistic loss", loss.name, remedy)
     return SoftHinge(*loss.soft_hinge)
