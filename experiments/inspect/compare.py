@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from detect import HEADER, measured
 from planted import Found
 from scipy.special import logsumexp
 from sklearn.metrics import average_precision_score
@@ -103,7 +104,7 @@ def within_a_point(error: float, clean: float) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write both tables of the kept cases."""
+    """Write the tables of the kept cases: all rankings, what removing does, and each case."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--poison", type=Path, default=Path("planted"), help="folder that detect.py kept cases in")
     parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2, 3])
@@ -121,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{given.poison} keeps no such case: run detect.py first")
     sys.stdout.write(write(given.out, "rankings", *table([found for found in cases if found.share])))
     sys.stdout.write(write(given.out, "remedy", BY_DATA, remedy(cases)))
+    write(given.out, "cases", HEADER, [measured(found) for found in cases])
     return 0
 
 
