@@ -330,8 +330,11 @@ class CertifiedClassifier(TwoClassClassifier):
 def _coarser(X: Any, trusted: Any) -> Any:
     """The kind of floats, of those in which the rows and the trusted rows came, that tells rows apart the least."""
     parts = (X, *(trusted if isinstance(trusted, tuple | list) else ())[:1])
-    kinds = [dtype for dtype in (getattr(part, "dtype", None) for part in parts) if isinstance(dtype, np.dtype)]
-    return min((dtype for dtype in kinds if dtype.kind == "f"), key=lambda it: it.itemsize, default=np.dtype(float))
+    found: list[Any] = []
+    for part in parts:  # a frame has a type for each column, a nullable one behind a wrapper
+        found += [np.asarray(part).dtype, *(getattr(kind, "numpy_dtype", kind) for kind in getattr(part, "dtypes", ()))]
+    floats = (dtype for dtype in found if isinstance(dtype, np.dtype) and dtype.kind == "f")
+    return min(floats, key=lambda it: it.itemsize, default=np.dtype(float))
 
 
 def _fingerprints(X: Array, dtype: Any) -> set[bytes]:

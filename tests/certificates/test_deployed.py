@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -245,6 +246,9 @@ def test_answers_of_other_labels_are_noticed():
         ({"trusted": (X[:20], Y[:20])}, (X, Y), InputError, "20 that are"),
         ({"trusted": (X[:20].astype(np.float32), Y[:20])}, (X, Y), InputError, "20 that are"),
         ({"trusted": (X[:20], Y[:20])}, (X.astype(np.float32), Y), InputError, "20 that are"),
+        ({"trusted": (X[:20], Y[:20])}, (pd.DataFrame(X, dtype=np.float32), Y), InputError, "20 that are"),
+        ({"trusted": (pd.DataFrame(X[:20]).astype({0: np.float32}), Y[:20])}, (X, Y), InputError, "20 that are"),
+        ({"trusted": (pd.DataFrame(X[:20]).astype({0: "Float32"}), Y[:20])}, (X, Y), InputError, "20 that are"),
         ({"trusted": (X[:20] * [1, 1, 1, -0.0], Y[:20])}, (X * [1, 1, 1, 0], Y), InputError, "20 that are"),
         ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X * [1, 1, 1, 0]), Y), InputError, "no scaler"),
         ({"trusted": TRUSTED}, (StandardScaler().fit_transform(X), Y), InputError, "no scaler was fitted"),
