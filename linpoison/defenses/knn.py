@@ -13,7 +13,7 @@ from .base import Codes, Defense
 from .known import Known
 from .neighbors import Neighbors
 
-_PAIR = 16  # multiplications that take as long as all but the product of a pair
+_PAIR, _SPARSE_PAIR = 16, 400  # multiplications in the time of a pair without its product, and of a sparse one
 
 
 class KNNDefense(Defense):
@@ -61,9 +61,9 @@ class KNNDefense(Defense):
         return self.n_others + 1
 
     def fit_work(self, X: Matrix) -> float:
-        """All pairs of rows, each a product and its place among the nearest."""
+        """All pairs of rows: a product, and its place among the nearest. Sparse ones follow lists instead."""
         n, d = X.shape
-        return float(n) ** 2 * max(_PAIR, X.nnz / n if sp.issparse(X) else d)
+        return float(n) ** 2 * (_SPARSE_PAIR if sp.issparse(X) else max(_PAIR, d))
 
     def fit_beside(self, X: Any, y: Any, known: Known, undefended: Callable[[], LinearModel]) -> Self:
         """Only pairs with a row that is not among the clean ones are looked at."""
