@@ -332,7 +332,10 @@ def _coarser(X: Any, trusted: Any) -> Any:
     parts = (X, *(trusted if isinstance(trusted, tuple | list) else ())[:1])
     found: list[Any] = []
     for part in parts:  # a frame has a type for each column, a nullable one behind a wrapper
-        found += [np.asarray(part).dtype, *(getattr(kind, "numpy_dtype", kind) for kind in getattr(part, "dtypes", ()))]
+        found += [
+            getattr(part, "dtype", None),
+            *(getattr(kind, "numpy_dtype", kind) for kind in getattr(part, "dtypes", ())),
+        ]
     floats = (dtype for dtype in found if isinstance(dtype, np.dtype) and dtype.kind == "f")
     return min(floats, key=lambda it: it.itemsize, default=np.dtype(float))
 

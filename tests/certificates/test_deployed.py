@@ -258,6 +258,7 @@ def test_answers_of_other_labels_are_noticed():
         ({"trusted": TRUSTED, "defense": "slob"}, (X, Y), InputError, "slob"),
         ({"trusted": TRUSTED, "defense": 3}, (X, Y), CapabilityError, "got 3"),
         ({"trusted": TRUSTED[0]}, (X, Y), InputError, "trusted=.X, y."),
+        ({"trusted": ([[1.0, 2.0], [3.0]], [0, 1])}, (X, Y), InputError, "inhomogeneous|sequence"),
         ({"trusted": (TRUSTED[0], np.zeros(40))}, (X, Y), InputError, "one label|2 classes|trusted rows of"),
         ({"outside": "keep"}, (X, Y), InputError, "drop"),
     ],
