@@ -18,7 +18,7 @@ Index = np.ndarray[Any, np.dtype[Any]]
 Term = tuple[slice, Any]
 """Variables, and their coefficients: a matrix, a vector as the diagonal or as the only row, or a number."""
 BRISK, TIGHT = 1e-6, 1e-9
-"""Gap and residuals at which Clarabel ends without iterative refinement, and with it."""
+"""Gap and residuals at which Clarabel ends with one step of iterative refinement, and with as many as it takes."""
 NEARLY = 1e-4
 """Residuals, as the solver measures them, up to which an answer that it gives up on is one."""
 _ANSWERED = ("Solved", "AlmostSolved")
@@ -150,8 +150,8 @@ class Cones:
         solver : str, optional
             The only one to try, as of `linpoison.convex.solve`.
         brisk : bool, default False
-            Let Clarabel try without iterative refinement first, to `BRISK`: for half of the time, where what it says is
-            only looked at.
+            Let Clarabel try with one step of iterative refinement first, to `BRISK`: it saves a third of the time where
+            what it says is only looked at.
         """
         data = self.matrices()
         if solver is None or solver.upper() == "CLARABEL":
@@ -227,12 +227,12 @@ def _compiled(part: Any) -> _Over:
 
 @cache
 def _settings(brisk: bool) -> Any:
-    """Of Clarabel: without iterative refinement, which costs a third of the time, or as it comes."""
+    """Of Clarabel: without any refinement, every fourth small program would fail and be solved twice."""
     import clarabel
 
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    settings.iterative_refinement_enable = not brisk
+    settings.iterative_refinement_max_iter = 1 if brisk else 10
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = BRISK if brisk else TIGHT
     return settings
 
