@@ -18,6 +18,7 @@ from .campaign import Task
 from .inputs import Setting
 from .options import AuditOptions, LearnerOptions
 from .portfolio import (
+    ALONE_OF_MANY,
     FAR,
     FAR_ALONE,
     FIRST,
@@ -84,20 +85,40 @@ def _many(scenarios: Mapping[str, Scenario]) -> bool:
 
 
 def _portfolio_of_many(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:
-    """Every attack of more than two classes in the narrowest domain, and far rows in each."""
+    """Every attack of more than two classes in the narrowest domain, and far rows in each.
+
+    Then a local search from the strongest of them on for each defender alone, in each domain; not where attacks search
+    on a sample, of which a poison for all rows is none, nor beyond `LIMIT`.
+    """
     narrow = list(scenarios)[-1]
-    items = [one for one in OF_MANY if options.attack_variant == LIBRARY or one.name in attacks.MANY_AS_PUBLISHED]
-    names = dict.fromkeys(item.name for item in items)
-    made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver, many=True)
-    places = [(item, domain) for item in items for domain in scenarios if domain == narrow or item.name == FAR.name]
-    tasks = []
-    for item, domain in places:
-        attack, scenario = _set(made[item.name], item.options), scenarios[domain]
-        where = _where(domain, scenarios)
-        always = item in FIRST
+    library = options.attack_variant == LIBRARY
+    items = [one for one in OF_MANY if library or one.name in attacks.MANY_AS_PUBLISHED]
+    runs = [(item, domain, ALL) for item in items for domain in scenarios if domain == narrow or item.name == FAR.name]
+    if library:
+        runs += [(ALONE_OF_MANY, domain, behind) for domain in scenarios for behind in _alone(scenarios[domain])]
+    made = attacks.make_attacks(
+        dict.fromkeys(item.name for item, _, _ in runs),
+        variant=options.attack_variant,
+        solver=options.solver,
+        many=True,
+    )
+    left, tasks = LIMIT, []
+    missing: list[tuple[Task, float]] = []
+    for item, domain, against in runs:
+        scenario = _against(scenarios[domain], against)
         rows = sample_size(scenario)
-        tasks.append(Task(item.name, attack, scenario, domain, where, rows=rows, work=item.work, always=always))
-    return Plan(tuple(tasks))
+        attack, where = _set(made[item.name], item.options), _where(domain, scenarios)
+        always = item in FIRST
+        task = Task(item.name, attack, scenario, domain, where, against, item.onward, rows, item.work, always)
+        work = item.work * work_size(scenario.train, len(scenario.defenses), rows) * scenario.train.k
+        if not item.onward:
+            tasks.append(task)
+        elif rows is None and work <= left:
+            tasks.append(task)
+            left -= work
+        else:
+            missing.append((task, work))
+    return Plan(tuple(tasks), _left_out(missing, {task.name for task in tasks}))
 
 
 def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan:

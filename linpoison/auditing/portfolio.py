@@ -85,6 +85,8 @@ OF_MANY = (
     Item("min-max", 20.0, (("program.tol", 3e-2), ("program.max_iter", 20), ("most", 2))),
 )
 """Those of more than two classes; the options of a part stand behind its name and a dot."""
+ALONE_OF_MANY = Item("breakdown", 2.0, (("only_on", True), ("steps", 60)), onward=True)
+"""From the strongest of them on, made for one filter alone, and for no filter."""
 
 
 def portfolio_names() -> tuple[str, ...]:

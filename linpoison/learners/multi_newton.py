@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +28,7 @@ _FACTORED = 3000
 _CG_STEPS = 300
 _STALE = 25  # iterations of conjugate gradients after which their preconditioner is made again
 _LIGHT = 1e-4  # share of the curvature that is left out
+_FLAT = 1e-12  # curvature of all rows, relative to the penalty, that counts as none
 
 
 def newton_multi(
@@ -102,7 +103,9 @@ class _Search:
         self.penalty = problem.reg * problem.penalty_mask(data.d)
         self.hot = one_hot(data.codes, data.k)
         self.margin = problem.loss.margin * (1.0 - self.hot)
-        self.matrix = np.array((MultiModel.zeros(data.k, data.d) if start is None else start).matrix)
+        zero = MultiModel.zeros(data.k, data.d)
+        worse = start is None or not problem.value(start, data) < problem.value(zero, data)  # a far start is none
+        self.matrix = np.array((zero if worse else cast(MultiModel, start)).matrix)
         self.scores = self._scores(self.matrix)
         self.width = self.temperature or _WIDTH
         self.center = np.zeros((data.n, data.k))
@@ -192,8 +195,14 @@ class _Search:
         return True
 
     def _direction(self, state: _State, rtol: float) -> Array:
-        """Conjugate gradients on ``H s = -gradient``, in single precision but for the penalty."""
+        """Conjugate gradients on ``H s = -gradient``, in single precision but for the penalty.
+
+        Far out, where a start may be, every row is sure of one class and H is the penalty, without an entry for a free
+        intercept: there the intercept is taken for penalised, which still goes down.
+        """
         curved = self.mass / self.width * state.curved
+        if curved.sum() <= _FLAT * self.problem.reg:
+            return np.asarray(-state.gradient / np.maximum(self.penalty, self.problem.reg))
         order = np.argsort(curved, kind="stable")
         light = np.cumsum(curved[order]) <= _LIGHT * curved.sum()
         rows = np.sort(order[~light])
@@ -215,7 +224,11 @@ class _Search:
 
 
 class _Preconditioner:
-    """The inverse of ``diag(penalty) + sum_i k_i (x_i, 1)(x_i, 1)'``, or of its diagonal (wide or sparse X)."""
+    """The inverse of ``diag(penalty) + sum_i k_i (x_i, 1)(x_i, 1)'``, or of its diagonal.
+
+    The diagonal serves wide or sparse X, and where a far row has more than single precision holds of the others, so
+    that rounding leaves no definite matrix: then conjugate gradients take more steps to the same direction.
+    """
 
     def __init__(self, X: Matrix, curvature: Array, penalty: Array) -> None:
         self.factor: Any = None
@@ -225,7 +238,10 @@ class _Preconditioner:
         weighed = np.hstack([X, np.ones((X.shape[0], 1), X.dtype)]) * np.sqrt(curvature)[:, None].astype(X.dtype)
         gram = (weighed.T @ weighed).astype(np.float64)
         gram[np.diag_indices_from(gram)] += penalty + 1e-7 * np.trace(gram) / len(gram)
-        self.factor = cho_factor(gram, overwrite_a=True, check_finite=False)
+        try:
+            self.factor = cho_factor(gram, check_finite=False)
+        except np.linalg.LinAlgError:
+            self.diagonal = np.diag(gram)
 
     def __call__(self, V: Array) -> Array:
         if self.factor is None:

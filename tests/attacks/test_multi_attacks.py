@@ -319,6 +319,27 @@ def test_far_rows_pass_filters_by_overrunning_their_quota():
     np.testing.assert_allclose(rows, (means[2] + 3.0 * away)[None])
 
 
+def test_rows_in_one_place_do_no_more_than_the_local_search():
+    """Between the classes and beyond all of them, where no pair of classes points to."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 20)[rng.permutation(60)]
+    X = rng.normal(size=(60, 2)) + 1.5 * np.array([[1, 0], [-1, 0], [0, 1.5]])[y]
+    train = Dataset.coded(X[:40], y[:40], domain=Domain.range(X[:40]))
+    learner = make_learner(MultiProblem("crammer_singer", 0.01))
+    case = scenario_of(train, Dataset.coded(X[40:], y[40:]), learner, 0.08, guards=("svd",))
+    found = MultiBreakdown(kept=2, joined=2).run(case)
+    assert "local search" in found.best.label
+    angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    places = [radius * np.array([np.cos(a), np.sin(a)]) for radius in (5.0, 30.0) for a in angles]
+    naive = [Poison(train.domain.clip(row[None]), [c], [3], 3) for row in places for c in range(3)]
+    assert found.best.worst >= max(case.defender.score(one, {"t": case.target}).worst("t") for one in naive)
+    onward = MultiBreakdown(only_on=True, steps=4)
+    assert onward.needs_start
+    onward = replace(onward, start=found.poison)
+    assert not onward.needs_start
+    assert onward.run(case).best.worst >= found.best.worst
+
+
 def test_far_rows_keep_to_a_box_of_whole_numbers():
     rng = np.random.default_rng(0)
     y = np.arange(90) % 3

@@ -104,6 +104,20 @@ def test_newton_says_where_it_stopped():
     assert 0 < stopped.value - best.value <= stopped.gap
 
 
+@pytest.mark.parametrize("loss", ["softmax", "crammer_singer"])
+def test_a_start_far_out_ends_at_the_same_model(loss):
+    problem, data = MultiProblem(loss, 0.01, penalize_intercept=False), blobs()
+    best = newton_multi(problem, data, gap_tol=1e-6)
+    for size in (1e3, 1e9):  # every row is sure of a class: nothing bends but the penalty
+        start = MultiModel.from_matrix(size * np.random.default_rng(0).normal(size=(3, 5)))
+        assert newton_multi(problem, data, start, gap_tol=1e-6).value == pytest.approx(best.value, rel=1e-5)
+    sure = replace(data, X=1e4 * np.eye(3, 4)[data.codes])
+    start = MultiModel.from_matrix(np.eye(3, 5))
+    found = newton_multi(problem, sure, start, gap_tol=1e-4, max_steps=200)
+    assert found.gap >= 0
+    assert found.value < problem.value(start, sure)
+
+
 def test_adagrad_approaches_the_reference():
     data, problem = blobs(), MultiProblem("crammer_singer", 0.1)
     found = AdaGradLearner(problem, passes=300).fit(data)

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 import linpoison
-from linpoison.core import CapabilityError, Dataset, InputError, Poison, Split
+from linpoison.attacks import Scenario
+from linpoison.auditing import AuditOptions, plan
+from linpoison.auditing.domains import settings_of
+from linpoison.auditing.inputs import prepare
+from linpoison.auditing.plan import make_plan
+from linpoison.core import Budget, CapabilityError, Dataset, InputError, Poison, Split
 
 CHEAP = {"attacks": "random-flips,breakdown", "epsilon": 0.1, "jobs": 1}
 
@@ -39,7 +44,7 @@ def test_the_report_speaks_of_every_class(audited):
     assert set(report.clean["by_defense"]) == {"none", "l2", "loss", "svd", "knn"}
     assert [item["label"] for item in report.exposures if item["domain"] == report.domains[0]] == [2.0, 1.0, 0.0]
     assert json.loads((out / "report.json").read_text())["schema"] == 2
-    assert "far rows of " in report.to_text()
+    assert "local search" in " ".join(report.to_text().split())
     assert "of class " in report.to_text()
     assert "<svg" not in report.to_html() or "class +1" not in report.to_html()
 
@@ -53,6 +58,22 @@ def test_far_rows_are_in_the_headline(audited):
     assert wide.attack == "breakdown"
     assert wide.test_error >= narrow.test_error > 0
     assert wide.test_error > report.clean["by_defense"][wide.filter] + 0.05
+
+
+def test_each_filter_alone_and_none_has_a_search_of_its_own(split, monkeypatch):
+    setting = prepare(split, AuditOptions(defenses="l2,svd"), many=True)
+    scenarios = {
+        domain: Scenario(one.split.train, one.problem, Budget(0.1), one.defenses, split.test)
+        for domain, one in settings_of(setting, None).items()
+    }
+    found = make_plan(AuditOptions(), scenarios)
+    alone = [(task.domain, task.against) for task in found.tasks if task.alone]
+    assert alone == [(domain, behind) for domain in scenarios for behind in ("none", "l2", "svd")]
+    assert all(task.attack.needs_start for task in found.tasks if task.alone)
+    monkeypatch.setattr(plan, "LIMIT", 0.0)
+    left = make_plan(AuditOptions(), scenarios)
+    assert not any(task.alone for task in left.tasks)
+    assert "breakdown on svd, within the range of each column" in [item["name"] for item in left.left_out]
 
 
 def test_a_poison_file_carries_the_users_labels_and_is_evaluated_alike(audited, split):

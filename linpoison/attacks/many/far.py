@@ -13,19 +13,22 @@ from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
 from ...core.poison import Poison
 from ...core.results import Candidate, SolveInfo
-from ...core.validation import Array, check_integers, check_number
+from ...core.validation import Array, check_integer, check_integers, check_number
 from ...learners import LearnerWarning
 from ...rounding import deploy
 from ..base import Attack
 from ..breakdown.plans import Ground
 from ..ranking import candidate
 from ..run import Run, Step, skipped
-from ..scenario import Scenario
+from ..scenario import Scenario, check_deployable
+from .climb import climbed
 
 _ENTRIES = 2_400_000
 """Entries of the training rows times single pairs that are tried."""
 _LEAST = 4
 _BATCH = 6
+_BEGUN = 2  # poisons of pairs that the local search goes on from
+_MOVED = 10_000  # entries of the training rows up to which it makes all its moves
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class MultiBreakdown(Attack):
         m_c + R (m_j - m_c) / |m_j - m_c|,      m the means of the clean classes
 
     teach that what lies towards j, and beyond, is c. First single pairs (c, j), those of near means before others;
-    then pairs are joined, one at a time, with equal shares of the budget, as long as the error rises; then radii.
+    then pairs are joined, one at a time, with equal shares of the budget, as long as the error rises; then radii. From
+    the best of them, and from rows in one place away from the centre, a local search goes on (`climbed`): rows between
+    the classes do what no pair does.
 
     Parameters
     ----------
@@ -72,6 +77,12 @@ class MultiBreakdown(Attack):
         Pairs of a poison at most.
     radii : sequence of float, default (10, 3, 1, 30)
         Of the rows, the first of them at which fits converge for the search; rows are clipped to the domain.
+    steps : int, default 80
+        Moves of the local search, fewer on data of more than 10,000 entries. Zero leaves it out.
+    start : Poison, optional
+        A poison within budget and domain, which the local search goes on from too.
+    only_on : bool, default False
+        Leave the pairs out, and go on from `start` alone, which has to be given then.
     finalists : int, default 3
     """
 
@@ -81,17 +92,38 @@ class MultiBreakdown(Attack):
     kept: int = 6
     joined: int = 4
     radii: Sequence[float] = (10.0, 3.0, 1.0, 30.0)
+    steps: int = 80
+    start: Poison | None = None
+    only_on: bool = False
     finalists: int = 3
 
     def __post_init__(self) -> None:
         check_integers(self, "pairs", "kept", "joined", "finalists", at_least=1)
+        check_integer(self.steps, "steps", at_least=0)
         radii = tuple(check_number(radius, "a radius", above=0) for radius in self.radii)
         if not radii:
             raise InputError("at least one radius", "none")
         object.__setattr__(self, "radii", radii)
 
+    @property
+    def needs_start(self) -> bool:
+        """See `Attack.needs_start`."""
+        return self.only_on and self.start is None
+
     def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
         """A plan whose fits do not converge is passed over."""
+        if self.start is not None:
+            check_deployable(self.start, scenario, "to start from")
+        found = [] if self.only_on else self._pairs(scenario, run)
+        moves = affordable(self.steps, scenario.train)
+        if not moves:
+            return found
+        ranked = sorted(found, key=lambda item: -item.worst)
+        begun = [(item.label, item.poison) for item in ranked[:_BEGUN]]
+        begun += [] if self.start is None else [("given poison", self.start)]
+        return found + run.steps("climb", climbed, [(scenario, begun, moves, moves // 2, [run.seed, 1])])
+
+    def _pairs(self, scenario: Scenario, run: Run) -> list[Candidate]:
         most = max(_LEAST, min(self.pairs, _ENTRIES // (scenario.train.n * scenario.train.d)))
         pairs, found = near_pairs(scenario.train)[:most], []
         for radius in self.radii:
@@ -124,6 +156,12 @@ class MultiBreakdown(Attack):
         found = run.steps(name, measured, [(scenario, batch, [run.seed, 0]) for batch in batches])
         by_label = {str(plan): plan for plan in plans}
         return [(by_label[item.label], item) for item in found]
+
+
+def affordable(moves: int, train: Dataset) -> int:
+    """All on small data; in proportion fewer the more entries the rows have."""
+    entries = int(train.X.nnz) if train.is_sparse else train.n * train.d
+    return min(moves, max(min(moves, _LEAST), moves * _MOVED // max(entries, 1)))
 
 
 def near_pairs(train: Dataset) -> list[tuple[int, int]]:
