@@ -39,6 +39,7 @@ from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
 
 ATTACKS: dict[str, GroupAttack] = {"label-flip": GroupFlips(surrogate="aim"), "convex": ConvexAttack()}
+_WORST = 5  # subpopulations that a caption tells the mean of
 MOST_ALPHA = 1000.0
 """Poison rows for each of the attacker's rows."""
 
@@ -150,9 +151,10 @@ class SubpopReport(Report, stem="subpop"):
         return rows
 
     def _caption(self, alpha: float) -> str:
-        worst = self.study.worst(5, alpha)
+        most = min(_WORST, len(self.study.at(alpha)))
+        worst = self.study.worst(most, alpha)
         return (
-            f"alpha {alpha:g}: worst 5 {percent(worst.damage)}, on rows that did not choose them "
+            f"alpha {alpha:g}: worst {most} {percent(worst.damage)}, on rows that did not choose them "
             f"{percent(worst.unseen)}, without poison {percent(worst.null)}"
         )
 

@@ -24,7 +24,8 @@ def advice(report: AuditFindings) -> list[str]:
     if item.test_error - item.clean_error < WORTH:
         if not_tried(report):
             return ["Too little was tried to say that nothing needs to change: allow more time (--time-limit)."]
-        return ["Against the attacks that were run nothing needs to change.", *_filters(report)]
+        against = "this poison" if report.target == "given" else "the attacks that were run"
+        return [f"Against {against} nothing needs to change.", *_filters(report)]
     if not report.filters:
         return ["Put filters before the learner (--defenses) and audit again: none was run."]
     told = sorted(_measures(report), key=lambda measure: measure[:2])
@@ -99,13 +100,14 @@ def _holding(report: AuditFindings, domain: str) -> str:
     name = {item.behind: "none at all" if item.behind == UNDEFENDED else item.behind for item in items}
     holding = sorted((item for item in items if item.holds_best), key=lambda item: item.test_error)
     others = sorted((item for item in items if not item.holds_best), key=lambda item: -item.test_error)
+    each = "all against this poison" if report.target == "given" else "each against a poison of its own"
     if not others:
         low, high = percent(holding[0].test_error), percent(holding[-1].test_error)
-        return f"no filter does better than none beyond chance, each against a poison of its own ({low} to {high})."
+        return f"no filter does better than none beyond chance, {each} ({low} to {high})."
     verb, tie = ("is", "") if len(holding) == 1 else ("are", ", alike within chance")
     best = f"{verb} {joined([name[item.behind] for item in holding])} ({percent(holding[0].test_error)}{tie})"
     worst = f"{name[others[0].behind]} ({percent(others[0].test_error)})"
-    return f"of the filters, each against a poison of its own, best {best}, worst is {worst}."
+    return f"of the filters, {each}, best {best}, worst is {worst}."
 
 
 def _overrun(report: AuditFindings) -> list[str]:

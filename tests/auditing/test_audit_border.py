@@ -91,7 +91,12 @@ def test_the_headline_compares_the_best_defence_with_and_without_poison():
 
 
 def test_one_row_is_one_row():
-    entry = evaluate("gaussians", Poison([[3.0] * 10], [-1], [1]), defenses="l2").attacks[0]
+    report = evaluate("gaussians", Poison([[3.0] * 10], [-1], [1]), defenses="l2")
+    text = " ".join(report.to_text().split())
+    assert "gainst this poison" in text
+    assert "of its own (" not in text
+    assert "attacks that were run" not in " ".join(report.advice)
+    entry = report.attacks[0]
     worst = entry.test_error_behind_all
     told = finding(entry, {"none": 0.5, "l2": worst - 0.01}, 0.005)
     assert told.startswith("1 poison row (0.005 of the training rows) takes the error from ")

@@ -18,7 +18,7 @@ QUICK = ["subpop", "gaussians", "--clusters", "4", "--components", "2", "--group
 def test_table_and_files(attack, capsys, tmp_path):
     assert main([*QUICK, "--attack", attack, "--out", str(tmp_path / "r"), "--model", "logistic"]) == 0
     text = capsys.readouterr().out
-    assert "alpha 2: worst 5" in text
+    assert "alpha 2: worst 2 " in text
     assert text.count("cluster ") == 4 + 1  # and the one that the verdict names
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [
         "damage.png", "map.npz", "map.png", "subpop.html", "subpop.json",
