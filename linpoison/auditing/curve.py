@@ -52,7 +52,7 @@ def find_curve(
     found : sequence of (Damage, Scored)
         The domains in their order, each of which holds all those after it.
     scenarios : mapping of str to Scenario
-        By domain, behind every filter; fewer rows are searched for where there is one.
+        By domain, behind every filter; fewer rows are searched for where there is one, as long as there is time.
     n_poison : int
         Rows that the budget buys.
     seed : int
@@ -64,7 +64,7 @@ def find_curve(
     curve = {}
     for domain, item in reversed(whole.items()):
         for m in numbers:
-            tried = [cut(item.poison, m), *_searched(scenarios.get(domain), m, seed)]
+            tried = [cut(item.poison, m), *_searched(None if pool.hurried() else scenarios.get(domain), m, seed)]
             scored = [(poison, scores) for poison in tried if (scores := pool.score(poison)) is not None]
             known = [best[m]] if m in best else []
             for poison, scores in scored:

@@ -1,11 +1,13 @@
 """Damage against the number of rows: fewer rows are searched for, not only cut from the poison of the budget."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import linpoison
 from linpoison.attacks import Breakdown
-from linpoison.auditing.curve import cut, levels
+from linpoison.auditing.curve import cut, find_curve, levels
 from linpoison.core import Poison
 
 QUICK = Breakdown(directions=8, ascents=30, kept=2, chains=1, steps=10, remade=1, radii=(20.0, 100.0), inside=False)
@@ -32,6 +34,16 @@ def test_more_rows_and_a_wider_domain_never_do_less(curve):
         errors = [curve[key] for key in sorted(curve) if key[0] == domain]
         assert np.all(np.diff(errors) >= 0)
     assert all(curve["real", m] >= error for (domain, m), error in curve.items() if domain == "range")
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+def test_no_search_for_fewer_rows_begins_without_time(hurried, monkeypatch):
+    asked = []
+    monkeypatch.setattr("linpoison.auditing.curve._searched", lambda scenario, m, seed: asked.append(scenario) or [])
+    pool = SimpleNamespace(hurried=lambda: hurried, score=lambda poison: None)
+    whole = SimpleNamespace(poison=Poison(np.eye(2), [1, -1], [2, 1]))
+    find_curve(pool, [(SimpleNamespace(domain="real", behind="all"), whole)], {"real": "searched"}, 3)
+    assert asked == [None if hurried else "searched"] * len(levels(3))
 
 
 def test_numbers_of_rows_rise_to_the_budget_and_a_poison_is_cut_in_proportion():
