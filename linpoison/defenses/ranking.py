@@ -36,14 +36,18 @@ def combined(surprises: Mapping[str, Array]) -> Array:
 
 
 def foremost(surprises: Mapping[str, Array]) -> Array:
-    """What few detectors, those of `RANKING`, say together: `combined`, of those that did run.
+    """The sum of what few detectors say, those of `RANKING` that did run: minus the log of the product of their p.
 
-    A row that one side gives away is put about as far forward as by the detector of that side alone, whichever side it
-    is; of two such rows the one that is strange on another side too comes first. A sum over detectors (Fisher's) lets
-    rows that are a little strange on every side, as rare clean rows are, pass a single poison row that is very strange
-    on one; and every further detector that only tells rare rows adds rows that come before it.
+    Fisher's combination. The five ask different questions, and poison that moves a model is strange by several; a row
+    that one side gives away comes first as well, where that says much. Of all detectors the sum is worse: each one that
+    only tells rare rows adds rows that come before poison.
+
+    References
+    ----------
+    Fisher, "Statistical methods for research workers", 1932; Heard, Rubin-Delanchy, "Choosing between methods of
+    combining p-values", 2018.
     """
-    return combined({name: surprises[name] for name in RANKING if name in surprises})
+    return np.asarray(np.sum([surprises[name] for name in RANKING if name in surprises], axis=0))
 
 
 def ranked(surprises: Mapping[str, Array], alarms: NDArray[np.bool_]) -> Array:
