@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -243,13 +244,24 @@ DENSE, HESSIAN = ("spectral", "clusters"), ("pull",)
 def usable(rows: Dataset, table: Mapping[str, Detector]) -> tuple[dict[str, Detector], dict[str, str]]:
     """The detectors of a table that these rows have room for, and why each other is left out."""
     left: dict[str, str] = {}
-    if find_spec("cleanlab") is None:
-        left["confident"] = "the package cleanlab is not installed"
+    if "confident" in table and (why := _without_cleanlab()):
+        left["confident"] = why
     if rows.n * rows.d > MANY_ENTRIES:
         left |= dict.fromkeys(DENSE, f"the rows have more than {MANY_ENTRIES:,} entries")
     if rows.d > MANY_FEATURES:
         left |= dict.fromkeys(HESSIAN, f"the rows have more than {MANY_FEATURES:,} features")
     return {name: entry for name, entry in table.items() if name not in left}, left
+
+
+def _without_cleanlab() -> str:
+    """Why there is no confident learning, if there is none: a package that is found may lack what it imports."""
+    if find_spec("cleanlab") is None:
+        return "the package cleanlab is not installed"
+    try:
+        import_module("cleanlab.rank")
+    except ImportError as error:
+        return f"the package cleanlab cannot be imported ({error})"
+    return ""
 
 
 def folds_of(rows: Dataset, seed: int) -> Codes:

@@ -1,6 +1,7 @@
 """`inspect` finds what was planted by its row numbers, says why, and leaves clean rows alone."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from linpoison.auditing.suspecting import DETECTORS, reasons_of, suspect
 from linpoison.cli.main import main
 from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
-from linpoison.defenses.detectors import MILDER, REASONS, copies_surprise, copy_groups, votes
+from linpoison.defenses.detectors import MILDER, REASONS, TABLE, copies_surprise, copy_groups, usable, votes
 from linpoison.defenses.ranking import RANKING, combined, foremost, ranked
 from linpoison.defenses.suspicion import surprise
 
@@ -185,3 +186,15 @@ def test_a_row_on_its_own_side_is_not_said_to_be_on_the_other():
     assert told["neighbours"][1] == "its label differs from 10 of its 10 nearest neighbours"
     assert "not as near as to its own" in told["neighbours"][0]
     assert told["influence"][1] == "raises the error on held-out rows"
+
+
+def test_a_package_that_cannot_be_imported_leaves_its_detector_out(tmp_path, monkeypatch):
+    """It is found, but what it imports is missing."""
+    (tmp_path / "cleanlab").mkdir()
+    (tmp_path / "cleanlab" / "__init__.py").write_text("import a_package_that_there_is_not\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cleanlab"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    detectors, left = usable(linpoison.load("gaussians").train, TABLE)
+    assert "confident" not in detectors
+    assert "a_package_that_there_is_not" in left["confident"]
