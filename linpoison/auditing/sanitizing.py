@@ -52,7 +52,7 @@ class SanitizeReport(Report, stem="sanitize"):
     layout : Layout, optional
         Of a table.
     n_held_out : int
-        Rows of the file that were held out as test rows, and are not in the result.
+        Rows of the file or frame that were held out as test rows, and are not in the result.
     """
 
     data: Dataset
@@ -106,6 +106,10 @@ class SanitizeReport(Report, stem="sanitize"):
             {"row": int(self.data.numbers[row]), "label": label, "removed_by": str(by), **self._scores_of(row)}
             for row, label, by in zip(self.removed, labels, self.removed_by, strict=True)
         ]
+
+    def columns(self) -> list[str]:
+        """See `Report.columns`; there may be no row."""
+        return ["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)]
 
     def _scores_of(self, row: int) -> dict[str, float | None]:
         return {
@@ -167,8 +171,7 @@ class SanitizeReport(Report, stem="sanitize"):
         super().save(folder)
 
     def _removed_writer(self) -> Writer:
-        names = ["row", "label", "removed_by", *(f"score_{name}" for name in self.defenses)]
-        return table_writer(self.records, lambda: names)
+        return table_writer(self.records, self.columns)
 
     def _outcome(self) -> dict[str, Any]:
         return {
@@ -227,11 +230,10 @@ def sanitize(
     if not asked.defenses:
         raise InputError("at least one defence", "none", "Name one with --defenses, such as l2.")
     setting = prepare(data, asked, whole=True, many=True)
-    result = _one_after_another(setting)
+    held_out = 0 if asked.test_fraction is None or asked.test is not None else setting.split.test.n
+    result = replace(_one_after_another(setting), n_held_out=held_out)
     if isinstance(data, (str, os.PathLike)) and not is_named(os.fspath(data)):
-        held_out = 0 if asked.test_fraction is None or asked.test is not None else setting.split.test.n
-        source = user_path(data, "a data file")
-        result = replace(result, source=source, layout=asked.layout(), n_held_out=held_out)
+        result = replace(result, source=user_path(data, "a data file"), layout=asked.layout())
     if out is not None:
         result.save_rows(out)
     return result

@@ -105,7 +105,8 @@ def _as_labels(y: Any) -> Any:
     if labels.dtype.kind in "US" and not (isinstance(y, np.ndarray) and y.dtype.kind in "US"):
         labels = np.asarray(y, dtype=object)  # numpy would turn a mix such as [1, "a"] into strings
     if labels.ndim != 1:
-        raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}")
+        remedy = "Write y.ravel()." if labels.ndim == 2 and 1 in labels.shape else ""
+        raise InputError("labels of shape (n_samples,)", f"shape {labels.shape}", remedy)
     refuse_missing(labels)
     return labels
 

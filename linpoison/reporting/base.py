@@ -74,7 +74,12 @@ class Report(ABC):
         """The figures as a table of pandas; docs/files.md says what a row is."""
         import pandas as pd
 
-        return pd.DataFrame(self.records())
+        rows = self.records()
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=self.columns())
+
+    def columns(self) -> list[str]:
+        """Names of the columns of `to_frame`, those of its first row if nothing else is said."""
+        return [name for row in self.records()[:1] for name in row]
 
     def __str__(self) -> str:
         blocks = [wrapped(self.verdict, ""), *(f"{caption}\n{aligned(rows)}" for caption, rows in self.summary())]

@@ -125,3 +125,20 @@ def test_the_report_of_the_rows_says_what_each_defence_took(here, capsys):
     assert report.to_frame().score_loss.isna().sum() == (report.removed_by == "l2").sum()
     with pytest.raises(InputError, match="a folder for the report, got kept.csv. save_rows writes"):
         report.save("kept.csv")
+
+
+def test_a_frame_is_accounted_for_as_a_file_is_and_no_removed_row_is_an_empty_table():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", "b"]).assign(y=["p", "q"] * 20)
+    report = linpoison.sanitize(frame, label="y", defenses="l2", test_fraction=0.25)
+    assert (report.n_held_out, report.values()["n_rows"]) == (10, 40)
+    assert "10 held out as test rows" in " ".join(report.to_text().split())
+    assert linpoison.sanitize(frame, label="y", defenses="l2").n_held_out == 0
+    nothing = linpoison.sanitize(frame, label="y", defenses="l2,knn", remove=0.0).to_frame()
+    assert (len(nothing), list(nothing)) == (0, ["row", "label", "removed_by", "score_l2", "score_knn"])
+
+
+def test_labels_as_a_column_are_told_what_to_do():
+    X = np.random.default_rng(0).normal(size=(10, 2))
+    with pytest.raises(InputError, match=r"got shape .10, 1.. Write y.ravel"):
+        linpoison.sanitize((X, np.array([["p"], ["q"]] * 5)), defenses="l2")
