@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def _run(
         attacked = True
         report = work.report(data, progress).judged(gates)
         if folder is not None:
-            report.save(folder)
+            _saved(report, folder)
         if progress is not None:
             progress(WHOLE, WHOLE, "report")
     except LinpoisonError as error:
@@ -197,6 +198,27 @@ def _run(
     if not (report.unfinished or work.campaign.late):
         work.forget()
     return report
+
+
+def _saved(report: AuditReport, folder: Path) -> None:
+    """Write the files, and remove poison files of the report that was there before: they would lie beside another."""
+    before = _poison_files(folder)
+    report.save(folder)
+    for name in before - _with_tables(report.files):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _poison_files(folder: Path) -> set[str]:
+    """Names of the poison files of the report in a folder, and of the tables beside them; none without a report."""
+    try:
+        named = AuditReport.load(folder).files
+    except InputError:
+        return set()
+    return _with_tables([name for name in named if re.fullmatch(r"poison[\w.-]*\.npz", name)])
+
+
+def _with_tables(files: Sequence[str]) -> set[str]:
+    return {*files, *(f"{Path(name).stem}.csv" for name in files)}
 
 
 def check_bare(folder: Path | None) -> None:

@@ -226,7 +226,7 @@ def sanitize(
     """
     asked = LearnerOptions.of(options, keywords)
     if out is not None:
-        check_output(out)
+        _check_apart(data, check_output(out))
     if not asked.defenses:
         raise InputError("at least one defence", "none", "Name one with --defenses, such as l2.")
     setting = prepare(data, asked, whole=True, many=True)
@@ -250,6 +250,15 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise InputError("an output file", f"the folder {path}")
     check_folder(target.parent)
     return target
+
+
+def _check_apart(data: Any, target: Path) -> None:
+    """Raise if the kept rows, or the table of the removed ones, would be written over the file that they come from."""
+    if not isinstance(data, (str, os.PathLike)) or is_named(os.fspath(data)):
+        return
+    source = user_path(data, "a data file").resolve()
+    if source in (target.resolve(), target.with_name(f"{target.stem}.removed.csv").resolve()):
+        raise InputError("an output file that leaves the data as they are", str(target), "Name another file.")
 
 
 def _one_after_another(setting: Setting) -> SanitizeReport:

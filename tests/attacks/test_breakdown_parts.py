@@ -101,6 +101,10 @@ def test_dragged_means_keep_the_working_rows_and_overrun_keeps_what_is_over_the_
     train = SPLIT.train
     ground, aim = Ground(train, 8), Aim(np.array([0.6, 0.8, 0.0, 0.0]), LinearModel(np.zeros(4)))
     plans = dict(far_plans(ground, aim, 8, (60.0,)))
+    counts = replace(train, domain=Domain.counts(np.full(4, 9.0)))
+    cornered = dict(far_plans(Ground(counts, 8), aim, 8, (60.0,)))
+    assert set(cornered) == {f"overrun {who}, radius 60" for who in ("halves", "+1", "-1", "both")}
+    assert cornered["overrun +1, radius 60"].points[0, :2].tolist() == [9.0, 9.0]
     assert set(plans) == {f"{name} {who}, radius 60" for name in ("drag", "overrun") for who in ("+1", "-1", "both")}
     for name, stay in (("drag +1, radius 60", 7), ("overrun +1, radius 60", 8 - 2)):
         mixed = train.mix(plans[name].poison(ground).expanded())

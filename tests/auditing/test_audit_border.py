@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from linpoison import InputError, Poison, audit, evaluate, sweep
+from linpoison import AuditReport, InputError, Poison, audit, evaluate, sweep
 from linpoison.auditing.certifying import CertifyOptions
 from linpoison.auditing.inputs import load_split, prepare
 from linpoison.auditing.options import AuditOptions, LearnerOptions
@@ -171,3 +171,19 @@ def test_a_folder_to_which_another_run_is_writing_is_refused(verb, tmp_path):
     with alone_in(tmp_path), pytest.raises(InputError, match="another run is writing"):
         calls[verb]()
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_has_the_poison_of_its_report_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2))
+    y = np.where(X[:, 0] + rng.normal(size=50) > 0, 1, -1)
+    data, cheap = (X[:30], y[:30], X[30:], y[30:]), {"attacks": "random-flips", "jobs": 1, "epsilon": 0.2}
+    audit(data, out=tmp_path, defenses="l2,knn", **cheap)
+    first = AuditReport.load(tmp_path).files
+    (tmp_path / "poison-mine.npz").write_bytes(b"of the user")
+    (tmp_path / "poison-slab.npz").write_bytes(b"named by the report before")
+    report = AuditReport.load(tmp_path)
+    replace(report, damages=[*report.damages, replace(report.damages[0], file="poison-slab.npz")]).save(tmp_path)
+    again = audit(data, out=tmp_path, defenses="none", **cheap)
+    assert {path.name for path in tmp_path.glob("poison*")} == {*again.files, "poison-mine.npz"}
+    assert first

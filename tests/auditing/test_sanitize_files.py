@@ -142,3 +142,14 @@ def test_labels_as_a_column_are_told_what_to_do():
     X = np.random.default_rng(0).normal(size=(10, 2))
     with pytest.raises(InputError, match=r"got shape .10, 1.. Write y.ravel"):
         linpoison.sanitize((X, np.array([["p"], ["q"]] * 5)), defenses="l2")
+
+
+def test_the_data_are_never_written_over(here, capsys):
+    (here / "link.csv").symlink_to("t.csv")
+    (here / "t.csv").rename(here / "o.removed.csv")
+    (here / "t.csv").symlink_to("o.removed.csv")
+    before = (here / "o.removed.csv").read_bytes()
+    for out in ("o.removed.csv", "link.csv", "o.csv"):
+        assert main(["sanitize", "t.csv", *WORDS, "--out", out]) == 2
+        assert "leaves the data as they are" in capsys.readouterr().err
+    assert (here / "o.removed.csv").read_bytes() == before

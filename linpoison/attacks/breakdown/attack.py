@@ -15,7 +15,6 @@ from ...core.validation import Array, check_integer, check_number
 from ..base import Attack
 from ..decoys import LabelFlipDecoys
 from ..kkt import KKT
-from ..newton import COLUMNS
 from ..run import Run, Step
 from ..sampling import TARGETS, stratified
 from ..scenario import Scenario, check_deployable
@@ -131,7 +130,7 @@ class Breakdown(Attack):
         seed = run.seed
         tune, check = goals(scenario, seed)
         ground = self.ground(scenario)
-        costly = scenario.train.is_sparse or scenario.train.d > COLUMNS
+        costly = ground.costly
         found: list[Candidate] = []
         pool: list[State] = []
         climb = Climb(Trials(scenario, tune), ground, np.random.default_rng([seed, 0]))
@@ -224,7 +223,7 @@ class Breakdown(Attack):
         train = scenario.train
         near = 0.05 if self.ground(scenario).bounded and not train.domain.integral else 1.0
         radii = tuple(near * radius for radius in self.radii)
-        if seed[1] == 0 and (train.is_sparse or train.d > COLUMNS):
+        if seed[1] == 0 and self.ground(scenario).costly:
             return constant(train), radii[:1]  # next to the constant model every row is near the kink: fits take long
         if seed[1] == 0 and self.ground(scenario).bounded:
             return constant(train) + outermost(train), (max(radii), _BEYOND[0] * max(radii))

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...core.dataset import Dataset
 from ...core.poison import Poison
-from ..newton import COLUMNS
 from ..run import Step
 from ..scenario import Scenario
 from .climb import POOL, Climb
@@ -50,13 +49,13 @@ def on_all_rows(
     plans : sequence of (str, Plan)
         With their names.
     moves : int
-        Retrainings behind the defences, fewer from `ENTRIES` on; on more than `COLUMNS` columns and on sparse rows they
+        Retrainings behind the defences, fewer from `ENTRIES` on; on wide and on sparse rows they
         are steps along the gradient alone.
     """
     train = scenario.train
     entries = int(train.X.nnz) if train.is_sparse else train.n * train.d
     moves = min(moves, max(LEAST, moves * ENTRIES // max(entries, 1)))
-    costly = train.is_sparse or train.d > COLUMNS
+    costly = ground.costly
     climb = Climb(Trials(scenario, goal), ground, np.random.default_rng(0))
     pool = sorted(climb.states(plans), key=lambda state: -state.trial.value)[:POOL]
     if not pool:

@@ -14,6 +14,7 @@ from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.validation import LABELS, Array, squared_norms
 from ...defenses.quota import drag_ratio
+from ..newton import COLUMNS
 
 BEYOND = 1.6
 """A dragging row lies so many times as far as it must."""
@@ -73,6 +74,11 @@ class Ground:
     def bounded(self) -> bool:
         """Whether the domain is too narrow for rows that drag a mean."""
         return self.domain.reach(self.center) < _WIDE * self.unit * max(self.train.total, 1.0)
+
+    @property
+    def costly(self) -> bool:
+        """Whether rows are sparse or wide: a retraining takes a second."""
+        return self.train.is_sparse or self.train.d > COLUMNS
 
     @property
     def one_sided(self) -> bool:
@@ -209,16 +215,19 @@ def far_plans(ground: Ground, aim: Aim, total: int, radii: tuple[float, ...]) ->
     """Every layout of `total` copies along a direction, at every radius in units, with its name.
 
     A row of label y lies at ``y R u``, see `Rays`. Overrun: all copies in one place, or in a place of each class. Drag:
-    one of the copies farther out, in one class or in each. Rows of counts are split between both classes (`halves`).
+    one of the copies farther out, in one class or in each. Rows of counts are split between both classes (`halves`),
+    and where a retraining is cheap or corners are near they are tried in one class too: that may do more.
     """
     drags = (False, True) if total > 1 and not ground.bounded else (False,)
     half = (total - total // 2, total // 2)
+    alone = not ground.costly or (ground.bounded and not aim.model.coef.any())
     for radius in radii:
         length = radius * ground.unit
         if ground.one_sided and total > 1:
             points, drag = halves(aim, length), drags[-1] and total > 3
-            yield f"{_NAMES[drag]} both, radius {radius:g}", _plan(ground, points, LABELS, half, drag)
-            continue
+            yield f"{_NAMES[drag]} halves, radius {radius:g}", _plan(ground, points, LABELS, half, drag)
+            if not alone:
+                continue
         step = length * aim.direction
         for drag in drags:
             for label in LABELS:
