@@ -20,7 +20,7 @@ NEARLY = 0.1  # of the first slope, where a line search ends
 NEAR_KINK = 1e-2  # half width of the parabola in place of a kink
 _WIDTHS = (1.0, 1e-2, 1e-4, 1e-5, 1e-6)  # steps grow less with their ratio than with their number
 _WARM = 1  # of these widths is left out from a start
-MANY = 2000
+MANY = 4000
 """Rows from which Newton's method looks at those near the kink alone."""
 THIN = 8
 """One of so many rows begins where there is no start."""
