@@ -23,7 +23,7 @@ from ..scenario import Scenario
 
 AXES = 2
 """Principal axes of the clean rows along which all copies are tried in one place, to either side."""
-RADII = (2.0, 8.0)
+RADII = (2.0, 8.0, 20.0)
 """Of these places, in units of the median distance of clean rows to their mean."""
 MOST_PLACES = 5
 _LARGE = 400_000  # entries of dense rows from which principal axes are not computed
@@ -166,5 +166,5 @@ def _beyond(train: Dataset, ground: Ground, rng: np.random.Generator) -> Array:
     """A place on the line through the centre and a clean row."""
     chosen = train.X[[int(rng.integers(train.n))]]
     row = np.asarray(chosen.toarray() if hasattr(chosen, "toarray") else chosen)[0]
-    factor = rng.choice([1.0, -1.0]) * np.exp(rng.normal(scale=1.2))
+    factor = rng.choice([1.0, -1.0]) * np.exp(rng.normal(scale=1.5))
     return np.asarray(ground.center + factor * (row - ground.center))

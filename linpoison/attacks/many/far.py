@@ -121,7 +121,7 @@ class MultiBreakdown(Attack):
         ranked = sorted(found, key=lambda item: -item.worst)
         begun = [(item.label, item.poison) for item in ranked[:_BEGUN]]
         begun += [] if self.start is None else [("given poison", self.start)]
-        return found + run.steps("climb", climbed, [(scenario, begun, moves, moves // 2, [run.seed, 1])])
+        return found + run.steps("climb", climbed, [(scenario, begun, moves, moves, [run.seed, 1])])
 
     def _pairs(self, scenario: Scenario, run: Run) -> list[Candidate]:
         most = max(_LEAST, min(self.pairs, _ENTRIES // (scenario.train.n * scenario.train.d)))
