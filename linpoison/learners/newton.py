@@ -16,7 +16,7 @@ from ..core.validation import Array
 from ..losses import MarginLoss, Problem
 from .base import ProvenFit
 
-NEARLY = 0.1  # of the first slope, where a line search ends
+NEARLY, FLAT = 0.1, 1e-4  # of the first slope: where a line search ends, and where it does not begin
 NEAR_KINK = 1e-2  # half width of the parabola in place of a kink
 _WIDTHS = (1.0, 1e-2, 1e-4, 1e-5, 1e-6)  # steps grow less with their ratio than with their number
 _WARM = 1  # of these widths is left out from a start
@@ -232,8 +232,9 @@ def rounded_newton(
 
     A row whose margin lies beyond ``1 +- w`` on its side of the kink adds a constant to the gradient and nothing to the
     Hessian. Of many rows only those near the kink enter, and the others by their sum. Where none of the others has come
-    within w of the kink, what is found is the minimiser for all rows, since the gradients are equal; where some have,
-    they join those that are looked at.
+    within w of the kink, what is found is the minimiser for all rows, since the gradients are equal. Where some have,
+    the way there is gone as far as the objective of all rows falls, and the rows that have come so near join those that
+    are looked at: a few rows may hold a free intercept far out, or not at all.
 
     Parameters
     ----------
@@ -252,13 +253,34 @@ def rounded_newton(
             break
         below = ~near & (margins < 1.0)
         pull = -rows.combined(share * below)
-        vector = _among(width, rows.take(chosen), share[chosen], penalty, pull, vector, tol)
-        margins = rows.margins(vector)
-        crossed = ~near & np.where(below, margins > 1.0 - width, margins < 1.0 + width)
-        if not crossed.any():
-            return vector
-        near |= crossed
+        found = _among(width, rows.take(chosen), share[chosen], penalty, pull, vector, tol)
+        reached = rows.margins(found)
+        if not _crossed(width, near, below, reached).any():
+            return found
+        length = _towards(width, share, penalty, vector, found, margins, reached)
+        vector, margins = vector + length * (found - vector), margins + length * (reached - margins)
+        near |= _crossed(width, near, below, margins)
     return _among(width, rows.all, share, penalty, np.zeros_like(penalty), vector, tol)
+
+
+def _crossed(width: float, near: NDArray[np.bool_], below: NDArray[np.bool_], margins: Array) -> NDArray[np.bool_]:
+    """Rows that were left out, and whose loss is no longer the line on whose side of the kink they were."""
+    return ~near & np.where(below, margins > 1.0 - width, margins < 1.0 + width)
+
+
+def _towards(
+    width: float, share: Array, penalty: Array, vector: Array, found: Array, margins: Array, reached: Array
+) -> float:
+    """How much of the way from `vector` to `found`, whose margins are `reached`, the objective of all rows falls.
+
+    At `vector` its gradient is that of the rows that were looked at, so that it falls at first.
+    """
+    step, change = found - vector, reached - margins
+    base, bend = float((penalty * vector) @ step), float(penalty @ step**2)
+    q, along, room = (margins - (1.0 + width)) / (2 * width), share * change, np.empty_like(margins)
+    slope = partial(_rounded_slope, q, change / (2 * width), along, base, bend, room)
+    first = slope(0.0)
+    return step_length(slope, first) if first < 0 else 0.0
 
 
 def _among(
@@ -323,11 +345,21 @@ def _slope(loss: MarginLoss, share: Array, margins: Array, along: Array, base: f
 
 
 def step_length(slope: Callable[[float], float], first: float) -> float:
-    """One, or where a slope that rises from ``first < 0`` is nearly zero if that comes before: by false position."""
-    low, high, at_low, at_high = 0.0, 1.0, first, slope(1.0)
-    if at_high <= -NEARLY * first:
+    """One, or where a slope that rises from ``first < 0`` is nearly zero if that comes before: by false position.
+
+    A slope that is slight at one may be so from long before: where a free intercept has gone far out, one class alone
+    pulls back, which may have few rows. So the end is halved as long as the slope is positive halfway.
+    """
+    high, at_high = 1.0, slope(1.0)
+    if at_high <= -FLAT * first:
         return 1.0
-    t = 1.0
+    low, at_low = 0.5, slope(0.5)
+    while at_low > 0 and low > 0:
+        low, high, at_high = 0.5 * low, low, at_low
+        at_low = slope(low)
+    if at_high <= -NEARLY * first:
+        return high
+    t = high
     for _ in range(60):
         t = low - at_low * (high - low) / (at_high - at_low)
         now = slope(t)

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from linpoison.core import Dataset
+from linpoison.core import Dataset, LinearModel
 from linpoison.learners import make_learner
-from linpoison.learners.newton import MANY, NEAR_KINK, SignedRows, newton_hinge, newton_near, rounded_newton
+from linpoison.learners.newton import (
+    MANY,
+    NEAR_KINK,
+    SignedRows,
+    newton_hinge,
+    newton_near,
+    rounded_newton,
+    step_length,
+)
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 
 
@@ -102,3 +110,35 @@ def test_columns_that_depend_on_each_other_beside_far_rows_are_learned(scale):
     assert np.isfinite(newton_hinge(problem, twice).value)
     learner.newton_rows = 10**9
     assert quick == pytest.approx(problem.value(learner.fit(twice), twice), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [700, MANY + 100])
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_a_free_intercept_that_few_rows_hold_comes_back_from_far_out(n, share):
+    """Near the kink are rows of one label alone at first, and most rows end up on its other side."""
+    rng = np.random.default_rng(25)
+    y = np.where(rng.random(n) < share, 1.0, -1.0)
+    data = Dataset(rng.normal(size=(n, 3)) + y[:, None] * np.array([1.0, 0.4, 0.0]), y)
+    problem = Problem(Hinge(), 0.01, penalize_intercept=False)
+    fitted = newton_hinge(problem, data).model
+    for sign in (1.0, -1.0):
+        far = data.mix(Dataset([[300.0, 80.0, 40.0], [-700.0, 90.0, 0.0]], [sign, sign], [0.015 * n, 0.015 * n]))
+        cold = newton_hinge(problem, far)
+        for moved in (0.0, 30.0, -30.0):
+            start = LinearModel(fitted.coef, fitted.intercept + moved)
+            found, near = newton_hinge(problem, far, start), LinearModel.from_vector(newton_near(problem, far, start))
+            assert found.gap <= 0.05 * found.value
+            assert found.value == pytest.approx(cold.value, rel=2e-5)
+            assert problem.value(near, far) <= cold.value * (1 + NEAR_KINK)
+
+
+@pytest.mark.parametrize("end", [1e-3, 1e-9, 0.4, 0.9])
+def test_a_slight_slope_at_the_end_of_a_step_is_no_sign_of_its_minimum(end):
+    asked = []
+
+    def slope(t):
+        asked.append(t)
+        return -1.0 if t < end else 0.02
+
+    assert end <= step_length(slope, -1.0) <= 2 * end
+    assert len(asked) < 100
