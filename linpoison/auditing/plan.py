@@ -16,7 +16,7 @@ from ..reporting.cells import domain_words
 from ..reporting.findings import ALL
 from .campaign import Task
 from .inputs import Setting
-from .options import AuditOptions, LearnerOptions
+from .options import AuditOptions
 from .portfolio import (
     ALONE_OF_MANY,
     FAR,
@@ -158,13 +158,12 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     return Plan(tuple(tasks), _left_out(missing, {task.name for task in tasks}))
 
 
-def affordable(setting: Setting, options: LearnerOptions) -> tuple[Setting, tuple[dict[str, str], ...]]:
+def affordable(setting: Setting, options: AuditOptions) -> tuple[Setting, tuple[dict[str, str], ...]]:
     """The setting without those of the default filters that take too long to fit, and what a report says of these.
 
     Every poison that is scored fits them once more, and no time limit ends a fit.
     """
-    seconds = getattr(options, "time_limit", None)
-    most = FIT if seconds is None else min(FIT, IN_TIME * seconds)
+    most = FIT if options.time_limit is None else min(FIT, IN_TIME * options.time_limit)
     if options.defenses != DEFAULTS:
         return setting, ()
     work = {name: one.fit_work(setting.split.train.X) for name, one in setting.defenses.items()}
@@ -173,10 +172,10 @@ def affordable(setting: Setting, options: LearnerOptions) -> tuple[Setting, tupl
     if not dear:
         return setting, ()
     told = []
-    for name, size in dear.items():
+    for name, size in dear.items():  # named first, since the default ones in their order stand for no choice
         lasting = _lasting(size / SPEED)
         why = f"one fit of it takes about {lasting} of work by a count of rows and columns"
-        told.append({"name": f"the filter {name}", "reason": f"{why}; --defenses {','.join([*kept, name])} has it"})
+        told.append({"name": f"the filter {name}", "reason": f"{why}; --defenses {','.join([name, *kept])} has it"})
     return replace(setting, defenses=kept), tuple(told)
 
 

@@ -15,6 +15,7 @@ from linpoison.auditing.campaign import Task, begun_from
 from linpoison.auditing.inputs import build_defenses, prepare
 from linpoison.core import Budget, InputError, worst_case
 from linpoison.defender import Defender
+from linpoison.defenses import SVDDefense
 
 OPTIONS = AuditOptions(epsilon=0.1, reg=0.1, defenses=("l2", "loss"))
 
@@ -59,7 +60,7 @@ def test_default_filters_that_take_too_long_to_fit_are_left_out_and_named(monkey
     options = {"attacks": "random-flips", "epsilon": 0.1, "jobs": 1}
     report = linpoison.audit(split, **options)
     assert [item["name"] for item in report.left_out] == ["the filter svd", "the filter knn"]
-    assert report.left_out[1]["reason"].endswith("--defenses l2,slab,loss,knn has it")
+    assert report.left_out[1]["reason"].endswith("--defenses knn,l2,slab,loss has it")
     assert {item.behind for item in report.damages} == {"all", "none", "l2", "slab", "loss"}
     assert "the filter svd was left out: one fit of it takes" in " ".join(report.to_text().split())
     assert not linpoison.audit(split, defenses="l2,svd", **options).left_out
@@ -69,9 +70,19 @@ def test_a_time_limit_allows_a_filter_a_tenth_of_it():
     setting = prepare(audit_cases.small_split(), AuditOptions())
     X = setting.split.train.X
     seconds = 10 * setting.defenses["knn"].fit_work(X) / plan.SPEED
-    kept = [list(plan.affordable(setting, AuditOptions(time_limit=limit))[0].defenses) for limit in
-            (1.01 * seconds, 0.99 * seconds)]  # fmt: skip
-    assert ["knn" in names for names in kept] == [True, False]
+    found = [plan.affordable(setting, AuditOptions(time_limit=limit)) for limit in (1.01 * seconds, 0.99 * seconds)]
+    assert ["knn" in each.defenses for each, _ in found] == [True, False]
+
+
+def test_the_list_that_is_said_to_have_a_filter_has_it(monkeypatch):
+    """Also of the last filter alone, whose list is that of all in their order if it stands at the end."""
+    monkeypatch.setattr(plan, "FIT", 1.0)
+    monkeypatch.setattr(SVDDefense, "fit_work", lambda self, X: 0.0)
+    setting = prepare(audit_cases.small_split(), AuditOptions())
+    (told,) = plan.affordable(setting, AuditOptions())[1]
+    names = told["reason"].split("--defenses ")[1].removesuffix(" has it")
+    assert sorted(names.split(",")) == sorted(setting.defenses)
+    assert plan.affordable(setting, AuditOptions(defenses=names))[0] is setting
 
 
 def test_named_attacks_are_not_left_out(monkeypatch):
