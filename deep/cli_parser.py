@@ -172,8 +172,8 @@ def _add_epsilon(parser: Any) -> None:
     parser.add_argument("--defenses", metavar="LIST", help="comma list of defences behind which the poison is learned "
                         "too, each told how many rows are poison: trim, sever, spectral, clusters, self-influence, "
                         "l2, knn, ...")  # fmt: skip
-    parser.add_argument("--trusted", type=number, metavar="F", help="share of the training rows that self-influence is "
-                        "told are clean: rows go by what they do to the loss of these")  # fmt: skip
+    parser.add_argument("--trusted", type=number, metavar="F", help="share of the training rows, drawn at random, that "
+                        "self-influence is told are clean: rows go by what they do to the loss of these")  # fmt: skip
     parser.add_argument("--no-picture", action="store_true", help="write no grid of poisoned images")
     parser.add_argument("--images", action="store_true", help="write the poison as PNG of 8 bits too, in folders by "
                         "class, and learn it again from there")  # fmt: skip

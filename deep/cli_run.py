@@ -153,12 +153,18 @@ def _attacked(arguments: Any, seed: int, out: Path, journal: FolderJournal, told
 
 def defenses_of(arguments: Any, task: Task, learner: NetworkLearner) -> dict[str, Defense]:
     """The defences by name, told the share of the poison, and those that can be told so, rows that are clean."""
-    share, rows, found = share_of(arguments), learner.row_learner(), {}
-    for name in filter(None, (arguments.defenses or "").split(",")):
-        found[name] = make_defense(name, remove=share, problem=rows)
-        if arguments.trusted is not None and "trusted" in found[name].get_params(deep=False):
-            most = max(round(check_number(arguments.trusted, "--trusted", above=0, at_most=1) * task.train.n), 1)
-            found[name].set_params(trusted=(task.train.X[:most], task.train.y[:most]))
+    share, rows = share_of(arguments), learner.row_learner()
+    names = filter(None, map(str.strip, (arguments.defenses or "").split(",")))
+    found = {name: make_defense(name, remove=share, problem=rows) for name in names}
+    if arguments.trusted is None:
+        return found
+    most = max(round(check_number(arguments.trusted, "--trusted", above=0, at_most=1) * task.train.n), 1)
+    known = task.train.take(np.random.default_rng(learner.seed).permutation(task.train.n)[:most])
+    told = [one for one in found.values() if "trusted" in one.get_params(deep=False)]
+    if not told:
+        raise InputError("a defence that looks at trusted rows, such as self-influence", arguments.defenses or "none")
+    for one in told:
+        one.set_params(trusted=(known.X, known.y))
     return found
 
 

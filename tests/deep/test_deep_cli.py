@@ -367,6 +367,7 @@ def test_rows_that_are_no_images_have_no_picture(tmp_path):
         (["flip", "digits", "--copies-train", "2"], "noise"),
         (["flip", "digits", "--defenses", "trim,nobody"], "nobody"),
         (["flip", "digits", "--defenses", "self-influence", "--trusted", "2"], "--trusted"),
+        (["flip", "digits", "--defenses", "trim, l2", "--trusted", "0.1"], "such as self-influence, got trim, l2"),
         (["attack"], "--help"),
     ],
 )
