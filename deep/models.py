@@ -97,6 +97,14 @@ class Residual(torch.nn.Module):  # type: ignore[misc]
 def residual(shape: Shape, classes: int, width: int = 64) -> Any:
     """ResNet-18 for small pictures: no pooling before the blocks; 11173962 parameters on CIFAR-10.
 
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(channels, height, width)``.
+    classes : int
+    width : int, default 64
+        Channels of the first blocks, of which the later ones have 2, 4 and 8 times as many.
+
     References
     ----------
     He et al., "Deep residual learning for image recognition", 2016, Table 1; the stem of their CIFAR-10 networks.

@@ -91,9 +91,18 @@ class Cones:
         return self._add("soc", terms, offset)
 
     def square(self, terms: Sequence[Term], offset: Any, room: Sequence[Term], base: float, size: float = 1.0) -> slice:
-        """``|sum terms + offset|^2 <= sum room + base``, as the cone of ``(size + R, 2 sqrt(size) (...), size - R)``.
+        """``|S|^2 <= R``, as the cone of ``(size + R, 2 sqrt(size) S, size - R)``.
 
-        A `size` about that of `R` spares the solver digits.
+        Parameters
+        ----------
+        terms : sequence of Term
+        offset : array_like, shape (m,)
+            The m sums S are of `terms`, and this.
+        room : sequence of Term
+        base : float
+            The sum R is of `room`, and this.
+        size : float, default 1
+            About that of `R`, which spares the solver digits.
         """
         m, root = np.size(offset), 2 * np.sqrt(size)
         for where, coefficients in terms:

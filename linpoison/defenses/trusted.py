@@ -26,8 +26,8 @@ class TrustedDefense(Defense):
 
     Parameters
     ----------
-    defense : Defense, optional
-        `L2Defense()` by default. Its `remove` is the share of the trusted rows beyond the thresholds.
+    defense : Defense or outlier detector, optional
+        See `as_defense`; `L2Defense()` by default. Its `remove` is the share of the trusted rows beyond the thresholds.
     trusted : pair of array_like
         Rows and labels known to be clean, of every class.
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from ..core import Array, Dataset, LinearModel, Matrix, Poison
+from ..core.parts import dense
 from ..core.wording import drawable
 from .material import LABELS, Figure, Material, class_mean, mean_rows
 from .plots import BLUE, GREEN, GREY, INK, ORANGE, STYLE, axes_of, png, svg
@@ -85,11 +86,6 @@ def sample(train: Dataset, label: float, size: int = N_SAMPLE) -> Matrix:
     """Rows of a label, evenly thinned to at most `size`."""
     rows = np.flatnonzero(train.y == label)
     return train.X[rows[np.linspace(0, rows.size - 1, min(size, rows.size)).astype(int)]]
-
-
-def dense(X: Matrix) -> Array:
-    """A few rows as a dense array."""
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
 
 
 def _orthonormal(first: Array, second: Array) -> Array | None:

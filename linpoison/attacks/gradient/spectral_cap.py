@@ -74,7 +74,16 @@ class SpectralCap:
         check_integer(self.iterations, "iterations", at_least=1)
 
     def frames(self, risk: Risk, w: Vector, clean: Held, poison: Held) -> list[Frame]:
-        """One for each class of the poison, copies not counted: SEVER scores rows."""
+        """One for each class of the poison, copies not counted: SEVER scores rows.
+
+        Parameters
+        ----------
+        risk : Risk
+        w : Vector
+            Parameters in which the losses of rows are differentiated.
+        clean, poison : Held
+            Of a class of the poison without a clean row there is no frame.
+        """
         found, codes, theirs = [], to_numpy(clean.y), to_numpy(poison.y)
         for label in np.unique(theirs):
             mine, also = np.flatnonzero(codes == label), np.flatnonzero(theirs == label)
@@ -99,7 +108,17 @@ class SpectralCap:
         return Frame(label, direction, centre, limit)
 
     def slope(self, risk: Risk, w: Vector, X: Rows, y: Any, frames: Sequence[Frame]) -> Rows:
-        """``N / c_j`` times dP / dx_j for rows of the poison."""
+        """``N / c_j`` times dP / dx_j for rows of the poison, in the shape of these.
+
+        Parameters
+        ----------
+        risk : Risk
+        w : Vector
+        X, y : Rows and labels
+            Of the poison.
+        frames : sequence of Frame
+            Of its classes.
+        """
         total = 0.0 * X
         for frame in frames:
             apart = risk.loss_jvp(w, X, y, frame.direction) - frame.centre
