@@ -151,7 +151,7 @@ class CutSearch:
             lambda poison: learner.fit(train.mix(poison.as_dataset())).margins(rows),
             bool(whole),
         )
-        search.attack(learner.fit(train).margins(rows) <= 0)
+        search.attack(learner.fit(train).margins(rows))
         root = search.tree(nodes)
         found = [np.zeros(rows.n) if leaf.answer is None else leaf.answer.mu for leaf in root.leaves()]
         weight = np.array([mu.sum() for mu in found])

@@ -75,13 +75,19 @@ class Search:
     reached: float = 0.0
     poison: Poison | None = None
 
-    def attack(self, broken: NDArray[np.bool_]) -> None:
-        """Rows to break, one after the other, each the one that leaves the model worst for all; `broken` err anyway.
+    def attack(self, margins: Array) -> None:
+        """Rows to break, one after the other, each the one that leaves the model worst for all.
 
-        Rows that the worst model for the marked ones breaks as well as any of these are marked too: a program with them
-        would have the same answer.
+        Rows that err anyway are first; where none does, the nearest. Rows that the worst model for the marked ones
+        breaks as well as any of these are marked too: a program with them would have the same answer.
+
+        Parameters
+        ----------
+        margins : ndarray, shape (m,)
+            Without poison.
         """
-        marks, tried = broken, [broken]
+        marks = margins <= 0
+        tried = [marks] if marks.any() else self._nearest(marks, margins)
         while True:
             answers = [(self.joint.worst(item), item) for item in tried]
             known = [(answer, item) for answer, item in answers if answer is not None and answer.poison is not None]
@@ -93,8 +99,13 @@ class Search:
                 return
             answer, marks = known[best]
             marks = marks | (answer.scores >= answer.value - AS_BAD)
-            near = np.flatnonzero(~marks)[np.argsort(after[best][~marks])][:TRIED]
-            tried = [marks | (np.arange(marks.size) == row) for row in near]
+            tried = self._nearest(marks, after[best])
+
+    @staticmethod
+    def _nearest(marks: NDArray[np.bool_], margins: Array) -> list[NDArray[np.bool_]]:
+        """The marks and one more, of a row that is next to be broken."""
+        rows = np.flatnonzero(~marks)[np.argsort(margins[~marks])][:TRIED]
+        return [marks | (np.arange(marks.size) == row) for row in rows]
 
     def _take(self, poison: Poison | None) -> Array:
         """Margins after training, and the poison if it is the best so far."""

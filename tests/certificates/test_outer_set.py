@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 
@@ -28,6 +29,7 @@ from linpoison.certificates.outer import conic as outer_conic
 from linpoison.certificates.outer import known as outer_known
 from linpoison.certificates.outer import margin as outer_set
 from linpoison.certificates.outer.bound import evaluate
+from linpoison.certificates.outer.conic import make_program
 from linpoison.certificates.outer.margin import certify_margin, recompute_margin
 from linpoison.core import CertificateInvalid, Dataset, InputError
 from linpoison.core.errors import CapabilityError
@@ -451,3 +453,24 @@ def test_where_cheap_the_fast_method_is_for_rows_that_the_programs_leave(monkeyp
     assert (mended.bound[1:] == plain.bound[1:]).all()
     assert np.flatnonzero(mended.witness["fast.p"].any(axis=1)).tolist() == [0]
     assert (mended.verify() == mended.bound).all()
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+def test_a_program_takes_no_square_of_the_clean_rows(loss):
+    """Entries of rows in their own variables alone are held sparse."""
+    claim = make_claim(loss, n=1500)
+    screening = screen(claim, anchor(claim))
+    program = make_program(claim, screening)
+    center = screening.center
+    tracemalloc.start()
+    try:
+        if loss == "hinge":
+            program.built(np.ones(claim.train.n, dtype=bool), program.rows @ center).matrices()
+        else:
+            program.approximate(center, np.full(claim.train.n, 0.5))
+            program.model.matrices()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(program.known)
+    assert peak < 8 * claim.train.n**2 / 3

@@ -18,7 +18,7 @@ from linpoison.certificates.ridge.certify import certify_ridge
 from linpoison.certificates.saddle.certify import certify_average_loss
 from linpoison.certificates.test_error import certify_test_error, recompute_test_error, score_certifier
 from linpoison.certificates.theory.thresholds import reachability_threshold  # noqa: F401  (fills the register of checks)
-from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel
+from linpoison.core import CertificateInvalid, Dataset, InputError, LinearModel, Poison
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared
 from linpoison.sets import Ball, ByLabel
@@ -124,7 +124,7 @@ def test_branch_and_bound_finds_the_most_rows_that_one_model_of_the_set_breaks(l
     learner = make_learner(claim.problem)
     share = np.full(4, 0.25)
     search = Search(joint, share, lambda poison: learner.fit(claim.train.mix(poison.as_dataset())).margins(rows), True)
-    search.attack(learner.fit(claim.train).margins(rows) <= 0)
+    search.attack(learner.fit(claim.train).margins(rows))
     root = search.tree(200)
     assert search.reached - 1e-9 <= expected / 4
     assert max(leaf.value for leaf in root.leaves()) < (max(expected, round(4 * search.reached)) + 1) / 4
@@ -133,6 +133,22 @@ def test_branch_and_bound_finds_the_most_rows_that_one_model_of_the_set_breaks(l
     assert found.bound == pytest.approx(expected / 4)
     assert found.verify() == found.bound
     assert found.info["attack"] <= found.bound
+
+
+def test_a_search_begins_with_the_nearest_rows_where_none_errs_without_poison():
+    rng = np.random.default_rng(0)
+    y, labels = np.where(np.arange(40) % 2, -1.0, 1.0), np.where(np.arange(30) % 2, -1.0, 1.0)
+    train = Dataset(0.3 * rng.normal(size=(40, 2)) + y[:, None] * np.array([1.0, 0.3]), y)
+    balls = ByLabel({k: Ball(train.X[y == k].mean(axis=0), 1.5) for k in (1, -1)})
+    rows = Dataset(0.3 * rng.normal(size=(30, 2)) + labels[:, None] * np.array([0.9, 0.3]), labels)
+    claim = Claim(train, Problem(Squared(), 0.1), balls, 0.5, rows)
+    assert not make_learner(claim.problem).fit(train).error(rows)
+    found = certify_test_error(claim, nodes=1)
+    poison = Poison(**found.info["poison"])
+    assert poison.total == pytest.approx(20)
+    error = make_learner(claim.problem).fit(train.mix(poison.as_dataset())).error(rows)
+    assert 0.1 <= error == pytest.approx(found.info["attack"])
+    assert error <= found.bound
 
 
 def test_a_leaf_whose_multipliers_overflow_counts_in_full():

@@ -15,7 +15,7 @@ from ..clean.rows import LABELS, combine, signed_scores
 from ..clean.screen import Screening
 from ..joint import Extend
 from .conic_smooth import SmoothProgram
-from .program import Multipliers, Program
+from .program import Multipliers, Program, picked
 
 WHOLE = 80
 """Clean rows up to which all of them are in the program of the hinge."""
@@ -129,10 +129,10 @@ class HingeProgram(Program):
         self.known, self.chords = self.open[at], []
         if not at.size:
             return
-        pick = np.eye(self.open.size)[at]
-        below, above = 1 - low[at], high[at] - 1
-        first = cones.nonneg([(xi, -pick), (a, below[:, None] * pick)], np.zeros(at.size))
-        terms: list[Term] = [(xi, -pick), (self.blocks.v, -rows[at]), (a, -above[:, None] * pick)]
+        below, above, n = 1 - low[at], high[at] - 1, self.open.size
+        taken = picked(at, -1.0, n)
+        first = cones.nonneg([(xi, taken), (a, picked(at, below, n))], np.zeros(at.size))
+        terms: list[Term] = [(xi, taken), (self.blocks.v, -rows[at]), (a, picked(at, -above, n))]
         self.chords = [first, cones.nonneg(terms, 1 + above)]
 
     def _checked(self) -> tuple[Array, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import numpy as np
+import scipy.sparse as sp
 
 from ...convex.cones import Cones, Solution, Term
 from ...core.validation import Array
@@ -14,7 +15,7 @@ from ..clean.rows import LABELS, combine, signed_scores
 from ..clean.screen import Screening
 from ..joint import Extend
 from .band import Band
-from .program import Multipliers, Program
+from .program import Multipliers, Program, picked
 
 
 class SmoothProgram(Program):
@@ -74,7 +75,7 @@ class SmoothProgram(Program):
         factor = _root(rows.T @ (bend_m[:, None] * rows))
         spread = [
             (move, np.vstack([factor, np.zeros((n, v.size))])),
-            (self.change, np.vstack([np.zeros((v.size, n)), np.diag(bend_a)])),
+            (self.change, sp.vstack([sp.coo_array((v.size, n)), picked(np.arange(n), bend_a, n)])),
         ]
         cones.square(spread, np.zeros(v.size + n), [(self.raised, 1.0)], 0.0)
         self.balance = cones.zero(
@@ -112,10 +113,10 @@ class SmoothProgram(Program):
         self.strips = []
         if not known.size:
             return
-        pick, sloped = np.eye(self.share.size)[known], band.slope[known, None] * rows[known]
+        sloped = band.slope[known, None] * rows[known]
         now = self.at_a[known] + sloped @ self.at
         for sign, end in ((-1.0, band.top[known]), (1.0, band.bottom[known])):
-            terms: list[Term] = [(self.change, sign * pick), (self.blocks.v, sign * sloped)]
+            terms: list[Term] = [(self.change, picked(known, sign, self.share.size)), (self.blocks.v, sign * sloped)]
             self.strips.append(cones.nonneg(terms, sign * (now - end)))
 
     def found(self) -> Multipliers:

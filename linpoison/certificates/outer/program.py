@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from ...convex.cones import Cones, Solution, Term
 from ...core.poison import Poison
@@ -23,6 +24,11 @@ Multipliers = dict[str, Any]
 
 SLIGHT = 1e-6
 """Share of the budget below which a class is not poisoned."""
+
+
+def picked(index: Any, values: Any, n: int) -> Any:
+    """`values` times some of n variables, one in each row; sparse, as there may be as many as clean rows."""
+    return sp.coo_array((np.broadcast_to(values, index.shape), (np.arange(index.size), index)), (index.size, n))
 
 
 class Blocks(NamedTuple):
