@@ -194,7 +194,7 @@ def _rows_of(X: Any) -> Any:
     if isinstance(X, (list, tuple)):
         return _array(X)
     if sp.issparse(X):
-        return sp.csr_array(X)
+        return sp.csr_array(X) if X.ndim == 2 else X
     if not hasattr(X, "to_numpy"):
         return X
     rows = X.to_numpy()
