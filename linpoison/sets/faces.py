@@ -68,9 +68,7 @@ class BallFaces:
 
     Examples
     --------
-    >>> from .ball import Ball
-    >>> from .intersection import Intersection
-    >>> from .slab import Slab
+    >>> from . import Ball, Intersection, Slab
     >>> from .structure import structure_of
     >>> faces = BallFaces(structure_of(Intersection([Ball([0.0, 0.0], 1.0), Slab([1.0, 0.0], 0.0, 0.6)])))
     >>> x, gap = faces(np.array([1.0, 1e-9]))
