@@ -258,6 +258,8 @@ def _begin(
     journal = None
     if folder is not None:
         told = {name: value for name, value in influences(options).items() if name not in _NOT_IN_STEPS}
+        if too_dear:  # which filters are left depends on the time limit
+            told["defenses"] = tuple(setting.defenses)
         digest = setting.key(told, rows=rows.index)
         journal = FolderJournal(folder / "journal" / digest)
     scenarios = {}

@@ -12,10 +12,11 @@ import scipy.sparse as sp
 from sklearn.svm import LinearSVC
 
 import linpoison
-from linpoison.auditing import AuditOptions, AuditReport
+from linpoison.auditing import AuditOptions, AuditReport, plan
 from linpoison.auditing.work import Work
 from linpoison.core import Budget, Domain, InfeasibleSet, InputError, Poison, SolverFailed
 from linpoison.defender import Defender
+from linpoison.defenses import DEFAULTS
 from linpoison.reporting.cells import domain_words
 from linpoison.reporting.lessons import lessons
 from linpoison.reporting.table import comparison
@@ -253,6 +254,18 @@ def test_another_question_does_not_read_the_journal(tmp_path, fake_attacks):
     fake_attacks.steps.clear()
     small_audit(out=tmp_path, jobs=2)
     assert fake_attacks.steps == [2]
+
+
+def test_without_filters_that_a_time_limit_leaves_out_it_is_another_question(tmp_path, fake_attacks, monkeypatch):
+    monkeypatch.setattr(plan, "IN_TIME", 0.0)
+    fake_attacks.interrupt_before = 2
+    with pytest.raises(KeyboardInterrupt):
+        small_audit(out=tmp_path, defenses=DEFAULTS, time_limit=600.0)
+    fake_attacks.interrupt_before = None
+    fake_attacks.steps.clear()
+    report = small_audit(out=tmp_path, defenses=DEFAULTS)
+    assert fake_attacks.steps == [0, 1, 2]
+    assert {item.behind for item in report.damages} == {"all", "none", *DEFAULTS}
 
 
 def test_failed_attack_leaves_nothing(tmp_path, fake_attacks):
