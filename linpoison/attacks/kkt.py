@@ -1,4 +1,4 @@
-"""The KKT attack: decoys, one joint program each, rounding, ranking by retraining, refitted sets."""
+"""The KKT attack: decoys, one joint program each or a grid of them, rounding, ranking by retraining, refitted sets."""
 
 from __future__ import annotations
 

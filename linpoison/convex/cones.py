@@ -226,7 +226,8 @@ def _compiled(part: Any) -> _Over:
     kinds = [(kind, int(n)) for kind, n in kinds if n]
     if dims.p3d or len(np.flatnonzero(cost)) != d + 1:
         raise LinpoisonError(
-            f"expected a set of linear, second-order, semidefinite and exponential cones, got {part!r}."
+            f"expected a set of linear, second-order, semidefinite and exponential cones, got {part!r}. "
+            "Write its constraints with these alone."
         )
     own = np.flatnonzero(cost)
     own = own[np.argsort(cost[own])]

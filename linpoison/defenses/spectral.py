@@ -100,9 +100,9 @@ class SpectralSignatures(RepresentationDefense):
 class ActivationClustering(RepresentationDefense):
     """Two clusters in the representation of each class; the smaller is dropped if they are far enough apart.
 
-    Independent components, then 2-means: for these any rotation of the components is the same, so the whitened
-    principal components do. The score of a row is 1 in a smaller cluster that is dropped, else 0;
-    how many rows go is for the clusters to say, not for `remove`.
+    The published independent components are the whitened principal ones, rotated, and 2-means sees no rotation: here
+    it is given the latter. The score of a row is 1 in a smaller cluster that is dropped, else 0; how many rows go is
+    for the clusters to say, not for `remove`.
 
     The published threshold on the silhouette, 0.10 to 0.15, speaks of 10 components or more: the two halves of one
     Gaussian cloud reach 0.21 in 3 components, 0.07 in 10 and 0.05 in 15. With fewer components raise it, or bound the

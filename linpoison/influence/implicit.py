@@ -1,4 +1,4 @@
-"""How the learned parameters move with the training rows: the derivative of an argmin."""
+"""The derivative of an argmin: how learned parameters, and a target that depends on them, move with training rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The points that several sets have in common."""
+"""The points that several sets have in common, and bounds on their supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on k classes: the min-max attack of the paper, and the influence attack on the poison measure."""
+"""Attacks on k classes: decoys, the min-max attack of the paper, and the influence attack on the poison measure."""
 
 from __future__ import annotations
 
