@@ -172,7 +172,7 @@ class Attack(ABC):
             others = [(scenario, item, times) for item in strongest_alone(result.candidates)]
             alone = run.steps("all rows, alone", verified, others)
             found += self._on_all_rows(scenario, run, sorted(found, key=lambda item: item.rank))
-        except OutOfTime as stop:
+        except (OutOfTime, KeyboardInterrupt) as stop:
             run.stopped_by(stop)
             found, alone = run.found, []
             check_found(self.title, found, run)

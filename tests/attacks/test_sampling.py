@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 from linpoison.attacks import KKT, Breakdown, LabelFlipDecoys, Scenario, base
-from linpoison.attacks.deadline import Deadline
+from linpoison.attacks.breakdown import attack as breakdown
+from linpoison.attacks.deadline import Deadline, Interrupted
 from linpoison.attacks.sampling import ENTRIES, TIMES, sample_size, sampled, scaled, strongest_alone
 from linpoison.core import Budget, Dataset, Domain, Poison
 from linpoison.defenses import make_defense
@@ -100,6 +101,20 @@ def test_a_limit_after_the_first_poison_on_all_rows_keeps_it(monkeypatch):
     attack = Breakdown(steps=4, remade=0, directions=2, chains=1, on_all=15)
     cut = attack.run(scenario(), rows=200, deadline=Deadline(0.5, lambda: now[0]))
     assert (cut.info["cut"], now[0], cut.best.poison.total) == ("time limit", 1.0, 30)
+
+
+def test_ctrl_c_during_the_moves_on_all_rows_keeps_what_was_measured_before(monkeypatch):
+    def interrupted(*step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(breakdown, "on_all_rows", interrupted)
+    asked = scenario()
+    with pytest.raises(Interrupted) as stop:
+        Breakdown(steps=4, remade=0, directions=2, chains=1, on_all=15).run(asked, rows=200)
+    result = stop.value.result
+    assert result.info["cut"] == "interrupted"
+    assert result.best.poison.total == 30
+    assert asked.defender.score(result.best.poison, asked.judged).error["target"] == result.best.test_error
 
 
 @pytest.mark.parametrize("name", ["none", "l2"])
