@@ -23,7 +23,7 @@ from .assemble import command_line, describe_data, describe_model, versions
 from .handed import read_estimator
 from .inputs import Setting, prepare
 from .options import LearnerOptions, influences
-from .preprocessing import Preprocessing, was_fitted_on
+from .preprocessing import Preprocessing, learns_from
 from .trusted import unfiltered
 
 CHANGES: tuple[Change, ...] = ("deletions", "flips")
@@ -69,10 +69,10 @@ def certify_rows(
     Raises
     ------
     InputError
-        For rows of other columns, and for what moves with the training rows: a scaler or another step that was fitted
-        on them, a search for settings, a fraction that is held out.
+        For rows of other columns, and for what moves with the training rows: a scaler or another step that learns
+        from rows and is not frozen, a search for settings, a fraction that is held out.
     CapabilityError
-        For weights, and where nothing is proved of the model.
+        For weights, for sparse rows before the steps of an estimator, and where nothing is proved of the model.
 
     Examples
     --------
@@ -120,10 +120,15 @@ def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
         raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
-    labels, raw = train.label_values(train.y), setting.raw
-    if raw is not None and was_fitted_on(read_estimator(options.estimator), raw.table, labels):
+    estimator, raw = read_estimator(options.estimator), setting.raw
+    if raw is None and estimator is not None and Preprocessing.of(estimator) is not None:
+        raise CapabilityError(
+            "a frame, an array or texts before the steps of an estimator", "other rows, such as sparse ones",
+            "If the steps were fitted on other rows, hand in pipeline[:-1].transform(X) with pipeline[-1].",
+        )  # fmt: skip
+    if raw is not None and learns_from(estimator, raw.table, train.label_values(train.y)):
         raise InputError(
-            "preprocessing that the training rows have no part in", "steps that were fitted on them",
+            "preprocessing that the training rows have no part in", "steps that some of these rows fit otherwise",
             "They move with planted rows: fit them on other rows, with FrozenEstimator around them, or use "
             "CertifiedClassifier.",
         )  # fmt: skip

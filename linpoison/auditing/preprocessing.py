@@ -102,17 +102,19 @@ class Preprocessing:
         return found if len(found) == d else None
 
 
-def was_fitted_on(estimator: Any, table: RawTable, labels: Any) -> bool:
-    """Whether the steps before a classifier were fitted on these raw rows, and would be others without some of them.
+def learns_from(estimator: Any, table: RawTable, labels: Any) -> bool:
+    """Whether the steps before a classifier would be others if they were fitted on some of these raw rows.
 
-    Fitted anew on all rows such steps do to them what they do now, fitted on a half of the rows something else; steps
-    that look at one row at a time do the same in either case, steps that were fitted elsewhere in neither.
+    Fitted anew on a half of the rows, or on one of each class, such steps do something else to them. Steps that look at
+    one row at a time do the same, as do those in a `FrozenEstimator`. On which rows others were fitted nothing tells:
+    more rows than these, or another draw of a random step, leave other steps as well.
     """
     from sklearn.base import clone
 
     given, y = dense(table.features(table.frame)), np.asarray(labels)
     order = np.argsort(y, kind="stable")
-    halves = (np.sort(order[::2]), np.sort(order[1::2]))  # one of them lacks an extreme row
+    halves = (np.sort(order[::2]), np.sort(order[1::2]))  # one of them lacks an extreme row, unless there are copies
+    few = (np.sort([np.flatnonzero(y == label)[place] for label in np.unique(y)]) for place in (0, -1))
 
     def made(part: Any) -> Any:
         """What steps make of all rows that were fitted on some of them; None where these are too few for them."""
@@ -126,4 +128,4 @@ def was_fitted_on(estimator: Any, table: RawTable, labels: Any) -> bool:
     def same(found: Any) -> bool:
         return found is not None and found.shape == given.shape and np.allclose(found, given, rtol=1e-6, atol=1e-9)
 
-    return same(made(np.arange(len(y)))) and not all(same(made(half)) for half in halves)
+    return not all(same(made(part)) for part in (*halves, *few))

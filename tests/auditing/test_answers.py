@@ -9,9 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.frozen import FrozenEstimator
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -126,6 +129,7 @@ def test_what_would_void_the_guarantee_is_refused(files):
 
 STEPS = {
     "MinMaxScaler": MinMaxScaler,
+    "random": lambda: Nystroem(n_components=2),
     "PCA": lambda: PCA(1),
     "nested": lambda: make_pipeline(FunctionTransformer(), MaxAbsScaler()),
     "beside others": lambda: ColumnTransformer([("some", MinMaxScaler(), [0])], remainder="passthrough"),
@@ -137,8 +141,13 @@ def test_steps_that_were_fitted_on_the_training_rows_are_refused(name):
     data = table(5)
     X, y = data[["a", "b"]].to_numpy(), data["kind"].to_numpy()
     learned = make_pipeline(STEPS[name](), LogisticRegression()).fit(X, y)
-    with pytest.raises(InputError, match="steps that were fitted on them.*FrozenEstimator"):
-        certify_rows((X, y), X[:2], estimator=learned)
+    more = make_pipeline(STEPS[name](), LogisticRegression()).fit(np.vstack([X, 9 * X[:1]]), np.append(y, y[:1]))
+    for fitted in (learned, more):
+        with pytest.raises(InputError, match="some of these rows fit otherwise.*FrozenEstimator"):
+            certify_rows((X, y), X[:2], estimator=fitted)
+    twice = (np.repeat(X, 2, axis=0), np.repeat(y, 2))  # one copy in each half
+    with pytest.raises(InputError, match="some of these rows fit otherwise"):
+        certify_rows(twice, X[:2], estimator=make_pipeline(STEPS[name](), LogisticRegression()).fit(*twice))
     other = table(6)[["a", "b"]].to_numpy()
     elsewhere = make_pipeline(FrozenEstimator(STEPS[name]().fit(other)), LogisticRegression()).fit(X, y)
     assert certify_rows((X, y), X[:2], estimator=elsewhere, most=1).answers
@@ -146,6 +155,15 @@ def test_steps_that_were_fitted_on_the_training_rows_are_refused(name):
         assert certify_rows(
             (X, y), X[:2], estimator=make_pipeline(step, LogisticRegression()).fit(X, y), most=1
         ).answers
+
+
+def test_steps_before_which_rows_are_sparse_are_refused():
+    X, y = sp.csr_array(np.random.default_rng(0).poisson(2, size=(20, 3)) + 1.0), np.resize(["p", "q"], 20)
+    learned = make_pipeline(TfidfTransformer(), LogisticRegression()).fit(X, y)
+    with pytest.raises(CapabilityError, match="such as sparse ones.*transform"):
+        certify_rows((X, y), X[:2], estimator=learned)
+    before = learned[:-1].transform(X)
+    assert certify_rows((before, y), before[:2], estimator=learned[-1], most=1).answers
 
 
 def test_what_was_chosen_by_looking_at_all_rows_is_refused():
