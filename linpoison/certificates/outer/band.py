@@ -14,7 +14,7 @@ from ..clean.screen import Screening
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Smooth losses: where ``a = psi(m)`` lies for margins between bounds: an interval, and a strip along the chord."""
+    """Smooth losses: where ``a = psi(m)`` lies for margins between bounds: an interval, and a slab along the chord."""
 
     least: Array
     most: Array

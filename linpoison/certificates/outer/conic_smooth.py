@@ -86,7 +86,7 @@ class SmoothProgram(Program):
         self._level(cones, lost, float(self.share @ losses))
         self.produced = self.product(cones, lost, -float(self.share @ losses))
         self.ceiling = self.cap(cones)
-        self._strips(cones, rows)
+        self._slabs(cones, rows)
         cones.nonneg([(self.change, 1.0)], a - self.band.least)
         cones.nonneg([(self.change, -1.0)], self.band.most - a)
         self.model = cones
@@ -107,23 +107,23 @@ class SmoothProgram(Program):
         base = -claim.reg * float(penalised @ penalised) - losses
         self.level = cones.square([(blocks.v, size)], np.zeros(size.size), room, base, self.size)
 
-    def _strips(self, cones: Cones, rows: Array) -> None:
+    def _slabs(self, cones: Cones, rows: Array) -> None:
         """``bottom_i <= a_i + slope_i m_i <= top_i`` where the margin is known to lie between bounds."""
         known, band = self.known, self.band
-        self.strips = []
+        self.slabs = []
         if not known.size:
             return
         sloped = band.slope[known, None] * rows[known]
         now = self.at_a[known] + sloped @ self.at
         for sign, end in ((-1.0, band.top[known]), (1.0, band.bottom[known])):
             terms: list[Term] = [(self.change, picked(known, sign, self.share.size)), (self.blocks.v, sign * sloped)]
-            self.strips.append(cones.nonneg(terms, sign * (now - end)))
+            self.slabs.append(cones.nonneg(terms, sign * (now - end)))
 
     def found(self) -> Multipliers:
         n, v, z = self.claim.train.n, self.v, self.answer.z
         gam, dele = np.zeros(n), np.zeros(n)
-        for place, strip in zip((gam, dele), self.strips, strict=False):
-            place[self.known] = np.maximum(z[strip], 0)
+        for place, slab in zip((gam, dele), self.slabs, strict=False):
+            place[self.known] = np.maximum(z[slab], 0)
         b = self.loss.pull(signed_scores(self.claim, v))
         found = {"p": -z[self.balance], "s": self.weight_of(self.level), "b": b, "gam": gam, "dele": dele}
         return {**found, "r": self.direction_of(self.ceiling), **self.multipliers_of_product(self.produced)}

@@ -20,7 +20,7 @@ from ..clean.screen import Screening
 from ..joint import Extend, Joint
 
 Multipliers = dict[str, Any]
-"""``p, s, b, r, gam, dele`` of one row, see `outer.bound.evaluate`."""
+"""``p, s, b, r, gam, dele, tau, h, eta`` of one row, see `outer.bound.evaluate`."""
 
 SLIGHT = 1e-6
 """Share of the budget below which a class is not poisoned."""
@@ -41,11 +41,11 @@ class Blocks(NamedTuple):
 
 
 class Program(ABC):
-    """What both kinds have: parameters, pull of the poison, stationarity, cap and product.
+    """What programs of the hinge and of smooth losses have: parameters, pull of the poison, stationarity, cap, product.
 
     The rules are those of `outer.bound.evaluate`. In a program ``M x + offset in K`` the multipliers of an inequality
     are its `z`; ``p``, whose sign is that of ``lam P v - ...``, is ``-z`` of stationarity; and ``|X|^2 <= R``, which is
-    the cone of ``(1 + R, 2 X, 1 - R)``, has the multiplier ``z_first - z_last`` of `R`.
+    the cone of `Cones.square`, has the multiplier ``z_first - z_last`` of `R`.
     """
 
     at: Array
