@@ -90,8 +90,9 @@ def certify_rows(
     with alone_in(folder):
         _refuse_choices(asked)
         setting = prepare(data, asked, whole=True)
-        _refuse(setting, kind, asked)
-        report = _answered(data, rows, asked, setting, kind, most)
+        X, before_steps = _rows(rows, asked, setting.split.train)
+        _refuse(setting, kind, asked, before_steps)
+        report = _answered(data, X, asked, setting, kind, most)
         words = f" --kind {kind} --rows {rows if isinstance(rows, str) else '<rows>'} --count {most}"
         seconds = round(time.perf_counter() - start, 3)
         report = replace(report, seconds=seconds, command=report.command + words)
@@ -114,8 +115,8 @@ def _refuse_choices(options: LearnerOptions) -> None:
         raise InputError("settings that the training rows have no part in", got, remedy)
 
 
-def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:
-    """What voids the guarantee, before any work."""
+def _refuse(setting: Setting, kind: Change, options: LearnerOptions, asked: Any) -> None:
+    """What voids the guarantee, before any work; the rows asked about are as the steps of an estimator take them."""
     train, problem = setting.split.train, setting.problem
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
@@ -126,7 +127,7 @@ def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:
             "a frame, an array or texts before the steps of an estimator", "other rows, such as sparse ones",
             "If the steps were fitted on other rows, hand in pipeline[:-1].transform(X) with pipeline[-1].",
         )  # fmt: skip
-    if raw is not None and learns_from(estimator, raw.table, train.label_values(train.y)):
+    if raw is not None and learns_from(estimator, raw.table, train.label_values(train.y), asked):
         raise InputError(
             "preprocessing that the training rows have no part in", "steps that some of these rows fit otherwise",
             "They move with planted rows: fit them on other rows, with FrozenEstimator around them, or use "
@@ -140,10 +141,9 @@ def _refuse(setting: Setting, kind: Change, options: LearnerOptions) -> None:
 
 
 def _answered(
-    data: Any, rows: Any, options: LearnerOptions, setting: Setting, kind: Change, most: int
+    data: Any, X: Matrix, options: LearnerOptions, setting: Setting, kind: Change, most: int
 ) -> AnswersReport:
     train = setting.split.train
-    X = _rows(rows, options, train)
     model = make_learner(setting.problem).fit(train)
     scores = model.decision_function(X)
     y = np.where(scores > 0, 1.0, -1.0)
@@ -159,8 +159,8 @@ def _answered(
     )  # fmt: skip
 
 
-def _rows(rows: Any, options: LearnerOptions, train: Dataset) -> Matrix:
-    """The rows asked about, as the learner sees them."""
+def _rows(rows: Any, options: LearnerOptions, train: Dataset) -> tuple[Matrix, Any]:
+    """The rows asked about, as the learner sees them and as the steps before it take them."""
     before = None if options.estimator is None else Preprocessing.of(read_estimator(options.estimator))
     if isinstance(rows, (str, os.PathLike)):
         names = train.feature_names if before is None else before.columns
@@ -168,4 +168,4 @@ def _rows(rows: Any, options: LearnerOptions, train: Dataset) -> Matrix:
     matrix = as_matrix(rows if before is None else before(rows, train.feature_names)[0], "rows")
     if matrix.shape[1] != train.d:
         raise InputError(f"rows of {train.d} columns, as the training rows have", f"{matrix.shape[1]}")
-    return matrix
+    return matrix, rows if before is None else before.seen[-1]

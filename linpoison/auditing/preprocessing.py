@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..core import Dataset, InputError, Matrix, as_matrix
+from ..core import Array, Dataset, InputError, Matrix, as_matrix
 from ..core.parts import dense
 from ..datasets.layout import is_text
 from ..learners.translate import fitted_classifier
@@ -102,30 +102,45 @@ class Preprocessing:
         return found if len(found) == d else None
 
 
-def learns_from(estimator: Any, table: RawTable, labels: Any) -> bool:
+def learns_from(estimator: Any, table: RawTable, labels: Any, asked: Any) -> bool:
     """Whether the steps before a classifier would be others if they were fitted on some of these raw rows.
 
     Fitted anew on a half of the rows, or on one of each class, such steps do something else to them. Steps that look at
     one row at a time do the same, as do those in a `FrozenEstimator`. On which rows others were fitted nothing tells:
     more rows than these, or another draw of a random step, leave other steps as well.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    table : RawTable
+    labels : array_like, shape (n,)
+    asked : rows as the steps take them
+        Looked at too: they may have gaps where no training row has one.
     """
     from sklearn.base import clone
 
-    given, y = dense(table.features(table.frame)), np.asarray(labels)
+    def features(transform: Callable[[Any], Any]) -> list[Array]:
+        return [dense(as_matrix(transform(rows), "transformed X")) for rows in (table.back(table.frame), asked)]
+
+    given, y = features(table.transform), np.asarray(labels)
     order = np.argsort(y, kind="stable")
     halves = (np.sort(order[::2]), np.sort(order[1::2]))  # one of them lacks an extreme row, unless there are copies
     few = (np.sort([np.flatnonzero(y == label)[place] for label in np.unique(y)]) for place in (0, -1))
 
     def made(part: Any) -> Any:
-        """What steps make of all rows that were fitted on some of them; None where these are too few for them."""
+        """What steps make of all rows that were fitted on some; None where these are too few for them."""
         some = table.take(part)
         try:
             anew = clone(getattr(estimator, "best_estimator_", estimator)).fit(some.back(some.frame), y[part])
-            return dense(replace(table, transform=unwrap(anew)[1]).features(table.frame))
+            return features(unwrap(anew)[1])
         except Exception:  # of steps of any kind
             return None
 
     def same(found: Any) -> bool:
-        return found is not None and found.shape == given.shape and np.allclose(found, given, rtol=1e-6, atol=1e-9)
+        return found is not None and all(
+            one.shape == other.shape and np.allclose(one, other, rtol=1e-6, atol=1e-9)
+            for one, other in zip(found, given, strict=True)
+        )
 
     return not all(same(made(part)) for part in (*halves, *few))

@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -116,7 +117,7 @@ def test_what_would_void_the_guarantee_is_refused(files):
     signs = np.where(np.arange(24) % 2, 1.0, -1.0)[:, None]  # as often 1 as -1: so without any scaler
     assert certify_rows((signs, y), signs[:2], model="ridge", most=1).answers
     with pytest.raises(InputError, match="no scaler was fitted on"):
-        certify_rows((np.hstack([scaled, signs]), y), signs[:2], model="ridge")
+        certify_rows((both := np.hstack([scaled, signs]), y), both[:2], model="ridge")
     with pytest.raises(CapabilityError, match="without weights"):
         certify_rows((X, y), X[:2], model="ridge", sample_weight=np.arange(1, 25))
     with pytest.raises(CapabilityError, match="logistic loss for deletions"):
@@ -155,6 +156,15 @@ def test_steps_that_were_fitted_on_the_training_rows_are_refused(name):
         assert certify_rows(
             (X, y), X[:2], estimator=make_pipeline(step, LogisticRegression()).fit(X, y), most=1
         ).answers
+
+
+def test_a_gap_in_the_rows_asked_about_is_not_filled_by_what_the_training_rows_say():
+    data = table(8)
+    X, y = data[["a", "b"]].to_numpy(), data["kind"].to_numpy()
+    filled = make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y)
+    assert certify_rows((X, y), X[:2], estimator=filled, most=1).answers
+    with pytest.raises(InputError, match="some of these rows fit otherwise"):
+        certify_rows((X, y), np.array([[np.nan, 1.0]]), estimator=filled)
 
 
 def test_steps_before_which_rows_are_sparse_are_refused():
