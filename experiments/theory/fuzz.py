@@ -294,6 +294,8 @@ def deleted(case: Case, name: str, how: str, poison: Poison, tallies: dict[str, 
     weight[gone] -= 1
     left = replace(claim.train, weight=weight).take(weight > 0)
     data = left.mix(poison.as_dataset())
+    if np.unique(data.y).size < 2:  # the row was the last of its class: there is no model
+        return
     value, tally = float(signed(rows, trained(claim, data))[0]), tallies[name]
     tally.checks += 1
     before = float(signed(rows, case.clean)[0])
