@@ -258,7 +258,7 @@ def stack_rows(top: Matrix, bottom: Matrix) -> Matrix:
     """Rows of `top` over rows of `bottom`, in the storage of `top`."""
     if sp.issparse(top):
         return sp.csr_array(sp.vstack([top, sp.csr_array(bottom)]))
-    return np.vstack([top, bottom.toarray() if sp.issparse(bottom) else bottom])
+    return np.concatenate([top, bottom.toarray() if sp.issparse(bottom) else bottom])
 
 
 def _read_only(value: Matrix) -> Matrix:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..core import Dataset, Domain, InputError, as_weights, check_number, check_seed
+from ..core import Dataset, Domain, InputError, as_weights, check_number, check_seed, stack_rows
 from ..core.validation import Array
 from .arrays import count_rows, stacked, take_rows, to_numpy
 
@@ -130,12 +130,8 @@ class Sample:
         names = self.feature_names or other.feature_names
         if None not in (self.feature_names, other.feature_names) and self.feature_names != other.feature_names:
             raise InputError(f"rows of the columns {self.feature_names}", f"{other.feature_names}", "Order them alike.")
-        if sp.issparse(self.X):
-            X: Any = sp.csr_array(sp.vstack([self.X, sp.csr_array(other.X)]))
-        else:
-            X = np.concatenate([self.X, other.X.toarray() if sp.issparse(other.X) else other.X])
         y, weights = np.concatenate([self.y, other.y]), np.concatenate([self.mass, other.mass])
-        return Sample(X, y, weights, feature_names=names)
+        return Sample(stack_rows(self.X, other.X), y, weights, feature_names=names)
 
     def dataset(self, domain: Domain | None = None) -> Dataset:
         """As a `Dataset`, for labels in {-1, +1}."""

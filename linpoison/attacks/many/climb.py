@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError, SolverFailed
+from ...core.parts import dense
 from ...core.poison import Poison
 from ...core.results import Candidate, SolveInfo
 from ...core.validation import Array
@@ -134,7 +135,7 @@ def _axes(train: Dataset, center: Array) -> list[Array]:
 
 def _move(poison: Poison, scenario: Scenario, ground: Ground, rng: np.random.Generator) -> Poison:
     """Another radius, direction, label, number of copies, or a place beyond or opposite to a clean row."""
-    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.array(poison.X)
+    X = np.array(dense(poison.X))
     y, count = poison.y.copy(), poison.count.copy()
     row = int(rng.integers(y.size))
     off = X[row] - ground.center
@@ -164,7 +165,6 @@ def _move(poison: Poison, scenario: Scenario, ground: Ground, rng: np.random.Gen
 
 def _beyond(train: Dataset, ground: Ground, rng: np.random.Generator) -> Array:
     """A place on the line through the centre and a clean row."""
-    chosen = train.X[[int(rng.integers(train.n))]]
-    row = np.asarray(chosen.toarray() if hasattr(chosen, "toarray") else chosen)[0]
+    row = dense(train.X[[int(rng.integers(train.n))]])[0]
     factor = rng.choice([1.0, -1.0]) * np.exp(rng.normal(scale=1.5))
     return np.asarray(ground.center + factor * (row - ground.center))
