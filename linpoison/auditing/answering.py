@@ -88,10 +88,12 @@ def certify_rows(
     if kind not in CHANGES:
         raise InputError(f"a kind among {', '.join(CHANGES)} for answers", repr(kind))
     with alone_in(folder):
-        _refuse_choices(asked)
+        estimator = read_estimator(asked.estimator)
+        _refuse_choices(asked, estimator)
         setting = prepare(data, asked, whole=True)
-        X, before_steps = _rows(rows, asked, setting.split.train)
-        _refuse(setting, kind, asked, before_steps)
+        before = None if estimator is None else Preprocessing.of(estimator)
+        X, before_steps = _rows(rows, asked, before, setting.split.train)
+        _refuse(setting, kind, estimator, before, before_steps)
         report = _answered(data, X, asked, setting, kind, most)
         words = f" --kind {kind} --rows {rows if isinstance(rows, str) else '<rows>'} --count {most}"
         seconds = round(time.perf_counter() - start, 3)
@@ -101,12 +103,11 @@ def certify_rows(
     return report
 
 
-def _refuse_choices(options: LearnerOptions) -> None:
+def _refuse_choices(options: LearnerOptions, estimator: Any) -> None:
     """What was chosen by looking at all rows, and might have been something else without the planted ones."""
     if options.test_fraction is not None:
         remedy = "Which rows it holds out depends on how many there are: give those as a file of their own."
         raise InputError("all rows to be trained on", f"test_fraction={options.test_fraction:g}", remedy)
-    estimator = read_estimator(options.estimator)
     while hasattr(estimator, "steps") and estimator.steps and not hasattr(estimator, "best_estimator_"):
         estimator = estimator.steps[-1][1]
     if hasattr(estimator, "best_estimator_"):
@@ -115,14 +116,14 @@ def _refuse_choices(options: LearnerOptions) -> None:
         raise InputError("settings that the training rows have no part in", got, remedy)
 
 
-def _refuse(setting: Setting, kind: Change, options: LearnerOptions, asked: Any) -> None:
+def _refuse(setting: Setting, kind: Change, estimator: Any, before: Preprocessing | None, asked: Any) -> None:
     """What voids the guarantee, before any work; the rows asked about are as the steps of an estimator take them."""
     train, problem = setting.split.train, setting.problem
     change_certifier(problem.loss, kind)
     if problem.class_weight is not None or (train.weight != 1).any():
         raise CapabilityError("rows and classes without weights where rows are counted", "weights", "Leave them out.")
-    estimator, raw = read_estimator(options.estimator), setting.raw
-    if raw is None and estimator is not None and Preprocessing.of(estimator) is not None:
+    raw = setting.raw
+    if raw is None and before is not None:
         raise CapabilityError(
             "a frame, an array or texts before the steps of an estimator", "other rows, such as sparse ones",
             "If the steps were fitted on other rows, hand in pipeline[:-1].transform(X) with pipeline[-1].",
@@ -159,9 +160,8 @@ def _answered(
     )  # fmt: skip
 
 
-def _rows(rows: Any, options: LearnerOptions, train: Dataset) -> tuple[Matrix, Any]:
+def _rows(rows: Any, options: LearnerOptions, before: Preprocessing | None, train: Dataset) -> tuple[Matrix, Any]:
     """The rows asked about, as the learner sees them and as the steps before it take them."""
-    before = None if options.estimator is None else Preprocessing.of(read_estimator(options.estimator))
     if isinstance(rows, (str, os.PathLike)):
         names = train.feature_names if before is None else before.columns
         rows = read_rows(rows, None if names is None else tuple(map(str, names)), options.layout())
