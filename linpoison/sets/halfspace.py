@@ -13,8 +13,22 @@ from .base import FeasibleSet, as_normal, unbounded
 from .piece import Piece
 
 
+class _Normal:
+    """Of sets that look at one direction alone."""
+
+    normal: Array
+
+    @property
+    def d(self) -> int:
+        return int(self.normal.size)
+
+    @property
+    def normals(self) -> Array:
+        return np.atleast_2d(self.normal)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Halfspace(FeasibleSet):
+class Halfspace(_Normal, FeasibleSet):
     """``{x: normal . x <= offset}``. The violation is the Euclidean distance to the half-space.
 
     Parameters
@@ -34,14 +48,6 @@ class Halfspace(FeasibleSet):
 
     def __post_init__(self) -> None:
         self._set(normal=as_normal(self.normal), offset=check_number(self.offset, "offset"))
-
-    @property
-    def d(self) -> int:
-        return int(self.normal.size)
-
-    @property
-    def normals(self) -> Array:
-        return np.atleast_2d(self.normal)
 
     @property
     def piece(self) -> Piece:
@@ -132,7 +138,7 @@ def rival_caps(model: MultiModel, label: int, cap: float) -> list[Halfspace]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Slab(FeasibleSet):
+class Slab(_Normal, FeasibleSet):
     """``{x: |normal . x - offset| <= halfwidth}``. The violation is the Euclidean distance to the slab.
 
     Parameters
@@ -163,14 +169,6 @@ class Slab(FeasibleSet):
             offset=check_number(self.offset, "offset"),
             halfwidth=check_number(self.halfwidth, "halfwidth", at_least=0),
         )
-
-    @property
-    def d(self) -> int:
-        return int(self.normal.size)
-
-    @property
-    def normals(self) -> Array:
-        return np.atleast_2d(self.normal)
 
     @property
     def piece(self) -> Piece:
