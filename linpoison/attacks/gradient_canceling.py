@@ -10,22 +10,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.errors import InputError
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import Candidate, SolveInfo
+from ..core.results import SolveInfo
 from ..core.validation import LABELS, Array, check_among, check_integer, check_integers, check_number
 from ..losses import Problem
 from ..optimality.stationarity import Stationarity
 from ..risk import LBFGS, Accelerated, Condition, LinearRisk, Projection, Sample
 from ..sets import ByLabel, Oracle
-from .base import Attack, whole_numbers
-from .decoys import Decoy, LabelFlipDecoys, by_promise
-from .feasible import FeasibleRegion, SetPolicy, active
+from .base import whole_numbers
+from .decoys import LabelFlipDecoys
+from .feasible import SetPolicy, active
 from .gradient import Canceler, Canceling
-from .ranking import distance_from, roundings, strongest
-from .run import Run, Step, skipped
-from .scenario import Scenario
+from .planting import MostPromising, Plot, Relaxed
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def condition_of(decoy: Stationarity, p: int) -> Condition:
 
 
 @dataclass(frozen=True)
-class GradientCanceling(Attack):
+class GradientCanceling(MostPromising):
     """Gradient canceling (Lu et al.) on linear models, decoy by decoy, ranked by retraining.
 
     Parameters
@@ -170,45 +168,11 @@ class GradientCanceling(Attack):
         check_integers(self, "most_decoys", "finalists", "draws", at_least=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
-    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
-        """One descent for each of the most promising decoys."""
-        train, problem = scenario.train, scenario.problem
-        run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=run.n_jobs)
-        chosen = by_promise(decoys, problem, train, scenario.budget.epsilon)[: self.most_decoys]
-        region = FeasibleRegion.fit(scenario, self.policy)
-        arguments = [(self, scenario, region, decoy, [run.seed, index]) for index, decoy in enumerate(chosen)]
-        run.info["decoys"] = len(decoys)
-        return run.steps("canceling", cancel, arguments)
-
-
-def cancel(
-    started: float, attack: GradientCanceling, scenario: Scenario, region: FeasibleRegion, decoy: Decoy, seed: list[int]
-) -> Step:
-    """One decoy: descend, round, score; the best rounding is kept."""
-    begun, rng = time.time(), np.random.default_rng(seed)
-    try:
-        sets = region.sets(decoy.model)
-    except InputError as error:  # such as a decoy of zero coefficients, whose loss no row changes
-        return skipped(error)
-    try:
-        outcome = attack.canceler.solve(
-            decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon, rng
-        )
-    except (InfeasibleSet, SolverFailed) as error:
-        return skipped(error)
-    violation = float(sets.violation(outcome.poison).max())
-    info = SolveInfo("descent", "optimal_inaccurate", outcome.residual, time.time() - begun, violation)
-    best: Candidate | None = strongest(
-        started,
-        scenario,
-        roundings(scenario, outcome.poison, sets, rng, repeats=attack.repeats, draws=attack.draws),
-        label=decoy.label,
-        decoy=decoy.model,
-        relaxed=outcome.poison,
-        residual=outcome.residual,
-        violation=violation,
-    )
-    if best is None:
-        return [], [info]
-    return [replace(best, distance=distance_from(scenario, best))], [info]
+    def relaxed(self, plot: Plot) -> list[Relaxed]:
+        """The rows and weights that one descent ends at."""
+        scenario, begun, rng = plot.scenario, time.time(), np.random.default_rng(plot.seed)
+        epsilon = scenario.budget.epsilon
+        found = self.canceler.solve(plot.model, scenario.train, scenario.problem, plot.sets, epsilon, rng)
+        violation = float(plot.sets.violation(found.poison).max())
+        info = SolveInfo("descent", "optimal_inaccurate", found.residual, time.time() - begun, violation)
+        return [Relaxed(found.poison, rng, info, {"residual": found.residual, "violation": violation})]

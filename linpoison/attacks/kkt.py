@@ -1,10 +1,10 @@
-"""The KKT attack: decoys, one joint program each or a grid of them, rounding, ranking by retraining, refitted sets."""
+"""The KKT attack: decoys, one joint program each or a grid of them, under sets that are refitted with the poison in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -12,18 +12,18 @@ from ..convex import chosen_solver
 from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.poison import Poison
-from ..core.results import Candidate, SolveInfo
+from ..core.results import Candidate
 from ..core.validation import check_integer
 from ..optimality.stationarity import KKTSolution
 from ..rounding import largest_remainder
 from ..sets import ByLabel
-from .base import Attack, whole_numbers
-from .deadline import time_is_up
+from .base import whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
-from .feasible import FeasibleRegion, SetPolicy
+from .feasible import SetPolicy
 from .kkt_program import KKTProgram
+from .planting import Growing, Plot, Relaxed, chain, plant
 from .random_flips import plantable
-from .ranking import candidate, distance_from, quick_defenses, quick_worst, roundings, strongest
+from .ranking import candidate, quick_defenses, quick_worst
 from .run import Run, Step, skipped
 from .scenario import Scenario
 
@@ -32,7 +32,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class KKT(Attack):
+class KKT(Growing):
     """The KKT attack of Koh et al. as one convex program for each decoy.
 
     1. Decoys by label flips, pruned to the Pareto front.
@@ -108,38 +108,38 @@ class KKT(Attack):
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
         object.__setattr__(self, "reach", factors(self.reach))
 
-    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
-        """Steps 1 to 4.
-
-        Where not one decoy gives a poison (nothing to plant, or no solve that passes the checks)
-        plain label flips take the place of step 3.
-        """
-        run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(
-            scenario.train, scenario.problem, scenario.target, clean=scenario.clean_model, n_jobs=run.n_jobs
-        )
-        run.info["decoys"] = len(decoys)
-        found = self._sweep(scenario, decoys, run)
-        found += self._refit(scenario, decoys, found, run)
-        for generation in range(self.generations if found else 0):
-            found += self._regrow(scenario, found, generation, run)
-        return found
-
     def solve(self, scenario: Scenario, decoy: Decoy, sets: ByLabel) -> list[KKTSolution]:
         """The relaxed poisons of one decoy: one, by the joint program."""
         return [self.program.solve(decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon)]
 
+    def relaxed(self, plot: Plot) -> list[Relaxed]:
+        """See `solve`."""
+        return [
+            Relaxed(
+                found.poison,
+                np.random.default_rng([*plot.seed, number]),
+                found.info,
+                {"residual": found.residual_norm, "violation": found.violation, "gap": found.gap},
+            )
+            for number, found in enumerate(self.solve(plot.scenario, cast(Decoy, plot.decoy), plot.sets))
+        ]
+
     def _sweep(self, scenario: Scenario, decoys: list[Decoy], run: Run) -> list[Candidate]:
-        """Steps 2 and 3: the decoys, under the sets of the clean rows."""
-        region = FeasibleRegion.fit(scenario, self.policy)
+        """Steps 2 and 3: the decoys, under the sets of the clean rows, and the best of them under refitted ones.
+
+        Where not one decoy gives a poison (nothing to plant, or no solve that passes the checks)
+        plain label flips take the place of step 3.
+        """
+        region = self.region(scenario)
         known = 0.0 if scenario.known is None else quick_worst(scenario, scenario.known, quick_defenses(scenario))
         promising = [decoy for decoy in decoys if decoy.target_error > known] or decoys
         waiting = by_promise(promising, scenario.problem, scenario.train, scenario.budget.epsilon)
         draws = 1 if scenario.known is None else self.draws
         found = swept(
-            run, waiting, BATCH, attempt, lambda decoy, seed: (self, scenario, region, decoy, [run.seed, *seed], draws)
+            run, waiting, BATCH, plant, lambda decoy, seed: (self, scenario, region, decoy, [run.seed, *seed], draws)
         )
-        return found or run.steps("label flips", flips, [(scenario,)])
+        found = found or run.steps("label flips", flips, [(scenario,)])
+        return found + self._refit(scenario, decoys, found, run)
 
     def _refit(self, scenario: Scenario, decoys: list[Decoy], found: list[Candidate], run: Run) -> list[Candidate]:
         """The best decoys again, each under the sets that its own poison leads to."""
@@ -150,18 +150,6 @@ class KKT(Attack):
             (self, scenario, decoy, item.poison, [run.seed, 2, 0, index]) for index, (item, decoy) in enumerate(best)
         ]
         return run.steps("refits", chain, arguments) if best else []
-
-    def _regrow(self, scenario: Scenario, found: list[Candidate], generation: int, run: Run) -> list[Candidate]:
-        """Step 4: decoys that start from what the best poison so far has planted."""
-        best = max(found, key=lambda item: item.worst)
-        chosen = self.regrown.regrow(
-            scenario.train, scenario.problem, scenario.target, best.poison, self.reach,
-            clean=scenario.clean_model, n_jobs=run.n_jobs,
-        )  # fmt: skip
-        arguments = [
-            (self, scenario, decoy, best.poison, [run.seed, 1, generation, index]) for index, decoy in enumerate(chosen)
-        ]
-        return run.steps(f"generation {generation + 1}", chain, arguments)
 
 
 @dataclass(frozen=True)
@@ -178,67 +166,6 @@ class IterativeKKT(KKT):
     generations: int = 0
     refits: int = 6
     draws: int = 4
-
-
-NO_SETS = (InputError, InfeasibleSet, SolverFailed)
-"""Why there may be no sets for one decoy: it has no direction, class means are equal, a defence keeps nothing."""
-
-
-def attempt(
-    started: float,
-    attack: KKT,
-    scenario: Scenario,
-    region: FeasibleRegion,
-    decoy: Decoy,
-    seed: Sequence[int],
-    draws: int = 1,
-) -> Step:
-    """Solve one decoy under given sets, round, score; keep the best rounding of each solution."""
-    try:
-        sets = region.sets(decoy.model)
-    except NO_SETS as error:
-        return skipped(error)
-    try:
-        solutions = attack.solve(scenario, decoy, sets)
-    except (SolverFailed, InfeasibleSet) as error:
-        return skipped(error)
-    kept: list[Candidate] = []
-    for number, solution in enumerate(solutions):
-        rng = np.random.default_rng([*seed, number])
-        best = strongest(
-            started,
-            scenario,
-            roundings(scenario, solution.poison, sets, rng, repeats=attack.repeats, draws=draws),
-            label=decoy.label,
-            decoy=decoy.model,
-            relaxed=solution.poison,
-            residual=solution.residual_norm,
-            violation=solution.violation,
-            gap=solution.gap,
-        )
-        kept += [] if best is None else [replace(best, distance=distance_from(scenario, best))]
-    return kept, [solution.info for solution in solutions]
-
-
-def chain(started: float, attack: KKT, scenario: Scenario, decoy: Decoy, poison: Poison, seed: Sequence[int]) -> Step:
-    """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
-    found: list[Candidate] = []
-    solves: list[SolveInfo] = []
-    for turn in range(attack.refits):
-        if time_is_up():
-            break
-        try:
-            region = FeasibleRegion.fit(scenario, attack.policy, poison)
-        except NO_SETS as error:
-            return found, solves + skipped(error)[1]
-        candidates, infos = attempt(started, attack, scenario, region, decoy, [*seed, turn], attack.draws)
-        solves += infos
-        if not candidates:
-            break
-        best = max(candidates, key=lambda item: item.worst)
-        found.append(replace(best, label=f"{decoy.label}, refit {turn + 1}"))
-        poison = best.poison
-    return found, solves
 
 
 def flips(started: float, scenario: Scenario) -> Step:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..convex import chosen_solver
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
+from ..core.errors import SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
-from ..core.results import Candidate, SolveInfo
+from ..core.results import Candidate
 from ..core.validation import LABELS, check_among, check_integer, check_number
 from ..rounding import deploy, largest_remainder
 from ..sets import ByLabel, loss_cap
-from .base import Attack, whole_numbers
+from .base import whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
-from .ranking import candidate, quick_defenses, strongest
-from .run import Run, Step, skipped
+from .planting import AT_NONE, NO_SETS, Growing, Planting, Plot, Relaxed, chain, plant
+from .ranking import quick_defenses
+from .run import Run
 from .saddle import SaddleProgram
 from .scenario import Scenario
 
@@ -31,7 +32,7 @@ BATCH = 4
 
 
 @dataclass(frozen=True)
-class MinMaxBasic(Attack):
+class MinMaxBasic(Planting):
     """Steinhardt et al.'s attack: the poison that raises the learner's training objective the most.
 
     Rows stay in the sets of the chosen defences, but nothing caps their loss: the loss defence
@@ -64,6 +65,8 @@ class MinMaxBasic(Attack):
 
     name = "min-max-basic"
     takes_class_weights: ClassVar[bool] = True
+    refused = NO_SETS
+    at_decoy = False
     method: Literal["corrective", "paper"] = "corrective"
     program: SaddleProgram = field(default_factory=SaddleProgram)
     paper: PaperLoop = field(default_factory=PaperLoop)
@@ -94,14 +97,40 @@ class MinMaxBasic(Attack):
         ``info["upper"]`` bounds the defender's training objective, without a defence, on clean rows and
         any poison whose rows lie in those sets.
         """
-        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
-        found = run.steps("worst rows", plant, [(self, scenario, sets, None, "worst rows", [run.seed, 0])])
+        found = run.steps(AT_NONE, plant, [(self, scenario, self.region(scenario), None, [run.seed, 0])])
         if self.method == "corrective":
             run.info |= bounds(run, found)
         if found and self.refits:
-            arguments = [(self, scenario, found[0].poison, None, "worst rows", [run.seed, 1])]
-            found = found + run.steps("refits", chain, arguments)
+            found = found + run.steps("refits", chain, [(self, scenario, None, found[0].poison, [run.seed, 1])])
         return found
+
+    def region(self, scenario: Scenario, poison: Poison | None = None) -> Sets:
+        """See `Planting.region`."""
+        return Sets(scenario, self.policy, self.cap, poison, self.solver)
+
+    def relaxed(self, plot: Plot) -> list[Relaxed]:
+        """The weighted rows of the program, or the rows of the paper's loop."""
+        scenario, sets, rng = plot.scenario, plot.sets, np.random.default_rng(plot.seed)
+        facts: dict[str, Any] = {"behind": quick_defenses(scenario, NEAR)}
+        train, problem, total = scenario.train, scenario.problem, scenario.n_poison
+        if self.method == "paper":
+            poison = self.paper.rows(train, problem, sets, scenario.budget.epsilon, total, rng)
+            if train.is_sparse:
+                poison = replace(poison, X=sp.csr_array(poison.X))
+            facts["violation"] = float(sets.violation(poison.X, poison.y).max(initial=0.0))
+            return [Relaxed(poison, rng, None, facts)]
+        saddle = self.program.solve(plot.region.plain.scenario.train, problem, sets, total / train.total)
+        if not saddle.poison.n_distinct:
+            raise SolverFailed("expected rows that cost the learner something, got sets without any.")
+        facts |= {"violation": saddle.info.max_violation, "gap": saddle.gap}
+        facts |= {} if plot.decoy else {"decoy": saddle.model}
+        return [Relaxed(saddle.poison, rng, replace(saddle.info, value=saddle.upper), facts)]
+
+    def whole(self, plot: Plot, found: Relaxed, draws: int) -> Iterator[Poison]:
+        """The rows of the solution, each in whole groups of copies; those of the paper's loop are whole."""
+        if self.method == "paper":
+            return iter([found.poison])
+        return readings(plot.scenario, found.poison, plot.sets, self, found.rng)
 
 
 def bounds(run: Run, found: Sequence[Candidate]) -> dict[str, float]:
@@ -111,7 +140,7 @@ def bounds(run: Run, found: Sequence[Candidate]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class MinMax(MinMaxBasic):
+class MinMax(Growing, MinMaxBasic):
     """The min-max attack of Koh et al.: rows whose loss under a decoy is small.
 
     For each decoy the min-max program over rows that the chosen defences keep, the loss defence as it
@@ -145,6 +174,7 @@ class MinMax(MinMaxBasic):
     """
 
     name = "min-max"
+    afresh = True
     program: SaddleProgram = field(default_factory=lambda: SaddleProgram(tol=1e-2, max_rounds=60))
     policy: SetPolicy = field(default_factory=lambda: SetPolicy(beyond=1.2))
     cap: float | None = None  # type: ignore[misc]
@@ -163,39 +193,16 @@ class MinMax(MinMaxBasic):
             check_number(self.cap, "cap", above=0)
         object.__setattr__(self, "reach", factors(self.reach))
 
-    def _search(self, scenario: Scenario, run: Run) -> list[Candidate]:
-        """`AttackResult.info` counts decoys and holds the upper bound and gap of the first decoy's program."""
-        run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(
-            scenario.train, scenario.problem, scenario.target, clean=scenario.clean_model, n_jobs=run.n_jobs
-        )
-        found = self._sweep(scenario, decoys, run)
-        run.info |= {"decoys": len(decoys)} | (bounds(run, found) if self.method == "corrective" else {})
-        for generation in range(self.generations if found else 0):
-            found += self._regrow(scenario, found, generation, run)
-        return found
+    def _sweep(self, scenario: Scenario, decoys: list[Decoy], run: Run) -> list[Candidate]:
+        """The decoys under the sets of the clean rows, without those that err no more than what is reached.
 
-    def _sweep(self, scenario: Scenario, decoys: Sequence[Decoy], run: Run) -> list[Candidate]:
-        """The decoys under the sets of the clean rows, without those that err no more than what is reached."""
-        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
+        `AttackResult.info` holds the upper bound and gap of the first decoy's program.
+        """
+        sets = self.region(scenario)
         waiting = by_promise(decoys, scenario.problem, scenario.train, scenario.budget.epsilon)[: self.tries]
-        return swept(
-            run, waiting, BATCH, plant,
-            lambda decoy, seed: (self, scenario, sets, decoy.model, decoy.label, [run.seed, *seed]),
-        )  # fmt: skip
-
-    def _regrow(self, scenario: Scenario, found: Sequence[Candidate], generation: int, run: Run) -> list[Candidate]:
-        """Decoys that start from what the best poison so far has planted."""
-        best = max(found, key=lambda item: item.worst)
-        chosen = self.regrown.regrow(
-            scenario.train, scenario.problem, scenario.target, best.poison, self.reach, n_jobs=run.n_jobs
-        )
-        sets = Sets(scenario, self.policy, self.cap, solver=self.solver)
-        arguments = [
-            (self, scenario, sets, decoy.model, decoy.label, [run.seed, 1, generation, index])
-            for index, decoy in enumerate(chosen)
-        ]
-        return run.steps(f"generation {generation + 1}", regrown, arguments)
+        found = swept(run, waiting, BATCH, plant, lambda decoy, seed: (self, scenario, sets, decoy, [run.seed, *seed]))
+        run.info |= bounds(run, found) if self.method == "corrective" else {}
+        return found
 
 
 NEAR = 6_324
@@ -218,7 +225,7 @@ class Sets:
         self.plain = FeasibleRegion.fit(replace(scenario, defenses=defenses), policy, poison)
         self.full = self.plain if cap is not None else FeasibleRegion.fit(scenario, policy, poison)
 
-    def of(self, decoy: LinearModel | None) -> ByLabel:
+    def sets(self, decoy: LinearModel | None) -> ByLabel:
         """Both classes' sets; without a decoy no loss is capped."""
         return self._of(decoy).solved_by(self.solver)
 
@@ -230,103 +237,6 @@ class Sets:
             return sets
         caps = {label: loss_cap(decoy, label, self.loss, self.cap) for label in LABELS}
         return sets.intersect(caps)
-
-
-def plant(
-    started: float,
-    attack: MinMaxBasic,
-    scenario: Scenario,
-    sets: Sets,
-    decoy: LinearModel | None,
-    label: str,
-    seed: Sequence[int],
-) -> Step:
-    """Solve under given sets, read poisons off, score; keep the best."""
-    rng = np.random.default_rng(seed)
-    try:
-        inside = sets.of(decoy)
-        if attack.method == "paper":
-            found = _paper(started, attack, scenario, inside, decoy, label, rng)
-            return found, []
-        saddle = attack.program.solve(
-            sets.plain.scenario.train, scenario.problem, inside, scenario.n_poison / scenario.train.total
-        )
-    except (InputError, InfeasibleSet, SolverFailed) as error:
-        return skipped(error)
-    if not saddle.poison.n_distinct:
-        return skipped(SolverFailed("expected rows that cost the learner something, got sets without any."))
-    best = strongest(
-        started,
-        scenario,
-        readings(scenario, saddle.poison, inside, attack, rng),
-        label=label,
-        decoy=decoy if decoy is not None else saddle.model,
-        relaxed=saddle.poison,
-        violation=saddle.info.max_violation,
-        gap=saddle.gap,
-        behind=quick_defenses(scenario, NEAR),
-    )
-    return ([] if best is None else [best]), [replace(saddle.info, value=saddle.upper)]
-
-
-def chain(
-    started: float,
-    attack: MinMaxBasic,
-    scenario: Scenario,
-    poison: Poison,
-    decoy: LinearModel | None,
-    label: str,
-    seed: Sequence[int],
-) -> Step:
-    """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
-    found: list[Candidate] = []
-    solves: list[SolveInfo] = []
-    for turn in range(attack.refits):
-        try:
-            sets = Sets(scenario, attack.policy, attack.cap, poison, attack.solver)
-        except (InputError, InfeasibleSet, SolverFailed) as error:
-            return found, solves + skipped(error)[1]
-        candidates, infos = plant(started, attack, scenario, sets, decoy, f"{label}, refit {turn + 1}", [*seed, turn])
-        solves += infos
-        if not candidates:
-            break
-        found += candidates
-        poison = candidates[0].poison
-    return found, solves
-
-
-def regrown(
-    started: float,
-    attack: MinMaxBasic,
-    scenario: Scenario,
-    sets: Sets,
-    decoy: LinearModel,
-    label: str,
-    seed: Sequence[int],
-) -> Step:
-    """One decoy of a generation: under given sets, then under refitted ones."""
-    found, solves = plant(started, attack, scenario, sets, decoy, label, [*seed, 0])
-    if found and attack.refits:
-        more, infos = chain(started, attack, scenario, found[0].poison, decoy, label, [*seed, 1])
-        found, solves = found + more, solves + infos
-    return found, solves
-
-
-def _paper(
-    started: float,
-    attack: MinMaxBasic,
-    scenario: Scenario,
-    sets: ByLabel,
-    decoy: LinearModel | None,
-    label: str,
-    rng: np.random.Generator,
-) -> list[Candidate]:
-    poison = attack.paper.rows(scenario.train, scenario.problem, sets, scenario.budget.epsilon, scenario.n_poison, rng)
-    if scenario.train.is_sparse:
-        poison = replace(poison, X=sp.csr_array(poison.X))
-    violation = float(sets.violation(poison.X, poison.y).max(initial=0.0))
-    behind = quick_defenses(scenario, NEAR)
-    return [candidate(started, scenario, poison, label=label, decoy=decoy, violation=violation, behind=behind)]
 
 
 def readings(

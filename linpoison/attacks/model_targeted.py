@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core.dataset import Dataset
-from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
@@ -20,18 +19,17 @@ from ..learners import make_learner
 from ..losses import Problem
 from ..rounding import round_point
 from ..sets import ByLabel
-from .base import Attack
 from .deadline import time_is_up
-from .decoys import Decoy, LabelFlipDecoys, by_promise
-from .feasible import FeasibleRegion, SetPolicy
+from .decoys import LabelFlipDecoys
+from .feasible import SetPolicy
 from .loss_gap import GapOracle, LossGap, require_decreasing
-from .ranking import candidate
-from .run import Run, Step, skipped
+from .planting import MostPromising, Plot, Relaxed
+from .run import Run
 from .scenario import Scenario
 
 
 @dataclass(frozen=True)
-class ModelTargeted(Attack):
+class ModelTargeted(MostPromising):
     """Add, again and again, the row on which the learned model loses most against a target model.
 
     ::
@@ -64,6 +62,7 @@ class ModelTargeted(Attack):
     """
 
     name: ClassVar[str] = "model-targeted"
+    at_decoy: ClassVar[bool] = False
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     most_decoys: int = 4
     repeat: int = 2
@@ -83,16 +82,25 @@ class ModelTargeted(Attack):
         InputError
             If the sets leave the loss difference unbounded.
         """
-        train, problem = scenario.train, scenario.problem
-        run.say(0, 1, "training decoys")
-        decoys = self.decoys.generate(train, problem, scenario.target, n_jobs=run.n_jobs)
-        chosen = by_promise(decoys, problem, train, scenario.budget.epsilon)[: self.most_decoys]
-        region = FeasibleRegion.fit(scenario, self.policy)
-        arguments = [(self, scenario, region, decoy, [run.seed, index]) for index, decoy in enumerate(chosen)]
-        found = run.steps("model-targeted", pursue, arguments)
+        found = super()._search(scenario, run)
         needed = [float(solve.value) for solve in run.solves if np.isfinite(solve.value)]
-        run.info |= {"decoys": len(decoys), "rows_needed": max(needed, default=0.0)}
+        run.info["rows_needed"] = max(needed, default=0.0)
         return found
+
+    def relaxed(self, plot: Plot) -> list[Relaxed]:
+        """The rows of one pursuit, which are whole; the bound travels as the value of its solve."""
+        scenario, begun, rng = plot.scenario, time.time(), np.random.default_rng(plot.seed)
+        end = chase(
+            plot.model, scenario.train, scenario.problem, plot.sets, scenario.n_poison,
+            repeat=self.repeat, tol=self.tol, rng=rng,
+        )  # fmt: skip
+        info = SolveInfo("online", "optimal", float(end.rows_needed), time.time() - begun)
+        poison = end.poison.merged()
+        return [Relaxed(poison, rng, info, {"violation": float(plot.sets.violation(poison).max(initial=0.0))})]
+
+    def whole(self, plot: Plot, found: Relaxed, draws: int) -> Iterator[Poison]:
+        """The poison itself."""
+        return iter([found.poison])
 
     def _check(self, scenario: Scenario) -> None:
         """Refuse a loss that grows again beyond the margin."""
@@ -222,28 +230,3 @@ def rows_needed(problem: Problem, train: Dataset, target: LinearModel, model: Li
     if cost <= 0 or gap + growth <= 0:
         return 0
     return int(np.ceil(cost / (gap + growth) - 1e-9))
-
-
-def pursue(
-    started: float, attack: ModelTargeted, scenario: Scenario, region: FeasibleRegion, decoy: Decoy, seed: Sequence[int]
-) -> Step:
-    """One decoy of the attack; the bound travels as the value of its solve."""
-    begun = time.time()
-    try:
-        sets = region.sets(decoy.model)
-    except InputError as error:  # such as a decoy of zero coefficients, whose loss no row changes
-        return skipped(error)
-    try:
-        end = chase(
-            decoy.model, scenario.train, scenario.problem, sets, scenario.n_poison,
-            repeat=attack.repeat, tol=attack.tol, rng=np.random.default_rng(seed),
-        )  # fmt: skip
-    except (InfeasibleSet, SolverFailed) as error:
-        return skipped(error)
-    info = SolveInfo("online", "optimal", float(end.rows_needed), time.time() - begun)
-    if not end.poison.n_distinct:
-        return [], [info]
-    poison = end.poison.merged()
-    violation = float(sets.violation(poison).max())
-    item = candidate(started, scenario, poison, label=decoy.label, decoy=decoy.model, violation=violation)
-    return [item], [info]

@@ -226,7 +226,7 @@ def test_a_solver_that_is_not_there_is_an_error_and_not_a_skip():
 
 
 def test_flips_keep_to_the_domain_of_the_training_rows(monkeypatch):
-    monkeypatch.setattr(kkt, "attempt", lambda *_: ([], []))
+    monkeypatch.setattr(kkt, "plant", lambda *_: ([], []))
     scenario = scenario_of("counts", epsilon=0.1)
     far = scenario.target.X.toarray()
     far[::2, 0] = scenario.train.domain.upper[0] + 5

@@ -10,7 +10,8 @@ from kkt_cases import EPSILON, decoy_and_sets, everywhere, residual_by_hand, sce
 
 from linpoison.attacks import KKTProgram, Stationarity, kkt_program
 from linpoison.attacks.decoys import Decoy
-from linpoison.attacks.kkt import attempt
+from linpoison.attacks.kkt import KKT
+from linpoison.attacks.planting import plant
 from linpoison.core import InputError, SolverFailed
 from linpoison.optimality.elimination import Gram
 from linpoison.optimality.nearest_point import GAP, NearestPoint
@@ -181,13 +182,13 @@ def test_the_attack_reports_the_gap():
         def sets(self, _):
             return sets
 
-    class Planter:
-        repeats, refits, policy, draws = (2,), 1, None, 1
-
+    class Planter(KKT):
         def solve(self, scenario, decoy, sets):
             return [nearest_of(scenario, decoy.model, sets).solve()]
 
-    (found,), (info,) = attempt(0.0, Planter(), scenario, Region(), Decoy(model, 0.2, 3, 0.0, 0.0), [0])
+    (found,), (info,) = plant(
+        0.0, Planter(repeats=(2,), draws=1), scenario, Region(), Decoy(model, 0.2, 3, 0.0, 0.0), [0]
+    )
     assert info.solver == "NEAREST"
     assert 0 <= found.gap <= GAP
 
