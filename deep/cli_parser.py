@@ -40,7 +40,7 @@ def _add_gc(commands: Any) -> None:
     parser.add_argument("--optimiser", choices=("adam", "gradient", "lbfgs"), default="adam",
                         help="default: adam; lbfgs keeps nothing in its middle: interrupted, it starts the descent "
                         "of that seed again")  # fmt: skip
-    parser.add_argument("--steps", type=whole, default=1000, metavar="N", help="steps of the optimiser (default: 1000)")
+    parser.add_whole("--steps", 1000, "steps of the optimiser")
     parser.add_argument("--step", type=number, metavar="F", help="their length, in units of the rows (adam: 0.1; "
                         "gradient: found by trial; lbfgs has none)")  # fmt: skip
     parser.add_argument("--params", metavar="NAMES", help="comma list of parameters to cancel; the published code "
@@ -51,27 +51,23 @@ def _add_gc(commands: Any) -> None:
 def _add_tgda(commands: Any) -> None:
     parser = _command(commands, "tgda", "total gradient descent ascent: poison against what a learner becomes")
     _add_epsilon(parser)
-    parser.add_argument("--leader", choices=("network", "pixels"), default="network",
-                        help="what is optimised: an autoencoder's weights, or the rows (default: network)")  # fmt: skip
-    parser.add_argument("--pretrain", type=whole, default=10, metavar="N",
-                        help="epochs of the autoencoder before the game; 0 for none (default: 10)")  # fmt: skip
-    parser.add_argument("--epochs", type=whole, default=200, metavar="N", help="of the game (default: 200)")
+    parser.add_choice("--leader", ("network", "pixels"), "what is optimised: an autoencoder's weights, or the rows")
+    parser.add_whole("--pretrain", 10, "epochs of the autoencoder before the game; 0 for none")
+    parser.add_whole("--epochs", 200, "of the game")
     parser.add_argument("--leader-steps", type=whole, default=1, metavar="M", help="in each turn (default: 1)")
-    parser.add_argument("--follower-steps", type=whole, default=20, metavar="N", help="in each turn (default: 20)")
-    parser.add_argument("--leader-step", type=number, default=0.01, metavar="F", help="default: 0.01")
-    parser.add_argument("--follower-precision", choices=("ieee", "tf32", "bf16"), default="ieee",
-                        help="of the follower's products, not of what the leader solves (default: ieee)")  # fmt: skip
-    parser.add_argument("--follower-step", type=number, default=0.1, metavar="F", help="default: 0.1")
-    parser.add_argument("--rule", choices=("ascent", "adam"), default="ascent", help="of the leader (default: ascent)")
-    parser.add_argument("--batch-size", type=whole, default=1000, metavar="N", help="of the game (default: 1000)")
-    parser.add_argument("--validation", type=number, default=0.3, metavar="F",
-                        help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
-    parser.add_argument("--solver", choices=("minres", "cg", "gauss-newton", "normal-cg"), default="minres",
-                        help="of the Hessian: cg is for a convex objective, gauss-newton leaves out the network's own "
-                        "curvature, normal-cg is the published one, on its square (default: minres)")  # fmt: skip
-    parser.add_argument("--solver-steps", type=whole, default=16, metavar="N", help="its iterations (default: 16)")
-    parser.add_argument("--damping", type=number, default=0.01, metavar="F",
-                        help="of the Hessian, in units of its mean curvature (default: 0.01)")  # fmt: skip
+    parser.add_whole("--follower-steps", 20, "in each turn")
+    parser.add_number("--leader-step", 0.01)
+    parser.add_choice("--follower-precision", ("ieee", "tf32", "bf16"), "of the follower's products, not of what the "
+                      "leader solves")  # fmt: skip
+    parser.add_number("--follower-step", 0.1)
+    parser.add_choice("--rule", ("ascent", "adam"), "of the leader")
+    parser.add_whole("--batch-size", 1000, "of the game")
+    parser.add_number("--validation", 0.3, "share of the training rows that only the attacker uses")
+    parser.add_choice("--solver", ("minres", "cg", "gauss-newton", "normal-cg"), "of the Hessian: cg is for a convex "
+                      "objective, gauss-newton leaves out the network's own curvature, normal-cg is the published one, "
+                      "on its square")  # fmt: skip
+    parser.add_whole("--solver-steps", 16, "its iterations")
+    parser.add_number("--damping", 0.01, "of the Hessian, in units of its mean curvature")
     parser.add_argument("--past-sever", type=number, metavar="F", help="weight of what SEVER would see of the poison "
                         "against damage (default: it is not looked at)")  # fmt: skip
     parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")
@@ -89,9 +85,8 @@ def _add_back_gradient(commands: Any) -> None:
     _add_epsilon(parser)
     _add_descent(parser, steps=30, step=0.05)
     _add_unrolled(parser, steps=100, batch=None)
-    parser.add_argument("--start", choices=("scratch", "learned"), default="scratch",
-                        help="of the unrolled training: drawn anew, or learned (default: scratch)")  # fmt: skip
-    parser.add_argument("--labels", choices=("flipped", "clean"), default="flipped", help="default: flipped")
+    parser.add_choice("--start", ("scratch", "learned"), "of the unrolled training: drawn anew, or learned")
+    parser.add_choice("--labels", ("flipped", "clean"))
 
 
 def _add_metapoison(commands: Any) -> None:
@@ -100,9 +95,8 @@ def _add_metapoison(commands: Any) -> None:
     _add_descent(parser, steps=60, step=0.02)
     _add_unrolled(parser, steps=2, batch=200)
     parser.add_argument("--signed", action="store_true", help="move each pixel by the same length")
-    parser.add_argument("--models", type=whole, default=24, metavar="N", help="of the ensemble (default: 24)")
-    parser.add_argument("--epochs", type=whole, default=20, metavar="N",
-                        help="after which a model of the ensemble begins anew (default: 20)")  # fmt: skip
+    parser.add_whole("--models", 24, "of the ensemble")
+    parser.add_whole("--epochs", 20, "after which a model of the ensemble begins anew")
     parser.add_argument("--near", type=number, metavar="F",
                         help="most that a pixel may change (default: no bound, 0 with --colour)")  # fmt: skip
     parser.add_argument("--colour", type=number, metavar="F",
@@ -110,39 +104,33 @@ def _add_metapoison(commands: Any) -> None:
     parser.add_argument("--target", metavar="LIST", help="comma list of test rows, from 0, to be misclassified and "
                         "measured; the attacker judges by them and not by --validation (default: all test rows, which "
                         "the attacker does not see)")  # fmt: skip
-    parser.add_argument("--labels", choices=("clean", "flipped"), default="clean", help="default: clean")
+    parser.add_choice("--labels", ("clean", "flipped"))
 
 
 def _add_min_max(commands: Any) -> None:
     parser = _command(commands, "min-max", "rows of greatest loss by turns with steps of the model")
     _add_epsilon(parser)
-    parser.add_argument("--decoy", choices=("none", "relabeled", "gradpc"), default="none", help="parameters under "
-                        "which poison looks right, the improved attack of Koh et al. (default: none)")  # fmt: skip
-    parser.add_argument("--most-loss", type=number, default=0.25, metavar="F", help="under the decoy (default: 0.25)")
-    parser.add_argument("--labels", choices=("chosen", "fixed"), default="chosen",
-                        help="those of greatest loss, or those of the rows (default: chosen)")  # fmt: skip
-    parser.add_argument("--tries", type=whole, default=32, metavar="N",
-                        help="clean rows from which one of greatest loss is looked for (default: 32)")  # fmt: skip
-    parser.add_argument("--ascent", type=whole, default=10, metavar="N", help="steps of that search (default: 10)")
-    parser.add_argument("--step", type=number, default=0.1, metavar="F", help="their length (default: 0.1)")
-    parser.add_argument(
-        "--batch-size", type=whole, default=500, metavar="N", help="of the model's steps (default: 500)"
-    )
-    parser.add_argument("--rate", type=number, default=0.03, metavar="F", help="of AdaGrad (default: 0.03)")
-    parser.add_argument("--repeats", type=whole, default=2, metavar="N", help="copies of each row (default: 2)")
+    parser.add_choice("--decoy", ("none", "relabeled", "gradpc"), "parameters under which poison looks right, the "
+                      "improved attack of Koh et al.")  # fmt: skip
+    parser.add_number("--most-loss", 0.25, "under the decoy")
+    parser.add_choice("--labels", ("chosen", "fixed"), "those of greatest loss, or those of the rows")
+    parser.add_whole("--tries", 32, "clean rows from which one of greatest loss is looked for")
+    parser.add_whole("--ascent", 10, "steps of that search")
+    parser.add_number("--step", 0.1, "their length")
+    parser.add_whole("--batch-size", 500, "of the model's steps")
+    parser.add_number("--rate", 0.03, "of AdaGrad")
+    parser.add_whole("--repeats", 2, "copies of each row")
 
 
 def _add_pgan(commands: Any) -> None:
     parser = _command(commands, "pgan", "poison of a generator, against a discriminator and the learner at once")
     _add_epsilon(parser)
-    parser.add_argument("--alpha", type=number, default=0.5, metavar="F",
-                        help="weight of not being detected against damage, 0 to 1 (default: 0.5)")  # fmt: skip
-    parser.add_argument("--share", type=number, default=0.5, metavar="F",
-                        help="of poison in the learner's steps (default: 0.5)")  # fmt: skip
-    parser.add_argument("--epochs", type=whole, default=20, metavar="N", help="of the game (default: 20)")
-    parser.add_argument("--batch-size", type=whole, default=100, metavar="N", help="of the game (default: 100)")
+    parser.add_number("--alpha", 0.5, "weight of not being detected against damage, 0 to 1")
+    parser.add_number("--share", 0.5, "of poison in the learner's steps")
+    parser.add_whole("--epochs", 20, "of the game")
+    parser.add_whole("--batch-size", 100, "of the game")
     parser.add_argument("--step", type=number, default=2e-4, metavar="F", help="of both networks' Adam (default: 2e-4)")
-    parser.add_argument("--follower-step", type=number, default=0.1, metavar="F", help="default: 0.1")
+    parser.add_number("--follower-step", 0.1)
 
 
 def _add_descent(parser: Any, *, steps: int, step: float) -> None:
@@ -154,17 +142,16 @@ def _add_descent(parser: Any, *, steps: int, step: float) -> None:
 def _add_unrolled(parser: Any, *, steps: int, batch: int | None) -> None:
     parser.add_argument("--unrolled", type=whole, default=steps, metavar="N",
                         help=f"steps of training that are differentiated through (default: {steps})")  # fmt: skip
-    parser.add_argument("--unrolled-step", type=number, default=0.1, metavar="F", help="their length (default: 0.1)")
+    parser.add_number("--unrolled-step", 0.1, "their length")
     parser.add_argument("--unrolled-batch", type=whole, default=batch, metavar="N",
                         help=f"clean rows of such a step (default: {batch or 'all'})")  # fmt: skip
-    parser.add_argument("--validation", type=number, default=0.3, metavar="F",
-                        help="share of the training rows that only the attacker uses (default: 0.3)")  # fmt: skip
+    parser.add_number("--validation", 0.3, "share of the training rows that only the attacker uses")
 
 
 def _add_flip(commands: Any) -> None:
     parser = _command(commands, "flip", "clean rows with wrong labels: the baseline")
     _add_epsilon(parser)
-    parser.add_argument("--rule", choices=("reverse", "random"), default="reverse", help="default: reverse")
+    parser.add_choice("--rule", ("reverse", "random"))
 
 
 def _add_epsilon(parser: Any) -> None:
@@ -187,7 +174,7 @@ def _add_target(parser: Any) -> None:
         metavar="F",
         help="of GradPC's ball, as a multiple of the length of the clean ones (default: 0.5)",
     )
-    parser.add_argument("--target-steps", type=whole, default=30, metavar="N", help="of GradPC (default: 30)")
+    parser.add_whole("--target-steps", 30, "of GradPC")
 
 
 def _command(commands: Any, name: str, text: str) -> Any:
@@ -208,16 +195,15 @@ def _command(commands: Any, name: str, text: str) -> Any:
                         "two classes and a model of one output (default: cross_entropy)")  # fmt: skip
     parser.add_argument("--output", metavar="NAME", help="part of what the model returns that is its scores: a key, "
                         "such as logits, or a place, such as 0 (default: it returns one tensor)")  # fmt: skip
-    parser.add_argument("--reg", type=number, default=0.0, metavar="F", help="L2 regulariser (default: 0)")
+    parser.add_number("--reg", 0.0, "L2 regulariser")
     parser.add_argument("--rows", type=whole, metavar="N", help="use only N training rows, drawn with the first seed")
-    parser.add_argument("--epochs-train", type=whole, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--batch-train", type=whole, default=1000, metavar="N", help="default: 1000")
-    parser.add_argument("--step-train", type=number, default=0.1, metavar="F", help="default: 0.1")
-    parser.add_argument("--momentum", type=number, default=0.0, metavar="F", help="default: 0")
-    parser.add_argument("--copies-train", type=whole, default=1, metavar="N", help="MaxUp: of so many perturbed "
-                        "copies of each row of a batch, that of greatest loss is learned (default: 1)")  # fmt: skip
-    parser.add_argument("--noise-train", type=number, default=0.0, metavar="F",
-                        help="deviation of the normal numbers that are added to each copy (default: 0)")  # fmt: skip
+    parser.add_whole("--epochs-train", 100)
+    parser.add_whole("--batch-train", 1000)
+    parser.add_number("--step-train", 0.1)
+    parser.add_number("--momentum", 0.0)
+    parser.add_whole("--copies-train", 1, "MaxUp: of so many perturbed copies of each row of a batch, that of greatest "
+                     "loss is learned")  # fmt: skip
+    parser.add_number("--noise-train", 0.0, "deviation of the normal numbers that are added to each copy")
     parser.add_argument("--training", metavar="NAME", help="package.module:function of a module, a dataset and a seed "
                         "that gives the module trained, in the place of SGD and its options above")  # fmt: skip
     parser.add_argument("--tensors", action="store_true", help="write what is learned, and targets, as safetensors")
@@ -225,9 +211,8 @@ def _command(commands: Any, name: str, text: str) -> Any:
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)"
     )
-    parser.add_argument("--precision", choices=("float32", "float64"), default="float32",
-                        help="of the module; sums are float64 (default: float32)")  # fmt: skip
-    parser.add_argument("--chunk", type=whole, default=2048, metavar="N", help="rows at a time (default: 2048)")
+    parser.add_choice("--precision", ("float32", "float64"), "of the module; sums are float64")
+    parser.add_whole("--chunk", 2048, "rows at a time")
     parser.add_jobs("seeds at a time (default: 1)", default=1)
     middle = "in the middle of gc (adam, gradient; not lbfgs) and tgda too"
     parser.add_out(f"output folder; a rerun resumes, {middle} (default: deep-report)", default="deep-report")

@@ -167,6 +167,18 @@ class Parser(argparse.ArgumentParser):
         elif message:
             tell(message.rstrip("\n"), file)
 
+    def add_whole(self, name: str, default: int, words: str = "") -> None:
+        """An option that is a whole number, with its default."""
+        self.add_argument(name, type=whole, default=default, metavar="N", help=_with_default(words, str(default)))
+
+    def add_number(self, name: str, default: float, words: str = "") -> None:
+        """An option that is a number, with its default."""
+        self.add_argument(name, type=number, default=default, metavar="F", help=_with_default(words, f"{default:g}"))
+
+    def add_choice(self, name: str, choices: Sequence[str], words: str = "") -> None:
+        """An option that is one of some words, by default the first."""
+        self.add_argument(name, choices=choices, default=choices[0], help=_with_default(words, choices[0]))
+
     def add_epsilon(self, **values: Any) -> None:
         """The budget."""
         values = values or {"default": 0.03}
@@ -200,6 +212,10 @@ class Parser(argparse.ArgumentParser):
         if action.option_strings and arg_strings == ["--"]:
             raise argparse.ArgumentError(action, "expected one argument")
         return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
+
+def _with_default(words: str, default: str) -> str:
+    return f"{words} (default: {default})" if words else f"default: {default}"
 
 
 def place(text: str) -> str:

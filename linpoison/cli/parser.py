@@ -239,8 +239,7 @@ def _add_harden(commands: Any) -> None:
                         "data), column:NAME (0 in all others), or a share drawn at random (default: 0.5)")  # fmt: skip
     parser.add_argument("--max-cost", type=number, default=0.01, metavar="F",
                         help="how much the clean error may grow (default: 0.01, one point)")  # fmt: skip
-    parser.add_argument("--finalists", type=whole, default=2, metavar="N",
-                        help="settings that meet the whole portfolio of attacks at least (default: 2)")  # fmt: skip
+    parser.add_whole("--finalists", 2, "settings that meet the whole portfolio of attacks at least")
     parser.add_argument("--certify", action="store_true", help="also bound the damage to the finalists that can be")
     parser.add_argument("--time-limit", type=number, default=None, metavar="S",
                         help="seconds in all; settings without time are named (default: none)")  # fmt: skip
