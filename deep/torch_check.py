@@ -8,7 +8,7 @@ hold all that it will compute against differences, in float64 where the module c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from linpoison.core import CapabilityError, InputError
@@ -18,7 +18,8 @@ from .precision import derivable
 from .torch_differences import OPERATIONS, Found, Function, bend_of, is_floating, ways_of
 from .torch_layers import Call, deepest, last_slope, place_of, record, writer
 from .torch_modules import called_with
-from .torch_second import MISSING, WAYS, Way, kept, ways_for
+from .torch_padding import padding_rows
+from .torch_second import MISSING, WAYS, Way, gradient, kept, ways_for
 
 Params = dict[str, Any]
 ROWS = 4
@@ -156,7 +157,11 @@ class Probe:
             outputs = self.call(params, x)
             return (loss(outputs) if loss is not None else 0.0) + bend(outputs)
 
-        return Function(rows, self.params, self.x)
+        free = Function(rows, self.params, self.x)
+        still = {name: row for name, row in padding_rows(self.module).items() if name in self.params}
+        slant = gradient(free.total, self.params) if still else {}
+        # one that has a slope after all is used in another place, too, and held to differences as all others are
+        return replace(free, still={name: row for name, row in still.items() if not slant[name][row].any()})
 
 
 def _check_answers(probe: Probe) -> None:
@@ -290,7 +295,8 @@ def _layer(part: Any, name: str, args: Any, kwargs: Any, params: Params) -> Func
         bend = bend_of(call(variables), 1)
     except MISSING:
         return None
-    return Function(lambda values, _: bend(call(values)), variables, None)
+    still = {k: row for k, row in padding_rows(part).items() if k in own}
+    return Function(lambda values, _: bend(call(values)), variables, None, still)
 
 
 def _devices(x: Any) -> list[int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .need_torch import torch
+from .torch_padding import zeroed
 from .torch_second import MISSING, Way, gradient, hessian_product, kept, mixed_product, slopes, ways_for
 
 tree_leaves = torch.utils._pytree.tree_leaves
@@ -19,11 +20,18 @@ OPERATIONS: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """Numbers of each row from parameters and rows; `x` is None where there are no rows, or none that move."""
+    """Numbers of each row from parameters and rows; `x` is None where there are no rows, or none that move.
+
+    `still` tells rows of parameters that are constants (`deep.torch_padding.padding_rows`).
+    """
 
     rows: Callable[[Params, Any], Any]
     params: Params
     x: Any
+    still: dict[str, int] = field(default_factory=dict)
+
+    def directions(self, seed: int) -> Params:
+        return zeroed(_directions(self.params, seed), self.still)
 
     def total(self, params: Params) -> Any:
         return self.rows(params, self.x).sum()
@@ -32,7 +40,7 @@ class Function:
         """The same at a point nearby, where no kink lies but by chance: rows of zeros often start on one."""
         if draw == 0:
             return self
-        shaken = _moved(self.params, _directions(self.params, 7 * draw), 0.05)
+        shaken = _moved(self.params, self.directions(7 * draw), 0.05)
         x = self.x
         if self.moves:
             x = x + 0.05 * _directions({"x": x}, 7 * draw + 1)["x"]
@@ -43,7 +51,7 @@ class Function:
         yield self
         for draw in range(1, 13):
             near = replace(self, x=self.x * 10.0 ** -(1 + draw % 6)).at(draw)
-            yield replace(near, params=_directions(self.params, draw))
+            yield replace(near, params=self.directions(draw))
 
     @property
     def moves(self) -> bool:
@@ -79,7 +87,7 @@ def ways_of(function: Function, ways: tuple[Way, ...], tol: float) -> Found | No
         looked = True
         for name, numeric, noise in _numeric(here, draw, step):
             if name not in found.ways:
-                _try(name, here, _directions(here.params, draw), ways, (numeric, noise, tol), found)
+                _try(name, here, here.directions(draw), ways, (numeric, noise, tol), found)
         if set(found.ways) >= _asked(function):
             break
     return found if looked else None
@@ -92,7 +100,7 @@ def _asked(function: Function) -> set[str]:
 
 def _numeric(here: Function, draw: int, step: float) -> list[tuple[str, Params, float]]:
     """Differences along a direction in the parameters, and what rounding may add to each."""
-    v, params, x = _directions(here.params, draw), here.params, here.x
+    v, params, x = here.directions(draw), here.params, here.x
     unit = 100 * torch.finfo(next(iter(params.values())).dtype).eps / step
     ahead, behind = _moved(params, v, step), _moved(params, v, -step)
 

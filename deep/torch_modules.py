@@ -11,6 +11,7 @@ from linpoison.core import CapabilityError, InputError
 
 from .need_torch import torch
 from .statistics import plain
+from .torch_padding import padding_rows, zeroed
 from .torch_sharing import sharing
 
 parametrize = torch.nn.utils.parametrize
@@ -31,6 +32,8 @@ class Layout:
     size : int
     places : list or None
         See `places_of`; within `fixed`.
+    still : dict
+        See `padding_rows`.
     """
 
     def __init__(self, module: Any, params: Callable[[str], bool] | Any = None) -> None:
@@ -41,6 +44,7 @@ class Layout:
         self.shapes = [named[name].shape for name in self.names]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
+        self.still = {name: row for name, row in padding_rows(module).items() if name in self.names}
         kinds = {named[name].dtype for name in self.names}
         if not (kinds == {torch.float32} or kinds == {torch.float64}):
             got = ", ".join(sorted(map(str, kinds)))
@@ -85,6 +89,10 @@ class Layout:
             raise InputError(f"a flat vector of {self.size} parameters", got)
         parts = torch.split(vector.to(self.first), self.sizes)
         return {k: part.reshape(shape) for k, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+    def tangent(self, vector: Any) -> dict[str, Any]:
+        """As `split`, of a direction to differentiate in: zero where no slope moves a parameter (`padding_rows`)."""
+        return zeroed(self.split(vector), self.still)
 
     def flat(self, tensors: dict[str, Any], rows: int | None = None) -> Any:
         """The float64 vector of tensors by name; with `rows`, a matrix of that many vectors."""

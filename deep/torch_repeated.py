@@ -98,8 +98,8 @@ class Repeated:
         def product(v: Any) -> Any:
             if kept is not None:
                 with nullcontext() if self._steady else full_precision(self.layout.first.device):
-                    return self.layout.flat(kept(self._params(v)))
-            tangent, total = self._params(v), 0.0 * plain(v)
+                    return self.layout.flat(kept(self.layout.tangent(v)))
+            tangent, total = self.layout.tangent(v), 0.0 * plain(v)
             with self._exact(w, X, y, twice=True) as parts:
                 for chunk in parts:
                     total += self.layout.flat(chunk_products(*chunk)(tangent))
@@ -119,7 +119,7 @@ class Repeated:
 
                 def kept(u: Any) -> Any:
                     with nullcontext() if self._steady else full_precision(self.layout.first.device):
-                        return along(self._params(u))
+                        return along(self.layout.tangent(u))
 
                 return self.layout.flat(slopes), kept
 

@@ -255,7 +255,7 @@ class TorchRisk(Repeated):
             return torch.cat([self.layout.flat(row_gradients(self._losses, params, x, t), len(x)) for x, t, _ in parts])
 
     def loss_jvp(self, w: Any, X: Any, y: Any, v: Any) -> Any:
-        params, tangent, found = self._params(w), self._params(v), []
+        params, tangent, found = self._params(w), self.layout.tangent(v), []
         with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, x=x, y=t)
@@ -266,7 +266,7 @@ class TorchRisk(Repeated):
         return self.curvature(w, X, y, self._shares(weights, count_rows(X)))(v) + self.penalty_grad(v)
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Any:
-        params, tangent, found = self._params(w), self._params(u), []
+        params, tangent, found = self._params(w), self.layout.tangent(u), []
         with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, y=t)

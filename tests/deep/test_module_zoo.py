@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from deep_cases import seeded  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
+from linpoison.core import CapabilityError  # noqa: E402
 
 nn = torch.nn
 F = nn.functional
@@ -218,3 +219,67 @@ def test_sparse_gradients_of_an_embedding_are_those_of_a_dense_one():
     for name in ("grad", "hvp"):
         dense, sparse = (getattr(risk, name)(w, words, y, *[w] * (name == "hvp")) for risk in risks)
         torch.testing.assert_close(sparse, dense)
+
+
+class Places(nn.Module):
+    """Rows and a vector for each place in them, of which one stands for padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.place, self.last = nn.Embedding(4, 5, padding_idx=1), nn.Linear(20, 3)
+        with torch.no_grad():
+            self.place.weight[1] = 0.4  # as a pretrained network has it
+
+    def forward(self, x):
+        return self.last(torch.tanh(x + self.place(torch.arange(4))).flatten(1))
+
+
+@pytest.mark.parametrize("derivative", ["auto", "forward", "double_backward"])
+def test_the_row_of_an_embedding_for_padding_is_a_constant(derivative):
+    rng = np.random.default_rng(3)
+    X, y = torch.as_tensor(rng.normal(size=(4, 4, 5))), rng.integers(3, size=4)
+    risk, h = TorchRisk(seeded(Places).double(), derivative=derivative), 1e-5
+    w, v = risk.current, torch.as_tensor(rng.normal(size=risk.size))
+    along = v.clone()
+    along[5:10] = 0.0  # names begin with place.weight, of rows of five
+
+    def slope(function):
+        return (function(w + h * along) - function(w - h * along)) / (2 * h)
+
+    for found, numeric in (
+        (risk.loss_jvp(w, X, y, v), slope(lambda w: risk.loss(w, X, y))),
+        (risk.per_sample_grad(w, X, y) @ v, slope(lambda w: risk.loss(w, X, y))),
+        (risk.hvp(w, X, y, v), slope(lambda w: risk.grad(w, X, y))),
+        (risk.mixed_product(w, X, y, v), slope(lambda w: risk.row_grad(w, X, y))),
+        (risk.pulled(w, X, y, np.ones(4))[1](v), slope(lambda w: risk.row_grad(w, X, y))),
+    ):
+        assert float((found - numeric).norm()) < 1e-7 * float(numeric.norm())
+    moved = w.clone()
+    moved[5:10] += 1.0
+    assert float((risk.loss(moved, X, y) - risk.loss(w, X, y)).abs().max()) > 0.01  # whatever the row, it is used
+
+
+class Reads(Places):
+    """The same, and the vectors are read once more, where padding has a slope."""
+
+    def forward(self, x):
+        return self.last((x + self.place(torch.arange(4)) + torch.tanh(self.place.weight)).flatten(1))
+
+
+class Ties(Places):
+    """The same, and a linear layer has the vectors as its weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(5, 4)
+        self.line.weight = self.place.weight
+
+    def forward(self, x):
+        return super().forward(x + self.line(x).sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("kind", [Reads, Ties])
+def test_padding_that_has_a_slope_elsewhere_is_no_constant(kind):
+    risk, X = TorchRisk(seeded(kind)), np.random.default_rng(3).normal(size=(4, 4, 5))
+    with pytest.raises(CapabilityError, match="gradient that is off"):
+        risk.grad(risk.current, X, np.arange(4) % 3)
