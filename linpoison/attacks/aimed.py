@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import LABELS, Array, Dataset, LinearModel, LinpoisonError, Poison
+from ..core.parts import dense
 from ..learners import Learner, make_learner
 from ..learners.newton import NEAR_KINK, newton_near
 from ..losses import Problem
@@ -166,8 +166,7 @@ class Aimed:
         stiff = reg * np.maximum(problem.penalty_mask(train.d), 1e-3)
         if train.d > _WIDEST:
             return np.asarray(goal / stiff)
-        X = train.X.toarray() if sp.issparse(train.X) else train.X
-        E = np.column_stack([X, np.full(train.n, float(problem.fit_intercept))])
+        E = np.column_stack([dense(train.X), np.full(train.n, float(problem.fit_intercept))])
         m = train.y * (E @ v)
         kink = problem.loss.kink
         bend = problem.loss.second_derivative(m) if kink is None else (np.abs(m - kink) < _BUMP) / (2 * _BUMP)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..convex import chosen_solver
 from ..core.dataset import Dataset
 from ..core.errors import InfeasibleSet, InputError, SolverFailed
 from ..core.model import LinearModel
+from ..core.parts import dense
 from ..core.poison import Poison
 from ..core.results import Candidate, SolveInfo
-from ..core.validation import LABELS, Array, Matrix, check_integers, check_number
+from ..core.validation import LABELS, Array, check_integers, check_number
 from ..defender import Evaluation
 from ..learners import make_learner
 from ..sets import ByLabel
@@ -186,8 +186,7 @@ def _flippable(scenario: Scenario, sets: ByLabel, label: float, rng: np.random.G
     inside = np.flatnonzero(violation <= 1e-9)
     if not inside.size:
         inside = np.argsort(violation, kind="stable")[:10]
-    chosen = rows.X[rng.choice(inside, size=size)]
-    return chosen.toarray() if scenario.train.is_sparse else np.asarray(chosen)
+    return dense(rows.X[rng.choice(inside, size=size)])
 
 
 _SHIFT = 0.015
@@ -276,7 +275,7 @@ class _Start:
         points = self.attack.points(self.scenario, self.sets, self.rng)
         self.unit = float(np.linalg.norm(_mean(self.train, 1.0) - _mean(self.train, -1.0))) or 1.0
         self.length = self.attack.ascent.length * self.unit
-        self.place = Place(self._projected(points, _dense(points.X)), (clean,), np.zeros(1), 0.0)
+        self.place = Place(self._projected(points, dense(points.X)), (clean,), np.zeros(1), 0.0)
         self.views = [View(self.train, dict.fromkeys(LABELS, 1.0))]
         if self.attack.behind:
             self._see(self._measure(0))
@@ -310,7 +309,7 @@ class _Start:
         if steepest == 0 or not np.isfinite(steepest):
             return False
         count = self._shifted(poison, gradient.counts)
-        X = _dense(poison.X)
+        X = dense(poison.X)
         while self.length >= ascent.least * self.unit:
             moved = self._projected(replace(poison, count=count), X + ascending * (self.length / steepest))
             there = self.objective.at(moved, self.place.models)
@@ -355,7 +354,7 @@ class _Start:
         """Sets and views as the defender has them with this poison in."""
         if self.attack.refit:
             self.sets = self._sets(find.poison, self.place.models[0], capped=self.attack.loss_cap)
-            moved = self._projected(self.place.poison, _dense(self.place.poison.X))
+            moved = self._projected(self.place.poison, dense(self.place.poison.X))
             self.place = replace(self.place, poison=moved)
         if self.attack.behind:
             self._see(find)
@@ -368,7 +367,3 @@ class _Start:
 def _mean(train: Dataset, label: float) -> Array:
     rows = train.of_class(label)
     return np.asarray(rows.X.mean(axis=0), dtype=np.float64).ravel()
-
-
-def _dense(X: Matrix) -> Array:
-    return np.asarray(X.toarray() if sp.issparse(X) else X)

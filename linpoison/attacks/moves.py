@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, Domain, InfeasibleSet, Matrix, Poison, SolverFailed
+from ..core.parts import dense
 from ..sets import ByLabel
 
 CHOICE = 200
@@ -49,8 +50,7 @@ class Slots:
 
     def row(self, index: int) -> Array:
         """A copy of the row of one slot, dense, shape (d,)."""
-        row = self.X[[index]]
-        return np.asarray(row.toarray() if sp.issparse(row) else row)[0]
+        return dense(self.X[[index]])[0]
 
     def put(self, rows: np.ndarray, changed: Iterable[Array], y: Array | float | None = None) -> Slots:
         """With other rows (dense, one by one) in some slots, and other labels."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from ..core.parts import dense
 from ..core.validation import Array
 from .saddle_parts import CleanPart, Piece, PoisonPart
 
@@ -107,9 +107,7 @@ class CurvedRows:
         self.ridge = ridge
         self.X: Any = clean.data.X[near]
         self.root = np.sqrt(piece.curvature[near])
-        gram = self.X @ self.X.T
-        gram = gram.toarray() if sp.issparse(gram) else gram
-        system = self.root[:, None] * (gram / ridge[0] + 1 / ridge[-1]) * self.root
+        system = self.root[:, None] * (dense(self.X @ self.X.T) / ridge[0] + 1 / ridge[-1]) * self.root
         system[np.diag_indices_from(system)] += 1.0
         self.factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False) if near.size else None
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from ..core import Array, Dataset, Domain, LinpoisonError, Matrix, Poison
+from ..core.parts import dense
 from ..defender import Defender
 
 RADII = (1.0, 3.0, 10.0, 100.0)
@@ -48,7 +49,7 @@ def plain_poisons(
     for name, poison in chain(far, clusters, _corners(defender.train, n_poison), _farthest(defender, n_poison), copied):
         inside = domain.violation(poison.X) <= 0
         if not inside.all():
-            X = domain.clip(poison.X.toarray() if hasattr(poison.X, "toarray") else poison.X)
+            X = domain.clip(dense(poison.X))
             poison = Poison(np.round(X) if domain.integral else X, poison.y, poison.count)
         if (domain.violation(poison.X) <= 0).all():
             yield name, poison

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ..core import CapabilityError, Dataset, Domain, InputError, Matrix, Poison, SolverFailed
+from ..core.parts import dense
 from ..defender import Evaluation
 from ..defenses import Defense, NormClipper, TrustedDefense, distinct_rows
 from ..defenses.quota import quota
@@ -94,7 +95,7 @@ def _clip(setting: Setting, rows: Dataset, n_poison: int, poison: Poison | None)
         rows_in = Poison(both.transform(poison.X), poison.y, poison.count)
         poisoned = _scores(_moved(setting, both), _clipped(rows, both), rows_in)[1]
     moved = abs(alone.transform(train.X) - train.X).max(axis=1)
-    touched = float((moved.toarray() if hasattr(moved, "toarray") else moved).astype(bool).mean())
+    touched = float(dense(moved).astype(bool).mean())
     return _remedy(
         "clip", f"clip distances to the median at their {alone.quantile:.0%} quantile", clean, poisoned, touched
     )

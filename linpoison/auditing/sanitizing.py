@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..core import Array, Dataset, InputError
 from ..core.archives import arrays_writer, parts_of, user_path
+from ..core.parts import dense
 from ..core.writing import Writer, as_text, check_folder, table_writer, write_all
 from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
@@ -194,9 +194,7 @@ class SanitizeReport(Report, stem="sanitize"):
             writer = csv.writer(text)
             writer.writerow([*names, self.data.label_name or "label"])
             for row, label in zip(self.kept, self.data.label_values(self.data.y[self.kept]), strict=True):
-                values = self.data.X[[row]]
-                dense = values.toarray() if sp.issparse(values) else values
-                writer.writerow([*(repr(float(value)) for value in dense.ravel()), label])
+                writer.writerow([*(repr(float(value)) for value in dense(self.data.X[[row]]).ravel()), label])
 
 
 def sanitize(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .domain import Domain, parse_domain
 from .errors import CapabilityError, InputError
+from .parts import dense
 from .validation import LABELS, Array, Codes, Matrix, as_labels, as_matrix, as_weights, label_array
 
 
@@ -258,7 +259,7 @@ def stack_rows(top: Matrix, bottom: Matrix) -> Matrix:
     """Rows of `top` over rows of `bottom`, in the storage of `top`."""
     if sp.issparse(top):
         return sp.csr_array(sp.vstack([top, sp.csr_array(bottom)]))
-    return np.concatenate([top, bottom.toarray() if sp.issparse(bottom) else bottom])
+    return np.concatenate([top, dense(bottom)])
 
 
 def _read_only(value: Matrix) -> Matrix:

@@ -379,7 +379,7 @@ class Words(Part):
 
 
 def dense(X: Matrix) -> Array:
-    """Rows as a dense array."""
+    """Rows as a dense array, which is the same one if it is dense and of float64."""
     return np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64)
 
 

@@ -19,6 +19,7 @@ from scipy.special import expit
 from sklearn.base import clone
 
 from ..core import LABELS, Array, Dataset
+from ..core.parts import dense
 from ..learners import Learner
 from ..losses import Problem, SmoothHinge
 from .base import Codes, Defense
@@ -275,8 +276,7 @@ def folds_of(rows: Dataset, seed: int) -> Codes:
 
 def directions(rows: Dataset, some: Codes) -> Array:
     """Some rows as directions of length 1 from the middle of their class."""
-    X = rows.X[some].toarray() if rows.is_sparse else rows.X[some]
-    away = X - class_centers(rows.X, rows.codes, 2, "median")[rows.codes[some]]
+    away = dense(rows.X[some]) - class_centers(rows.X, rows.codes, 2, "median")[rows.codes[some]]
     return np.asarray(away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), np.finfo(float).tiny))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from ..core.parts import dense
 from ..core.validation import Array, Matrix, check_number
 from ..sets.base import squared_distances
 from .base import Codes, Defense
@@ -76,7 +77,7 @@ class DuplicatesDefense(Defense):
         """How many of the rows that stay each row would be a copy of, as a newcomer."""
         scores = np.zeros(codes.size)
         for row, code in enumerate(codes):
-            point = X[[row]].toarray()[0] if sp.issparse(X) else X[row]
+            point = dense(X[[row]])[0]
             scores[row] = (squared_distances(self._kept_rows[code], point) <= self.radius_**2).sum()
         return scores
 

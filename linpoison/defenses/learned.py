@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import Array, Dataset, InputError, LinearModel
+from ..core.parts import dense
 from ..learners import make_learner
 from ..losses import Logistic, Problem
 
@@ -68,8 +68,8 @@ class LinearRows:
         """``phi'(y f(x)) y (x, 1)``, dense; without the last column where there is no intercept."""
         signs = self.signs(y)
         pull = signs * self.problem.loss.derivative(signs * self.model.decision_function(X))
-        dense = X.toarray() if sp.issparse(X) else np.asarray(X)
-        columns = np.column_stack([dense, np.ones(len(pull))]) if self.problem.fit_intercept else dense
+        rows = dense(X)
+        columns = np.column_stack([rows, np.ones(len(pull))]) if self.problem.fit_intercept else rows
         return np.asarray(pull[:, None] * columns)
 
     def gradient_products(self, X: Any, y: Any, v: Array) -> Array:
@@ -99,8 +99,8 @@ class LinearRows:
     def hessian(self, X: Any, y: Any) -> Array:
         """Of the objective, shape (p, p)."""
         signs = self.signs(y)
-        dense = X.toarray() if sp.issparse(X) else np.asarray(X)
-        columns = np.column_stack([dense, np.ones(len(signs))]) if self.problem.fit_intercept else dense
+        rows = dense(X)
+        columns = np.column_stack([rows, np.ones(len(signs))]) if self.problem.fit_intercept else rows
         bend = self.problem.loss.second_derivative(signs * self.model.decision_function(X))
         mask = self.problem.penalty_mask(self.model.d)[: columns.shape[1]]
         bent: Array = columns.T @ (bend[:, None] * columns) / len(signs)

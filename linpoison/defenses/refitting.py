@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 from ..core import Array, CapabilityError, InputError, Matrix, SolverFailed, check_integer, check_number
+from ..core.parts import dense
 from .base import Codes, Defense, keep_least
 from .learned import learner_of
 from .rows import ShapedRows
@@ -388,9 +389,9 @@ class RONI(TrainingDefense):
 
     def _scores(self, X: Matrix, codes: Codes) -> Array:
         learner, scores = learner_of(self.learner, self.classes_), np.zeros(codes.size)
-        dense = X.toarray() if hasattr(X, "toarray") else X
+        X = dense(X)
         for i, label in enumerate(self.classes_[codes]):
             for (rows, labels), held, base in self._trials:
-                model = learner.fit(np.concatenate([rows, dense[i : i + 1]]), np.append(labels, label))
+                model = learner.fit(np.concatenate([rows, X[i : i + 1]]), np.append(labels, label))
                 scores[i] += (float(model.losses(*held).mean()) - base) / len(self._trials)
         return scores

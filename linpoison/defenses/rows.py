@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, InputError, Matrix, squared_norms
+from ..core.parts import dense
 from .base import Codes
 
 _CHUNK = 256
@@ -31,8 +32,7 @@ def class_means(X: Matrix, codes: Codes, n_classes: int) -> Array:
     n = X.shape[0]
     share = 1.0 / np.bincount(codes, minlength=n_classes)
     average = sp.csr_array((share[codes], (codes, np.arange(n))), shape=(n_classes, n))
-    means = average @ X
-    return np.asarray(means.toarray() if sp.issparse(means) else means)
+    return dense(average @ X)
 
 
 CENTERS = ("mean", "median")
@@ -78,4 +78,4 @@ def chunks(rows: Codes) -> list[Codes]:
 
 def dense_rows(X: Matrix, rows: Codes) -> Array:
     """Some rows as a dense array."""
-    return np.asarray(X[rows].toarray() if sp.issparse(X) else X[rows])
+    return dense(X[rows])

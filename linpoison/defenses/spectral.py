@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from ..core.parts import dense
 from ..core.validation import Array, Matrix, check_integer, check_number
 from ..sets import FeasibleSet, Slab
 from .base import Codes, Defense
@@ -54,8 +54,7 @@ class RepresentationDefense(ShapedRows, Defense):
     def _represented(self, X: Matrix) -> Array:
         values = X if self._map is None else self._map(X)
         values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-        values = values.toarray() if sp.issparse(values) else values
-        return np.asarray(values, dtype=np.float64).reshape(X.shape[0], -1)
+        return dense(values).reshape(X.shape[0], -1)
 
 
 class SpectralSignatures(RepresentationDefense):

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import cholesky, solve_triangular
 
+from ..core.parts import dense
 from ..core.validation import Array, Matrix, squared_norms
 from ..learners.base import narrow
 from .block_lanczos import BlockLanczos
@@ -205,7 +206,7 @@ def _settled(values: Array, residuals: Array, k: int) -> bool:
 
 def _dense(X: Matrix, wide: bool) -> tuple[Array, Array]:
     gram = X @ X.T if wide else X.T @ X
-    values, vectors = np.linalg.eigh(gram.toarray() if sp.issparse(gram) else gram)
+    values, vectors = np.linalg.eigh(dense(gram))
     return values[::-1].clip(min=0), vectors[:, ::-1]
 
 

@@ -12,6 +12,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ..core import Array, Matrix, SolverFailed, squared_norms
+from ..core.parts import dense
 from .base import with_ones
 
 DIRECT = 700
@@ -105,10 +106,10 @@ class Hessian:
         full = with_ones(self.rows)
         weighed = full.multiply(self._root[:, None]).tocsr() if sp.issparse(full) else full * self._root[:, None]
         gram = weighed.T @ weighed
-        dense = (gram.toarray() if sp.issparse(gram) else gram) + np.diag(self.penalty)
+        full = dense(gram) + np.diag(self.penalty)
         if not self.fit_intercept:
-            dense[-1] = dense[:, -1] = 0.0
-        return np.asarray(dense)
+            full[-1] = full[:, -1] = 0.0
+        return np.asarray(full)
 
     @cached_property
     def _root(self) -> Array:
@@ -124,9 +125,7 @@ class Hessian:
             return _factor(matrix)
 
     def _row_matrix(self) -> Array:
-        gram = self.rows @ self.rows.T
-        dense = gram.toarray() if sp.issparse(gram) else gram
-        matrix = dense * (self._root[:, None] * self._root / self.penalty[0])
+        matrix = dense(self.rows @ self.rows.T) * (self._root[:, None] * self._root / self.penalty[0])
         matrix.flat[:: len(matrix) + 1] += 1.0
         return np.asarray(matrix)
 

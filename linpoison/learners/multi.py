@@ -12,6 +12,7 @@ import numpy as np
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError, SolverFailed
 from ..core.model import LinearModel, MultiModel
+from ..core.parts import dense
 from ..core.sizes import check_squares
 from ..core.validation import Array, check_integer, check_number
 from ..losses import MultiProblem, Softmax
@@ -110,7 +111,7 @@ class AdaGradLearner(MultiLearner):
             shuffled = rng.permutation(order)
             for begin in range(0, order.size, self.batch):
                 rows = shuffled[begin : begin + self.batch]
-                gradient = self._gradient(theta, _dense(data.X[rows]), data.codes[rows])
+                gradient = self._gradient(theta, dense(data.X[rows]), data.codes[rows])
                 seen += gradient**2
                 theta -= self.step * gradient / np.sqrt(seen)
         return MultiModel.from_matrix(theta)
@@ -208,7 +209,7 @@ class MultiReferenceLearner(MultiLearner):
 
         cp: Any = cvxpy
         theta = cp.Variable((data.k, data.d + 1))
-        X = np.hstack([_dense(data.X), np.ones((data.n, 1))])
+        X = np.hstack([dense(data.X), np.ones((data.n, 1))])
         loss = (data.weight / data.total) @ self.problem.loss.expression(X @ theta.T, data.codes)
         scale = np.sqrt(self.problem.penalty_mask(data.d))[None, :]
         penalty = cp.sum_squares(cp.multiply(np.repeat(scale, data.k, axis=0), theta))
@@ -251,7 +252,3 @@ def _whole(weight: Array) -> Any:
     if (weight != np.round(weight)).any():
         raise InputError("whole weights for AdaGrad, which visits copies of rows", "fractions", "Round the poison.")
     return weight.astype(np.intp)
-
-
-def _dense(X: Any) -> Array:
-    return X.toarray() if hasattr(X, "toarray") else np.asarray(X)

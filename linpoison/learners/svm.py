@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Dataset, LinearModel, SolverFailed
+from ..core.parts import dense
 from .base import Learner, LearnerWarning, converged, narrow
 from .newton import newton_hinge
 from .reference import ReferenceLearner
@@ -196,9 +197,7 @@ class HingeLearner(Learner):
 
 
 def _model_of(machine: Any) -> LinearModel:
-    coef = machine.coef_
-    coef = coef.toarray() if sp.issparse(coef) else np.asarray(coef)
-    return LinearModel(coef.ravel(), float(np.ravel(machine.intercept_)[0]))
+    return LinearModel(dense(machine.coef_).ravel(), float(np.ravel(machine.intercept_)[0]))
 
 
 def _with_best_intercept(model: LinearModel, data: Dataset) -> LinearModel:

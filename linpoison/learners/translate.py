@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import CapabilityError, InputError, LinearModel, Matrix, check_integer, check_number
+from ..core.parts import dense
 from ..losses import Hinge, Logistic, MarginLoss, Problem, Squared, SquaredHinge
 from .unwrap import unknown_kind, unwrap
 
@@ -128,9 +128,7 @@ def _check_fitted(estimator: Any, classifier: Any) -> None:
 
 
 def _model_of(classifier: Any) -> LinearModel:
-    coef = classifier.coef_
-    coef = coef.toarray() if sp.issparse(coef) else np.asarray(coef)
-    return LinearModel(coef.ravel(), float(np.ravel(classifier.intercept_)[0]))
+    return LinearModel(dense(classifier.coef_).ravel(), float(np.ravel(classifier.intercept_)[0]))
 
 
 def _require(condition: bool, classifier: Any, expected: str, got: str) -> None:

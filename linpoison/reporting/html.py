@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Dataset
+from ..core.parts import dense
 from .advice import advice, remedies_table
 from .cells import domain_words, points
 from .curve import bracket_words
@@ -144,8 +145,7 @@ def poison_rows(material: Material) -> list[tuple[str, ...]]:
     """Header and the rows of most copies, in the columns in which they differ most from the clean rows' means."""
     poison, train = material.poison, material.train
     chosen = np.argsort(-poison.count, kind="stable")[:N_ROWS]
-    rows = poison.X[chosen]
-    X = np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
+    X = dense(poison.X[chosen])
     mean = np.asarray(train.X.mean(axis=0)).ravel()
     columns = np.argsort(-abs(X - mean).max(axis=0), kind="stable")[:N_COLUMNS]
     header = ("label", "copies", *(feature_name(train, int(column)) for column in columns))

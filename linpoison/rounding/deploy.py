@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, Domain, Matrix, Poison, check_integer
+from ..core.parts import dense
 from ..sets import ByLabel, FeasibleSet
 from .integers import Law, copies_of, largest_remainder, round_point
 
@@ -171,5 +172,4 @@ def _placed(
 
 
 def _row(poison: Poison, index: int) -> Array:
-    row = poison.X[[index]]
-    return np.asarray(row.toarray() if sp.issparse(row) else row)[0]
+    return dense(poison.X[[index]])[0]

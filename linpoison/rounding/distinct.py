@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, Dataset, Domain, Matrix, Poison
+from ..core.parts import dense
 from ..sets.base import squared_distances
 
 MARGIN = 1.1
@@ -57,7 +58,7 @@ def make_distinct(poison: Poison, gap: float, clean: Dataset, rng: np.random.Gen
         center = np.asarray(others.weight @ others.X).ravel() / max(others.total, 1.0)
         rows = _Placed(others.X, gap * MARGIN)
         for row in np.repeat(mine, poison.count[mine].astype(int)):
-            point = poison.X[[row]].toarray()[0] if sp.issparse(poison.X) else np.asarray(poison.X[row])
+            point = dense(poison.X[[row]])[0]
             rows.place(_places(point, center, gap * MARGIN, clean.domain, rng, shrink))
         placed += rows.added
         labels += [float(label)] * len(rows.added)

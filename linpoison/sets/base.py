@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..core import Array, CapabilityError, InputError, Matrix, as_matrix, check_number
+from ..core.parts import dense
 from ..core.plugins import offered
 from .piece import Piece
 
@@ -171,7 +172,7 @@ class FeasibleSet(ABC):
             If the set is empty.
         """
         rows = self._rows(X)
-        return self._project(rows.toarray() if sp.issparse(rows) else np.array(rows))
+        return self._project(np.array(dense(rows)))
 
     def grown(self, by: float) -> FeasibleSet:
         """A set that holds this one after any move by a distance of at most `by`."""

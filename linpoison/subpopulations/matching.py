@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..core import InputError, Mask, check_integer
+from ..core.parts import dense
 from ..risk import Sample
 from .parts import Index
 
@@ -278,7 +279,7 @@ class ClusterMatch(Matcher):
         values = self._represented(rows)
         values = values if self.scaler_ is None else self.scaler_.transform(values)
         values = values if self.pca_ is None else self.pca_.transform(values)
-        return np.asarray(values.toarray() if sp.issparse(values) else values)
+        return dense(values)
 
     def _assign(self, rows: Sample) -> Index:
         return np.asarray(self.kmeans_.predict(self.embed(rows)), dtype=np.intp)

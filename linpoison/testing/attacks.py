@@ -10,7 +10,8 @@ import numpy as np
 
 from ..attacks import Aim, Attack, Scenario
 from ..attacks.scenario import check_deployable
-from ..core import Array, AttackResult, Budget, Dataset, InputError
+from ..core import AttackResult, Budget, Dataset, InputError
+from ..core.parts import dense
 from ..losses import Hinge, Problem
 from .holding import hold
 
@@ -98,12 +99,8 @@ def _refusals(attack: Attack, scenario: Scenario) -> None:
 
 def _same(one: AttackResult, other: AttackResult, where: str, attack: Attack) -> None:
     for name in ("X", "y", "count"):
-        first, second = (_dense(getattr(result.poison, name)) for result in (one, other))
+        first, second = (dense(getattr(result.poison, name)) for result in (one, other))
         hold(np.array_equal(first, second), f"the same poison for the same seed {where}", attack)
-
-
-def _dense(values: Array) -> Array:
-    return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
 
 
 class _Memory:

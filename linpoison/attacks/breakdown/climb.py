@@ -9,6 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from ...core.errors import InputError, SolverFailed
+from ...core.parts import dense
 from ...core.validation import Array
 from ..deadline import time_is_up
 from .plans import Ground, Plan, clipped
@@ -167,7 +168,7 @@ class Climb:
             alone = plan.copies - (plan.drags & (plan.copies > 1))
             sources = np.repeat(sources, np.concatenate([alone, np.ones(sources.size - alone.size, dtype=int)]))
         total = np.zeros(plan.points.shape)
-        np.add.at(total, sources, np.asarray(slopes.toarray() if hasattr(slopes, "toarray") else slopes))
+        np.add.at(total, sources, dense(slopes))
         return total
 
     def _radius(self, state: State) -> Plan:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...core.dataset import Dataset
+from ...core.parts import dense
 from ...core.poison import Poison
 from ..run import Step
 from ..scenario import Scenario
@@ -24,8 +25,7 @@ _ASCENT = 3  # one move in so many follows the gradient
 
 def given(poison: Poison) -> Plan:
     """A poison as a plan without rows that drag."""
-    X = poison.X.toarray() if hasattr(poison.X, "toarray") else np.array(poison.X)
-    return Plan(X, poison.y, poison.count.astype(int), np.zeros(poison.y.size, dtype=bool))
+    return Plan(np.array(dense(poison.X)), poison.y, poison.count.astype(int), np.zeros(poison.y.size, dtype=bool))
 
 
 def on_all_rows(

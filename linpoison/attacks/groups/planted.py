@@ -19,6 +19,7 @@ from ...core import (
     SolverFailed,
     check_number,
 )
+from ...core.parts import dense
 from ...learners import make_learner
 from ...rounding import deploy, largest_remainder, round_balanced
 from ..kkt_program import KKTProgram
@@ -123,7 +124,7 @@ class PlantedDecoy(GroupAttack):
             return deploy(relaxed, count, train.domain, np.random.default_rng(seed), sparse=train.is_sparse)
         total = min(count, max(round(relaxed.total), 1))
         made, labels = [], []
-        points = relaxed.X.toarray() if sp.issparse(relaxed.X) else np.asarray(relaxed.X)
+        points = dense(relaxed.X)
         for point, label, copies in zip(points, relaxed.y, largest_remainder(relaxed.count, total), strict=True):
             if copies:
                 made.append(sp.csr_array(round_balanced(train.domain.clip(point), int(copies), label * decoy.coef)))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from ...core.dataset import Dataset
 from ...core.errors import InputError
 from ...core.model import MultiModel
+from ...core.parts import dense
 from ...core.validation import Array, Matrix, check_number
 from ...defenses import make_defense
 from ...losses import MultiLoss
@@ -152,7 +152,7 @@ def pulled_in(data: Dataset, poison: Dataset, remove: float) -> Dataset:
     domain that holds the rows holds them.
     """
     check_number(remove, "remove", at_least=0, below=1)
-    X = poison.X.toarray() if sp.issparse(poison.X) else np.array(poison.X)
+    X = np.array(dense(poison.X))
     for label in np.unique(poison.codes):
         own = poison.codes == label
         X[own] = _Class(data.X[data.codes == label], poison.weight[own], remove).pulled_in(X[own])

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...core.dataset import Dataset
+from ...core.parts import dense
 from ...core.validation import Array, Matrix
 from ...sets import FeasibleSet
 from ..claim import Claim
@@ -24,8 +25,7 @@ def one(claim: Claim) -> float:
 
 def extended(claim: Claim, X: Any, labels: Array) -> Array:
     """``k (x, 1)`` of rows with labels `k`, dense, with 0 in place of the 1 if no intercept is fitted."""
-    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return np.column_stack([dense * labels[:, None], labels * one(claim)])
+    return np.column_stack([dense(X) * labels[:, None], labels * one(claim)])
 
 
 def not_below_zero(goals: Array, bounds: Any) -> Array:

@@ -56,6 +56,7 @@ import numpy as np
 from scipy.linalg import cho_solve
 
 from ...core.errors import CapabilityError
+from ...core.parts import dense
 from ...core.validation import LABELS, Array
 from ..claim import Claim
 from ..rounding import UNIT, gamma
@@ -273,8 +274,7 @@ class RidgeSystem:
     def directions(self) -> Array:
         """``c = -k (z, 1)`` of each row of the claim, shape (rows, D), up to a relative error of ``2 u``."""
         rows = self.claim.demand_rows()
-        X = rows.X.toarray() if rows.is_sparse else rows.X
-        return -rows.y[:, None] * self.extend(X)
+        return -rows.y[:, None] * self.extend(dense(rows.X))
 
     @cached_property
     def about(self) -> Clean:

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...core.dataset import Dataset
+from ...core.parts import dense
 from ...core.validation import Array, Matrix
 from ...losses import Problem
 from ..claim import Claim
@@ -80,7 +81,7 @@ class CleanRows:
     @cached_property
     def dense(self) -> Array:
         """The rows, dense."""
-        return np.asarray(self.E.toarray() if sp.issparse(self.E) else self.E)
+        return dense(self.E)
 
     @property
     def step(self) -> int:
