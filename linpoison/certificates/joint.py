@@ -50,6 +50,8 @@ class Joint:
         Is told the multipliers of each solution.
     most : ndarray, shape (m,)
         ``h``: no less than each margin; infinite where no bound is known.
+    like : callable
+        Is told the multipliers of a similar program before one is solved, zeros for that of the last one.
     """
 
     settle: Callable[[Extend], Solution | None]
@@ -59,6 +61,7 @@ class Joint:
     poison: Callable[[], Poison | None]
     told: Callable[[Array], None]
     most: Array
+    like: Callable[[Array], None] = lambda mu: None
 
     def worst(self, marks: NDArray[np.bool_]) -> Answer | None:
         """``max_v min_j -m_j(v)`` over the marked rows; None where no solver answers."""
@@ -72,13 +75,16 @@ class Joint:
             terms = [(lead, scores), (level, -np.ones((marked.size, 1)))]
             place["rule"] = cones.nonneg(terms, scores @ at + middle)
 
+        self.like(np.zeros(self.most.size))
         answer = self.settle(extend) if marked.size else None
         if answer is None:
             return None
         return self._answered(answer, place["rule"], marked, marks.astype(np.float64), -answer.value)
 
-    def relaxed(self, fixed: Array, share: Array) -> Answer | None:
+    def relaxed(self, fixed: Array, share: Array, near: Answer | None = None) -> Answer | None:
         """The greatest share of marks ``b`` in [0, 1], some `fixed` at 0 or 1 (-1: free), that one model can have.
+
+        The answer is expected to be `near` another one.
 
         ::
 
@@ -106,6 +112,7 @@ class Joint:
             cones.nonneg([(marks, -1.0)], np.ones(free.size))
             cones.nonneg([(slack, 1.0)], 0.0)
 
+        self.like(np.zeros(self.most.size) if near is None else near.mu)
         answer = self.settle(extend)
         if answer is None:
             return None

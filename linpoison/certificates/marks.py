@@ -131,7 +131,7 @@ class Search:
             for mark in (1, 0):
                 part = node.fixed.copy()
                 part[node.row] = mark
-                node.parts += (self._node(part),)
+                node.parts += (self._node(part, node.answer),)
                 made += 1
                 heapq.heappush(open_, (-node.parts[-1].value, made, node.parts[-1]))
         return root
@@ -141,8 +141,8 @@ class Search:
         unit = float(self.share[0])
         return (math.floor(self.reached / unit + 0.5) + 1 - ROOM) * unit if self.whole else self.reached
 
-    def _node(self, fixed: Array) -> Node:
-        return Node(fixed, self.joint.relaxed(fixed, self.share))
+    def _node(self, fixed: Array, above: Answer | None = None) -> Node:
+        return Node(fixed, self.joint.relaxed(fixed, self.share, above))
 
     def _split(self, node: Node) -> int:
         """The row whose mark is least decided; -1 where all are, and the poison behind them is tried."""

@@ -10,7 +10,7 @@ from scipy.special import rel_entr
 from linpoison.certificates.claim import Claim
 from linpoison.certificates.clean.anchor import anchor
 from linpoison.certificates.clean.screen import screen
-from linpoison.certificates.outer.conic import make_program
+from linpoison.certificates.outer.conic import Sides, make_program
 from linpoison.core import Dataset
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge
@@ -98,7 +98,8 @@ def membership(claim, screening, point):
     program = make_program(claim, screening)
     loss = claim.problem.loss
     if loss.kink is not None:
-        cones = program.built(np.ones(claim.train.n, dtype=bool), program.rows @ v)
+        every, margins = np.ones(claim.train.n, dtype=bool), program.rows @ v
+        cones = program.built(every, every, Sides(margins, 1 - margins))
     else:
         program.approximate(v, a)
         cones = program.model
@@ -114,12 +115,11 @@ def membership(claim, screening, point):
         x[last + number] = np.linalg.norm(u - claim.sets[label].center * w) / claim.epsilon
     if loss.kink is not None:
         losses = loss.value(program.rows @ v)
-        x[blocks.v], x[program.a], x[program.xi] = v, a[program.open], losses[program.open]
-        away = np.isin(np.arange(claim.train.n), program.ones)
-        apart = np.where(away, 1 - program.rows @ v, 0.0)
-        apart[program.open] = losses[program.open]
-        spent = np.where(away, 1.0, 0.0)
-        spent[program.open] = a[program.open]
+        x[blocks.v], x[program.a], x[program.xi] = v, a[program.loose], losses[program.bent]
+        apart = np.where(program.below, 1 - margins, 0.0)
+        apart[program.bent] = losses[program.bent]
+        spent = np.where(program.rising, 1.0, 0.0)
+        spent[program.loose] = a[program.loose]
         x[program.lost] = program.share @ (apart - spent)
     else:
         for number, label in enumerate((1, -1)):

@@ -134,18 +134,34 @@ def test_the_rows_near_the_kink_give_the_value_of_all(monkeypatch):
     monkeypatch.setattr(outer_conic, "WHOLE", 0)
     monkeypatch.setattr(outer_conic, "NEAR", 0.01)
     part = outer_conic.make_program(claim, screening)
-    begun = (np.abs(part.seen[0][1] - 1) < 0.01).sum()
+    begun = (np.abs(part.seen[0][1].margins - 1) < 0.01).sum()
     for j in range(3):
         row = claim.about(claim.rows.take([j]))
         goal = row.rows.y[0] * np.append(row.rows.X[0], 1.0)
         bounds = [evaluate(row, screening, **program.multipliers(goal)[0])[0] for program in (whole, part)]
         assert bounds[1] == pytest.approx(bounds[0], abs=1e-5)
-    assert begun < part.open.size < claim.train.n
+        assert part.answer.value == pytest.approx(whole.answer.value, abs=1e-5)
+    assert begun < part.bent.sum() < claim.train.n
+    assert begun < part.loose.sum() < claim.train.n
+    assert (part.bent != part.loose).any()
+    assert part.rising.any()
+    assert part.below.any()
+    goals = claim.rows.y[:, None] * np.column_stack([claim.rows.X, np.ones(claim.rows.n)])
+    joints = [program.joint(goals, np.full(claim.rows.n, 3.0), lambda mu: None) for program in (whole, part)]
+    share, free = np.full(claim.rows.n, 1 / claim.rows.n), np.full(claim.rows.n, -1)
+    roots = [joint.relaxed(free, share) for joint in joints]
+    free[0] = 1
+    nodes = [joint.relaxed(free, share, root) for joint, root in zip(joints, roots, strict=True)]
+    for every, some in (roots, nodes):
+        assert some.value == pytest.approx(every.value, abs=1e-4)
+    assert (part.bent != part.loose).any()
 
 
-def test_rows_are_decided_by_what_is_known_of_others(monkeypatch):
+@pytest.mark.parametrize("whole", [80, 0])
+def test_rows_are_decided_by_what_is_known_of_others(whole, monkeypatch):
     """Bounds and models of the set that programs found for some rows speak of others, and never wrongly."""
     monkeypatch.setattr(outer_known, "CONIC_ENTRIES", 10)
+    monkeypatch.setattr(outer_conic, "WHOLE", whole)
     claim = make_claim(epsilon=0.05)
     rng = np.random.default_rng(3)
     X = np.repeat(claim.rows.X, 6, axis=0) + 0.05 * rng.normal(size=(6 * claim.rows.n, claim.train.d))
@@ -465,7 +481,8 @@ def test_a_program_takes_no_square_of_the_clean_rows(loss):
     tracemalloc.start()
     try:
         if loss == "hinge":
-            program.built(np.ones(claim.train.n, dtype=bool), program.rows @ center).matrices()
+            every, margins = np.ones(claim.train.n, dtype=bool), program.rows @ center
+            program.built(every, every, outer_conic.Sides(margins, 1 - margins)).matrices()
         else:
             program.approximate(center, np.full(claim.train.n, 0.5))
             program.model.matrices()

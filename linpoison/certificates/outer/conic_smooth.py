@@ -55,6 +55,13 @@ class SmoothProgram(Program):
     def begin(self) -> None:
         self.approximate(self.start, self.loss.pull(signed_scores(self.claim, self.start)))
 
+    def solved(self, goal: Array) -> None:
+        """Nothing: each program begins at the clean model."""
+
+    @property
+    def member(self) -> Array:
+        return self.v
+
     def value(self, goal: Array) -> float:
         return -inf
 

@@ -183,7 +183,7 @@ class OuterSet:
         """The best multipliers of a row and their bound, the value of its program and the model behind it."""
         answers = self.program.multipliers(goal, brisk)
         value = self.program.value(goal) if answers else np.nan
-        model = self.program.v if answers else np.zeros(goal.size)
+        model = self.program.member if answers else np.zeros(goal.size)
         if not answers or not self.screening.capped:
             answers = answers + self._closed(goal)
         best, bound = self._best(row, answers)
@@ -196,7 +196,7 @@ class OuterSet:
             if self.shared and mu.any():
                 goal = mu @ goals
                 value = self.program.value(goal)
-                self._add(goal, self.program.found(), value, value, self.program.v)
+                self._add(goal, self.program.found(), value, value, self.program.member)
 
         return self.program.joint(goals, most, told)
 

@@ -51,6 +51,8 @@ class Program(ABC):
     at: Array
     blocks: Blocks
     answer: Solution
+    asked: Array
+    """The direction that a solution is sought for; zero where none is known."""
 
     def __init__(self, claim: Claim, screening: Screening, solver: str | None) -> None:
         self.claim, self.screening, self.solver = claim, screening, solver
@@ -179,8 +181,25 @@ class Program(ABC):
     def joint(self, goals: Array, most: Array, told: Callable[[Array], None]) -> Joint:
         """Programs with the scores ``-goal . v`` of several rows; `most` is no less than each margin."""
         self.begin()
-        return Joint(self.settle, -goals, np.zeros(len(goals)), lambda: self.v, self.poison, told, most)
+
+        def answered(mu: Array) -> None:
+            self.solved(mu @ goals)
+            told(mu)
+
+        def like(mu: Array) -> None:
+            self.asked = mu @ goals
+
+        return Joint(self.settle, -goals, np.zeros(len(goals)), lambda: self.v, self.poison, answered, most, like)
 
     @abstractmethod
     def begin(self) -> None:
         """Set what a program of this kind needs before it is solved."""
+
+    @abstractmethod
+    def solved(self, goal: Array) -> None:
+        """Told the direction that the last solution turned out to be the worst one for."""
+
+    @property
+    @abstractmethod
+    def member(self) -> Array:
+        """A model of the set, as far as the last solution has one."""
