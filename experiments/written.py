@@ -6,6 +6,7 @@ A script runs with its own folder on the path; `tables` and `report` put this on
 from __future__ import annotations
 
 import csv
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,12 +25,17 @@ def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[s
 
 
 def provenance(**more: str) -> str:
-    """Command without folders, and versions, those of further packages last."""
+    """Command as a shell takes it, without folders, and versions, those of further packages last."""
     from linpoison.auditing.assemble import versions
 
-    words = [Path(word).name for word in sys.argv]
+    command = shlex.join(Path(word).name or word for word in sys.argv)
     packages = ", ".join(f"{name} {version}" for name, version in (versions() | more).items())
-    return f"`{' '.join(words)}`; {packages}."
+    return f"`{command}`; {packages}."
+
+
+def with_provenance(table: str) -> str:
+    """A table with what it was measured with below it."""
+    return f"{table}\n{provenance()}\n"
 
 
 def drawn(path: Path, panels: int, size: tuple[float, float], dpi: int) -> tuple[list[Any], Callable[[], None]]:

@@ -7,6 +7,7 @@ import csv
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -75,6 +76,18 @@ def test_the_map_repeats_the_table_of_rooms():
         assert named == ALLOWED[room], room
 
 
+def test_tables_say_what_they_were_measured_with_in_words_that_a_shell_takes(monkeypatch):
+    written = script(ROOT / "experiments" / "written.py")
+    words = ["/some/where/tgda.py", "--games", "tied start", "--out", ".", "--poison", "in/planted", "--quick"]
+    monkeypatch.setattr(sys, "argv", words)
+    last = written["with_provenance"]("| a |\n").splitlines()[-1]
+    assert shlex.split(last.split("`")[1]) == ["tgda.py", *words[1:6], "planted", "--quick"]
+    for path in (ROOT / "experiments").glob("*/*.py"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"\.md\W.*write_text|markdown", text):
+            assert re.search(r"with_provenance|provenance\(", text), path
+
+
 def test_the_table_of_experiments_has_every_script_and_result():
     folder = ROOT / "experiments"
     pages = {path: path.read_text(encoding="utf-8") for path in folder.glob("*/README.md")}
@@ -103,7 +116,7 @@ def test_the_enron_table_on_a_small_set(tmp_path, fake_attacks, capsys):
         assert report.target == target
         assert str(report.clean["test_error"]) in {row["clean"] for row in rows if row["target"] == target}
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert len(table.splitlines()) == 6
+    assert len(table.splitlines()) == 6 + 2
     assert capsys.readouterr().out == table
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
@@ -208,7 +221,7 @@ def test_the_naive_grid_on_a_small_set(tmp_path, capsys):
     assert naive["main"](["--quick", "--no-audit", "--out", str(tmp_path)]) == 0
     table = (tmp_path / "naive.md").read_text(encoding="utf-8")
     assert table == capsys.readouterr().out
-    assert len(table.splitlines()) == 2 + 2 * 7
+    assert len(table.splitlines()) == 2 + 2 * 7 + 2
     split, Best = naive["split_of"]("toy", True), naive["Best"]
     for domain, least in ((naive["Domain"].real(), 300), (naive["Domain"].range(split.train.X), 100)):
         ground = naive["Ground"](split.train, 3, np.random.default_rng(0))

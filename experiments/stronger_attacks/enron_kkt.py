@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 
 from linpoison import AuditReport, Split, audit, load
 
+sys.path.append(str(Path(__file__).parent.parent))
+from written import with_provenance  # noqa: E402
+
 ATTACKS = ("kkt", "kkt-grid")
 TARGETS = ("test", "train")
 DEFENSES = ("l2", "slab", "loss", "svd", "knn")
@@ -177,10 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     chosen = setup(given.data, given.quick)
     rows = [row for report in run(chosen, given.out, given.seed, given.jobs) for row in rows_of(report, chosen.compare)]
-    (given.out / "table.md").write_text(markdown(rows), encoding="utf-8")
+    table = with_provenance(markdown(rows))
+    (given.out / "table.md").write_text(table, encoding="utf-8")
     write_csv(rows, given.out / "table.csv")
     draw(rows, given.out / "figure.png")
-    print(markdown(rows), end="")
+    print(table, end="")
     return 0
 
 

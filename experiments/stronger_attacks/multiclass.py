@@ -36,6 +36,9 @@ from linpoison.defenses import make_defense
 from linpoison.learners import AdaGradLearner, LibraryLearner, MultiLearner
 from linpoison.losses import MultiProblem, Softmax
 
+sys.path.append(str(Path(__file__).parent.parent))
+from written import with_provenance  # noqa: E402
+
 DEFENSES = ("none", "l2", "loss")
 PAPER = {"l2": 0.152, "loss": 0.137}
 """Koh et al., MNIST, epsilon 3 %, min-max attack: test error behind the L2 and the loss defence."""
@@ -249,10 +252,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.attacks not in (None, name_of(attack)):
             continue
         rows.append(measured(scenario, attack, aim, ranked))
-        (given.out / "table.md").write_text(markdown(rows, not given.quick), encoding="utf-8")
+        table = with_provenance(markdown(rows, not given.quick))
+        (given.out / "table.md").write_text(table, encoding="utf-8")
         write_csv(rows, given.out / "table.csv")
     draw(rows, given.out / "figure.png", not given.quick)
-    print(markdown(rows, not given.quick), end="")
+    print(table, end="")
     return 0
 
 

@@ -35,6 +35,9 @@ from linpoison.defenses.quota import drag_ratio
 from linpoison.learners.base import LearnerWarning
 from linpoison.losses import Problem
 
+sys.path.append(str(Path(__file__).parent.parent))
+from written import with_provenance  # noqa: E402
+
 DATA = "breast_cancer,digits17,gaussians,reviews"
 FILTERS = ("l2", "slab", "loss", "svd", "knn")
 EPSILON, REG = 0.03, 0.01
@@ -271,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows, more = run_case(name, model, given)
         table += rows
         beaten |= more
-    text = "\n".join(table) + "\n"
+    text = with_provenance("\n".join(table) + "\n")
     (given.out / "naive.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return int(beaten)

@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             options.out.mkdir(parents=True, exist_ok=True)
             file = options.out / f"linear-{name}-split-{options.split}-alpha-{options.alpha:g}.md"
             head = "Damage to the cluster, and in brackets to the others, on test rows.\n\n"
-            file.write_text(f"{head}{table}\n{written.provenance()}\n", encoding="utf-8")
+            file.write_text(written.with_provenance(head + table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ attacks on MNIST-1-7 take most of the time.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -33,6 +32,9 @@ from linpoison.defenses import make_defense
 from linpoison.learners import make_learner
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import ByLabel, domain_set, intersect
+
+sys.path.append(str(Path(__file__).parent.parent))
+from written import write  # noqa: E402
 
 REG = {"breast_cancer": 0.1, "digits17": 0.1, "mnist17": 0.05, "enron1": 0.09, "adult": 0.09}
 EPSILONS = (0.0, 0.003, 0.01, 0.03, 0.1)
@@ -100,12 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     names = ["quick"] if given.quick else given.data.split(",")
     rows = [row for name in names for row in measure(name, given.quick)]
-    given.out.mkdir(parents=True, exist_ok=True)
-    lines = [HEADER, ["---"] * len(HEADER), *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    (given.out / "average_loss.md").write_text(table, encoding="utf-8")
-    with open(given.out / "average_loss.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([HEADER, *rows])
+    write(given.out, "average_loss", HEADER, rows)
     return 0
 
 

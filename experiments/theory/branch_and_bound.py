@@ -15,7 +15,6 @@ Expected: in each case the outer set is below both Steinhardt bounds, and branch
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -29,6 +28,9 @@ from linpoison.certificates.theory import certify_exact, certify_steinhardt
 from linpoison.core import Dataset
 from linpoison.losses import Hinge, Problem
 from linpoison.sets import Ball, ByLabel
+
+sys.path.append(str(Path(__file__).parent.parent))
+from written import write  # noqa: E402
 
 TOL = 1e-3
 
@@ -83,23 +85,10 @@ def measure(seed: int, epsilon: float, n: int) -> Case:
     return Case(seed, epsilon, *first, bound, attack, int(found.info["nodes"]), seconds)
 
 
-def table(cases: Sequence[Case]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(HEADS) + " |", "|" + "---|" * len(HEADS)]
-    for case in cases:
-        cells = [str(case.seed), f"{case.epsilon:g}", *(f"{value:.4f}" for value in case[2:9])]
-        lines.append("| " + " | ".join([*cells, str(case.nodes), f"{case.seconds:.1f}"]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def write(cases: Sequence[Case], out: Path) -> None:
-    """``table.md`` and ``table.csv``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(table(cases), encoding="utf-8")
-    with open(out / "table.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEADS)
-        writer.writerows(cases)
+def cells(case: Case) -> list[str]:
+    """A line as text."""
+    bounds = (f"{value:.4f}" for value in case[2:9])
+    return [str(case.seed), f"{case.epsilon:g}", *bounds, str(case.nodes), f"{case.seconds:.1f}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one small case")
     options: Any = parser.parse_args(arguments)
     grid = [(0, 0.05, 9)] if options.quick else [(seed, eps, 21) for seed in (0, 1, 2) for eps in (0.03, 0.1)]
-    cases = [measure(*case) for case in grid]
-    write(cases, options.out)
-    sys.stdout.write(table(cases))
+    sys.stdout.write(write(options.out, "table", HEADS, [cells(measure(*case)) for case in grid]))
     return 0
 
 

@@ -39,6 +39,9 @@ from linpoison.core.validation import Array
 from linpoison.learners import make_learner
 from linpoison.losses import make_loss
 
+sys.path.append(str(Path(__file__).parent.parent))
+from written import provenance  # noqa: E402
+
 REG = 0.1
 BEFORE = {
     ("breast_cancer", 0.003): ".076 .140 .140 .117 .076 .117 .076 -",
@@ -121,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with options.out.open("w", encoding="utf-8") as file:
         file.write(f"# Pointwise certificates, {options.loss} loss\n\n")
         _write(file, options)
+        file.write(f"\n{provenance()}\n")
 
 
 def _write(file: TextIO, options: argparse.Namespace) -> None:

@@ -20,7 +20,6 @@ below the other two, and every row has a finite bound.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +41,9 @@ from linpoison.core import Dataset
 from linpoison.datasets import load
 from linpoison.losses import Problem, make_loss
 from linpoison.sets import Ball, ByLabel
+
+sys.path.append(str(Path(__file__).parent.parent))
+from written import write  # noqa: E402
 
 EPSILONS = (0.001, 0.003, 0.01, 0.03)
 LOSSES = ("hinge", "logistic")
@@ -114,24 +116,9 @@ def measure(claim: Claim, jobs: int) -> dict[str, Any]:
     }
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-    names = list(found[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in found:
-        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def write(folder: Path, found: Sequence[dict[str, Any]]) -> None:
-    """Both files, anew after each row."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "mnist17_margin.md").write_text(table(found), encoding="utf-8")
-    with (folder / "mnist17_margin.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+def cells(row: dict[str, Any]) -> list[str]:
+    """A line as text."""
+    return [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,11 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for loss in chosen.loss:
         for epsilon in (0.01,) if chosen.quick else chosen.epsilon:
             claim = Claim(train, Problem(make_loss(loss), chosen.reg), sets, epsilon, test)
-            found.append(measure(claim, chosen.jobs))
-            sys.stdout.write(table(found[-1:]))
-            sys.stdout.flush()
+            row = measure(claim, chosen.jobs)
+            found.append(cells(row))
+            print(" ".join(f"{name} {cell}," for name, cell in zip(row, found[-1], strict=True)), flush=True)
             if chosen.out is not None:
-                write(chosen.out, found)
+                write(chosen.out, "mnist17_margin", list(row), found)
     return 0
 
 

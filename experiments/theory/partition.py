@@ -19,7 +19,6 @@ rows of digits and no MNIST; all test rows of MNIST with 10 parts take some ten 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +38,9 @@ from linpoison.core import Dataset, Poison
 from linpoison.learners import make_learner
 from linpoison.losses import Problem, Squared
 from linpoison.sets import Ball, Box, ByLabel
+
+sys.path.append(str(Path(__file__).parent.parent))
+from written import write  # noqa: E402
 
 REG = 0.3
 DIGITS = (("squared", 5, "2 -> 12"), ("squared", 10, "4 -> 9"), ("hinge", 5, "2 -> 5"))
@@ -218,17 +220,6 @@ def draw(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as Markdown and as CSV; the Markdown is printed too."""
-    out.mkdir(parents=True, exist_ok=True)
-    lines = [header, ["---"] * len(header), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
-    with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    print(text)
-
-
 def pairs(text: str) -> list[tuple[int, int]]:
     """``10:300,50:200`` as pairs of numbers."""
     return [(int(k), int(n)) for k, _, n in (item.partition(":") for item in text.split(","))]
@@ -246,17 +237,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if "digits" in given.data.split(","):
         header = ["bases", "parts", "rows", "before", "votes", "base budgets", "attacked with", "seconds"]
-        write(given.out, "digits", header, digits(given.quick))
+        print(write(given.out, "digits", header, digits(given.quick)))
     if "mnist17" in given.data.split(",") and not given.quick:
         lines, costs = mnist(given.shapes, [int(k) for k in given.votes.split(",")], given.precision)
         names = ["certificate", "rows", "error", "median", "most", "seconds", "seconds to verify"]
-        write(given.out, "mnist17", names, costs)
+        print(write(given.out, "mnist17", names, costs))
         shares = [[name, *(f"{100 * share:.1f}" for share in values)] for name, values in lines.items()]
-        write(given.out, "curve", ["right and certified, %", *map(str, BUDGETS)], shares)
+        print(write(given.out, "curve", ["right and certified, %", *map(str, BUDGETS)], shares))
         draw(given.out / "curve.png", lines)
     if "flips" in given.data.split(",") and not given.quick:
         header = ["reg", "parts", "right", "flips withstood, median", "25 %", "seconds"]
-        write(given.out, "flips", header, flips(600, ((0.1, 1), (0.1, 200), (1.0, 1), (1.0, 200))))
+        print(write(given.out, "flips", header, flips(600, ((0.1, 1), (0.1, 200), (1.0, 1), (1.0, 200)))))
     return 0
 
 

@@ -29,6 +29,9 @@ from linpoison.certificates import Certificate, Claim, certify_ridge
 from linpoison.losses import Squared
 from linpoison.sets import Ball, ByLabel
 
+sys.path.append(str(Path(__file__).parent.parent))
+from written import with_provenance  # noqa: E402
+
 BEFORE = {
     ("breast_cancer", 0.1): {0.003: (0.076, 0.076), 0.01: (0.094, 0.094), 0.03: (0.164, 0.164), 0.1: (0.380, 0.374)},
     ("digits17", 0.1): {0.01: (0.037, 0.037), 0.03: (0.183, 0.183), 0.1: (0.853, 0.853)},
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(table)
         return
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(f"# Ridge certificates\n\n{table}", encoding="utf-8")
+    options.out.write_text(with_provenance(f"# Ridge certificates\n\n{table}"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def write(out: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[s
 
 def tell_violations(text: str, tallies: Mapping[str, Any], out: Path | None, name: str) -> int:
     """Print a table of checks, and write it to a folder if there is one; 1 if any tally has violations, else 0."""
+    text = written.with_provenance(text)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{name}.md").write_text(text, encoding="utf-8")

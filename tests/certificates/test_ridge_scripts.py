@@ -13,7 +13,8 @@ def table():
 
 def test_the_table_is_near_the_figures_of_another_split(table, tmp_path):
     table["main"](["--quick", "--out", str(tmp_path / "table.md")])
-    lines = (tmp_path / "table.md").read_text().splitlines()[4:]
+    *lines, _, measured_with = (tmp_path / "table.md").read_text().splitlines()[4:]
+    assert "linpoison " in measured_with
     assert len(lines) == 10
     for line in lines:
         cells = [cell.strip() for cell in line.split("|")]
