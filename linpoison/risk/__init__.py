@@ -12,8 +12,6 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
     where they may lie.
 `CG`, `MINRES`, `GaussNewton`, `NormalCG`, `Dense`, `Identity`
     ``H x = b`` from products with H; MINRES where H may be indefinite.
-`total_gradient`
-    the derivative of a validation loss in the rows, through what is learned from them.
 `LBFGSTrainer`
     learning from scratch to a certified gradient.
 `reachability`, `least_residuals`
@@ -22,7 +20,7 @@ Data come as a `Sample`: rows, labels, copies. Parameters are flat float64 vecto
 
 from .descent import LBFGS, Accelerated, Adam, Descent, ProjectedGradient
 from .fields import Align, Cancel, Match, PoisonObjective
-from .implicit import TotalGradient, hessian, total_gradient
+from .implicit import hessian
 from .linear_risk import LinearRisk
 from .measuring import accuracy, relative_distance
 from .parameters import DirectRows
@@ -71,7 +69,6 @@ __all__ = [
     "Sphere",
     "TargetGenerator",
     "Tied",
-    "TotalGradient",
     "Trained",
     "Trainer",
     "accuracy",
@@ -80,5 +77,4 @@ __all__ = [
     "objective",
     "reachability",
     "relative_distance",
-    "total_gradient",
 ]

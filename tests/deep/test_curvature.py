@@ -8,10 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, mlp, several  # noqa: E402
+from total_gradient import total_gradient  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
 from linpoison.core import InputError  # noqa: E402
-from linpoison.risk import CG, MINRES, Alone, GaussNewton, LBFGSTrainer, hessian, total_gradient  # noqa: E402
+from linpoison.risk import CG, MINRES, Alone, GaussNewton, LBFGSTrainer, hessian  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
 
 LOSSES = {"cross_entropy": 3, "logistic": 1, "squared": 1}

@@ -128,7 +128,7 @@ def test_every_name_is_there_and_described():
     for name in deep.__all__:
         assert getattr(deep, name).__doc__ or name == "Vector"
         assert name in deep.__doc__ or name in {
-            "Canceling", "Crafted", "Descent", "Reachability", "Solution", "TotalGradient", "Trained",
+            "Canceling", "Crafted", "Descent", "Reachability", "Solution", "Trained",
             "accuracy", "relative_distance", "hessian", "sampled_hessian", "objective", "Alone", "DirectRows",
             "InverseHVP", "PoisonParameters", "Projection", "TargetGenerator", "Trainer",
         }  # fmt: skip

@@ -11,12 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deep_cases import mlp, seeded, several  # noqa: E402
+from total_gradient import total_gradient  # noqa: E402
 
 from deep import SGDTrainer, TorchRisk  # noqa: E402
 from deep.adam_training import AdamTrainer  # noqa: E402
 from linpoison.attacks.gradient import Canceler, GradPC  # noqa: E402
 from linpoison.core import CapabilityError, InputError  # noqa: E402
-from linpoison.risk import Adam, LBFGSTrainer, Sample, accuracy, total_gradient  # noqa: E402
+from linpoison.risk import Adam, LBFGSTrainer, Sample, accuracy  # noqa: E402
 
 nn = torch.nn
 S, L = nn.Sequential, nn.Linear

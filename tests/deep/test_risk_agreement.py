@@ -8,11 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, vectors  # noqa: E402
+from total_gradient import total_gradient  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
 from linpoison.core import Dataset, LinearModel  # noqa: E402
 from linpoison.losses import Problem, make_loss  # noqa: E402
-from linpoison.risk import LinearRisk, Sample, hessian, objective, reachability, total_gradient  # noqa: E402
+from linpoison.risk import LinearRisk, Sample, hessian, objective, reachability  # noqa: E402
 from linpoison.risk.arrays import to_numpy  # noqa: E402
 from linpoison.risk.solvers import CG  # noqa: E402
 

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deep_cases import linear_pair, mlp, several, slope  # noqa: E402
+from total_gradient import total_gradient  # noqa: E402
 
 from deep import LeaderNetwork, TorchRisk, pretrain  # noqa: E402
 from deep.models import DenseLeader  # noqa: E402
@@ -18,7 +19,7 @@ from linpoison.attacks.gradient.tgda import COLUMNS  # noqa: E402
 from linpoison.attacks.gradient.tgda_parts import Table  # noqa: E402
 from linpoison.core import InputError, SolverFailed  # noqa: E402
 from linpoison.core.journal import FolderJournal  # noqa: E402
-from linpoison.risk import CG, Alone, Box, DirectRows, Identity, LBFGSTrainer, Sample, accuracy, total_gradient  # noqa: E402
+from linpoison.risk import CG, Alone, Box, DirectRows, Identity, LBFGSTrainer, Sample, accuracy  # noqa: E402
 from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
 SOLVER = CG(relative_damping=0, maxiter=200, tol=1e-13)

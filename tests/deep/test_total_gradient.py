@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deep_cases import binary, linear_pair, mlp, several, slope  # noqa: E402
+from total_gradient import total_gradient  # noqa: E402
 
 from deep import TorchRisk  # noqa: E402
 from linpoison.attacks.gradient import FixedModelAttack, GradientMatching  # noqa: E402
@@ -26,7 +27,6 @@ from linpoison.risk import (  # noqa: E402
     ProjectedGradient,
     Sample,
     objective,
-    total_gradient,
 )
 from linpoison.risk.arrays import norm, to_numpy  # noqa: E402
 
