@@ -77,6 +77,10 @@ class FeasibleRegion:
         al.: the defender fits on clean and poison). Without it they are fitted on clean rows.
     learned : LinearModel, optional
         The undefended model that `poison` plants; its loss is capped beside the decoy's.
+    cap : float, optional
+        A fixed cap on a row's loss under the decoy, in place of what loss defences are predicted to let through.
+    solver : str, optional
+        A conic solver for every support and projection; the structured ones by default.
     """
 
     scenario: Scenario
@@ -84,6 +88,8 @@ class FeasibleRegion:
     detectors: Mapping[str, Defense]
     poison: Poison | None = None
     learned: LinearModel | None = None
+    cap: float | None = None
+    solver: str | None = None
 
     @classmethod
     def fit(cls, scenario: Scenario, policy: SetPolicy, poison: Poison | None = None) -> FeasibleRegion:
@@ -108,14 +114,14 @@ class FeasibleRegion:
         learned = None if poison is None else defender.learner.fit(train.mix(poison.expanded()))
         return cls(replace(scenario, train=train), policy, detectors, poison, learned)
 
-    def sets(self, decoy: LinearModel) -> ByLabel:
-        """Domain, detectors, and the cap on the decoy's loss where the loss defence is chosen.
+    def sets(self, decoy: LinearModel | None = None) -> ByLabel:
+        """Domain, detectors, and the cap on the decoy's loss where the loss defence is chosen; without a decoy no cap.
 
         Where none of them applies the set of a class is R^d.
         """
-        return ByLabel({label: self._of_class(label, decoy) for label in LABELS})
+        return ByLabel({label: self._of_class(label, decoy) for label in LABELS}).solved_by(self.solver)
 
-    def _of_class(self, label: float, decoy: LinearModel) -> FeasibleSet:
+    def _of_class(self, label: float, decoy: LinearModel | None) -> FeasibleSet:
         scenario = self.scenario
         domain, d = scenario.train.domain, scenario.train.d
         parts = [self._detector_set(detector, label) for detector in self.detectors.values()]
@@ -125,13 +131,19 @@ class FeasibleRegion:
         enclosed = any(part.piece and part.piece.counts for part in parts) and not np.any(domain.lower)
         if hull is not None and not enclosed:
             parts.append(hull)
-        models = [decoy] if self.learned is None else [decoy, self.learned]
-        for defense in scenario.defenses.values():
-            if defense.caps_loss:
-                parts += [self._loss_set(defense, label, model) for model in models]
+        parts += self._loss_sets(label, decoy)
         if not parts:
             return everywhere(d)
         return intersect(*parts)
+
+    def _loss_sets(self, label: float, decoy: LinearModel | None) -> list[FeasibleSet]:
+        if decoy is None:
+            return []
+        if self.cap is not None:
+            return [loss_cap(decoy, label, self.scenario.problem.loss, self.cap)]
+        models = [decoy] if self.learned is None else [decoy, self.learned]
+        capping = [defense for defense in self.scenario.defenses.values() if defense.caps_loss]
+        return [self._loss_set(defense, label, model) for defense in capping for model in models]
 
     def _detector_set(self, detector: Defense, label: float) -> FeasibleSet:
         rows = self.scenario.train.of_class(label)

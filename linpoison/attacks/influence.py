@@ -271,7 +271,7 @@ class _Start:
     def _begin(self) -> None:
         """Points, sets and views of a poison that nobody has seen yet."""
         clean = self.scenario.clean_model
-        self.sets = self._sets(None, clean, capped=False)
+        self.sets = self._sets(None)
         points = self.attack.points(self.scenario, self.sets, self.rng)
         self.unit = float(np.linalg.norm(_mean(self.train, 1.0) - _mean(self.train, -1.0))) or 1.0
         self.length = self.attack.ascent.length * self.unit
@@ -280,16 +280,9 @@ class _Start:
         if self.attack.behind:
             self._see(self._measure(0))
 
-    def _sets(self, poison: Poison | None, model: LinearModel, *, capped: bool) -> ByLabel:
-        return self._region(poison, capped=capped).sets(model).solved_by(self.attack.solver)
-
-    def _region(self, poison: Poison | None, *, capped: bool) -> FeasibleRegion:
+    def _sets(self, poison: Poison | None, model: LinearModel | None = None) -> ByLabel:
         region = FeasibleRegion.fit(self.attack.assumed(self.scenario), self.attack.policy, poison)
-        if capped:
-            return region
-        defenses = region.scenario.defenses
-        rest = {name: defense for name, defense in defenses.items() if not defense.caps_loss}
-        return replace(region, scenario=replace(region.scenario, defenses=rest))
+        return region.sets(model).solved_by(self.attack.solver)
 
     def _aim(self, progress: float) -> None:
         """The objective of this turn, at the current points."""
@@ -353,7 +346,7 @@ class _Start:
     def _read(self, find: Find) -> None:
         """Sets and views as the defender has them with this poison in."""
         if self.attack.refit:
-            self.sets = self._sets(find.poison, self.place.models[0], capped=self.attack.loss_cap)
+            self.sets = self._sets(find.poison, self.place.models[0] if self.attack.loss_cap else None)
             moved = self._projected(self.place.poison, dense(self.place.poison.X))
             self.place = replace(self.place, poison=moved)
         if self.attack.behind:

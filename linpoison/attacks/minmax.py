@@ -11,12 +11,11 @@ import scipy.sparse as sp
 
 from ..convex import chosen_solver
 from ..core.errors import SolverFailed
-from ..core.model import LinearModel
 from ..core.poison import Poison
 from ..core.results import Candidate
-from ..core.validation import LABELS, check_among, check_integer, check_number
+from ..core.validation import check_among, check_integer, check_number
 from ..rounding import deploy, largest_remainder
-from ..sets import ByLabel, loss_cap
+from ..sets import ByLabel
 from .base import whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
@@ -104,9 +103,9 @@ class MinMaxBasic(Planting):
             found = found + run.steps("refits", chain, [(self, scenario, None, found[0].poison, [run.seed, 1])])
         return found
 
-    def region(self, scenario: Scenario, poison: Poison | None = None) -> Sets:
+    def region(self, scenario: Scenario, poison: Poison | None = None) -> FeasibleRegion:
         """See `Planting.region`."""
-        return Sets(scenario, self.policy, self.cap, poison, self.solver)
+        return replace(super().region(scenario, poison), cap=self.cap, solver=self.solver)
 
     def relaxed(self, plot: Plot) -> list[Relaxed]:
         """The weighted rows of the program, or the rows of the paper's loop."""
@@ -119,7 +118,7 @@ class MinMaxBasic(Planting):
                 poison = replace(poison, X=sp.csr_array(poison.X))
             facts["violation"] = float(sets.violation(poison.X, poison.y).max(initial=0.0))
             return [Relaxed(poison, rng, None, facts)]
-        saddle = self.program.solve(plot.region.plain.scenario.train, problem, sets, total / train.total)
+        saddle = self.program.solve(plot.region.scenario.train, problem, sets, total / train.total)
         if not saddle.poison.n_distinct:
             raise SolverFailed("expected rows that cost the learner something, got sets without any.")
         facts |= {"violation": saddle.info.max_violation, "gap": saddle.gap}
@@ -207,36 +206,6 @@ class MinMax(Growing, MinMaxBasic):
 
 NEAR = 6_324
 """Training rows up to which every step asks the k-NN defence too: worst rows lie far out, copies or not."""
-
-
-class Sets:
-    """The attacker's sets for one state of the training data, with a decoy or without."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        policy: SetPolicy,
-        cap: float | None,
-        poison: Poison | None = None,
-        solver: str | None = None,
-    ) -> None:
-        defenses = {name: each for name, each in scenario.defenses.items() if not each.caps_loss}
-        self.cap, self.loss, self.solver = cap, scenario.problem.loss, solver
-        self.plain = FeasibleRegion.fit(replace(scenario, defenses=defenses), policy, poison)
-        self.full = self.plain if cap is not None else FeasibleRegion.fit(scenario, policy, poison)
-
-    def sets(self, decoy: LinearModel | None) -> ByLabel:
-        """Both classes' sets; without a decoy no loss is capped."""
-        return self._of(decoy).solved_by(self.solver)
-
-    def _of(self, decoy: LinearModel | None) -> ByLabel:
-        if decoy is None:
-            return self.plain.sets(LinearModel(np.zeros(self.plain.scenario.train.d)))
-        sets = self.full.sets(decoy)
-        if self.cap is None:
-            return sets
-        caps = {label: loss_cap(decoy, label, self.loss, self.cap) for label in LABELS}
-        return sets.intersect(caps)
 
 
 def readings(

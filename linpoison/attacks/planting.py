@@ -30,7 +30,7 @@ class Plot:
     """Where a program plants: one decoy or none, and the sets that the defences leave for it."""
 
     scenario: Scenario
-    region: Any
+    region: FeasibleRegion
     decoy: Decoy | None
     sets: ByLabel
     seed: Sequence[int]
@@ -66,7 +66,7 @@ class Planting(Attack):
     def relaxed(self, plot: Plot) -> list[Relaxed]:
         """What the program of one decoy finds."""
 
-    def region(self, scenario: Scenario, poison: Poison | None = None) -> Any:
+    def region(self, scenario: Scenario, poison: Poison | None = None) -> FeasibleRegion:
         """What has the sets of a decoy, fitted on the clean rows, or with a poison in (Algorithm 1 of Koh et al.)."""
         return FeasibleRegion.fit(scenario, self.policy, poison)
 
@@ -79,7 +79,7 @@ def plant(
     started: float,
     attack: Planting,
     scenario: Scenario,
-    region: Any,
+    region: FeasibleRegion,
     decoy: Decoy | None,
     seed: Sequence[int],
     draws: int | None = None,
@@ -129,7 +129,13 @@ def chain(
 
 
 def grown(
-    started: float, attack: Growing, scenario: Scenario, region: Any, decoy: Decoy, poison: Poison, seed: Sequence[int]
+    started: float,
+    attack: Growing,
+    scenario: Scenario,
+    region: FeasibleRegion | None,
+    decoy: Decoy,
+    poison: Poison,
+    seed: Sequence[int],
 ) -> Step:
     """One decoy of a generation: under given sets and then refitted ones, or under those with the best poison in."""
     if region is None:

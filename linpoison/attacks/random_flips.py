@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core import Candidate, Dataset, InputError, LinearModel, Poison, check_among, check_integers
+from ..core import Candidate, Dataset, InputError, Poison, check_among, check_integers
 from ..sets import ByLabel
 from .base import Attack
 from .feasible import FeasibleRegion, SetPolicy
@@ -92,10 +92,8 @@ def in_sets(scenario: Scenario, policy: SetPolicy, rows: Dataset) -> np.ndarray:
 
 def sets_without_loss(scenario: Scenario, policy: SetPolicy) -> ByLabel | None:
     """The sets of all chosen defences but the loss defence, which depends on the model that is learned."""
-    others = {name: guard for name, guard in scenario.defenses.items() if not guard.caps_loss}
     try:
-        region = FeasibleRegion.fit(replace(scenario, defenses=others), policy)
-        return region.sets(LinearModel(np.zeros(scenario.train.d)))  # no set that is left looks at it
+        return FeasibleRegion.fit(scenario, policy).sets()
     except InputError:  # such as equal class means, which have no slab between them
         return None
 

@@ -9,7 +9,7 @@ import pytest
 from kkt_cases import scenario_of
 
 from linpoison.attacks import FeasibleRegion, LabelFlipDecoys, Scenario, SetPolicy
-from linpoison.attacks.minmax import MinMax, MinMaxBasic, Sets, allot, bounds
+from linpoison.attacks.minmax import MinMax, MinMaxBasic, allot, bounds
 from linpoison.attacks.minmax_paper import PaperLoop
 from linpoison.attacks.run import Run
 from linpoison.attacks.saddle import SaddleProgram
@@ -62,7 +62,7 @@ def test_poison_does_damage_behind_the_defences(words):
 def test_training_objective_stays_below_the_attacks_own_bound(basic):
     scenario, result = basic
     first = next(item for item in result.candidates if item.label == "worst rows")
-    sets = Sets(scenario, SetPolicy(), None).sets(None)
+    sets = FeasibleRegion.fit(scenario, SetPolicy()).sets()
     assert sets.violation(first.relaxed.X, first.relaxed.y).max() <= 1e-6
     attained = training_objective(scenario, first.relaxed)
     assert attained <= result.info["upper"] * (1 + 1e-7)
@@ -77,7 +77,7 @@ def test_basic_ignores_the_loss_defence_and_min_max_heeds_it(words):
     decoy = SMALL.generate(scenario.train, scenario.problem, scenario.target)[0].model
     values = {}
     for name, cap, model in (("none", None, None), ("fitted", None, decoy), ("fixed", 0.25, decoy)):
-        sets = Sets(scenario, SetPolicy(), cap).sets(model)
+        sets = replace(FeasibleRegion.fit(scenario, SetPolicy()), cap=cap).sets(model)
         values[name] = SaddleProgram(tol=1e-3).solve(scenario.train, scenario.problem, sets, EPSILON)
     assert values["none"].upper > values["fitted"].upper * 1.01
     losses = scenario.problem.loss.value(decoy.margins(values["fixed"].poison.as_dataset()))
@@ -115,7 +115,7 @@ def test_paper_method_runs_under_the_same_promises(cls):
 
 def test_paper_loop_raises_the_training_objective_towards_the_bound():
     scenario = scenario_of("breast_cancer", defenses=("l2", "slab"))
-    sets = Sets(scenario, SetPolicy(), None).sets(None)
+    sets = FeasibleRegion.fit(scenario, SetPolicy()).sets()
     train, problem, epsilon = scenario.train, scenario.problem, scenario.n_poison / scenario.train.total
     saddle = SaddleProgram(tol=1e-3).solve(train, problem, sets, epsilon)
     rng = np.random.default_rng(0)
