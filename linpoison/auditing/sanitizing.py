@@ -19,6 +19,7 @@ from ..datasets.files import SUFFIXES
 from ..datasets.layout import Layout
 from ..datasets.loading import is_named
 from ..datasets.rewriting import same_kind, write_rows
+from ..datasets.tables import kind_of
 from ..defender import Defender
 from ..reporting.base import Report, Table
 from ..reporting.cells import listed
@@ -141,7 +142,7 @@ class SanitizeReport(Report, stem="sanitize"):
         not counted.
         """
         target = check_output(path)
-        suffix = target.suffix.lower()
+        suffix = kind_of(target)
         like = self.source is not None and same_kind(self.source, target)
         if not like and suffix not in (".npz", ".csv"):
             raise InputError("an output file .npz or .csv", str(path), f"{suffix} is for rows of such a file.")
@@ -166,7 +167,7 @@ class SanitizeReport(Report, stem="sanitize"):
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the files of the report, all or none; `save_rows` writes the kept rows."""
-        if Path(folder).suffix.lower() in SUFFIXES:
+        if kind_of(Path(folder)) in SUFFIXES:
             raise InputError("a folder for the report", str(folder), "save_rows writes the kept rows to a file.")
         super().save(folder)
 
@@ -242,7 +243,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise InputError("the name of an output file", repr(path))
     target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
+    if kind_of(target) not in SUFFIXES:
         raise InputError("an output file .npz or .csv, or of the kind of the input", str(path))
     if target.is_dir():
         raise InputError("an output file", f"the folder {path}")

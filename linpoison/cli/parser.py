@@ -294,7 +294,7 @@ _FAIL_ABOVE = (
     "without a range check where both are reported) is above X"
 )
 _NO_CLASS_WEIGHT = "refused here: give weights of the rows (--weight) instead"
-_DATA_HELP = "a name that 'linpoison datasets' lists, or a file: .npz, .csv, .parquet, .svmlight"
+_DATA_HELP = "a name that 'linpoison datasets' lists, or a file: .npz, .csv, .tsv (or .gz of them), .parquet, .svmlight"
 
 
 def _command(commands: Any, name: str, help_text: str, description: str) -> Parser:
@@ -319,9 +319,13 @@ def _add_learner(parser: Parser, *, several: bool = False, class_weight: str | N
         "range:F (that range, F times as wide) (default: that of the data)")  # fmt: skip
     add("--frozen", metavar="COLUMNS", help="columns of the raw table that an attacker cannot change (beside "
         "--estimator): each poison row takes their values from one clean row")  # fmt: skip
-    add("--label", metavar="COLUMN", help="label column of a .csv or .parquet file (default: the one called label, "
-        "target or class, else y, else the last if it alone has two values)")  # fmt: skip
-    add("--header", metavar="LINE", help="first or none: whether the first line of a .csv file names the columns")
+    add("--label", metavar="COLUMN", help="label column of a table: .csv, .tsv, .parquet (default: the one called "
+        "label, target or class, else y, else the last if it alone has two values)")  # fmt: skip
+    add(
+        "--header",
+        metavar="LINE",
+        help="first or none: whether the first line of a .csv or .tsv file names the columns",
+    )
     add("--index", metavar="COLUMN", help="column that numbers or names the rows and is no feature, or none")
     add("--weight", dest="sample_weight", metavar="COLUMN", help="column (of an .npz file the array) of sample weights")
     add("--test", metavar="FILE", help="file with the test rows")

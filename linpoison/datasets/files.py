@@ -16,7 +16,7 @@ from ..core.archives import user_path
 from ..core.sizes import check_scale
 from .layout import Layout
 from .readers import Raw, _arrays, _matrix, marked_in_npz, read_npz, read_svmlight
-from .tables import TABLES, _numbers, marked_in_table, read_table
+from .tables import TABLES, _numbers, kind_of, marked_in_table, read_table
 
 MOST_CLASSES = 100
 """More label values than these are no classes but numbers or names of rows."""
@@ -123,7 +123,7 @@ def _distinct(labels: Any) -> list[Any]:
 
 Through = Callable[[Any, "tuple[str, ...] | None"], "tuple[Any, tuple[str, ...] | None]"]
 _PICKLES = (".pkl", ".pickle", ".joblib")
-SUFFIXES = (".npz", ".csv", ".parquet", ".svmlight", ".svm", ".libsvm")
+SUFFIXES = (".npz", *TABLES, ".svmlight", ".svm", ".libsvm")
 
 
 def load_file(
@@ -154,7 +154,7 @@ def load_file(
     encoding = _encoding(raw)
     y = _encoded(encoding, raw.y, X, path.name)
     names: dict[str, Any] = {
-        "name": path.stem, "feature_names": columns, "label_name": raw.label_name,
+        "name": path.name[: -len(kind_of(path))], "feature_names": columns, "label_name": raw.label_name,
         "classes": encoding.values, "n_classes": encoding.n_classes,
     }  # fmt: skip
     numbers = np.arange(y.size)
@@ -194,20 +194,20 @@ def read_raw(path: Path, test: Path | None, layout: Layout, *, raw: bool = False
         array = name in ("weight", "trusted")
         if not array or suffix != ".npz":
             what = f"{name} column" if name != "header" else "option header"
-            kinds = ".csv, .parquet and .npz" if array else ".csv and .parquet"
+            kinds = ".csv, .tsv, .parquet and .npz" if array else ".csv, .tsv and .parquet"
             raise InputError(f"no {what} with a {suffix} file", repr(value), f"It is for {kinds} files.")
     return read_npz(path, test, layout.weight) if suffix == ".npz" else read_svmlight(path, test)
 
 
 def marked_rows(path: Path, layout: Layout) -> NDArray[np.intp]:
     """Numbers of the rows of a file that the column (or array) of trusted rows in `layout` marks."""
-    if path.suffix.lower() in TABLES:
+    if kind_of(path) in TABLES:
         return marked_in_table(path, layout)
     return marked_in_npz(path, str(layout.trusted))
 
 
 def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
+    suffix = kind_of(path)
     if suffix in _PICKLES:
         raise InputError(
             f"a data file ending in {', '.join(SUFFIXES)}",
@@ -276,7 +276,7 @@ def held_out(y: Any, test_fraction: float, seed: int, name: str) -> tuple[Any, A
 
 
 def read_rows(path: str | os.PathLike[str], names: tuple[str, ...] | None, layout: Layout) -> Matrix:
-    """The rows of a ``.csv`` or ``.parquet`` table or of the array X of an ``.npz`` file, without labels.
+    """The rows of a table (``.csv``, ``.tsv``, ``.parquet``) or of the array X of an ``.npz`` file, without labels.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def read_rows(path: str | os.PathLike[str], names: tuple[str, ...] | None, layou
     file = user_path(path, "a table of rows")
     if not file.is_file():
         raise InputError("a file of rows", f"{file}, which is none")
-    suffix = file.suffix.lower()
+    suffix = kind_of(file)
     if suffix == ".npz":
         return _matrix(_arrays(file), file)
     if suffix not in TABLES:

@@ -36,15 +36,15 @@ def load(
     ----------
     name_or_path : str or path
         A name that `names` lists, that of an ``.npz`` file in the folder of data, ``mnist:A:B`` for two digits (A is
-        +1), or a file: ``.npz``,
-        ``.csv``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file
-        of the same name; write ``./name`` for the file.
+        +1), or a file: ``.npz``, ``.csv``, ``.tsv`` (fields between tabs, no quotes), both also as ``.csv.gz`` and
+        ``.tsv.gz``, ``.parquet``, or ``.svmlight`` (also ``.svm``, ``.libsvm``). A name wins over a file of the same
+        name; write ``./name`` for the file.
     domain : {"real", "box", "counts", "counts:N", "unit", "range", "range:F"}, optional
         The space that poison rows must lie in. By default that of the named data set, and ``real``
         for files. The training rows are checked against it and give its bounds.
     label : str, optional
-        The label column of a ``.csv`` or ``.parquet`` file. By default the only column called label, target or class,
-        else the one called y, else the last one, if it alone has two values.
+        The label column of a table (``.csv``, ``.tsv``, ``.parquet``). By default the only column called label, target
+        or class, else the one called y, else the last one, if it alone has two values.
     test : str or path, optional
         A file of the same kind with the test rows.
     test_fraction : float, default 0.3
@@ -52,8 +52,8 @@ def load(
     seed : int, default 0
         Seed of that split, and of the generators. Embedded and external data have fixed splits.
     header : {"first", "none"}, optional
-        Whether the first line of a ``.csv`` file names the columns; by default it does, and is refused where it looks
-        like data. Columns without names are called "0", "1", ...
+        Whether the first line of a ``.csv`` or ``.tsv`` file names the columns; by default it does, and is refused
+        where it looks like data. Columns without names are called "0", "1", ...
     index : str, optional
         A column that numbers or names the rows and is no feature. One that looks like it is refused unless it is named
         here, or this is "none".

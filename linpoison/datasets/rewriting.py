@@ -13,15 +13,16 @@ from ..core.archives import CSR_PARTS, arrays_writer, parts_of
 from ..core.errors import InputError
 from .layout import Layout
 from .readers import _arrays, _matrix
-from .tables import TABLES, csv_words
+from .tables import TEXTS, kind_of, separated, text_words
 
 SVMLIGHT = (".svmlight", ".svm", ".libsvm")
 
 
 def same_kind(source: Path, target: Path) -> bool:
     """Whether rows of one file can be written to the other as they are."""
-    kinds = (tuple(TABLES), SVMLIGHT, (".npz",))
-    return any({source.suffix.lower(), target.suffix.lower()} <= set(kind) for kind in kinds)
+    commas, tabs = TEXTS[:2], TEXTS[2:]  # a field of commas or quotes is no field of tabs
+    kinds = ((*commas, ".parquet"), tabs, SVMLIGHT, (".npz",))
+    return any({kind_of(source), kind_of(target)} <= set(kind) for kind in kinds)
 
 
 def write_rows(
@@ -53,22 +54,29 @@ def write_rows(
 def _write_table(source: Path, target: BinaryIO, rows: NDArray[np.int64], layout: Layout, suffix: str) -> None:
     import pandas as pd
 
-    if source.suffix.lower() == ".parquet":
+    if kind_of(source) == ".parquet":
         import pyarrow.parquet as pq
 
         table = pq.read_table(source).take(rows)
         if suffix == ".parquet":
             pq.write_table(table, target)
         else:
-            table.to_pandas().to_csv(target, mode="wb", index=False, encoding="utf-8")
+            _write_text(table.to_pandas(), target, suffix)
         return
     if suffix == ".parquet":
-        frame = pd.read_csv(source, **csv_words(layout)).iloc[rows]
+        frame = pd.read_csv(source, **text_words(source, layout)).iloc[rows]
         frame.columns = frame.columns.astype(str)
         frame.to_parquet(target, index=False)
         return
-    frame = pd.read_csv(source, dtype=str, keep_default_na=False, **csv_words(layout))
-    frame.iloc[rows].to_csv(target, mode="wb", index=False, header=layout.header != "none", encoding="utf-8")
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False, **text_words(source, layout))
+    _write_text(frame.iloc[rows], target, suffix, header=layout.header != "none")
+
+
+def _write_text(frame: Any, target: BinaryIO, suffix: str, header: bool = True) -> None:
+    words = separated(suffix)
+    packed = {"method": "gzip", "mtime": 0} if suffix.endswith(".gz") else None  # the same bytes whenever it is written
+    frame.to_csv(target, mode="wb", index=False, header=header, encoding="utf-8", sep=words.pop("delimiter"),
+                 compression=packed, **words)  # fmt: skip
 
 
 def _write_svmlight(source: Path, target: BinaryIO, rows: NDArray[np.int64]) -> None:

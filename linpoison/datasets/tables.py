@@ -1,10 +1,12 @@
-"""Readers of tables with one label column: .csv and .parquet."""
+"""Readers of tables with one label column: .csv and .tsv, also in .gz, and .parquet."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +28,8 @@ from .readers import Raw
 
 
 def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = False) -> Raw:
-    """A table of comma-separated values, or of Parquet, which needs pyarrow; with `raw`, any features as a frame."""
-    reader = TABLES[path.suffix.lower()]
+    """A table of separated values, or of Parquet, which needs pyarrow; with `raw`, any features as a frame."""
+    reader = TABLES[kind_of(path)]
     frame = reader(path, layout)
     check_header_is_no_row(frame, layout, path.name)
     label = label_column(frame, layout, path.name, raw=raw)
@@ -39,7 +41,7 @@ def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = Fal
         raise InputError(
             f"feature columns besides the label in {path.name}",
             f"only the column {label!r}",
-            "Separate fields by commas.",
+            "Separate fields by commas, or by tabs in a .tsv file.",
         )
 
     def part(table: Any, file: Path) -> tuple[Any, Any]:
@@ -60,17 +62,39 @@ def read_table(path: Path, test: Path | None, layout: Layout, *, raw: bool = Fal
 
 def marked_in_table(path: Path, layout: Layout) -> NDArray[np.intp]:
     """Numbers of the rows of a table that its column of trusted rows marks."""
-    return marked_in_column(TABLES[path.suffix.lower()](path, layout), layout, path.name)
+    return marked_in_column(TABLES[kind_of(path)](path, layout), layout, path.name)
 
 
-def _csv_frame(path: Path, layout: Layout) -> Any:
+def kind_of(path: Path) -> str:
+    """The suffix that says how a file is read, with the one before ``.gz``; lower case.
+
+    Examples
+    --------
+    >>> kind_of(Path("a.b/Reviews.tsv.gz")), kind_of(Path("rows.v2.CSV"))
+    ('.tsv.gz', '.csv')
+    """
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + suffix if suffix == ".gz" else suffix
+
+
+def separated(kind: str) -> dict[str, Any]:
+    """How a kind of text separates its fields, for pandas and csv: by commas, with quotes, or by tabs, without them."""
+    return {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind.startswith(".tsv") else {"delimiter": ","}
+
+
+def _text(path: Path) -> TextIO:
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "newline": ""}
+    return gzip.open(path, "rt", **how) if kind_of(path).endswith(".gz") else open(path, **how)
+
+
+def _text_frame(path: Path, layout: Layout) -> Any:
     import pandas as pd
 
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream)
+        with _text(path) as stream:
+            lines = csv.reader(stream, **separated(kind_of(path)))
             check_names(next(lines, []), next(lines, []), layout, path.name)
-        frame = pd.read_csv(path, **csv_words(layout), low_memory=False)
+        frame = pd.read_csv(path, **text_words(path, layout), low_memory=False)
     except pd.errors.EmptyDataError:
         raise InputError(f"a table in {path.name}", "an empty file", ONE_LINE) from None
     except (pd.errors.ParserError, csv.Error) as error:
@@ -79,12 +103,15 @@ def _csv_frame(path: Path, layout: Layout) -> Any:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"UTF-8 text in {path.name}", "other bytes", "Save the table as UTF-8.") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"a gzip file in {path.name}", "other bytes, or a part of one", "Compress it again.") from None
     return _not_empty(frame, path)
 
 
-def csv_words(layout: Layout) -> dict[str, Any]:
+def text_words(path: Path, layout: Layout) -> dict[str, Any]:
     """How pandas is told to read a table of this layout; columns without a header are called 0, 1, ..."""
-    return {"encoding": "utf-8-sig", "header": None if layout.header == "none" else 0}
+    header, kind = None if layout.header == "none" else 0, kind_of(path)
+    return {"encoding": "utf-8-sig", "header": header, **separated(kind)}
 
 
 def _parquet_frame(path: Path, layout: Layout) -> Any:
@@ -145,7 +172,7 @@ def _labels(frame: Any, column: Any, path: Path, layout: Layout) -> Any:
     missing = labels.isna().to_numpy()
     if not missing.any():
         return labels.to_numpy()
-    words = _words(path, column, layout) if path.suffix.lower() == ".csv" else None
+    words = _words(path, column, layout) if kind_of(path) in TEXTS else None
     read = {} if words is None else {word: int(np.sum(words[missing] == word)) for word in set(words[missing])}
     if words is not None and set(read) == {"None"} and is_text(labels[~missing]):
         return words  # a class of its own beside other words, which pandas takes for a missing value
@@ -161,7 +188,9 @@ def _words(path: Path, column: Any, layout: Layout) -> Any:
     """A column of a table as it is written."""
     import pandas as pd
 
-    return pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False, **csv_words(layout))[column].to_numpy()
+    return pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False, **text_words(path, layout))[
+        column
+    ].to_numpy()
 
 
 def _same_columns(frame: Any, other: Any, path: Path, test: Path, optional: list[Any]) -> None:
@@ -172,5 +201,7 @@ def _same_columns(frame: Any, other: Any, path: Path, test: Path, optional: list
         )
 
 
-TABLES = {".csv": _csv_frame, ".parquet": _parquet_frame}
-"""What reads a file as a data frame, by its suffix."""
+TEXTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+"""Kinds of tables of separated values."""
+TABLES = {**dict.fromkeys(TEXTS, _text_frame), ".parquet": _parquet_frame}
+"""What reads a file as a data frame, by its kind."""

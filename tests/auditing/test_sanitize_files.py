@@ -77,6 +77,16 @@ def test_tables_without_a_header_and_parquet(here):
     pd.testing.assert_frame_equal(pd.read_parquet("o.parquet").reset_index(drop=True), want.reset_index(drop=True))
 
 
+def test_packed_fields_between_tabs_stay_as_they_are(here):
+    table = FRAME[["a", "b", "Kind"]].assign(Kind='"' + FRAME["Kind"])
+    table.to_csv("t.tsv.gz", index=False, sep="\t", quoting=3)
+    result = linpoison.sanitize("t.tsv.gz", label="Kind", defenses="l2", remove=0.1, out="o.tsv.gz")
+    again = pd.read_csv("o.tsv.gz", sep="\t", quoting=3)
+    pd.testing.assert_frame_equal(again, table.iloc[result.kept].reset_index(drop=True))
+    with pytest.raises(InputError, match="npz or .csv, got o.tsv. .tsv is for rows of such a file"):
+        linpoison.sanitize("t.csv", label="Kind", defenses="l2", out="o.tsv")
+
+
 def test_svmlight_lines_stay_as_they_are(here):
     dump_svmlight_file(X, (KIND == "spam") + 1, "t.svm", comment="mine")
     result = linpoison.sanitize("t.svm", defenses="l2", remove=0.1, out="o.svm")

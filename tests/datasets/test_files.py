@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gzip
 import pickle
 import sys
 from pathlib import Path
@@ -38,8 +39,8 @@ def write(path: Path, X, y) -> Path:
     """One file of the kind that the suffix names."""
     if path.suffix == ".npz":
         np.savez(path, X=X, y=y)
-    elif path.suffix == ".csv":
-        frame(X, y).to_csv(path, index=False)
+    elif {".csv", ".tsv"} & set(path.suffixes):
+        frame(X, y).to_csv(path, index=False, sep="\t" if ".tsv" in path.suffixes else ",")
     elif path.suffix == ".parquet":
         frame(X, y).to_parquet(path)
     else:
@@ -47,7 +48,8 @@ def write(path: Path, X, y) -> Path:
     return path
 
 
-KINDS = (".npz", ".csv", ".parquet", ".svmlight", ".svm", ".libsvm")
+TABLES, SPARSE = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"), (".svmlight", ".svm", ".libsvm")
+KINDS = (".npz", *TABLES, *SPARSE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,10 +61,10 @@ def test_round_trip_with_a_test_file(tmp_path, kind):
     np.testing.assert_array_equal(dense[1], X_TEST)
     np.testing.assert_array_equal(split.train.y, SIGNED)
     np.testing.assert_array_equal(split.test.y, SIGNED[:7])
-    assert split.train.is_sparse == (kind in KINDS[3:])
+    assert split.train.is_sparse == (kind in SPARSE)
     assert split.name == "mine"
     assert split.train.domain.kind == "real"
-    assert split.train.feature_names == (("f0", "f1", "f2") if kind in (".csv", ".parquet") else None)
+    assert split.train.feature_names == (("f0", "f1", "f2") if kind in TABLES else None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,6 +124,13 @@ def test_columns_of_the_test_table_are_matched_by_name(tmp_path):
     frame().to_csv(tmp_path / "a.csv", index=False)
     frame(X_TEST, Y_TEST)[["f2", "label", "f0", "f1"]].to_csv(tmp_path / "b.csv", index=False)
     np.testing.assert_array_equal(load(tmp_path / "a.csv", test=tmp_path / "b.csv").test.X, X_TEST)
+
+
+def test_quotes_are_characters_of_a_field_between_tabs(tmp_path):
+    words = ['"', 'a "b"', '"c', "d,e"] * 10
+    (tmp_path / "a.tsv").write_text("".join(f"{word}\t{i}.5\n" for i, word in enumerate(words)))
+    found = load(tmp_path / "a.tsv", header="none", label="0")
+    assert (found.train.classes, found.train.n + found.test.n) == (tuple(sorted(words[:4])), 40)
 
 
 def test_booleans_duplicates_and_constant_columns_are_data(tmp_path):
@@ -190,6 +199,10 @@ FAILURES = {
     "almost long name": (lambda folder: "a" * 253, "neither"),
     "long path": (lambda folder: "a/" * 3000, "a data file or the name of a data set"),
     "suffix": (text("a", "a.xlsx"), "ending in .npz, .csv"),
+    "only gz": (text("a", "a.gz"), "ending in .npz, .csv, .csv.gz, .tsv, .tsv.gz"),
+    "no gzip": (text("a,label\n1,0\n", "a.csv.gz"), "a gzip file in a.csv.gz"),
+    "part of a gzip": (raw(gzip.compress(b"a,label\n1,0\n" * 99)[:-20], "a.csv.gz"), "a gzip file in a.csv.gz"),
+    "commas in tsv": (text("a,label\n1,0\n2,1\n", "a.tsv"), "or by tabs in a .tsv file"),
     "no suffix": (text("a", "data"), "ending in .npz, .csv"),
     "pickle": (raw(pickle.dumps(1), "a.pkl"), "Pickles are refused"),
     "pickle 2": (raw(pickle.dumps(1), "a.pickle"), "Pickles are refused"),

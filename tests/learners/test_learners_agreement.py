@@ -20,7 +20,7 @@ from linpoison.learners import (
     make_learner,
     smooth,
 )
-from linpoison.learners.base import converged
+from linpoison.learners.base import converged, narrow
 from linpoison.losses import Hinge, Logistic, Problem, SmoothHinge, Squared, SquaredHinge
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -30,6 +30,20 @@ SMOOTH = [loss for loss in LOSSES if loss.kink is None]
 def excess(problem: Problem, model: LinearModel, best: LinearModel, data: Dataset) -> float:
     least = problem.value(best, data)
     return (problem.value(model, data) - least) / least
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_rows_of_mostly_zeros_are_learned_alike_without_them(convention, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = np.eye(8)[rng.integers(0, 8, (300, 3))].reshape(300, 24) * rng.uniform(0.5, 2, (300, 24))
+    data = Dataset(X, np.sign(X @ rng.normal(size=24) + 0.1))
+    learner = LogisticLearner(Problem(Logistic(), 0.01, **CONVENTIONS[convention]))
+    before = learner.fit(data)
+    monkeypatch.setattr("linpoison.learners.library.MANY_ENTRIES", 0)
+    stored = []
+    monkeypatch.setattr("linpoison.learners.library.narrow", lambda X: stored.append(sp.issparse(X)) or narrow(X))
+    np.testing.assert_allclose(learner.fit(data).vector, before.vector, rtol=0, atol=1e-9)
+    assert stored[-1]
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
