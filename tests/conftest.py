@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ import audit_cases
 
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 """What a test does not ask for is done in its process: pools of workers cost more than what they are given here."""
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Without byte code every command that a test starts, and every worker, compiles all it imports again."""
 
 settings.register_profile("suite", deadline=None)  # a busy machine fails no test
 settings.load_profile("suite")
@@ -47,6 +52,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no worker is left with one of them while the others have nothing to do."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: the collector of garbage need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
