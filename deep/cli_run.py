@@ -19,7 +19,7 @@ from linpoison.attacks import Progress
 from linpoison.attacks.gradient.stage import Stage
 from linpoison.attacks.parallel import as_finished
 from linpoison.core import InputError, LinpoisonError, Poison, check_integer, check_number, check_seed
-from linpoison.core.journal import FolderJournal
+from linpoison.core.journal import FolderJournal, code_digest
 from linpoison.core.validation import as_count
 from linpoison.core.writing import alone_in, check_folder, text_writer, write_file
 from linpoison.defenses import Defense, make_defense
@@ -52,7 +52,8 @@ def run(arguments: Any) -> None:
     task, learner = prepared(arguments, seeds[0])
     settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in _FREE}
     rows = [(part.X, part.y) for part in (task.train, task.test)]
-    digest = digest_of(repr(settings), *(a for pair in rows for a in pair), learner.origin, _versions())
+    told = (repr(settings), *(a for pair in rows for a in pair), learner.origin, _versions())
+    digest = digest_of(*told, code_digest("linpoison", "deep"))
     with alone_in(out), deterministic():
         given = [(seed, (arguments, seed, out, digest)) for seed in seeds]
         found = dict(as_finished(one, given, jobs))

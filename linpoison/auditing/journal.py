@@ -9,11 +9,12 @@ from importlib import metadata
 from typing import Any
 
 from .._version import __version__
+from ..core.journal import code_digest
 
 
 def run_digest(**influences: Any) -> str:
-    """A short hash of everything that a result depends on, versions of the library and of what computes too."""
-    told = {"linpoison": __version__, "packages": _packages(), **influences}
+    """A short hash of everything that a result depends on: the code of the library and what computes, too."""
+    told = {"linpoison": (__version__, code_digest("linpoison")), "packages": _packages(), **influences}
     text = json.dumps(told, sort_keys=True, default=_stated)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,6 +6,8 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +42,17 @@ class Scoped:
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store arrays under a key."""
         self.journal.put(self.prefix + key, arrays)
+
+
+@cache
+def code_digest(*packages: str) -> str:
+    """A short hash of the source of packages: what other code has found answers another question."""
+    code = hashlib.sha256()
+    for package in packages:
+        [folder] = find_spec(package).submodule_search_locations  # type: ignore[union-attr, misc]
+        for file in sorted(Path(folder).rglob("*.py")):
+            code.update(file.relative_to(folder).as_posix().encode() + hashlib.sha256(file.read_bytes()).digest())
+    return code.hexdigest()[:16]
 
 
 class FolderJournal:

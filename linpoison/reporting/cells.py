@@ -166,7 +166,7 @@ def rows_table(rungs: Sequence[dict[str, Any]], what: str) -> list[tuple[str, ..
     """Header and one row for each number of rows, or budget, of a certificate of single rows."""
     header = (what, "clean", "turned (at least)", "certified (at most)", "rows certified")
     cells = ("clean_error", "attack_error", "bound", "certified_fraction")
-    body = [(f"{rung['count'] or rung['epsilon']:g}", *(percent(rung[name]) for name in cells)) for rung in rungs]
+    body = [(f"{rung.get('count') or rung['epsilon']:g}", *(percent(rung[name]) for name in cells)) for rung in rungs]
     return [header, *body]
 
 

@@ -85,13 +85,15 @@ class CertifyReport(Report, stem="certify"):
 
     @classmethod
     def from_json(cls, text: str) -> CertifyReport:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, of earlier versions with the same schema, too."""
         try:
             values = json.loads(text)
             if values["schema"] != SCHEMA:
                 raise InputError(f"a report of schema {SCHEMA}", f"schema {values['schema']!r}")
-            return cls(**known(cls, values))
-        except (ValueError, TypeError, KeyError) as error:
+            report = cls(**known(cls, values))
+            report.to_text()  # a rung that lacks what is told of it is no rung
+            return report
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError("a report of certify in JSON", f"text that is none ({error})") from None
@@ -171,7 +173,7 @@ class CertifyReport(Report, stem="certify"):
 
 def _change(report: CertifyReport, rung: Mapping[str, Any]) -> str:
     """What is changed in the training rows at one level."""
-    if rung["count"] is not None:
+    if rung.get("count") is not None:
         return f"any {rung['count']} {ROWS[report.kind][0]}"
     return f"poison of {100 * rung['epsilon']:.3g} % of the training rows"
 

@@ -23,7 +23,7 @@ from linpoison.auditing.journal import run_digest
 from linpoison.auditing.target import Target
 from linpoison.cli.parser import ATTACKS, DEFENSES, KNOWN_DEFENSES, MODELS, build_parser
 from linpoison.core import CapabilityError, Dataset, Domain, InputError, Poison, Split
-from linpoison.core.journal import FolderJournal
+from linpoison.core.journal import FolderJournal, code_digest
 
 pytestmark = pytest.mark.usefixtures("fake_attacks")
 
@@ -58,6 +58,22 @@ def test_step_that_cannot_be_stored_leaves_no_file(tmp_path):
 
 def test_digest_tells_questions_apart():
     assert run_digest(a=1) == run_digest(a=1) != run_digest(a=2)
+
+
+def test_steps_of_other_code_are_not_read(tmp_path, monkeypatch):
+    file = tmp_path / "a_package_of_steps" / "inner" / "part.py"
+    file.parent.mkdir(parents=True)
+    file.parents[1].joinpath("__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for text in ("a = 1", "a = 2", "a = 1"):
+        file.write_text(text)
+        code_digest.cache_clear()
+        found.append(code_digest("a_package_of_steps"))
+    assert found[0] == found[2] != found[1]
+    before = run_digest(a=1)
+    monkeypatch.setattr("linpoison.auditing.journal.code_digest", lambda *packages: found[0])
+    assert run_digest(a=1) != before
 
 
 def test_target_words():

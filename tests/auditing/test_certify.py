@@ -52,6 +52,11 @@ def test_attack_and_certificate_bracket_the_damage(data, tmp_path):
     assert [item["name"] for item in stored["certificates"][:3]] == ["ridge", "test-error", "average-loss"]
     assert all(item["verified"] and item["assumptions"] for item in stored["certificates"])
     assert CertifyReport.from_json(report.to_json()).to_text() == report.to_text()
+    earlier = [{name: rung[name] for name in rung if name not in ("count", "aimed_error")} for rung in stored["rungs"]]
+    assert CertifyReport.from_json(json.dumps(stored | {"rungs": earlier})).verdict == report.verdict
+    for damaged in ([], [{}], [{"bound": 0.5}], [1], 3):
+        with pytest.raises(InputError, match="report of certify"):
+            CertifyReport.from_json(json.dumps(stored | {"rungs": damaged}))
     page = (tmp_path / "certify.html").read_text()
     assert "certified (at most)" in page
     assert "data:image/svg+xml" in page
