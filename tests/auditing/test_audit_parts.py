@@ -114,7 +114,7 @@ def known_attacks(kind):
             ("linpoison.attacks.gradient.", "linpoison.attacks.groups.")
         ):  # of other commands
             continue
-        if child.__module__.startswith("linpoison.") and child.__name__ != "Iterative":
+        if child.__module__.startswith("linpoison.") and hasattr(child, "name") and child.__name__ != "Iterative":
             yield child
         yield from known_attacks(child)
 
