@@ -150,27 +150,25 @@ def _neighbours(view: View) -> Array:
 
 def _crowd(view: View) -> Array:
     """How much farther the middle of its class is than the nearest row of its class, of the core or not."""
-    y = view.rows.y
-    return _closeness(view, lambda label: np.flatnonzero(y == label), np.zeros(y.size, dtype=np.intp), itself=True)
+    return _closeness(view, same=True)
 
 
 def _twins(view: View) -> Array:
-    """The same of the nearest row of the other class: of two twins the one that models learned without it contradict.
+    """The same of the nearest row of the other class: of two twins, equal but for their label, both are strange.
 
-    For the other one of two it is the nearest but one.
+    Which of them has the wrong label their place does not tell, nor does a model where classes overlap: a flipped copy
+    of a row that lies on the other side agrees with it, and the clean row does not.
     """
-    y, skipped = view.rows.y, (view.held_out_margins >= 0).astype(np.intp)
-    return _closeness(view, lambda label: np.flatnonzero(y != label), skipped, itself=False)
+    return _closeness(view, same=False)
 
 
-def _closeness(view: View, pool_of: Callable[[float], Codes], skipped: Codes, *, itself: bool) -> Array:
-    X, scores = view.rows.X, np.zeros(view.rows.n)
+def _closeness(view: View, *, same: bool) -> Array:
+    X, y, scores = view.rows.X, view.rows.y, np.zeros(view.rows.n)
     out, tiny = view.by(L2Defense(0.0, center="median")), 1e-6 * base_of(X)
     for label in LABELS:
-        mine, pool = np.flatnonzero(view.rows.y == label), pool_of(label)
-        near = Neighbors(X[pool], 2)
-        distances = near.distances if itself else near.of(X[mine])
-        nearest = np.take_along_axis(distances, skipped[mine][:, None], axis=1)[:, 0]
+        mine, pool = np.flatnonzero(y == label), np.flatnonzero((y == label) == same)
+        near = Neighbors(X[pool], 1)
+        nearest = (near.distances if same else near.of(X[mine]))[:, 0]
         scores[mine] = np.log(np.maximum(out[mine], tiny)) - np.log(np.maximum(nearest, tiny))
     return scores
 

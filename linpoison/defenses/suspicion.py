@@ -14,15 +14,15 @@ from .ranking import combined, foremost, ranked
 
 Mask = NDArray[np.bool_]
 ROUNDS = 3
-HEAVY = 0.25
-"""Shape of tails: moments below the fourth exist."""
+HEAVY, EXPONENTIAL = 0.25, 0.0
+"""Shape of the tails of scores: moments below the fourth exist. And of sums and means that are made of logs of p."""
 PICKANDS = 3.6
 """Standard error of the shape that quartiles of an exponential tail show, times the root of the number of excesses."""
 TAIL = 0.2
 """Share of a class whose scores tell how its tail falls off."""
 LIKE = 2.0
 """Of two classes, up to which their scores have one tail: ratio of the distances from the median to that border."""
-FALSE_SHARE = 0.1
+FALSE_SHARE = 0.05
 """Share of the alarms that may be false, in the mean."""
 
 
@@ -37,9 +37,9 @@ class Suspicion:
     surprises : dict of ndarray of shape (n,)
         ``-log p`` of each score, see `surprise`.
     evidence : ndarray of shape (n,)
-        All detectors together, see `combined`: what alarms follow from.
+        ``-log p`` of all detectors together, see `together`: what alarms follow from.
     alarms : ndarray of bool, shape (n,)
-        Rows that stand out of the evidence on the others, see `standing_out`.
+        Rows that stand out by the evidence, see `standing_out`.
     """
 
     scores: Mapping[str, Array]
@@ -86,8 +86,8 @@ def suspicion(
     def judged(core: Mask) -> Suspicion:
         scores = detect(core)
         surprises = {name: known.get(name, surprise(values, codes, core)) for name, values in scores.items()}
-        evidence = combined(surprises)
-        return Suspicion(scores, surprises, evidence, standing_out(evidence, core))
+        evidence = together(surprises, core)
+        return Suspicion(scores, surprises, evidence, standing_out(evidence))
 
     core = np.ones(codes.size, dtype=bool)
     for _ in range(ROUNDS - 1):
@@ -104,12 +104,25 @@ def worst_of_each(evidence: Array, codes: Codes, share: float) -> Mask:
     return out
 
 
-def surprise(scores: Array, codes: Codes, core: Mask) -> Array:
+def together(surprises: Mapping[str, Array], core: Mask) -> Array:
+    """``-log p`` of what detectors say together: that one of all says much, or that the foremost do in sum.
+
+    Poison may be the strangest row by one detector (a far row, a copy), or by none and yet strange by all of the few
+    that tell poison: the mean of ``1 / p`` sees the first, the product of p the second. Detectors depend on each
+    other, so neither is a p by itself. Both are made of logs of p, and so have an exponential tail, whose scale the
+    core tells. Of the two p that follow it is the mean of ``1 / p`` again.
+    """
+    everyone = np.zeros(core.size, dtype=np.intp)
+    said = {put.__name__: put(surprises) for put in (combined, foremost)}
+    return combined({name: surprise(one, everyone, core, EXPONENTIAL) for name, one in said.items()})
+
+
+def surprise(scores: Array, codes: Codes, core: Mask, shape: float = HEAVY) -> Array:
     """``-log P(S >= s)`` of each score among those of the core.
 
     By ranks up to the quantile u above which a share `TAIL` lies; beyond it by a generalised Pareto tail of the shape
     xi, ``P(S >= u + e | S >= u) = (1 + xi e / sigma)^(-1 / xi)``. Of m excesses the greatest quarter counts as censored
-    where the others end, so that poison there does not tell what is usual. To a shape of `HEAVY` comes ``1 / m``: with
+    where the others end, so that poison there does not tell what is usual. To the `shape` comes ``1 / m``: with
     it an exponential tail is the predictive one, of a scale that m excesses tell.
 
     Each score is counted from the median of its class. Classes whose scores spread alike, by a factor of `LIKE` at
@@ -131,24 +144,24 @@ def surprise(scores: Array, codes: Codes, core: Mask) -> Array:
     spreads = [border - middle for middle, border in usual]
     alike = max(spreads) <= LIKE * min(spreads)
     for mine in [np.arange(scores.size)] if alike else of_class:
-        out[mine] = _tail(from_middle[mine], np.sort(from_middle[mine[core[mine]]]))
+        out[mine] = _tail(from_middle[mine], np.sort(from_middle[mine[core[mine]]]), shape)
     return out
 
 
-def _tail(scores: Array, known: Array) -> Array:
+def _tail(scores: Array, known: Array, heavy: float) -> Array:
     from_above = known.size - np.searchsorted(known, scores, side="left")
     by_rank = np.log(known.size / np.maximum(from_above, 1))
     border = float(np.quantile(known, 1 - TAIL))
     excess = known[known > border] - border
     if excess.size < 4:
         return np.where(scores > known[-1], np.log(known.size), by_rank)
-    shape, scale = _pareto(excess)
+    shape, scale = _pareto(excess, heavy)
     beyond = np.maximum(scores - border, 0.0)
     tail = np.log1p(shape * beyond / scale) / shape - np.log(excess.size / known.size)
     return np.where(scores > border, tail, by_rank)
 
 
-def _pareto(excess: Array) -> tuple[float, float]:
+def _pareto(excess: Array, heavy: float) -> tuple[float, float]:
     """Shape and scale of sorted excesses, of which the last quarter may be poison and counts as no less than the rest.
 
     The likeliest scale for the shape 0 with so many censored. Where most scores are about zero (losses of separable
@@ -159,24 +172,31 @@ def _pareto(excess: Array) -> tuple[float, float]:
     scale = float(seen.sum() + (excess.size - seen.size) * seen[-1]) / seen.size
     middle = float(excess[excess.size // 2])
     shown = (
-        float(np.log2(max(seen[-1] / middle - 1.0, 1e-9))) - PICKANDS / np.sqrt(excess.size) if middle > 0 else HEAVY
+        float(np.log2(max(seen[-1] / middle - 1.0, 1e-9))) - PICKANDS / np.sqrt(excess.size) if middle > 0 else heavy
     )
     if shown > 1:
         return shown + 1 / seen.size, shown * middle / (2.0**shown - 1.0)
-    return HEAVY + 1 / seen.size, scale
+    return heavy + 1 / seen.size, scale
 
 
-def standing_out(evidence: Array, core: Mask) -> Mask:
+def standing_out(evidence: Array) -> Mask:
     """Rows of such evidence that, of all that have as much, a share `FALSE_SHARE` at most is expected by chance.
 
-    What is expected follows from the tail of the evidence on the core (detectors depend on each other, so the evidence
-    is no probability by itself); then the rule of Benjamini and Hochberg.
+    The rule of Benjamini and Hochberg.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (n,)
+        ``-log p``.
+
+    Examples
+    --------
+    >>> standing_out(np.array([9.0, 0.1, 0.7, 2.0]))
+    array([ True, False, False, False])
     """
-    everyone = np.zeros(evidence.size, dtype=np.intp)
-    log_p = -surprise(evidence, everyone, core)
-    order = np.argsort(log_p, kind="stable")
+    order = np.argsort(-evidence, kind="stable")
     limits = np.log(FALSE_SHARE * np.arange(1, order.size + 1) / order.size)
-    below = np.flatnonzero(log_p[order] <= limits)
+    below = np.flatnonzero(-evidence[order] <= limits)
     out = np.zeros(evidence.size, dtype=bool)
     out[order[: below[-1] + 1 if below.size else 0]] = True
     return out

@@ -15,11 +15,13 @@ from .words import ROWS_ARE_NUMBERED
 SCHEMA = 1
 SHOWN = 20
 READING = (
-    "The score of a row is the greatest -log of how seldom a clean row looks so strange to one of four detectors: two "
-    "of its label beside the nearest rows, one of its pull on the model, one of its copies. All detectors together "
-    "tell which rows stand out, and those are ranked first. Detectors are fitted on rows that do not stand out, and "
-    "judge rows that they have not seen.",
-    "Of the rows that stand out about a tenth may be false alarms: rare or mislabelled rows that nobody planted. "
+    "The score of a row is the sum, over five detectors, of -log of how seldom a clean row looks so strange: two of "
+    "its label beside the nearest rows, one of its label beside models, one of its pull on the model, one of its "
+    "copies. Rows stand out by this sum or by what one of all detectors says, and those are ranked first. Detectors "
+    "are fitted on rows that do not stand out, and judge rows that they have not seen.",
+    "Of the rows that stand out about a twentieth may be false alarms: rare or mislabelled rows that nobody planted. "
+    "Of two rows that are equal but for their label both stand out where such pairs are rare: which label is wrong "
+    "they do not tell. "
     "Poison that looks like clean rows to every detector is not found; no finding is no proof.",
     "Errors are cross-validated on the rows that are not named, with copies kept together.",
 )

@@ -17,7 +17,7 @@ from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
 from linpoison.defenses.detectors import MILDER, REASONS, TABLE, copies_surprise, copy_groups, usable, votes
 from linpoison.defenses.ranking import RANKING, combined, foremost, ranked
-from linpoison.defenses.suspicion import surprise
+from linpoison.defenses.suspicion import standing_out, surprise, together
 
 PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
 
@@ -148,6 +148,28 @@ def test_one_strong_detector_among_blind_ones_decides():
     blind = {str(number): np.zeros(2) for number in range(9)}
     both = combined({**blind, "sees": np.array([0.0, 50.0])})
     assert both == pytest.approx([0.0, 50 - np.log(10)])
+
+
+def test_what_one_detector_says_stands_out_and_what_the_foremost_say_in_sum_and_no_clean_row():
+    rng, everyone = np.random.default_rng(0), np.ones(400, dtype=bool)
+    said = {name: rng.exponential(size=400) for name in DETECTORS}
+    assert not standing_out(together(said, everyone)).any()
+    said["svd"][7] = 40.0
+    for name in RANKING:
+        said[name][[3, 300]] = 6.0
+    assert np.flatnonzero(standing_out(together(said, everyone))).tolist() == [3, 7, 300]
+
+
+def test_both_of_two_rows_that_are_equal_but_for_their_label_are_named():
+    """The copies of rows that lie on the other side: models agree with the copies, and not with the clean rows."""
+    train = linpoison.load("gaussians").train
+    rows = LearnerOptions(model="svm").problem(train)
+    wrong = np.flatnonzero(suspect(train, rows).found.scores["loss"] > 0)[:4]
+    planted = Dataset(np.vstack([train.X, train.X[wrong]]), np.append(train.y, -train.y[wrong]))
+    found = suspect(planted, rows)
+    pairs = {*wrong.tolist(), *range(train.n, planted.n)}
+    assert pairs <= set(np.flatnonzero(found.by_row(found.found.alarms)))
+    assert pairs <= set(found.order[:12].tolist())
 
 
 def test_rows_that_stand_out_are_ranked_first_and_then_by_what_a_few_detectors_say_together():
