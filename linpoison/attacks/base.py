@@ -56,7 +56,10 @@ class Attack(ABC):
 
     @property
     def only_goes_on(self) -> bool:
-        """Whether of many rows no sample is searched: the attack goes on, on all rows, from a poison that is known."""
+        """Whether of many rows no sample is searched: the attack goes on, on all rows, from poisons that are known.
+
+        They are given it as `start` and, those of attacks that were made for one defence, as `others`.
+        """
         return False
 
     @property

@@ -16,7 +16,9 @@ COLUMNS = 400
 GAP, STEPS = 1e-3, 80
 """The relative duality gap that is enough for a search over wide rows, and Newton steps at most."""
 WIDTHS = (2.0, 0.3, 0.05, 0.004)
-"""Half widths over which a kink is rounded, widest first; from a start only the last two."""
+"""Half widths over which a kink is rounded, widest first; from a start only those from the last of `COARSE` on."""
+COARSE = 3
+"""How many of them are enough for a search on a sample, whose figures are scored on all rows anyway."""
 TOL, ROUGHLY = 1e-9, 3e-4
 """Decrease that a step promises at which the last of them, and the others, end."""
 
@@ -27,10 +29,17 @@ class NewtonLearner(Learner):
     Dual coordinate methods need thousands of passes where one row is hundreds of times as long as the others; a Newton
     step does not. Where rows are wide or sparse the hinge goes to `warm_hinge`, with a loose gap, and other losses to
     `make_learner` with the method ``quick``.
+
+    Parameters
+    ----------
+    problem : Problem
+    coarse : bool, default False
+        Whether the last but one of the `WIDTHS` is narrow enough: half the steps.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, coarse: bool = False) -> None:
         super().__init__(problem)
+        self.widths = WIDTHS[:COARSE] if coarse else WIDTHS
         self._other = make_learner(problem, method="quick")
 
     def _fit(self, data: Dataset, start: LinearModel | None) -> LinearModel:
@@ -44,9 +53,9 @@ class NewtonLearner(Learner):
         if self.problem.loss.kink is None:
             return LinearModel.from_vector(newton(self.problem.loss, rows.all, share, penalty, vector))
         if start is None and rows.n >= MANY:
-            vector = begun(WIDTHS[:-1], rows, share, penalty, vector, tol=ROUGHLY)
-        for width in WIDTHS if start is None and rows.n < MANY else WIDTHS[-2:]:
-            tol = ROUGHLY if width > WIDTHS[-1] else TOL
+            vector = begun(WIDTHS[:COARSE], rows, share, penalty, vector, tol=ROUGHLY)
+        for width in self.widths if start is None and rows.n < MANY else self.widths[COARSE - 1 :]:
+            tol = ROUGHLY if width > self.widths[-1] else TOL
             vector = rounded_newton(width, rows, share, penalty, vector, tol=tol)
         return LinearModel.from_vector(vector)
 

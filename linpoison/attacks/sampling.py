@@ -67,7 +67,7 @@ def sampled(scenario: Scenario, rows: int, seed: int) -> Scenario:
     learner = scenario.learner
     if learner is None and train.n_classes is None and not train.is_sparse and train.d <= COLUMNS:
         learner = NewtonLearner(problem)  # the last word has the defender's own, on all rows
-    return replace(scenario, train=few, problem=problem, aim=aim, learner=learner)
+    return replace(scenario, train=few, problem=problem, aim=aim, learner=learner, of_sample=True)
 
 
 def stratified(data: Dataset, rows: int, rng: np.random.Generator) -> NDArray[np.intp]:

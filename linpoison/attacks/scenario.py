@@ -40,6 +40,8 @@ class Scenario:
         saying behind a defence that drops copies.
     learner : Learner, optional
         How the defender minimises the problem; `make_learner` of it by default.
+    of_sample : bool, default False
+        Whether the training rows are a sample of those that are asked about: then a search need not be exact.
     defender : Defender, optional
         Made of these; one that is given shares its memory, as that of a scenario does with all that `replace` makes of
         it.
@@ -53,6 +55,7 @@ class Scenario:
     known: Poison | None = None
     distinct: bool = False
     learner: Learner | None = None
+    of_sample: bool = False
     defender: Defender = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from ..attacks.base import Attack
 from ..attacks.deadline import CUT, Deadline, Interrupted
 from ..attacks.run import Progress, pack, unpack
 from ..attacks.scenario import DOMAIN_TOL, Scenario
-from ..core import UNDEFENDED, AttackResult, Candidate, LinpoisonError, SolverFailed
+from ..core import UNDEFENDED, AttackResult, Candidate, Domain, LinpoisonError, Poison, SolverFailed
 from ..core.journal import FolderJournal
 from ..reporting.findings import ALL
 from ..reporting.json_values import plain
@@ -158,6 +158,11 @@ class Campaign:
         if not task.alone:
             self._shared[task.key] = result
 
+    def _alone_in(self, domain: Domain) -> list[Poison]:
+        """The best poisons of attacks that were made for one defender, as far as they lie in a domain."""
+        best = [result.best.poison for key, result in self.results.items() if key not in self._shared]
+        return [poison for poison in best if float(domain.violation(poison.X).max()) <= DOMAIN_TOL]
+
     def _one(self, task: Task, told: Progress | None) -> AttackResult:
         """The result of one attack, from the journal if it is there."""
         journal = None if self.journal is None else self.journal.scoped(task.key)
@@ -165,6 +170,8 @@ class Campaign:
         if stored is not None:
             return unpacked(stored)
         begun, start = begun_from(task, self._shared)
+        if task.rows is not None and begun.only_goes_on:
+            begun = replace(cast(Any, begun), others=self._alone_in(task.scenario.train.domain))
         scenario = task.scenario if begun.takes_class_weights else task.scenario.without_class_weights()
         try:
             result = begun.run(

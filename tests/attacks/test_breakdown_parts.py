@@ -41,6 +41,7 @@ def test_newton_finds_the_minimum_of_other_learners_with_far_rows_in(problem):
     data = SPLIT.train.mix(far)
     other = make_learner(problem).fit(data)
     assert problem.value(NewtonLearner(problem).fit(data), data) <= problem.value(other, data) + 3e-3
+    assert problem.value(NewtonLearner(problem, coarse=True).fit(data), data) <= problem.value(other, data) + 3e-2
     assert excess(problem, data, other) <= 1e-3
     assert excess(problem, data, LinearModel(other.coef + 0.3, other.intercept)) > 1e-2
 
@@ -193,6 +194,46 @@ def test_a_move_that_changes_nothing_is_not_measured(monkeypatch):
     climb.credit = {"layout": 1.0}  # within ranges no row drags
     monkeypatch.setattr(climb.trials, "measure", None)
     assert climb.run([start], 5) == [start]
+
+
+def test_moves_that_add_nothing_end_a_search_that_is_impatient(monkeypatch):
+    climb, start = boxed()
+    measured = []
+    monkeypatch.setattr(climb.trials, "measure", lambda *given: measured.append(given))  # none does more
+    assert climb.run([start], 40, patience=7) == [start]
+    assert len(measured) == 7
+    assert climb.run([start], 40) == [start]
+    assert len(measured) > 20
+
+
+def test_a_step_keeps_its_length_where_coordinates_are_at_a_bound():
+    climb, start = boxed()
+    low, high = climb.ground.domain.lower, climb.ground.domain.upper
+    points = np.array([[low[0], high[1], 0.5 * (low[2] + high[2]), low[3]]])
+    moved = climb._along(replace(start.plan, points=points), np.array([[-9.0, 9.0, 1.0, 0.0]]), 0.01).points - points
+    out = np.linalg.norm(points - climb.ground.center) + 0.1 * climb.ground.base
+    np.testing.assert_allclose(moved, [[0.0, 0.0, 0.01 * out, 0.0]], atol=1e-12)
+    back = climb._along(replace(start.plan, points=points), np.array([[9.0, -9.0, 0.0, 0.0]]), 0.01).points - points
+    assert back[0, 0] > 0 > back[0, 1]
+
+
+def test_plans_among_others_are_measured_as_far_as_they_can_be_chosen():
+    defenses = {name: make_defense(name) for name in ("l2", "slab", "svd")}
+    scenario = Scenario(SPLIT.train, Problem(Hinge(), 0.05), Budget(0.1), defenses, SPLIT.test)
+    trials, ground = Trials(scenario, SPLIT.test), Ground(SPLIT.train, 6)
+    gap = SPLIT.train.X[SPLIT.train.y > 0].mean(axis=0) - SPLIT.train.X[SPLIT.train.y < 0].mean(axis=0)
+    aim = Aim(gap / np.linalg.norm(gap), LinearModel(np.zeros(4)))
+    named = [plan for radius in (60.0, 5.0) for plan in far_plans(ground, aim, 6, (radius,))]
+    poison = named[0][1].poison(ground)
+    whole, high = trials.measure(poison), dict.fromkeys(("none", *defenses), 1.0)
+    assert trials.measure(poison, least=whole.value - 1e-9, most=high).value == pytest.approx(whole.value, rel=1e-12)
+    assert trials.measure(poison, least=1.2, most=high) is None
+    leading = trials.measure(poison, least=1.2, most={**high, "slab": whole.error["none"] - 0.02})
+    assert leading.error == whole.error
+    climbs = [Climb(Trials(scenario, SPLIT.test), ground, np.random.default_rng(0)) for _ in range(2)]
+    every, some = climbs[0].states(named), climbs[1].states(named, [])
+    best = [sorted(state.trial.value for state in states)[-5:] for states in (every, some)]
+    np.testing.assert_allclose(best[1], best[0], rtol=1e-12)
 
 
 def test_an_equal_search_for_directions_is_made_once(monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import audit_cases
 import numpy as np
@@ -11,9 +13,9 @@ import pytest
 import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
-from linpoison.auditing.campaign import Task, begun_from
+from linpoison.auditing.campaign import Campaign, Task, begun_from
 from linpoison.auditing.inputs import build_defenses, prepare
-from linpoison.core import Budget, InputError, worst_case
+from linpoison.core import Budget, InputError, Poison, worst_case
 from linpoison.defender import Defender
 from linpoison.defenses import SVDDefense
 
@@ -121,6 +123,38 @@ def test_of_many_rows_each_filter_alone_is_searched_on_all_of_them():
     assert all(task.rows for task in alone)
     assert all(task.attack.only_goes_on and task.attack.needs_start for task in alone)
     assert not any(task.attack.only_goes_on for task in tasks if not task.alone)
+
+
+@dataclass(frozen=True)
+class Onward(audit_cases.FakeAttack):
+    """Goes on from poisons that are known."""
+
+    start: Poison | None = None
+    others: Sequence[Poison] = ()
+    told: ClassVar[list[Sequence[Poison]]] = []
+    only_goes_on = True
+
+    def _on_all_rows(self, scenario, run, found):
+        self.told.append(self.others)
+        return [replace(self._search(scenario, run)[0], poison=self.start)]
+
+
+def test_an_attack_on_one_filter_goes_on_from_those_on_others_inside_its_domain():
+    real, narrow = scenarios().values()
+    campaign = Campaign(seed=0, jobs=1, tolerant=False)
+    inside = Poison(narrow.train.X[:2], -narrow.train.y[:2], np.ones(2))
+    tasks = [Task("fake", audit_cases.FakeAttack(), narrow, "range")] + [
+        Task(name, Onward(), one, domain, against=name, onward=True, rows=20)
+        for name, one, domain in (("l2", real, "real"), ("loss", narrow, "range"), ("l2", narrow, "range"))
+    ]
+    Onward.told.clear()
+    campaign.run(tasks[:1])
+    far = replace(inside, X=100 * inside.X)
+    best = campaign.results["fake/range"]
+    campaign.results["svd"] = replace(best, best=replace(best.best, poison=far))  # of an attack on one filter
+    campaign.run(tasks[1:])
+    begun = best.best.poison  # which each of them gives back
+    assert [list(map(id, others)) for others in Onward.told] == [[id(far)], [id(begun)], [id(begun), id(begun)]]
 
 
 NAMES = ("random-flips", "alfa", "min-max-basic")

@@ -88,6 +88,8 @@ class Breakdown(Attack):
     start : Poison, optional
         A poison within budget and domain, such as that of an attack inside the sets, which the local search goes on
         from beside far rows: in a narrow domain no row is far, and this does more.
+    others : sequence of Poison
+        More of them, which the moves on all rows go on from, too.
     inside : bool, default True
         Where there is none and small data have a narrow domain, take the poison of `KKT`.
     on_all : int, default 60
@@ -109,6 +111,7 @@ class Breakdown(Attack):
     distinct: bool = False
     spread: float = 0.2
     start: Poison | None = None
+    others: Sequence[Poison] = ()
     inside: bool = True
     on_all: int = 60
     sample: bool = True
@@ -143,9 +146,9 @@ class Breakdown(Attack):
                 break
             run.say(stage, stages, "directions")
             aims, radii = self._aims(scenario, tune, [seed, stage], pool)
-            pool += starts(climb, aims, scenario.n_poison, radii)
+            pool += starts(climb, aims, scenario.n_poison, radii, pool if scenario.of_sample else None)
             if stage == 0 and ground.bounded:
-                pool += climb.states(beside(ground))
+                pool += climb.states(beside(ground), pool if scenario.of_sample else None)
             if stage == 0 and len(scenario.defenses) <= 1 and not (costly or ground.bounded):
                 pool += self._turned(climb, aims, scenario.n_poison)
             pool.sort(key=lambda state: -state.trial.value)
@@ -198,9 +201,9 @@ class Breakdown(Attack):
         goal, _ = goals(scenario, run.seed)
         goal = goal.take(stratified(goal, TARGETS, np.random.default_rng([run.seed, 11])))
         plans = [(f"{item.label}, on all rows", given(item.poison)) for item in found]
-        if self.start is not None:
-            check_deployable(self.start, scenario, "to start from")
-            plans.append(("given poison, on all rows", given(self.start)))
+        for poison in (*([] if self.start is None else [self.start]), *self.others):
+            check_deployable(poison, scenario, "to start from")
+            plans.append(("given poison, on all rows", given(poison)))
         for aim in constant(scenario.train):
             radii = (max(self.radii) if ground.bounded else self.radii[len(self.radii) // 2],)
             plans += [(f"{layout}, on all rows", plan) for layout, plan in far_plans(ground, aim, ground.total, radii)]
@@ -325,14 +328,16 @@ def affordable(number: int, train: Dataset, least: int) -> int:
     return min(number, max(least, number * ENTRIES // max(1, entries)))
 
 
-def starts(climb: Climb, aims: Sequence[Aim], total: int, radii: Sequence[float]) -> list[State]:
-    """Every layout along every direction, with its outcome."""
+def starts(
+    climb: Climb, aims: Sequence[Aim], total: int, radii: Sequence[float], among: Sequence[State] | None = None
+) -> list[State]:
+    """Every layout along every direction, with its outcome; see `Climb.states`."""
     named = (
         (f"direction {number}, {layout}" if number else layout, plan)
         for number, aim in enumerate(aims)
         for layout, plan in far_plans(climb.ground, aim, total, tuple(radii))
     )
-    return climb.states(named)
+    return climb.states(named, among)
 
 
 def search(

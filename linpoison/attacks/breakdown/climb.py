@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from heapq import nlargest
 
 import numpy as np
 
@@ -22,6 +22,10 @@ SPREADS = (2.0, 1.0, 0.4)
 """How widely the gradient of an ascent is smoothed, in turn."""
 FLIPPED = 8
 """Coordinates that go to a bound together, at most."""
+RESOLVED = 1e-4
+"""What a move has to add: less is not told from the tolerance of a fit."""
+PATIENCE = 12
+"""Moves in a row that add less after which a search on all rows ends."""
 CAP = 150.0  # units that a place lies out at most: farther, the learners of libraries part
 
 
@@ -62,43 +66,70 @@ class Climb:
 
     def state(self, plan: Plan, label: str, above: Trial | None = None) -> State | None:
         """A plan with its outcome; None where a defence or a learner refuses it, or it does no more than `above`."""
-        least = -np.inf if above is None else above.value
+        return self._measured(plan, label, above, -np.inf if above is None else above.value)
+
+    def states(self, named: Iterable[tuple[str, Plan]], among: Sequence[State] | None = None) -> list[State]:
+        """Those plans that no defence or learner refuses, with their outcomes.
+
+        Where there are others `among` which they are to be chosen, those are left out, as soon as it shows, that are
+        not among the best `POOL` and cannot do the most behind one defence either.
+        """
+        found: list[State] = []
+        for label, plan in named:
+            if time_is_up():
+                break
+            others = [] if among is None else [state.trial for state in (*among, *found)]
+            least, most = -np.inf, None
+            if len(others) >= POOL:
+                least = nlargest(POOL, (trial.value for trial in others))[-1]
+                most = {name: max(trial.error[name] for trial in others) for name in others[0].error}
+            state = self._measured(plan, label, None, least, most)
+            found += [] if state is None else [state]
+        return found
+
+    def _measured(
+        self,
+        plan: Plan,
+        label: str,
+        near: Trial | None,
+        least: float,
+        most: Mapping[str, float] | None = None,
+    ) -> State | None:
         try:
-            trial = self.trials.measure(plan.poison(self.ground), above, least)
+            trial = self.trials.measure(plan.poison(self.ground), near, least, most)
         except (InputError, SolverFailed):
             return None
         return None if trial is None else State(plan, trial, label)
 
-    def states(self, named: Iterable[tuple[str, Plan]]) -> list[State]:
-        """Those plans that no defence or learner refuses, with their outcomes."""
-        states = (self.state(plan, label) for label, plan in named)
-        return [state for state in takewhile(lambda _: not time_is_up(), states) if state is not None]
-
-    def run(self, pool: Sequence[State], steps: int) -> list[State]:
-        """The pool after so many moves, best first."""
+    def run(self, pool: Sequence[State], steps: int, patience: int | None = None) -> list[State]:
+        """The pool after so many moves, best first; fewer where as many as `patience` in a row add next to nothing."""
         states = sorted(pool, key=lambda state: -state.trial.value)[:POOL]
+        idle = 0
         for step in range(steps):
-            if time_is_up():
+            if time_is_up() or (patience is not None and idle >= patience):
                 break
             open_to = 1 + int(len(states) * (1 - step / steps))
             place = int(self.rng.integers(min(len(states), open_to)))
             current = states[place]
             kind = self._kind()
             plan = clipped(getattr(self, f"_{kind}")(current).used(), self.ground, CAP)
-            moved = None if plan.same(current.plan) else self.state(plan, current.label, current.trial)
+            same = plan.same(current.plan)
+            idle += not same
+            moved = None if same else self.state(plan, current.label, current.trial)
             success = moved is not None and moved.trial.value > current.trial.value
             self.credit[kind] = 0.95 * self.credit[kind] + 0.05 * float(success)
             if moved is not None and success:
+                idle = 0 if moved.trial.value > current.trial.value + RESOLVED else idle
                 states[place] = moved
                 states.sort(key=lambda state: -state.trial.value)
         return states
 
-    def ascend(self, state: State, steps: int) -> State:
+    def ascend(self, state: State, steps: int, length: float = LENGTHS[1]) -> State:
         """The state after so many steps along its gradient, longer after one that did more and shorter after others.
 
         Where no step does more the gradient is smoothed otherwise: the least over the defences has kinks.
         """
-        turn, length = 0, LENGTHS[1]
+        turn = 0
         slopes: Array | None = None
         for _ in range(steps):
             if length < LENGTHS[0]:
@@ -148,7 +179,15 @@ class Climb:
         return self._along(state.plan, self._gradient(state), 10 ** self.rng.uniform(-2.3, 0.0))
 
     def _along(self, plan: Plan, slopes: Array, step: float) -> Plan:
-        """A step of every place along the gradient, relative to its distance from the centre."""
+        """A step of every place along the gradient, relative to its distance from the centre.
+
+        In a box a coordinate at a bound whose slope points beyond it stays, and takes no part in the length of the
+        step: near a corner nearly all would.
+        """
+        low, high = self.ground.domain.lower, self.ground.domain.upper
+        if self.ground.bounded and low is not None and high is not None:
+            stays = ((plan.points <= low) & (slopes < 0)) | ((plan.points >= high) & (slopes > 0))
+            slopes = np.where(stays, 0.0, slopes)
         lengths = np.linalg.norm(slopes, axis=1, keepdims=True)
         out = np.linalg.norm(plan.points - self.ground.center, axis=1, keepdims=True) + 0.1 * self.ground.base
         return replace(plan, points=plan.points + step * out * slopes / np.maximum(lengths, 1e-300))

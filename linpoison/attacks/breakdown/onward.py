@@ -11,7 +11,7 @@ from ...core.parts import dense
 from ...core.poison import Poison
 from ..run import Step
 from ..scenario import Scenario
-from .climb import POOL, Climb
+from .climb import LENGTHS, PATIENCE, POOL, Climb
 from .confirm import confirm
 from .plans import Ground, Plan
 from .trials import Trials
@@ -63,6 +63,6 @@ def on_all_rows(
     if costly:
         return confirm(started, scenario, [climb.ascend(pool[0], moves)])
     straight = moves // _ASCENT
-    corners = straight // 2 if ground.bounded else 0
-    pool[0] = climb.ascend(climb.corners(pool[0], corners), straight - corners)
-    return confirm(started, scenario, climb.run(pool, moves - straight)[:1])
+    corners = straight // 4 if ground.bounded else 0
+    pool[0] = climb.ascend(climb.corners(pool[0], corners), straight - corners, LENGTHS[1] / 4)
+    return confirm(started, scenario, climb.run(pool, moves - straight, PATIENCE)[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,11 @@ from ...core.model import LinearModel
 from ...core.poison import Poison
 from ...core.results import UNDEFENDED, worst_case
 from ...core.validation import Array
+from ...defender.defender import Retraining
 from ...influence import ImplicitGradient, SoftError
 from ...losses import Problem
 from ..newton import NewtonLearner
+from ..sampling import NOISE
 from ..scenario import Scenario
 
 SOFTNESS = 0.004  # of the least over the defences, in units of error
@@ -69,10 +72,16 @@ class Trials:
     def __init__(self, scenario: Scenario, goal: Dataset) -> None:
         self.scenario, self.goal = scenario, scenario.measure.searched(goal)
         self.names = list(scenario.defenses) or [UNDEFENDED]
-        self.defender = scenario.defender.by(NewtonLearner(scenario.problem))
+        self.defender = scenario.defender.by(NewtonLearner(scenario.problem, coarse=scenario.of_sample))
         self._slack = SOFTNESS * float(lambertw((len(self.names) - 1) / np.e).real)
 
-    def measure(self, poison: Poison, near: Trial | None = None, least: float = -np.inf) -> Trial | None:
+    def measure(
+        self,
+        poison: Poison,
+        near: Trial | None = None,
+        least: float = -np.inf,
+        most: Mapping[str, float] | None = None,
+    ) -> Trial | None:
         """The outcome of a poison, or None as soon as one defence shows that its value is no greater than `least`.
 
         The soft least of k numbers exceeds the least by at most ``SOFTNESS W((k - 1) / e)``, W the Lambert function.
@@ -84,13 +93,19 @@ class Trials:
             The outcome of a similar one: fits start from its models, and the defences that held it best are asked
             first, so that a move that fails mostly costs one fit and not one for each defence.
         least : float
+        most : mapping of str to float, optional
+            The greatest error behind each defence so far. A poison that without a defence errs more than one of
+            them, by more than `NOISE`, is measured whatever its value: defences mostly take from the error.
         """
         outcome = self.defender.open(poison, None if near is None else near.models)
         values: dict[str, float] = {}
         for name in self.names if near is None else sorted(self.names, key=near.values.__getitem__):
             model = outcome.model(name)
             values[name] = model.error(self.goal) + SMOOTH * self._smoothed(model)
-            if values[name] + self._slack <= least:
+            if values[name] + self._slack <= least and not self._leads(outcome, most):
+                if near is None:  # plans of all kinds: what has refused one is asked first of the next
+                    self.names.remove(name)
+                    self.names.insert(0, name)
                 return None
         share = softmax(-np.array([values[name] for name in self.names]) / SOFTNESS)
         names = list(dict.fromkeys((UNDEFENDED, *self.names)))
@@ -103,6 +118,10 @@ class Trials:
             models,
             {name: outcome.removed(name) for name in names},
         )
+
+    def _leads(self, outcome: Retraining, most: Mapping[str, float] | None) -> bool:
+        """Whether a poison may do more than any before behind one defence."""
+        return most is not None and outcome.model(UNDEFENDED).error(self.goal) > min(most.values()) + NOISE
 
     def _smoothed(self, model: LinearModel) -> float:
         margins = model.margins(self.goal)
