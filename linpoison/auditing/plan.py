@@ -126,16 +126,19 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
 
     Far rows have the widest domain, and are tried in the narrowest, where a defender without a filter, or with one
     alone, may still fall to a corner of it. Flips and the attacks inside the sets run in the narrowest, with a local
-    search from the strongest of their poisons: they count for the wider domains too.
+    search from the strongest of their poisons: they count for the wider domains too. Of raw tables under a time limit
+    the search comes first: it goes on from rows that the steps can make, of which relaxed points lose much.
     """
     wide, narrow = next(iter(scenarios)), list(scenarios)[-1]
     train = scenarios[narrow].train
     on_top = WORDS_ON_TOP if train.is_sparse or train.domain.integral else ON_TOP
     runs = [(item, narrow, ALL) for item in (*FIRST, *[IN_TABLE] * bool(train.domain.parts))] + [(FAR, wide, ALL)]
     runs += [(FAR_ALONE, wide, behind) for behind in _alone(scenarios[wide])]
-    runs += [(item, narrow, ALL) for item in (*INSIDE, *([] if on_top is ON_TOP and wide == narrow else [on_top]))]
+    inside = [(item, narrow, ALL) for item in INSIDE]
+    search = [] if on_top is ON_TOP and wide == narrow else [(on_top, narrow, ALL)]
     if narrow != wide:
-        runs += [(NEAR_ALONE, narrow, behind) for behind in _alone(scenarios[narrow])]
+        search += [(NEAR_ALONE, narrow, behind) for behind in _alone(scenarios[narrow])]
+    runs += [*search, *inside] if train.domain.parts and options.time_limit is not None else [*inside, *search]
     runs = [run for run in runs if options.attack_variant == LIBRARY or run[0].name in PUBLISHED]
     names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)

@@ -9,11 +9,13 @@ from typing import ClassVar
 import audit_cases
 import numpy as np
 import pytest
+from raw_cases import people, people_pipeline
 
 import linpoison
 from linpoison.attacks import Scenario, make_attack
 from linpoison.auditing import AuditOptions, AuditReport, plan
 from linpoison.auditing.campaign import Campaign, Task, begun_from
+from linpoison.auditing.domains import settings_of
 from linpoison.auditing.inputs import build_defenses, prepare
 from linpoison.core import Budget, InputError, Poison, worst_case
 from linpoison.defender import Defender
@@ -41,6 +43,21 @@ def test_far_rows_have_the_widest_domain_and_each_defender_an_attack_of_its_own(
     assert runs[10:] == [("breakdown", "range", behind) for behind in ("none", "l2", "loss")]
     assert [task.onward for task in found.tasks] == [False] * 9 + [True] * 4
     assert len({task.key for task in found.tasks}) == len(runs)
+
+
+def test_of_a_raw_table_under_a_time_limit_the_local_search_comes_before_relaxed_points():
+    train = people(120)
+    asked = {"label": "rich", "test": people(60, seed=1), "estimator": people_pipeline(train), "defenses": "l2"}
+    setting = prepare(train, AuditOptions(**asked))
+    of = {
+        domain: Scenario(one.split.train, one.problem, Budget(0.1), one.defenses, one.split.test)
+        for domain, one in settings_of(setting, None).items()
+    }
+    free, limited = ([t.key for t in plan.make_plan(AuditOptions(**asked, time_limit=s), of).tasks] for s in (None, 60))
+    inside = ["min-max/range", "kkt/range", "influence/range"]
+    assert free[-5:-2] == inside == limited[-3:]
+    assert free[-2:] == ["breakdown/range", "breakdown/range/none"] == limited[-5:-3]
+    assert free[:-5] == limited[:-5]
 
 
 def test_what_the_work_does_not_allow_is_left_out_and_named(monkeypatch):
