@@ -18,6 +18,9 @@ from .oracle import Oracle
 from .piece import Piece, joined
 from .structure import Structure, structure_of
 
+_BESIDE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Lengths, relative to a direction, of the steps to one beside it."""
+
 
 class _SelfReliantOracle(Oracle):
     """An oracle that gives up where a conic program would have to answer."""
@@ -57,12 +60,30 @@ class SupportBound:
         self._structure = structure_of(feasible) if several else None
 
     def __call__(self, w: Array) -> float:
-        least = min((part._support_bound(w) for part in self.parts), default=inf)
+        least = self._of_parts(w)
         if self._oracle is not None:
-            least = min(least, self._scalar(self._oracle, w, float(np.linalg.norm(w))))
+            least = min(least, self._by_scalars(self._oracle, w))
         if self._structure is not None and len(self._structure.rows):
             least = min(least, _combined(self._structure, w))
         return least if self._shares is None else min(least, self._shares(w))
+
+    def _of_parts(self, w: Array) -> float:
+        return min((part._support_bound(w) for part in self.parts), default=inf)
+
+    def _by_scalars(self, oracle: Oracle, w: Array) -> float:
+        """The bound of the scalar dual, at `w` or, where that does not settle, beside it."""
+        # The support h is the greatest of linear functions: h(w) <= h(v) + h(w - v) for every v. Where bounds and rows
+        # decide and the ball does not, the search may miss its multiplier of 0; that of a v nearby is none, and w - v
+        # is so short that any part bounds it well.
+        size = float(np.linalg.norm(w))
+        found = self._scalar(oracle, w, size)
+        for share in _BESIDE:
+            if found < inf:
+                break
+            v = w + share * size * np.random.default_rng(0).normal(size=w.size) / np.sqrt(w.size)
+            near, rest = self._scalar(oracle, v, size), self._of_parts(w - v)
+            found = near + rest + PAD * (abs(near) + abs(rest))
+        return found
 
     @staticmethod
     def _scalar(oracle: Oracle, w: Array, size: float) -> float:
