@@ -47,8 +47,9 @@ class Few(Breakdown):
     inside: bool = False
 
 
-def test_the_example_runs(in_tmp, capsys, pictures, monkeypatch):
+def test_the_example_runs(in_tmp, capsys, monkeypatch):
     monkeypatch.setitem(ATTACKS, "breakdown", Few)
+    monkeypatch.setattr("linpoison.auditing.curve._searched", lambda *given: [])  # `test_curve.py` has it
     block, *_ = python_blocks(TEXT)
     scope: dict[str, object] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), scope)

@@ -100,20 +100,17 @@ def test_more_poison_than_the_defender_leaves_clean_rows_for_is_refused():
         pulled_in(blobs(), poison, 1.0)
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["stops early", "trains to the end"])
-def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact):
-    """For both defenders of the experiment and several seeds, as shares and as whole copies."""
+@pytest.mark.parametrize(("exact", "seed"), [(False, 0), (True, 1)], ids=["stops early", "trains to the end"])
+def test_what_the_influence_attack_plants_lies_in_the_balls_that_it_leaves(exact, seed):
+    """For both defenders of the experiment, each with a seed of its own, as shares and as whole copies."""
     case = scenario(250, epsilon=0.1)
     if exact:
         learner = LibraryLearner(MultiProblem("crammer_singer", 5e-3), tol=0.1)
         case = scenario_of(case.train, case.target, learner, 0.1)
     walk = MeasureInfluence(MultiProblem(Softmax(1.0, 0.5), 5e-3), width=0.5, steps=10, share=0.2, rows=200)
-    seen = []
-    for seed in range(2):
-        found = MultiInfluence(walk).run(case, seed=seed)
-        assert outside(case.train, found.best.relaxed.as_dataset()) < 1e-5
-        assert outside(case.train, found.poison.as_dataset()) < 1e-5
-        assert found.poison.total == case.n_poison
-        defender = Defender(case.train, case.problem, case.defenses, case.learner)
-        seen.append(defender.score(found.poison, {}).kept_fraction["l2"])
-    assert min(seen) > 0.95, seen
+    found = MultiInfluence(walk).run(case, seed=seed)
+    assert outside(case.train, found.best.relaxed.as_dataset()) < 1e-5
+    assert outside(case.train, found.poison.as_dataset()) < 1e-5
+    assert found.poison.total == case.n_poison
+    defender = Defender(case.train, case.problem, case.defenses, case.learner)
+    assert defender.score(found.poison, {}).kept_fraction["l2"] > 0.95
