@@ -19,6 +19,13 @@ from .base import ProvenFit
 NEARLY, FLAT = 0.1, 1e-4  # of the first slope: where a line search ends, and where it does not begin
 NEAR_KINK = 1e-2  # half width of the parabola in place of a kink
 _WIDTHS = (1.0, 1e-2, 1e-4, 1e-5, 1e-6)  # steps grow less with their ratio than with their number
+_STATIONARY = 1e-21
+"""Decrease that a step promises at which a rounded problem is solved for its proof.
+
+The bound of the dual squares what the slope in a column has left and divides it by the penalty alone: in a column of
+30,000 a decrease of 1e-11 leaves a gap of thousands. From there to the rounding of the slopes is one step more, since
+the rows in their parabolas are known by then.
+"""
 _WARM = 1  # of these widths is left out from a start
 MANY = 4000
 """Rows from which Newton's method looks at those near the kink alone."""
@@ -124,7 +131,7 @@ def newton_hinge(
     if start is None and rows.n >= MANY:
         vector = begun(_WIDTHS[:2], rows, share, penalty, vector, tol=1e-6)
     for width in _WIDTHS[_WARM * (start is not None or rows.n >= MANY) :]:
-        vector = rounded_newton(width, rows, share, penalty, vector, tol=1e-11)
+        vector = rounded_newton(width, rows, share, penalty, vector, tol=_STATIONARY)
         found = _proven(rows, share, penalty, vector, width)
         best = min(best, found, key=lambda fit: fit.value)
         if found.gap <= gap_tol * found.value:

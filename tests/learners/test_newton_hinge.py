@@ -39,6 +39,18 @@ def test_the_gap_holds_the_objective_of_the_conic_reference(intercept, far):
     assert again.value <= least * (1 + 2e-5)
 
 
+def test_a_proof_holds_in_the_units_of_a_table():
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(1500) < 0.3, 1.0, -1.0)
+    incomes = np.column_stack([rng.lognormal(10.2, 0.5, y.size) * (1 - 0.1 * y), rng.lognormal(8, 1, y.size)])
+    flags = (rng.random((y.size, 6)) < 0.3 + 0.1 * (y[:, None] > 0)).astype(float)
+    data, problem = Dataset(np.column_stack([incomes, flags, rng.normal(size=(y.size, 2))]), y), Problem(Hinge(), 0.01)
+    start = newton_hinge(problem, data.take(np.arange(0, 1500, 2))).model
+    for begun in (None, start):
+        found = newton_hinge(problem, data, begun)
+        assert 0 <= found.gap <= 1e-6 * found.value
+
+
 def rounded(data, width, penalty):
     """The objective of `rounded_newton`, row by row."""
     Z, share = np.column_stack([data.X, np.ones(data.n)]) * data.y[:, None], data.weight / data.total
