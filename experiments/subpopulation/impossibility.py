@@ -6,7 +6,8 @@ Data come from k groups on disjoint supports, each with one label. The smallest 
 n / k), is copied with its labels flipped, and one row more: K + 1 rows. Equal numbers, as in the theorem, only tie.
 A learner that decides in each group by the rows there alone, and minimises its 0-1 loss there, then errs on the whole
 group and nowhere else. Three such learners: a majority in each cluster, a mixture
-(nearest mean of a cluster, the label of most mass there), and k nearest neighbours with k of two thirds of the group.
+(nearest mean of a cluster, the label of most mass there), and the 2 K - 1 nearest neighbours, of which K are of the
+group without poison.
 
 A group of probability alpha has fewer than 2 alpha n rows with probability
 
@@ -96,10 +97,13 @@ def draw(groups: int, n: int, rng: np.random.Generator) -> tuple[Sample, np.ndar
 
 
 def attack(rows: Sample, group: np.ndarray, rng: np.random.Generator) -> tuple[Sample, int]:
-    """The smallest group with flipped labels and one row more."""
+    """The smallest group with flipped labels, its middle row twice."""
     smallest = int(np.argmin(np.bincount(group)))
     members = np.flatnonzero(group == smallest)
-    chosen = rows.take(np.append(members, rng.choice(members)))
+    # Neighbours leave out the two of its 2 K + 1 rows that are farthest. These are a row and its copy, and the poison
+    # keeps the majority, unless the row with two copies is the farthest: hence the one in the middle.
+    far = np.linalg.norm(rows.X[members] - rows.X[members].mean(axis=0), axis=1)
+    chosen = rows.take(np.append(members, members[np.argmin(far)]))
     jitter = chosen.X + 1e-6 * rng.normal(size=chosen.X.shape)
     return Sample(jitter, -chosen.y), smallest
 
