@@ -237,6 +237,8 @@ def test_the_naive_grid_on_a_small_set(tmp_path, capsys):
 def test_the_detection_of_planted_rows(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments" / "inspect"))
     detect = script(ROOT / "experiments" / "inspect" / "detect.py")
+    with pytest.raises(SystemExit):
+        detect["main"](["--attack", "none", "--poison", str(tmp_path), "--out", str(tmp_path)])
     assert detect["main"](["--quick", "--poison", str(tmp_path), "--out", str(tmp_path)]) == 0
     with open(tmp_path / "cases.csv", newline="", encoding="utf-8") as stream:
         clean, flipped = csv.DictReader(stream)

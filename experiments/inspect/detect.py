@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one small case")
     parser.add_argument("--data", nargs="+", default=list(DATA))
-    parser.add_argument("--attack", nargs="+", default=list(ATTACKS))
+    parser.add_argument("--attack", nargs="+", choices=ATTACKS, default=list(ATTACKS), help="clean rows come besides")
     parser.add_argument("--share", nargs="+", type=float, default=list(SHARES))
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--seconds", type=float, default=float("inf"), help="processor time of an attack at most")
