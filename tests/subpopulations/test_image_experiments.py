@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,22 @@ def case(*arguments, options_of=images.options_of):
     return cases.case_of(options), options
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _learned_before_once():
+    """The blocks that several cases begin with are learned once, on the same rows by the same trainer."""
+    known, learn = {}, cases.learned_before
+
+    def once(before, module, trainer, classes):
+        key = (before.rows.X.tobytes(), before.rows.y.tobytes(), repr(module), repr(trainer), classes)
+        if key not in known:
+            known[key] = learn(before, module, trainer, classes)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "learned_before", once)
+        yield
+
+
 @pytest.fixture(scope="module")
 def learned():
     """The case whose last layer alone is learned, on features, with its surrogate and its surest cluster."""
@@ -72,7 +89,7 @@ def test_flips_of_a_cluster_hurt_it_and_are_resumed(capsys, tmp_path):
 
 
 def test_each_layer_has_its_clusters(capsys):
-    images.main(["--quick", "--table", "3", "--epochs", "1", "--groups", "1", "--clusters", "3"])
+    images.main(["--quick", "--table", "3", "--epochs", "1", "--groups", "1", "--clusters", "3", "--seeds", "1"])
     names = [row[0] for row in rows_in(capsys.readouterr().out)[2:]]
     assert names[::2] == ["input", "first", "block1", "block2", "block3", "last"]
 
