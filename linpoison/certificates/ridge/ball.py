@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ STAGES = 25
 FINEST = 1e-10
 MAX_STEPS = 25
 _BEGIN = 0.1
+_LABEL_OF = np.arange(len(GROUPS)) // 2
+_LABELS, _SIGNS = np.array(GROUPS, dtype=float).T[..., None, None]
+"""Of the four groups, along the first axis: reductions over it are of whole arrays."""
 
 
 class Shares(NamedTuple):
@@ -97,12 +101,12 @@ class BallDual:
         object.__setattr__(dual, "levels", system.extend(centers) @ system.clean)
         return dual
 
-    @property
+    @cached_property
     def unit(self) -> float:
         """The length of theta that is worth a residual of 1."""
         return float(self.radii.max()) or 1.0
 
-    @property
+    @cached_property
     def radii(self) -> Array:
         """Radius of the ball of each group, shape (4,)."""
         return np.array([self.system.claim.sets[label].radius for label, _ in GROUPS])  # type: ignore[attr-defined]
@@ -149,14 +153,16 @@ class BallDual:
         )
 
     def _descend(self, Y: Array, c: Array, delta: Array) -> Array:
-        epsilon = self.system.claim.epsilon
+        epsilon, Y, left = self.system.claim.epsilon, Y.copy(), np.arange(len(Y))
         for _ in range(MAX_STEPS):
-            state = self._at(Y, c, delta)
-            direction, slope = self._newton(Y, c, delta, state)
-            step, gain = _best_step(self, Y, direction, c, delta, STEPS)
-            Y = Y + step[:, None] * direction
+            y, form, width = Y[left], c[left], delta[left]
+            state = self._at(y, form, width)
+            direction, slope = self._newton(y, form, width, state)
+            step, gain = _best_step(self, y, direction, form, width, STEPS)
+            Y[left] = y + step[:, None] * direction
             scale = epsilon * state.worst / state.norm
-            if np.all((-slope <= 1e-3 * scale * delta[:, 0]) | (gain <= 1e-15 * state.norm)):
+            left = left[(-slope > 1e-3 * scale * width[:, 0]) & (gain > 1e-15 * state.norm)]
+            if not left.size:
                 break
         return Y
 
@@ -174,19 +180,14 @@ class BallDual:
     def evaluate(self, line: _Line, delta: Array) -> _State:
         """The smoothed bound at points of lines: parts of shape (rows, points) and (rows, points, 2)."""
         length = np.sqrt(line.length2 + (delta / self.unit) ** 2)
-        values = np.stack(
-            [
-                sign * label - sign * (self.levels[k // 2] + line.linear[..., k // 2]) + r * length
-                for k, ((label, sign), r) in enumerate(zip(GROUPS, self.radii, strict=True))
-            ],
-            axis=-1,
-        )
-        top = values.max(axis=-1)
-        weights = np.exp((values - top[..., None]) / delta[..., None])
-        total = weights.sum(axis=-1)
+        forms = self.levels[_LABEL_OF, None, None] + np.moveaxis(line.linear, -1, 0)[_LABEL_OF]
+        values = _SIGNS * _LABELS - _SIGNS * forms + self.radii[:, None, None] * length
+        top = values.max(axis=0)
+        weights = np.exp((values - top) / delta)
+        total = weights.sum(axis=0)
         worst = top + delta * np.log(total)
         norm = np.sqrt(np.maximum(line.quadratic, 0.0) + self.system.claim.epsilon * worst**2)
-        return _State(line.cost + norm, norm, worst, length, weights / total[..., None])
+        return _State(line.cost + norm, norm, worst, length, np.moveaxis(weights / total, 0, -1))
 
     def _theta(self, Y: Array) -> Array:
         d = self.U.shape[0]
