@@ -157,6 +157,20 @@ def test_the_rows_near_the_kink_give_the_value_of_all(monkeypatch):
     assert (part.bent != part.loose).any()
 
 
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("power", [15, -15])
+def test_bounds_do_not_depend_on_the_unit_of_the_columns(loss, power):
+    """Columns in another unit, with the regulariser in its square, are the same problem."""
+    claim, unit = make_claim(loss, "none"), 2.0**power
+    train, rows = claim.train, claim.rows
+    problem = replace(claim.problem, reg=claim.problem.reg * unit**2)
+    sets = ByLabel({label: Ball(unit * part.center, unit * part.radius) for label, part in claim.sets.items()})
+    scaled = Claim(replace(train, X=unit * train.X), problem, sets, claim.epsilon, replace(rows, X=unit * rows.X))
+    found, same = certify_margin(claim), certify_margin(scaled)
+    np.testing.assert_allclose(same.bound, found.bound, atol=1e-4)
+    assert same.info["failed"] == 0
+
+
 @pytest.mark.parametrize("whole", [80, 0])
 def test_rows_are_decided_by_what_is_known_of_others(whole, monkeypatch):
     """Bounds and models of the set that programs found for some rows speak of others, and never wrongly."""

@@ -42,6 +42,30 @@ def test_it_says_the_same_through_cvxpy_multipliers_included():
     assert brisk.value == pytest.approx(ours.value, abs=1e-5)
 
 
+def test_the_units_of_variables_and_rules_do_not_matter(monkeypatch):
+    """Scaled by powers of two, a program is solved as it was, and what comes back is in its units."""
+    cost, A, b, kinds = mixed()[0].matrices()
+    assert conic.Level.of(cost, A, b, kinds).data[1] is A  # which the solver scales
+    monkeypatch.setattr(conic, "NEAR", -1)
+    plain = conic.Level.of(cost, A, b, kinds)
+    rng = np.random.default_rng(0)
+    columns = 2.0 ** rng.integers(-30, 30, cost.size)
+    rows = [2.0 ** rng.integers(-30, 30, n if kind in ("zero", "nonneg") else 1) * np.ones(n) for kind, n in kinds]
+    rows = np.concatenate(rows)
+    other = conic.Level.of(
+        2.0**20 * columns * cost, sp.csc_matrix(rows[:, None] * A.toarray() * columns), rows * b, kinds
+    )
+    for ours, theirs in zip(plain.data[:3], other.data[:3], strict=True):
+        ours, theirs = (sp.csc_matrix(item).toarray() for item in (ours, theirs))
+        assert ((np.abs(theirs) <= 2 * np.abs(ours)) & (np.abs(theirs) >= np.abs(ours) / 2)).all()
+    known = mixed()[0].solve()
+    found = other.back(conic._by_clarabel(*other.data, False)[0])
+    np.testing.assert_allclose(columns * found.x, known.x, atol=1e-5)
+    np.testing.assert_allclose(rows * found.z / 2.0**20, known.z, atol=1e-5)
+    assert found.value / 2.0**20 == pytest.approx(known.value, abs=1e-8)
+    np.testing.assert_allclose(cost, -A.T @ (rows * found.z / 2.0**20), atol=1e-7)
+
+
 def test_the_multiplier_of_a_square_is_that_of_its_room():
     values = []
     for base in (0.5, 0.5 + 1e-4):
