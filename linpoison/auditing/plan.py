@@ -138,7 +138,8 @@ def _portfolio(options: AuditOptions, scenarios: Mapping[str, Scenario]) -> Plan
     search = [] if on_top is ON_TOP and wide == narrow else [(on_top, narrow, ALL)]
     if narrow != wide:
         search += [(NEAR_ALONE, narrow, behind) for behind in _alone(scenarios[narrow])]
-    runs += [*search, *inside] if train.domain.parts and options.time_limit is not None else [*inside, *search]
+    first = on_top is ON_TOP and bool(train.domain.parts) and options.time_limit is not None
+    runs += [*search, *inside] if first else [*inside, *search]
     runs = [run for run in runs if options.attack_variant == LIBRARY or run[0].name in PUBLISHED]
     names = dict.fromkeys(item.name for item, _, _ in runs)
     made = attacks.make_attacks(names, variant=options.attack_variant, solver=options.solver)
