@@ -14,7 +14,7 @@ from typing import Any
 from ..attacks.run import Progress
 from ..core import InputError
 from ..core.writing import alone_in, check_folder
-from ..reporting.gates import Gates
+from ..reporting.gates import TOLERANCE, WORSE, Gates, check_limit
 from ..reporting.report import AuditReport
 from ..reporting.suite import SuiteEntry, SuiteReport
 from .options import AuditOptions
@@ -42,6 +42,8 @@ class SuiteAudit:
         Of its table in the file, from 1.
     baseline : Path, optional
         The report, or its folder, that the gates compare with.
+    worse : float
+        By how much a figure may be above that of a baseline, should one be given later.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SuiteAudit:
     gates: Gates
     line: int
     baseline: Path | None = None
+    worse: float = TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,20 +218,26 @@ def _audit(name: str, audits: Mapping[str, Any], defaults: Mapping[str, Any], pl
         options = AuditOptions(**given)
         earlier = None if baseline is None else _beside(place, baseline, "baseline")
         before = None if earlier is None else AuditReport.load(earlier)
-        gates = Gates({} if limits is None else limits, before)
+        limits = {} if limits is None else limits
+        worse = TOLERANCE
+        if isinstance(limits, dict) and WORSE in limits:
+            worse = check_limit(WORSE, limits[WORSE])
+            limits = limits if before is not None else {name: limits[name] for name in limits if name != WORSE}
+        gates = Gates(limits, before)
         gates.check_asked(
             target=options.target, certify=options.certify, epsilon=options.epsilon, metric=options.metric
         )
     except InputError as error:
         raise type(error)(error.expected, error.got, f"{error.remedy} (In {where}.)".strip()) from None
     file = _beside(place, data, "data")
-    return SuiteAudit(name, str(file) if file.is_file() else data, options, gates, _line_of(name, text), earlier)
+    return SuiteAudit(name, str(file) if file.is_file() else data, options, gates, _line_of(name, text), earlier, worse)
 
 
 def _against(audit: SuiteAudit, folder: Path) -> SuiteAudit:
     if not (folder / "report.json").is_file():
         return audit
-    return replace(audit, gates=Gates(audit.gates.limits, AuditReport.load(folder)), baseline=folder)
+    limits = {**audit.gates.limits, WORSE: audit.worse}
+    return replace(audit, gates=Gates(limits, AuditReport.load(folder)), baseline=folder)
 
 
 def _table(tables: Mapping[str, Any], name: str, place: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _filters(report: AuditFindings) -> list[str]:
         if line := _holding(report, domain):
             said.setdefault(line, []).append(domain_words(domain))
     several = len(report.domains) > 1 and len(said) > 1
-    return [f"{_upper(f'{joined(where)}: ' if several else '')}{line}" for line, where in said.items()]
+    return [f"{_upper(f'{joined(where)}: {line}' if several else line)}" for line, where in said.items()]
 
 
 def _holding(report: AuditFindings, domain: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import InputError, check_number
-from .cells import percent
+from .cells import difference, percent
 from .findings import ALL, AuditFindings, Damage
 from .words import measured
 
@@ -32,12 +32,15 @@ class Kind:
         What a run without the figure has to be asked for.
     code : str
         Identifier in SARIF files.
+    words : callable
+        From the figure to its words.
     """
 
     title: str
     measure: Callable[[AuditFindings], float | None]
     lacking: str
     code: str
+    words: Callable[[float], str] = percent
 
 
 def _hardest(report: AuditFindings) -> Damage:
@@ -61,6 +64,7 @@ GATES: dict[str, Kind] = {
         lambda report: _hardest(report).test_error - _hardest(report).clean_error,
         "",
         "LP003",
+        difference,
     ),
     "certified": Kind("certified bound on the test error behind fixed filters", _certified, "certify", "LP004"),
     WORSE: Kind("growth of a figure over the baseline", lambda report: None, "a baseline", "LP005"),
@@ -127,12 +131,7 @@ class Gates:
         for name in self.limits:
             if name not in GATES:
                 raise InputError(f"gates among {', '.join(GATES)}", repr(name))
-        limits = {
-            name: check_number(
-                limit, f"the gate {name!r}", at_least=0, at_most=1, remedy="It is a share: 0.2 is 20 %, or 20 points."
-            )
-            for name, limit in self.limits.items()
-        }
+        limits = {name: check_limit(name, limit) for name, limit in self.limits.items()}
         if self.baseline is not None:
             limits.setdefault(WORSE, TOLERANCE)
         elif WORSE in limits:
@@ -170,19 +169,27 @@ class Gates:
         allowed = limit if before is None else max(limit, before + self.limits[WORSE])
         met = figure <= allowed + 1e-12
         title = kind.title.replace(_ERROR, measured(report.metric, _ERROR))
-        words = f"{title}: {percent(figure)}, limit {percent(limit)}"
+        words = f"{title}: {kind.words(figure)}, limit {kind.words(limit)}"
         if before is not None:
-            words += f"; {percent(before)} in the baseline"
+            words += f"; {kind.words(before)} in the baseline"
         return Verdict(name, limit, figure, met, words, before)
 
     def _growth(self, report: AuditFindings) -> Verdict:
         """The figure that has grown most since the baseline."""
         before = figures(self.baseline or report)
-        grown = {name: value - before[name] for name, value in figures(report).items() if name in before}
+        now = figures(report)
+        grown = {name: value - before[name] for name, value in now.items() if name in before}
         name, most = max(grown.items(), key=lambda item: item[1])
         limit = self.limits[WORSE]
-        words = f"{GATES[WORSE].title}: {100 * most:+.1f} points ({name}), limit {100 * limit:+.1f}"
+        moved = f"{name}, from {percent(before[name])} to {percent(now[name])}"
+        words = f"{GATES[WORSE].title}: {100 * most:+.1f} points ({moved}), limit {100 * limit:+.1f}"
         return Verdict(WORSE, limit, most, most <= limit + 1e-12, words, 0.0)
+
+
+def check_limit(name: str, limit: Any) -> float:
+    """A limit of a gate, or an `InputError` if it is no share."""
+    remedy = "It is a share: 0.2 is 20 %, or 20 points."
+    return check_number(limit, f"the gate {name!r}", at_least=0, at_most=1, remedy=remedy)
 
 
 def figures(report: AuditFindings) -> dict[str, float]:

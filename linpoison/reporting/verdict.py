@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .cells import counted, joined, percent
 from .findings import LATE, AuditFindings, Damage
@@ -52,12 +53,12 @@ def _answer(report: AuditFindings) -> str:
     if item.test_error <= item.clean_error:
         return f"{_nothing(report, item)} damage {past}: the {_what(report)} {_stays(item)}."
     verb = ("raises" if item.n_poison == 1 else "raise") if given else "raise"
-    line = f"{_subject(report, item)} {verb} the {_what(report)} {_moves(item)} {past}{_on(report, item)}"
+    line = f"{_subject(report, item)} {verb} the {_what(report)} {_moves(item)} {past}{_on(report)}"
     for domain in report.domains[1:]:
         other = report.damage(domain=domain)
         does = f"to {percent(other.test_error)}" if other.test_error > other.clean_error else "no attack raises it"
-        line += f"; with a range check {does}"
-    return f"{line}."
+        line += f" (with a range check {does})"
+    return f"{line}{_unknown(report, item)}."
 
 
 def _nothing(report: AuditFindings, item: Damage) -> str:
@@ -85,15 +86,22 @@ def _stays(item: Damage) -> str:
     return f"stays at {percent(item.test_error)}" if same else f"goes {_moves(item)}"
 
 
-def _on(report: AuditFindings, item: Damage) -> str:
+def _on(report: AuditFindings) -> str:
     """Whether the attacker knew the rows that the error is measured on."""
-    if report.target == "train":
-        return ", on test rows that the attacker never saw"
-    if report.target == "test":
-        return ", on test rows that the attacker knows"
-    if item.unseen_test_error is None:
+    if report.target == "given":
         return ""
-    return f", on test rows that the attacker knows, and to {percent(item.unseen_test_error)} on those it does not"
+    return ", on test rows that the attacker " + ("never saw" if report.target == "train" else "knows")
+
+
+def _unknown(report: AuditFindings, item: Damage) -> str:
+    """The same on the other test rows, which have a clean error of their own."""
+    if report.target in ("train", "given") or item.unseen_test_error is None:
+        return ""
+    clean = report.clean["unseen_by_defense"][item.filter]
+    there = replace(item, clean_error=clean, test_error=item.unseen_test_error)
+    if item.unseen_test_error > clean:
+        return f", and {_moves(there)} on those it does not know"
+    return f"; on those it does not know it {_stays(there)}"
 
 
 def _targeted(report: AuditFindings) -> str:

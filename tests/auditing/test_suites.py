@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import jsonschema
@@ -73,7 +74,12 @@ def test_a_worse_model_fails_against_the_baseline_and_codes_are_as_documented(tm
     assert main(["check", "--quiet", "--out", "same", "--baseline", "base"]) == 0
     written(tmp_path, text.replace('"ridge"', '"ridge"\nreg = 100'))
     assert main(["check", "--quiet", "--out", "worse", "--baseline", "base"]) == 1
-    assert "growth of a figure over the baseline" in capsys.readouterr().err
+    growth = re.search(r"over the baseline: (\S+) points \(.*, from (\S+) % to (\S+) %\)", capsys.readouterr().err)
+    grown, before, now = map(float, growth.groups())
+    assert grown == pytest.approx(now - before, abs=0.11)
+    written(tmp_path, text.replace("error = 0.01", "error = 0.9, worse = 0.5").replace('"ridge"', '"ridge"\nreg = 100'))
+    assert main(["check", "--quiet", "--out", "worse", "--baseline", "base"]) == 0
+    assert main(["check", "--quiet", "--out", "worse"]) == 0
     written(tmp_path, HEAD + BAD)
     assert main(["check", "--quiet", "--out", "gone"]) == 2
     assert main(["check", "--quiet", "--only", "none", "--out", "gone"]) == 2

@@ -48,7 +48,7 @@ def test_a_baseline_excuses_what_is_no_worse(report):
     broken = with_errors(report, test_error=0.32).judged(gates).broken
     assert len(broken) == 2
     assert "32.0 %, limit 10.0 %; 30.0 % in the baseline" in broken[0]
-    assert "+2.0 points (behind all, real), limit +1.0" in broken[1]
+    assert "+2.0 points (behind all, real, from 30.0 % to 32.0 %), limit +1.0" in broken[1]
     assert with_errors(report, test_error=0.32).judged(Gates({"worse": 0.05}, before)).broken == []
 
 

@@ -105,13 +105,16 @@ def test_a_verdict_says_by_how_much_with_how_many_rows_past_what(reports):
         reports["audit"].damage(), n_poison=12, clean_error=0.05, test_error=0.4, low=0.2, high=0.5,
         unseen_test_error=0.38,
     )  # fmt: skip
-    report = replace(reports["audit"], damages=[item], domains=[item.domain], rungs=[], target="split:0.5")
+    clean = {**reports["audit"].clean, "unseen_by_defense": {"l2": 0.04, "none": 0.04}}
+    report = replace(reports["audit"], damages=[item], domains=[item.domain], rungs=[], target="split:0.5", clean=clean)
     n = report.dataset["n_train"]
     assert report.verdict == (
         f"Whoever adds 12 rows to the {n} training rows ({1200 / n:.2g} %) can raise the test error from 5.0 % to "
-        "40.0 % past the filter l2, on test rows that the attacker knows, and to 38.0 % on those it does not. No "
-        "upper bound was computed (--certify)."
+        "40.0 % past the filter l2, on test rows that the attacker knows, and from 4.0 % to 38.0 % on those it "
+        "does not know. No upper bound was computed (--certify)."
     )
+    spared = replace(report, damages=[replace(item, unseen_test_error=0.03)])
+    assert "knows; on those it does not know it goes from 4.0 % to 3.0 %." in spared.verdict
     assert "may be chance" in replace(report, damages=[replace(item, low=-0.1)]).verdict
     assert "kkt had not ended" in replace(report, unfinished=["kkt"]).verdict
     assert replace(report, damages=[replace(item, test_error=0.05)]).verdict.startswith(
@@ -120,8 +123,7 @@ def test_a_verdict_says_by_how_much_with_how_many_rows_past_what(reports):
     proved = replace(report, rungs=[{"bound": 0.2}, {"bound": 0.6}])
     assert proved.verdict.endswith("no poison of the budget brings it above 60.0 %.")
     assert replace(proved, rungs=[{"bound": 1.0}]).verdict.endswith("held fixed is 100 %.")
-    clean = {**report.clean, "unseen_by_defense": {"l2": 0.04, "none": 0.04}}
-    chosen = replace(report, target="rows:1,2,3,4", target_rows=[1, 2, 3, 4], metric_rows=4, clean=clean,
+    chosen = replace(report, target="rows:1,2,3,4", target_rows=[1, 2, 3, 4], metric_rows=4,
                      damages=[replace(item, test_error=0.75)])  # fmt: skip
     assert "can have 3 of the 4 chosen rows misclassified past the filter l2 (0 without poison)" in chosen.verdict
     assert filters_words(["a"] * 5) == "past all five filters"
