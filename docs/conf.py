@@ -39,6 +39,7 @@ html_theme_options = {
     "navigation_depth": 2,
 }
 html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_js_files = ["focus.js"]
 html_show_sourcelink = False
 smartquotes = False  # two hyphens begin an option

@@ -11,6 +11,7 @@ from typing import Any
 from .._printable import printable
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_SHARE = re.compile(r"(?<=\d) %")
 
 
 @cache
@@ -31,8 +32,8 @@ def linked(text: str) -> Any:
     from markupsafe import Markup, escape
 
     def told(part: str) -> Any:
-        """Escaped, with options that no line breaks."""
-        return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(part))))
+        """Escaped, with options and per cents that no line breaks."""
+        return Markup(_SHARE.sub("&nbsp;%", _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(part)))))
 
     parts = _pattern().split(printable(text))  # what lies between, then the term and its plural, in turn
     out = [told(parts[0])]
@@ -50,7 +51,7 @@ def anchor(term: str) -> str:
 @cache
 def _pattern() -> re.Pattern[str]:
     words = "|".join(re.escape(term) for term in sorted(glossary(), key=len, reverse=True))
-    return re.compile(rf"\b({words})(s)?\b", re.IGNORECASE)
+    return re.compile(rf"(?<!--)\b({words})(s)?\b", re.IGNORECASE)
 
 
 def _key(found: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..core.writing import Writer, text_writer
 from .base import Report, Table
-from .cells import aligned, listed, own_words, percent, points, wrapped
+from .cells import aligned, difference, listed, own_words, percent, points, wrapped
 from .json_values import serial
 from .page import plain_page
 from .trial import PLAIN, Trial
@@ -70,7 +70,7 @@ class HardenReport(Report, stem="harden"):
             hasty = any(one.met == PLAIN and one.attacked < now.attacked for one in cheap)
             return (
                 f"No setting that was {'attacked as hard' if hasty else 'tried'} does better within "
-                f"{100 * self.max_cost:g} points of clean error: {self.n_poison} poison rows take the error to "
+                f"{difference(self.max_cost)} of clean error: {self.n_poison} poison rows take the error to "
                 f"{percent(now.attacked)}{', and more may be: its attacks had no time to end' * cut}."
                 f"{' Others may: they had no time for more than plain poisons.' * hasty}"
             )

@@ -261,13 +261,13 @@ def curve(report: AuditFindings) -> Figure | None:
         for domain, colour, dash in zip(report.domains, (ORANGE, GREEN), ("-", "--"), strict=False):
             rows = of_domain(report, domain)
             at, errors = [row["rows"] for row in rows], [100 * row["test_error"] for row in rows]
-            label = f"at least,\n{domain_words(domain)}"
+            label = f"at least, {domain_words(domain)}"
             axes.step(at, errors, where="post", color=colour, linestyle=dash, marker="o", linewidth=2, label=label)
             alt.append(
                 f"{domain_words(domain)}: " + ", ".join(f"{m} rows {e:.1f} %" for m, e in zip(at, errors, strict=True))
             )
         axes.set(xlabel="poison rows", ylabel="error behind every filter (%)", ylim=(0, None), xlim=(0, None))
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
         uri = svg(canvas)
     caption = "The best that was found with at most so many rows, filters fitted with them; more may be possible."
     return Figure("Damage against number of rows", f"Rising steps of the error. {'; '.join(alt)}.", caption, uri)

@@ -12,9 +12,9 @@ def test_terms_are_links_and_everything_else_is_escaped():
     )
 
 
-def test_options_stay_on_one_line():
-    assert str(linked("run --certify, not well--known")) == (
-        'run <span class="option">--certify</span>, not well--known'
+def test_options_and_shares_stay_on_one_line():
+    assert str(linked("run --epsilon 0.03, not well--known: 5.0 % of it")) == (
+        'run <span class="option">--epsilon</span> 0.03, not well--known: 5.0&nbsp;% of it'
     )
 
 
