@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 from sklearn.base import clone
 
-from ..core import LABELS, Array, Dataset
+from ..core import LABELS, Array, Dataset, Matrix
 from ..core.parts import dense
 from ..learners import Learner
 from ..losses import Problem, SmoothHinge
@@ -37,6 +37,10 @@ from .svd import SVDDefense
 FOLDS = 5
 NEAR, VOTERS = 5, 10
 """Neighbours of each class; and of both."""
+RARE = FOLDS - 1
+"""Rows up to which an entry is rare: a fold holds all of them, or most of them, often."""
+DOUBLINGS = 100.0
+"""Trials that the first doubling of copies counts as for the later ones."""
 MANY_ENTRIES, MANY_FEATURES = 3_000_000, 1500
 """Beyond so many, detectors that make all rows dense, or a Hessian, are left out."""
 
@@ -63,21 +67,44 @@ def copy_groups(rows: Dataset) -> Codes:
 
 
 def copies_surprise(sizes: Array) -> Array:
-    """``-log P(C >= c)`` for c rows that are copies, if each further copy has the probability q.
+    """``-log P(C >= c)`` for c rows that are copies, as the other groups of the table tell it.
 
-    ``q = (k + 1) / (n + 1)``, with the k further copies in all other groups of the n rows: where nobody else has
-    copies few are enough, where many have them many are needed. Where most rows stand there more than once, as in a
-    file that was appended to itself, the median number of copies counts as one.
+    Numbers of equal people, orders or sentences fall off as a power, ``P(C >= c) = c^(-a)``: each doubling of c is as
+    likely as the last. The first has ``(g + 1) / n``, where g of the other groups, of n in all, have copies. The later
+    ones of those groups tell it again, so that a table where few rows have copies but some have many expects many; what
+    the first doubling says counts as `DOUBLINGS` trials of it. A group tells nothing of itself: among n groups the only
+    one with copies, c of them, has ``n^(-log2 c)``. Where most rows stand there more than once, as in a file that was
+    appended to itself, the median number of copies counts as one.
 
     Examples
     --------
-    >>> copies_surprise(np.array([1.0, 1.0, 1.0, 3.0])).round(2)
-    array([0.  , 0.  , 0.  , 3.89])
+    >>> copies_surprise(np.array([1.0, 1.0, 1.0, 4.0])).round(2)
+    array([0.  , 0.  , 0.  , 2.77])
     """
-    sizes = sizes / np.median(sizes)
-    more = np.maximum(sizes - 1, 0.0)
-    share = np.minimum((more.sum() - more + 1) / (sizes.sum() + 1), 1.0)
-    return np.asarray(-more * np.log(share)) + 0.0
+    doublings = np.log2(np.maximum(sizes / np.median(sizes), 1.0))
+    first, later = np.minimum(doublings, 1.0), np.maximum(doublings - 1, 0.0)
+    others, more = (first > 0).sum() - (first > 0), later.sum() - later
+    share = (others + 1) / sizes.size
+    again = (more + DOUBLINGS * share) / (others + more + DOUBLINGS)
+    return np.asarray(-first * np.log(share) - later * np.log(again)) + 0.0
+
+
+def rare_entries(X: Matrix) -> Mask:
+    """Rows that have an entry which at most `RARE` rows have, in a column where all others have the same one.
+
+    One-hot columns of rare categories, above all. Such rows are far in a direction that detectors fitted on other folds
+    hardly know, as many of each table of categories are by nature.
+
+    Examples
+    --------
+    >>> rare_entries(np.array([[0.0, 1.5], [0.0, 2.5], [1.0, 3.5], *[[0.0, 0.1 * k] for k in range(9)]])).nonzero()[0]
+    array([2])
+    """
+    if sp.issparse(X):
+        away = sp.csc_array(abs(X) > 0)
+        return np.asarray(away[:, np.flatnonzero(away.sum(axis=0) <= RARE)].sum(axis=1) > 0).ravel()
+    away = np.asarray(np.median(X, axis=0) != X)
+    return np.asarray(away[:, away.sum(axis=0) <= RARE].any(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,14 +230,14 @@ TABLE: dict[str, Detector] = {
     "neighbours": _neighbours,
     "confident": _confident,
     "pull": _pull,
-    "sever": lambda view: view.sizes**2 * view.by(SEVER(0.0, view.smooth, rounds=1)),
+    "sever": lambda view: view.sizes * np.sqrt(view.by(SEVER(0.0, view.smooth, rounds=1))),
     "copies": lambda view: view.sizes,
     "crowd": _crowd,
     "twins": _twins,
-    "spectral": lambda view: view.by(SpectralSignatures(0.0)),
+    "spectral": lambda view: np.sqrt(view.by(SpectralSignatures(0.0))),
     "clusters": _clusters,
 }
-"""Each detector by name."""
+"""Each detector by name: lengths, no squares of them, whose tails would be twice as heavy."""
 REASONS = {
     "l2": "{ratio:.1f} times as far from the middle of its class as the median row",
     "slab": "{ratio:.1f} times as far along the line between the classes as the median row",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 import linpoison
 from linpoison import InputError
@@ -15,22 +16,36 @@ from linpoison.auditing.suspecting import DETECTORS, reasons_of, suspect
 from linpoison.cli.main import main
 from linpoison.cli.parser import build_parser
 from linpoison.core import Dataset
-from linpoison.defenses.detectors import MILDER, REASONS, TABLE, copies_surprise, copy_groups, usable, votes
+from linpoison.defenses.detectors import (
+    MILDER,
+    REASONS,
+    TABLE,
+    copies_surprise,
+    copy_groups,
+    rare_entries,
+    usable,
+    votes,
+)
 from linpoison.defenses.ranking import RANKING, combined, foremost, ranked
-from linpoison.defenses.suspicion import standing_out, surprise, together
+from linpoison.defenses.suspicion import standing_out, surprise, surprise_among, together
 
-PLANTED = [3, 50, 51, 120, 207, 300, 301, 302, 380, 409]
+PLANTED = [3, 20, 50, 51, 90, 100, 101, 102, 120, 159]
+
+
+def planted(n):
+    """The first n rows of two gaussians, and ten copies of a row on the wrong side at chosen places of the file."""
+    train = linpoison.load("gaussians").train
+    own = np.setdiff1d(np.arange(n + len(PLANTED)), PLANTED)
+    X, y = np.empty((n + len(PLANTED), train.d)), np.full(n + len(PLANTED), "bad")
+    X[own], y[own] = train.X[:n], np.where(train.y[:n] > 0, "good", "bad")
+    X[PLANTED] = 1.5 * train.X[train.y > 0].mean(axis=0)
+    return pd.DataFrame(X, columns=[f"c{column}" for column in range(train.d)]).assign(label=y)
 
 
 @pytest.fixture(scope="module")
 def table():
-    """400 rows of two gaussians, and ten copies of a row on the wrong side at chosen places of the file."""
-    train = linpoison.load("gaussians").train
-    own = np.setdiff1d(np.arange(train.n + len(PLANTED)), PLANTED)
-    X, y = np.empty((train.n + len(PLANTED), train.d)), np.full(train.n + len(PLANTED), "bad")
-    X[own], y[own] = train.X, np.where(train.y > 0, "good", "bad")
-    X[PLANTED] = 1.5 * train.X[train.y > 0].mean(axis=0)
-    return pd.DataFrame(X, columns=[f"c{column}" for column in range(train.d)]).assign(label=y)
+    """Of 160 rows: enough for copies to be told, and cheap."""
+    return planted(150)
 
 
 def test_planted_copies_are_named_by_the_rows_of_the_file(table, tmp_path, monkeypatch, capsys):
@@ -38,25 +53,25 @@ def test_planted_copies_are_named_by_the_rows_of_the_file(table, tmp_path, monke
     table.to_csv("rows.csv", index=False)
     assert main(["inspect", "rows.csv", "--out", "found"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("10 of 410 rows stand out, 10 of them in one group of rows that act together")
+    assert said.startswith("10 of 160 rows stand out, 10 of them in one group of rows that act together")
     frame = pd.read_csv("found/suspects.csv")
     assert sorted(frame.row[frame.named].tolist()) == PLANTED
     assert sorted(frame.row[:10].tolist()) == PLANTED
-    assert sorted(frame.row.tolist()) == list(range(410))
+    assert sorted(frame.row.tolist()) == list(range(160))
     assert frame.label[:10].tolist() == ["bad"] * 10
     assert frame.reasons.str.startswith("10 copies of one row")[:10].all()
     stored = json.loads((tmp_path / "found" / "inspect.json").read_text())
     assert [sorted(group["rows"]) for group in stored["groups"]] == [PLANTED]
-    assert (stored["effect"]["n_named"], stored["effect"]["n_rows"]) == (10, 400)
+    assert (stored["effect"]["n_named"], stored["effect"]["n_rows"]) == (10, 150)
     assert stored["effect"]["low"] < stored["effect"]["error_without"] - stored["effect"]["error_with"] < 0.03
     page = (tmp_path / "found" / "inspect.html").read_text()
     assert page.count("10 copies of one row") == 10
-    assert 'class="verdict">10 of 410 rows stand out' in page
+    assert 'class="verdict">10 of 160 rows stand out' in page
 
 
 def test_as_many_are_named_as_are_asked_for(table):
     report = linpoison.inspect(table, top=4)
-    again = linpoison.inspect(table, share=0.01)
+    again = linpoison.inspect(table, share=0.025)
     assert {entry["row"] for entry in report.suspects} < set(PLANTED)
     assert report.to_frame().equals(again.to_frame())
 
@@ -105,13 +120,40 @@ def test_groups_are_copies_of_one_class_and_no_chains():
 
 def test_copies_are_the_less_a_surprise_the_more_there_are():
     alone = copies_surprise(np.array([4.0] + [1.0] * 96))[0]
-    assert alone == pytest.approx(3 * np.log(101))
-    assert copies_surprise(np.array([4.0] * 11 + [1.0] * 14))[0] == pytest.approx(-3 * np.log(31 / 59))
+    assert alone == pytest.approx(2 * np.log(97))
+    pairs = copies_surprise(np.array([4.0] + [2.0] * 12 + [1.0] * 84))[0]
+    fours = copies_surprise(np.array([4.0] * 13 + [1.0] * 84))[0]
+    assert alone > pairs > fours > np.log(97 / 13)
     assert copies_surprise(np.array([8.0] + [2.0] * 96))[0] == pytest.approx(alone)
     assert not copies_surprise(np.array([4.0] * 25)).any()
 
 
-def test_units_and_a_file_that_was_appended_to_itself_hide_nothing(table):
+def test_the_largest_group_of_a_table_of_groups_is_no_surprise_and_of_poison_in_few_is():
+    """As many groups of c rows as a power of c tells; and two groups of poison, which tell of each other."""
+    natural = np.repeat([1.0, 2.0, 3.0, 5.0, 8.0, 12.0], [760, 60, 24, 12, 6, 3])
+    assert copies_surprise(natural)[-1] < np.log(natural.size)
+    assert copies_surprise(np.append(np.ones(400), [4.0, 8.0]))[-2:].min() > np.log(402)
+
+
+def test_rows_with_rare_categories_are_measured_by_each_other():
+    """One-hot columns of one to three rows, as tables of categories have; and one row that is farther than these."""
+    rng, n = np.random.default_rng(0), 800
+    X, some = np.column_stack([rng.normal(size=(n, 2)), np.zeros((n, 12))]), np.arange(0, n, 25)[:24]
+    X[some, 2 + np.arange(24) % 12] = 1.0
+    rare = rare_entries(X)
+    assert np.flatnonzero(rare).tolist() == some.tolist() == np.flatnonzero(rare_entries(sp.csr_array(X))).tolist()
+    scores, codes, core = rng.exponential(size=n), np.arange(n) % 2, np.ones(n, dtype=bool)
+    scores[some] += 25
+    scores[some[0]] += 60
+    assert surprise_among(scores, codes, core, None)[some].min() > 7
+    among = surprise_among(scores, codes, core, rare)
+    assert among[some[1:]].max() < 6 < 7 < among[some[0]]
+    few = surprise_among(scores, codes, core, rare & (np.arange(n) < n // 2))
+    assert few[some].min() > 7, "what fewer than 20 rows have is not usual"
+
+
+def test_units_and_a_file_that_was_appended_to_itself_hide_nothing():
+    table = planted(400)
     wide = table.assign(c0=1e7 + 1e6 * table.c0, c1=1e-4 * table.c1, c9=0.0)
     twice = pd.concat([wide, wide.drop(PLANTED)], ignore_index=True)
     with np.errstate(all="raise"):
