@@ -44,6 +44,8 @@ class Checked:
         Number of scores of a row, once it is known.
     slopes : bool
         Whether outputs have slopes in the rows, or nobody wants to know.
+    tied : set of str
+        Embeddings whose row for padding has a slope, since another place uses their weight as well.
     """
 
     def __init__(self, wanted: bool, derivative: str) -> None:
@@ -51,6 +53,7 @@ class Checked:
         self.answers = self.apart = self.derivatives = self.slopes = not wanted
         self.ways: dict[str, Way | str] = {}
         self.outputs: int | None = None
+        self.tied: set[str] = set()
 
     def look(self, probe: Probe) -> None:
         """Look at what the rows of a probe allow and no earlier ones did.
@@ -68,9 +71,11 @@ class Checked:
                 _check_apart(probe)
                 self.apart = True
             if not self.derivatives and probe.loss is not None:
-                found = ways_of(probe.function(), WAYS[self.derivative], probe.tol)
+                function = probe.function()
+                found = ways_of(function, WAYS[self.derivative], probe.tol)
                 if found is not None:
                     self._note(found, probe)
+                    self.tied = padding_rows(probe.module).keys() - function.still.keys()
                     self.derivatives = True
 
     def look_for_slopes(self, probe: Probe) -> None:

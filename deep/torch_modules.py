@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -90,9 +90,9 @@ class Layout:
         parts = torch.split(vector.to(self.first), self.sizes)
         return {k: part.reshape(shape) for k, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
-    def tangent(self, vector: Any) -> dict[str, Any]:
-        """As `split`, of a direction to differentiate in: zero where no slope moves a parameter (`padding_rows`)."""
-        return zeroed(self.split(vector), self.still)
+    def tangent(self, vector: Any, tied: Set[str]) -> dict[str, Any]:
+        """As `split`, of a direction to differentiate in: zero in `padding_rows`, but for those that are `tied`."""
+        return zeroed(self.split(vector), {name: row for name, row in self.still.items() if name not in tied})
 
     def flat(self, tensors: dict[str, Any], rows: int | None = None) -> Any:
         """The float64 vector of tensors by name; with `rows`, a matrix of that many vectors."""

@@ -42,6 +42,10 @@ class Repeated:
     _steady = False
     steps_in = "ieee"
 
+    def _tangent(self: Any, v: Any) -> dict[str, Any]:
+        """A direction in the parameters; behind the look at derivatives, which tells what is tied."""
+        return self.layout.tangent(v, self._checked.tied)
+
     def held(self: Any, data: Any) -> Held:
         """Rows, labels and copies as tensors on the module's device, held to what attacks need."""
         self.look(data.X, data.y)
@@ -98,8 +102,8 @@ class Repeated:
         def product(v: Any) -> Any:
             if kept is not None:
                 with nullcontext() if self._steady else full_precision(self.layout.first.device):
-                    return self.layout.flat(kept(self.layout.tangent(v)))
-            tangent, total = self.layout.tangent(v), 0.0 * plain(v)
+                    return self.layout.flat(kept(self._tangent(v)))
+            tangent, total = self._tangent(v), 0.0 * plain(v)
             with self._exact(w, X, y, twice=True) as parts:
                 for chunk in parts:
                     total += self.layout.flat(chunk_products(*chunk)(tangent))
@@ -119,7 +123,7 @@ class Repeated:
 
                 def kept(u: Any) -> Any:
                     with nullcontext() if self._steady else full_precision(self.layout.first.device):
-                        return along(self.layout.tangent(u))
+                        return along(self._tangent(u))
 
                 return self.layout.flat(slopes), kept
 

@@ -255,22 +255,22 @@ class TorchRisk(Repeated):
             return torch.cat([self.layout.flat(row_gradients(self._losses, params, x, t), len(x)) for x, t, _ in parts])
 
     def loss_jvp(self, w: Any, X: Any, y: Any, v: Any) -> Any:
-        params, tangent, found = self._params(w), self.layout.tangent(v), []
+        params, found = self._params(w), []
         with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, x=x, y=t)
-                found.append(self._checked.second("slopes", losses, params, tangent).double())
+                found.append(self._checked.second("slopes", losses, params, self._tangent(v)).double())
         return torch.cat(found)
 
     def hvp(self, w: Any, X: Any, y: Any, v: Any, weights: Any = None) -> Any:
         return self.curvature(w, X, y, self._shares(weights, count_rows(X)))(v) + self.penalty_grad(v)
 
     def mixed_product(self, w: Any, X: Any, y: Any, u: Any) -> Any:
-        params, tangent, found = self._params(w), self.layout.tangent(u), []
+        params, found = self._params(w), []
         with self._exact(w, X, y, twice=True) as parts:
             for x, t, _ in parts:
                 losses = partial(self._losses, y=t)
-                found.append(self._checked.second("mixed_product", losses, params, tangent, self._movable(x)))
+                found.append(self._checked.second("mixed_product", losses, params, self._tangent(u), self._movable(x)))
         return torch.cat(found)
 
     def row_grad(self, w: Any, X: Any, y: Any) -> Any:

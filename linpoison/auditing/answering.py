@@ -54,8 +54,8 @@ def certify_rows(
     data : str, path, Split or tuple
         As in `audit`, or ``(X, y)``; two classes.
     rows : str, path or array_like, shape (m, d)
-        Of the columns of the training rows: a ``.csv`` or ``.parquet`` table, an ``.npz`` file with X, or numbers. What
-        an estimator's pipeline does to training rows is done to them.
+        Of the columns of the training rows: a table (``.csv``, ``.tsv``, ``.parquet``), an ``.npz`` file with X, or
+        numbers. What an estimator's pipeline does to training rows is done to them.
     options : LearnerOptions, optional
         As an object, in place of keywords.
     kind : {"deletions", "flips"}, default "deletions"

@@ -234,6 +234,32 @@ class Places(nn.Module):
         return self.last(torch.tanh(x + self.place(torch.arange(4))).flatten(1))
 
 
+class Tied(nn.Module):
+    """The weight of an embedding as the last layer, which moves the row for padding, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.word = nn.Linear(2, 3), nn.Embedding(4, 3, padding_idx=0)
+
+    def forward(self, x):
+        return torch.tanh(self.first(x)) @ self.word.weight.T
+
+
+@pytest.mark.parametrize("derivative", ["auto", "forward", "double_backward"])
+def test_the_row_for_padding_of_a_weight_that_is_used_again_is_no_constant(derivative):
+    rng = np.random.default_rng(3)
+    X, y, h = rng.normal(size=(4, 2)), np.arange(4), 1e-5
+    module = seeded(Tied).double()
+    with torch.no_grad():
+        module.word.weight += 0.3
+    risk = TorchRisk(module, derivative=derivative)
+    w, v = risk.current, torch.as_tensor(rng.normal(size=risk.size))
+    losses = (risk.loss(w + h * v, X, y) - risk.loss(w - h * v, X, y)) / (2 * h)
+    torch.testing.assert_close(TorchRisk(module, derivative=derivative).loss_jvp(w, X, y, v), losses, atol=1e-6, rtol=0)
+    slopes = (risk.grad(w + h * v, X, y) - risk.grad(w - h * v, X, y)) / (2 * h)
+    torch.testing.assert_close(risk.hvp(w, X, y, v), slopes, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("derivative", ["auto", "forward", "double_backward"])
 def test_the_row_of_an_embedding_for_padding_is_a_constant(derivative):
     rng = np.random.default_rng(3)
