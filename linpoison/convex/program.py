@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.results import SolveInfo
+from ..core.validation import Array
 from .choice import installed_solver, installed_solvers
 from .residuals import max_violation
 from .status import FINAL, Attempt, UnfitSolver, failure
@@ -39,6 +40,9 @@ _TIGHT: dict[str, tuple[dict[str, Any], ...]] = {
 
 OSQP polishes what its steps end with to full precision; the length of the step decides whether they end.
 """
+COMPILED = 1_000
+"""Length of a vector up to which a program that is solved for many such vectors is compiled with a parameter."""
+
 _CONES = {
     "soc": "second-order cones", "exp": "exponential cones", "psd": "semidefinite cones", "p3d": "power cones",
     "pnd": "power cones",
@@ -122,6 +126,35 @@ def solve(
             raise failure([attempt])
         attempts.append(attempt)
     raise failure(attempts)
+
+
+class Restated:
+    """A program of which one vector changes from one solution to the next.
+
+    Of a short vector it is compiled once, with a parameter. cvxpy then works in an array of as many numbers as the
+    product of variables and parameters, 9 GB where either are 17,000, so that of a long one it is stated anew.
+
+    Parameters
+    ----------
+    state : callable
+        Makes the `cvxpy.Problem` of a vector: of numbers, or of a `cvxpy.Parameter`.
+    d : int
+        Length of the vector.
+    """
+
+    def __init__(self, state: Callable[[Any], Any], d: int) -> None:
+        import cvxpy as cp
+
+        self._state = state
+        self._vector = cp.Parameter(d) if d <= COMPILED else None
+        self._kept = None if self._vector is None else state(self._vector)
+
+    def at(self, vector: Array) -> Any:
+        """The program, not solved, of `vector`, shape (d,)."""
+        if self._vector is None:
+            return self._state(vector)
+        self._vector.value = vector
+        return self._kept
 
 
 def _solvers(solver: str | None) -> list[str]:

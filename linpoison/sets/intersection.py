@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..convex import solve
+from ..convex import Restated, solve
 from ..core import Array, InfeasibleSet, InputError, Matrix, SolverFailed
 from .base import PAD, FeasibleSet, Relation, unpack_set
 from .oracle import Oracle
@@ -130,18 +130,24 @@ class _Shares:
         self.others = [part for part in feasible.parts if part.piece is None and part.has_support_bound]
         known = tuple(part for part in feasible.parts if part.piece is not None)
         self.rest = replace(feasible, sets=known) if known else None
-        self._x, self._w = cp.Variable(feasible.d), cp.Parameter(feasible.d)
+        self._x = cp.Variable(feasible.d)
         copies = [cp.Variable(feasible.d) for _ in self.others]
         self._equal = [copy == self._x for copy in copies]
         inside = [rule for part, copy in zip(self.others, copies, strict=True) for rule in part.constraints(copy)]
         inside += [] if self.rest is None else self.rest.constraints(self._x)
-        self._problem = cp.Problem(cp.Minimize(-self._w @ self._x), self._equal + inside)
+        self._inside = self._equal + inside
+        self._program = Restated(self._along, feasible.d)
+
+    def _along(self, w: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.Problem(cp.Minimize(-w @ self._x), self._inside)
 
     def __call__(self, w: Array) -> float:
         size = float(np.linalg.norm(w))
-        self._w.value = w / size
+        problem = self._program.at(w / size)
         try:
-            solve(self._problem, tight=True)
+            solve(problem, tight=True)
         except (SolverFailed, InfeasibleSet):
             return inf
         shares = [-size * np.asarray(rule.dual_value) for rule in self._equal]

@@ -8,46 +8,56 @@ from typing import Any
 
 import numpy as np
 
-from ..convex import UnboundedProblem, chosen_solver, solve
+from ..convex import Restated, UnboundedProblem, chosen_solver, solve
 from ..core.validation import Array, Matrix
 from .ball import unit
 from .base import FeasibleSet, Relation, unbounded
 
 
 class SupportProgram:
-    """``max w . x`` over a set, compiled once and solved for many directions."""
+    """``max w . x`` over a set, for many directions."""
 
     def __init__(self, feasible: FeasibleSet) -> None:
         import cvxpy as cp
 
-        self._set = feasible
-        self._x, self._w = cp.Variable(feasible.d), cp.Parameter(feasible.d)
-        self._problem = cp.Problem(cp.Maximize(self._w @ self._x), feasible.constraints(self._x))
+        self._set, self._x = feasible, cp.Variable(feasible.d)
+        self._inside = feasible.constraints(self._x)
+        self._program = Restated(self._along, feasible.d)
+
+    def _along(self, w: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.Problem(cp.Maximize(w @ self._x), self._inside)
 
     def __call__(self, w: Array, solver: str | None = None) -> Array:
         """A point of the set with the greatest ``w . x``, shape (d,)."""
-        self._w.value = unit(w)
+        problem = self._program.at(unit(w))
         try:
-            solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
+            solve(problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
         except UnboundedProblem:
             raise unbounded("set") from None
         return np.array(self._x.value)
 
 
 class NearestProgram:
-    """``min |x - z|^2`` over a set, compiled once and solved for many points."""
+    """``min |x - z|^2`` over a set, for many points."""
 
     def __init__(self, feasible: FeasibleSet) -> None:
         import cvxpy as cp
 
-        self._set = feasible
-        self._x, self._z = cp.Variable(feasible.d), cp.Parameter(feasible.d)
-        self._problem = cp.Problem(cp.Minimize(cp.sum_squares(self._x - self._z)), feasible.constraints(self._x))
+        self._set, self._x = feasible, cp.Variable(feasible.d)
+        self._inside = feasible.constraints(self._x)
+        self._program = Restated(self._near, feasible.d)
+
+    def _near(self, z: Any) -> Any:
+        import cvxpy as cp
+
+        return cp.Problem(cp.Minimize(cp.sum_squares(self._x - z)), self._inside)
 
     def __call__(self, z: Array, solver: str | None = None) -> Array:
         """The point of the set nearest to `z`, shape (d,)."""
-        self._z.value = z
-        solve(self._problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
+        problem = self._program.at(z)
+        solve(problem, solver=solver, check=lambda: _violation(self._set, self._x), tight=solver is not None)
         return np.array(self._x.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from set_cases import SETS, D, bounded_direction
 
 from linpoison.convex import UnfitSolver
 from linpoison.core import InputError
-from linpoison.sets import Ball, ByLabel, Oracle, SolvedBy
+from linpoison.sets import Ball, ByLabel, Intersection, NearestProgram, Oracle, SolvedBy
 
 CURVED = ("ball_slab_halfspace", "ball_tube_non_negative")
 
@@ -61,3 +62,34 @@ def test_both_classes_at_once():
     assert sets.solved_by("SCS")[-1].support([-1.0])[0] == pytest.approx(-2.0, abs=1e-6)
     with pytest.raises(InputError, match="'nosuch'"):
         sets.solved_by("nosuch")
+
+
+@pytest.mark.parametrize("name", ["ball_tube_non_negative", "counts_and_slab"])
+def test_a_program_of_many_columns_is_stated_anew_for_each_vector(name, monkeypatch):
+    rng = np.random.default_rng(5)
+    directions = [bounded_direction(name, rng) for _ in range(2)]
+    compiled = SolvedBy(SETS[name], "CLARABEL")
+    expected = [compiled.support(w) @ w for w in directions] + [
+        compiled.project(np.full((1, D), at)) for at in (9.0, -3)
+    ]
+    monkeypatch.setattr("linpoison.convex.program.COMPILED", D - 1)
+    anew = SolvedBy(SETS[name], "CLARABEL")
+    found = [anew.support(w) @ w for w in directions] + [anew.project(np.full((1, D), at)) for at in (9.0, -3)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert pickle.loads(pickle.dumps(anew)).support(directions[0]) @ directions[0] == pytest.approx(
+        expected[0], abs=1e-5
+    )
+
+
+def test_a_projection_of_many_columns_takes_memory_as_its_columns():
+    d = 3_000
+    feasible = Intersection([Ball(np.zeros(d), 1.0), SolvedBy(Ball(np.full(d, 0.5 / np.sqrt(d)), 1.0), "CLARABEL")])
+    tracemalloc.start()
+    try:
+        nearest = NearestProgram(feasible)(np.full(d, 1.0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.linalg.norm(nearest) == pytest.approx(1.0, abs=1e-6)
+    assert peak < 8 * d * d  # a compiled parameter asks for twice that and more
