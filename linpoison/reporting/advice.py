@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core import ERROR
 from ..core.results import UNDEFENDED, worst_case
 from .cells import class_words, counted, difference, domain_words, joined, percent
 from .findings import ALL, AuditFindings
 from .verdict import not_tried
+from .words import rare_class
 
 WORTH = 0.01
 """Growth of the error that calls for a measure, and what one must take off it to be told."""
@@ -20,6 +22,23 @@ def advice(report: AuditFindings) -> list[str]:
     """Measures, the one that leaves the least error first; then which filter is worth having, and which is overrun."""
     if not report.domains:
         return ["Run the same command again: it goes on from here."]
+    return [*_by_another_measure(report), *_measured(report)]
+
+
+def _by_another_measure(report: AuditFindings) -> list[str]:
+    """The error is no measure of what happens to a rare class."""
+    if report.metric != ERROR.name or report.target_rows:
+        return []
+    rare = rare_class(report.dataset["train_by_class"])
+    if rare is None:
+        return []
+    words = class_words(report.dataset, float(rare[0]))
+    metric, share = f"--metric recall:{words.removeprefix('class ')}", f"{percent(rare[1])} of the training rows"
+    return [f"Measure by {metric}: of {words} ({share}) the error hardly speaks."]
+
+
+def _measured(report: AuditFindings) -> list[str]:
+    """By the measure that was asked for."""
     item = report.damage()
     if item.test_error - item.clean_error < WORTH:
         if not_tried(report):

@@ -29,18 +29,22 @@ def terms_in(lines: Iterable[str]) -> list[tuple[str, str, str]]:
 
 def linked(text: str) -> Any:
     """Text as HTML, escaped, with its terms as links to the section of words."""
-    from markupsafe import Markup, escape
-
-    def told(part: str) -> Any:
-        """Escaped, with options and per cents that no line breaks."""
-        return Markup(_SHARE.sub("&nbsp;%", _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(part)))))
+    from markupsafe import Markup
 
     parts = _pattern().split(printable(text))  # what lies between, then the term and its plural, in turn
-    out = [told(parts[0])]
+    out = [held(parts[0])]
     for term, plural, rest in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
         link = Markup('<a class="term" href="#{}">{}</a>').format(anchor(_key(term)), term + (plural or ""))
-        out += [link, told(rest)]
+        out += [link, held(rest)]
     return Markup("").join(out)
+
+
+def held(text: str) -> Any:
+    """Text as HTML, escaped, with options and per cents that no line breaks."""
+    from markupsafe import Markup, escape
+
+    options = _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(printable(text))))
+    return Markup(_SHARE.sub("&nbsp;%", options))
 
 
 def anchor(term: str) -> str:

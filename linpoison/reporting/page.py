@@ -8,7 +8,7 @@ from typing import Any
 
 from .._printable import printable
 from .cells import percent
-from .glossary import linked, terms_in
+from .glossary import held, linked, terms_in
 from .material import Figure
 
 
@@ -53,6 +53,7 @@ def _compiled(template: str) -> Any:
         trim_blocks=True, lstrip_blocks=True, finalize=harmless,
     )  # fmt: skip
     environment.filters["percent"] = percent
+    environment.filters["held"] = held
     environment.filters["linked"] = linked
     return environment.get_template(template)
 

@@ -74,6 +74,22 @@ RARE = 0.1
 """Share of a class below which an error hardly speaks of it."""
 
 
+def rare_class(counts: Mapping[Any, int]) -> tuple[Any, float] | None:
+    """The class of which an error hardly speaks and its share of the rows, of the rows by class; None if there is none.
+
+    Examples
+    --------
+    >>> rare_class({"-1": 290, "+1": 10}), rare_class({"-1": 20, "+1": 20})
+    (('+1', 0.03333333333333333), None)
+    """
+    total = sum(counts.values())
+    if not total:
+        return None
+    rarest = min(counts, key=lambda name: counts[name])
+    share = counts[rarest] / total
+    return None if share >= min(RARE, 0.5 / len(counts)) else (rarest, share)
+
+
 def measure_words(measure: Measure, train: Dataset) -> list[str]:
     """What an error is in a report, or which rare class it hardly speaks of."""
     if measure != ERROR:
@@ -81,13 +97,12 @@ def measure_words(measure: Measure, train: Dataset) -> list[str]:
             f"Damage is measured by the {measure.words}: wherever an error of clean or poisoned data stands here, it "
             "is that figure, and not the share of misclassified rows (but for subpopulations)."
         ]
-    shares = np.bincount(train.codes, minlength=train.k) / train.n
-    rarest = int(shares.argmin())
-    if shares[rarest] >= min(RARE, 0.5 / train.k):
+    rare = rare_class(dict(enumerate(np.bincount(train.codes, minlength=train.k).tolist())))
+    if rare is None:
         return []
-    name = train.label_values([train.labels[rarest]])[0]
+    name = train.label_values([train.labels[rare[0]]])[0]
     return [
-        f"Only {percent(shares[rarest])} of the training rows are of class {name}, so that the error misleads: it is "
+        f"Only {percent(rare[1])} of the training rows are of class {name}, so that the error misleads: it is "
         f"small for a learner that misses all of them. Measure by --metric recall:{name}, balanced or auc."
     ]
 

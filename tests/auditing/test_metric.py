@@ -102,11 +102,14 @@ def test_words_and_gates_name_the_metric(split):
 
 
 def test_the_error_of_a_rare_class_is_warned_of(split):
-    told = [line for line in audited(split).reading if "misleads" in line]
+    report = audited(split)
+    told = [line for line in report.reading if "misleads" in line]
     assert told == [
         "Only 2.0 % of the training rows are of class fraud, so that the error misleads: it is small for a learner "
         "that misses all of them. Measure by --metric recall:fraud, balanced or auc."
     ]
+    assert report.advice[0].startswith("Measure by --metric recall:fraud: of class fraud (2.0 % of the training rows)")
+    assert not any(line.startswith("Measure by") for line in replace(report, metric="recall:fraud").advice)
 
 
 def test_recall_is_certified_on_the_rows_of_the_class():
