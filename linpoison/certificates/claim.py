@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.dataset import Dataset
 from ..core.errors import CapabilityError, InputError
+from ..core.parts import dense
 from ..core.validation import Array, check_number
 from ..losses import Problem
 from ..sets import ByLabel
@@ -99,8 +100,7 @@ class Claim:
 
     def _check_size(self, rows: Dataset) -> None:
         """Refuse rows of which nothing is left in squares: that of a score relies on its relative size alone."""
-        size = np.abs(rows.X).max(axis=1)
-        size = np.asarray(size.toarray() if rows.is_sparse else size).ravel()
+        size = dense(np.abs(rows.X).max(axis=1)).ravel()
         small = (size > 0) & (size < _SMALL)
         if small.any():
             raise InputError(

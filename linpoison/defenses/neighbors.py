@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ..core.parts import dense
 from ..core.validation import Array, Matrix, squared_norms
 
 Index = NDArray[np.intp]
@@ -61,7 +62,7 @@ class Neighbors:
 
     def _stored(self, rows: Matrix) -> Matrix:
         """Rows in the storage of these."""
-        return rows.toarray() if sp.issparse(rows) and not self._own.sparse else rows
+        return rows if self._own.sparse else dense(rows)
 
     def joined(self, rows: Matrix) -> Array:
         """`distances` of the rows with more rows behind them, shape (n + m, k).

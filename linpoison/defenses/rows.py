@@ -62,7 +62,7 @@ def residual_norms(X: Matrix, basis: Array) -> Array:
     norms = squared_norms(X)
     squared = norms - squared_norms(along)
     for rows in chunks(cancelled(squared, norms)):
-        squared[rows] = squared_norms(dense_rows(X, rows) - along[rows] @ basis.T)
+        squared[rows] = squared_norms(dense(X[rows]) - along[rows] @ basis.T)
     return np.sqrt(squared)
 
 
@@ -74,8 +74,3 @@ def cancelled(squared: Array, norms: Array) -> Codes:
 def chunks(rows: Codes) -> list[Codes]:
     """Rows in portions that may be made dense."""
     return [rows[start : start + _CHUNK] for start in range(0, rows.size, _CHUNK)]
-
-
-def dense_rows(X: Matrix, rows: Codes) -> Array:
-    """Some rows as a dense array."""
-    return dense(X[rows])

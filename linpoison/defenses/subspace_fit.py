@@ -13,7 +13,7 @@ from ..core.parts import dense
 from ..core.validation import Array, Matrix, squared_norms
 from ..learners.base import narrow
 from .block_lanczos import BlockLanczos
-from .rows import cancelled, chunks, dense_rows
+from .rows import cancelled, chunks
 
 _DENSE = 600  # a Gram matrix up to this size is decomposed at once
 _ANGLE = 1e-9  # between the computed subspace and the true one
@@ -86,7 +86,7 @@ class Subspace:
         norms = squared_norms(self.X)
         squared = norms - squared_norms(along) - squared_norms(beside)
         for rows in chunks(cancelled(squared, norms)):
-            part = dense_rows(self.X, rows) - self.combine(along[rows]) - beside[rows] @ extra
+            part = dense(self.X[rows]) - self.combine(along[rows]) - beside[rows] @ extra
             squared[rows] = squared_norms(part)
         return np.sqrt(squared)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import Array, InputError
+from ..core.parts import dense
 from ..risk import Sample
 from .matching import FeatureMatch, Matcher, known_column
 from .parts import Index
@@ -184,7 +184,7 @@ def told_apart(values: Array) -> list[str]:
 def _values(rows: Sample, place: int) -> Array:
     column = rows.X[:, [known_column(place, rows.X.shape[1])]]
     try:
-        values = np.asarray(column.toarray() if sp.issparse(column) else column, dtype=np.float64).ravel()
+        values = dense(column).ravel()
     except (TypeError, ValueError):
         remedy = f"Encode it, or take FeatureMatch([{place}])."
         raise InputError(f"numbers in column {place}", "something else", remedy) from None

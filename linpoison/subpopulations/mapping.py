@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..core import Array, InputError, check_integer
+from ..core.parts import dense
 from ..risk import Sample
 from .matching import Matcher, Subpopulation
 from .parts import Index
@@ -104,8 +104,8 @@ def _drawn(n: int, most: int, rng: np.random.Generator) -> Index:
 
 def _values(matcher: Any, rows: Sample) -> Array:
     values = matcher.embed(rows) if hasattr(matcher, "embed") else rows.X
-    values = values.toarray() if sp.issparse(values) else np.asarray(values, dtype=np.float64)
-    return np.asarray(values.reshape(len(values), -1), dtype=np.float64)
+    values = dense(values)
+    return values.reshape(len(values), -1)
 
 
 def _principal(auxiliary: Array, values: Array, random_state: int) -> Array:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...convex.cones import Cones, Solution, Term
+from ...core.parts import dense
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import clean_vector
@@ -121,7 +122,7 @@ class HingeProgram(Program):
         kinked, open_ = np.flatnonzero(self.bent), np.flatnonzero(self.loose)
         v, share = self.blocks.v, self.share
         a, xi = self.a, self.xi = cones.variable(open_.size), cones.variable(kinked.size)
-        pull: Term = (a, -self._dense(open_).T * share[open_])
+        pull: Term = (a, -dense(self.rows[open_]).T * share[open_])
         ones = combine(claim, share * self.rising)
         self.balance = cones.zero([(v, claim.reg * claim.mask), pull, *self.pulled(-1.0)], -ones)
         # The losses of the clean rows in sum, sum_i c_i (xi_i - a_i) / n: so that two cones have one column for them
@@ -134,7 +135,7 @@ class HingeProgram(Program):
         size = np.sqrt(claim.reg) * claim.mask
         self.level = cones.square([(v, size)], np.zeros(v.stop), [*losses, *spent], 0.0, self.size)
         self.produced = self.product(cones, losses, 0.0)
-        rows = self._dense(kinked)
+        rows = dense(self.rows[kinked])
         self.losses = cones.nonneg([(xi, 1.0), (v, rows)], -np.ones(kinked.size))
         self.ceiling = self.cap(cones)
         self._chords(cones)
@@ -143,10 +144,6 @@ class HingeProgram(Program):
         cones.nonneg([(a, -1.0)], np.ones(open_.size))
         cones.nonneg([(self.blocks.pull[y], -1.0) for y in LABELS], 1.0)
         return cones
-
-    def _dense(self, index: Any) -> Array:
-        rows = self.rows[index]
-        return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
 
     def _chords(self, cones: Cones) -> None:
         """``xi_i <= (1 - l_i) a_i`` and ``xi_i <= (1 - m_i) + (h_i - 1) (1 - a_i)`` where both bounds are known."""
@@ -157,9 +154,9 @@ class HingeProgram(Program):
         below, above = 1 - self.screening.lower[self.known], self.screening.upper[self.known] - 1
         of_xi, of_a = (np.cumsum(which)[self.known] - 1 for which in (self.bent, self.loose))
         kinked, open_ = int(self.bent.sum()), int(self.loose.sum())
-        taken = (self.xi, picked(of_xi, -1.0, kinked))
+        taken, rows = (self.xi, picked(of_xi, -1.0, kinked)), dense(self.rows[self.known])
         first = cones.nonneg([taken, (self.a, picked(of_a, below, open_))], np.zeros(self.known.size))
-        terms: list[Term] = [taken, (self.blocks.v, -self._dense(self.known)), (self.a, picked(of_a, -above, open_))]
+        terms: list[Term] = [taken, (self.blocks.v, -rows), (self.a, picked(of_a, -above, open_))]
         self.chords = [first, cones.nonneg(terms, 1 + above)]
 
     def _checked(self) -> tuple[Sides, Any, Any, float]:

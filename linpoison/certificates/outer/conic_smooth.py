@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...convex.cones import Cones, Solution, Term
+from ...core.parts import dense
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import clean_vector
@@ -78,7 +79,7 @@ class SmoothProgram(Program):
         cones, self.blocks = self.begun()
         move, self.change, self.raised = self.blocks.v, cones.variable(n), cones.variable(1)
         # sum_i bend_m_i (row_i . move)^2 = |F move|^2 with as many rows as there are features
-        rows = self.rows.toarray() if hasattr(self.rows, "toarray") else self.rows
+        rows = dense(self.rows)
         factor = _root(rows.T @ (bend_m[:, None] * rows))
         spread = [
             (move, np.vstack([factor, np.zeros((n, v.size))])),

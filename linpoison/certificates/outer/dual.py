@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from scipy.special import xlogy
 
 from ...core.errors import InputError, SolverFailed
+from ...core.parts import dense
 from ...core.validation import Array
 from ..claim import Claim
 from ..clean.anchor import anchor, clean_vector
@@ -158,7 +159,7 @@ class _Search:
         X = self.claim.train.X
         if X.shape[1] > _TURNED or (sp.issparse(X) and X.shape[0] * X.shape[1] > _LARGE):
             return None
-        X = X.toarray() if sp.issparse(X) else X
+        X = dense(X)
         return np.asarray(np.linalg.eigh(X.T @ (X * self.claim.share[:, None]))[1])
 
     @cached_property
@@ -194,7 +195,7 @@ class _Search:
         fixed = np.asarray(rows[ones].T @ weight[ones]).ravel()
         kept = rows[open_]
         if self.basis is not None:
-            kept = self.turn(kept.toarray() if sp.issparse(kept) else kept)
+            kept = self.turn(dense(kept))
         kept = kept.astype(np.float32) if _entries(kept) > _LARGE else kept
         return CleanSide(kept, weight[open_], self.turn(fixed[None, :])[0], below[open_], above[open_])
 
