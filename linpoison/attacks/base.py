@@ -58,7 +58,7 @@ class Attack(ABC):
     def only_goes_on(self) -> bool:
         """Whether of many rows no sample is searched: the attack goes on, on all rows, from poisons that are known.
 
-        They are given it as `start` and, those of attacks that were made for one defence, as `others`.
+        Such an attack has two fields for them: `start`, and `others`, of attacks that were made for one defence.
         """
         return False
 

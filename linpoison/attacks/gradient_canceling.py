@@ -23,7 +23,7 @@ from .base import whole_numbers
 from .decoys import LabelFlipDecoys
 from .feasible import SetPolicy, active
 from .gradient import Canceler, Canceling
-from .planting import MostPromising, Plot, Relaxed
+from .planting import MostPromising, Relaxed, Subproblem
 
 
 @dataclass(frozen=True)
@@ -168,11 +168,11 @@ class GradientCanceling(MostPromising):
         check_integers(self, "most_decoys", "finalists", "draws", at_least=1)
         object.__setattr__(self, "repeats", whole_numbers(self.repeats, "repeats"))
 
-    def relaxed(self, plot: Plot) -> list[Relaxed]:
+    def relaxed(self, asked: Subproblem) -> list[Relaxed]:
         """The rows and weights that one descent ends at."""
-        scenario, begun, rng = plot.scenario, time.time(), np.random.default_rng(plot.seed)
+        scenario, begun, rng = asked.scenario, time.time(), np.random.default_rng(asked.seed)
         epsilon = scenario.budget.epsilon
-        found = self.canceler.solve(plot.model, scenario.train, scenario.problem, plot.sets, epsilon, rng)
-        violation = float(plot.sets.violation(found.poison).max())
+        found = self.canceler.solve(asked.model, scenario.train, scenario.problem, asked.sets, epsilon, rng)
+        violation = float(asked.sets.violation(found.poison).max())
         info = SolveInfo("descent", "optimal_inaccurate", found.residual, time.time() - begun, violation)
         return [Relaxed(found.poison, rng, info, {"residual": found.residual, "violation": violation})]

@@ -21,7 +21,7 @@ from .base import whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import SetPolicy
 from .kkt_program import KKTProgram
-from .planting import Growing, Plot, Relaxed, chain, plant
+from .planting import Growing, Relaxed, Subproblem, chain, plant
 from .random_flips import plantable
 from .ranking import candidate, quick_defenses, quick_worst
 from .run import Run, Step, skipped
@@ -112,16 +112,16 @@ class KKT(Growing):
         """The relaxed poisons of one decoy: one, by the joint program."""
         return [self.program.solve(decoy.model, scenario.train, scenario.problem, sets, scenario.budget.epsilon)]
 
-    def relaxed(self, plot: Plot) -> list[Relaxed]:
-        """See `solve`."""
+    def relaxed(self, asked: Subproblem) -> list[Relaxed]:
+        """What `solve` finds, each with draws of its own."""
         return [
             Relaxed(
                 found.poison,
-                np.random.default_rng([*plot.seed, number]),
+                np.random.default_rng([*asked.seed, number]),
                 found.info,
                 {"residual": found.residual_norm, "violation": found.violation, "gap": found.gap},
             )
-            for number, found in enumerate(self.solve(plot.scenario, cast(Decoy, plot.decoy), plot.sets))
+            for number, found in enumerate(self.solve(asked.scenario, cast(Decoy, asked.decoy), asked.sets))
         ]
 
     def _sweep(self, scenario: Scenario, decoys: list[Decoy], run: Run) -> list[Candidate]:

@@ -20,7 +20,7 @@ from .base import whole_numbers
 from .decoys import REGROWN, Decoy, LabelFlipDecoys, by_promise, factors, swept
 from .feasible import FeasibleRegion, SetPolicy
 from .minmax_paper import PaperLoop
-from .planting import AT_NONE, NO_SETS, Growing, Planting, Plot, Relaxed, chain, plant
+from .planting import AT_NONE, NO_SETS, Growing, Planting, Relaxed, Subproblem, chain, plant
 from .ranking import quick_defenses
 from .run import Run
 from .saddle import SaddleProgram
@@ -65,7 +65,7 @@ class MinMaxBasic(Planting):
     name = "min-max-basic"
     takes_class_weights: ClassVar[bool] = True
     refused = NO_SETS
-    at_decoy = False
+    tells_distance = False
     method: Literal["corrective", "paper"] = "corrective"
     program: SaddleProgram = field(default_factory=SaddleProgram)
     paper: PaperLoop = field(default_factory=PaperLoop)
@@ -107,9 +107,9 @@ class MinMaxBasic(Planting):
         """See `Planting.region`."""
         return replace(super().region(scenario, poison), cap=self.cap, solver=self.solver)
 
-    def relaxed(self, plot: Plot) -> list[Relaxed]:
+    def relaxed(self, asked: Subproblem) -> list[Relaxed]:
         """The weighted rows of the program, or the rows of the paper's loop."""
-        scenario, sets, rng = plot.scenario, plot.sets, np.random.default_rng(plot.seed)
+        scenario, sets, rng = asked.scenario, asked.sets, np.random.default_rng(asked.seed)
         facts: dict[str, Any] = {"behind": quick_defenses(scenario, NEAR)}
         train, problem, total = scenario.train, scenario.problem, scenario.n_poison
         if self.method == "paper":
@@ -118,18 +118,18 @@ class MinMaxBasic(Planting):
                 poison = replace(poison, X=sp.csr_array(poison.X))
             facts["violation"] = float(sets.violation(poison.X, poison.y).max(initial=0.0))
             return [Relaxed(poison, rng, None, facts)]
-        saddle = self.program.solve(plot.region.scenario.train, problem, sets, total / train.total)
+        saddle = self.program.solve(asked.region.scenario.train, problem, sets, total / train.total)
         if not saddle.poison.n_distinct:
             raise SolverFailed("expected rows that cost the learner something, got sets without any.")
         facts |= {"violation": saddle.info.max_violation, "gap": saddle.gap}
-        facts |= {} if plot.decoy else {"decoy": saddle.model}
+        facts |= {} if asked.decoy else {"decoy": saddle.model}
         return [Relaxed(saddle.poison, rng, replace(saddle.info, value=saddle.upper), facts)]
 
-    def whole(self, plot: Plot, found: Relaxed, draws: int) -> Iterator[Poison]:
+    def whole(self, asked: Subproblem, found: Relaxed, draws: int) -> Iterator[Poison]:
         """The rows of the solution, each in whole groups of copies; those of the paper's loop are whole."""
         if self.method == "paper":
             return iter([found.poison])
-        return readings(plot.scenario, found.poison, plot.sets, self, found.rng)
+        return readings(asked.scenario, found.poison, asked.sets, self, found.rng)
 
 
 def bounds(run: Run, found: Sequence[Candidate]) -> dict[str, float]:

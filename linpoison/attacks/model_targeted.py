@@ -23,7 +23,7 @@ from .deadline import time_is_up
 from .decoys import LabelFlipDecoys
 from .feasible import SetPolicy
 from .loss_gap import GapOracle, LossGap, require_decreasing
-from .planting import MostPromising, Plot, Relaxed
+from .planting import MostPromising, Relaxed, Subproblem
 from .run import Run
 from .scenario import Scenario
 
@@ -62,7 +62,7 @@ class ModelTargeted(MostPromising):
     """
 
     name: ClassVar[str] = "model-targeted"
-    at_decoy: ClassVar[bool] = False
+    tells_distance: ClassVar[bool] = False
     decoys: LabelFlipDecoys = field(default_factory=LabelFlipDecoys)
     most_decoys: int = 4
     repeat: int = 2
@@ -87,18 +87,18 @@ class ModelTargeted(MostPromising):
         run.info["rows_needed"] = max(needed, default=0.0)
         return found
 
-    def relaxed(self, plot: Plot) -> list[Relaxed]:
+    def relaxed(self, asked: Subproblem) -> list[Relaxed]:
         """The rows of one pursuit, which are whole; the bound travels as the value of its solve."""
-        scenario, begun, rng = plot.scenario, time.time(), np.random.default_rng(plot.seed)
+        scenario, begun, rng = asked.scenario, time.time(), np.random.default_rng(asked.seed)
         end = chase(
-            plot.model, scenario.train, scenario.problem, plot.sets, scenario.n_poison,
+            asked.model, scenario.train, scenario.problem, asked.sets, scenario.n_poison,
             repeat=self.repeat, tol=self.tol, rng=rng,
         )  # fmt: skip
         info = SolveInfo("online", "optimal", float(end.rows_needed), time.time() - begun)
         poison = end.poison.merged()
-        return [Relaxed(poison, rng, info, {"violation": float(plot.sets.violation(poison).max(initial=0.0))})]
+        return [Relaxed(poison, rng, info, {"violation": float(asked.sets.violation(poison).max(initial=0.0))})]
 
-    def whole(self, plot: Plot, found: Relaxed, draws: int) -> Iterator[Poison]:
+    def whole(self, asked: Subproblem, found: Relaxed, draws: int) -> Iterator[Poison]:
         """The poison itself."""
         return iter([found.poison])
 

@@ -26,8 +26,8 @@ AT_NONE = "worst rows"
 
 
 @dataclass(frozen=True, eq=False)
-class Plot:
-    """Where a program plants: one decoy or none, and the sets that the defences leave for it."""
+class Subproblem:
+    """What a program is asked to plant: one decoy or none, and the sets that the defences leave for it."""
 
     scenario: Scenario
     region: FeasibleRegion
@@ -59,20 +59,20 @@ class Planting(Attack):
     draws: int = 1
     refused: ClassVar[tuple[type[Exception], ...]] = (InfeasibleSet, SolverFailed)
     """What a program raises that finds no poison for a decoy."""
-    at_decoy: ClassVar[bool] = True
+    tells_distance: ClassVar[bool] = True
     """Whether candidates say how far from the decoy their relaxed poison ends, which takes a training each."""
 
     @abstractmethod
-    def relaxed(self, plot: Plot) -> list[Relaxed]:
+    def relaxed(self, asked: Subproblem) -> list[Relaxed]:
         """What the program of one decoy finds."""
 
     def region(self, scenario: Scenario, poison: Poison | None = None) -> FeasibleRegion:
         """What has the sets of a decoy, fitted on the clean rows, or with a poison in (Algorithm 1 of Koh et al.)."""
         return FeasibleRegion.fit(scenario, self.policy, poison)
 
-    def whole(self, plot: Plot, found: Relaxed, draws: int) -> Iterator[Poison]:
+    def whole(self, asked: Subproblem, found: Relaxed, draws: int) -> Iterator[Poison]:
         """Deployable versions of a relaxed poison, of which the strongest is kept."""
-        return roundings(plot.scenario, found.poison, plot.sets, found.rng, repeats=self.repeats, draws=draws)
+        return roundings(asked.scenario, found.poison, asked.sets, found.rng, repeats=self.repeats, draws=draws)
 
 
 def plant(
@@ -89,17 +89,17 @@ def plant(
         sets = region.sets(None if decoy is None else decoy.model)
     except NO_SETS as error:
         return skipped(error)
-    plot = Plot(scenario, region, decoy, sets, seed)
+    asked = Subproblem(scenario, region, decoy, sets, seed)
     try:
-        solutions = attack.relaxed(plot)
+        solutions = attack.relaxed(asked)
     except attack.refused as error:
         return skipped(error)
     kept: list[Candidate] = []
     label, draws = AT_NONE if decoy is None else decoy.label, attack.draws if draws is None else draws
     for found in solutions:
-        facts = {"label": label, "decoy": plot.model, "relaxed": found.poison, **found.facts}
-        best = strongest(started, scenario, attack.whole(plot, found, draws), **facts)
-        if best is not None and attack.at_decoy:
+        facts = {"label": label, "decoy": asked.model, "relaxed": found.poison, **found.facts}
+        best = strongest(started, scenario, attack.whole(asked, found, draws), **facts)
+        if best is not None and attack.tells_distance:
             best = replace(best, distance=distance_from(scenario, best))
         kept += [] if best is None else [best]
     return kept, [found.info for found in solutions if found.info is not None]

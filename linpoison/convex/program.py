@@ -131,8 +131,9 @@ def solve(
 class Restated:
     """A program of which one vector changes from one solution to the next.
 
-    Of a short vector it is compiled once, with a parameter. cvxpy then works in an array of as many numbers as the
-    product of variables and parameters, 9 GB where either are 17,000, so that of a long one it is stated anew.
+    Of a short vector it is compiled once, with a parameter. cvxpy then works in arrays as long as the product of the
+    numbers of variables and parameters, which takes gigabytes for 17,000 of both. So of a long vector the program is
+    stated anew.
 
     Parameters
     ----------
