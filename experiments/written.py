@@ -1,6 +1,6 @@
 """What the scripts of the folders beside write: tables with what they were measured with, and canvases.
 
-A script runs with its own folder on the path; `tables` and `report` put this one there too.
+A script runs with its own folder on the path, and puts this one there, too.
 """
 
 from __future__ import annotations

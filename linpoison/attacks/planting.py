@@ -27,7 +27,18 @@ AT_NONE = "worst rows"
 
 @dataclass(frozen=True, eq=False)
 class Subproblem:
-    """What a program is asked to plant: one decoy or none, and the sets that the defences leave for it."""
+    """What a program is asked to plant: one decoy or none, and the sets that the defences leave for it.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    region : FeasibleRegion
+        Whose training rows are those that its sets are fitted on.
+    decoy : Decoy, optional
+    sets : ByLabel
+        Of `region`, for the decoy.
+    seed : sequence of int
+    """
 
     scenario: Scenario
     region: FeasibleRegion
@@ -43,7 +54,19 @@ class Subproblem:
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """A poison that a program has found: of any weights, with the draws of its roundings and more for its candidate."""
+    """A poison that a program has found.
+
+    Parameters
+    ----------
+    poison : Poison
+        Of any weights.
+    rng : numpy.random.Generator
+        What its roundings are drawn with.
+    info : SolveInfo, optional
+        What `AttackResult.solves` tells of the program.
+    facts : dict
+        Further keywords of `candidate`.
+    """
 
     poison: Poison
     rng: np.random.Generator
@@ -84,7 +107,21 @@ def plant(
     seed: Sequence[int],
     draws: int | None = None,
 ) -> Step:
-    """Solve one decoy under given sets, round, score; keep the best rounding of each solution."""
+    """Solve one decoy under given sets, round, score; keep the best rounding of each solution.
+
+    Parameters
+    ----------
+    started : float
+        ``time.time()`` at which the attack began.
+    attack : Planting
+    scenario : Scenario
+    region : FeasibleRegion
+        What has the sets of the decoy.
+    decoy : Decoy, optional
+    seed : sequence of int
+    draws : int, optional
+        Roundings of each solution, by default those of the attack.
+    """
     try:
         sets = region.sets(None if decoy is None else decoy.model)
     except NO_SETS as error:
@@ -108,7 +145,20 @@ def plant(
 def chain(
     started: float, attack: Growing, scenario: Scenario, decoy: Decoy | None, poison: Poison, seed: Sequence[int]
 ) -> Step:
-    """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.)."""
+    """Refit the sets with the poison in, solve again, and so on (Algorithm 1 of Koh et al.).
+
+    Parameters
+    ----------
+    started : float
+        ``time.time()`` at which the attack began.
+    attack : Growing
+        Its `refits` is how often.
+    scenario : Scenario
+    decoy : Decoy, optional
+    poison : Poison
+        The first that is in.
+    seed : sequence of int
+    """
     found: list[Candidate] = []
     solves: list[SolveInfo] = []
     for turn in range(attack.refits):
@@ -137,7 +187,22 @@ def grown(
     poison: Poison,
     seed: Sequence[int],
 ) -> Step:
-    """One decoy of a generation: under given sets and then refitted ones, or under those with the best poison in."""
+    """One decoy of a generation.
+
+    Parameters
+    ----------
+    started : float
+        ``time.time()`` at which the attack began.
+    attack : Growing
+    scenario : Scenario
+    region : FeasibleRegion, optional
+        The decoy is planted in its sets first, and then in sets refitted with what came of that. Without it sets are
+        refitted with `poison` from the start.
+    decoy : Decoy
+    poison : Poison
+        The best one so far.
+    seed : sequence of int
+    """
     if region is None:
         return chain(started, attack, scenario, decoy, poison, seed)
     found, solves = plant(started, attack, scenario, region, decoy, [*seed, 0])

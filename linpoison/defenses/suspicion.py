@@ -162,6 +162,12 @@ def surprise_among(scores: Array, codes: Codes, core: Mask, rare: Mask | None) -
     Rows with a rare category are far, and pull the model. In a table where a twentieth of all rows has one they are a
     bump in the tail of their class, which no tail that falls off can tell. Where fewer than `LIKES` rows of the core
     have something rare, it is not usual in the table, and says nothing in their favour.
+
+    Parameters
+    ----------
+    scores, codes, core : ndarray of shape (n,)
+        See `surprise`.
+    rare : ndarray of bool, shape (n,), optional
     """
     said = surprise(scores, codes, core)
     if rare is None or (rare & core).sum() < LIKES:
