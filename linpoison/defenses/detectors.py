@@ -39,6 +39,8 @@ NEAR, VOTERS = 5, 10
 """Neighbours of each class; and of both."""
 RARE = FOLDS - 1
 """Rows up to which an entry is rare: a fold holds all of them, or most of them, often."""
+USUAL = 8
+"""Groups of copies from which on copies are usual in a table."""
 DOUBLINGS = 100.0
 """Trials that the first doubling of copies counts as for the later ones."""
 MANY_ENTRIES, MANY_FEATURES = 3_000_000, 1500
@@ -69,24 +71,31 @@ def copy_groups(rows: Dataset) -> Codes:
 def copies_surprise(sizes: Array) -> Array:
     """``-log P(C >= c)`` for c rows that are copies, as the other groups of the table tell it.
 
-    Numbers of equal people, orders or sentences fall off as a power, ``P(C >= c) = c^(-a)``: each doubling of c is as
-    likely as the last. The first has ``(g + 1) / n``, where g of the other groups, of n in all, have copies. The later
-    ones of those groups tell it again, so that a table where few rows have copies but some have many expects many; what
-    the first doubling says counts as `DOUBLINGS` trials of it. A group tells nothing of itself: among n groups the only
-    one with copies, c of them, has ``n^(-log2 c)``. Where most rows stand there more than once, as in a file that was
-    appended to itself, the median number of copies counts as one.
+    Where fewer than `USUAL` other groups have copies, each further copy has the probability ``(k + 1) / (n + 1)``, with
+    the k further copies of the others, of n rows in all: copies are not usual there, and few are enough.
+
+    Where more have, as equal people in tables of categories, their numbers fall off as a power, ``P(C >= c) = c^(-a)``:
+    each doubling of c is as likely as the last. The first has ``(g + 1) / n``, where g of n groups,
+    itself left out, have copies. The later ones of those groups tell it again; what the first says counts as
+    `DOUBLINGS` trials.
+    Where most rows stand there more than once, as in a file that was appended to itself, the median number of copies
+    counts as one.
 
     Examples
     --------
-    >>> copies_surprise(np.array([1.0, 1.0, 1.0, 4.0])).round(2)
-    array([0.  , 0.  , 0.  , 2.77])
+    >>> copies_surprise(np.array([1.0, 1.0, 1.0, 3.0])).round(2)
+    array([0.  , 0.  , 0.  , 3.89])
     """
-    doublings = np.log2(np.maximum(sizes / np.median(sizes), 1.0))
+    sizes = sizes / np.median(sizes)
+    further = np.maximum(sizes - 1, 0.0)
+    each = np.minimum((further.sum() - further + 1) / (sizes.sum() + 1), 1.0)
+    doublings = np.log2(np.maximum(sizes, 1.0))
     first, later = np.minimum(doublings, 1.0), np.maximum(doublings - 1, 0.0)
     others, more = (first > 0).sum() - (first > 0), later.sum() - later
     share = (others + 1) / sizes.size
     again = (more + DOUBLINGS * share) / (others + more + DOUBLINGS)
-    return np.asarray(-first * np.log(share) - later * np.log(again)) + 0.0
+    by_power = -first * np.log(share) - later * np.log(again)
+    return np.asarray(np.where(others < USUAL, -further * np.log(each), by_power)) + 0.0
 
 
 def rare_entries(X: Matrix) -> Mask:
@@ -219,6 +228,12 @@ def _pull(view: View) -> Array:
     return view.sizes * np.sqrt(np.maximum(view.by(InfluenceDefense(0.0, view.smooth)), 0.0))
 
 
+def _sever(view: View) -> Array:
+    """Squares along the top direction, of all copies together; of one, times their number, where copies are usual."""
+    usual = int((view.sizes > np.median(view.sizes)).sum()) > USUAL
+    return np.asarray(view.sizes ** (1 if usual else 2) * view.by(SEVER(0.0, view.smooth, rounds=1)))
+
+
 Detector = Callable[[View], Array]
 TABLE: dict[str, Detector] = {
     "l2": lambda view: view.by(L2Defense(0.0, center="median")),
@@ -230,14 +245,14 @@ TABLE: dict[str, Detector] = {
     "neighbours": _neighbours,
     "confident": _confident,
     "pull": _pull,
-    "sever": lambda view: view.sizes * np.sqrt(view.by(SEVER(0.0, view.smooth, rounds=1))),
+    "sever": _sever,
     "copies": lambda view: view.sizes,
     "crowd": _crowd,
     "twins": _twins,
     "spectral": lambda view: np.sqrt(view.by(SpectralSignatures(0.0))),
     "clusters": _clusters,
 }
-"""Each detector by name: lengths, no squares of them, whose tails would be twice as heavy."""
+"""Each detector by name."""
 REASONS = {
     "l2": "{ratio:.1f} times as far from the middle of its class as the median row",
     "slab": "{ratio:.1f} times as far along the line between the classes as the median row",

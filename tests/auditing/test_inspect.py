@@ -120,7 +120,7 @@ def test_groups_are_copies_of_one_class_and_no_chains():
 
 def test_copies_are_the_less_a_surprise_the_more_there_are():
     alone = copies_surprise(np.array([4.0] + [1.0] * 96))[0]
-    assert alone == pytest.approx(2 * np.log(97))
+    assert alone == pytest.approx(3 * np.log(101))
     pairs = copies_surprise(np.array([4.0] + [2.0] * 12 + [1.0] * 84))[0]
     fours = copies_surprise(np.array([4.0] * 13 + [1.0] * 84))[0]
     assert alone > pairs > fours > np.log(97 / 13)
