@@ -75,9 +75,10 @@ def copies_surprise(sizes: Array) -> Array:
     the k further copies of the others, of n rows in all: copies are not usual there, and few are enough.
 
     Where more have, as equal people in tables of categories, their numbers fall off as a power, ``P(C >= c) = c^(-a)``:
-    each doubling of c is as likely as the last. The first has ``(g + 1) / n``, where g of n groups,
-    itself left out, have copies. The later ones of those groups tell it again; what the first says counts as
-    `DOUBLINGS` trials.
+    each doubling of c is as likely as the last. The first has the probability ``(g + 1) / n``, where g of the other
+    groups have copies, and n is the number of all groups. The later doublings of those g tell theirs; what the first
+    says counts as `DOUBLINGS` trials of it.
+
     Where most rows stand there more than once, as in a file that was appended to itself, the median number of copies
     counts as one.
 
