@@ -54,7 +54,7 @@ def _add_tgda(commands: Any) -> None:
     parser.add_choice("--leader", ("network", "pixels"), "what is optimised: an autoencoder's weights, or the rows")
     parser.add_whole("--pretrain", 10, "epochs of the autoencoder before the game; 0 for none")
     parser.add_whole("--epochs", 200, "of the game")
-    parser.add_argument("--leader-steps", type=whole, default=1, metavar="M", help="in each turn (default: 1)")
+    parser.add_whole("--leader-steps", 1, "in each turn")
     parser.add_whole("--follower-steps", 20, "in each turn")
     parser.add_number("--leader-step", 0.01)
     parser.add_choice("--follower-precision", ("ieee", "tf32", "bf16"), "of the follower's products, not of what the "
@@ -70,9 +70,9 @@ def _add_tgda(commands: Any) -> None:
     parser.add_number("--damping", 0.01, "of the Hessian, in units of its mean curvature")
     parser.add_argument("--past-sever", type=number, metavar="F", help="weight of what SEVER would see of the poison "
                         "against damage (default: it is not looked at)")  # fmt: skip
-    parser.add_argument("--order", choices=("attacker", "defender"), default="attacker", help="who moves first")
-    parser.add_argument("--start", choices=("warm", "cold"), default="warm", help="of the follower in each turn")
-    parser.add_argument("--game", choices=("non-zero-sum", "zero-sum"), default="non-zero-sum", help="what it is about")
+    parser.add_choice("--order", ("attacker", "defender"), "who moves first")
+    parser.add_choice("--start", ("warm", "cold"), "of the follower in each turn")
+    parser.add_choice("--game", ("non-zero-sum", "zero-sum"), "what it is about")
 
 
 def _add_gradpc(commands: Any) -> None:
@@ -129,19 +129,17 @@ def _add_pgan(commands: Any) -> None:
     parser.add_number("--share", 0.5, "of poison in the learner's steps")
     parser.add_whole("--epochs", 20, "of the game")
     parser.add_whole("--batch-size", 100, "of the game")
-    parser.add_argument("--step", type=number, default=2e-4, metavar="F", help="of both networks' Adam (default: 2e-4)")
+    parser.add_number("--step", 2e-4, "of both networks' Adam")
     parser.add_number("--follower-step", 0.1)
 
 
 def _add_descent(parser: Any, *, steps: int, step: float) -> None:
-    parser.add_argument("--steps", type=whole, default=steps, metavar="N", help=f"of Adam (default: {steps})")
-    parser.add_argument("--step", type=number, default=step, metavar="F",
-                        help=f"their length, in units of the rows (default: {step:g})")  # fmt: skip
+    parser.add_whole("--steps", steps, "of Adam")
+    parser.add_number("--step", step, "their length, in units of the rows")
 
 
 def _add_unrolled(parser: Any, *, steps: int, batch: int | None) -> None:
-    parser.add_argument("--unrolled", type=whole, default=steps, metavar="N",
-                        help=f"steps of training that are differentiated through (default: {steps})")  # fmt: skip
+    parser.add_whole("--unrolled", steps, "steps of training that are differentiated through")
     parser.add_number("--unrolled-step", 0.1, "their length")
     parser.add_argument("--unrolled-batch", type=whole, default=batch, metavar="N",
                         help=f"clean rows of such a step (default: {batch or 'all'})")  # fmt: skip
