@@ -21,7 +21,6 @@ from ..defenses.detectors import (
     copies_surprise,
     copy_groups,
     folds_of,
-    rare_entries,
     usable,
     votes,
 )
@@ -122,7 +121,7 @@ def suspect(rows: Dataset, problem: Problem, learner: Learner | None = None, see
         return {name: function(view) for name, function in table.items()}
 
     known = {COPIES: copies_surprise(sizes)}
-    found = suspicion(detect, distinct.codes, known=known, rare=rare_entries(distinct.X))
+    found = suspicion(detect, distinct.codes, known=known)
     unequal = np.bincount(groups, weights=row != row[first[groups]]) > 0
     return Suspected(groups, unequal, found, left, distinct.y, votes(distinct))
 

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 from sklearn.base import clone
 
-from ..core import LABELS, Array, Dataset, Matrix
+from ..core import LABELS, Array, Dataset
 from ..core.parts import dense
 from ..learners import Learner
 from ..losses import Problem, SmoothHinge
@@ -37,8 +37,6 @@ from .svd import SVDDefense
 FOLDS = 5
 NEAR, VOTERS = 5, 10
 """Neighbours of each class; and of both."""
-RARE = FOLDS - 1
-"""Rows up to which an entry is rare: a fold holds all of them, or most of them, often."""
 USUAL = 8
 """Groups of copies from which on copies are usual in a table."""
 DOUBLINGS = 100.0
@@ -97,24 +95,6 @@ def copies_surprise(sizes: Array) -> Array:
     again = (more + DOUBLINGS * share) / (others + more + DOUBLINGS)
     by_power = -first * np.log(share) - later * np.log(again)
     return np.asarray(np.where(others < USUAL, -further * np.log(each), by_power)) + 0.0
-
-
-def rare_entries(X: Matrix) -> Mask:
-    """Rows that have an entry which at most `RARE` rows have, in a column where all others have the same one.
-
-    One-hot columns of rare categories, above all. Such rows are far in a direction that detectors fitted on other folds
-    hardly know, as many of each table of categories are by nature.
-
-    Examples
-    --------
-    >>> rare_entries(np.array([[0.0, 1.5], [0.0, 2.5], [1.0, 3.5], *[[0.0, 0.1 * k] for k in range(9)]])).nonzero()[0]
-    array([2])
-    """
-    if sp.issparse(X):
-        away = sp.csc_array(abs(X) > 0)
-        return np.asarray(away[:, np.flatnonzero(away.sum(axis=0) <= RARE)].sum(axis=1) > 0).ravel()
-    away = np.asarray(np.median(X, axis=0) != X)
-    return np.asarray(away[:, away.sum(axis=0) <= RARE].any(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,6 @@ TAIL = 0.2
 """Share of a class whose scores tell how its tail falls off."""
 LIKE = 2.0
 """Of two classes, up to which their scores have one tail: ratio of the distances from the median to that border."""
-LIKES = 20
-"""Rows with something rare from which on they are measured by each other."""
 FALSE_SHARE = 0.05
 """Share of the alarms that may be false, in the mean."""
 
@@ -65,7 +63,6 @@ def suspicion(
     codes: Codes,
     *,
     known: Mapping[str, Array],
-    rare: Mask | None = None,
     drop: float = 0.05,
 ) -> Suspicion:
     """Fit detectors on a core, and the core on what the detectors say, by turns.
@@ -82,18 +79,13 @@ def suspicion(
         Class of each row.
     known : dict of str to ndarray
         Surprises that do not follow from the tail of the scores.
-    rare : ndarray of bool, shape (n,), optional
-        Rows of both classes with something rare, see `surprise_among`.
     drop : float
         Share of each class.
     """
 
     def judged(core: Mask) -> Suspicion:
         scores = detect(core)
-        surprises = {
-            name: known[name] if name in known else surprise_among(values, codes, core, rare)
-            for name, values in scores.items()
-        }
+        surprises = {name: known.get(name, surprise(values, codes, core)) for name, values in scores.items()}
         evidence = together(surprises, core)
         return Suspicion(scores, surprises, evidence, standing_out(evidence))
 
@@ -154,27 +146,6 @@ def surprise(scores: Array, codes: Codes, core: Mask, shape: float = HEAVY) -> A
     for mine in [np.arange(scores.size)] if alike else of_class:
         out[mine] = _tail(from_middle[mine], np.sort(from_middle[mine[core[mine]]]), shape)
     return out
-
-
-def surprise_among(scores: Array, codes: Codes, core: Mask, rare: Mask | None) -> Array:
-    """As `surprise`; rows with something rare surprise no more than they do among the others that have it.
-
-    Rows with a rare category are far, and pull the model. In a table where a twentieth of all rows has one they are a
-    bump in the tail of their class, which no tail that falls off can tell. Where fewer than `LIKES` rows of the core
-    have something rare, it is not usual in the table, and says nothing in their favour.
-
-    Parameters
-    ----------
-    scores, codes, core : ndarray of shape (n,)
-        See `surprise`.
-    rare : ndarray of bool, shape (n,), optional
-    """
-    said = surprise(scores, codes, core)
-    if rare is None or (rare & core).sum() < LIKES:
-        return said
-    some = np.flatnonzero(rare)
-    said[some] = np.minimum(said[some], surprise(scores[some], np.zeros(some.size, dtype=np.intp), core[some]))
-    return said
 
 
 def _tail(scores: Array, known: Array, heavy: float) -> Array:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 
 import linpoison
 from linpoison import InputError
@@ -22,12 +21,11 @@ from linpoison.defenses.detectors import (
     TABLE,
     copies_surprise,
     copy_groups,
-    rare_entries,
     usable,
     votes,
 )
 from linpoison.defenses.ranking import RANKING, combined, foremost, ranked
-from linpoison.defenses.suspicion import standing_out, surprise, surprise_among, together
+from linpoison.defenses.suspicion import standing_out, surprise, together
 
 PLANTED = [3, 20, 50, 51, 90, 100, 101, 102, 120, 159]
 
@@ -133,23 +131,6 @@ def test_the_largest_group_of_a_table_of_groups_is_no_surprise_and_of_poison_in_
     natural = np.repeat([1.0, 2.0, 3.0, 5.0, 8.0, 12.0], [760, 60, 24, 12, 6, 3])
     assert copies_surprise(natural)[-1] < np.log(natural.size)
     assert copies_surprise(np.append(np.ones(400), [4.0, 8.0]))[-2:].min() > np.log(402)
-
-
-def test_rows_with_rare_categories_are_measured_by_each_other():
-    """One-hot columns of one to three rows, as tables of categories have; and one row that is farther than these."""
-    rng, n = np.random.default_rng(0), 800
-    X, some = np.column_stack([rng.normal(size=(n, 2)), np.zeros((n, 12))]), np.arange(0, n, 25)[:24]
-    X[some, 2 + np.arange(24) % 12] = 1.0
-    rare = rare_entries(X)
-    assert np.flatnonzero(rare).tolist() == some.tolist() == np.flatnonzero(rare_entries(sp.csr_array(X))).tolist()
-    scores, codes, core = rng.exponential(size=n), np.arange(n) % 2, np.ones(n, dtype=bool)
-    scores[some] += 25
-    scores[some[0]] += 60
-    assert surprise_among(scores, codes, core, None)[some].min() > 7
-    among = surprise_among(scores, codes, core, rare)
-    assert among[some[1:]].max() < 6 < 7 < among[some[0]]
-    few = surprise_among(scores, codes, core, rare & (np.arange(n) < n // 2))
-    assert few[some].min() > 7, "what fewer than 20 rows have is not usual"
 
 
 def test_units_and_a_file_that_was_appended_to_itself_hide_nothing():
