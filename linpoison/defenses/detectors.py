@@ -38,7 +38,7 @@ FOLDS = 5
 NEAR, VOTERS = 5, 10
 """Neighbours of each class; and of both."""
 USUAL = 8
-"""Groups of copies from which on copies are usual in a table."""
+"""Groups of copies beside one's own from which on copies are usual in a table."""
 DOUBLINGS = 100.0
 """Trials that the first doubling of copies counts as for the later ones."""
 MANY_ENTRIES, MANY_FEATURES = 3_000_000, 1500
@@ -66,6 +66,11 @@ def copy_groups(rows: Dataset) -> Codes:
     return order[group.ravel()]
 
 
+def copies_are_usual(sizes: Array) -> bool:
+    """Whether a table has more than `USUAL` groups of more copies than the median, by the size of each group."""
+    return int((sizes > np.median(sizes)).sum()) > USUAL
+
+
 def copies_surprise(sizes: Array) -> Array:
     """``-log P(C >= c)`` for c rows that are copies, as the other groups of the table tell it.
 
@@ -85,16 +90,17 @@ def copies_surprise(sizes: Array) -> Array:
     >>> copies_surprise(np.array([1.0, 1.0, 1.0, 3.0])).round(2)
     array([0.  , 0.  , 0.  , 3.89])
     """
-    sizes = sizes / np.median(sizes)
-    further = np.maximum(sizes - 1, 0.0)
-    each = np.minimum((further.sum() - further + 1) / (sizes.sum() + 1), 1.0)
+    usual, sizes = copies_are_usual(sizes), sizes / np.median(sizes)
+    if not usual:
+        further = np.maximum(sizes - 1, 0.0)
+        each = np.minimum((further.sum() - further + 1) / (sizes.sum() + 1), 1.0)
+        return np.asarray(-further * np.log(each)) + 0.0
     doublings = np.log2(np.maximum(sizes, 1.0))
     first, later = np.minimum(doublings, 1.0), np.maximum(doublings - 1, 0.0)
     others, more = (first > 0).sum() - (first > 0), later.sum() - later
     share = (others + 1) / sizes.size
     again = (more + DOUBLINGS * share) / (others + more + DOUBLINGS)
-    by_power = -first * np.log(share) - later * np.log(again)
-    return np.asarray(np.where(others < USUAL, -further * np.log(each), by_power)) + 0.0
+    return np.asarray(-first * np.log(share) - later * np.log(again)) + 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +217,8 @@ def _pull(view: View) -> Array:
 
 def _sever(view: View) -> Array:
     """Squares along the top direction, of all copies together; of one, times their number, where copies are usual."""
-    usual = int((view.sizes > np.median(view.sizes)).sum()) > USUAL
-    return np.asarray(view.sizes ** (1 if usual else 2) * view.by(SEVER(0.0, view.smooth, rounds=1)))
+    power = 1 if copies_are_usual(view.sizes) else 2
+    return np.asarray(view.sizes**power * view.by(SEVER(0.0, view.smooth, rounds=1)))
 
 
 Detector = Callable[[View], Array]
